@@ -1,0 +1,79 @@
+//! The one place that reads a clock. Everything else is handed the time.
+#![expect(clippy::disallowed_methods, reason = "this is the file that reads the clocks")]
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::model::Instant;
+
+/// The monotonic clock, counted from its own start, with the wall clock beside it for time stamps alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: tokio::time::Instant,
+}
+
+impl Clock {
+    /// A clock whose origin is this moment. Follows tokio's time, so that tests can pause it.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { origin: tokio::time::Instant::now() }
+    }
+
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        Instant::ORIGIN + self.origin.elapsed()
+    }
+
+    /// What the wall clock says now of an earlier `moment`, in Unix epoch milliseconds. A step of the wall clock moves
+    /// the answer, and nothing else.
+    #[must_use]
+    pub fn wall_millis(&self, moment: Instant) -> u64 {
+        let ago = self.now().since(moment);
+        let millis = wall_since_epoch().saturating_sub(ago).as_millis();
+        u64::try_from(millis).unwrap_or(u64::MAX)
+    }
+
+    /// Sleeps until `moment`, never less; for ever when it is [`Instant::NEVER`].
+    pub async fn sleep_until(&self, moment: Instant) {
+        if moment == Instant::NEVER {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep_until(self.origin + Duration::from_micros(moment.as_micros())).await;
+    }
+}
+
+/// The wall clock: the time since the Unix epoch; zero if the clock stands before it.
+#[must_use]
+pub fn wall_since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The wall clock in Unix epoch milliseconds.
+#[must_use]
+pub fn wall_millis() -> u64 {
+    u64::try_from(wall_since_epoch().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Tokio's moment `span` from now, for resetting a timer.
+#[must_use]
+pub fn timer_after(span: Duration) -> tokio::time::Instant {
+    tokio::time::Instant::now() + span
+}
+
+/// A stopwatch that runs from this moment.
+#[must_use]
+pub fn stopwatch() -> Stopwatch {
+    Stopwatch(std::time::Instant::now())
+}
+
+/// Time that has really passed, for figures shown to people.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// The time since the stopwatch was started.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}

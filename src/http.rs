@@ -1,0 +1,390 @@
+//! The server's edge: listening addresses, connections with a deadline for everything, problem documents.
+//!
+//! It knows no route. `axum::serve` is not used: it lets a client that says nothing hold its connection for ever.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Sleep;
+
+use crate::clock;
+
+/// Where to listen: `127.0.0.1:7480` or `unix:/run/typingd/typingd.sock`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address and a port; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// The path of a Unix stream socket.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            if !path.starts_with('/') {
+                return Err(format!(
+                    "`{text}` is not an address: a Unix socket needs an absolute path, such as unix:/run/typingd/typingd.sock"
+                ));
+            }
+            return Ok(Self::Unix(path.into()));
+        }
+        text.parse().map(Self::Tcp).map_err(|_| {
+            format!("`{text}` is not an address: an IP address with a port (127.0.0.1:7480) or unix:/path is right")
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What a listener grants its clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections at a time; further ones wait in the system's queue.
+    pub connections_max: usize,
+    /// A request's head in bytes.
+    pub head_bytes_max: usize,
+    /// From a connection's opening, or a head's first byte, to the head's end.
+    pub head_timeout: Duration,
+    /// How long a connection may lie unused between two requests. Longer than the 60 s after which common clients
+    /// drop an idle connection, so that it is they who close it and no request meets a closing connection.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 512,
+            head_bytes_max: 16 * 1024,
+            head_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(75),
+        }
+    }
+}
+
+/// A bound socket. A Unix socket's file goes with it.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    address: Address,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Binds `address`. The file of a Unix socket that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// Names the address and, where it can be told, what to do about it.
+    pub async fn bind(address: &Address) -> Result<Self, String> {
+        let fail = |error: io::Error| {
+            let hint = match error.kind() {
+                io::ErrorKind::AddrInUse => ": another process listens there; stop it, or choose another with --listen",
+                io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+                io::ErrorKind::PermissionDenied => {
+                    ": not allowed; ports below 1024 and foreign directories need rights"
+                }
+                io::ErrorKind::NotFound => ": its directory does not exist",
+                _ => "",
+            };
+            format!("can't listen on {address}: {error}{hint}")
+        };
+        match address {
+            Address::Tcp(wanted) => {
+                let socket = TcpListener::bind(wanted).await.map_err(fail)?;
+                let address = Address::Tcp(socket.local_addr().map_err(fail)?);
+                Ok(Self { socket: Socket::Tcp(socket), address })
+            }
+            Address::Unix(path) => {
+                clear_stale(path).await.map_err(fail)?;
+                let socket = UnixListener::bind(path).map_err(fail)?;
+                Ok(Self { socket: Socket::Unix(socket), address: address.clone() })
+            }
+        }
+    }
+
+    /// Where it listens; the port is the real one.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        match &self.socket {
+            Socket::Tcp(socket) => {
+                let (stream, _) = socket.accept().await?;
+                // Answers are small and awaited.
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream))
+            }
+            Socket::Unix(socket) => Ok(Box::new(socket.accept().await?.0)),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Address::Unix(path) = &self.address {
+            // Nobody is helped by an error here: the next start replaces a stale file.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+async fn clear_stale(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if !meta.file_type().is_socket() => {
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket has that name"))
+        }
+        Ok(_) if UnixStream::connect(path).await.is_ok() => Err(io::ErrorKind::AddrInUse.into()),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Serves `router` on `listener` until `stop` becomes true; then open requests are finished, idle connections closed,
+/// and the future ends when the last one has gone.
+pub async fn serve(listener: Listener, router: Router, limits: Limits, mut stop: watch::Receiver<bool>) {
+    let slots = Arc::new(Semaphore::new(limits.connections_max));
+    loop {
+        let accepted = tokio::select! {
+            () = stopped(&mut stop) => break,
+            accepted = async {
+                let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+                (slot, listener.accept().await)
+            } => accepted,
+        };
+        match accepted {
+            (slot, Ok(stream)) => {
+                let connection = connection(stream, router.clone(), limits, stop.clone());
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(slot);
+                });
+            }
+            // Out of file descriptors, most likely: give the deadlines time to free some, and don't spin.
+            (_, Err(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    drop(listener);
+    let all = u32::try_from(limits.connections_max).expect("a connection bound fits 32 bits");
+    let _ = slots.acquire_many(all).await;
+}
+
+/// Waits until `stop` becomes true, or nobody is left who could say so.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn connection(stream: Box<dyn Stream>, router: Router, limits: Limits, mut stop: watch::Receiver<bool>) {
+    let phase = Arc::new(AtomicU8::new(FRESH));
+    let io = Timed { stream, phase: phase.clone(), timer: Box::pin(tokio::time::sleep(limits.head_timeout)), limits };
+    let service = tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        phase.store(BUSY, Ordering::Relaxed);
+        let answer = tower::ServiceExt::oneshot(router.clone(), request);
+        let phase = phase.clone();
+        async move {
+            let answer = answer.await;
+            phase.store(SERVED, Ordering::Relaxed);
+            answer
+        }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(limits.head_bytes_max.max(8 * 1024))
+        .half_close(false)
+        .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
+        .with_upgrades();
+    let mut served = std::pin::pin!(served);
+    // What a client does to its own connection is nobody's news: errors end it, and that is all.
+    tokio::select! {
+        _ = served.as_mut() => {}
+        () = stopped(&mut stop) => {
+            served.as_mut().graceful_shutdown();
+            let _ = served.await;
+        }
+    }
+}
+
+/// Nothing has been read yet: the head's deadline runs.
+const FRESH: u8 = 0;
+/// A part of a head has been read: the head's deadline runs.
+const HEAD: u8 = 1;
+/// A request is being handled: its handler watches the body's deadline.
+const BUSY: u8 = 2;
+/// A request has just been answered: the idle time starts anew with the next read.
+const SERVED: u8 = 3;
+/// Between requests: the idle time runs.
+const IDLE: u8 = 4;
+
+/// A stream whose reads fail when a head or the next request is too long in coming.
+struct Timed {
+    stream: Box<dyn Stream>,
+    phase: Arc<AtomicU8>,
+    timer: Pin<Box<Sleep>>,
+    limits: Limits,
+}
+
+impl AsyncRead for Timed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(result) => {
+                let phase = this.phase.load(Ordering::Relaxed);
+                if phase == SERVED || phase == IDLE {
+                    this.phase.store(HEAD, Ordering::Relaxed);
+                    this.timer.as_mut().reset(clock::timer_after(this.limits.head_timeout));
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                match this.phase.load(Ordering::Relaxed) {
+                    BUSY => return Poll::Pending,
+                    SERVED => {
+                        this.phase.store(IDLE, Ordering::Relaxed);
+                        this.timer.as_mut().reset(clock::timer_after(this.limits.idle_timeout));
+                    }
+                    _ => {}
+                }
+                ready!(this.timer.as_mut().poll(cx));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Timed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.mark_written();
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.mark_written();
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl Timed {
+    /// A long answer that is still being written is no idle connection.
+    fn mark_written(&self) {
+        let _ = self.phase.compare_exchange(IDLE, SERVED, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// An error as `application/problem+json` (RFC 9457).
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    detail: String,
+    retry_after: Option<u64>,
+    extra: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Problem {
+    /// `detail` is one sentence: the place, the value, what would be right.
+    #[must_use]
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), retry_after: None, extra: serde_json::Map::new() }
+    }
+
+    /// Asks the caller to come again in `seconds`.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Adds a member beside the standard ones.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: serde_json::Value) -> Self {
+        self.extra.insert(name.to_owned(), value);
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = serde_json::json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Some(object) = body.as_object_mut() {
+            object.extend(self.extra);
+        }
+        let mut response = (self.status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

@@ -1,0 +1,2 @@
+//! Turns dispatches into HTTPS requests to the Interaction Service.
+pub mod settings;

@@ -1,0 +1,54 @@
+//! What the Salesforce adapter must be told. `config` fills it in.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::model::ChannelAddress;
+
+/// Where and how to deliver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `https://<MyDomain>.my.salesforce-scrt.com`; plain http only to loopback.
+    pub base_url: Url,
+    /// The `OrgId` header: 15 or 18 characters, `00D…`.
+    pub org_id: String,
+    /// The `AuthorizationContext` header of channels that have none of their own.
+    pub authorization_context: String,
+    /// The `AuthorizationContext` header of single channels.
+    pub channel_contexts: HashMap<ChannelAddress, String>,
+    /// From a request's leaving to the end of its answer.
+    pub request_timeout: Duration,
+    /// Requests in flight at a time: the size of the connection pool.
+    pub in_flight_max: usize,
+    /// A file of PEM certificates that are trusted beside the built-in roots.
+    pub ca_file: Option<PathBuf>,
+    /// Where the bearer token comes from.
+    pub auth: Auth,
+}
+
+/// Where the bearer token comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// A file that somebody else keeps fresh; read again when it changes.
+    TokenFile(PathBuf),
+    /// The OAuth 2.0 JWT bearer flow.
+    JwtBearer(JwtBearer),
+}
+
+/// The OAuth 2.0 JWT bearer flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwtBearer {
+    /// The token endpoint; plain http only to loopback.
+    pub token_url: Url,
+    /// `iss`: the connected app's consumer key.
+    pub consumer_key: String,
+    /// `sub`: the user's name.
+    pub subject: String,
+    /// `aud`: `https://login.salesforce.com` or `https://test.salesforce.com`.
+    pub audience: String,
+    /// An RSA key in PEM, PKCS#1 or PKCS#8.
+    pub private_key_file: PathBuf,
+}
