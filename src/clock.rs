@@ -38,7 +38,17 @@ impl Clock {
         if moment == Instant::NEVER {
             std::future::pending::<()>().await;
         }
-        tokio::time::sleep_until(self.origin + Duration::from_micros(moment.as_micros())).await;
+        tokio::time::sleep_until(self.timer_at(moment)).await;
+    }
+
+    /// Tokio's moment for `moment`, for a timer; ten years ahead for [`Instant::NEVER`].
+    #[must_use]
+    pub fn timer_at(&self, moment: Instant) -> tokio::time::Instant {
+        const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
+        if moment == Instant::NEVER {
+            return tokio::time::Instant::now() + FAR;
+        }
+        self.origin + Duration::from_micros(moment.as_micros()).min(FAR)
     }
 }
 

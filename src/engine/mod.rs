@@ -1,2 +1,661 @@
-//! The engine.
+//! Everything typingd knows about typing, order, retries and rate, in one pure value.
+//!
+//! [`Engine`] reads no clock, does no I/O, never awaits, logs nothing and can't fail. It names nothing but `std`, `model`
+//! and the hash table. Time is an argument. Whoever drives it tells it what happened (`handle_*`), then asks it what to
+//! do (`poll_*`):
+//!
+//! 1. after any `handle_*`, call [`Engine::poll_dispatch`] until it returns `None`, and send what it returned;
+//! 2. hand each outcome back with [`Engine::handle_outcome`], exactly once;
+//! 3. call [`Engine::handle_timeout`] when the instant of [`Engine::poll_timeout`] has come. Early, late and spurious
+//!    calls are harmless.
+
+mod list;
+pub mod outbox;
+mod pace;
 pub mod policy;
+pub mod timing;
+mod tracker;
+mod wheel;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::model::{
+    Conversation, ConversationRef, Decision, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Refusal,
+    Signal, SignalKind,
+};
+use list::{Link, List};
+use outbox::{Belief, Lifespans, Urgency, Verdict};
+use pace::Pace;
+use policy::Policy;
+use tracker::{Standing, Tracker};
+use wheel::{Place, Wheel};
+
+/// How long a message's time is remembered, to know a late keystroke by.
+const BARRIER_KEPT: Duration = Duration::from_secs(600);
+/// Channels that were muted and have no conversation are looked for this often.
+const SWEEP_SPACING: Duration = Duration::from_secs(60);
+/// Without an explicit lifespan no Started leaves later than this, however long the check interval is.
+const STARTED_LIFESPAN_MAX: Duration = Duration::from_secs(5);
+/// Decisions kept for an observer that doesn't come to fetch them.
+const OBSERVED_MAX: usize = 100_000;
+
+/// The engine. See the module for the order of calls.
+#[derive(Debug)]
+pub struct Engine {
+    policy: Policy,
+    tracker: Tracker,
+    wheel: Wheel,
+    lines: [List; Urgency::COUNT],
+    lingering: List,
+    pace: Pace,
+    /// Numbers the decisions.
+    numbers: u64,
+    icons: usize,
+    unsettled: usize,
+    lingerers: usize,
+    counts: Counts,
+    observed: Option<VecDeque<Decision>>,
+    swept: Instant,
+    stopping: bool,
+}
+
+/// Why a signal was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// The table holds as many conversations as it may, all of them active.
+    TableFull,
+    /// The engine is being shut down.
+    Stopping,
+}
+
+/// What an operator should hear of once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The far side refuses the channel for good: its conversations are left alone for `mute_for`.
+    ChannelMuted,
+    /// The far side refuses the end user for good: the conversation is left alone for `mute_for`.
+    ConversationMuted,
+    /// The upstream has failed many times in a row: only probes are sent.
+    UpstreamFailing,
+    /// The upstream answers again.
+    UpstreamBack,
+}
+
+/// Sizes, for gauges and leak tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Conversations in the table, those that linger included.
+    pub conversations: usize,
+    /// Of these, how many are only remembered.
+    pub lingering: usize,
+    /// Channels in the table.
+    pub channels: usize,
+    /// Conversations whose icon should be on.
+    pub icons: usize,
+    /// Conversations that have something to send, or have not told the far side off yet.
+    pub unsettled: usize,
+    /// Requests in flight.
+    pub in_flight: usize,
+    /// Conversations with a deadline.
+    pub armed: usize,
+}
+
+/// What has happened so far, for metrics. All of them only ever grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Signals taken, by [`SignalKind`] in the order of [`SignalKind::ALL`].
+    pub signals: [u64; 5],
+    /// Keystrokes ignored because a later message had gone out (rule 6).
+    pub late: u64,
+    /// Keystrokes ignored because the session was not open (rule 8).
+    pub unopened: u64,
+    /// Signals not taken because the table was full, or the engine was stopping.
+    pub turned_away: u64,
+    /// TypingStarted decided.
+    pub started: u64,
+    /// TypingStopped decided.
+    pub stopped: u64,
+    /// Requests sent, retries included.
+    pub sent: u64,
+    /// Requests that were a second or later try.
+    pub retried: u64,
+    /// Requests acknowledged.
+    pub delivered: u64,
+    /// Requests refused for good.
+    pub refused: u64,
+    /// Requests that were a defect of typingd by the far side's word.
+    pub malformed: u64,
+    /// Starteds that were replaced or expired before they left: shed.
+    pub shed: u64,
+    /// Stoppeds that were never acknowledged within their lifespan.
+    pub stops_given_up: u64,
+    /// Indicators not sent because their channel or conversation is muted.
+    pub muted: u64,
+}
+
+/// A conversation explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Whether the icon should be on.
+    pub icon: bool,
+    /// What the far side was last told.
+    pub belief: Belief,
+    /// What is still to be told.
+    pub wish: Option<Reason>,
+    /// What is being told.
+    pub in_flight: Option<Reason>,
+    /// The next timer of the typing itself.
+    pub due: Instant,
+}
+
+impl Snapshot {
+    /// Whether the far side is known to show no icon, and nothing is on its way to change that.
+    #[must_use]
+    pub fn is_settled_off(&self) -> bool {
+        self.belief == Belief::Off && self.in_flight.is_none() && self.wish.is_none()
+    }
+}
+
+impl Engine {
+    /// `seed` keys the hash of the ids and spreads the retries: random in the daemon, fixed in a test.
+    #[must_use]
+    pub fn new(policy: Policy, seed: u64) -> Self {
+        let pace = Pace::new(policy.delivery, seed);
+        Self {
+            policy,
+            tracker: Tracker::new(seed),
+            wheel: Wheel::new(),
+            lines: [List::EMPTY; Urgency::COUNT],
+            lingering: List::EMPTY,
+            pace,
+            numbers: 0,
+            icons: 0,
+            unsettled: 0,
+            lingerers: 0,
+            counts: Counts::default(),
+            observed: None,
+            swept: Instant::ORIGIN,
+            stopping: false,
+        }
+    }
+
+    /// Keeps every decision from now on for [`Engine::poll_decision`]; at most 100,000 of them unfetched.
+    pub fn observe_decisions(&mut self) {
+        self.observed.get_or_insert_default();
+    }
+
+    /// The oldest decision that has not been fetched yet.
+    pub fn poll_decision(&mut self) -> Option<Decision> {
+        self.observed.as_mut()?.pop_front()
+    }
+
+    /// A signal arrived at `now`.
+    ///
+    /// # Errors
+    /// When it would need a new conversation and there is no room for one, or the engine is stopping.
+    pub fn handle_signal(
+        &mut self,
+        now: Instant,
+        conversation: ConversationRef<'_>,
+        signal: Signal,
+    ) -> Result<(), TurnedAway> {
+        if self.stopping {
+            self.counts.turned_away += 1;
+            return Err(TurnedAway::Stopping);
+        }
+        let Some(slot) = self.tracker.find(conversation) else {
+            return self.handle_newcomer(now, conversation, signal);
+        };
+        self.counts.signals[signal.kind as usize] += 1;
+        if signal.kind == SignalKind::Keystroke {
+            self.handle_keystroke(now, slot, signal.at);
+        } else {
+            self.handle_word(now, slot, signal);
+        }
+        Ok(())
+    }
+
+    /// What came of the request in flight under `id`. An unknown or settled `id` is ignored. Returns what is news.
+    pub fn handle_outcome(&mut self, now: Instant, id: DispatchId, outcome: Outcome) -> Option<Notice> {
+        if !self.tracker.holds(id.slot) {
+            return None;
+        }
+        let outbox = &self.tracker.entry(id.slot).state.outbox;
+        if outbox.in_flight().is_none() || outbox.flight_number() != id.serial {
+            return None;
+        }
+        let was_shut = self.pace.is_shut();
+        self.pace.settle(now, id.slot, &outcome);
+        // The timers first: an outcome must not send a Started for somebody whose deadline has passed.
+        self.advance(now, id.slot);
+        let lifespans = self.lifespans(id.slot);
+        let Self { tracker, pace, .. } = self;
+        let (state, _) = tracker.state_mut(id.slot);
+        let sent = state.outbox.in_flight();
+        let verdict = state.outbox.settle(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
+        let mut notice = match (was_shut, self.pace.is_shut()) {
+            (false, true) => Some(Notice::UpstreamFailing),
+            (true, false) => Some(Notice::UpstreamBack),
+            _ => None,
+        };
+        match outcome {
+            Outcome::Delivered => self.counts.delivered += 1,
+            Outcome::Refused(refusal) => {
+                self.counts.refused += 1;
+                notice = notice.or(self.handle_refusal(now, id.slot, refusal));
+            }
+            Outcome::NotSent(_) | Outcome::Unsure(_) => {
+                if verdict == Verdict::Dropped {
+                    self.count_dropped(sent);
+                }
+            }
+        }
+        self.settle(now, id.slot);
+        notice
+    }
+
+    /// Runs what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(slot) = self.wheel.pop(&mut self.tracker, now) {
+            self.tracker.entry_mut(slot).place = Place::NONE;
+            self.advance(now, slot);
+            self.settle(now, slot);
+        }
+        if self.swept + SWEEP_SPACING <= now {
+            self.swept = now;
+            self.tracker.sweep_channels(now);
+        }
+    }
+
+    /// New timing and new bounds. They hold at once, for conversations under way too; none is lost.
+    pub fn handle_policy(&mut self, now: Instant, policy: Policy) {
+        // What was due under the old rules happens under the old rules.
+        self.handle_timeout(now);
+        self.pace.set_limits(policy.delivery);
+        self.policy = policy;
+        let Self { tracker, policy, .. } = self;
+        tracker.set_rules(|name| policy.rules_of(name));
+        for slot in self.tracker.slots() {
+            let (state, _) = self.tracker.state_mut(slot);
+            // Whoever has typed here was served without `opened` so far, and is not to fall silent in mid-session.
+            state.opened = true;
+            self.advance(now, slot);
+            self.settle(now, slot);
+        }
+    }
+
+    /// The end: no signal is taken any more, every icon goes off. Drive the engine on until [`Engine::is_settled`].
+    pub fn handle_shutdown(&mut self, now: Instant) {
+        self.stopping = true;
+        for slot in self.tracker.slots() {
+            self.advance(now, slot);
+            let (state, _) = self.tracker.state_mut(slot);
+            if let Some(reason) = state.timing.stop(Reason::Shutdown) {
+                self.decide(slot, now, reason);
+            }
+            self.settle(now, slot);
+        }
+    }
+
+    /// The next request that may leave at `now`.
+    #[must_use]
+    pub fn poll_dispatch(&mut self, now: Instant) -> Option<Dispatch> {
+        loop {
+            let slot = self.lines.iter().find_map(List::front)?;
+            if self.pace.ready_at(now) > now {
+                return None;
+            }
+            // Whoever stood in line while the driver was late may have fallen idle, been muted or expired meanwhile.
+            let standing = self.tracker.entry(slot).standing;
+            self.advance(now, slot);
+            self.settle(now, slot);
+            if !self.tracker.holds(slot) || self.tracker.entry(slot).standing != standing {
+                continue;
+            }
+            self.stand(slot, Standing::None);
+            let (state, _) = self.tracker.state_mut(slot);
+            let Some(leaving) = state.outbox.leave() else { continue };
+            self.pace.leave(now, slot);
+            self.counts.sent += 1;
+            self.counts.retried += u64::from(leaving.attempt > 0);
+            self.settle(now, slot);
+            return Some(Dispatch {
+                id: DispatchId { slot, serial: leaving.number },
+                conversation: self.tracker.conversation(slot),
+                reason: leaving.reason,
+                decided: leaving.decided,
+                decision: leaving.number,
+                attempt: leaving.attempt,
+            });
+        }
+    }
+
+    /// When to call [`Engine::handle_timeout`] and [`Engine::poll_dispatch`] again, if nothing happens before;
+    /// [`Instant::NEVER`]: not at all.
+    #[must_use]
+    pub fn poll_timeout(&mut self, now: Instant) -> Instant {
+        let waiting = self.lines.iter().any(|line| !line.is_empty());
+        let ready = if waiting { self.pace.ready_at(now) } else { Instant::NEVER };
+        ready.min(self.wheel.next())
+    }
+
+    /// When the next timer of any conversation is due, whatever waits to be sent: for whoever asks for decisions alone
+    /// and never calls [`Engine::poll_dispatch`].
+    #[must_use]
+    pub fn next_deadline(&self) -> Instant {
+        self.wheel.next()
+    }
+
+    /// Whether nothing is typed, owed or in flight any more.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.pace.in_flight() == 0 && self.unsettled == 0
+    }
+
+    /// Whether the upstream has failed so often in a row that only probes are sent.
+    #[must_use]
+    pub const fn is_upstream_failing(&self) -> bool {
+        self.pace.is_shut()
+    }
+
+    /// Requests a second that may leave at present.
+    #[must_use]
+    pub const fn rate_in_force(&self) -> u32 {
+        self.pace.rate()
+    }
+
+    /// Sizes of everything that could grow.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        Census {
+            conversations: self.tracker.len(),
+            lingering: self.lingerers,
+            channels: self.tracker.channels_len(),
+            icons: self.icons,
+            unsettled: self.unsettled,
+            in_flight: self.pace.in_flight(),
+            armed: self.wheel.armed(),
+        }
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// One conversation explained; `None` if there is nothing to remember of it.
+    #[must_use]
+    pub fn snapshot(&self, conversation: ConversationRef<'_>) -> Option<Snapshot> {
+        let slot = self.tracker.find(conversation)?;
+        let state = &self.tracker.entry(slot).state;
+        Some(Snapshot {
+            icon: state.timing.icon(),
+            belief: state.outbox.belief(),
+            wish: state.outbox.wish(),
+            in_flight: state.outbox.in_flight(),
+            due: state.timing.due(&self.tracker.channel(slot).rules),
+        })
+    }
+
+    /// The conversation that a request in flight belongs to; `None` when `id` is settled.
+    #[must_use]
+    pub fn conversation_of(&self, id: DispatchId) -> Option<Conversation> {
+        self.tracker.holds(id.slot).then(|| self.tracker.conversation(id.slot))
+    }
+
+    fn handle_newcomer(
+        &mut self,
+        now: Instant,
+        conversation: ConversationRef<'_>,
+        signal: Signal,
+    ) -> Result<(), TurnedAway> {
+        let rules = self.policy.rules_of(conversation.to());
+        let (remembered, needed) = match signal.kind {
+            SignalKind::Keystroke => (!rules.require_open, true),
+            // Losing the time of a message at worst shows an icon for a keystroke that came late.
+            SignalKind::MessageSent => (rules.require_open || signal.at.is_some(), rules.require_open),
+            SignalKind::Opened => (rules.require_open, true),
+            SignalKind::Stopped | SignalKind::Ended => (false, false),
+        };
+        if remembered && !self.make_room(now) {
+            if !needed {
+                return Ok(());
+            }
+            self.counts.turned_away += 1;
+            return Err(TurnedAway::TableFull);
+        }
+        self.counts.signals[signal.kind as usize] += 1;
+        if !remembered {
+            self.counts.unopened += u64::from(signal.kind == SignalKind::Keystroke);
+            return Ok(());
+        }
+        let slot = self.tracker.insert(conversation, || rules);
+        match signal.kind {
+            SignalKind::Keystroke => self.handle_keystroke(now, slot, signal.at),
+            _ => self.handle_word(now, slot, signal),
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for one more conversation; whoever only lingers makes room, the longest first.
+    fn make_room(&mut self, now: Instant) -> bool {
+        if self.tracker.len() < self.policy.conversations_max {
+            return true;
+        }
+        let Some(oldest) = self.lingering.front() else { return false };
+        self.remove(oldest, now);
+        true
+    }
+
+    fn handle_keystroke(&mut self, now: Instant, slot: u32, at: Option<u64>) {
+        let (state, rules) = self.tracker.state_mut(slot);
+        if at.is_some_and(|at| at < state.barrier) {
+            self.counts.late += 1;
+            return;
+        }
+        if rules.require_open && !state.opened {
+            self.counts.unopened += 1;
+            return;
+        }
+        let fell_due = state.timing.due(rules) <= now;
+        if fell_due {
+            self.advance(now, slot);
+        }
+        let (state, rules) = self.tracker.state_mut(slot);
+        match state.timing.keystroke(rules, now) {
+            // The common keystroke, of somebody who is typing already, has moved one field and no timer.
+            None if !fell_due => return,
+            None => {}
+            Some(reason) => self.decide(slot, now, reason),
+        }
+        self.settle(now, slot);
+    }
+
+    /// Any signal but a keystroke.
+    fn handle_word(&mut self, now: Instant, slot: u32, signal: Signal) {
+        self.advance(now, slot);
+        let (state, rules) = self.tracker.state_mut(slot);
+        let reason = match signal.kind {
+            SignalKind::Keystroke | SignalKind::Opened => None,
+            SignalKind::MessageSent => Some(Reason::MessageSent),
+            SignalKind::Stopped => Some(Reason::Stopped),
+            SignalKind::Ended => Some(Reason::Ended),
+        };
+        match signal.kind {
+            SignalKind::Keystroke | SignalKind::Stopped => {}
+            SignalKind::Opened => state.opened = rules.require_open,
+            SignalKind::MessageSent => {
+                state.opened |= rules.require_open;
+                if let Some(at) = signal.at {
+                    state.barrier = state.barrier.max(at.saturating_add(1));
+                    state.hold_until = state.hold_until.max(now + BARRIER_KEPT);
+                }
+            }
+            SignalKind::Ended => {
+                state.opened = false;
+                state.barrier = 0;
+                if !state.muted {
+                    state.hold_until = Instant::ORIGIN;
+                }
+            }
+        }
+        if let Some(reason) = reason.and_then(|reason| state.timing.stop(reason)) {
+            self.decide(slot, now, reason);
+        }
+        self.settle(now, slot);
+    }
+
+    fn handle_refusal(&mut self, now: Instant, slot: u32, refusal: Refusal) -> Option<Notice> {
+        let until = now + self.policy.delivery.mute_for;
+        match refusal {
+            Refusal::Channel => {
+                let channel = self.tracker.channel_mut(slot);
+                let news = channel.muted_until <= now && until > now;
+                channel.muted_until = until;
+                news.then_some(Notice::ChannelMuted)
+            }
+            Refusal::Conversation => {
+                let (state, _) = self.tracker.state_mut(slot);
+                state.muted = true;
+                state.hold_until = state.hold_until.max(until);
+                Some(Notice::ConversationMuted)
+            }
+            Refusal::Request => {
+                self.counts.malformed += 1;
+                None
+            }
+            Refusal::Configuration => None,
+        }
+    }
+
+    /// Runs the timers of one conversation that are due at `now`.
+    fn advance(&mut self, now: Instant, slot: u32) {
+        loop {
+            let (state, rules) = self.tracker.state_mut(slot);
+            let Some((at, reason)) = state.timing.step(rules, now) else { return };
+            self.decide(slot, at, reason);
+        }
+    }
+
+    fn decide(&mut self, slot: u32, at: Instant, reason: Reason) {
+        self.numbers += 1;
+        let (state, _) = self.tracker.state_mut(slot);
+        let replaced = state.outbox.wish_for(reason, at, self.numbers);
+        match reason.indicator() {
+            Indicator::TypingStarted => {
+                self.counts.started += 1;
+                let shed = replaced.is_some_and(|reason| reason.indicator() == Indicator::TypingStarted);
+                self.counts.shed += u64::from(shed);
+            }
+            Indicator::TypingStopped => self.counts.stopped += 1,
+        }
+        if let Some(observed) = &mut self.observed {
+            if observed.len() == OBSERVED_MAX {
+                observed.pop_front();
+            }
+            let conversation = self.tracker.conversation(slot);
+            observed.push_back(Decision { at, conversation, reason });
+        }
+    }
+
+    /// Brings everything around a conversation in line with its state: its place in line, its deadline, the counts;
+    /// and forgets it when there is nothing left to remember.
+    fn settle(&mut self, now: Instant, slot: u32) {
+        let lifespans = self.lifespans(slot);
+        let channel_muted = self.tracker.channel(slot).muted_until > now;
+        let (state, rules) = self.tracker.state_mut(slot);
+        state.muted &= state.hold_until > now;
+        let mut dropped = None;
+        if state.outbox.in_flight().is_none() {
+            if state.muted || channel_muted {
+                self.counts.muted += u64::from(state.outbox.forget().is_some());
+            }
+            dropped = state.outbox.expire(now, &lifespans);
+        }
+        let lit = state.timing.icon();
+        let unsettled = !state.outbox.is_empty();
+        let ready = state.outbox.ready(now);
+        let mut due = state.timing.due(rules).min(state.outbox.due(now, &lifespans));
+        let standing = if let Some(urgency) = ready {
+            Standing::Ready(urgency as u8)
+        } else if unsettled || !state.timing.is_idle() {
+            Standing::None
+        } else if state.hold_until > now {
+            due = due.min(state.hold_until);
+            Standing::Lingering
+        } else if state.opened && rules.require_open {
+            Standing::Lingering
+        } else {
+            self.note(slot, lit, unsettled);
+            self.remove(slot, now);
+            self.count_dropped(dropped);
+            return;
+        };
+        self.note(slot, lit, unsettled);
+        self.stand(slot, standing);
+        let place = self.tracker.entry(slot).place;
+        let place = self.wheel.arm(&mut self.tracker, now, slot, place, due);
+        self.tracker.entry_mut(slot).place = place;
+        self.count_dropped(dropped);
+    }
+
+    fn note(&mut self, slot: u32, lit: bool, unsettled: bool) {
+        let entry = self.tracker.entry_mut(slot);
+        self.icons = self.icons + usize::from(lit) - usize::from(entry.lit);
+        self.unsettled = self.unsettled + usize::from(unsettled) - usize::from(entry.unsettled);
+        entry.lit = lit;
+        entry.unsettled = unsettled;
+    }
+
+    /// Moves a conversation to another line; one that stands there already keeps its place.
+    fn stand(&mut self, slot: u32, standing: Standing) {
+        let old = self.tracker.entry(slot).standing;
+        if old == standing {
+            return;
+        }
+        match old {
+            Standing::None => {}
+            Standing::Ready(line) => self.lines[usize::from(line)].remove(&mut self.tracker, Link::Line, slot),
+            Standing::Lingering => {
+                self.lingering.remove(&mut self.tracker, Link::Line, slot);
+                self.lingerers -= 1;
+            }
+        }
+        match standing {
+            Standing::None => {}
+            Standing::Ready(line) => self.lines[usize::from(line)].push_back(&mut self.tracker, Link::Line, slot),
+            Standing::Lingering => {
+                self.lingering.push_back(&mut self.tracker, Link::Line, slot);
+                self.lingerers += 1;
+            }
+        }
+        self.tracker.entry_mut(slot).standing = standing;
+    }
+
+    fn remove(&mut self, slot: u32, now: Instant) {
+        self.stand(slot, Standing::None);
+        let place = self.tracker.entry(slot).place;
+        self.wheel.disarm(&mut self.tracker, slot, place);
+        self.tracker.entry_mut(slot).place = Place::NONE;
+        self.tracker.remove(slot, now);
+    }
+
+    fn lifespans(&self, slot: u32) -> Lifespans {
+        let delivery = &self.policy.delivery;
+        let check = self.tracker.channel(slot).rules.check_interval();
+        Lifespans {
+            started: delivery.started_lifespan.unwrap_or(check.min(STARTED_LIFESPAN_MAX)),
+            stopped: delivery.stopped_lifespan,
+        }
+    }
+
+    fn count_dropped(&mut self, wish: Option<Reason>) {
+        match wish.map(Reason::indicator) {
+            Some(Indicator::TypingStarted) => self.counts.shed += 1,
+            Some(Indicator::TypingStopped) => self.counts.stops_given_up += 1,
+            None => {}
+        }
+    }
+}

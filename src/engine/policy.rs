@@ -58,6 +58,18 @@ impl Rules {
         }
     }
 
+    /// The same rules with another check interval.
+    #[must_use]
+    pub fn with_check(self, check: Duration) -> Self {
+        Self { check: micros(check).max(1), ..self }
+    }
+
+    /// The same rules with another time until the icon goes off.
+    #[must_use]
+    pub fn with_dismiss(self, dismiss: Duration) -> Self {
+        Self { dismiss: micros(dismiss).max(1), ..self }
+    }
+
     /// The time between two checks.
     #[must_use]
     pub const fn check_interval(&self) -> Duration {

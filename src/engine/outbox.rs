@@ -1,0 +1,297 @@
+//! A wish and a belief for one conversation: what the far side should show, and what it was last told.
+//!
+//! Where they differ and nothing is in flight, there is something to send. Order, coalescing, a Started that vanishes
+//! with its stop, and owed stops follow from that. There is no queue: the newest wish replaces the one before.
+
+use std::time::Duration;
+
+use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Refusal};
+
+/// What the far side may show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Belief {
+    /// No icon.
+    Off,
+    /// The icon.
+    On,
+    /// The last word may or may not have been applied: the icon must be taken for on.
+    Unsure,
+}
+
+/// How urgent what stands ready is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// A Stopped: an icon that must not stay on.
+    Stop,
+    /// A Started for an icon that is not on.
+    Show,
+    /// A refresh of a conversation whose last refresh was shed. It goes before the others, so that shedding goes round.
+    Overdue,
+    /// A Started for an icon that is on already: the first to be shed.
+    Refresh,
+}
+
+impl Urgency {
+    /// How many there are. They are numbered in the order in which they are served.
+    pub(super) const COUNT: usize = 4;
+}
+
+/// What became of a wish, for the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Acknowledged, or overtaken by a newer wish.
+    Done,
+    /// To be tried again.
+    Again,
+    /// Dropped for good.
+    Dropped,
+}
+
+/// The delivery of one conversation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outbox {
+    /// When the wish was decided.
+    decided: Instant,
+    /// Not to be tried (again) before this.
+    not_before: Instant,
+    /// The number of the newest wish.
+    number: u64,
+    /// The number of the wish in flight.
+    flight_number: u64,
+    /// What is still to be told.
+    wish: Option<Reason>,
+    /// What is being told.
+    flight: Option<Reason>,
+    belief: Belief,
+    /// Failed tries of the newest wish.
+    attempt: u8,
+    /// The last refresh was shed.
+    overdue: bool,
+}
+
+/// What a failure needs to know about time.
+pub(super) struct Lifespans {
+    pub(super) started: Duration,
+    pub(super) stopped: Duration,
+}
+
+impl Outbox {
+    pub(super) const EMPTY: Self = Self {
+        decided: Instant::ORIGIN,
+        not_before: Instant::ORIGIN,
+        number: 0,
+        flight_number: 0,
+        wish: None,
+        flight: None,
+        belief: Belief::Off,
+        attempt: 0,
+        overdue: false,
+    };
+
+    /// Whether nothing is wanted, in flight, or shown.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.wish.is_none() && self.flight.is_none() && matches!(self.belief, Belief::Off)
+    }
+
+    pub(super) const fn belief(&self) -> Belief {
+        self.belief
+    }
+
+    pub(super) const fn wish(&self) -> Option<Reason> {
+        self.wish
+    }
+
+    pub(super) const fn in_flight(&self) -> Option<Reason> {
+        self.flight
+    }
+
+    pub(super) const fn flight_number(&self) -> u64 {
+        self.flight_number
+    }
+
+    /// Whether a Stopped is owed: wanted, or sure to be wanted once the request in flight has been answered.
+    pub(super) fn owes_stop(&self) -> bool {
+        self.wish.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped)
+    }
+
+    /// A new wish. Returns the one that it replaces before it was sent.
+    pub(super) fn wish_for(&mut self, reason: Reason, at: Instant, number: u64) -> Option<Reason> {
+        let replaced = self.wish.filter(|_| !self.flies_current());
+        // A payload's timestamp never goes back within a conversation.
+        self.decided = at.max(self.decided);
+        self.number = number;
+        self.wish = Some(reason);
+        self.attempt = 0;
+        self.not_before = Instant::ORIGIN;
+        self.drop_moot_stop();
+        replaced
+    }
+
+    /// What stands ready at `now`, if nothing is in flight. A wish past its lifespan has to be dropped first
+    /// ([`Outbox::expire`]).
+    pub(super) fn ready(&self, now: Instant) -> Option<Urgency> {
+        if self.flight.is_some() || self.not_before > now {
+            return None;
+        }
+        Some(match (self.wish?.indicator(), self.belief) {
+            (Indicator::TypingStopped, _) => Urgency::Stop,
+            (Indicator::TypingStarted, Belief::On) if self.overdue => Urgency::Overdue,
+            (Indicator::TypingStarted, Belief::On) => Urgency::Refresh,
+            (Indicator::TypingStarted, _) => Urgency::Show,
+        })
+    }
+
+    /// When to look again by time: the end of a back-off or of a Stopped's lifespan.
+    pub(super) fn due(&self, now: Instant, lifespans: &Lifespans) -> Instant {
+        let Some(reason) = self.wish.filter(|_| self.flight.is_none()) else {
+            return Instant::NEVER;
+        };
+        let expiry = self.decided + lifespans.of(reason);
+        if self.not_before > now { self.not_before.min(expiry) } else { expiry }
+    }
+
+    /// Drops a wish past its lifespan that is not in flight. Returns it.
+    pub(super) fn expire(&mut self, now: Instant, lifespans: &Lifespans) -> Option<Reason> {
+        let reason = self.wish.filter(|_| self.flight.is_none())?;
+        if now < self.decided + lifespans.of(reason) {
+            return None;
+        }
+        self.overdue |= self.belief == Belief::On;
+        self.give_up();
+        Some(reason)
+    }
+
+    /// Sends the wish. The caller has seen [`Outbox::ready`].
+    pub(super) fn leave(&mut self) -> Option<Leaving> {
+        let reason = self.wish?;
+        self.flight = Some(reason);
+        self.flight_number = self.number;
+        self.overdue = false;
+        Some(Leaving { reason, decided: self.decided, number: self.number, attempt: u32::from(self.attempt) })
+    }
+
+    /// The request in flight has come to its end. `backoff` is asked for the wait before another try.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        outcome: &Outcome,
+        lifespans: &Lifespans,
+        backoff: impl FnOnce(u32) -> Duration,
+    ) -> Verdict {
+        let Some(sent) = self.flight.take() else {
+            return Verdict::Done;
+        };
+        let current = self.wish.is_some() && self.flight_number == self.number;
+        let was_shown = self.belief == Belief::On;
+        let verdict = match (sent.indicator(), outcome) {
+            (indicator, Outcome::Delivered) => {
+                self.belief = if indicator == Indicator::TypingStarted { Belief::On } else { Belief::Off };
+                if current {
+                    self.wish = None;
+                }
+                Verdict::Done
+            }
+            (Indicator::TypingStarted, Outcome::Refused(_)) => {
+                if current {
+                    self.wish = None;
+                }
+                Verdict::Dropped
+            }
+            // The operator may yet mend the configuration; the icon is on all the while.
+            (Indicator::TypingStopped, Outcome::Refused(Refusal::Configuration)) | (_, Outcome::NotSent(_)) => {
+                Verdict::Again
+            }
+            (Indicator::TypingStopped, Outcome::Refused(_)) => {
+                self.belief = Belief::Off;
+                if current {
+                    self.wish = None;
+                }
+                Verdict::Dropped
+            }
+            (Indicator::TypingStarted, Outcome::Unsure(_)) => {
+                if self.belief == Belief::Off {
+                    self.belief = Belief::Unsure;
+                }
+                Verdict::Again
+            }
+            (Indicator::TypingStopped, Outcome::Unsure(_)) => {
+                self.belief = Belief::Unsure;
+                Verdict::Again
+            }
+        };
+        let verdict = match verdict {
+            Verdict::Again if !current => Verdict::Done,
+            // The next check sends a refresh anyway.
+            Verdict::Again if sent.indicator() == Indicator::TypingStarted && was_shown => {
+                self.wish = None;
+                Verdict::Dropped
+            }
+            Verdict::Again => {
+                self.put_off(now, outcome, backoff);
+                if self.not_before >= self.decided + lifespans.of(sent) {
+                    self.give_up();
+                    Verdict::Dropped
+                } else {
+                    Verdict::Again
+                }
+            }
+            settled => settled,
+        };
+        self.drop_moot_stop();
+        verdict
+    }
+
+    fn put_off(&mut self, now: Instant, outcome: &Outcome, backoff: impl FnOnce(u32) -> Duration) {
+        self.attempt = self.attempt.saturating_add(1);
+        let setback = match outcome {
+            Outcome::NotSent(setback) | Outcome::Unsure(setback) => Some(setback),
+            _ => None,
+        };
+        // A refused token has been thrown away by now, and a fresh one is waited for by whoever sends next.
+        let at_once = self.attempt == 1 && setback.is_some_and(|setback| setback.cause == Cause::Token);
+        let wait = if at_once { Duration::ZERO } else { backoff(u32::from(self.attempt)) };
+        let asked = setback.and_then(|setback| setback.retry_after).unwrap_or_default();
+        self.not_before = now + wait.max(asked);
+    }
+
+    /// Nothing more is to be told, whatever the far side shows: it was refused for good, or is muted.
+    pub(super) fn forget(&mut self) -> Option<Reason> {
+        self.belief = Belief::Off;
+        self.wish.take()
+    }
+
+    /// A Stopped past its lifespan is given up with its icon; a Started leaves what it might have changed to the stop.
+    fn give_up(&mut self) {
+        if self.owes_stop() {
+            self.belief = Belief::Off;
+        }
+        self.wish = None;
+    }
+
+    fn drop_moot_stop(&mut self) {
+        if self.flight.is_none() && self.belief == Belief::Off && self.owes_stop() {
+            self.wish = None;
+        }
+    }
+
+    const fn flies_current(&self) -> bool {
+        self.flight.is_some() && self.flight_number == self.number
+    }
+}
+
+impl Lifespans {
+    fn of(&self, reason: Reason) -> Duration {
+        match reason.indicator() {
+            Indicator::TypingStarted => self.started,
+            Indicator::TypingStopped => self.stopped,
+        }
+    }
+}
+
+/// What leaves.
+pub(super) struct Leaving {
+    pub(super) reason: Reason,
+    pub(super) decided: Instant,
+    pub(super) number: u64,
+    pub(super) attempt: u32,
+}

@@ -1,0 +1,409 @@
+//! CONTRACT section 3 for one conversation: check, dismiss, both modes. A small plain value, stepped by pure functions.
+//!
+//! It knows nothing of delivery, nor of other conversations. `tune` drives it by itself, the daemon inside the engine.
+
+use super::policy::{Mode, Rules};
+use crate::model::{Instant, Reason};
+
+/// The timing of one conversation.
+///
+/// The caller first lets the timers run ([`Timing::step`], until it returns `None`) up to and including an instant, then
+/// hands over the signals of that instant. Stepping early, late or twice is harmless: every decision carries the
+/// instant at which it fell due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    last_key: u64,
+    /// The first keystroke of the present unbroken typing: no two neighbours are a pause of `dismiss_after` apart.
+    run_start: u64,
+    last_started: u64,
+    /// The check before the next one, or the first keystroke. The next check is derived from it, so that a changed
+    /// interval takes hold at once.
+    last_check: u64,
+    phase: Phase,
+    icon: bool,
+    /// A keystroke came since the last TypingStarted.
+    key_since: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The next keystroke is a first keystroke. In `after_shown` the icon may still be on.
+    Idle,
+    /// Checks fall.
+    Burst,
+    /// `max_typing` has been reached, and the typing has not paused yet.
+    Silent,
+}
+
+#[derive(Clone, Copy)]
+enum Timer {
+    /// `dismiss_after` since the last keystroke: the icon goes off (idle mode), or the silence has earned its end.
+    Paused,
+    MaxTyping,
+    Check,
+    Dismissal,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self::IDLE
+    }
+}
+
+impl Timing {
+    /// Nobody has typed.
+    pub const IDLE: Self = Self {
+        last_key: 0,
+        run_start: 0,
+        last_started: 0,
+        last_check: 0,
+        phase: Phase::Idle,
+        icon: false,
+        key_since: false,
+    };
+
+    /// Whether the icon should be on.
+    #[must_use]
+    pub const fn icon(&self) -> bool {
+        self.icon
+    }
+
+    /// Whether nothing is left to remember: no icon, no timer.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle) && !self.icon
+    }
+
+    /// When the next timer is due; [`Instant::NEVER`] if none runs.
+    #[inline]
+    #[must_use]
+    pub fn due(&self, rules: &Rules) -> Instant {
+        Instant::from_micros(self.next(rules).0)
+    }
+
+    /// The timer that runs next. Of several due at one instant the one that wins comes first: an idle deadline over
+    /// `max_typing`, that over a check, a check over a dismissal (rules 3, 4, 7).
+    #[inline]
+    fn next(&self, rules: &Rules) -> (u64, Timer) {
+        let mut next = (u64::MAX, Timer::Paused);
+        let mut consider = |at: u64, timer: Timer| {
+            if at < next.0 {
+                next = (at, timer);
+            }
+        };
+        let paused = self.last_key.saturating_add(rules.dismiss);
+        let max_typing = self.run_start.saturating_add(rules.max_typing);
+        let check = self.last_check.saturating_add(rules.check);
+        match (self.phase, rules.mode) {
+            (Phase::Idle, _) if !self.icon => {}
+            (Phase::Silent, _) => consider(paused, Timer::Paused),
+            (phase, Mode::Idle) => {
+                consider(paused, Timer::Paused);
+                consider(max_typing, Timer::MaxTyping);
+                if phase == Phase::Burst {
+                    consider(check, Timer::Check);
+                }
+            }
+            (phase, Mode::AfterShown) => {
+                // A pause of `dismiss_after` breaks the typing, whether or not the icon takes notice.
+                if max_typing < paused {
+                    consider(max_typing, Timer::MaxTyping);
+                }
+                if phase == Phase::Burst {
+                    consider(check, Timer::Check);
+                }
+                if self.icon {
+                    consider(self.last_started.saturating_add(rules.dismiss), Timer::Dismissal);
+                }
+            }
+        }
+        next
+    }
+
+    /// Runs the timers due at or before `now`, in order, up to the first that decides something. Returns that with the
+    /// instant at which it fell due; `None` once nothing due is left.
+    #[inline]
+    pub fn step(&mut self, rules: &Rules, now: Instant) -> Option<(Instant, Reason)> {
+        loop {
+            let (due, timer) = self.next(rules);
+            if due > now.as_micros() {
+                return None;
+            }
+            if let Some(reason) = self.run(rules, due, timer) {
+                return Some((Instant::from_micros(due), reason));
+            }
+        }
+    }
+
+    fn run(&mut self, rules: &Rules, due: u64, timer: Timer) -> Option<Reason> {
+        match timer {
+            Timer::Paused => {
+                self.phase = Phase::Idle;
+                self.extinguish(Reason::Idle)
+            }
+            Timer::MaxTyping => {
+                self.phase = Phase::Silent;
+                self.extinguish(Reason::MaxTyping)
+            }
+            Timer::Dismissal => self.extinguish(Reason::Dismissed),
+            Timer::Check => {
+                self.last_check = due;
+                if self.key_since {
+                    self.show(due);
+                    return Some(Reason::Check);
+                }
+                if rules.mode == Mode::AfterShown {
+                    self.phase = Phase::Idle;
+                }
+                None
+            }
+        }
+    }
+
+    /// A keystroke at `now`; the timers have been stepped to `now`. Returns what it decides.
+    #[inline]
+    pub fn keystroke(&mut self, rules: &Rules, now: Instant) -> Option<Reason> {
+        let now = now.as_micros();
+        let paused = now.saturating_sub(self.last_key) >= rules.dismiss;
+        self.last_key = now;
+        match self.phase {
+            Phase::Silent => None,
+            // A change from after_shown to idle in mid-typing leaves a burst without its icon; the next key mends that.
+            Phase::Burst if self.icon || rules.mode == Mode::AfterShown => {
+                if paused {
+                    self.run_start = now;
+                }
+                self.key_since = true;
+                None
+            }
+            Phase::Burst | Phase::Idle => {
+                if paused || !self.icon {
+                    self.run_start = now;
+                }
+                self.phase = Phase::Burst;
+                self.last_check = now;
+                self.show(now);
+                Some(Reason::FirstKeystroke)
+            }
+        }
+    }
+
+    /// The user's message went out, the box was left, the session ended (rule 5). Returns `reason` if the icon was on.
+    #[inline]
+    pub fn stop(&mut self, reason: Reason) -> Option<Reason> {
+        self.phase = Phase::Idle;
+        self.extinguish(reason)
+    }
+
+    fn show(&mut self, at: u64) {
+        self.icon = true;
+        self.last_started = at;
+        self.key_since = false;
+    }
+
+    fn extinguish(&mut self, reason: Reason) -> Option<Reason> {
+        std::mem::take(&mut self.icon).then_some(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// What one conversation hears at a time in milliseconds.
+    #[derive(Clone, Copy)]
+    enum Event {
+        Key(u64),
+        Stop(u64, Reason),
+    }
+    use Event::{Key, Stop};
+
+    fn rules(mode: Mode, check: u64, dismiss: u64) -> Rules {
+        Rules::new(mode, Duration::from_millis(check), Duration::from_millis(dismiss), Duration::from_secs(300))
+    }
+
+    fn trace(rules: &Rules, events: &[Event]) -> Vec<(u64, Reason)> {
+        let mut timing = Timing::IDLE;
+        let mut decided = Vec::new();
+        for event in events {
+            let (Key(at) | Stop(at, _)) = *event;
+            let now = Instant::from_millis(at);
+            while let Some((at, reason)) = timing.step(rules, now) {
+                decided.push((at.as_millis(), reason));
+            }
+            let decision = match *event {
+                Key(_) => timing.keystroke(rules, now),
+                Stop(_, reason) => timing.stop(reason),
+            };
+            decided.extend(decision.map(|reason| (at, reason)));
+        }
+        // The wheel in front of the machine may only ever ask it too early; the deadlines must all be found from `due`.
+        while !timing.is_idle() {
+            let due = timing.due(rules);
+            assert_ne!(due, Instant::NEVER, "a conversation that is not idle has a deadline");
+            decided.extend(timing.step(rules, due).map(|(at, reason)| (at.as_millis(), reason)));
+        }
+        assert_eq!(timing.due(rules), Instant::NEVER);
+        decided
+    }
+
+    use Reason::{Check, Dismissed, Ended, FirstKeystroke as First, Idle, MaxTyping, MessageSent};
+
+    #[test]
+    fn idle_mode_follows_the_rules() {
+        let r = rules(Mode::Idle, 5_000, 2_000);
+        let steady: Vec<Event> = (0..=60).map(|i| Key(i * 200)).collect();
+        for (name, events, expected) in [
+            ("one key", vec![Key(0)], vec![(0, First), (2_000, Idle)]),
+            ("a second key only moves the end", vec![Key(0), Key(1_500)], vec![(0, First), (3_500, Idle)]),
+            (
+                "steady typing is refreshed at each check",
+                steady,
+                vec![(0, First), (5_000, Check), (10_000, Check), (14_000, Idle)],
+            ),
+            (
+                "a key at the very end comes after the stop",
+                vec![Key(0), Key(2_000)],
+                vec![(0, First), (2_000, Idle), (2_000, First), (4_000, Idle)],
+            ),
+            (
+                "an idle deadline at a check wins over it",
+                vec![Key(0), Key(1_500), Key(3_000)],
+                vec![(0, First), (5_000, Idle)],
+            ),
+            (
+                "a key at the very check counts for the next one",
+                vec![Key(0), Key(1_900), Key(3_800), Key(5_000)],
+                vec![(0, First), (5_000, Check), (7_000, Idle)],
+            ),
+            ("a message stops it at once", vec![Key(0), Stop(700, MessageSent)], vec![(0, First), (700, MessageSent)]),
+            (
+                "and the next key starts it at once",
+                vec![Key(0), Stop(700, Ended), Key(701)],
+                vec![(0, First), (700, Ended), (701, First), (2_701, Idle)],
+            ),
+            ("a stop while idle is nothing", vec![Stop(5, MessageSent), Stop(6, Ended)], vec![]),
+        ] {
+            assert_eq!(trace(&r, &events), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_check_without_a_keystroke_since_the_last_started_sends_nothing() {
+        let r = rules(Mode::Idle, 2_000, 7_000);
+        assert_eq!(trace(&r, &[Key(0)]), [(0, First), (7_000, Idle)]);
+        assert_eq!(trace(&r, &[Key(0), Key(100)]), [(0, First), (2_000, Check), (7_100, Idle)]);
+        assert_eq!(trace(&r, &[Key(0), Key(4_500)]), [(0, First), (6_000, Check), (11_500, Idle)]);
+    }
+
+    #[test]
+    fn after_shown_mode_follows_the_rules() {
+        let r = rules(Mode::AfterShown, 5_000, 2_000);
+        let steady: Vec<Event> = (0..=30).map(|i| Key(i * 200)).collect();
+        for (name, events, expected) in [
+            ("one key", vec![Key(0)], vec![(0, First), (2_000, Dismissed)]),
+            (
+                "the icon goes off although the user types, and comes back at the check",
+                steady,
+                vec![
+                    (0, First),
+                    (2_000, Dismissed),
+                    (5_000, Check),
+                    (7_000, Dismissed),
+                    (10_000, Check),
+                    (12_000, Dismissed),
+                ],
+            ),
+            (
+                "no key by the check: the next one is a first",
+                vec![Key(0), Key(5_000)],
+                vec![(0, First), (2_000, Dismissed), (5_000, First), (7_000, Dismissed)],
+            ),
+            (
+                "a message with the icon off sends nothing, and re-arms",
+                vec![Key(0), Key(2_500), Stop(3_000, MessageSent), Key(3_100)],
+                vec![(0, First), (2_000, Dismissed), (3_100, First), (5_100, Dismissed)],
+            ),
+        ] {
+            assert_eq!(trace(&r, &events), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_dismissal_at_a_check_falls_away_when_the_user_types() {
+        let r = rules(Mode::AfterShown, 5_000, 5_000);
+        assert_eq!(trace(&r, &[Key(0), Key(4_000)]), [(0, First), (5_000, Check), (10_000, Dismissed)]);
+        assert_eq!(trace(&r, &[Key(0)]), [(0, First), (5_000, Dismissed)]);
+    }
+
+    #[test]
+    fn a_first_keystroke_after_the_burst_meets_an_icon_still_on() {
+        let r = rules(Mode::AfterShown, 2_000, 5_000);
+        assert_eq!(trace(&r, &[Key(0), Key(3_000)]), [(0, First), (3_000, First), (8_000, Dismissed)]);
+    }
+
+    #[test]
+    fn max_typing_silences_until_a_pause_or_an_explicit_stop() {
+        let mut r = rules(Mode::Idle, 5_000, 2_000);
+        r.max_typing = 6_000_000;
+        let keys = |from: u64, to: u64| (from..=to).step_by(500).map(Key);
+        let held: Vec<Event> = keys(0, 20_000).collect();
+        assert_eq!(trace(&r, &held), [(0, First), (5_000, Check), (6_000, MaxTyping)]);
+
+        let paused: Vec<Event> = keys(0, 7_000).chain([Key(8_999), Key(10_999)]).collect();
+        let expected = [(0, First), (5_000, Check), (6_000, MaxTyping), (10_999, First), (12_999, Idle)];
+        assert_eq!(trace(&r, &paused), expected, "a pause of D, not one less, ends the silence");
+
+        let sent: Vec<Event> = keys(0, 7_000).chain([Stop(7_001, MessageSent), Key(7_002)]).collect();
+        let expected = [(0, First), (5_000, Check), (6_000, MaxTyping), (7_002, First), (9_002, Idle)];
+        assert_eq!(trace(&r, &sent), expected, "an explicit stop ends it too, and sends nothing");
+    }
+
+    #[test]
+    fn max_typing_wins_over_a_check_and_a_dismissal_and_loses_to_an_idle_deadline() {
+        let mut r = rules(Mode::Idle, 5_000, 2_000);
+        r.max_typing = 5_000_000;
+        assert_eq!(trace(&r, &[Key(0), Key(1_500), Key(3_001)]), [(0, First), (5_000, MaxTyping)]);
+        assert_eq!(trace(&r, &[Key(0), Key(1_500), Key(3_000)]), [(0, First), (5_000, Idle)]);
+        let mut r = rules(Mode::AfterShown, 5_000, 5_000);
+        r.max_typing = 5_000_000;
+        assert_eq!(trace(&r, &[Key(0), Key(1)]), [(0, First), (5_000, MaxTyping)]);
+    }
+
+    #[test]
+    fn in_after_shown_a_pause_breaks_the_typing_that_max_typing_counts() {
+        let mut r = rules(Mode::AfterShown, 5_000, 2_000);
+        r.max_typing = 8_000_000;
+        let broken: Vec<Event> = [0, 1_000, 3_000, 4_500, 6_000, 7_500, 9_000].map(Key).to_vec();
+        let expected =
+            [(0, First), (2_000, Dismissed), (5_000, Check), (7_000, Dismissed), (10_000, Check), (12_000, Dismissed)];
+        assert_eq!(trace(&r, &broken), expected, "counted from 3 s, the limit would fall at 11 s, after a pause");
+        let unbroken: Vec<Event> = (0..=9).map(|i| Key(i * 1_000)).collect();
+        let expected = [(0, First), (2_000, Dismissed), (5_000, Check), (7_000, Dismissed)];
+        assert_eq!(trace(&r, &unbroken), expected, "the icon is off when the limit falls: silence without a stop");
+    }
+
+    #[test]
+    fn changed_intervals_take_hold_on_typing_under_way() {
+        let slow = rules(Mode::Idle, 10_000, 8_000);
+        let fast = rules(Mode::Idle, 1_000, 500);
+        let mut timing = Timing::IDLE;
+        assert_eq!(timing.keystroke(&slow, Instant::from_millis(100)), Some(First));
+        assert_eq!(timing.due(&slow), Instant::from_millis(8_100));
+        assert_eq!(timing.due(&fast), Instant::from_millis(600));
+    }
+
+    #[test]
+    fn a_burst_without_icon_that_meets_idle_mode_shows_it_at_the_next_key() {
+        let sample = rules(Mode::AfterShown, 5_000, 1_000);
+        let idle = rules(Mode::Idle, 5_000, 1_000);
+        let mut timing = Timing::IDLE;
+        timing.keystroke(&sample, Instant::ORIGIN);
+        assert_eq!(timing.step(&sample, Instant::from_millis(1_000)).map(|(_, reason)| reason), Some(Dismissed));
+        timing.keystroke(&sample, Instant::from_millis(1_100));
+        assert!(!timing.icon());
+        assert_eq!(timing.keystroke(&idle, Instant::from_millis(1_200)), Some(First));
+        assert!(timing.icon());
+    }
+}

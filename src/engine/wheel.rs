@@ -1,0 +1,206 @@
+//! Deadlines of many conversations: a ring of one-millisecond buckets that turns once in 16 seconds.
+//!
+//! Each conversation stands in it at most once, at or before its next deadline. What is due later than one turn stands
+//! at the ring's far end and is put back when that comes round; a keystroke moves nothing. Adding, moving and finding
+//! the next are a few operations, however many conversations there are.
+
+use super::list::{Link, Links, List};
+use crate::model::Instant;
+
+/// One bucket: deadlines round up to it, so that nothing fires early.
+const TICK_MICROS: u64 = 1_000;
+/// A turn is 16.4 s: the checks and dismissals that people choose lie within it.
+const BUCKETS: usize = 1 << 14;
+const WORDS: usize = BUCKETS / 64;
+
+/// Where a conversation stands in the wheel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(u16);
+
+impl Place {
+    pub(super) const NONE: Self = Self(u16::MAX);
+}
+
+/// The ring.
+pub(super) struct Wheel {
+    buckets: Box<[List]>,
+    /// A bit for each bucket that isn't empty.
+    filled: [u64; WORDS],
+    /// All ticks before this one have been emptied.
+    tick: u64,
+    armed: usize,
+}
+
+impl std::fmt::Debug for Wheel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Wheel({} armed, tick {})", self.armed, self.tick)
+    }
+}
+
+impl Wheel {
+    pub(super) fn new() -> Self {
+        Self { buckets: vec![List::EMPTY; BUCKETS].into_boxed_slice(), filled: [0; WORDS], tick: 0, armed: 0 }
+    }
+
+    fn tick_of(&self, due: Instant) -> u64 {
+        due.as_micros().div_ceil(TICK_MICROS).clamp(self.tick, self.tick + BUCKETS as u64 - 1)
+    }
+
+    /// Sees to it that `slot`, which stands at `place`, stands no later than `due` demands; [`Instant::NEVER`] takes
+    /// it out. Returns its new place.
+    pub(super) fn arm(&mut self, links: &mut impl Links, now: Instant, slot: u32, place: Place, due: Instant) -> Place {
+        if self.armed == 0 {
+            self.tick = self.tick.max(now.as_micros() / TICK_MICROS);
+        }
+        if due == Instant::NEVER {
+            self.disarm(links, slot, place);
+            return Place::NONE;
+        }
+        let tick = self.tick_of(due);
+        if place != Place::NONE {
+            // An early bucket does no harm: it will find nothing due and arm again.
+            if self.tick_at(place) <= tick {
+                return place;
+            }
+            self.disarm(links, slot, place);
+        }
+        let bucket = (tick % BUCKETS as u64) as usize;
+        self.buckets[bucket].push_back(links, Link::Deadline, slot);
+        self.filled[bucket / 64] |= 1 << (bucket % 64);
+        self.armed += 1;
+        Place(bucket as u16)
+    }
+
+    /// Takes `slot` out of `place`.
+    pub(super) fn disarm(&mut self, links: &mut impl Links, slot: u32, place: Place) {
+        if place == Place::NONE {
+            return;
+        }
+        let bucket = usize::from(place.0);
+        self.buckets[bucket].remove(links, Link::Deadline, slot);
+        self.note_removal(bucket);
+    }
+
+    /// The next conversation whose bucket has come by `now`, taken out.
+    pub(super) fn pop(&mut self, links: &mut impl Links, now: Instant) -> Option<u32> {
+        let reached = now.as_micros() / TICK_MICROS;
+        match self.next_tick() {
+            Some(tick) if tick <= reached => {
+                self.tick = tick;
+                let bucket = (tick % BUCKETS as u64) as usize;
+                let slot = self.buckets[bucket].pop_front(links, Link::Deadline)?;
+                self.note_removal(bucket);
+                Some(slot)
+            }
+            _ => {
+                self.tick = self.tick.max(reached);
+                None
+            }
+        }
+    }
+
+    /// When the next bucket that isn't empty comes.
+    pub(super) fn next(&self) -> Instant {
+        self.next_tick().map_or(Instant::NEVER, |tick| Instant::from_micros(tick * TICK_MICROS))
+    }
+
+    pub(super) const fn armed(&self) -> usize {
+        self.armed
+    }
+
+    fn note_removal(&mut self, bucket: usize) {
+        self.armed -= 1;
+        if self.buckets[bucket].is_empty() {
+            self.filled[bucket / 64] &= !(1 << (bucket % 64));
+        }
+    }
+
+    fn tick_at(&self, place: Place) -> u64 {
+        let base = self.tick % BUCKETS as u64;
+        self.tick + (u64::from(place.0) + BUCKETS as u64 - base) % BUCKETS as u64
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        if self.armed == 0 {
+            return None;
+        }
+        let start = (self.tick % BUCKETS as u64) as usize;
+        let first = self.filled[start / 64] & (u64::MAX << (start % 64));
+        let (mut word, mut bits) = (start / 64, first);
+        // The word of the start is looked at twice: its upper bits first, its lower ones after a whole turn.
+        for _ in 0..=WORDS {
+            if bits != 0 {
+                let bucket = word * 64 + bits.trailing_zeros() as usize;
+                return Some(self.tick + ((bucket + BUCKETS - start) % BUCKETS) as u64);
+            }
+            word = (word + 1) % WORDS;
+            bits = self.filled[word];
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::list::Neighbours;
+    use super::*;
+
+    struct Table(Vec<Neighbours>);
+    impl Links for Table {
+        fn neighbours(&mut self, _: Link, slot: u32) -> &mut Neighbours {
+            &mut self.0[slot as usize]
+        }
+    }
+
+    /// The wheel against a plain sorted list: seeded moves, nothing early, nothing forgotten.
+    #[test]
+    fn it_agrees_with_a_sorted_list() {
+        const SLOTS: usize = 200;
+        let mut table = Table(vec![Neighbours::NONE; SLOTS]);
+        let mut wheel = Wheel::new();
+        let mut places = vec![Place::NONE; SLOTS];
+        let mut model = vec![Instant::NEVER; SLOTS];
+        let mut now = Instant::ORIGIN;
+        let mut state = 7u64;
+        let mut random = |bound: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % bound
+        };
+        for _ in 0..30_000 {
+            let slot = random(SLOTS as u64) as usize;
+            match random(4) {
+                0 => {
+                    wheel.disarm(&mut table, slot as u32, places[slot]);
+                    places[slot] = Place::NONE;
+                    model[slot] = Instant::NEVER;
+                }
+                1 => {
+                    now = Instant::from_micros(now.as_micros() + random(3_000_000));
+                    while let Some(slot) = wheel.pop(&mut table, now) {
+                        let slot = slot as usize;
+                        places[slot] = Place::NONE;
+                        if model[slot] <= now {
+                            model[slot] = Instant::NEVER;
+                        } else {
+                            places[slot] = wheel.arm(&mut table, now, slot as u32, places[slot], model[slot]);
+                        }
+                    }
+                    let late = model.iter().filter(|due| due.as_micros().div_ceil(1_000) <= now.as_micros() / 1_000);
+                    assert_eq!(late.count(), 0, "nothing due is left behind");
+                }
+                _ => {
+                    // Some of them beyond one turn of the wheel.
+                    let due = Instant::from_micros(now.as_micros() + 1 + random(40_000_000));
+                    model[slot] = model[slot].min(due);
+                    places[slot] = wheel.arm(&mut table, now, slot as u32, places[slot], model[slot]);
+                }
+            }
+            let armed = model.iter().filter(|due| **due != Instant::NEVER).count();
+            assert_eq!(wheel.armed(), armed);
+            assert!(wheel.next() == Instant::NEVER || armed > 0);
+            if let Some(first) = model.iter().min().filter(|due| **due != Instant::NEVER) {
+                assert!(wheel.next().as_millis() <= first.as_micros().div_ceil(1_000), "it never wakes too late");
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! CONTRACT section 3 told a second time, as plainly as possible: one conversation, tick by tick, nothing clever.
+//!
+//! It shares no code with the engine, and is slow. The exhaustive tests hold the engine to it.
+
+use typingd::engine::policy::Mode;
+use typingd::model::Reason;
+
+/// Everything in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) mode: Mode,
+    pub(crate) check: u64,
+    pub(crate) dismiss: u64,
+    pub(crate) max_typing: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Key,
+    Message,
+    Stopped,
+    Ended,
+}
+
+#[derive(Default)]
+struct State {
+    icon: bool,
+    /// Checks fall every so often from here.
+    checks_from: Option<u64>,
+    shown_at: u64,
+    key_since: bool,
+    last_key: Option<u64>,
+    typing_since: u64,
+    silenced: bool,
+}
+
+/// What is decided, and when, given what happens at each tick. Runs on until nothing can happen any more.
+pub(crate) fn decisions(times: &Times, events: &[(u64, Event)]) -> Vec<(u64, Reason)> {
+    let mut s = State::default();
+    let mut decided = Vec::new();
+    let last = events.last().map_or(0, |(at, _)| *at);
+    for t in 0..=last + times.check + times.dismiss + times.max_typing + 1 {
+        let pause = s.last_key.map_or(u64::MAX, |key| t - key);
+        if s.silenced {
+            s.silenced = pause < times.dismiss;
+        } else {
+            timers(times, &mut s, t, pause, &mut decided);
+        }
+        for (_, event) in events.iter().filter(|(at, _)| *at == t) {
+            let stop = match event {
+                Event::Key => {
+                    key(times, &mut s, t, &mut decided);
+                    continue;
+                }
+                Event::Message => Reason::MessageSent,
+                Event::Stopped => Reason::Stopped,
+                Event::Ended => Reason::Ended,
+            };
+            if s.icon {
+                decided.push((t, stop));
+            }
+            s = State::default();
+        }
+    }
+    decided
+}
+
+fn timers(times: &Times, s: &mut State, t: u64, pause: u64, decided: &mut Vec<(u64, Reason)>) {
+    let in_burst = s.checks_from.is_some();
+    let at_check = s.checks_from.is_some_and(|from| t > from && (t - from).is_multiple_of(times.check));
+    if times.mode == Mode::Idle && s.icon && pause == times.dismiss {
+        decided.push((t, Reason::Idle));
+        *s = State::default();
+        return;
+    }
+    // Without a pause of D the typing is unbroken; rule 7 counts it from its first keystroke.
+    if (in_burst || s.icon) && pause < times.dismiss && t == s.typing_since + times.max_typing {
+        if s.icon {
+            decided.push((t, Reason::MaxTyping));
+        }
+        *s = State { silenced: true, last_key: s.last_key, ..State::default() };
+        return;
+    }
+    if at_check && s.key_since {
+        decided.push((t, Reason::Check));
+        s.icon = true;
+        s.shown_at = t;
+        s.key_since = false;
+    } else if at_check && times.mode == Mode::AfterShown {
+        s.checks_from = None;
+    }
+    if times.mode == Mode::AfterShown && s.icon && t == s.shown_at + times.dismiss {
+        decided.push((t, Reason::Dismissed));
+        s.icon = false;
+    }
+}
+
+fn key(times: &Times, s: &mut State, t: u64, decided: &mut Vec<(u64, Reason)>) {
+    let paused = s.last_key.is_none_or(|key| t - key >= times.dismiss);
+    s.last_key = Some(t);
+    if s.silenced {
+        return;
+    }
+    if paused || (s.checks_from.is_none() && !s.icon) {
+        s.typing_since = t;
+    }
+    if s.checks_from.is_none() {
+        decided.push((t, Reason::FirstKeystroke));
+        s.icon = true;
+        s.shown_at = t;
+        s.checks_from = Some(t);
+        s.key_since = false;
+    } else {
+        s.key_since = true;
+    }
+}
