@@ -1,2 +1,19 @@
-//! Turns dispatches into HTTPS requests to the Interaction Service.
+//! Turns one dispatch into one HTTPS request to the Interaction Service, and its answer into a [`WireResult`].
+//!
+//! Nothing is retried here, put in order or held back: that is the engine's, of which this module knows nothing. What
+//! it does keep is the bearer token, fetched once for all who wait for it and renewed ahead of its end.
+//!
+//! [`WireResult`]: crate::model::WireResult
+
+mod answer;
+mod client;
+mod payload;
 pub mod settings;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, SetupError};
+pub use settings::Settings;
+pub use token::{TokenState, check_key};

@@ -1,0 +1,365 @@
+//! The layers of settings, each over the one before: the table's defaults, the file, the environment, flags.
+//!
+//! It knows which keys there are and which values they take, and nothing of what they mean together.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::Overrides;
+use super::keys::{self, Absent, CHANNELS, ENVIRONMENT_PREFIX, KEYS, Key, Status};
+use super::problem::{Origin, Problem};
+use super::value::{FromValue, Places, Quoted, Raw, Value};
+use crate::model::ChannelAddress;
+
+/// A key that somebody set, or that has a default.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    /// `None`: what stands there is wrong, and a problem tells so.
+    pub(super) value: Option<Value>,
+    pub(super) origin: Origin,
+}
+
+/// The settings of one scope, in the order of the table.
+#[derive(Clone, Debug)]
+pub(super) struct Scope(Vec<Option<Setting>>);
+
+impl Scope {
+    fn empty() -> Self {
+        Self(vec![None; KEYS.len()])
+    }
+
+    pub(super) fn setting(&self, path: &str) -> Option<&Setting> {
+        self.0[keys::find(path)?.0].as_ref()
+    }
+
+    /// The value of `path`; `None` when it is unset or wrong.
+    pub(super) fn get<T: FromValue>(&self, path: &str) -> Option<T> {
+        T::from_value(self.setting(path)?.value.as_ref()?)
+    }
+
+    pub(super) fn sets(&self, path: &str) -> bool {
+        self.setting(path).is_some()
+    }
+
+    /// Where `path` was set; [`Origin::Default`] if it was not.
+    pub(super) fn origin(&self, path: &str) -> Origin {
+        self.setting(path).map_or(Origin::Default, |setting| setting.origin.clone())
+    }
+
+    /// All keys of the table with their settings.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static Key, Option<&Setting>)> {
+        KEYS.iter().zip(self.0.iter().map(Option::as_ref))
+    }
+}
+
+/// All layers, laid over each other.
+#[derive(Debug)]
+pub(super) struct Layers {
+    pub(super) global: Scope,
+    /// What the file says of single channels.
+    pub(super) channels: BTreeMap<ChannelAddress, Scope>,
+    /// The file that was read.
+    pub(super) file: Option<PathBuf>,
+    /// The file could not be read as a whole, so that nothing can be said of what it lacks.
+    pub(super) broken: bool,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Layers {
+    pub(super) fn read(overrides: &Overrides) -> Self {
+        let mut layers =
+            Self { global: Scope::empty(), channels: BTreeMap::new(), file: None, broken: false, problems: Vec::new() };
+        let here = Places { directory: Path::new(""), credentials: overrides.variable("CREDENTIALS_DIRECTORY") };
+        layers.set_defaults(here);
+        layers.set_file(overrides, here);
+        layers.set_environment(overrides, here);
+        layers.set_flags(overrides, here);
+        layers
+    }
+
+    fn set_defaults(&mut self, places: Places<'_>) {
+        for (slot, key) in self.global.0.iter_mut().zip(KEYS) {
+            if let Absent::Default(text) = key.absent
+                && let Ok(value) = DeValue::parse(text)
+            {
+                let value = key.kind.read(&Raw::from_toml(value.get_ref()), places).ok();
+                *slot = Some(Setting { value, origin: Origin::Default });
+            }
+        }
+    }
+
+    fn set_file(&mut self, overrides: &Overrides, here: Places<'_>) {
+        let (path, named) = match (&overrides.file, overrides.variable(FILE_VARIABLE)) {
+            (Some(path), _) => (path.clone(), Origin::Flag("--config")),
+            (None, Some(path)) => (PathBuf::from(path), Origin::Environment(FILE_VARIABLE.into())),
+            (None, None) => (PathBuf::from(FILE_DEFAULT), Origin::Default),
+        };
+        let text = match read_file(&path) {
+            Ok(text) => text,
+            // Nobody asked for it: the defaults will do.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named == Origin::Default => return,
+            Err(error) => {
+                self.broken = true;
+                self.problems.push(Problem::unreadable(named, &path, &why(&error)));
+                return;
+            }
+        };
+        let (table, errors) = DeTable::parse_recoverable(&text);
+        let mut lines = Vec::new();
+        for error in errors {
+            let place = position(&text, error.span().map_or(text.len(), |span| span.start));
+            // What the parser says further on in a line that it could not read is guesswork.
+            if !lines.contains(&place.0) {
+                lines.push(place.0);
+                self.problems.push(Problem::syntax(&path, place, error.message()));
+            }
+        }
+        self.broken = !lines.is_empty();
+        if !self.broken {
+            let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+            let places = Places { directory: absolute.parent().unwrap_or(here.directory), ..here };
+            FileReader { layers: self, text: &text, path: &path, places }.table("", table.get_ref());
+        }
+        self.problems.sort_by(|a, b| a.origin.cmp(&b.origin));
+        self.file = Some(path);
+    }
+
+    fn set_environment(&mut self, overrides: &Overrides, places: Places<'_>) {
+        for (name, text) in &overrides.environment {
+            let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+            if RESERVED_VARIABLES.contains(&name.as_str()) || is_service_link(rest) {
+                continue;
+            }
+            let origin = Origin::Environment(name.clone());
+            let path = rest.to_ascii_lowercase().replace("__", ".");
+            match keys::find(&path).filter(|(_, key)| key.environment() == *name) {
+                Some((index, key)) => {
+                    let raw = Raw::from_text(text, key.kind);
+                    self.global.0[index] = Some(self.setting(key, key.path, &raw, origin, places));
+                }
+                None if path == CHANNELS || path.starts_with("channels.") => self.problems.push(Problem::at(
+                    &origin,
+                    "the environment can't set single channels; write [channels.\"<to>\"] in the file",
+                )),
+                None => {
+                    let near = keys::nearest_key(&path, |_| true);
+                    let hint = near.map_or_else(String::new, |key| format!("; did you mean {}?", key.environment()));
+                    let text = format!("there is no key for it{hint}{}", secret_hint(&path));
+                    self.problems.push(Problem::at(&origin, text));
+                }
+            }
+        }
+    }
+
+    fn set_flags(&mut self, overrides: &Overrides, places: Places<'_>) {
+        let mut seen: Vec<&str> = Vec::new();
+        for flag in &overrides.flags {
+            let origin = Origin::Flag(flag.name);
+            let Some((index, key)) = keys::find(flag.key) else {
+                self.problems.push(Problem::at(&origin, format!("there is no key {}", flag.key)));
+                continue;
+            };
+            if seen.contains(&flag.key) {
+                continue;
+            }
+            seen.push(flag.key);
+            // A flag that is given several times is a list, or its last value.
+            let mut all = overrides.flags.iter().filter(|other| other.key == flag.key).map(|flag| flag.value.as_str());
+            let raw = match all.clone().map(|text| Raw::from_text(text, key.kind)).reduce(join) {
+                Some(raw @ Raw::List(_)) => raw,
+                _ => Raw::from_text(all.next_back().unwrap_or_default(), key.kind),
+            };
+            self.global.0[index] = Some(self.setting(key, key.path, &raw, origin, places));
+        }
+    }
+
+    /// Reads `raw` as a value of `key`, which stands at `shown`.
+    fn setting(&mut self, key: &Key, shown: &str, raw: &Raw, origin: Origin, places: Places<'_>) -> Setting {
+        if key.status == Status::Unsupported {
+            self.problems.push(Problem::at(&origin, format!("{shown} is not supported by this version; remove it")));
+            return Setting { value: None, origin };
+        }
+        let value = match key.kind.read(raw, places) {
+            Ok(value) => Some(value),
+            Err((value, right)) => {
+                self.problems.push(Problem::at(&origin, format!("{shown} = {value}: {right}")));
+                None
+            }
+        };
+        Setting { value, origin }
+    }
+}
+
+fn join(a: Raw, b: Raw) -> Raw {
+    match (a, b) {
+        (Raw::List(mut a), Raw::List(b)) => {
+            a.extend(b);
+            Raw::List(a)
+        }
+        (_, b) => b,
+    }
+}
+
+/// A walk through the file.
+struct FileReader<'a> {
+    layers: &'a mut Layers,
+    text: &'a str,
+    path: &'a Path,
+    places: Places<'a>,
+}
+
+impl FileReader<'_> {
+    /// Reads the table at `path`. It descends into known tables only, so that the table of keys bounds its depth.
+    fn table(&mut self, path: &str, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let place = self.origin(name.span().start);
+            let full = if path.is_empty() { name.get_ref().to_string() } else { format!("{path}.{}", name.get_ref()) };
+            match (keys::find(&full), value.get_ref()) {
+                (Some((index, key)), value_here) => {
+                    let origin = self.origin(value.span().start);
+                    let raw = Raw::from_toml(value_here);
+                    let setting = self.layers.setting(key, key.path, &raw, origin, self.places);
+                    self.layers.global.0[index] = Some(setting);
+                }
+                (None, DeValue::Table(inner)) if full == CHANNELS => self.channels(inner),
+                (None, DeValue::Table(inner)) if keys::is_table(&full) => self.table(&full, inner),
+                (None, DeValue::Table(_)) => {
+                    let hint = keys::nearest_table(&full).map(|table| format!("[{table}]"));
+                    self.unknown(&place, &format!("there is no table [{}]", plain(&full)), hint, &full);
+                }
+                (None, _) if keys::is_table(&full) => {
+                    self.problem(&place, format!("{full} is a table; [{full}] on a line of its own would be right"));
+                }
+                (None, _) => {
+                    let hint = keys::nearest_key(&full, |_| true).map(|key| key.path.to_owned());
+                    self.unknown(&place, &format!("there is no key {}", plain(&full)), hint, &full);
+                }
+            }
+        }
+    }
+
+    fn channels(&mut self, table: &DeTable<'_>) {
+        for (to, value) in table {
+            let place = self.origin(to.span().start);
+            let shown = plain(&format!("{CHANNELS}.{}", Quoted(to.get_ref())));
+            let channel = match (ChannelAddress::new(to.get_ref()), value.get_ref()) {
+                (Err(error), _) => {
+                    self.problem(&place, format!("{shown}: the channel address {error}"));
+                    continue;
+                }
+                (Ok(channel), DeValue::Table(inner)) => (channel, inner),
+                (Ok(_), _) => {
+                    self.problem(&place, format!("{shown} is a table; [{shown}] on a line of its own would be right"));
+                    continue;
+                }
+            };
+            let mut scope = Scope::empty();
+            for (name, value) in channel.1 {
+                let origin = self.origin(value.span().start);
+                let row = KEYS.iter().position(|key| key.per_channel && key.name() == name.get_ref());
+                let Some(index) = row else {
+                    let place = self.origin(name.span().start);
+                    let near =
+                        keys::nearest_key(name.get_ref(), |key| key.per_channel).map(|key| key.name().to_owned());
+                    let text = format!("{shown}: there is no key {} for a single channel", plain(name.get_ref()));
+                    self.unknown(&place, &text, near, name.get_ref());
+                    continue;
+                };
+                let (key, raw) = (&KEYS[index], Raw::from_toml(value.get_ref()));
+                let setting = self.layers.setting(key, &format!("{shown}.{}", key.name()), &raw, origin, self.places);
+                scope.0[index] = Some(setting);
+            }
+            self.layers.channels.insert(channel.0, scope);
+        }
+    }
+
+    /// Its value is not told: who writes an unknown key may have written a secret.
+    fn unknown(&mut self, origin: &Origin, text: &str, near: Option<String>, name: &str) {
+        let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        self.problem(origin, format!("{text}{hint}{}", secret_hint(name)));
+    }
+
+    fn problem(&mut self, origin: &Origin, text: String) {
+        self.layers.problems.push(Problem::at(origin, text));
+    }
+
+    fn origin(&self, offset: usize) -> Origin {
+        Origin::File { path: self.path.to_owned(), line: position(self.text, offset).0 }
+    }
+}
+
+/// A name from the file, cut to a bearable length.
+fn plain(name: &str) -> String {
+    match name.char_indices().nth(NAME_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+fn secret_hint(name: &str) -> &'static str {
+    let name = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
+    let secret = ["token", "secret", "password", "passwd", "private_key", "api_key"];
+    if secret.iter().any(|word| name.contains(word)) {
+        " (secrets come from files: token_file, private_key_file)"
+    } else {
+        ""
+    }
+}
+
+/// Kubernetes tells every container of a service named `typingd` where that is, in variables of these names.
+fn is_service_link(rest: &str) -> bool {
+    !rest.contains("__") && (rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_"))
+}
+
+/// Line and column of a byte, counted from 1.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+    (line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    let file = std::fs::File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|b| **b == b'\n').count() + 1;
+        io::Error::new(io::ErrorKind::InvalidData, format!("line {line} is not UTF-8"))
+    })
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "it does not exist".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::IsADirectory => "it is a directory".into(),
+        io::ErrorKind::FileTooLarge => format!("it is larger than {} MiB", FILE_BYTES_MAX >> 20),
+        _ => error.to_string(),
+    }
+}
+
+/// The variable that names the file when `--config` does not.
+pub(super) const FILE_VARIABLE: &str = "TYPINGD_CONFIG";
+
+/// The file that is read when none is named, if there is one.
+pub(super) const FILE_DEFAULT: &str = "/etc/typingd/typingd.toml";
+
+/// Variables that begin like a key's and are none: the file, and the daemon that client commands call.
+const RESERVED_VARIABLES: [&str; 2] = [FILE_VARIABLE, "TYPINGD_URL"];
+
+/// Room for 2,000 channels, as many as an org may have, with every key and a comment each.
+const FILE_BYTES_MAX: u64 = 2 << 20;
+
+/// How much of an unknown name a problem repeats.
+const NAME_CHARS_MAX: usize = 80;

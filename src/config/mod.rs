@@ -1,0 +1,414 @@
+//! Settings: the only reader of the configuration file, the environment and the flags that override them.
+//!
+//! Everything comes out validated, each module's settings in that module's own type, or else all problems at once.
+//! Nothing here opens a file that the configuration names: secrets stay where they are until their users read them.
+//!
+//! Flags override the environment (`TYPINGD_TIMING__CHECK_INTERVAL=10s`), which overrides the file, which overrides the
+//! defaults of [`keys::KEYS`]. The file is the one named by `--config`, else by `TYPINGD_CONFIG`, else
+//! `/etc/typingd/typingd.toml` if that exists, else none. Relative paths in the file are relative to the file's
+//! directory, so that a configuration can be moved as a whole; those in variables and flags are relative to the working
+//! directory, as on any command line.
+
+pub mod duration;
+pub mod keys;
+mod layers;
+mod problem;
+#[cfg(test)]
+mod tests;
+mod value;
+mod warnings;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+pub use problem::{Origin, Problem};
+pub use warnings::{capacity, warnings};
+
+use crate::engine::policy::{Delivery, Mode, Policy, Rules};
+use crate::http::Address;
+use crate::ingest;
+use crate::model::ChannelAddress;
+use crate::salesforce::settings::{Auth, JwtBearer, Settings};
+use crate::telemetry::Format;
+use keys::{Absent, CHANNELS, Key, Status};
+use layers::{Layers, Scope};
+use value::{FromValue, Quoted};
+
+/// All settings, valid.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What the engine is told.
+    pub policy: Policy,
+    /// What the Salesforce adapter is told; `None` with [`Overrides::sandbox`].
+    pub upstream: Option<Settings>,
+    /// How signals come in.
+    pub ingest: ingest::Settings,
+    /// How long a shutdown may take to send every owed Stopped.
+    pub shutdown_grace: Duration,
+    /// The directory that remembers which icons are on.
+    pub state_dir: Option<PathBuf>,
+    /// How log lines look, and which there are.
+    pub log: Log,
+    /// The file that was read, as it was named.
+    pub file: Option<PathBuf>,
+    lines: Vec<Line>,
+}
+
+/// How log lines look, and which there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How they look.
+    pub format: Format,
+    /// The least weight of a line that is logged.
+    pub level: LevelFilter,
+}
+
+/// What the command line and its surroundings say.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// Flags that stand for a key.
+    pub flags: Vec<Flag>,
+    /// The process's environment, handed in so that reading a configuration depends on its arguments alone. To be made
+    /// from `vars_os`, lossily: `vars` panics on what is not UTF-8.
+    pub environment: Vec<(String, String)>,
+    /// No Salesforce org is needed: what `[upstream]` says of one is checked, and not used.
+    pub sandbox: bool,
+}
+
+/// A flag that stands for a key, with one of its values.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    /// As on the command line: `--listen`.
+    pub name: &'static str,
+    /// The key's path: `ingest.listen`.
+    pub key: &'static str,
+    /// As on the command line. A key that takes a list takes the values of all its flags, any other key the last.
+    pub value: String,
+}
+
+impl Overrides {
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Reads the file, the environment and the flags.
+///
+/// # Errors
+/// All problems at once, in the order of the file's lines, then of the environment, of the flags, and what is missing.
+pub fn load(overrides: &Overrides) -> Result<Config, Vec<Problem>> {
+    let mut reader = Reader { layers: Layers::read(overrides), problems: Vec::new() };
+    let config = reader.config(overrides.sandbox);
+    let mut problems = reader.layers.problems;
+    if !reader.layers.broken {
+        problems.append(&mut reader.problems);
+    }
+    problems.sort_by(|a, b| a.origin.cmp(&b.origin));
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems),
+    }
+}
+
+impl Config {
+    /// The settings in force as TOML that reads back to the same, with the origin of each as a comment. No secrets:
+    /// there are none in a configuration.
+    #[must_use]
+    pub fn effective(&self) -> String {
+        let mut text = String::new();
+        let mut table = "";
+        for line in &self.lines {
+            if line.table != table {
+                table = &line.table;
+                let gap = if text.is_empty() { "" } else { "\n" };
+                let _ = writeln!(text, "{gap}[{table}]");
+            }
+            let _ = match &line.value {
+                Ok(value) => {
+                    let setting = format!("{} = {value}", line.name);
+                    writeln!(text, "{setting:<COMMENT_COLUMN$}  # {}", one_line(&line.origin.to_string()))
+                }
+                Err(meaning) => writeln!(text, "# {} is not set: {meaning}", line.name),
+            };
+        }
+        text
+    }
+
+    /// What is different in `new`, a line for each key: `timing.check_interval: "5s" -> "10s"`.
+    #[must_use]
+    pub fn changes(&self, new: &Self) -> Vec<String> {
+        let value = |of: &Self, like: &Line| {
+            let found = of.lines.iter().find(|line| line.table == like.table && line.name == like.name);
+            found.and_then(|line| line.value.clone().ok()).unwrap_or_else(|| "(not set)".into())
+        };
+        let gone = self.lines.iter().filter(|old| !new.lines.iter().any(|line| line.is_of(old)));
+        let told = new.lines.iter().chain(gone).map(|line| (line, value(self, line), value(new, line)));
+        let changed = told.filter(|(_, old, new)| old != new);
+        changed.map(|(line, old, new)| format!("{}.{}: {old} -> {new}", line.table, line.name)).collect()
+    }
+}
+
+/// One key in force.
+#[derive(Clone, Debug)]
+struct Line {
+    table: String,
+    name: &'static str,
+    /// As TOML, or what holds as there is none.
+    value: Result<String, &'static str>,
+    origin: Origin,
+}
+
+impl Line {
+    fn is_of(&self, other: &Self) -> bool {
+        self.table == other.table && self.name == other.name
+    }
+}
+
+/// Makes settings of layers. Its methods give `None` only where a problem has been noted.
+struct Reader {
+    layers: Layers,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn config(&mut self, sandbox: bool) -> Option<Config> {
+        if self.get("drop_in.enabled") == Some(true) {
+            self.problem(
+                "drop_in.enabled",
+                "drop_in.enabled = true is not supported by this version; false would be right",
+            );
+        }
+        // None of them ends the reading, so that each tells its problems.
+        let (policy, ingest, log) = (self.policy(), self.ingest(), self.log());
+        let upstream = if sandbox { None } else { Some(self.upstream()) };
+        Some(Config {
+            policy: policy?,
+            upstream: match upstream {
+                None => None,
+                Some(upstream) => Some(upstream?),
+            },
+            ingest: ingest?,
+            shutdown_grace: self.get("delivery.shutdown_grace")?,
+            state_dir: self.get("delivery.state_dir"),
+            log: log?,
+            file: self.layers.file.clone(),
+            lines: self.lines(),
+        })
+    }
+
+    fn policy(&mut self) -> Option<Policy> {
+        let rules = self.rules(None);
+        // A channel without timing of its own follows the others, also when theirs is changed later.
+        let timed = |own: &Scope| own.iter().any(|(key, setting)| key.table() == "timing" && setting.is_some());
+        let channels = self.layers.channels.iter().filter(|(_, own)| timed(own));
+        let channels: Vec<_> = channels.map(|(to, _)| to.clone()).collect();
+        let channels: Vec<_> = channels.into_iter().map(|to| Some((to.clone(), self.rules(Some(&to))?))).collect();
+        Some(Policy {
+            rules: rules?,
+            channels: channels.into_iter().collect::<Option<HashMap<_, _>>>()?,
+            delivery: Delivery {
+                in_flight_max: self.count("upstream.max_in_flight")?,
+                requests_per_second_max: self.count("upstream.max_requests_per_second")?,
+                started_lifespan: self.get("delivery.started_lifespan"),
+                stopped_lifespan: self.get("delivery.stopped_lifespan")?,
+                mute_for: self.get("delivery.mute_for")?,
+            },
+            conversations_max: self.count("ingest.max_conversations")?,
+        })
+    }
+
+    /// The timing of a channel, or of those that have none of their own.
+    fn rules(&mut self, channel: Option<&ChannelAddress>) -> Option<Rules> {
+        let own = channel.and_then(|to| self.layers.channels.get(to));
+        let view = View { own, global: &self.layers.global };
+        let dismiss = view.get::<Duration>(DISMISS_AFTER)?;
+        let max_typing = view.get::<Duration>(MAX_TYPING)?;
+        // A channel that inherits both is not told what [timing] has been told.
+        if max_typing < dismiss && own.is_none_or(|own| own.sets(DISMISS_AFTER) || own.sets(MAX_TYPING)) {
+            let table = channel.map_or_else(|| "timing".to_owned(), channel_table);
+            let text = format!(
+                "{table}.max_typing = \"{}\": at least dismiss_after, \"{}\", would be right",
+                duration::Written(max_typing),
+                duration::Written(dismiss)
+            );
+            self.problems.push(Problem::at(&view.origin(&[MAX_TYPING, DISMISS_AFTER]), text));
+        }
+        let mode = Mode::from_name(&view.get::<String>("timing.dismiss")?)?;
+        let mut rules = Rules::new(mode, view.get("timing.check_interval")?, dismiss, max_typing);
+        rules.require_open = view.get("timing.require_open")?;
+        Some(rules)
+    }
+
+    fn upstream(&mut self) -> Option<Settings> {
+        let base_url = self.required("upstream.base_url");
+        let org_id = self.required("upstream.org_id");
+        let authorization_context = self.required("upstream.authorization_context");
+        let auth = self.auth();
+        let contexts = self.layers.channels.iter();
+        let contexts = contexts.filter_map(|(to, own)| Some((to.clone(), own.get("upstream.authorization_context")?)));
+        Some(Settings {
+            base_url: base_url?,
+            org_id: org_id?,
+            authorization_context: authorization_context?,
+            channel_contexts: contexts.collect(),
+            request_timeout: self.get("upstream.request_timeout")?,
+            in_flight_max: self.count("upstream.max_in_flight")?,
+            ca_file: self.get("upstream.ca_file"),
+            auth: auth?,
+        })
+    }
+
+    fn auth(&mut self) -> Option<Auth> {
+        let set = |key: &Key| self.layers.global.setting(key.path).map(|setting| setting.origin.clone());
+        let token = keys::find(TOKEN_FILE).and_then(|(_, key)| set(key));
+        let jwt = keys::KEYS.iter().filter(|key| key.table() == JWT_BEARER).filter_map(set).min();
+        match (token, jwt) {
+            (Some(token), Some(jwt)) => {
+                let text = format!("{TOKEN_FILE} and [{JWT_BEARER}] ({jwt}) are both set; one of them would be right");
+                self.problems.push(Problem::at(&token, text));
+                None
+            }
+            (Some(_), None) => Some(Auth::TokenFile(self.get(TOKEN_FILE)?)),
+            (None, Some(_)) => {
+                let token_url = self.required("upstream.auth.jwt_bearer.token_url");
+                let consumer_key = self.required("upstream.auth.jwt_bearer.consumer_key");
+                let subject = self.required("upstream.auth.jwt_bearer.subject");
+                let audience = self.required("upstream.auth.jwt_bearer.audience");
+                let private_key_file = self.required("upstream.auth.jwt_bearer.private_key_file");
+                Some(Auth::JwtBearer(JwtBearer {
+                    token_url: token_url?,
+                    consumer_key: consumer_key?,
+                    subject: subject?,
+                    audience: audience?,
+                    private_key_file: private_key_file?,
+                }))
+            }
+            (None, None) => {
+                let text = format!("upstream.auth is missing: write {TOKEN_FILE}, or the keys of [{JWT_BEARER}]");
+                self.missing(&text);
+                None
+            }
+        }
+    }
+
+    fn ingest(&mut self) -> Option<ingest::Settings> {
+        let listen: Vec<Address> = self.get("ingest.listen")?;
+        let beyond = listen.iter().find(|address| !address.is_local());
+        if let Some(address) = beyond
+            && self.layers.global.setting("ingest.token_file").is_none()
+        {
+            let text = format!(
+                "ingest.listen: {address} can be reached from other machines; ingest.token_file would be right beside \
+                 it, or an address of this machine alone (127.0.0.1, [::1], unix:/path)"
+            );
+            self.problem("ingest.listen", text);
+        }
+        Some(ingest::Settings {
+            listen,
+            token_file: self.get("ingest.token_file"),
+            body_bytes_max: self.get("ingest.max_body")?,
+        })
+    }
+
+    fn log(&self) -> Option<Log> {
+        let format = match self.get::<String>("log.format")?.as_str() {
+            "json" => Format::Json,
+            _ => Format::Text,
+        };
+        Some(Log { format, level: self.get::<String>("log.level")?.parse().ok()? })
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let line = |table: String, key: &Key, setting: Option<&layers::Setting>| {
+            let value = match (setting, key.absent) {
+                (Some(setting), _) => Ok(setting.value.as_ref()?.to_string()),
+                (None, Absent::Unset(meaning)) => Err(meaning),
+                (None, _) => return None,
+            };
+            let origin = setting.map_or(Origin::Default, |setting| setting.origin.clone());
+            Some(Line { table, name: key.name(), value, origin })
+        };
+        let works = |(key, _): &(&Key, _)| key.status == Status::Works;
+        let global = self.layers.global.iter().filter(works);
+        let mut lines: Vec<_> = global.filter_map(|(key, set)| line(key.table().into(), key, set)).collect();
+        for (to, own) in &self.layers.channels {
+            let own = own.iter().filter(|(_, setting)| setting.is_some());
+            lines.extend(own.filter_map(|(key, set)| line(channel_table(to), key, set)));
+        }
+        lines
+    }
+
+    fn get<T: FromValue>(&self, path: &str) -> Option<T> {
+        self.layers.global.get(path)
+    }
+
+    fn count<T: TryFrom<u64>>(&self, path: &str) -> Option<T> {
+        T::try_from(self.get::<u64>(path)?).ok()
+    }
+
+    /// The value of a key that a real upstream can't do without.
+    fn required<T: FromValue>(&mut self, path: &str) -> Option<T> {
+        let (_, key) = keys::find(path)?;
+        if self.layers.global.setting(path).is_none()
+            && let Absent::Required(example) = key.absent
+        {
+            self.missing(&format!("{path} is missing: write {} = {example} under [{}]", key.name(), key.table()));
+        }
+        self.get(path)
+    }
+
+    fn missing(&mut self, text: &str) {
+        // Once is enough.
+        let told = self.problems.iter().any(|problem| problem.origin == Origin::Default);
+        let hint = if told { "" } else { " (no org at hand? typingd run --sandbox needs none)" };
+        self.problems.push(Problem::missing(self.layers.file.as_deref(), format!("{text}{hint}")));
+    }
+
+    fn problem(&mut self, path: &str, text: impl std::fmt::Display) {
+        self.problems.push(Problem::at(&self.layers.global.origin(path), text));
+    }
+}
+
+/// The settings that hold for one channel: its own, and those of all where it has none.
+struct View<'a> {
+    own: Option<&'a Scope>,
+    global: &'a Scope,
+}
+
+impl View<'_> {
+    fn get<T: FromValue>(&self, path: &str) -> Option<T> {
+        let own = self.own.filter(|own| own.sets(path));
+        own.unwrap_or(self.global).get(path)
+    }
+
+    /// The first place where somebody set one of `paths`.
+    fn origin(&self, paths: &[&str]) -> Origin {
+        let scopes = self.own.into_iter().chain([self.global]);
+        let mut origins = scopes.flat_map(|scope| paths.iter().map(|path| scope.origin(path)));
+        origins.find(|origin| *origin != Origin::Default).unwrap_or(Origin::Default)
+    }
+}
+
+/// The name of a channel's table, as in the file.
+fn channel_table(to: &ChannelAddress) -> String {
+    format!("{CHANNELS}.{}", Quoted(to.as_str()))
+}
+
+/// Without control characters, which a path may hold and a comment may not.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+const DISMISS_AFTER: &str = "timing.dismiss_after";
+const MAX_TYPING: &str = "timing.max_typing";
+const TOKEN_FILE: &str = "upstream.auth.token_file";
+const JWT_BEARER: &str = "upstream.auth.jwt_bearer";
+
+/// Where the origins stand in the effective settings: right of all but the longest ones.
+const COMMENT_COLUMN: usize = 40;

@@ -1,0 +1,353 @@
+//! Configurations that are wrong, and what is told of them.
+
+use super::*;
+
+#[test]
+fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
+    let time = r#"a time such as "5s", "250ms" or "1m30s" would be right (units h, m, s, ms)"#;
+    let text = "a text of 1 to 1024 bytes without control characters and outer spaces would be right";
+    let long = format!("org_id = \"{}\"", "x".repeat(200));
+    let long_told = format!(
+        "F:2: upstream.org_id = \"{}…\": 15 or 18 letters and digits that start with 00D would be right",
+        "x".repeat(80)
+    );
+    let cases: &[(&str, &str, &str)] = &[
+        (
+            "timing",
+            "check_interval = 5",
+            r#"F:2: timing.check_interval = 5: it needs a unit (h, m, s, ms); "5s" or "5ms" would be right"#,
+        ),
+        ("timing", "check_interval = 5.5", &format!("F:2: timing.check_interval = 5.5: {time}")),
+        ("timing", "check_interval = '5 s'", &format!("F:2: timing.check_interval = \"5 s\": {time}")),
+        (
+            "timing",
+            "check_interval = \"a\\nb\\u001b\"",
+            &format!("F:2: timing.check_interval = \"a\\nb\\u001B\": {time}"),
+        ),
+        (
+            "timing",
+            "check_interval = '0s'",
+            r#"F:2: timing.check_interval = "0s": a time from "1ms" to "1h" would be right"#,
+        ),
+        ("timing", "check_interval = 1979-05-27", &format!("F:2: timing.check_interval = a date: {time}")),
+        ("timing", "check_interval = {a = 1}", &format!("F:2: timing.check_interval = a table: {time}")),
+        ("timing", "dismiss = 'idel'", r#"F:2: timing.dismiss = "idel": "idle" or "after_shown" would be right"#),
+        (
+            "timing",
+            "require_open = 'yes'",
+            r#"F:2: timing.require_open = "yes": true or false would be right, without quotes"#,
+        ),
+        (
+            "timing",
+            "max_typing = '1s'",
+            r#"F:2: timing.max_typing = "1s": at least dismiss_after, "2s", would be right"#,
+        ),
+        (
+            "timing",
+            "dismiss_after = '6m'",
+            r#"F:2: timing.max_typing = "5m": at least dismiss_after, "6m", would be right"#,
+        ),
+        (
+            "channels.a",
+            "\n\ndismiss_after = '6m'",
+            r#"F:4: channels."a".max_typing = "5m": at least dismiss_after, "6m", would be right"#,
+        ),
+        (
+            "channels.a",
+            "check_interval = 1",
+            r#"F:2: channels."a".check_interval = 1: it needs a unit (h, m, s, ms); "1s" or "1ms" would be right"#,
+        ),
+        (
+            "channels.a",
+            "chek_interval = '1s'",
+            r#"F:2: channels."a": there is no key chek_interval for a single channel; did you mean check_interval?"#,
+        ),
+        ("channels.a", "org_id = 'x'", r#"F:2: channels."a": there is no key org_id for a single channel"#),
+        ("channels", "a = 5", r#"F:2: channels."a" is a table; [channels."a"] on a line of its own would be right"#),
+        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; 1 to 240 characters are right"#),
+        (
+            "upstream",
+            "max_in_flight = 0",
+            "F:2: upstream.max_in_flight = 0: a whole number from 1 to 10000 would be right",
+        ),
+        (
+            "upstream",
+            "max_in_flight = -1",
+            "F:2: upstream.max_in_flight = -1: a whole number from 1 to 10000 would be right",
+        ),
+        (
+            "upstream",
+            "max_in_flight = 99999999999999999999",
+            "F:2: upstream.max_in_flight = 99999999999999999999: a whole number from 1 to 10000 would be right",
+        ),
+        (
+            "upstream",
+            "max_in_flight = '5'",
+            r#"F:2: upstream.max_in_flight = "5": a whole number from 1 to 10000 would be right"#,
+        ),
+        ("upstream", &long, &long_told),
+        (
+            "upstream",
+            "org_id = '00DXX0000000001!AQ.secret'",
+            "F:2: upstream.org_id = (what looks like a secret): 15 or 18 letters and digits that start with 00D would be right",
+        ),
+        (
+            "upstream",
+            "authorization_context = 'a b'",
+            r#"F:2: upstream.authorization_context = "a b": 1 to 1024 visible ASCII characters without spaces would be right"#,
+        ),
+        (
+            "upstream",
+            "base_url = 'http://h'",
+            r#"F:2: upstream.base_url = "http://h": https would be right; plain http goes to loopback addresses only"#,
+        ),
+        (
+            "upstream",
+            "base_url = 'ftp://h'",
+            r#"F:2: upstream.base_url = "ftp://h": an address that starts with https:// would be right"#,
+        ),
+        (
+            "upstream",
+            "base_url = 'h'",
+            r#"F:2: upstream.base_url = "h": relative URL without a base; an address such as https://host would be right"#,
+        ),
+        (
+            "upstream",
+            "base_url = 'https://u:secret@h'",
+            "F:2: upstream.base_url = (not shown): an address without user name and password would be right",
+        ),
+        (
+            "upstream",
+            "base_url = 'https://h?t=secret'",
+            "F:2: upstream.base_url = (not shown): an address without query and fragment would be right",
+        ),
+        (
+            "upstream.auth.jwt_bearer",
+            "subject = ' '",
+            &format!("F:2: upstream.auth.jwt_bearer.subject = \" \": {text}"),
+        ),
+        (
+            "upstream.auth.jwt_bearer",
+            "private_key_file = '''-----BEGIN secret\n'''",
+            "F:2: upstream.auth.jwt_bearer.private_key_file = (what looks like a secret): the path of a file that holds the secret would be right; move it there, and replace it",
+        ),
+        (
+            "upstream",
+            "auth = 'secret'",
+            "F:2: upstream.auth is a table; [upstream.auth] on a line of its own would be right",
+        ),
+        (
+            "upstream",
+            "password = 'secret'",
+            "F:2: there is no key upstream.password (secrets come from files: token_file, private_key_file)",
+        ),
+        (
+            "ingest",
+            "token = 'secret'",
+            "F:2: there is no key ingest.token; did you mean ingest.token_file? (secrets come from files: token_file, private_key_file)",
+        ),
+        ("ingest", "token_file = ''", r#"F:2: ingest.token_file = "": the path of a file or directory would be right"#),
+        (
+            "ingest",
+            "token_file = '${HOME}/t'",
+            r#"F:2: ingest.token_file = "${HOME}/t": ${CREDENTIALS_DIRECTORY} alone is understood in paths"#,
+        ),
+        (
+            "ingest",
+            "listen = '127.0.0.1:1'",
+            r#"F:2: ingest.listen = "127.0.0.1:1": a list would be right, ["127.0.0.1:7480"]"#,
+        ),
+        ("ingest", "listen = []", "F:2: ingest.listen = []: at least one address would be right"),
+        ("ingest", "listen = [7480]", "F:2: ingest.listen = [7480]: 7480 is not a text in quotes"),
+        (
+            "ingest",
+            "listen = ['localhost']",
+            r#"F:2: ingest.listen = ["localhost"]: "localhost" is not an address; an IP address with a port (127.0.0.1:7480) or unix:/path would be right"#,
+        ),
+        (
+            "ingest",
+            "listen = ['127.0.0.1:1', '127.0.0.1:1']",
+            r#"F:2: ingest.listen = ["127.0.0.1:1", "127.0.0.1:1"]: "127.0.0.1:1" stands there twice; once would be right"#,
+        ),
+        (
+            "ingest",
+            "listen = ['0.0.0.0:80']",
+            "F:2: ingest.listen: http://0.0.0.0:80 can be reached from other machines; ingest.token_file would be right beside it, or an address of this machine alone (127.0.0.1, [::1], unix:/path)",
+        ),
+        (
+            "ingest",
+            "max_body = '1MB'",
+            r#"F:2: ingest.max_body = "1MB": a size such as "1MiB", "64KiB" or a number of bytes would be right"#,
+        ),
+        ("ingest", "max_body = 5", r#"F:2: ingest.max_body = 5: a size from "1KiB" to "64MiB" would be right"#),
+        (
+            "drop_in",
+            "enabled = true",
+            "F:2: drop_in.enabled = true is not supported by this version; false would be right",
+        ),
+        ("drop_in", "settle = '2m'", r#"F:2: drop_in.settle = "2m": a time from "0s" to "1m" would be right"#),
+        ("log", "otlp_endpoint = 'http://h'", "F:2: log.otlp_endpoint is not supported by this version; remove it"),
+        ("timming", "x = 1", "F:1: there is no table [timming]; did you mean [timing]?"),
+        ("nothing.like.it", "x = 1", "F:1: there is no table [nothing]"),
+        (
+            "timing",
+            "dismis_after = '1s'",
+            "F:2: there is no key timing.dismis_after; did you mean timing.dismiss_after?",
+        ),
+        (
+            "ingest",
+            "check_interval = '1s'",
+            "F:2: there is no key ingest.check_interval; did you mean timing.check_interval?",
+        ),
+        ("log", "zzz = 1", "F:2: there is no key log.zzz"),
+        ("log", "level = ", "F:2:9: string values must be quoted, expected literal string"),
+        ("log", "level = 'info'\nlevel = 'info'", "F:3:1: duplicate key"),
+    ];
+    for (table, line, told) in cases {
+        let (file, overrides) = sandbox(&format!("[{table}]\n{line}\n"));
+        assert_eq!(file.told(&overrides), [*told], "[{table}] {line}");
+    }
+}
+
+#[test]
+fn a_real_upstream_is_asked_for_in_full() {
+    let file = File::new("");
+    assert_eq!(
+        file.told(&file.overrides()),
+        [
+            "F: upstream.base_url is missing: write base_url = \"https://mydomain.my.salesforce-scrt.com\" under [upstream] (no org at hand? typingd run --sandbox needs none)",
+            "F: upstream.org_id is missing: write org_id = \"00DXX0000000001\" under [upstream]",
+            "F: upstream.authorization_context is missing: write authorization_context = \"Partner1_ChannelDefinition1\" under [upstream]",
+            "F: upstream.auth is missing: write upstream.auth.token_file, or the keys of [upstream.auth.jwt_bearer]",
+        ]
+    );
+    let file = File::new(format!("{UPSTREAM}auth.jwt_bearer.subject = 'me'\n"));
+    let both =
+        "F:5: upstream.auth.token_file and [upstream.auth.jwt_bearer] (F:6) are both set; one of them would be right";
+    assert_eq!(file.told(&file.overrides()), [both]);
+    let file = File::new(UPSTREAM.replace("token_file='/t'", "jwt_bearer.subject='me'"));
+    let told = file.told(&file.overrides());
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told[0].starts_with("F: upstream.auth.jwt_bearer.token_url is missing: write token_url = "));
+}
+
+#[test]
+fn all_problems_are_told_at_once_in_order() {
+    let file = File::new("[timing]\nmax_typing = 1\ncheck_interval = 2\nnope = 3\n[log]\nlevel = 'x'\n");
+    let mut overrides = file.overrides();
+    overrides.environment.push(environment("TYPINGD_INGEST__MAX_BODY", "x"));
+    overrides.flags.push(Flag { name: "--listen", key: "ingest.listen", value: "x".into() });
+    let places: Vec<_> =
+        file.told(&overrides).iter().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect();
+    assert_eq!(
+        places[..6],
+        [
+            "F:2: timing.max_typing = 1",
+            "F:3: timing.check_interval = 2",
+            "F:4: there is no key timing.nope",
+            "F:6: log.level = \"x\"",
+            "environment variable TYPINGD_INGEST__MAX_BODY: ingest.max_body = \"x\"",
+            "flag --listen: ingest.listen = [\"x\"]",
+        ]
+    );
+    assert_eq!(places.len(), 10, "and the four of the upstream");
+}
+
+#[test]
+fn variables_that_mean_nothing_are_told() {
+    for (name, told) in [
+        ("TYPINGD_TIMING_CHECK_INTERVAL", "there is no key for it; did you mean TYPINGD_TIMING__CHECK_INTERVAL?"),
+        ("TYPINGD_CHECK_INTERVAL", "there is no key for it; did you mean TYPINGD_TIMING__CHECK_INTERVAL?"),
+        ("TYPINGD_timing__dismiss", "there is no key for it; did you mean TYPINGD_TIMING__DISMISS?"),
+        ("TYPINGD_PASSWORD", "there is no key for it (secrets come from files: token_file, private_key_file)"),
+        (
+            "TYPINGD_CHANNELS__A__DISMISS",
+            "the environment can't set single channels; write [channels.\"<to>\"] in the file",
+        ),
+    ] {
+        let (file, mut overrides) = sandbox("");
+        overrides.environment.push(environment(name, "hush"));
+        assert_eq!(file.told(&overrides), [format!("environment variable {name}: {told}")]);
+    }
+    // Those that client commands read, and those that Kubernetes sets for a service of that name.
+    let (_file, mut overrides) = sandbox("");
+    for name in ["TYPINGD_URL", "TYPINGD_PORT", "TYPINGD_PORT_7480_TCP_ADDR", "TYPINGD_SERVICE_HOST", "TYPINGDX"] {
+        overrides.environment.push(environment(name, "tcp://10.0.0.1:7480"));
+    }
+    assert!(load(&overrides).is_ok());
+}
+
+#[test]
+fn files_that_cannot_be_read_are_one_problem() {
+    let file = File::new(b"ok = 1\n\xff\n");
+    let told = |path: &str| {
+        let path = file.0.path().join(path);
+        file.told(&Overrides { file: Some(path), ..Overrides::default() })
+    };
+    assert_eq!(told("F"), ["flag --config: can't read the configuration file F: line 2 is not UTF-8"]);
+    assert_eq!(told("absent"), ["flag --config: can't read the configuration file absent: it does not exist"]);
+    fs::create_dir(file.0.path().join("d")).unwrap();
+    assert_eq!(told("d"), ["flag --config: can't read the configuration file d: it is a directory"]);
+    assert_eq!(told("F/x").len(), 1);
+    let mut overrides = Overrides::default();
+    overrides.environment.push(environment("TYPINGD_CONFIG", "/absent\n"));
+    let problem =
+        "environment variable TYPINGD_CONFIG: can't read the configuration file /absent\\n: it does not exist";
+    assert_eq!(file.told(&overrides), [problem]);
+    let large = File::new(vec![b' '; 3 << 20]);
+    assert_eq!(
+        large.told(&large.overrides()),
+        ["flag --config: can't read the configuration file F: it is larger than 2 MiB"]
+    );
+}
+
+#[test]
+fn no_input_makes_it_panic() {
+    // A linear congruential generator (Knuth's MMIX constants), so that a failure comes again.
+    let mut state = 7u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let file = File::new("");
+    let overrides = file.overrides();
+    let pieces: [&[u8]; 12] = [
+        b"=",
+        b"\"",
+        b"[",
+        b"]",
+        b".",
+        b"\n",
+        b"-1",
+        b"'''",
+        b"{",
+        b"\xff",
+        b"9999999999999999999999",
+        "é\u{7f}".as_bytes(),
+    ];
+    for round in 0..1_500 {
+        let mut bytes = GOOD.as_bytes().to_vec();
+        for _ in 0..=random(6) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => bytes[at] = u8::try_from(random(256)).unwrap(),
+                1 => drop(bytes.drain(at..(at + random(40)).min(bytes.len()))),
+                _ => drop(bytes.splice(at..at, pieces[random(pieces.len())].iter().copied())),
+            }
+        }
+        fs::write(file.path(), &bytes).unwrap();
+        match load(&overrides) {
+            Ok(config) => drop((config.effective(), warnings(&config), capacity(&config))),
+            Err(problems) => {
+                assert!(!problems.is_empty(), "round {round}: {}", String::from_utf8_lossy(&bytes));
+                assert!(problems.iter().all(|problem| !problem.to_string().contains('\n')), "round {round}");
+            }
+        }
+    }
+    for deep in
+        ["a.".repeat(100_000), "[".repeat(100_000), "x=".to_owned() + &"[".repeat(100_000), "x={a=".repeat(50_000)]
+    {
+        fs::write(file.path(), format!("{deep}a = 1\n")).unwrap();
+        assert!(load(&overrides).is_err());
+    }
+}

@@ -1,0 +1,131 @@
+//! What valid settings will do badly, in an operator's words. Nothing here is an error.
+
+use std::time::Duration;
+
+use super::Config;
+use super::duration::Written;
+use crate::engine::policy::{Mode, Rules};
+
+/// One sentence for each thing that these settings will do badly: blink, starve, or exceed the org's limit.
+#[must_use]
+pub fn warnings(config: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    for (scope, rules) in scopes(config) {
+        of_timing(&scope, &rules, &mut found);
+    }
+    of_delivery(config, &mut found);
+    found
+}
+
+/// How many people can type at a time before refreshes are shed, as a sentence: not a warning, but good to know.
+#[must_use]
+pub fn capacity(config: &Config) -> String {
+    let rate = config.policy.delivery.requests_per_second_max;
+    let (people, scope, check) = scopes(config)
+        .map(|(scope, rules)| {
+            let people = f64::from(rate) * rules.check_interval().as_secs_f64() / requests_per_check(&rules);
+            (people as u64, scope, rules.check_interval())
+        })
+        .min_by_key(|(people, ..)| *people)
+        .expect("the timing of [timing] is always there");
+    let beyond = if people < ORG_SESSIONS_MAX { ", fewer than the 11000 sessions an org may have" } else { "" };
+    let check = Written(check);
+    format!(
+        "up to {people} people can type without a pause at a time before refreshes are shed{beyond} \
+         ({scope}: check_interval {check}, {rate} requests a second)"
+    )
+}
+
+fn scopes(config: &Config) -> impl Iterator<Item = (String, Rules)> {
+    let mut channels: Vec<_> = config.policy.channels.iter().collect();
+    channels.sort_by_key(|(to, _)| *to);
+    let own = channels.into_iter().filter(|(_, rules)| **rules != config.policy.rules);
+    let own = own.map(|(to, rules)| (super::channel_table(to), *rules));
+    std::iter::once(("timing".to_owned(), config.policy.rules)).chain(own)
+}
+
+/// What somebody who types on and on costs: a refresh at each check, and a dismissal if the icon goes off in between.
+fn requests_per_check(rules: &Rules) -> f64 {
+    if gaps(rules) { 2.0 } else { 1.0 }
+}
+
+/// Whether the icon goes off between two checks although the user types.
+fn gaps(rules: &Rules) -> bool {
+    rules.mode == Mode::AfterShown && rules.dismiss_after() < rules.check_interval()
+}
+
+fn of_timing(scope: &str, rules: &Rules, found: &mut Vec<String>) {
+    let (check, dismiss) = (Written(rules.check_interval()), Written(rules.dismiss_after()));
+    if gaps(rules) {
+        let percent = 100.0 * rules.dismiss_after().as_secs_f64() / rules.check_interval().as_secs_f64();
+        found.push(format!(
+            "{scope}: the icon will be on at most {percent:.0} % of the time while somebody types, {dismiss} of every \
+             {check}; dismiss = \"idle\", or a dismiss_after of at least check_interval, keeps it on"
+        ));
+    }
+    if rules.dismiss_after() < BLINK {
+        found.push(format!(
+            "{scope}: the icon will blink: dismiss_after {dismiss} is below {}, and people pause for longer than that \
+             within a sentence",
+            Written(BLINK)
+        ));
+    }
+}
+
+fn of_delivery(config: &Config, found: &mut Vec<String>) {
+    let delivery = &config.policy.delivery;
+    let rate = delivery.requests_per_second_max;
+    if rate > ORG_REQUESTS_PER_SECOND_MAX {
+        found.push(format!(
+            "upstream: max_requests_per_second {rate} exceeds the {ORG_REQUESTS_PER_SECOND_MAX} that Salesforce allows \
+             an org, all its connectors together; it will refuse what goes beyond"
+        ));
+    }
+    let answer = Duration::from_secs_f64(delivery.in_flight_max as f64 / f64::from(rate));
+    if answer < ANSWER_USUAL {
+        found.push(format!(
+            "upstream: {} requests in flight carry {rate} a second only while an answer takes at most {} ms; \
+             a greater max_in_flight, or a smaller max_requests_per_second, would fit better",
+            delivery.in_flight_max,
+            answer.as_millis()
+        ));
+    }
+    if let Some(lifespan) = delivery.started_lifespan
+        && lifespan < RATE_WINDOW
+    {
+        found.push(format!(
+            "delivery: with started_lifespan {} a TypingStarted that has to wait its turn is dropped; at the rate \
+             limit that can take {}",
+            Written(lifespan),
+            Written(RATE_WINDOW)
+        ));
+    }
+    let Some(upstream) = &config.upstream else { return };
+    let timeout = upstream.request_timeout;
+    if timeout >= delivery.stopped_lifespan {
+        found.push(format!(
+            "delivery: a TypingStopped that gets no answer is tried only once, for request_timeout {} is not below \
+             stopped_lifespan {}",
+            Written(timeout),
+            Written(delivery.stopped_lifespan)
+        ));
+    }
+    if config.shutdown_grace < timeout && config.state_dir.is_none() {
+        found.push(format!(
+            "delivery: a shutdown may leave icons on, for shutdown_grace {} is below request_timeout {}",
+            Written(config.shutdown_grace),
+            Written(timeout)
+        ));
+    }
+}
+
+/// Salesforce's documented limit, per org, all its connectors together.
+const ORG_REQUESTS_PER_SECOND_MAX: u32 = 2_000;
+/// Salesforce's documented limit of simultaneous active messaging sessions.
+const ORG_SESSIONS_MAX: u64 = 11_000;
+/// Typists pause for about that long between words and for longer between thoughts.
+const BLINK: Duration = Duration::from_secs(1);
+/// The rate is held over a window of one second, so that is how long a turn may be in coming.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+/// An answer across the internet rarely takes less; a pool that needs faster ones is the bottleneck.
+const ANSWER_USUAL: Duration = Duration::from_millis(50);

@@ -1,0 +1,440 @@
+//! `POST /v1/signals`: bytes in, signals to the driver, what became of them out.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use http_body_util::BodyExt;
+use serde_json::value::RawValue;
+use subtle::ConstantTimeEq;
+
+use crate::config::duration;
+use crate::engine::TurnedAway;
+use crate::http::{Address, Problem};
+use crate::inbox::{Inbox, Receipt, Undeliverable};
+use crate::model::{SignalBatch, SignalKind};
+use crate::signal::{self, LINE_BYTES_MAX};
+
+/// Rejects told in full; further ones are counted.
+const REJECTS_TOLD_MAX: usize = 100;
+/// A body, or a line of a stream that has begun, must go on within this time.
+const BODY_STALL_MAX: Duration = Duration::from_secs(5);
+/// A stream may be silent between two lines for this long.
+const STREAM_SILENCE_MAX: Duration = Duration::from_secs(300);
+/// The longest `wait` that can be asked for.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// When to come again, in seconds, if there was no room.
+const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// What this edge must be told. `config` fills it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: Vec<Address>,
+    /// The file of the bearer token that callers must show.
+    pub token_file: Option<PathBuf>,
+    /// The longest JSON body, in bytes. A stream has no end, but each of its lines has [`LINE_BYTES_MAX`].
+    pub body_bytes_max: usize,
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Ingest {
+    inbox: Inbox,
+    token: Option<std::sync::Arc<str>>,
+    body_bytes_max: usize,
+}
+
+impl Ingest {
+    /// `token` is what callers must show, if anything.
+    #[must_use]
+    pub fn new(inbox: Inbox, token: Option<&str>, body_bytes_max: usize) -> Self {
+        Self { inbox, token: token.map(Into::into), body_bytes_max }
+    }
+
+    /// The routes of this edge.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route(
+                "/v1/signals",
+                post(take_signals)
+                    .fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "signals are taken by POST")),
+            )
+            .with_state(self)
+    }
+
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        let shown = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
+        let (scheme, shown) = shown.split_at(shown.len().min(7));
+        // Compared in constant time: how long a comparison takes must not tell how much of a guess was right.
+        scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(shown.ct_eq(token.as_bytes()))
+    }
+}
+
+async fn take_signals(
+    State(ingest): State<Ingest>,
+    RawQuery(query): RawQuery,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    if !ingest.admits(&head.headers) {
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is needed: Authorization: Bearer …"));
+    }
+    let wait = wait_of(query.as_deref())?;
+    let tally = match media_type(&head.headers) {
+        Some(media) if media.eq_ignore_ascii_case("application/json") => {
+            take_json(&ingest, &head.headers, body, wait).await?
+        }
+        Some(media) if media.eq_ignore_ascii_case("application/x-ndjson") => {
+            if wait.is_some() {
+                return Err(Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    "`wait` goes with application/json: a stream is answered at its end",
+                ));
+            }
+            take_stream(&ingest, body).await?
+        }
+        _ => {
+            let detail =
+                "the content type must be application/json (a signal or an array) or application/x-ndjson (a stream)";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+    };
+    tally.answer()
+}
+
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or(value).trim())
+}
+
+fn wait_of(query: Option<&str>) -> Result<Option<Duration>, Problem> {
+    let mut wait = None;
+    for (key, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        if key != "wait" {
+            let shown: String = key.chars().take(40).collect();
+            let detail = format!("unknown option `{}`; `wait` is the only one", shown.escape_debug());
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+        let span = duration::parse(&value).filter(|span| *span <= WAIT_MAX).ok_or_else(|| {
+            let shown: String = value.chars().take(40).collect();
+            let detail = format!(
+                "`wait` is \"{}\"; a duration up to {}s, such as 250ms, is right",
+                shown.escape_debug(),
+                WAIT_MAX.as_secs()
+            );
+            Problem::new(StatusCode::BAD_REQUEST, detail)
+        })?;
+        wait = Some(span);
+    }
+    Ok(wait)
+}
+
+/// A signal or an array of them, read as a whole.
+async fn take_json(ingest: &Ingest, headers: &HeaderMap, body: Body, wait: Option<Duration>) -> Result<Tally, Problem> {
+    let body = read_body(headers, body, ingest.body_bytes_max).await?;
+    let mut tally = Tally::default();
+    let mut batch = Batch::default();
+    if body.trim_ascii_start().starts_with(b"[") {
+        let text = std::str::from_utf8(&body).map_err(|e| {
+            Problem::new(StatusCode::BAD_REQUEST, format!("the body is not UTF-8 from byte {} on", e.valid_up_to()))
+        })?;
+        let items: Vec<&RawValue> = serde_json::from_str(text)
+            .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not a JSON array: {e}")))?;
+        for (index, item) in items.iter().enumerate() {
+            batch.read(index, item.get().as_bytes(), &mut tally);
+        }
+    } else {
+        batch.read(0, &body, &mut tally);
+    }
+    let messages = batch.signals.iter().any(|(_, signal)| signal.kind == SignalKind::MessageSent);
+    let receipt = ingest.inbox.deliver(batch.signals, wait.is_some() && messages).await.map_err(undeliverable)?;
+    let unsettled = tally.enter(&batch.indexes, receipt);
+    if let Some(wait) = wait {
+        tally.settled = Some(all_acknowledged(unsettled, wait).await);
+    }
+    Ok(tally)
+}
+
+async fn all_acknowledged(unsettled: Vec<tokio::sync::oneshot::Receiver<bool>>, wait: Duration) -> bool {
+    let all = futures_util::future::join_all(unsettled);
+    tokio::time::timeout(wait, all).await.is_ok_and(|told| told.into_iter().all(|told| told == Ok(true)))
+}
+
+async fn read_body(headers: &HeaderMap, mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let too_large = || {
+        let detail = format!(
+            "the body is longer than {bytes_max} bytes; send fewer signals at a time, or a stream (application/x-ndjson)"
+        );
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    };
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(too_large());
+    }
+    let mut first = Bytes::new();
+    let mut rest = Vec::new();
+    loop {
+        let Some(data) = next_data(&mut body, BODY_STALL_MAX).await? else { break };
+        if first.len() + rest.len() + data.len() > bytes_max {
+            return Err(too_large());
+        }
+        // A small body comes in one piece, and is not copied.
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&std::mem::take(&mut first));
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.into() })
+}
+
+/// The next piece of a body; `None` at its end.
+async fn next_data(body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Problem> {
+    loop {
+        let frame = tokio::time::timeout(patience, body.frame()).await.map_err(|_| {
+            Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                format!("nothing came for {} s in the midst of the body", patience.as_secs()),
+            )
+        })?;
+        match frame {
+            None => return Ok(None),
+            Some(Ok(frame)) => {
+                // Trailers say nothing about signals.
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+            Some(Err(_)) => return Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off")),
+        }
+    }
+}
+
+/// Lines, handled as they arrive. A line that is half there at the end counts if it is whole as JSON.
+async fn take_stream(ingest: &Ingest, mut body: Body) -> Result<Tally, Problem> {
+    let mut tally = Tally::default();
+    let mut lines = Lines::default();
+    loop {
+        let patience = if lines.partial.is_empty() { STREAM_SILENCE_MAX } else { BODY_STALL_MAX };
+        let data = next_data(&mut body, patience).await?;
+        let mut batch = Batch::default();
+        match &data {
+            Some(data) => lines.feed(data, |index, line| batch.read_line(index, line, &mut tally)),
+            None => lines.finish(|index, line| batch.read_line(index, line, &mut tally)),
+        }
+        if !batch.signals.is_empty() {
+            let receipt = ingest.inbox.deliver_when_possible(batch.signals).await.map_err(undeliverable)?;
+            tally.enter(&batch.indexes, receipt);
+        }
+        if data.is_none() {
+            return Ok(tally);
+        }
+    }
+}
+
+/// Cuts a stream into lines, whatever pieces it comes in.
+#[derive(Default)]
+struct Lines {
+    partial: Vec<u8>,
+    /// The line in `partial` has outgrown its bound: its rest is skipped.
+    overlong: bool,
+    next_index: usize,
+}
+
+impl Lines {
+    fn feed(&mut self, mut data: &[u8], mut line: impl FnMut(usize, Result<&[u8], Overlong>)) {
+        while let Some(end) = memchr::memchr(b'\n', data) {
+            let (head, rest) = (&data[..end], &data[end + 1..]);
+            data = rest;
+            if self.partial.is_empty() && !self.overlong {
+                let whole = if head.len() > LINE_BYTES_MAX { Err(Overlong) } else { Ok(head) };
+                line(self.next_index, whole);
+                self.next_index += 1;
+            } else {
+                self.grow(head);
+                self.finish(&mut line);
+            }
+        }
+        self.grow(data);
+    }
+
+    fn grow(&mut self, data: &[u8]) {
+        self.overlong |= self.partial.len() + data.len() > LINE_BYTES_MAX;
+        if self.overlong {
+            // Kept non-empty: the line is still being waited for.
+            self.partial.truncate(1);
+        } else {
+            self.partial.extend_from_slice(data);
+        }
+    }
+
+    /// Ends the line that has begun, if one has.
+    fn finish(&mut self, mut line: impl FnMut(usize, Result<&[u8], Overlong>)) {
+        if self.overlong {
+            line(self.next_index, Err(Overlong));
+        } else if !self.partial.is_empty() {
+            line(self.next_index, Ok(&self.partial));
+        } else {
+            return;
+        }
+        self.next_index += 1;
+        self.partial.clear();
+        self.overlong = false;
+    }
+}
+
+/// A line is longer than [`LINE_BYTES_MAX`].
+#[derive(Debug, PartialEq)]
+struct Overlong;
+
+/// Signals that could be read, and their places in what the caller sent.
+#[derive(Default)]
+struct Batch {
+    signals: SignalBatch,
+    indexes: Vec<usize>,
+}
+
+impl Batch {
+    fn read(&mut self, index: usize, json: &[u8], tally: &mut Tally) {
+        match signal::parse(json) {
+            Ok(parsed) => {
+                self.signals.push(parsed.conversation(), parsed.signal);
+                self.indexes.push(index);
+            }
+            Err(error) => tally.reject(index, error),
+        }
+    }
+
+    fn read_line(&mut self, index: usize, line: Result<&[u8], Overlong>, tally: &mut Tally) {
+        match line {
+            // Blank lines are common at a stream's end, and no mistake.
+            Ok(line) if line.trim_ascii().is_empty() => {}
+            Ok(line) => self.read(index, line, tally),
+            Err(Overlong) => {
+                tally.reject(index, format!("is longer than {LINE_BYTES_MAX} bytes; one signal a line is right"))
+            }
+        }
+    }
+}
+
+/// What became of a request's signals so far.
+#[derive(Default)]
+struct Tally {
+    accepted: usize,
+    rejected: Vec<(usize, String)>,
+    rejected_total: usize,
+    turned_away: Option<TurnedAway>,
+    settled: Option<bool>,
+}
+
+impl Tally {
+    fn reject(&mut self, index: usize, error: String) {
+        self.rejected_total += 1;
+        if self.rejected.len() < REJECTS_TOLD_MAX {
+            self.rejected.push((index, error));
+        }
+    }
+
+    /// Enters what the driver said of a batch whose signals stood at `indexes`.
+    fn enter(&mut self, indexes: &[usize], receipt: Receipt) -> Vec<tokio::sync::oneshot::Receiver<bool>> {
+        self.accepted += indexes.len() - receipt.turned_away.len();
+        for (place, why) in receipt.turned_away {
+            self.turned_away = Some(why);
+            let error = match why {
+                TurnedAway::TableFull => {
+                    "no room for another conversation; come again, or raise ingest.max_conversations"
+                }
+                TurnedAway::Stopping => "typingd is shutting down",
+            };
+            self.reject(indexes[place], error.to_owned());
+        }
+        receipt.unsettled
+    }
+
+    fn answer(mut self) -> Result<Response, Problem> {
+        // Found while reading or when handing over, told in the order of the request.
+        self.rejected.sort_by_key(|(index, _)| *index);
+        let rejected: Vec<_> =
+            self.rejected.iter().map(|(index, error)| serde_json::json!({"index": index, "error": error})).collect();
+        let more = self.rejected_total > rejected.len();
+        if self.accepted == 0 && self.rejected_total > 0 {
+            let (status, detail) = match (self.turned_away, &self.rejected[..]) {
+                (Some(TurnedAway::TableFull), _) => {
+                    (StatusCode::TOO_MANY_REQUESTS, "the table of conversations is full".to_owned())
+                }
+                (Some(TurnedAway::Stopping), _) => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "typingd is shutting down".to_owned())
+                }
+                (None, [(_, only)]) => (StatusCode::BAD_REQUEST, only.clone()),
+                (None, _) => {
+                    (StatusCode::BAD_REQUEST, format!("none of the {} signals can be taken", self.rejected_total))
+                }
+            };
+            let mut problem = Problem::new(status, detail).with("accepted", 0.into()).with("rejected", rejected.into());
+            if more {
+                problem = problem.with("rejected_total", self.rejected_total.into());
+            }
+            if self.turned_away.is_some() {
+                problem = problem.retry_after(RETRY_AFTER_SECONDS);
+            }
+            return Err(problem);
+        }
+        let mut body = serde_json::json!({"accepted": self.accepted, "rejected": rejected});
+        if more {
+            body["rejected_total"] = self.rejected_total.into();
+        }
+        if let Some(settled) = self.settled {
+            body["settled"] = settled.into();
+        }
+        Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response())
+    }
+}
+
+fn undeliverable(why: Undeliverable) -> Problem {
+    let detail = match why {
+        Undeliverable::Full => "typingd is behind with its work; come again",
+        Undeliverable::Closed => "typingd is shutting down",
+    };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_the_same_lines_whatever_pieces_it_comes_in() {
+        let long = "x".repeat(LINE_BYTES_MAX + 1);
+        let text = format!("one\n\n{long}\ntwo\r\nhalf");
+        let whole = |text: &str, piece: usize| {
+            let mut lines = Lines::default();
+            let mut seen = Vec::new();
+            let mut note = |index: usize, line: Result<&[u8], Overlong>| {
+                seen.push((index, line.map(|line| String::from_utf8_lossy(line).into_owned())));
+            };
+            for data in text.as_bytes().chunks(piece) {
+                lines.feed(data, &mut note);
+            }
+            lines.finish(&mut note);
+            seen
+        };
+        let expected = vec![
+            (0, Ok("one".to_owned())),
+            (1, Ok(String::new())),
+            (2, Err(Overlong)),
+            (3, Ok("two\r".to_owned())),
+            (4, Ok("half".to_owned())),
+        ];
+        for piece in [1, 2, 3, 7, 4_096, 1 << 20] {
+            assert_eq!(whole(&text, piece), expected, "pieces of {piece} bytes");
+        }
+    }
+}

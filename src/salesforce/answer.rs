@@ -1,0 +1,326 @@
+//! Reads an answer within bounds and says what it means for the request. It decides nothing about trying again.
+
+use std::error::Error;
+use std::time::Duration;
+
+use chrono::DateTime;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::clock;
+use crate::model::{Cause, Outcome, Refusal, Setback};
+
+/// An answer's body, as far as it was read.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// Its end was not seen: too long, too slow or broken off.
+    Cut(String),
+}
+
+/// Reads a body of at most [`BODY_BYTES_MAX`] until `deadline`.
+pub(super) async fn read_body(mut response: Response, deadline: tokio::time::Instant) -> Body {
+    let reading = async {
+        let mut bytes = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if bytes.len() + chunk.len() <= BODY_BYTES_MAX => bytes.extend_from_slice(&chunk),
+                Ok(Some(_)) => break Body::Cut(format!("the answer is longer than {BODY_BYTES_MAX} bytes")),
+                Ok(None) => break Body::Whole(bytes),
+                Err(error) => break Body::Cut(error_text(error)),
+            }
+        }
+    };
+    let late = || Body::Cut("the answer did not end in time".into());
+    tokio::time::timeout_at(deadline, reading).await.unwrap_or_else(|_| late())
+}
+
+/// What an answer means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    pub(super) code: Option<i64>,
+    pub(super) detail: Option<String>,
+}
+
+/// The fields of both forms of answer, each taken whatever its type: an odd one must not hide the others.
+#[derive(Default, Deserialize)]
+struct Fields {
+    #[serde(default)]
+    success: Value,
+    #[serde(default)]
+    code: Value,
+    #[serde(default)]
+    message: Value,
+}
+
+/// Says what an answer means: by its code where that is known, by the rate limit's message under any status, and by
+/// its status otherwise. `secret` is what the detail must not repeat, should the far side have quoted it.
+pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &Body, secret: &str) -> Verdict {
+    let fields = match body {
+        Body::Whole(bytes) => serde_json::from_slice::<Fields>(bytes).ok(),
+        Body::Cut(_) => None,
+    };
+    let said = match (&fields, body) {
+        (Some(fields), _) => fields.message.as_str().unwrap_or_default().into(),
+        (None, Body::Whole(bytes)) => String::from_utf8_lossy(bytes),
+        (None, Body::Cut(why)) => why.as_str().into(),
+    };
+    let code = fields.as_ref().and_then(|fields| number(&fields.code));
+    let meaning = if contains_ignoring_case(&said, RATE_LIMIT_MESSAGE) {
+        not_sent(Cause::RateLimited)
+    } else if let Some(known) = code.and_then(meaning_of_code) {
+        known
+    } else if status.is_success() {
+        meaning_of_success(status, fields.as_ref(), body)
+    } else {
+        meaning_of_status(status)
+    };
+    let outcome = match meaning {
+        Outcome::NotSent(setback) => Outcome::NotSent(Setback { retry_after: retry_after(headers), ..setback }),
+        Outcome::Unsure(setback) => Outcome::Unsure(Setback { retry_after: retry_after(headers), ..setback }),
+        Outcome::Delivered | Outcome::Refused(_) => meaning,
+    };
+    Verdict { outcome, code, detail: readable(&said, secret) }
+}
+
+fn meaning_of_code(code: i64) -> Option<Outcome> {
+    CODES.iter().find(|(_, codes)| codes.contains(&code)).map(|(outcome, _)| *outcome)
+}
+
+/// 202 is the acknowledgement itself; its body can only take it back. Any other success has to be understood: it may
+/// come from something that isn't the Interaction Service.
+fn meaning_of_success(status: StatusCode, fields: Option<&Fields>, body: &Body) -> Outcome {
+    match (fields, body) {
+        (Some(fields), _) if fields.success == Value::Bool(false) => not_sent(Cause::Failing),
+        (Some(_), _) => Outcome::Delivered,
+        (None, _) if status == StatusCode::ACCEPTED => Outcome::Delivered,
+        (None, Body::Whole(bytes)) if bytes.trim_ascii().is_empty() => Outcome::Delivered,
+        (None, Body::Whole(_)) => unsure(Cause::Failing),
+        (None, Body::Cut(_)) => unsure(Cause::NoAnswer),
+    }
+}
+
+fn meaning_of_status(status: StatusCode) -> Outcome {
+    match status.as_u16() {
+        401 => not_sent(Cause::Token),
+        429 => not_sent(Cause::RateLimited),
+        // The far side, or a proxy before it, says that it did nothing with the request.
+        408 | 425 | 503 => not_sent(Cause::Failing),
+        // Where the Interaction Service itself misses something, it says so with a code. A bare 404 or a redirect comes
+        // from another server: base_url is wrong.
+        300..=399 | 403 | 404 | 407 => Outcome::Refused(Refusal::Configuration),
+        400..=499 | 501 => Outcome::Refused(Refusal::Request),
+        _ => unsure(Cause::Failing),
+    }
+}
+
+/// How long the far side asks to be left alone: seconds or an HTTP date, at most [`RETRY_AFTER_MAX`].
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Only a number too large for 64 bits fails to parse.
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        let millis = DateTime::parse_from_rfc2822(text).ok()?.timestamp_millis();
+        Duration::from_millis(u64::try_from(millis).ok()?).saturating_sub(clock::wall_since_epoch())
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
+}
+
+/// A code, as a number or as the text of one.
+fn number(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+fn contains_ignoring_case(text: &str, sought: &str) -> bool {
+    text.as_bytes().windows(sought.len()).any(|window| window.eq_ignore_ascii_case(sought.as_bytes()))
+}
+
+/// `text` as a person can be shown it: without `secret` and control characters, cut to [`DETAIL_CHARS_MAX`]. `None`
+/// when nothing is left.
+pub(super) fn readable(text: &str, secret: &str) -> Option<String> {
+    let text = if secret.is_empty() { text.to_owned() } else { text.replace(secret, "…") };
+    let text: String = text.trim().chars().filter(|c| !c.is_control()).take(DETAIL_CHARS_MAX).collect();
+    (!text.is_empty()).then_some(text)
+}
+
+/// A transport's error with its causes, without the address: that is in the configuration, and long.
+pub(super) fn error_text(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    readable(&text, "").unwrap_or_default()
+}
+
+pub(super) const fn not_sent(cause: Cause) -> Outcome {
+    Outcome::NotSent(Setback { cause, retry_after: None })
+}
+
+pub(super) const fn unsure(cause: Cause) -> Outcome {
+    Outcome::Unsure(Setback { cause, retry_after: None })
+}
+
+/// The codes of the Interaction Service's reference that concern typing indicators. 10019 and 10055 are read before
+/// anything is done; with the others of the last two rows the request may have got further.
+const CODES: [(Outcome, &[i64]); 8] = [
+    (not_sent(Cause::Token), &[10004]),
+    (Outcome::Refused(Refusal::Configuration), &[10003, 10005]),
+    (
+        Outcome::Refused(Refusal::Channel),
+        &[10001, 10002, 10006, 10017, 10026, 10027, 10031, 10035, 10052, 10069, 10070],
+    ),
+    (Outcome::Refused(Refusal::Conversation), &[10020, 10028, 10105, 15103]),
+    (Outcome::Refused(Refusal::Request), &[10016, 10029, 10045, 10047, 10048, 10049, 10059, 10060, 10089, 10100]),
+    (not_sent(Cause::RateLimited), &[429]),
+    (not_sent(Cause::Failing), &[10019, 10055]),
+    (unsure(Cause::Failing), &[10056, 10094, 20002, 20004, 500]),
+];
+
+/// What the Interaction Service says over the org's rate, under whatever status.
+const RATE_LIMIT_MESSAGE: &str = "interaction request rate limit exceeded";
+
+/// Its answers have some hundred bytes; an error page of a proxy may have a few thousand.
+pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Two lines on a terminal.
+const DETAIL_CHARS_MAX: usize = 200;
+
+/// Past an hour somebody else's clock or arithmetic is wrong, and no indicator lives that long.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(status: u16, body: &str) -> Verdict {
+        classify(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), &Body::Whole(body.into()), "s3cret")
+    }
+
+    #[test]
+    fn a_known_code_has_its_meaning_under_any_status_as_a_number_and_as_text() {
+        for (outcome, codes) in CODES {
+            for code in codes {
+                for status in [200, 202, 302, 400, 401, 404, 429, 500, 503] {
+                    for body in [format!(r#"{{"code":{code},"message":"m"}}"#), format!(r#"{{"code":"{code}"}}"#)] {
+                        let verdict = verdict(status, &body);
+                        assert_eq!((verdict.outcome, verdict.code), (outcome, Some(*code)), "{status} {body}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_code_has_two_meanings() {
+        let mut codes: Vec<_> = CODES.iter().flat_map(|(_, codes)| *codes).collect();
+        let count = codes.len();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!((codes.len(), count), (36, 36));
+    }
+
+    #[test]
+    fn without_a_known_code_the_status_decides() {
+        let configuration = Outcome::Refused(Refusal::Configuration);
+        let request = Outcome::Refused(Refusal::Request);
+        for (status, outcome) in [
+            (301, configuration),
+            (302, configuration),
+            (400, request),
+            (401, not_sent(Cause::Token)),
+            (403, configuration),
+            (404, configuration),
+            (405, request),
+            (408, not_sent(Cause::Failing)),
+            (413, request),
+            (415, request),
+            (418, request),
+            (422, request),
+            (425, not_sent(Cause::Failing)),
+            (429, not_sent(Cause::RateLimited)),
+            (500, unsure(Cause::Failing)),
+            (501, request),
+            (502, unsure(Cause::Failing)),
+            (503, not_sent(Cause::Failing)),
+            (504, unsure(Cause::Failing)),
+            (599, unsure(Cause::Failing)),
+        ] {
+            for body in ["", "<html>", "{}", r#"{"code":77}"#, r#"{"code":null,"message":[1]}"#, "[1]", "\u{0}"] {
+                assert_eq!(verdict(status, body).outcome, outcome, "{status} {body:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_success_is_one_unless_its_body_takes_it_back() {
+        for (status, body, outcome) in [
+            (202, r#"{"success":true,"id":"x","workItemIds":[]}"#, Outcome::Delivered),
+            (202, r#"{"success":false,"id":"x"}"#, not_sent(Cause::Failing)),
+            (202, "", Outcome::Delivered),
+            (202, "garbage", Outcome::Delivered),
+            (202, "{}", Outcome::Delivered),
+            (200, "{}", Outcome::Delivered),
+            (204, "", Outcome::Delivered),
+            (200, "<html>welcome</html>", unsure(Cause::Failing)),
+        ] {
+            assert_eq!(verdict(status, body).outcome, outcome, "{status} {body}");
+        }
+        let cut = Body::Cut("broken off".into());
+        let headers = HeaderMap::new();
+        assert_eq!(classify(StatusCode::ACCEPTED, &headers, &cut, "").outcome, Outcome::Delivered);
+        assert_eq!(classify(StatusCode::OK, &headers, &cut, "").outcome, unsure(Cause::NoAnswer));
+    }
+
+    #[test]
+    fn the_rate_limit_is_known_by_its_message_under_any_status() {
+        for status in [200, 202, 400, 403, 429, 500, 503] {
+            for body in [
+                r#"{"code":77,"message":"Interaction request rate limit exceeded"}"#,
+                r#"{"code":10029,"message":"Sorry: INTERACTION REQUEST RATE LIMIT EXCEEDED."}"#,
+                "Interaction request rate limit exceeded",
+            ] {
+                assert_eq!(verdict(status, body).outcome, not_sent(Cause::RateLimited), "{status} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms_and_bounded() {
+        let parse = |text: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            retry_after(&headers)
+        };
+        assert_eq!(parse("7"), Some(Duration::from_secs(7)));
+        assert_eq!(parse(" 0 "), Some(Duration::ZERO));
+        assert_eq!(parse("99999"), Some(RETRY_AFTER_MAX));
+        assert_eq!(parse("99999999999999999999999"), Some(RETRY_AFTER_MAX));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!(parse("Fri, 31 Dec 9999 23:59:59 GMT"), Some(RETRY_AFTER_MAX));
+        let soon = i64::try_from(clock::wall_since_epoch().as_secs()).unwrap() + 60;
+        let date = DateTime::from_timestamp(soon, 0).unwrap().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let wait = parse(&date).unwrap();
+        assert!(wait <= Duration::from_secs(60) && wait > Duration::from_secs(50), "{wait:?}");
+        for nonsense in ["", "-1", "soon", "1.5", "06 Nov"] {
+            assert_eq!(parse(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_detail_is_short_printable_and_never_the_secret() {
+        let message = format!("bad s3cret\u{7}\u{1b}[31m {}", "é".repeat(500));
+        let body = serde_json::json!({"code": 10029, "message": message}).to_string();
+        let detail = verdict(400, &body).detail.unwrap();
+        assert_eq!(detail.chars().count(), DETAIL_CHARS_MAX);
+        assert!(detail.starts_with("bad …[31m é"), "{detail}");
+        assert_eq!(verdict(400, "").detail, None);
+    }
+}

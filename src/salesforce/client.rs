@@ -1,0 +1,293 @@
+//! The client: one dispatch, one request, one result.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::{Certificate, redirect, retry};
+use url::Url;
+
+use super::answer::{self, Verdict, not_sent, unsure};
+use super::payload::{self, Departure, Ids};
+use super::settings::{Auth, Settings};
+use super::token::{Token, TokenState, Tokens};
+use crate::clock::{self, Clock};
+use crate::model::{Cause, ChannelAddress, Dispatch, Outcome, Refusal, Setback, WireResult};
+
+/// Speaks to the Interaction Service. Cheap to clone; clones share connections and token.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    http: reqwest::Client,
+    clock: Clock,
+    ids: Ids,
+    tokens: Tokens,
+    interactions: Url,
+    org_id: HeaderValue,
+    authorization_context: HeaderValue,
+    channel_contexts: HashMap<ChannelAddress, HeaderValue>,
+    request_timeout: Duration,
+}
+
+impl Client {
+    /// A client that has not spoken to anybody yet.
+    ///
+    /// # Errors
+    /// When `ca_file` can't be read or holds no certificate, when a setting can't be a header's value, or when there
+    /// are no trusted roots for https.
+    pub fn new(settings: Settings, clock: Clock) -> Result<Self, SetupError> {
+        let http = http(&settings)?;
+        let interactions = interactions(&settings.base_url)?;
+        let context = |text: &str| header_value("authorization_context", text);
+        let channel_contexts = settings.channel_contexts.iter();
+        Ok(Self(Arc::new(Shared {
+            clock,
+            ids: Ids::new(),
+            interactions,
+            org_id: header_value("org_id", &settings.org_id)?,
+            authorization_context: context(&settings.authorization_context)?,
+            channel_contexts: channel_contexts
+                .map(|(channel, text)| Ok((channel.clone(), context(text)?)))
+                .collect::<Result<_, SetupError>>()?,
+            request_timeout: settings.request_timeout,
+            tokens: Tokens::new(settings.auth, http.clone(), settings.request_timeout, clock),
+            http,
+        })))
+    }
+
+    /// Sends one request, once, and says what became of it within `request_timeout`, a wait for the token included.
+    ///
+    /// Dropping the future gives the request up; whether it was applied is then unknown.
+    pub async fn deliver(&self, dispatch: &Dispatch) -> WireResult {
+        let deadline = clock::timer_after(self.0.request_timeout);
+        let result = match tokio::time::timeout_at(deadline, self.0.tokens.current()).await {
+            Ok(Ok(token)) => self.0.request(dispatch, &token, deadline).await,
+            Ok(Err(denied)) => {
+                // Asking again costs nothing but a look at the token: a mended one must not wait out a long back-off.
+                let retry_after = Some(denied.retry_after.min(TOKEN_LOOK_SPACING));
+                let setback = Setback { cause: Cause::Token, retry_after };
+                unanswered(Outcome::NotSent(setback), denied.why, Duration::ZERO)
+            }
+            Err(_) => unanswered(not_sent(Cause::Token), Some("no token in time".into()), Duration::ZERO),
+        };
+        tracing::debug!(
+            to = dispatch.conversation.to(),
+            indicator = dispatch.indicator().name(),
+            reason = dispatch.reason.name(),
+            attempt = dispatch.attempt,
+            outcome = ?result.outcome,
+            status = result.status,
+            code = result.code,
+            detail = result.detail,
+            elapsed = ?result.elapsed,
+            "request"
+        );
+        result
+    }
+
+    /// Whether a token is in hand at this moment, and why not. Holds no secret.
+    #[must_use]
+    pub fn token_state(&self) -> TokenState {
+        self.0.tokens.state()
+    }
+
+    /// Fetches the first token unless there is one, and says how that went within `request_timeout`.
+    pub async fn warm_up(&self) -> TokenState {
+        // What it finds is in the state; a token that comes late is as good as one that comes in time.
+        let _ = tokio::time::timeout(self.0.request_timeout, self.0.tokens.current()).await;
+        self.token_state()
+    }
+
+    /// Keeps a fresh token in hand, though nobody types, and notices a changed token file within a second. Never
+    /// returns; dropping it is harmless, for deliveries fetch what they miss.
+    pub async fn keep_token_fresh(self) {
+        self.0.tokens.keep_fresh().await;
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("interactions", &self.0.interactions.as_str()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    async fn request(&self, dispatch: &Dispatch, token: &Token, deadline: tokio::time::Instant) -> WireResult {
+        let stopwatch = clock::stopwatch();
+        let departure = Departure::default();
+        let request = match self.build(dispatch, token, &departure) {
+            Ok(request) => request,
+            Err(detail) => {
+                return unanswered(Outcome::Refused(Refusal::Request), Some(detail), stopwatch.elapsed());
+            }
+        };
+        let failed = |detail: String| {
+            let outcome = if departure.has_happened() { unsure(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
+            unanswered(outcome, Some(detail), stopwatch.elapsed())
+        };
+        let response = match tokio::time::timeout_at(deadline, self.http.execute(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return failed(answer::error_text(error)),
+            Err(_) if departure.has_happened() => return failed("no answer in time".into()),
+            Err(_) => return failed("no connection in time".into()),
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = answer::read_body(response, deadline).await;
+        let elapsed = stopwatch.elapsed();
+        let Verdict { outcome, code, detail } = answer::classify(status, &headers, &body, token.text());
+        match outcome {
+            Outcome::NotSent(Setback { cause: Cause::Token, .. }) => self.tokens.refused(token),
+            Outcome::Delivered => self.tokens.accepted(token),
+            _ => {}
+        }
+        WireResult { outcome, status: Some(status.as_u16()), code, detail, elapsed }
+    }
+
+    fn build(&self, dispatch: &Dispatch, token: &Token, departure: &Departure) -> Result<reqwest::Request, String> {
+        let to = dispatch.conversation.to();
+        let json = payload::json(dispatch, self.ids.payload(dispatch.decision), &self.clock);
+        let form = payload::form(json.map_err(|error| error.to_string())?, departure);
+        self.http
+            .post(self.interactions.clone())
+            .header(AUTHORIZATION, token.bearer().clone())
+            .header(ORG_ID, self.org_id.clone())
+            .header(AUTHORIZATION_CONTEXT, self.channel_contexts.get(to).unwrap_or(&self.authorization_context).clone())
+            .header(REQUEST_ID, self.ids.request(dispatch.decision).to_string())
+            .header(ACCEPT, "application/json")
+            .multipart(form.map_err(answer::error_text)?)
+            .build()
+            .map_err(answer::error_text)
+    }
+}
+
+fn unanswered(outcome: Outcome, detail: Option<String>, elapsed: Duration) -> WireResult {
+    WireResult { outcome, status: None, code: None, detail, elapsed }
+}
+
+/// `{base_url}/api/v1/interactions`, whether or not `base_url` ends in a slash.
+fn interactions(base_url: &Url) -> Result<Url, SetupError> {
+    let mut url = base_url.clone();
+    url.path_segments_mut().map_err(|()| SetupError::BaseUrl)?.pop_if_empty().extend(["api", "v1", "interactions"]);
+    Ok(url)
+}
+
+fn header_value(setting: &'static str, text: &str) -> Result<HeaderValue, SetupError> {
+    HeaderValue::from_str(text).map_err(|_| SetupError::Header { setting })
+}
+
+/// Connections: HTTP/2 where the far side offers it, else HTTP/1.1 kept alive. Redirects are not followed, for they
+/// would carry the token elsewhere; the environment's proxies are not used, for the file is where settings come from;
+/// and nothing is retried but a request that found its pooled connection closed before a byte of it had left.
+fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("typingd/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .no_proxy()
+        .connect_timeout(settings.request_timeout.min(CONNECT_TIMEOUT_MAX))
+        .tcp_nodelay(true)
+        .tcp_keepalive(KEEPALIVE_INTERVAL)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .http2_keep_alive_while_idle(true)
+        .pool_max_idle_per_host(settings.in_flight_max)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT);
+    #[cfg(target_os = "linux")]
+    {
+        builder = builder.tcp_user_timeout(USER_TIMEOUT);
+    }
+    let encrypted = settings.base_url.scheme() == "https"
+        || matches!(&settings.auth, Auth::JwtBearer(jwt) if jwt.token_url.scheme() == "https");
+    let Some(path) = &settings.ca_file else {
+        // Loading the system's roots takes tens of milliseconds, and fails where there are none: a bare container that
+        // only ever speaks to the sandbox.
+        let builder = if encrypted { builder } else { builder.tls_certs_only([]) };
+        return builder.build().map_err(|source| SetupError::Http { source });
+    };
+    let roots = certificates(path)?;
+    builder
+        .tls_certs_merge(roots)
+        .build()
+        .map_err(|source| SetupError::CaFile { path: path.clone(), source: source.into() })
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
+    let failed = |source| SetupError::CaFile { path: path.to_owned(), source };
+    let pem = std::fs::read(path).map_err(|error| failed(error.into()))?;
+    let roots = Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
+    if roots.is_empty() { Err(failed("it holds no PEM certificate".into())) } else { Ok(roots) }
+}
+
+/// Why a client can't be made.
+#[derive(Debug)]
+pub enum SetupError {
+    /// `ca_file` can't be read or holds no certificate that could be a root.
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A setting holds characters that no header may hold.
+    Header {
+        /// Its name.
+        setting: &'static str,
+    },
+    /// `base_url` has no path to append to.
+    BaseUrl,
+    /// The HTTP client, as a rule for want of trusted roots.
+    Http {
+        /// What it said.
+        source: reqwest::Error,
+    },
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CaFile { path, .. } => write!(f, "can't take roots from ca_file {}", path.display()),
+            Self::Header { setting } => write!(f, "{setting} holds characters that an HTTP header can't carry"),
+            Self::BaseUrl => f.write_str("base_url is not an http or https address"),
+            Self::Http { .. } => {
+                f.write_str("can't set up https (it needs the system's root certificates or a ca_file)")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SetupError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::CaFile { source, .. } => Some(source.as_ref()),
+            Self::Http { source } => Some(source),
+            Self::Header { .. } | Self::BaseUrl => None,
+        }
+    }
+}
+
+const ORG_ID: HeaderName = HeaderName::from_static("orgid");
+const AUTHORIZATION_CONTEXT: HeaderName = HeaderName::from_static("authorizationcontext");
+const REQUEST_ID: HeaderName = HeaderName::from_static("requestid");
+
+/// A lost SYN is repeated after one second and after three: past that the address is at fault, not the luck.
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(3);
+
+/// Often enough to keep the entry of a firewall or a load balancer alive (the short ones drop it after 60 s).
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// A round trip with one loss takes well under a second.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection whose bytes are not acknowledged for so long is given up: half of what a vanished peer may cost.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Just under the 60 s after which load balancers commonly close an idle connection, lest both act at once.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(55);
+
+/// While no token can be had, deliveries look again this often.
+const TOKEN_LOOK_SPACING: Duration = Duration::from_secs(1);

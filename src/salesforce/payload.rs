@@ -1,0 +1,137 @@
+//! What one request carries: its ids, its JSON, and the one part of its form.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures_util::stream;
+use reqwest::Body;
+use reqwest::multipart::{Form, Part};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::clock::{self, Clock};
+use crate::model::Dispatch;
+
+/// Makes the ids of requests and payloads from the number of their decision.
+///
+/// A retry keeps the ids of what it retries, so that the far side can recognise a repetition, and nobody has to store
+/// them with the conversation for that. The hash is keyed at random, so that ids of two clients never meet.
+pub(super) struct Ids(RandomState);
+
+impl Ids {
+    pub(super) fn new() -> Self {
+        Self(RandomState::new())
+    }
+
+    /// The `RequestId` header.
+    pub(super) fn request(&self, decision: u64) -> Uuid {
+        self.mix("request", decision)
+    }
+
+    /// `payload.id`.
+    pub(super) fn payload(&self, decision: u64) -> Uuid {
+        self.mix("payload", decision)
+    }
+
+    /// Two keyed 64-bit hashes side by side, in the form of a random (version 4) UUID.
+    fn mix(&self, purpose: &str, decision: u64) -> Uuid {
+        let half = |half: u8| self.0.hash_one((purpose, half, decision)).to_be_bytes();
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&half(0));
+        bytes[8..].copy_from_slice(&half(1));
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    to: &'a str,
+    from: &'a str,
+    interactions: [Interaction; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Interaction {
+    timestamp: u64,
+    interaction_type: &'static str,
+    payload: Payload,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Payload {
+    id: Uuid,
+    entry_type: &'static str,
+    timestamp: u64,
+}
+
+/// The JSON of `dispatch`: decided then, leaving now.
+pub(super) fn json(dispatch: &Dispatch, id: Uuid, clock: &Clock) -> serde_json::Result<Vec<u8>> {
+    let decided = clock.wall_millis(dispatch.decided);
+    serde_json::to_vec(&Request {
+        to: dispatch.conversation.to(),
+        from: dispatch.conversation.from(),
+        interactions: [Interaction {
+            // The wall clock may be set back between two readings; an interaction never precedes what it tells of.
+            timestamp: clock::wall_millis().max(decided),
+            interaction_type: "EntryInteraction",
+            payload: Payload { id, entry_type: dispatch.indicator().entry_type(), timestamp: decided },
+        }],
+    })
+}
+
+/// Whether a request's body has been asked for by the connection that carries it.
+///
+/// Until then the far side can't have acted on the request, whatever became of it; from then on it may have. That is
+/// the difference between `NotSent` and `Unsure`, and the kind of an error alone doesn't tell it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Departure(Arc<AtomicBool>);
+
+impl Departure {
+    pub(super) fn has_happened(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The form: one part, `json`, of known length, without a file name.
+pub(super) fn form(json: Vec<u8>, departure: &Departure) -> reqwest::Result<Form> {
+    let length = json.len() as u64;
+    let left = Arc::clone(&departure.0);
+    let body = stream::once(async move {
+        left.store(true, Ordering::Release);
+        Ok::<_, std::convert::Infallible>(Bytes::from(json))
+    });
+    let part = Part::stream_with_length(Body::wrap_stream(body), length).mime_str("application/json")?;
+    Ok(Form::new().part("json", part))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_version_4_uuids_and_none_occurs_twice() {
+        let ids = Ids::new();
+        let mut seen = HashSet::new();
+        for decision in 0..100_000 {
+            for id in [ids.request(decision), ids.payload(decision)] {
+                assert_eq!(id.get_version_num(), 4);
+                assert!(seen.insert(id), "{id} of decision {decision} occurs twice");
+            }
+        }
+    }
+
+    #[test]
+    fn a_retry_has_the_ids_of_what_it_retries_and_another_client_has_others() {
+        let (ids, others) = (Ids::new(), Ids::new());
+        assert_eq!(ids.request(7), ids.request(7));
+        assert_eq!(ids.payload(7), ids.payload(7));
+        assert_ne!(ids.request(7), others.request(7));
+    }
+}
