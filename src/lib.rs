@@ -11,6 +11,7 @@ pub mod inbox;
 pub mod ingest;
 pub mod model;
 pub mod salesforce;
+pub mod sandbox;
 pub mod signal;
 pub mod simulate;
 pub mod telemetry;

@@ -1,0 +1,154 @@
+//! The command line of `typingd sandbox`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jsonwebtoken::DecodingKey;
+
+use super::Options;
+use super::fault::{Fault, Faults, TokenFault};
+use crate::config::duration;
+use crate::http::Address;
+
+/// The stand-in Interaction Service alone
+#[derive(Clone, Debug, clap::Args)]
+pub struct SandboxArgs {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7481")]
+    pub listen: Address,
+    /// Take this bearer token and no other, but those the sandbox issues
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Take no bearer tokens but those the sandbox issues
+    #[arg(long)]
+    pub strict_tokens: bool,
+    /// How long issued tokens are valid
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = span)]
+    pub token_life: Duration,
+    /// Check the signature of assertions with this RSA public key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub public_key: Option<PathBuf>,
+    /// Requests let in within any one second; more are answered with 429
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub rate_limit: u32,
+    /// After how long an icon goes off by itself; never unless given
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub icon_ttl: Option<Duration>,
+    /// Wait so long before a request is handled
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = span, help_heading = "Faults")]
+    pub latency: Duration,
+    /// And up to so much longer
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = span, help_heading = "Faults")]
+    pub jitter: Duration,
+    /// What goes wrong, when, and for what share of requests: 503:0.1, close-after:0.01
+    ///
+    /// A status (400 to 599), code=10094, close, cut, hang, garbage or unsuccessful; -before or -after the request is
+    /// applied (before unless said otherwise); from 0 to 1 (1 unless said otherwise). May be given more than once.
+    #[arg(long = "fault", value_name = "FAULT", help_heading = "Faults")]
+    pub faults: Vec<Fault>,
+    /// Retry-After of a 429 in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, help_heading = "Faults")]
+    pub retry_after: u64,
+    /// Refuse this channel address with code 10017
+    #[arg(long, value_name = "TO", help_heading = "Faults")]
+    pub refuse_to: Vec<String>,
+    /// Refuse this end user with code 10028
+    #[arg(long, value_name = "FROM", help_heading = "Faults")]
+    pub refuse_from: Vec<String>,
+    /// What is wrong with the token endpoint
+    #[arg(long, value_name = "FAULT", help_heading = "Faults")]
+    pub token_fault: Option<TokenFault>,
+    /// Decides which requests the faults strike
+    #[arg(long, value_name = "N", default_value_t = 42, help_heading = "Faults")]
+    pub seed: u64,
+}
+
+impl SandboxArgs {
+    /// What they ask for, with the files read.
+    ///
+    /// # Errors
+    /// Names the file that can't be read, or the option that is out of bounds.
+    pub fn options(&self) -> Result<Options, String> {
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path).map_err(|error| format!("can't read {}: {error}", path.display()))
+        };
+        let token = self.token_file.as_ref().map(read).transpose()?.map(|text| text.trim().to_owned());
+        if let (Some(path), Some("")) = (&self.token_file, token.as_deref()) {
+            return Err(format!("{} holds no token", path.display()));
+        }
+        let public_key = match &self.public_key {
+            Some(path) => Some(
+                DecodingKey::from_rsa_pem(read(path)?.as_bytes())
+                    .map_err(|error| format!("{} is no RSA public key: {error}", path.display()))?,
+            ),
+            None => None,
+        };
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let faults = Faults {
+            latency_ms: millis(self.latency),
+            jitter_ms: millis(self.jitter),
+            faults: self.faults.clone(),
+            retry_after_seconds: Some(self.retry_after),
+            refused_to: self.refuse_to.clone(),
+            refused_from: self.refuse_from.clone(),
+            token: self.token_fault,
+        };
+        Ok(Options {
+            token,
+            strict_tokens: self.strict_tokens,
+            token_life: self.token_life,
+            public_key,
+            rate_limit: self.rate_limit,
+            icon_ttl: self.icon_ttl,
+            faults: faults.checked()?,
+            seed: self.seed,
+        })
+    }
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    duration::parse(text).ok_or_else(|| format!("`{text}` is no time; 500ms, 5s or 30m is right"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        sandbox: SandboxArgs,
+    }
+
+    fn options(line: &str) -> Result<Options, String> {
+        let command = Command::try_parse_from(line.split(' ')).map_err(|error| error.to_string())?;
+        command.sandbox.options()
+    }
+
+    #[test]
+    fn the_options_say_what_the_line_says() {
+        let plain = options("sandbox").unwrap();
+        assert_eq!(
+            (plain.rate_limit, plain.token_life, plain.faults),
+            (2_000, Duration::from_secs(1_800), Faults::default())
+        );
+        let line =
+            "sandbox --fault 503:0.5 --fault close-after:0.5 --latency 100ms --icon-ttl 2s --refuse-to a --seed 7";
+        let told = options(line).unwrap();
+        assert_eq!((told.faults.faults.len(), told.faults.latency_ms, told.seed), (2, 100, 7));
+        assert_eq!(told.icon_ttl, Some(Duration::from_secs(2)));
+        for wrong in [
+            "sandbox --fault 200",
+            "sandbox --fault 503:0.6 --fault 504:0.6",
+            "sandbox --latency 5",
+            "sandbox --latency 99999999999999999999s",
+            "sandbox --latency 2m",
+            "sandbox --token-file /nowhere",
+            "sandbox --listen nowhere",
+        ] {
+            assert!(options(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The sandbox's routes.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, delete, get, post};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+
+use super::fault::{Draw, Faults, TokenFault, When};
+use super::icon::{CONVERSATIONS_MAX, Effect, Icon};
+use super::interaction::{self, Facts};
+use super::rejection::{self, Rejection, json as answer};
+use super::reply::Reply;
+use super::request::REQUESTS_MAX;
+use super::{Sandbox, upload};
+use crate::http::stopped;
+
+/// What a handler has at hand: the sandbox, and the word that it is to stop.
+#[derive(Clone)]
+struct Edge {
+    sandbox: Sandbox,
+    stop: watch::Receiver<bool>,
+}
+
+impl Sandbox {
+    /// All routes. Answers without an end (watchers, hanging faults) end when `stop` becomes true; give it the receiver
+    /// that [`crate::http::serve`] has.
+    pub fn router(&self, stop: watch::Receiver<bool>) -> Router {
+        let mut router = Router::new()
+            .route("/api/v1/interactions", post(interactions))
+            .route("/services/oauth2/token", post(token))
+            .route("/icons", get(icons).delete(clear_icons))
+            .route("/requests", get(requests).delete(clear_requests))
+            .route("/faults", get(faults).put(put_faults).delete(clear_faults))
+            .route("/tokens", delete(revoke_tokens))
+            .route("/", get(|| async { ABOUT }));
+        for path in NOT_MODELLED {
+            router = router.route(path, any(not_modelled));
+        }
+        router
+            .fallback(not_found)
+            .method_not_allowed_fallback(not_allowed)
+            .with_state(Edge { sandbox: self.clone(), stop })
+    }
+
+    /// Records an arrival: its number, what befalls it, and whether it is within the rate.
+    fn arrive(&self, headers: &HeaderMap) -> (u64, Draw, Result<(), Rejection>) {
+        let mut state = self.state();
+        // Read under the lock, so that the order of arrivals is that of their times.
+        let now = self.core.clock.now();
+        let number = state.requests.arrive(headers, now, self.core.clock.wall_millis(now));
+        let draw = state.faults.draw(self.core.seed, state.drawn);
+        state.drawn += 1;
+        let rate = match state.rate.admit(now) {
+            true => Ok(()),
+            false => Err(Rejection::rate(state.faults.retry_after_seconds)),
+        };
+        (number, draw, rate)
+    }
+
+    /// Applies an interaction unless something speaks against it, and records what became of it.
+    fn settle(&self, number: u64, draw: Draw, facts: Facts, verdict: Result<(), Rejection>) -> Reply {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let spared = draw.fault.is_none_or(|fault| fault.when == When::After);
+        let mut applied = false;
+        let handle = || {
+            verdict?;
+            let (to, from) = (facts.to.as_deref().unwrap_or_default(), facts.from.as_deref().unwrap_or_default());
+            if state.faults.refused_to.iter().any(|refused| refused == to) {
+                return Err(Rejection::new(rejection::CHANNEL, "the channel address `to` is not found"));
+            }
+            if state.faults.refused_from.iter().any(|refused| refused == from) {
+                return Err(Rejection::new(rejection::END_USER, "the end user `from` is not found"));
+            }
+            if !state.icons.apply(to, from, effect(&facts), self.core.clock.now()) {
+                return Err(Rejection::status(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!(
+                        "the sandbox keeps {CONVERSATIONS_MAX} conversations and has them; DELETE /icons clears it"
+                    ),
+                ));
+            }
+            applied = true;
+            Ok(())
+        };
+        let handled = if spared { handle() } else { Ok(()) };
+        let reply = match (draw.fault, handled) {
+            (Some(fault), _) => Reply::faulty(fault.what, &facts, state.faults.retry_after_seconds),
+            (None, Ok(())) => Reply::accepted(&facts),
+            (None, Err(rejection)) => Reply::Rejected(rejection),
+        };
+        if let Some(record) = state.requests.find(number) {
+            let told = facts.payload_timestamp.or(facts.timestamp);
+            let at = i64::try_from(record.at).unwrap_or(i64::MAX);
+            record.skew_ms = told.map(|told| told.saturating_sub(at));
+            record.facts = facts;
+            record.status = reply.status();
+            record.code = reply.code();
+            record.applied = applied;
+            record.fault = draw.fault.map(|fault| fault.name());
+        }
+        reply
+    }
+}
+
+async fn interactions(State(mut edge): State<Edge>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let (number, draw, rate) = edge.sandbox.arrive(&head.headers);
+    let headers = edge.sandbox.check_headers(&head.headers);
+    // Read even when the head is refused already: the record tells what was refused, and the connection stays usable.
+    let (facts, read) = match upload::read(&head.headers, body).await {
+        Ok(upload) => match serde_json::from_slice::<Value>(&upload.json) {
+            Ok(json) => (Facts::glean(&json), interaction::validate(&json, upload.attachment_bytes)),
+            Err(error) => {
+                (Facts::default(), Err(Rejection::new(rejection::JSON, format!("the part `json` is no JSON: {error}"))))
+            }
+        },
+        Err(rejection) => (Facts::default(), Err(rejection)),
+    };
+    if !draw.delay.is_zero() {
+        tokio::select! {
+            () = tokio::time::sleep(draw.delay) => {}
+            () = stopped(&mut edge.stop) => {}
+        }
+    }
+    edge.sandbox.settle(number, draw, facts, rate.and(headers).and(read)).send(&mut edge.stop).await
+}
+
+impl Sandbox {
+    fn check_headers(&self, headers: &HeaderMap) -> Result<(), Rejection> {
+        self.core.tokens.check(headers)?;
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let org = text("orgid");
+        let is_org = matches!(org.len(), 15 | 18)
+            && org.starts_with("00D")
+            && org.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !is_org {
+            let message = "OrgId must be 15 or 18 letters and digits that start with 00D";
+            return Err(Rejection::new(rejection::HEADER, message));
+        }
+        if text("authorizationcontext").trim().is_empty() {
+            return Err(Rejection::new(rejection::CONTEXT, "AuthorizationContext is missing or empty"));
+        }
+        if !interaction::is_uuid(text("requestid")) {
+            return Err(Rejection::new(rejection::HEADER, "RequestId is missing or no UUID"));
+        }
+        Ok(())
+    }
+}
+
+fn effect(facts: &Facts) -> Effect {
+    match (facts.interaction_type.as_deref(), facts.entry_type.as_deref()) {
+        (Some("AttachmentInteraction"), _) | (_, Some("Message")) => Effect::Message,
+        (_, Some("TypingStartedIndicator")) => Effect::Show,
+        (_, Some("TypingStoppedIndicator")) => Effect::Hide,
+        _ => Effect::None,
+    }
+}
+
+async fn token(State(mut edge): State<Edge>, headers: HeaderMap, body: Body) -> Response {
+    edge.sandbox.core.tokens.count_call();
+    let form = match upload::read_small(body).await {
+        Ok(form) => form,
+        Err(rejection) => return rejection.into_response(),
+    };
+    let fault = edge.sandbox.state().faults.token;
+    match fault {
+        Some(TokenFault::Unavailable) => {
+            return Rejection::status(StatusCode::SERVICE_UNAVAILABLE, "a fault that the sandbox was asked for")
+                .into_response();
+        }
+        Some(TokenFault::InvalidGrant) => {
+            return super::token::oauth_error(("invalid_grant", "a fault that the sandbox was asked for".into()));
+        }
+        Some(TokenFault::Hang) => return Reply::Hang.send(&mut edge.stop).await,
+        None => {}
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
+        let message = "Content-Type must be application/x-www-form-urlencoded";
+        return super::token::oauth_error(("invalid_request", message.into()));
+    }
+    // The address by which the client reached it, whatever that is: the sandbox does not know its own.
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("127.0.0.1:7481");
+    match edge.sandbox.core.tokens.grant(&form, &format!("http://{host}")) {
+        Ok(granted) => {
+            let mut response = answer(StatusCode::OK, &granted);
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
+        Err(error) => super::token::oauth_error(error),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IconsQuery {
+    shown: Option<bool>,
+    to: Option<String>,
+    from: Option<String>,
+    limit: Option<usize>,
+    #[serde(default)]
+    watch: bool,
+}
+
+impl IconsQuery {
+    fn takes(&self, icon: &Icon) -> bool {
+        self.shown.is_none_or(|shown| shown == icon.shown)
+            && self.to.as_ref().is_none_or(|to| *to == icon.to)
+            && self.from.as_ref().is_none_or(|from| *from == icon.from)
+    }
+}
+
+async fn icons(State(edge): State<Edge>, query: Result<Query<IconsQuery>, QueryRejection>) -> Response {
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(error) => return bad_request(error),
+    };
+    if query.watch {
+        return watch_icons(edge);
+    }
+    let limit = query.limit.unwrap_or(ICONS_PAGE);
+    let state = edge.sandbox.state();
+    let found: Vec<Icon> = match (&query.to, &query.from) {
+        (Some(to), Some(from)) => {
+            state.icons.find(to, from).filter(|icon| query.takes(icon)).cloned().into_iter().collect()
+        }
+        _ => state.icons.iter().filter(|icon| query.takes(icon)).take(limit).cloned().collect(),
+    };
+    let shown = state.icons.shown();
+    // The lock is not held while a long answer is written.
+    drop(state);
+    answer(StatusCode::OK, &json!({ "shown": shown, "icons": found }))
+}
+
+/// A line for each change as it happens, an empty one now and then so that the connection is not taken for idle.
+fn watch_icons(edge: Edge) -> Response {
+    let changes = edge.sandbox.state().icons.watch();
+    let lines = stream::unfold((edge, changes), |(mut edge, mut changes)| async move {
+        let clock = edge.sandbox.core.clock;
+        let beat = clock.now() + WATCHER_BEAT;
+        let line = loop {
+            // Whoever watches makes icons go off in time; otherwise they do so when somebody looks.
+            let due = edge.sandbox.state().icons.next_expiry();
+            tokio::select! {
+                biased;
+                () = stopped(&mut edge.stop) => return None,
+                change = changes.recv() => match change {
+                    Ok(line) => break line,
+                    Err(RecvError::Lagged(lines)) => break Bytes::from(format!("{{\"lost\":{lines}}}\n")),
+                    Err(RecvError::Closed) => return None,
+                },
+                () = clock.sleep_until(due) => {}
+                () = clock.sleep_until(beat) => break Bytes::from_static(b"\n"),
+            }
+        };
+        Some((Ok::<_, std::convert::Infallible>(line), (edge, changes)))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+async fn clear_icons(State(edge): State<Edge>) -> StatusCode {
+    edge.sandbox.clear_icons();
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestsQuery {
+    since: Option<u64>,
+    limit: Option<usize>,
+}
+
+async fn requests(State(edge): State<Edge>, query: Result<Query<RequestsQuery>, QueryRejection>) -> Response {
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(error) => return bad_request(error),
+    };
+    let token_calls = edge.sandbox.token_calls();
+    let state = edge.sandbox.state();
+    let (total, last, peak) = (state.requests.total(), state.requests.last(), state.requests.peak_per_second());
+    let page: Vec<_> = state.requests.page(query.since, query.limit.unwrap_or(REQUESTS_MAX)).cloned().collect();
+    drop(state);
+    answer(
+        StatusCode::OK,
+        &json!({
+            "total": total,
+            "last": last,
+            "peak_per_second": peak,
+            "token_calls": token_calls,
+            "requests": page,
+        }),
+    )
+}
+
+async fn clear_requests(State(edge): State<Edge>) -> StatusCode {
+    edge.sandbox.clear_requests();
+    StatusCode::NO_CONTENT
+}
+
+async fn faults(State(edge): State<Edge>) -> Response {
+    answer(StatusCode::OK, &edge.sandbox.faults())
+}
+
+async fn put_faults(State(edge): State<Edge>, body: Body) -> Response {
+    let bytes = match upload::read_small(body).await {
+        Ok(bytes) => bytes,
+        Err(rejection) => return rejection.into_response(),
+    };
+    // By way of a map: serde would take an array for the members in their order.
+    let faults = serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes)
+        .and_then(|members| serde_json::from_value::<Faults>(Value::Object(members)))
+        .map_err(|error| error.to_string());
+    match faults.and_then(Faults::checked) {
+        Ok(faults) => {
+            edge.sandbox.set_faults(faults.clone());
+            answer(StatusCode::OK, &faults)
+        }
+        Err(error) => bad_request(error),
+    }
+}
+
+async fn clear_faults(State(edge): State<Edge>) -> StatusCode {
+    edge.sandbox.set_faults(Faults::default());
+    StatusCode::NO_CONTENT
+}
+
+async fn revoke_tokens(State(edge): State<Edge>) -> StatusCode {
+    edge.sandbox.revoke_tokens();
+    StatusCode::NO_CONTENT
+}
+
+fn bad_request(error: impl ToString) -> Response {
+    Rejection::status(StatusCode::BAD_REQUEST, error.to_string()).into_response()
+}
+
+async fn not_modelled(uri: Uri) -> Rejection {
+    let message = format!("the sandbox models /api/v1/interactions alone, not {}", interaction::cut(uri.path()));
+    Rejection::status(StatusCode::NOT_IMPLEMENTED, message)
+}
+
+async fn not_found(uri: Uri) -> Rejection {
+    let message = format!("there is nothing at {}; GET / lists what there is", interaction::cut(uri.path()));
+    Rejection::status(StatusCode::NOT_FOUND, message)
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> Rejection {
+    let message = format!("{} does not take {}", interaction::cut(uri.path()), interaction::cut(method.as_str()));
+    Rejection::status(StatusCode::METHOD_NOT_ALLOWED, message)
+}
+
+/// Icons in one answer unless `limit` says otherwise; a few megabytes.
+const ICONS_PAGE: usize = 10_000;
+/// Well within the 75 s after which the server takes a silent connection for idle.
+const WATCHER_BEAT: Duration = Duration::from_secs(30);
+
+/// The other paths of the OpenAPI description.
+const NOT_MODELLED: [&str; 11] = [
+    "/api/v1/route",
+    "/api/v1/consent",
+    "/api/v1/capabilities",
+    "/api/v1/conversationHistory",
+    "/api/v1/acknowledgement",
+    "/api/v1/participant",
+    "/api/v1/agentWork",
+    "/api/v1/conversation",
+    "/api/v1/conversationEntry",
+    "/api/v1/routingResult",
+    "/api/v1/messagingSession",
+];
+
+const ABOUT: &str = "\
+typingd's sandbox: a stand-in for the Salesforce Interaction Service. No org is behind it.
+
+POST /api/v1/interactions     what a connector sends; strict, with the documented answers
+POST /services/oauth2/token   the JWT bearer flow; its tokens are taken, as is any placeholder
+GET  /icons                   what an agent would see: ?shown=true, ?to=, ?from=, ?limit=
+GET  /icons?watch=true        a line for each icon that comes on or goes off (curl -N)
+GET  /requests                what was sent: ?since=<number>, ?limit=; and peak_per_second
+GET  /faults                  what goes wrong on purpose; PUT replaces it:
+                              {\"latency_ms\": 100, \"jitter_ms\": 50, \"faults\": [\"503:0.1\", \"close-after:0.01\"]}
+DELETE /icons, /requests, /faults, /tokens   clears them; /tokens: what it issued is no longer taken
+";
