@@ -3,13 +3,57 @@
 //! One pure value and one loop. The value, [`engine::Engine`], knows everything about typing, order, retries and rate;
 //! it is given events and the time, and is asked what to send and when to wake. The loop, [`driver::run`], owns it.
 //! Everything else is an adapter at the edge, and adapters don't know each other.
+//!
+//! # The way of a keystroke
+//!
+//! ```text
+//!  connector ── POST /v1/signals ──▶ ingest ── SignalBatch ──▶ inbox ──▶ driver ──▶ Engine::handle_signal
+//!                                      ▲                                  │ ▲          timing: is it the first? a check?
+//!                                      └───────── Receipt ────────────────┘ │          outbox: wish ≠ belief?
+//!                                                                           │          pace: may a request leave?
+//!  Salesforce ◀── HTTPS ── salesforce::Client ◀── Dispatch ── driver ◀──────┴──────── Engine::poll_dispatch
+//!       └────────────────── WireResult ──────────────────────▶ driver ──▶ Engine::handle_outcome
+//! ```
+//!
+//! # The modules, in reading order
+//!
+//! - [`model`]: the nouns that cross seams.
+//! - [`engine`]: the pure part: `timing` (one conversation's check and dismiss), `outbox` (its wish and belief),
+//!   `tracker` (all conversations), `wheel` (their deadlines), `pace` (rate, gate, back-off), `policy` (what it is told).
+//! - [`clock`], [`inbox`], [`driver`]: the one clock, the bounded hand-over, the one loop.
+//! - [`signal`], [`ingest`]: bytes to signals.
+//! - [`salesforce`]: dispatches to HTTPS, and the token.
+//! - [`http`], [`admin`]: the server's edge, health.
+//! - [`config`], [`telemetry`]: settings, logs.
+//! - [`daemon`], [`cli`]: the parts put together, the commands.
+//! - [`trace`], [`mod@simulate`], [`mod@replay`]: recorded typing, in virtual and in real time.
+//! - [`sandbox`]: the stand-in Interaction Service.
+//!
+//! # Invariants
+//!
+//! 1. `engine` names nothing but `std`, `model` and the hash table's crates; no clock is read outside `clock`.
+//! 2. Only `driver` holds the engine; there is no lock around it.
+//! 3. A Started is only ever sent for somebody typing at that instant; a Stopped only for somebody who is not.
+//! 4. At most one request per conversation is in flight; the newest wish wins.
+//! 5. If the far side may show an icon that should be off, a Stopped is owed until acknowledged or its lifespan is over.
+//! 6. Losing any single signal is harmless. A lost keystroke is repaired by the next one.
+//! 7. Message text can't enter the process: no type can carry it.
+//! 8. Every queue, table, line, head, body, wait and retry has a named bound.
+//! 9. Modules own their settings; `config` fills them in; no module sees the whole configuration but `daemon` and `cli`.
+//! 10. Nothing listens before the configuration is valid. Nothing a peer sends can panic, or write a log line at info.
+
+pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
+pub mod driver;
 pub mod engine;
 pub mod http;
 pub mod inbox;
 pub mod ingest;
 pub mod model;
+pub mod replay;
 pub mod salesforce;
 pub mod sandbox;
 pub mod signal;

@@ -1,0 +1,65 @@
+//! What is going on, for operators and their machines: `GET /healthz` and `GET /readyz`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+
+use crate::driver::Controls;
+use crate::http::Problem;
+
+/// The loop answers within microseconds; one that takes this long is stuck.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why nothing can be delivered at the moment; `None` when it can.
+pub type Obstacle = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Admin {
+    controls: Controls,
+    obstacle: Obstacle,
+}
+
+impl Admin {
+    /// `obstacle` is asked at each look whether there is a token, and why not.
+    #[must_use]
+    pub fn new(controls: Controls, obstacle: Obstacle) -> Self {
+        Self { controls, obstacle }
+    }
+
+    /// The routes of this edge.
+    pub fn router(self) -> Router {
+        Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(self)
+    }
+}
+
+/// Alive: the loop goes round.
+async fn healthz(State(admin): State<Admin>) -> Response {
+    match admin.controls.vitals(PATIENCE).await {
+        Some(_) => answer(&json!({"status": "alive"})),
+        None => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer").into_response(),
+    }
+}
+
+/// Ready to deliver: a token in hand, and an upstream that isn't failing.
+async fn readyz(State(admin): State<Admin>) -> Response {
+    let obstacle = match admin.controls.vitals(PATIENCE).await {
+        None => Some("the driver does not answer".to_owned()),
+        Some(vitals) if vitals.upstream_failing => Some("the upstream has failed many times in a row".to_owned()),
+        Some(_) => (admin.obstacle)(),
+    };
+    match obstacle {
+        None => answer(&json!({"status": "ready"})),
+        Some(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+    }
+}
+
+fn answer(body: &serde_json::Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}

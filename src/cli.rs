@@ -1,0 +1,339 @@
+//! The command line: what each command takes, and what its end means to a shell.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::{self, Config, Flag, Overrides};
+use crate::daemon::{self, StartError, Up};
+use crate::http::{self, Address, Limits, Listener};
+use crate::replay::{self, Replay};
+use crate::sandbox::{Sandbox, SandboxArgs};
+use crate::simulate::{SimulateError, simulate};
+use crate::telemetry;
+use crate::trace::TraceReader;
+
+/// Done, and asked to do nothing wrong, and yet it failed.
+const FAILED: u8 = 1;
+/// The configuration is wrong (EX_CONFIG of sysexits.h).
+const MISCONFIGURED: u8 = 78;
+
+/// Typing indicators for Salesforce Bring Your Own Channel: a sidecar beside a connector
+#[derive(Debug, Parser)]
+#[command(name = "typingd", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Run(RunArgs),
+    /// Validate the configuration and print what is in force, with the origin of every value
+    Check(CheckArgs),
+    /// Replay traces in virtual time and print the indicators as NDJSON
+    Simulate(SimulateArgs),
+    /// Play a trace against a running daemon in real time
+    Replay(ReplayArgs),
+    /// Run the stand-in Interaction Service alone
+    Sandbox(SandboxArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// The configuration [default: /etc/typingd/typingd.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Deliver to a built-in stand-in instead of Salesforce: no org is needed
+    #[arg(long)]
+    sandbox: bool,
+    /// Where to listen, instead of ingest.listen: 127.0.0.1:7480 or unix:/path; may be given more than once
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    /// The configuration [default: /etc/typingd/typingd.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check it as `run --sandbox` would
+    #[arg(long)]
+    sandbox: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct SimulateArgs {
+    /// Traces, merged by time; `-` is the standard input
+    #[arg(value_name = "TRACE", default_value = "-")]
+    traces: Vec<PathBuf>,
+    /// The check interval, of every channel
+    #[arg(long, value_name = "TIME")]
+    check: Option<String>,
+    /// The time after which the icon goes off, on every channel
+    #[arg(long, value_name = "TIME")]
+    dismiss: Option<String>,
+    /// How the icon goes off, on every channel: idle or after_shown
+    #[arg(long, value_name = "MODE")]
+    mode: Option<String>,
+    /// A configuration whose timing holds
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReplayArgs {
+    /// The trace
+    trace: PathBuf,
+    /// The daemon
+    #[arg(long, value_name = "URL", env = "TYPINGD_URL", default_value = "http://127.0.0.1:7480")]
+    url: url::Url,
+    /// How many times faster than it was typed
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
+    speed: f64,
+    /// The file of the bearer token that the daemon asks for
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if (0.001..=1_000.0).contains(&speed) => Ok(speed),
+        _ => Err("a number from 0.001 to 1000 is right".to_owned()),
+    }
+}
+
+/// Runs the command line `arguments`, the program's name first.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for, and belong on the standard output; clap knows which is which.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match execute(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+/// Why a command did not succeed.
+enum Failure {
+    /// One sentence.
+    Failed(String),
+    /// All problems of the configuration.
+    Misconfigured(Vec<String>),
+    /// Whoever read the results has gone, which is no error.
+    ClosedPipe,
+}
+
+impl Failure {
+    fn tell(self) -> ExitCode {
+        let mut stderr = io::stderr().lock();
+        match self {
+            Self::ClosedPipe => ExitCode::SUCCESS,
+            Self::Failed(what) => {
+                let _ = writeln!(stderr, "typingd: {what}");
+                ExitCode::from(FAILED)
+            }
+            Self::Misconfigured(problems) => {
+                for problem in problems {
+                    let _ = writeln!(stderr, "typingd: {problem}");
+                }
+                ExitCode::from(MISCONFIGURED)
+            }
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::ClosedPipe,
+            _ => Self::Failed(format!("can't write the results: {error}")),
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Configuration(what) => Self::Misconfigured(vec![what]),
+            StartError::Surroundings(what) => Self::Failed(what),
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run(args) => run(args),
+        Command::Check(args) => check(args),
+        Command::Simulate(args) => run_simulation(args),
+        Command::Replay(args) => run_replay(&args),
+        Command::Sandbox(args) => run_sandbox(&args),
+    }
+}
+
+/// The environment, lossily: what is not UTF-8 is no setting of ours, and must not bring us down.
+fn environment() -> Vec<(String, String)> {
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+fn load(overrides: &Overrides) -> Result<Config, Failure> {
+    config::load(overrides)
+        .map_err(|problems| Failure::Misconfigured(problems.iter().map(ToString::to_string).collect()))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::Failed(format!("can't start the runtime: {e}")))
+}
+
+fn run(args: RunArgs) -> Result<(), Failure> {
+    let listen = args.listen.into_iter().map(|value| Flag { name: "--listen", key: "ingest.listen", value });
+    let overrides =
+        Overrides { file: args.config, flags: listen.collect(), environment: environment(), sandbox: args.sandbox };
+    let config = load(&overrides)?;
+    telemetry::start(config.log.format, config.log.level);
+    for warning in config::warnings(&config) {
+        tracing::warn!("configuration: {warning}");
+    }
+    runtime()?.block_on(daemon::run(config, overrides, |up| {
+        // A guide for people; whoever reads logs finds the addresses there.
+        if let Some(guide) = guide(up) {
+            let mut stdout = io::stdout().lock();
+            let _ = stdout.write_all(guide.as_bytes()).and_then(|()| stdout.flush());
+        }
+    }))?;
+    Ok(())
+}
+
+/// What a newcomer does next.
+fn guide(up: &Up) -> Option<String> {
+    let sandbox = up.sandbox.as_ref()?;
+    let tcp = up.listening.iter().find(|address| matches!(address, Address::Tcp(_)));
+    let (curl, url) = match tcp.or(up.listening.first())? {
+        Address::Tcp(address) => ("curl".to_owned(), format!("http://{address}")),
+        Address::Unix(path) => (format!("curl --unix-socket {}", path.display()), "http://typingd".to_owned()),
+    };
+    Some(format!(
+        "\ntypingd {} with its sandbox: no Salesforce org is involved.\n\n\
+         Watch the agent's typing icons go on and off (in a second terminal):\n  \
+         curl -N '{sandbox}/icons?watch=true'\n\n\
+         Press a key as the end user ann; the icon goes on at once, and off 2 s later:\n  \
+         {curl} -H 'content-type: application/json' \\\n       \
+         -d '{{\"to\": \"support\", \"from\": \"ann\", \"signal\": \"keystroke\"}}' {url}/v1/signals\n\n\
+         See what is shown now, and what Salesforce would have been sent:\n  \
+         curl {sandbox}/icons\n  curl {sandbox}/requests\n\n\
+         Ctrl-C stops it, with every icon off.\n\n",
+        env!("CARGO_PKG_VERSION"),
+    ))
+}
+
+fn check(args: CheckArgs) -> Result<(), Failure> {
+    let overrides =
+        Overrides { file: args.config, environment: environment(), sandbox: args.sandbox, ..Overrides::default() };
+    let config = load(&overrides)?;
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(config.effective().as_bytes())?;
+    stdout.flush()?;
+    let mut stderr = io::stderr().lock();
+    for warning in config::warnings(&config) {
+        writeln!(stderr, "typingd: warning: {warning}")?;
+    }
+    writeln!(stderr, "typingd: {}", config::capacity(&config))?;
+    Ok(())
+}
+
+const CHECK_INTERVAL: &str = "timing.check_interval";
+const DISMISS_AFTER: &str = "timing.dismiss_after";
+
+fn run_simulation(args: SimulateArgs) -> Result<(), Failure> {
+    let flag = |name, key, value: Option<String>| value.map(|value| Flag { name, key, value });
+    let flags = [
+        flag("--check", CHECK_INTERVAL, args.check),
+        flag("--dismiss", DISMISS_AFTER, args.dismiss),
+        flag("--mode", "timing.dismiss", args.mode),
+    ];
+    let flags: Vec<Flag> = flags.into_iter().flatten().collect();
+    let overrides = Overrides { file: args.config, flags, environment: environment(), sandbox: true };
+    let mut config = load(&overrides)?;
+    // A flag asks what its value would do to everybody: a channel keeps of its own only what no flag says.
+    let said = config.policy.rules;
+    for rules in config.policy.channels.values_mut() {
+        for flag in &overrides.flags {
+            match flag.key {
+                CHECK_INTERVAL => *rules = rules.with_check(said.check_interval()),
+                DISMISS_AFTER => *rules = rules.with_dismiss(said.dismiss_after()),
+                _ => rules.mode = said.mode,
+            }
+        }
+    }
+    let traces: Result<Vec<_>, _> = args.traces.iter().map(|path| TraceReader::open(path)).collect();
+    let traces = traces.map_err(|e| Failure::Failed(e.to_string()))?;
+    let mut stdout = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    let result = simulate(traces, &config.policy, &mut stdout);
+    stdout.flush()?;
+    result.map_err(|error| match error {
+        SimulateError::Trace(error) => Failure::Failed(error.to_string()),
+        SimulateError::Output(error) => error.into(),
+    })
+}
+
+fn run_replay(args: &ReplayArgs) -> Result<(), Failure> {
+    let read = |path: &Path| {
+        let text = std::fs::read_to_string(path);
+        text.map_err(|e| Failure::Failed(format!("--token-file {}: can't be read: {e}", path.display())))
+    };
+    let token = args.token_file.as_deref().map(read).transpose()?;
+    let mut url = args.url.clone();
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    let job = Replay { trace: &args.trace, url: &url, speed: args.speed, token: token.as_deref().map(str::trim) };
+    let summary = runtime()?.block_on(replay::replay(&job)).map_err(Failure::Failed)?;
+    let mut stdout = io::stdout().lock();
+    serde_json::to_writer(&mut stdout, &summary).map_err(io::Error::from)?;
+    writeln!(stdout)?;
+    match summary.rejected {
+        0 => Ok(()),
+        n => Err(Failure::Failed(format!("the daemon did not take {n} of {} signals", summary.signals))),
+    }
+}
+
+fn run_sandbox(args: &SandboxArgs) -> Result<(), Failure> {
+    let options = args.options().map_err(Failure::Failed)?;
+    telemetry::start(telemetry::Format::Text, tracing::level_filters::LevelFilter::INFO);
+    runtime()?.block_on(async {
+        let listener = Listener::bind(&args.listen).await.map_err(Failure::Failed)?;
+        let address = listener.address().clone();
+        if !address.is_local() {
+            tracing::warn!(%address, "whoever reaches this address can use the sandbox and change its faults");
+        }
+        let mut stdout = io::stdout();
+        writeln!(
+            stdout,
+            "the stand-in Interaction Service is at {address}\n  upstream.base_url = \"{address}\"\n  watch: curl -N '{address}/icons?watch=true'"
+        )?;
+        stdout.flush()?;
+        let (stop, stopping) = watch::channel(false);
+        let router = Sandbox::new(options, Clock::start()).router(stopping.clone());
+        let server = tokio::spawn(http::serve(listener, router, Limits::default(), stopping));
+        daemon::until_told_to_stop().await.map_err(|e| Failure::Failed(format!("can't watch for signals: {e}")))?;
+        let _ = stop.send(true);
+        // Requests that hang by a fault would hold it for ever.
+        let _ = tokio::time::timeout(daemon::HANG_UP_MAX, server).await;
+        Ok(())
+    })
+}

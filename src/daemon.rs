@@ -1,0 +1,305 @@
+//! The daemon: builds the parts, runs them, drains, stops.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+use url::Url;
+use uuid::Uuid;
+
+use crate::admin::Admin;
+use crate::clock::Clock;
+use crate::config::{self, Config, Overrides};
+use crate::driver::{self, Carrier, Command, Controls};
+use crate::engine::Engine;
+use crate::http::{self, Address, Limits, Listener, Problem};
+use crate::inbox;
+use crate::ingest::Ingest;
+use crate::model::{Dispatch, WireResult};
+use crate::salesforce::settings::{Auth, Secret, Settings};
+use crate::salesforce::{self, Client, TokenState};
+use crate::sandbox::{Options, Sandbox};
+use crate::telemetry::Pseudonyms;
+
+/// The sandbox's usual port; another one is taken if it is in use.
+const SANDBOX_PORT: u16 = 7481;
+/// What the last answers may take once the loop has ended.
+pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);
+
+/// Why the daemon did not come up.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration names something that is not as it should be.
+    Configuration(String),
+    /// The surroundings don't let it.
+    Surroundings(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration(text) | Self::Surroundings(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Carrier for Client {
+    async fn carry(&self, dispatch: &Dispatch) -> WireResult {
+        self.deliver(dispatch).await
+    }
+}
+
+/// Where the daemon can be reached once it is up.
+#[derive(Debug)]
+pub struct Up {
+    /// Where it takes signals.
+    pub listening: Vec<Address>,
+    /// Where its sandbox listens.
+    pub sandbox: Option<Address>,
+}
+
+/// Runs the daemon until it is told to stop. `announce` is called once, when it listens.
+///
+/// # Errors
+/// When it can't come up. Once it is up, nothing but a signal ends it.
+pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up)) -> Result<(), StartError> {
+    let clock = Clock::start();
+    let mut signals = Signals::new().map_err(|e| StartError::Surroundings(format!("can't watch for signals: {e}")))?;
+    let (stop, stopping) = watch::channel(false);
+
+    // Everything that can fail comes first: nothing listens before the configuration has proven itself.
+    let token = caller_token(config.ingest.token_file.as_ref())?;
+    let sandbox = match &config.upstream {
+        Some(_) => None,
+        None => Some(bind_sandbox().await?),
+    };
+    let client = client(&config, sandbox.as_ref(), clock)?;
+    let mut listeners = Vec::new();
+    for address in &config.ingest.listen {
+        listeners.push(Listener::bind(address).await.map_err(StartError::Surroundings)?);
+    }
+
+    let (inbox, parcels) = inbox::inbox();
+    let (controls, commands) = driver::controls();
+    let engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
+    let driver = tokio::spawn(driver::run(engine, clock, client.clone(), parcels, commands, Pseudonyms::default()));
+
+    // The sandbox must outlive the last Stopped.
+    let (stop_sandbox, sandbox_stopping) = watch::channel(false);
+    let mut servers = JoinSet::new();
+    let up = Up {
+        listening: listeners.iter().map(|listener| listener.address().clone()).collect(),
+        sandbox: sandbox.as_ref().map(|(listener, _)| listener.address().clone()),
+    };
+    if let Some((listener, token)) = sandbox {
+        info!(address = %listener.address(), "sandbox listening");
+        let sandbox = Sandbox::new(Options { token: Some(token), ..Options::default() }, clock);
+        let router = sandbox.router(sandbox_stopping.clone());
+        servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
+    }
+    let router = router(&config, inbox, token.as_deref(), controls.clone(), client.clone());
+    for listener in listeners {
+        info!(address = %listener.address(), "listening");
+        servers.spawn(http::serve(listener, router.clone(), Limits::default(), stopping.clone()));
+    }
+    announce(&up);
+    let keeper = tokio::spawn(keep_token(client));
+
+    let shutdown_grace = serve_until_told(config, &overrides, &controls, &mut signals).await;
+    info!("stopping: no signal is taken any more, icons go off");
+    let _ = stop.send(true);
+    controls.give(Command::Shutdown(shutdown_grace)).await;
+    tokio::select! {
+        farewell = driver => match farewell {
+            Ok(farewell) if farewell.unsettled == 0 => info!("every icon is off"),
+            Ok(farewell) => warn!(icons = farewell.unsettled, "delivery.shutdown_grace is over: icons may be left on"),
+            Err(panic) => error!(%panic, "the driver broke down"),
+        },
+        () = signals.next_stop() => warn!("told twice: stopping at once"),
+    }
+    keeper.abort();
+    let _ = stop_sandbox.send(true);
+    // Whoever still has a request open gets its answer; the others have had their time.
+    let _ = tokio::time::timeout(HANG_UP_MAX, async { while servers.join_next().await.is_some() {} }).await;
+    info!("stopped");
+    Ok(())
+}
+
+/// Serves until told to stop; takes a changed configuration when told to. Returns the grace in force.
+async fn serve_until_told(
+    mut config: Config,
+    overrides: &Overrides,
+    controls: &Controls,
+    signals: &mut Signals,
+) -> Duration {
+    loop {
+        if signals.next().await == Told::Stop {
+            return config.shutdown_grace;
+        }
+        match config::load(overrides) {
+            Ok(new) => {
+                let changes = config.changes(&new);
+                for change in &changes {
+                    info!("configuration: {change}{}", if takes_hold(change) { "" } else { " (at the next start)" });
+                }
+                info!(changes = changes.len(), "configuration read again");
+                controls.give(Command::Policy(Box::new(new.policy.clone()))).await;
+                config = new;
+            }
+            Err(problems) => {
+                for problem in &problems {
+                    error!("configuration: {problem}");
+                }
+                error!(problems = problems.len(), "the configuration is wrong: nothing has been changed");
+            }
+        }
+    }
+}
+
+/// Whether a changed key is taken by the running daemon.
+fn takes_hold(change: &str) -> bool {
+    const HELD: [&str; 6] = [
+        "timing.",
+        "channels.",
+        "delivery.",
+        "upstream.max_requests_per_second",
+        "upstream.max_in_flight",
+        "ingest.max_conversations",
+    ];
+    HELD.iter().any(|key| change.starts_with(key))
+        && !change.contains("authorization_context")
+        && !change.contains("state_dir")
+}
+
+/// Keeps a token in hand, and says so when the first one is.
+async fn keep_token(client: Client) {
+    match client.warm_up().await {
+        TokenState::Held => info!("ready"),
+        TokenState::Pending => warn!("not ready: no token in time; trying on"),
+        TokenState::Failing(why) => warn!("not ready: {why}; trying on"),
+    }
+    client.keep_token_fresh().await;
+}
+
+fn router(config: &Config, inbox: inbox::Inbox, token: Option<&str>, controls: Controls, client: Client) -> Router {
+    let obstacle = move || match client.token_state() {
+        TokenState::Held => None,
+        TokenState::Pending => Some("no token has been fetched yet".to_owned()),
+        TokenState::Failing(why) => Some(why),
+    };
+    Ingest::new(inbox, token, config.ingest.body_bytes_max)
+        .router()
+        .merge(Admin::new(controls, Arc::new(obstacle)).router())
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address takes another method")
+        })
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address; signals go to /v1/signals")
+        })
+}
+
+/// The bearer token that callers must show.
+fn caller_token(path: Option<&PathBuf>) -> Result<Option<String>, StartError> {
+    let Some(path) = path else { return Ok(None) };
+    let fail = |what: &str| StartError::Configuration(format!("ingest.token_file {}: {what}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| fail(&format!("can't be read: {e}")))?;
+    match text.trim() {
+        "" => Err(fail("is empty; one line with the token would be right")),
+        token if token.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(token.to_owned())),
+        _ => Err(fail("holds more than one token; one line of visible ASCII would be right")),
+    }
+}
+
+async fn bind_sandbox() -> Result<(Listener, String), StartError> {
+    let address = |port| Address::Tcp((Ipv4Addr::LOCALHOST, port).into());
+    let listener = match Listener::bind(&address(SANDBOX_PORT)).await {
+        Ok(listener) => listener,
+        Err(_) => Listener::bind(&address(0)).await.map_err(StartError::Surroundings)?,
+    };
+    Ok((listener, format!("sandbox-{}", Uuid::new_v4())))
+}
+
+fn client(config: &Config, sandbox: Option<&(Listener, String)>, clock: Clock) -> Result<Client, StartError> {
+    let settings = match (&config.upstream, sandbox) {
+        (Some(settings), _) => settings.clone(),
+        (None, Some((listener, token))) => sandbox_settings(config, listener.address(), token)?,
+        (None, None) => return Err(StartError::Configuration("there is no upstream".to_owned())),
+    };
+    if let Auth::JwtBearer(jwt) = &settings.auth {
+        salesforce::check_key(jwt).map_err(StartError::Configuration)?;
+    }
+    Client::new(settings, clock).map_err(|e| {
+        let cause = std::error::Error::source(&e).map(|cause| format!(": {cause}")).unwrap_or_default();
+        StartError::Configuration(format!("{e}{cause}"))
+    })
+}
+
+/// What the client is told when the sandbox stands in for an org.
+fn sandbox_settings(config: &Config, address: &Address, token: &str) -> Result<Settings, StartError> {
+    Ok(Settings {
+        base_url: Url::parse(&address.to_string())
+            .map_err(|e| StartError::Surroundings(format!("the sandbox's address {address}: {e}")))?,
+        org_id: "00D000000000000".to_owned(),
+        authorization_context: "Sandbox_ChannelDefinition".to_owned(),
+        channel_contexts: std::collections::HashMap::new(),
+        request_timeout: Duration::from_secs(5),
+        in_flight_max: config.policy.delivery.in_flight_max,
+        ca_file: None,
+        auth: Auth::Fixed(Secret::new(token.to_owned())),
+    })
+}
+
+/// Waits for SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the system doesn't let signals be watched.
+pub(crate) async fn until_told_to_stop() -> std::io::Result<()> {
+    Signals::new()?.next_stop().await;
+    Ok(())
+}
+
+/// The signals of the operating system that mean something here.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::Reload,
+        }
+    }
+
+    async fn next_stop(&mut self) {
+        while self.next().await != Told::Stop {}
+    }
+}
+
+/// What a signal of the operating system means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Stop,
+    Reload,
+}

@@ -1,0 +1,256 @@
+//! The one loop: it owns the engine, tells it what happens, and does what it says.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, info, warn};
+
+use crate::clock::Clock;
+use crate::engine::policy::Policy;
+use crate::engine::{Census, Counts, Engine, Notice};
+use crate::inbox::{Parcel, Receipt};
+use crate::model::{Conversation, Dispatch, Instant, Outcome, SignalKind, WireResult};
+use crate::telemetry::Pseudonyms;
+
+/// Batches taken in one round before the engine's own work has its turn again.
+const PARCELS_PER_ROUND: usize = 64;
+/// Outcomes that may wait for the loop; whoever carries further ones waits with them.
+const OUTCOMES_MAX: usize = 1_024;
+/// Commands that may wait for the loop.
+const COMMANDS_MAX: usize = 64;
+/// Conversations that somebody waits for before those whose asker has gone are looked for.
+const WAITERS_SWEEP: usize = 1_024;
+
+/// Carries one request to the far side.
+pub trait Carrier: Clone + Send + 'static {
+    /// Ends in bounded time, whatever the far side does.
+    fn carry(&self, dispatch: &Dispatch) -> impl Future<Output = WireResult> + Send;
+}
+
+/// What the loop is asked to do beside its work.
+#[derive(Debug)]
+pub enum Command {
+    /// Take a new policy.
+    Policy(Box<Policy>),
+    /// Say how things stand.
+    Vitals(oneshot::Sender<Vitals>),
+    /// Take no more signals, switch every icon off, and end within this time.
+    Shutdown(Duration),
+}
+
+/// How things stand.
+#[derive(Clone, Debug)]
+pub struct Vitals {
+    /// Sizes.
+    pub census: Census,
+    /// What has happened so far.
+    pub counts: Counts,
+    /// Whether only probes are sent, because the upstream fails.
+    pub upstream_failing: bool,
+    /// Requests a second that may leave at present.
+    pub rate_in_force: u32,
+}
+
+/// How the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Farewell {
+    /// Conversations whose icon may still be on: the grace was too short.
+    pub unsettled: usize,
+}
+
+/// A handle for commands. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Controls(mpsc::Sender<Command>);
+
+impl Controls {
+    /// Gives a command; `false` when the loop has ended.
+    pub async fn give(&self, command: Command) -> bool {
+        self.0.send(command).await.is_ok()
+    }
+
+    /// Asks how things stand; `None` when the loop has ended or does not answer within `patience`.
+    pub async fn vitals(&self, patience: Duration) -> Option<Vitals> {
+        let (ask, answer) = oneshot::channel();
+        tokio::time::timeout(patience, async {
+            self.0.send(Command::Vitals(ask)).await.ok()?;
+            answer.await.ok()
+        })
+        .await
+        .ok()?
+    }
+}
+
+/// A new set of controls and the end that [`run`] takes.
+#[must_use]
+pub fn controls() -> (Controls, mpsc::Receiver<Command>) {
+    let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
+    (Controls(sender), receiver)
+}
+
+/// Runs the engine until a [`Command::Shutdown`] has been carried out, or all controls are gone.
+pub async fn run(
+    engine: Engine,
+    clock: Clock,
+    carrier: impl Carrier,
+    mut parcels: mpsc::Receiver<Parcel>,
+    mut commands: mpsc::Receiver<Command>,
+    pseudonyms: Pseudonyms,
+) -> Farewell {
+    let (settled, mut outcomes) = mpsc::channel(OUTCOMES_MAX);
+    let mut desk = Desk { engine, waiters: HashMap::new(), pseudonyms };
+    let mut end = Instant::NEVER;
+    let timer = tokio::time::sleep_until(clock.timer_at(Instant::NEVER));
+    tokio::pin!(timer);
+    loop {
+        let now = clock.now();
+        desk.engine.handle_timeout(now);
+        while let Some(dispatch) = desk.engine.poll_dispatch(now) {
+            let (carrier, settled) = (carrier.clone(), settled.clone());
+            tokio::spawn(async move {
+                let result = carrier.carry(&dispatch).await;
+                // The loop only goes away at the end, when nobody waits for outcomes any more.
+                let _ = settled.send((dispatch, result)).await;
+            });
+        }
+        if end != Instant::NEVER && (end <= now || desk.engine.is_settled()) {
+            return Farewell { unsettled: desk.engine.census().unsettled };
+        }
+        let wake = clock.timer_at(desk.engine.poll_timeout(now).min(end));
+        if timer.deadline() != wake {
+            timer.as_mut().reset(wake);
+        }
+        tokio::select! {
+            biased;
+            Some((dispatch, result)) = outcomes.recv() => {
+                let now = clock.now();
+                desk.take_outcome(now, &dispatch, &result);
+                while let Ok((dispatch, result)) = outcomes.try_recv() {
+                    desk.take_outcome(now, &dispatch, &result);
+                }
+            }
+            command = commands.recv() => {
+                let now = clock.now();
+                match command {
+                    Some(Command::Policy(policy)) => desk.engine.handle_policy(now, *policy),
+                    Some(Command::Vitals(answer)) => {
+                        let _ = answer.send(desk.vitals());
+                    }
+                    Some(Command::Shutdown(grace)) => {
+                        end = now + grace;
+                        desk.engine.handle_shutdown(now);
+                    }
+                    None => {
+                        end = now;
+                        desk.engine.handle_shutdown(now);
+                    }
+                }
+            }
+            Some(parcel) = parcels.recv() => {
+                let now = clock.now();
+                desk.take_parcel(now, parcel);
+                for _ in 1..PARCELS_PER_ROUND {
+                    let Ok(parcel) = parcels.try_recv() else { break };
+                    desk.take_parcel(now, parcel);
+                }
+            }
+            () = timer.as_mut() => {}
+        }
+    }
+}
+
+/// The engine with those who wait for it.
+struct Desk {
+    engine: Engine,
+    waiters: HashMap<Conversation, Vec<oneshot::Sender<bool>>>,
+    pseudonyms: Pseudonyms,
+}
+
+impl Desk {
+    fn take_parcel(&mut self, now: Instant, parcel: Parcel) {
+        let mut receipt = Receipt::default();
+        for (index, (conversation, signal)) in parcel.batch.iter().enumerate() {
+            if let Err(why) = self.engine.handle_signal(now, conversation, signal) {
+                receipt.turned_away.push((index, why));
+            }
+        }
+        if parcel.wait {
+            for (conversation, signal) in parcel.batch.iter() {
+                let settled = || self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off());
+                if signal.kind == SignalKind::MessageSent && !settled() {
+                    let (tell, told) = oneshot::channel();
+                    self.add_waiter(conversation.to_owned(), tell);
+                    receipt.unsettled.push(told);
+                }
+            }
+        }
+        // Whoever does not wait for the receipt has hung up.
+        let _ = parcel.receipt.send(receipt);
+    }
+
+    fn add_waiter(&mut self, conversation: Conversation, waiter: oneshot::Sender<bool>) {
+        if self.waiters.len() >= WAITERS_SWEEP {
+            self.waiters.retain(|_, waiters| {
+                waiters.retain(|waiter| !waiter.is_closed());
+                !waiters.is_empty()
+            });
+        }
+        self.waiters.entry(conversation).or_default().push(waiter);
+    }
+
+    fn take_outcome(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
+        let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
+        let conversation = dispatch.conversation.as_ref();
+        if result.outcome != Outcome::Delivered {
+            debug!(
+                channel = conversation.to(),
+                end_user = %self.pseudonyms.of(conversation.from()),
+                indicator = dispatch.indicator().name(),
+                reason = dispatch.reason.name(),
+                attempt = dispatch.attempt,
+                outcome = ?result.outcome,
+                status = result.status,
+                code = result.code,
+                detail = result.detail,
+                "not delivered"
+            );
+        }
+        if let Some(notice) = notice {
+            self.report(notice, dispatch, result);
+        }
+        if !self.waiters.is_empty()
+            && self.waiters.contains_key(&dispatch.conversation)
+            && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off())
+        {
+            for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
+                let _ = waiter.send(result.outcome == Outcome::Delivered);
+            }
+        }
+    }
+
+    fn report(&self, notice: Notice, dispatch: &Dispatch, result: &WireResult) {
+        let conversation = dispatch.conversation.as_ref();
+        let (code, detail) = (result.code, result.detail.as_deref().unwrap_or_default());
+        match notice {
+            Notice::ChannelMuted => {
+                warn!(channel = conversation.to(), code, detail, "channel muted: Salesforce refuses it for good");
+            }
+            Notice::ConversationMuted => {
+                let end_user = self.pseudonyms.of(conversation.from());
+                warn!(channel = conversation.to(), %end_user, code, detail, "conversation muted: Salesforce refuses it for good");
+            }
+            Notice::UpstreamFailing => warn!(code, detail, "the upstream fails: sending probes only"),
+            Notice::UpstreamBack => info!("the upstream answers again"),
+        }
+    }
+
+    fn vitals(&self) -> Vitals {
+        Vitals {
+            census: self.engine.census(),
+            counts: *self.engine.counts(),
+            upstream_failing: self.engine.is_upstream_failing(),
+            rate_in_force: self.engine.rate_in_force(),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `typingd replay`: a trace against a running daemon, in real time or faster.
+
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{self, Clock};
+use crate::model::AT_MILLIS_MAX;
+use crate::trace::{TraceReader, TraceSignal};
+
+/// Signals sent in one request, when the daemon or the network was slow and many have fallen due.
+const SIGNALS_MAX: usize = 1_000;
+/// A daemon that does not answer for this long is taken for gone.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// What came of a replay.
+#[derive(Debug, Default, Serialize)]
+pub struct Summary {
+    /// Signals of the trace.
+    pub signals: u64,
+    /// Signals that the daemon took.
+    pub accepted: u64,
+    /// Signals that it did not take.
+    pub rejected: u64,
+    /// Conversations of the trace.
+    pub conversations: usize,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// What to play where.
+#[derive(Debug)]
+pub struct Replay<'a> {
+    /// The trace; it is read to its end before anything is sent.
+    pub trace: &'a Path,
+    /// The daemon's base address.
+    pub url: &'a url::Url,
+    /// Twice as fast is 2.
+    pub speed: f64,
+    /// What the daemon wants to be shown, if anything.
+    pub token: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    to: &'a str,
+    from: &'a str,
+    signal: &'static str,
+    at: u64,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    accepted: u64,
+    #[serde(default)]
+    rejected: Vec<serde::de::IgnoredAny>,
+    rejected_total: Option<u64>,
+}
+
+/// Plays the trace. The order of its signals is kept; each leaves at its time, or as soon after as the daemon lets it.
+///
+/// # Errors
+/// One sentence: the trace's first fault, or why the daemon could not be spoken to.
+pub async fn replay(job: &Replay<'_>) -> Result<Summary, String> {
+    let signals: Vec<TraceSignal> =
+        TraceReader::open(job.trace).and_then(Iterator::collect).map_err(|e| e.to_string())?;
+    let endpoint = job.url.join("v1/signals").map_err(|e| format!("{}: {e}", job.url))?;
+    let http = reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build().map_err(|e| e.to_string())?;
+    let mut summary = Summary { signals: signals.len() as u64, ..Summary::default() };
+    summary.conversations = signals.iter().map(|s| &s.conversation).collect::<std::collections::HashSet<_>>().len();
+    let progress = progress(&signals);
+    let clock = Clock::start();
+    let (start, wall) = (clock.now(), clock::wall_millis());
+    let origin = signals.first().map_or(0, |first| first.at);
+    let due = |signal: &TraceSignal| start + Duration::from_millis(signal.at - origin).div_f64(job.speed);
+    let mut rest = &signals[..];
+    while let Some(first) = rest.first() {
+        clock.sleep_until(due(first)).await;
+        let now = clock.now();
+        let ready = rest.iter().take(SIGNALS_MAX).take_while(|signal| due(signal) <= now).count();
+        let (batch, later) = rest.split_at(ready);
+        let answer = send(&http, &endpoint, job.token, batch, wall, origin).await?;
+        summary.accepted += answer.accepted;
+        summary.rejected += answer.rejected_total.unwrap_or(answer.rejected.len() as u64);
+        progress.inc(batch.len() as u64);
+        rest = later;
+    }
+    progress.finish_and_clear();
+    summary.elapsed_ms = u64::try_from(clock.now().since(start).as_millis()).unwrap_or(u64::MAX);
+    Ok(summary)
+}
+
+async fn send(
+    http: &reqwest::Client,
+    endpoint: &url::Url,
+    token: Option<&str>,
+    batch: &[TraceSignal],
+    wall: u64,
+    origin: u64,
+) -> Result<Answer, String> {
+    let lines: Vec<_> = batch
+        .iter()
+        .map(|signal| Line {
+            to: signal.conversation.to(),
+            from: signal.conversation.from(),
+            signal: signal.signal.kind.name(),
+            // Not divided by the speed: what is later in the trace must not become simultaneous.
+            at: (wall + (signal.at - origin)).min(AT_MILLIS_MAX),
+        })
+        .collect();
+    let body = serde_json::to_vec(&lines).map_err(|e| e.to_string())?;
+    let mut request = http.post(endpoint.clone()).header(CONTENT_TYPE, "application/json").body(body);
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let response = request.send().await.map_err(|e| {
+        let cause = std::error::Error::source(&e).map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{endpoint} can't be reached{cause}; is the daemon running there? (--url says where)")
+    })?;
+    let status = response.status();
+    let body = response.text().await.map_err(|e| format!("{endpoint} broke off its answer: {e}"))?;
+    // A batch of which nothing was taken is told as a problem, with the same members.
+    serde_json::from_str(&body).map_err(|_| {
+        let said: String = body.chars().take(200).collect();
+        format!("{endpoint} answered {status}: {said}")
+    })
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(signals: &[TraceSignal]) -> ProgressBar {
+    let bar = ProgressBar::new(signals.len() as u64);
+    let style = ProgressStyle::with_template("{elapsed_precise} [{bar:40}] {pos}/{len} signals, {eta} to go");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
