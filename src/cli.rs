@@ -20,6 +20,8 @@ use crate::trace::TraceReader;
 
 /// Done, and asked to do nothing wrong, and yet it failed.
 const FAILED: u8 = 1;
+/// Another typingd holds the state directory (EX_CANTCREAT of sysexits.h).
+const HELD: u8 = 73;
 /// The configuration is wrong (EX_CONFIG of sysexits.h).
 const MISCONFIGURED: u8 = 78;
 
@@ -129,6 +131,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 enum Failure {
     /// One sentence.
     Failed(String),
+    /// Another typingd is in the way.
+    Held(String),
     /// All problems of the configuration.
     Misconfigured(Vec<String>),
     /// Whoever read the results has gone, which is no error.
@@ -143,6 +147,10 @@ impl Failure {
             Self::Failed(what) => {
                 let _ = writeln!(stderr, "typingd: {what}");
                 ExitCode::from(FAILED)
+            }
+            Self::Held(what) => {
+                let _ = writeln!(stderr, "typingd: {what}");
+                ExitCode::from(HELD)
             }
             Self::Misconfigured(problems) => {
                 for problem in problems {
@@ -168,6 +176,7 @@ impl From<StartError> for Failure {
         match error {
             StartError::Configuration(what) => Self::Misconfigured(vec![what]),
             StartError::Surroundings(what) => Self::Failed(what),
+            StartError::Held(what) => Self::Held(what),
         }
     }
 }

@@ -16,13 +16,14 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::admin::Admin;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::{self, Config, Overrides};
 use crate::driver::{self, Carrier, Command, Controls};
 use crate::engine::Engine;
 use crate::http::{self, Address, Limits, Listener, Problem};
 use crate::inbox;
 use crate::ingest::Ingest;
+use crate::journal::{Journal, OpenError};
 use crate::model::{Dispatch, WireResult};
 use crate::salesforce::settings::{Auth, Secret, Settings};
 use crate::salesforce::{self, Client, TokenState};
@@ -41,12 +42,14 @@ pub enum StartError {
     Configuration(String),
     /// The surroundings don't let it.
     Surroundings(String),
+    /// Another daemon holds the state directory.
+    Held(String),
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Configuration(text) | Self::Surroundings(text) => f.write_str(text),
+            Self::Configuration(text) | Self::Surroundings(text) | Self::Held(text) => f.write_str(text),
         }
     }
 }
@@ -84,6 +87,8 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
         None => Some(bind_sandbox().await?),
     };
     let client = client(&config, sandbox.as_ref(), clock)?;
+    let mut engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
+    let journal = open_journal(&config, clock, &mut engine)?;
     let mut listeners = Vec::new();
     for address in &config.ingest.listen {
         listeners.push(Listener::bind(address).await.map_err(StartError::Surroundings)?);
@@ -91,8 +96,8 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
 
     let (inbox, parcels) = inbox::inbox();
     let (controls, commands) = driver::controls();
-    let engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
-    let driver = tokio::spawn(driver::run(engine, clock, client.clone(), parcels, commands, Pseudonyms::default()));
+    let driver = driver::run(engine, clock, client.clone(), parcels, commands, journal, Pseudonyms::default());
+    let driver = tokio::spawn(driver);
 
     // The sandbox must outlive the last Stopped.
     let (stop_sandbox, sandbox_stopping) = watch::channel(false);
@@ -206,6 +211,33 @@ fn router(config: &Config, inbox: inbox::Inbox, token: Option<&str>, controls: C
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address; signals go to /v1/signals")
         })
+}
+
+/// Opens the journal, and makes the engine owe what the last process left on.
+fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -> Result<Option<Journal>, StartError> {
+    let Some(dir) = &config.state_dir else { return Ok(None) };
+    let (journal, recovered) = match Journal::open(dir, clock::wall_millis(), config.recover_within) {
+        Ok(opened) => opened,
+        Err(error @ OpenError::Held { .. }) => return Err(StartError::Held(error.to_string())),
+        Err(error) => {
+            warn!("{error}");
+            return Ok(None);
+        }
+    };
+    for complaint in &recovered.complaints {
+        warn!("journal: {complaint}");
+    }
+    if recovered.forgotten > 0 {
+        warn!(icons = recovered.forgotten, "journal: shown too long ago to be told off now");
+    }
+    if !recovered.showing.is_empty() {
+        info!(icons = recovered.showing.len(), "the last run left icons on: they go off first");
+    }
+    let now = clock.now();
+    for conversation in &recovered.showing {
+        engine.handle_recovered(now, conversation.as_ref());
+    }
+    Ok(Some(journal))
 }
 
 /// The bearer token that callers must show.

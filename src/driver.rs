@@ -7,11 +7,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
+use crate::engine::outbox::Belief;
 use crate::engine::policy::Policy;
 use crate::engine::{Census, Counts, Engine, Notice};
 use crate::inbox::{Parcel, Receipt};
-use crate::model::{Conversation, Dispatch, Instant, Outcome, SignalKind, WireResult};
+use crate::journal::Journal;
+use crate::model::{Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult};
 use crate::telemetry::Pseudonyms;
 
 /// Batches taken in one round before the engine's own work has its turn again.
@@ -22,6 +24,9 @@ const OUTCOMES_MAX: usize = 1_024;
 const COMMANDS_MAX: usize = 64;
 /// Conversations that somebody waits for before those whose asker has gone are looked for.
 const WAITERS_SWEEP: usize = 1_024;
+
+/// A journal that could not be written is tried again this often.
+const RENEWAL_SPACING: Duration = Duration::from_secs(1);
 
 /// Carries one request to the far side.
 pub trait Carrier: Clone + Send + 'static {
@@ -51,6 +56,8 @@ pub struct Vitals {
     pub upstream_failing: bool,
     /// Requests a second that may leave at present.
     pub rate_in_force: u32,
+    /// The journal can't be written: a crash may leave icons on.
+    pub journal_degraded: bool,
 }
 
 /// How the loop ended.
@@ -96,10 +103,12 @@ pub async fn run(
     carrier: impl Carrier,
     mut parcels: mpsc::Receiver<Parcel>,
     mut commands: mpsc::Receiver<Command>,
+    journal: Option<Journal>,
     pseudonyms: Pseudonyms,
 ) -> Farewell {
     let (settled, mut outcomes) = mpsc::channel(OUTCOMES_MAX);
-    let mut desk = Desk { engine, waiters: HashMap::new(), pseudonyms };
+    let mut desk = Desk { engine, waiters: HashMap::new(), journal, renew_at: Instant::ORIGIN, pseudonyms };
+    let mut leaving = Vec::new();
     let mut end = Instant::NEVER;
     let timer = tokio::time::sleep_until(clock.timer_at(Instant::NEVER));
     tokio::pin!(timer);
@@ -107,6 +116,12 @@ pub async fn run(
         let now = clock.now();
         desk.engine.handle_timeout(now);
         while let Some(dispatch) = desk.engine.poll_dispatch(now) {
+            desk.note_leaving(&dispatch);
+            leaving.push(dispatch);
+        }
+        // What is shown must be on record before it is shown.
+        desk.keep_journal(now);
+        for dispatch in leaving.drain(..) {
             let (carrier, settled) = (carrier.clone(), settled.clone());
             tokio::spawn(async move {
                 let result = carrier.carry(&dispatch).await;
@@ -164,6 +179,9 @@ pub async fn run(
 struct Desk {
     engine: Engine,
     waiters: HashMap<Conversation, Vec<oneshot::Sender<bool>>>,
+    journal: Option<Journal>,
+    /// Not before this is a journal that could not be written tried again.
+    renew_at: Instant,
     pseudonyms: Pseudonyms,
 }
 
@@ -219,12 +237,44 @@ impl Desk {
         if let Some(notice) = notice {
             self.report(notice, dispatch, result);
         }
+        if let Some(journal) = &mut self.journal
+            && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.belief == Belief::Off)
+        {
+            journal.gone(conversation);
+        }
         if !self.waiters.is_empty()
             && self.waiters.contains_key(&dispatch.conversation)
             && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off())
         {
             for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
                 let _ = waiter.send(result.outcome == Outcome::Delivered);
+            }
+        }
+    }
+
+    fn note_leaving(&mut self, dispatch: &Dispatch) {
+        if let Some(journal) = &mut self.journal
+            && dispatch.indicator() == Indicator::TypingStarted
+        {
+            journal.showing(dispatch.conversation.as_ref(), clock::wall_millis());
+        }
+    }
+
+    /// Hands the journal's records to the kernel, and lets it begin anew when it has grown or failed. A journal that
+    /// can't be written costs its protection, never the service.
+    fn keep_journal(&mut self, now: Instant) {
+        let Some(journal) = &mut self.journal else { return };
+        if let Err(error) = journal.flush() {
+            warn!(%error, "the journal can't be written: until it can, a crash may leave icons on");
+        }
+        if journal.wants_renewal() && self.renew_at <= now {
+            self.renew_at = now + RENEWAL_SPACING;
+            let was_degraded = journal.is_degraded();
+            match journal.renew(self.engine.shown(), clock::wall_millis()) {
+                Ok(()) if was_degraded => info!("the journal is written again"),
+                Ok(()) => debug!("the journal has begun a new generation"),
+                Err(error) if was_degraded => debug!(%error, "the journal still can't be written"),
+                Err(error) => warn!(%error, "the journal can't be renewed: until it can, a crash may leave icons on"),
             }
         }
     }
@@ -251,6 +301,7 @@ impl Desk {
             counts: *self.engine.counts(),
             upstream_failing: self.engine.is_upstream_failing(),
             rate_in_force: self.engine.rate_in_force(),
+            journal_degraded: self.journal.as_ref().is_some_and(Journal::is_degraded),
         }
     }
 }

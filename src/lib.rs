@@ -23,6 +23,7 @@
 //! - [`clock`], [`inbox`], [`driver`]: the one clock, the bounded hand-over, the one loop.
 //! - [`signal`], [`ingest`]: bytes to signals.
 //! - [`salesforce`]: dispatches to HTTPS, and the token.
+//! - [`journal`]: icons told on and not yet off, on disk: what a crash must not lose.
 //! - [`http`], [`admin`]: the server's edge, health.
 //! - [`config`], [`telemetry`]: settings, logs.
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
@@ -52,6 +53,7 @@ pub mod engine;
 pub mod http;
 pub mod inbox;
 pub mod ingest;
+pub mod journal;
 pub mod model;
 pub mod replay;
 pub mod salesforce;

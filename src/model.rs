@@ -364,6 +364,8 @@ pub enum Reason {
     MaxTyping,
     /// Stopped: typingd is going down.
     Shutdown,
+    /// Stopped: an earlier typingd died with the icon on.
+    Recovered,
 }
 
 impl Reason {
@@ -380,6 +382,7 @@ impl Reason {
             Self::Ended => "ended",
             Self::MaxTyping => "max_typing",
             Self::Shutdown => "shutdown",
+            Self::Recovered => "recovered",
         }
     }
 

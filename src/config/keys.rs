@@ -181,7 +181,9 @@ pub const KEYS: &[Key] = &[
     Key::new("delivery.shutdown_grace", time(0, 10 * MINUTE), Default(r#""10s""#),
         "How long a shutdown may take to send every owed TypingStopped."),
     Key::new("delivery.state_dir", Kind::Path, Unset("a crash may leave icons on"),
-        "A directory that remembers which icons are on, so that a crash leaves none on."),
+        "A directory that remembers which icons are on, so that a crash leaves none on; one for each typingd."),
+    Key::new("delivery.recover_within", time(SECOND, HOUR), Default(r#""10m""#),
+        "How long after an icon was shown a crash is still made good; later a TypingStopped might open a new session."),
 
     Key::new("log.format", Kind::OneOf(&["text", "json"]), Default(r#""text""#),
         "How log lines are written to standard error."),
@@ -205,6 +207,7 @@ const NEAR: f64 = 0.8;
 // beyond which the feature is no longer what it is: an icon that is looked after once an hour, a request that takes
 // five minutes, an icon still owed ten minutes later, typing that goes on for a day.
 const MILLI: u64 = 1;
+const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 

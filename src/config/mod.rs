@@ -51,6 +51,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// The directory that remembers which icons are on.
     pub state_dir: Option<PathBuf>,
+    /// How old what it remembers may be.
+    pub recover_within: Duration,
     /// How log lines look, and which there are.
     pub log: Log,
     /// The file that was read, as it was named.
@@ -196,6 +198,7 @@ impl Reader {
             ingest: ingest?,
             shutdown_grace: self.get("delivery.shutdown_grace")?,
             state_dir: self.get("delivery.state_dir"),
+            recover_within: self.get("delivery.recover_within")?,
             log: log?,
             file: self.layers.file.clone(),
             lines: self.lines(),

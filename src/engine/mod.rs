@@ -25,7 +25,7 @@ use crate::model::{
     Signal, SignalKind,
 };
 use list::{Link, List};
-use outbox::{Belief, Lifespans, Urgency, Verdict};
+use outbox::{Belief, Lifespans, Outbox, Urgency, Verdict};
 use pace::Pace;
 use policy::Policy;
 use tracker::{Standing, Tracker};
@@ -214,6 +214,27 @@ impl Engine {
             self.handle_word(now, slot, signal);
         }
         Ok(())
+    }
+
+    /// The far side may still show the icon of a conversation whose typing ended with an earlier process: it is owed a
+    /// Stopped before anything else. To be called before the first signal.
+    pub fn handle_recovered(&mut self, now: Instant, conversation: ConversationRef<'_>) {
+        if self.tracker.find(conversation).is_none() {
+            let rules = self.policy.rules_of(conversation.to());
+            let slot = self.tracker.insert(conversation, || rules);
+            self.tracker.state_mut(slot).0.outbox = Outbox::LEFT_ON;
+            self.decide(slot, now, Reason::Recovered);
+            self.settle(now, slot);
+        }
+    }
+
+    /// The conversations whose icon the far side may show, in no order that means anything.
+    pub fn shown(&self) -> impl Iterator<Item = ConversationRef<'_>> {
+        self.tracker.slots().into_iter().filter_map(|slot| {
+            let outbox = &self.tracker.entry(slot).state.outbox;
+            let shown = outbox.belief() != Belief::Off || outbox.in_flight().is_some();
+            shown.then(|| self.tracker.conversation_ref(slot))
+        })
     }
 
     /// What came of the request in flight under `id`. An unknown or settled `id` is ignored. Returns what is news.

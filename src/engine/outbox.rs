@@ -88,6 +88,9 @@ impl Outbox {
         overdue: false,
     };
 
+    /// What an earlier process told the far side is all that is known.
+    pub(super) const LEFT_ON: Self = Self { belief: Belief::Unsure, ..Self::EMPTY };
+
     /// Whether nothing is wanted, in flight, or shown.
     pub(super) const fn is_empty(&self) -> bool {
         self.wish.is_none() && self.flight.is_none() && matches!(self.belief, Belief::Off)

@@ -212,10 +212,13 @@ impl Tracker {
     }
 
     pub(super) fn conversation(&self, slot: u32) -> Conversation {
+        self.conversation_ref(slot).to_owned()
+    }
+
+    pub(super) fn conversation_ref(&self, slot: u32) -> ConversationRef<'_> {
         let entry = self.entry(slot);
         ConversationRef::new(&self.channels[entry.channel as usize].name, &entry.from)
             .expect("it was valid when it was put in")
-            .to_owned()
     }
 
     /// The slots of all conversations, in no order that means anything.

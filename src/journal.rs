@@ -1,0 +1,647 @@
+//! Icons told on and not yet off, on disk: what a crash must not lose.
+//!
+//! Append-only files of checksummed records. "Showing" is written before a Started leaves, "gone" once the far side is
+//! known to show nothing; what is still showing when the process dies is told off by the next one. A write reaches the
+//! kernel before the request leaves, so that the death of the process loses nothing; a thread syncs the disk within
+//! [`SYNC_SPACING`], which bounds what a power cut may lose.
+//!
+//! When the file has grown, a new generation begins with all that is showing, and the old one is removed once the new
+//! one is on the disk: at every instant one of them is whole. The journal knows nothing of typing or of HTTP.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::model::{Conversation, ConversationRef};
+
+/// A power cut may lose what was written in this time.
+const SYNC_SPACING: Duration = Duration::from_millis(100);
+/// A generation ends when so much has been appended to what it began with, or as much as it began with: a million
+/// bytes are some ten thousand records, and are written in a few milliseconds.
+const GENERATION_BYTES_MIN: u64 = 1 << 20;
+/// A file larger than this is not ours: a generation ends long before.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+/// The first bytes of every file.
+const MAGIC: &[u8; 18] = b"typingd-journal 1\n";
+const EXTENSION: &str = "journal";
+
+/// One daemon's journal. It holds the directory's lock while it lives.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    file: Arc<File>,
+    generation: u64,
+    /// Records not yet handed to the kernel.
+    buffer: Vec<u8>,
+    /// Bytes in the present generation, and how many it began with.
+    bytes: u64,
+    bytes_at_start: u64,
+    /// The last write failed: what the file holds after that is not trusted.
+    degraded: bool,
+    syncer: Syncer,
+    _lock: File,
+}
+
+/// What was still showing when the last process ended.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The conversations, in the order in which they were shown.
+    pub showing: Vec<Conversation>,
+    /// How many were forgotten, because they had been shown too long ago.
+    pub forgotten: usize,
+    /// What was wrong with the files, for the operator. None of it keeps the daemon from serving.
+    pub complaints: Vec<String>,
+}
+
+/// Why a journal can't be had.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another daemon holds the directory; its process id, if it could be read.
+    Held {
+        /// The directory.
+        dir: PathBuf,
+        /// The other daemon's process id.
+        pid: Option<u32>,
+    },
+    /// The directory can't be used. The daemon can serve without.
+    Unusable {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held { dir, pid } => {
+                let whom = pid.map_or("another process".to_owned(), |pid| format!("the process {pid}"));
+                write!(f, "delivery.state_dir {} is held by {whom}; each typingd needs one of its own", dir.display())
+            }
+            Self::Unusable { dir, source } => {
+                write!(f, "delivery.state_dir {} can't be used: {source}; a crash may leave icons on", dir.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Held { .. } => None,
+            Self::Unusable { source, .. } => Some(source),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Showing = 1,
+    Gone = 2,
+}
+
+impl Journal {
+    /// Opens the journal in `dir`, and says what the last process left showing. `now` is the wall clock in milliseconds;
+    /// what was shown longer than `max_age` ago is forgotten, for a late Stopped might open a new session.
+    ///
+    /// # Errors
+    /// When the directory is held by another daemon, or can't be used at all. Broken files are no error.
+    pub fn open(dir: &Path, now: u64, max_age: Duration) -> Result<(Self, Recovered), OpenError> {
+        let unusable = |source| OpenError::Unusable { dir: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(unusable)?;
+        let lock = lock(dir)?;
+        let mut recovered = Recovered::default();
+        let mut showing = Showing::default();
+        let generations = generations(dir).map_err(unusable)?;
+        for (_, path) in &generations {
+            showing.read(path, &mut recovered.complaints);
+        }
+        let oldest = now.saturating_sub(u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX));
+        let mut showing = showing.in_order();
+        let count = showing.len();
+        showing.retain(|(_, at)| *at >= oldest);
+        recovered.forgotten = count - showing.len();
+
+        let generation = generations.last().map_or(0, |(number, _)| *number + 1);
+        let begun = encode_all(showing.iter().map(|(conversation, at)| (conversation.as_ref(), *at)));
+        let file = Arc::new(begin(dir, generation, &begun).map_err(unusable)?);
+        recovered.showing = showing.into_iter().map(|(conversation, _)| conversation).collect();
+        file.sync_data().and_then(|()| sync_dir(dir)).map_err(unusable)?;
+        for (_, path) in &generations {
+            // Left behind, it is read again by the next start, which does no harm.
+            let _ = fs::remove_file(path);
+        }
+        let bytes = begun.len() as u64;
+        let syncer = Syncer::start(file.clone()).map_err(unusable)?;
+        let journal = Self {
+            dir: dir.to_owned(),
+            file,
+            generation,
+            buffer: Vec::new(),
+            bytes,
+            bytes_at_start: bytes,
+            degraded: false,
+            syncer,
+            _lock: lock,
+        };
+        Ok((journal, recovered))
+    }
+
+    /// A Started is about to leave. Takes effect with [`Journal::flush`], which has to come before.
+    pub fn showing(&mut self, conversation: ConversationRef<'_>, now: u64) {
+        encode(&mut self.buffer, Kind::Showing, conversation, now);
+    }
+
+    /// The far side shows nothing any more.
+    pub fn gone(&mut self, conversation: ConversationRef<'_>) {
+        encode(&mut self.buffer, Kind::Gone, conversation, 0);
+    }
+
+    /// Hands everything to the kernel.
+    ///
+    /// # Errors
+    /// The first failure alone is told; from then on nothing is kept until [`Journal::renew`] has succeeded.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() || self.degraded {
+            self.buffer.clear();
+            return Ok(());
+        }
+        let written = (&*self.file).write_all(&self.buffer);
+        self.bytes += self.buffer.len() as u64;
+        self.buffer.clear();
+        match written {
+            Ok(()) => {
+                self.syncer.wake();
+                Ok(())
+            }
+            Err(error) => {
+                self.degraded = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether [`Journal::renew`] is due: the file has grown, or its last write failed.
+    #[must_use]
+    pub fn wants_renewal(&self) -> bool {
+        self.degraded || self.bytes > self.bytes_at_start.saturating_mul(2).max(GENERATION_BYTES_MIN)
+    }
+
+    /// Whether the last write failed: a crash may leave icons on.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.degraded
+    }
+
+    /// Begins a new generation with all that is showing.
+    ///
+    /// # Errors
+    /// When it can't be written: the present one goes on.
+    pub fn renew<'a>(&mut self, showing: impl Iterator<Item = ConversationRef<'a>>, now: u64) -> io::Result<()> {
+        self.flush()?;
+        let begun = encode_all(showing.map(|conversation| (conversation, now)));
+        let file = match begin(&self.dir, self.generation + 1, &begun) {
+            Ok(file) => Arc::new(file),
+            Err(error) => {
+                let _ = fs::remove_file(path_of(&self.dir, self.generation + 1));
+                self.degraded = true;
+                return Err(error);
+            }
+        };
+        self.syncer.supersede(file.clone(), self.dir.clone(), self.generation);
+        self.file = file;
+        self.generation += 1;
+        self.bytes = begun.len() as u64;
+        self.bytes_at_start = self.bytes;
+        self.degraded = false;
+        Ok(())
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let unusable = |source| OpenError::Unusable { dir: dir.to_owned(), source };
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            return Err(OpenError::Held { dir: dir.to_owned(), pid: text.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(source)) => return Err(unusable(source)),
+    }
+    // The number is for whoever finds the directory held; a full disk must not keep us from serving.
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(file)
+}
+
+fn path_of(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(format!("icons-{generation:020}.{EXTENSION}"))
+}
+
+/// The generations in `dir`, the oldest first.
+fn generations(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let number = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.strip_prefix("icons-")?.strip_suffix(".journal")?.parse().ok());
+        found.extend(number.map(|number| (number, path)));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn begin(dir: &Path, generation: u64, begun: &[u8]) -> io::Result<File> {
+    let path = path_of(dir, generation);
+    // Truncated: what a failed try left there is worth nothing.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    file.write_all(begun)?;
+    Ok(file)
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn encode_all<'a>(showing: impl Iterator<Item = (ConversationRef<'a>, u64)>) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    for (conversation, at) in showing {
+        encode(&mut bytes, Kind::Showing, conversation, at);
+    }
+    bytes
+}
+
+/// A record: the payload's length (u16), its CRC-32 (u32), and the payload: kind (u8), time (u64), the length of `to`
+/// (u16), `to`, `from`. Numbers are little-endian.
+fn encode(bytes: &mut Vec<u8>, kind: Kind, conversation: ConversationRef<'_>, at: u64) {
+    let (to, from) = (conversation.to().as_bytes(), conversation.from().as_bytes());
+    let start = bytes.len();
+    let length = |bytes: usize| u16::try_from(bytes).expect("two ids of 240 characters are below 2,000 bytes");
+    bytes.extend_from_slice(&length(PAYLOAD_BYTES_MIN + to.len() + from.len()).to_le_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.push(kind as u8);
+    bytes.extend_from_slice(&at.to_le_bytes());
+    bytes.extend_from_slice(&length(to.len()).to_le_bytes());
+    bytes.extend_from_slice(to);
+    bytes.extend_from_slice(from);
+    let crc = crc32fast::hash(&bytes[start + HEAD_BYTES..]);
+    bytes[start + 2..start + HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
+}
+
+const HEAD_BYTES: usize = 6;
+const PAYLOAD_BYTES_MIN: usize = 11;
+
+/// One record off the front of `bytes`, and its length; `None` where no whole, true record stands.
+fn decode(bytes: &[u8]) -> Option<(Kind, u64, ConversationRef<'_>, usize)> {
+    let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
+    let length = usize::from(u16::from_le_bytes(head[..2].try_into().ok()?));
+    let payload = rest.get(..length).filter(|payload| payload.len() >= PAYLOAD_BYTES_MIN)?;
+    if crc32fast::hash(payload) != u32::from_le_bytes(head[2..].try_into().ok()?) {
+        return None;
+    }
+    let kind = match payload[0] {
+        1 => Kind::Showing,
+        2 => Kind::Gone,
+        _ => return None,
+    };
+    let at = u64::from_le_bytes(payload[1..9].try_into().ok()?);
+    let to_bytes = usize::from(u16::from_le_bytes(payload[9..11].try_into().ok()?));
+    let (to, from) = payload[PAYLOAD_BYTES_MIN..].split_at_checked(to_bytes)?;
+    let conversation = ConversationRef::new(std::str::from_utf8(to).ok()?, std::str::from_utf8(from).ok()?).ok()?;
+    Some((kind, at, conversation, HEAD_BYTES + length))
+}
+
+/// What the files say is showing.
+#[derive(Default)]
+struct Showing {
+    icons: HashMap<Conversation, (u64, u64)>,
+    records: u64,
+}
+
+impl Showing {
+    /// Reads a file as far as it is true.
+    fn read(&mut self, path: &Path, complaints: &mut Vec<String>) {
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+        if let Err(error) = read {
+            complaints.push(format!("{} can't be read: {error}; its icons may stay on", path.display()));
+            return;
+        }
+        let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
+            // A start that died before its first write leaves an empty or short file, which holds nothing.
+            if !MAGIC.starts_with(&bytes) {
+                let aside = path.with_extension("foreign");
+                let kept = fs::rename(path, &aside).map_or(path, |()| &aside);
+                complaints.push(format!(
+                    "{} is no journal of this version; kept as {}",
+                    path.display(),
+                    kept.display()
+                ));
+            }
+            return;
+        };
+        while !rest.is_empty() {
+            let Some((kind, at, conversation, length)) = decode(rest) else {
+                let offset = bytes.len() - rest.len();
+                complaints.push(format!(
+                    "{} is broken at byte {offset} of {}; what stands before has been read",
+                    path.display(),
+                    bytes.len()
+                ));
+                return;
+            };
+            self.records += 1;
+            match kind {
+                Kind::Showing => {
+                    self.icons.insert(conversation.to_owned(), (self.records, at));
+                }
+                Kind::Gone => {
+                    self.icons.remove(&conversation.to_owned());
+                }
+            }
+            rest = &rest[length..];
+        }
+    }
+
+    fn in_order(self) -> Vec<(Conversation, u64)> {
+        let mut all: Vec<_> = self.icons.into_iter().collect();
+        all.sort_by_key(|(_, (record, _))| *record);
+        all.into_iter().map(|(conversation, (_, at))| (conversation, at)).collect()
+    }
+}
+
+/// The thread that syncs: a slow disk must not hold up the loop.
+#[derive(Debug)]
+struct Syncer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    work: Mutex<Work>,
+    awake: Condvar,
+}
+
+#[derive(Debug)]
+struct Work {
+    dirty: bool,
+    file: Arc<File>,
+    /// Generations that the present file supersedes once it is on the disk.
+    superseded: Vec<PathBuf>,
+    dir: PathBuf,
+    ended: bool,
+}
+
+impl Syncer {
+    fn start(file: Arc<File>) -> io::Result<Self> {
+        let work = Work { dirty: false, file, superseded: Vec::new(), dir: PathBuf::new(), ended: false };
+        let shared = Arc::new(Shared { work: Mutex::new(work), awake: Condvar::new() });
+        let theirs = shared.clone();
+        let thread = std::thread::Builder::new().name("journal-sync".into()).spawn(move || theirs.run())?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    fn wake(&self) {
+        let mut work = self.shared.lock();
+        if !work.dirty {
+            work.dirty = true;
+            self.shared.awake.notify_one();
+        }
+    }
+
+    fn supersede(&self, file: Arc<File>, dir: PathBuf, generation: u64) {
+        let mut work = self.shared.lock();
+        work.superseded.push(path_of(&dir, generation));
+        work.file = file;
+        work.dir = dir;
+        work.dirty = true;
+        self.shared.awake.notify_one();
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.awake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        loop {
+            let mut work = self.lock();
+            while !work.dirty && !work.ended {
+                work = self.awake.wait(work).unwrap_or_else(PoisonError::into_inner);
+            }
+            let (ended, file, dir) = (work.ended, work.file.clone(), work.dir.clone());
+            let superseded = std::mem::take(&mut work.superseded);
+            work.dirty = false;
+            drop(work);
+            let synced = file.sync_data().and_then(|()| if superseded.is_empty() { Ok(()) } else { sync_dir(&dir) });
+            match synced {
+                Ok(()) => superseded.iter().for_each(|path| drop(fs::remove_file(path))),
+                Err(_) => self.lock().superseded.extend(superseded),
+            }
+            if ended {
+                return;
+            }
+            std::thread::sleep(SYNC_SPACING);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000_000;
+    const AGE: Duration = Duration::from_secs(600);
+
+    fn pair(from: &str) -> ConversationRef<'_> {
+        ConversationRef::new("channel", from).unwrap()
+    }
+
+    fn open(dir: &Path) -> (Journal, Vec<String>, Recovered) {
+        let (journal, recovered) = Journal::open(dir, NOW, AGE).unwrap();
+        let names = recovered.showing.iter().map(|c| c.from().to_owned()).collect();
+        (journal, names, recovered)
+    }
+
+    fn only_file(dir: &Path) -> PathBuf {
+        let all = generations(dir).unwrap();
+        assert_eq!(all.len(), 1);
+        all[0].1.clone()
+    }
+
+    #[test]
+    fn what_is_showing_survives_and_what_is_gone_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, names, _) = open(dir.path());
+        assert_eq!(names, [""; 0]);
+        for from in ["a", "b", "c"] {
+            journal.showing(pair(from), NOW);
+        }
+        journal.gone(pair("b"));
+        journal.flush().unwrap();
+        journal.showing(pair("lost: never handed to the kernel"), NOW);
+        drop(journal);
+        for _ in 0..3 {
+            // Any number of crashes later it is still the same, in the same order.
+            let (_journal, names, _) = open(dir.path());
+            assert_eq!(names, ["a", "c"]);
+        }
+    }
+
+    #[test]
+    fn what_was_shown_too_long_ago_is_forgotten_however_often_it_was_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, ..) = open(dir.path());
+        journal.showing(pair("old"), NOW - 500_000);
+        journal.showing(pair("new"), NOW);
+        journal.flush().unwrap();
+        drop(journal);
+        assert_eq!(open(dir.path()).1, ["old", "new"]);
+        let (_, recovered) = Journal::open(dir.path(), NOW + 200_000, AGE).unwrap();
+        assert_eq!((recovered.showing.len(), recovered.forgotten), (1, 1));
+    }
+
+    #[test]
+    fn a_tail_torn_at_any_byte_loses_what_was_torn_and_says_where() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, ..) = open(dir.path());
+        journal.showing(pair("a"), NOW);
+        journal.showing(pair("b"), NOW);
+        journal.flush().unwrap();
+        drop(journal);
+        let whole = fs::read(only_file(dir.path())).unwrap();
+        let one = (whole.len() - MAGIC.len()) / 2;
+        for length in 0..whole.len() {
+            fs::write(only_file(dir.path()), &whole[..length]).unwrap();
+            let (journal, names, recovered) = open(dir.path());
+            let records = length.saturating_sub(MAGIC.len()) / one;
+            assert_eq!(names, ["a", "b"][..records]);
+            let torn = length > MAGIC.len() && !(length - MAGIC.len()).is_multiple_of(one);
+            assert_eq!(recovered.complaints.len(), usize::from(torn), "{length}: {:?}", recovered.complaints);
+            if torn {
+                assert!(recovered.complaints[0].contains(&format!("byte {}", MAGIC.len() + records * one)));
+            }
+            drop(journal);
+        }
+    }
+
+    #[test]
+    fn no_mutation_of_the_file_brings_it_down_or_makes_icons_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut whole = encode_all(["a", "b", "c", "d"].map(|from| (pair(from), NOW)).into_iter());
+        encode(&mut whole, Kind::Gone, pair("b"), 0);
+        let mut state = 1u64;
+        let mut random = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % bound
+        };
+        let path = dir.path().join("icons-0.journal");
+        for round in 0..100_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..=random(4) {
+                let at = random(bytes.len());
+                match random(3) {
+                    0 => bytes[at] ^= 1 << random(8),
+                    1 => bytes.truncate(at.max(1)),
+                    _ => bytes.insert(at, random(256) as u8),
+                }
+            }
+            let mut showing = Showing::default();
+            if round % 100 == 0 {
+                fs::write(&path, &bytes).unwrap();
+                showing.read(&path, &mut Vec::new());
+            } else if let Some(mut rest) = bytes.strip_prefix(MAGIC) {
+                while let Some((_, at, conversation, length)) = decode(rest) {
+                    assert!(at == NOW || at == 0);
+                    showing.icons.insert(conversation.to_owned(), (0, at));
+                    rest = &rest[length..];
+                }
+            }
+            assert!(showing.icons.keys().all(|c| ["a", "b", "c", "d"].contains(&c.from())));
+        }
+    }
+
+    #[test]
+    fn a_foreign_file_is_kept_aside_and_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = path_of(dir.path(), 7);
+        fs::write(&path, "somebody's diary, not a journal").unwrap();
+        let (_journal, names, recovered) = open(dir.path());
+        assert_eq!((names.len(), recovered.complaints.len()), (0, 1));
+        assert_eq!(fs::read_to_string(path.with_extension("foreign")).unwrap(), "somebody's diary, not a journal");
+    }
+
+    #[test]
+    fn a_second_daemon_is_told_who_holds_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let _journal = open(dir.path());
+        match Journal::open(dir.path(), NOW, AGE) {
+            Err(OpenError::Held { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn it_grows_into_a_new_generation_and_the_old_one_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, ..) = open(dir.path());
+        let mut renewals = 0;
+        for round in 0..20_000 {
+            journal.showing(pair(&format!("user-{}", round % 100)), NOW);
+            journal.gone(pair(&format!("user-{}", (round + 90) % 100)));
+            journal.flush().unwrap();
+            if journal.wants_renewal() {
+                let showing: Vec<_> = (0..10).map(|i| format!("user-{}", (round + 91 + i) % 100)).collect();
+                journal.renew(showing.iter().map(|from| pair(from)), NOW).unwrap();
+                renewals += 1;
+            }
+        }
+        assert!((1..10).contains(&renewals), "{renewals}");
+        drop(journal);
+        assert!(fs::metadata(only_file(dir.path())).unwrap().len() < 2 * GENERATION_BYTES_MIN);
+        let (_journal, mut names, _) = open(dir.path());
+        names.sort();
+        assert_eq!(names.len(), 10, "{names:?}");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_once_and_a_renewal_mends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, ..) = open(dir.path());
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let good = std::mem::replace(&mut journal.file, Arc::new(full));
+        journal.showing(pair("a"), NOW);
+        assert_eq!(journal.flush().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        journal.showing(pair("b"), NOW);
+        journal.flush().unwrap();
+        assert!(journal.is_degraded() && journal.wants_renewal());
+        drop(good);
+        journal.renew([pair("a"), pair("b")].into_iter(), NOW).unwrap();
+        assert!(!journal.is_degraded());
+        drop(journal);
+        assert_eq!(open(dir.path()).1, ["a", "b"]);
+    }
+}
