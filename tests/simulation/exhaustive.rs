@@ -133,6 +133,8 @@ fn run_timers(engine: &mut Engine, until: Instant) {
 struct FarSide {
     shown: bool,
     in_flight: Option<Dispatch>,
+    /// A Started has been applied, or may have been, and no Stopped since.
+    maybe_on: bool,
     /// Indicators acknowledged, in order.
     acknowledged: Vec<Indicator>,
     last_key: Option<Instant>,
@@ -218,6 +220,11 @@ fn answer(engine: &mut Engine, now: Instant, sides: &mut [FarSide; 2], outcome: 
     if applied || outcome == Outcome::Delivered {
         side.shown = dispatch.indicator() == Indicator::TypingStarted;
     }
+    match (dispatch.indicator(), outcome) {
+        (Indicator::TypingStarted, Outcome::Delivered | Outcome::Unsure(_)) => side.maybe_on = true,
+        (Indicator::TypingStopped, Outcome::Delivered | Outcome::Refused(_)) => side.maybe_on = false,
+        _ => {}
+    }
     if outcome == Outcome::Delivered {
         side.acknowledged.push(dispatch.indicator());
     }
@@ -237,6 +244,9 @@ fn send(engine: &mut Engine, now: Instant, sides: &mut [FarSide; 2], times: &Tim
             let last = side.last_key.expect("a Started follows keys");
             let pause = now.since(last);
             assert!(pause < Duration::from_millis(times.dismiss * TICK), "a Started {pause:?} after the last key");
+        }
+        if dispatch.indicator() == Indicator::TypingStopped {
+            assert!(side.maybe_on, "a Stopped for what was never shown: {letters:?}");
         }
         if dispatch.reason == Reason::Idle {
             let last = side.last_key.expect("an idle stop follows keys");

@@ -1,4 +1,10 @@
-//! The engine in simulated worlds: no clock, no socket, every history made up and repeatable.
+//! The engine in simulated worlds: no clock, no socket, every history made up and repeatable. It uses nothing of
+//! typingd but the engine and the model, so that the mutants' suite can build it in seconds.
 
 mod exhaustive;
 mod oracle;
+mod pressure;
+mod rng;
+mod rules;
+mod typist;
+mod world;

@@ -1,0 +1,234 @@
+//! Deliberate mistakes: each is planted into a copy of the engine, and the simulation suite must notice it.
+//!
+//! The engine names nothing but `std`, the model and the hash table, and the suite nothing but these two, so that a copy
+//! of them is a crate of its own that builds in seconds. The test is ignored by default, for it runs cargo for each:
+//! `cargo test --test mutants -- --ignored`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// A mistake: in this file, this text (which stands there once) is replaced by that.
+struct Mistake {
+    name: &'static str,
+    file: &'static str,
+    right: &'static str,
+    wrong: &'static str,
+}
+
+const MISTAKES: &[Mistake] = &[
+    Mistake {
+        name: "a stop overtakes the Started in flight",
+        file: "outbox.rs",
+        right: "if self.flight.is_some() || self.not_before > now {",
+        wrong: "if self.not_before > now {",
+    },
+    Mistake {
+        name: "an unsure Started owes nothing",
+        file: "outbox.rs",
+        right: "if self.belief == Belief::Off {\n                    self.belief = Belief::Unsure;",
+        wrong: "if false {\n                    self.belief = Belief::Unsure;",
+    },
+    Mistake {
+        name: "an unsure Stopped counts as done",
+        file: "outbox.rs",
+        right: "(Indicator::TypingStopped, Outcome::Unsure(_)) => {\n                self.belief = Belief::Unsure;",
+        wrong: "(Indicator::TypingStopped, Outcome::Unsure(_)) => {\n                self.belief = Belief::Off;",
+    },
+    Mistake {
+        name: "a refused Started is taken for shown",
+        file: "outbox.rs",
+        right: "(Indicator::TypingStarted, Outcome::Refused(_)) => {",
+        wrong: "(Indicator::TypingStarted, Outcome::Refused(_)) => {\n                self.belief = Belief::On;",
+    },
+    Mistake {
+        name: "a Started that waited too long is sent all the same",
+        file: "outbox.rs",
+        right: "if now < self.decided + lifespans.of(reason) {",
+        wrong: "if reason.indicator() == Indicator::TypingStarted || now < self.decided + lifespans.of(reason) {",
+    },
+    Mistake {
+        name: "a Stopped that was not sent is forgotten",
+        file: "outbox.rs",
+        right: "            Verdict::Again => {\n                self.put_off(now, outcome, backoff);",
+        wrong: "            Verdict::Again => {\n                self.wish = None;\n                self.put_off(now, outcome, backoff);",
+    },
+    Mistake {
+        name: "a Started replaced by its stop leaves a stop behind",
+        file: "outbox.rs",
+        right: "self.flight.is_none() && self.belief == Belief::Off && self.owes_stop()",
+        wrong: "false && self.flight.is_none()",
+    },
+    Mistake {
+        name: "a refresh is as urgent as a first Started",
+        file: "outbox.rs",
+        right: "(Indicator::TypingStarted, Belief::On) => Urgency::Refresh,",
+        wrong: "(Indicator::TypingStarted, Belief::On) => Urgency::Stop,",
+    },
+    Mistake {
+        name: "what an earlier process left on is not owed",
+        file: "outbox.rs",
+        right: "Self { belief: Belief::Unsure, ..Self::EMPTY }",
+        wrong: "Self { belief: Belief::Off, ..Self::EMPTY }",
+    },
+    Mistake {
+        name: "the icon goes off dismiss after the first key, not the last",
+        file: "timing.rs",
+        right: "let paused = self.last_key.saturating_add(rules.dismiss);",
+        wrong: "let paused = self.run_start.saturating_add(rules.dismiss);",
+    },
+    Mistake {
+        name: "a check wins over an idle deadline of the same instant",
+        file: "timing.rs",
+        right: "            (phase, Mode::Idle) => {\n                consider(paused, Timer::Paused);",
+        wrong: "            (phase, Mode::Idle) => {\n                if phase == Phase::Burst {\n                    consider(check, Timer::Check);\n                }\n                consider(paused, Timer::Paused);",
+    },
+    Mistake {
+        name: "a message leaves the icon on",
+        file: "timing.rs",
+        right: "        self.phase = Phase::Idle;\n        self.extinguish(reason)\n    }\n\n    fn show",
+        wrong: "        self.phase = Phase::Idle;\n        None.or((reason == Reason::Shutdown).then_some(reason))\n    }\n\n    fn show",
+    },
+    Mistake {
+        name: "max_typing never falls due",
+        file: "timing.rs",
+        right: "consider(max_typing, Timer::MaxTyping);\n                if phase",
+        wrong: "if phase",
+    },
+    Mistake {
+        name: "a late keystroke is not known by its time",
+        file: "mod.rs",
+        right: "if at.is_some_and(|at| at < state.barrier) {",
+        wrong: "if at.is_some_and(|at| at + 1 < state.barrier) {",
+    },
+    Mistake {
+        name: "requests in flight don't count towards the rate",
+        file: "pace.rs",
+        right: "let counted = self.in_flight + self.answered.len();",
+        wrong: "let counted = self.answered.len();",
+    },
+    Mistake {
+        name: "the gate before a failing upstream never opens again",
+        file: "pace.rs",
+        right: "Gate::Shut { .. } if !failed => self.gate = OPEN,",
+        wrong: "Gate::Shut { .. } if false && !failed => self.gate = OPEN,",
+    },
+    Mistake {
+        name: "one poisoned conversation shuts the gate",
+        file: "pace.rs",
+        right: "if *last_failed != slot {",
+        wrong: "if *last_failed != slot || true {",
+    },
+    Mistake {
+        name: "a rate limit's Retry-After is not honoured",
+        file: "pace.rs",
+        right: "self.paused_until = self.paused_until.max(now + retry_after.unwrap_or(RATE_PAUSE));",
+        wrong: "let _ = (retry_after, RATE_PAUSE);",
+    },
+    Mistake {
+        name: "a muted conversation is not left alone",
+        file: "mod.rs",
+        right: "if state.muted || channel_muted {",
+        wrong: "if channel_muted {",
+    },
+    Mistake {
+        name: "a deadline beyond one turn of the wheel is lost",
+        file: "wheel.rs",
+        right: "let tick = self.tick_of(due);",
+        wrong: "let tick = self.tick_of(due);\n        if due.as_micros().div_ceil(TICK_MICROS) > tick {\n            self.disarm(links, slot, place);\n            return Place::NONE;\n        }",
+    },
+    Mistake {
+        name: "a conversation that is over is never forgotten",
+        file: "mod.rs",
+        right: "        } else if state.hold_until > now {\n            due",
+        wrong: "        } else if state.hold_until >= Instant::ORIGIN {\n            due",
+    },
+];
+
+const MANIFEST: &str = r#"[package]
+name = "typingd"
+version = "0.0.0"
+edition = "2024"
+
+[dependencies]
+hashbrown = { version = "0.17", default-features = false }
+foldhash = { version = "0.2", default-features = false }
+
+[profile.dev]
+opt-level = 1
+debug = false
+"#;
+
+/// Copies what the suite needs of the project into `copy`.
+fn plant(project: &Path, copy: &Path) {
+    let folders = ["src/engine", "tests/simulation"];
+    for folder in folders {
+        fs::create_dir_all(copy.join(folder)).expect("a folder of its own");
+        for entry in fs::read_dir(project.join(folder)).expect("the project's folder") {
+            let path = entry.expect("readable").path();
+            fs::copy(&path, copy.join(folder).join(path.file_name().expect("a file"))).expect("copied");
+        }
+    }
+    fs::copy(project.join("src/model.rs"), copy.join("src/model.rs")).expect("copied");
+    fs::copy(project.join("Cargo.lock"), copy.join("Cargo.lock")).expect("copied");
+    fs::write(copy.join("Cargo.toml"), MANIFEST).expect("written");
+    fs::write(copy.join("src/lib.rs"), "pub mod engine;\npub mod model;\n").expect("written");
+}
+
+/// Runs the suite in `copy`. Returns whether it built, and whether it passed.
+fn suite(copy: &Path) -> (bool, bool) {
+    let cargo = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO"))
+            .args(arguments)
+            .current_dir(copy)
+            // What the project's own build is told must not reach the copy's.
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("RUSTFLAGS")
+            .env("TYPINGD_SIMULATION_SEEDS", "8")
+            .output()
+            .expect("cargo runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (built, errors) = cargo(&["test", "--offline", "--test", "simulation", "--no-run"]);
+    if !built {
+        println!("{errors}");
+        return (false, false);
+    }
+    (true, cargo(&["test", "--offline", "--test", "simulation"]).0)
+}
+
+#[test]
+#[ignore = "runs cargo for each of its mistakes: cargo test --test mutants -- --ignored"]
+fn the_simulation_notices_every_planted_mistake() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let copy = tempfile::tempdir().expect("a place for the copy");
+    let copy = copy.path();
+    plant(project, copy);
+    assert_eq!(suite(copy), (true, true), "without a mistake the suite passes");
+    let mut missed = Vec::new();
+    for mistake in MISTAKES {
+        let path = copy.join("src/engine").join(mistake.file);
+        let text = fs::read_to_string(&path).expect("readable");
+        assert_eq!(text.matches(mistake.right).count(), 1, "`{}`: the place has changed", mistake.name);
+        fs::write(&path, text.replace(mistake.right, mistake.wrong)).expect("writable");
+        let (built, passed) = suite(copy);
+        assert!(built, "`{}` does not build", mistake.name);
+        println!("{}: {}", if passed { "MISSED" } else { "noticed" }, mistake.name);
+        if passed {
+            missed.push(mistake.name);
+        }
+        fs::write(&path, text).expect("writable");
+    }
+    assert!(missed.is_empty(), "not noticed: {missed:#?}");
+}
+
+/// Cheap enough for every run: a mistake whose place has moved would be planted nowhere.
+#[test]
+fn every_mistake_still_has_its_place() {
+    let engine = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
+    for mistake in MISTAKES {
+        let text = fs::read_to_string(engine.join(mistake.file)).expect("readable");
+        assert_eq!(text.matches(mistake.right).count(), 1, "`{}` in {}", mistake.name, mistake.file);
+    }
+    assert!(MISTAKES.len() >= 10);
+}

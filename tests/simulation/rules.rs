@@ -1,0 +1,308 @@
+//! The rules of the engine as a whole, each told as a small trace.
+
+use std::time::Duration;
+
+use typingd::engine::policy::{Mode, Policy, Rules};
+use typingd::engine::{Engine, Notice, TurnedAway};
+use typingd::model::{
+    Cause, ChannelAddress, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, Setback, Signal,
+    SignalKind,
+};
+
+struct Bench {
+    engine: Engine,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(policy: Policy) -> Self {
+        Self { engine: Engine::new(policy, 5), now: Instant::from_millis(1_000) }
+    }
+
+    fn signal(&mut self, from: &str, kind: SignalKind, at: Option<u64>) -> Result<(), TurnedAway> {
+        self.engine.handle_signal(self.now, pair(from), Signal { kind, at })
+    }
+
+    fn key(&mut self, from: &str) {
+        self.signal(from, SignalKind::Keystroke, None).expect("there is room");
+    }
+
+    fn message(&mut self, from: &str) {
+        self.signal(from, SignalKind::MessageSent, None).expect("there is room");
+    }
+
+    /// What leaves from now until `millis` later, each with its time, if every request is answered so at once.
+    fn answering(&mut self, millis: u64, mut outcome: impl FnMut(&Dispatch) -> Outcome) -> Vec<(u64, Reason)> {
+        let begin = self.now;
+        let end = begin + Duration::from_millis(millis);
+        let mut left = Vec::new();
+        loop {
+            while let Some(dispatch) = self.engine.poll_dispatch(self.now) {
+                left.push((self.now.since(begin).as_millis() as u64, dispatch.reason));
+                let _ = self.engine.handle_outcome(self.now, dispatch.id, outcome(&dispatch));
+            }
+            let due = self.engine.poll_timeout(self.now);
+            if due > end {
+                self.now = end;
+                return left;
+            }
+            self.now = self.now.max(due);
+            self.engine.handle_timeout(self.now);
+        }
+    }
+
+    fn deliver(&mut self, millis: u64) -> Vec<(u64, Reason)> {
+        self.answering(millis, |_| Outcome::Delivered)
+    }
+}
+
+fn pair(from: &str) -> ConversationRef<'_> {
+    ConversationRef::new("channel", from).expect("a valid pair")
+}
+
+fn setback(cause: Cause) -> Setback {
+    Setback { cause, retry_after: None }
+}
+
+use Reason::{Check, FirstKeystroke as First, Idle, MessageSent, Recovered, Shutdown};
+
+#[test]
+fn a_keystroke_from_before_the_message_is_late_and_ignored() {
+    let mut bench = Bench::new(Policy::default());
+    bench.signal("u", SignalKind::Keystroke, Some(10_000)).unwrap();
+    bench.signal("u", SignalKind::MessageSent, Some(10_500)).unwrap();
+    assert_eq!(bench.deliver(10), [], "the Started had not left, and vanishes with its stop");
+    bench.signal("u", SignalKind::Keystroke, Some(10_500)).unwrap();
+    bench.signal("u", SignalKind::Keystroke, Some(9_000)).unwrap();
+    assert_eq!(bench.deliver(10), []);
+    assert_eq!(bench.engine.counts().late, 2);
+    bench.signal("u", SignalKind::Keystroke, Some(10_501)).unwrap();
+    assert_eq!(bench.deliver(10), [(0, First)]);
+    bench.signal("u", SignalKind::MessageSent, None).unwrap();
+    bench.signal("u", SignalKind::Keystroke, None).unwrap();
+    assert_eq!(bench.engine.counts().late, 2, "without a time nothing is late");
+    bench.deliver(700_000);
+    assert_eq!(bench.engine.census().conversations, 0, "the barrier is forgotten in the end");
+}
+
+#[test]
+fn with_require_open_nothing_is_sent_before_the_session_is_known() {
+    let mut policy = Policy::default();
+    policy.rules.require_open = true;
+    for opener in [SignalKind::Opened, SignalKind::MessageSent] {
+        let mut bench = Bench::new(policy.clone());
+        bench.key("u");
+        assert_eq!(bench.deliver(10_000), []);
+        assert_eq!(bench.engine.census().conversations, 0, "whoever is not open is not remembered");
+        bench.signal("u", opener, None).unwrap();
+        bench.key("u");
+        assert_eq!(bench.deliver(10_000), [(0, First), (2_000, Idle)]);
+        bench.key("u");
+        assert_eq!(bench.deliver(10_000), [(0, First), (2_000, Idle)], "it stays open");
+        bench.signal("u", SignalKind::Ended, None).unwrap();
+        bench.key("u");
+        assert_eq!(bench.deliver(10_000), []);
+    }
+}
+
+#[test]
+fn a_full_table_turns_newcomers_away_and_forgets_whoever_lingers_first() {
+    let mut bench = Bench::new(Policy { conversations_max: 2, ..Policy::default() });
+    bench.signal("a", SignalKind::MessageSent, Some(5)).unwrap();
+    bench.key("b");
+    bench.key("c");
+    assert_eq!(bench.engine.census().conversations, 2, "a only lingered");
+    assert_eq!(bench.signal("d", SignalKind::Keystroke, None), Err(TurnedAway::TableFull));
+    bench.key("b");
+    assert_eq!(bench.deliver(10_000).len(), 4, "the others are served");
+    bench.key("d");
+}
+
+#[test]
+fn a_refused_started_owes_nothing_and_the_next_check_tries_again() {
+    let mut bench = Bench::new(Policy::default());
+    bench.key("u");
+    let mut first = true;
+    let mut refuse_first = |_: &Dispatch| {
+        if std::mem::take(&mut first) { Outcome::Refused(Refusal::Request) } else { Outcome::Delivered }
+    };
+    assert_eq!(bench.answering(1_000, &mut refuse_first), [(0, First)]);
+    for _ in 0..5 {
+        bench.key("u");
+        bench.answering(1_000, &mut refuse_first);
+    }
+    assert_eq!(bench.engine.counts().sent, 2, "one refused, one at the check");
+    bench.message("u");
+    assert_eq!(bench.deliver(100), [(0, MessageSent)]);
+
+    bench.key("v");
+    assert_eq!(bench.answering(5_000, |_| Outcome::Refused(Refusal::Request)), [(0, First)], "no stop is owed");
+    assert_eq!(bench.engine.census().conversations, 0);
+}
+
+#[test]
+fn an_unsure_started_owes_a_stop_and_a_stop_is_tried_until_acknowledged_or_old() {
+    let mut bench = Bench::new(Policy::default());
+    bench.key("u");
+    let only_stops = |dispatch: &Dispatch| match dispatch.indicator() {
+        Indicator::TypingStarted => Outcome::Unsure(setback(Cause::NoAnswer)),
+        Indicator::TypingStopped => Outcome::Delivered,
+    };
+    let left = bench.answering(10_000, only_stops);
+    assert_eq!(left.last(), Some(&(2_000, Idle)));
+
+    bench.key("u");
+    bench.deliver(10);
+    bench.message("u");
+    let left = bench.answering(120_000, |_| Outcome::NotSent(setback(Cause::Failing)));
+    assert!(left.len() > 10, "it is tried again and again: {}", left.len());
+    assert!(left.iter().all(|(at, reason)| *at < 60_000 && *reason == MessageSent), "but not past its lifespan");
+    assert_eq!(bench.engine.counts().stops_given_up, 1);
+    assert_eq!(bench.engine.census().conversations, 0);
+}
+
+#[test]
+fn a_permanent_refusal_mutes_its_channel_or_conversation_for_a_time() {
+    for (refusal, notice, others_too) in
+        [(Refusal::Channel, Notice::ChannelMuted, true), (Refusal::Conversation, Notice::ConversationMuted, false)]
+    {
+        let mut bench = Bench::new(Policy::default());
+        bench.key("u");
+        let dispatch = bench.engine.poll_dispatch(bench.now).expect("a Started");
+        let told = bench.engine.handle_outcome(bench.now, dispatch.id, Outcome::Refused(refusal));
+        assert_eq!(told, Some(notice));
+        for _ in 0..280 {
+            bench.key("u");
+            assert_eq!(bench.deliver(1_000), [], "muted for five minutes");
+        }
+        bench.key("other");
+        assert_eq!(bench.deliver(10).is_empty(), others_too);
+        bench.deliver(30_000);
+        bench.key("u");
+        assert_eq!(bench.deliver(10), [(0, First)], "and then tried again");
+    }
+}
+
+#[test]
+fn a_refused_token_is_tried_again_at_once_and_once() {
+    let mut bench = Bench::new(Policy::default());
+    bench.key("u");
+    let first = bench.engine.poll_dispatch(bench.now).expect("a Started");
+    let _ = bench.engine.handle_outcome(bench.now, first.id, Outcome::NotSent(setback(Cause::Token)));
+    let second = bench.engine.poll_dispatch(bench.now).expect("at once");
+    assert_eq!((second.decision, second.attempt), (first.decision, 1), "the same decision, so the same ids");
+    let _ = bench.engine.handle_outcome(bench.now, second.id, Outcome::NotSent(setback(Cause::Token)));
+    assert!(bench.engine.poll_dispatch(bench.now).is_none(), "then with patience");
+}
+
+#[test]
+fn a_failing_upstream_is_probed_and_one_poisoned_conversation_is_not_the_upstream() {
+    let mut bench = Bench::new(Policy::default());
+    for i in 0..100 {
+        bench.key(&format!("u{i}"));
+    }
+    bench.deliver(200);
+    for i in 0..100 {
+        bench.message(&format!("u{i}"));
+    }
+    let outage = bench.answering(10_000, |_| Outcome::NotSent(setback(Cause::Unreachable)));
+    let after_shut = outage.iter().filter(|(at, _)| *at >= 1_000).count();
+    assert!((8..=20).contains(&after_shut), "at most two a second while it fails: {after_shut}");
+    assert!(bench.engine.is_upstream_failing());
+    let back = bench.deliver(5_000);
+    assert_eq!(back.len(), 100, "all owed stops leave within five seconds of recovery");
+    assert!(!bench.engine.is_upstream_failing());
+
+    bench.key("poison");
+    bench.deliver(1);
+    bench.message("poison");
+    bench.answering(50_000, |_| Outcome::NotSent(setback(Cause::Failing)));
+    assert!(!bench.engine.is_upstream_failing(), "one conversation is not the upstream");
+}
+
+#[test]
+fn a_rate_limit_pauses_everything_and_the_rate_recovers_step_by_step() {
+    let mut bench = Bench::new(Policy::default());
+    let limited = Setback { cause: Cause::RateLimited, retry_after: Some(Duration::from_secs(3)) };
+    for i in 0..50 {
+        bench.key(&format!("u{i}"));
+    }
+    let mut first = true;
+    let left = bench
+        .answering(1_900, |_| if std::mem::take(&mut first) { Outcome::NotSent(limited) } else { Outcome::Delivered });
+    assert!(left.len() <= 40, "what had left before the answer, and nothing after: {}", left.len());
+    assert_eq!(bench.engine.rate_in_force(), 1_000);
+    for i in 0..50 {
+        bench.key(&format!("u{i}"));
+    }
+    assert_eq!(bench.deliver(1_000), [], "Retry-After is honoured");
+    assert!(!bench.deliver(3_000).is_empty());
+    let after = bench.engine.rate_in_force();
+    assert!((1_001..2_000).contains(&after), "{after}");
+    bench.key("later");
+    bench.deliver(10_000);
+    bench.key("later");
+    bench.deliver(10);
+    assert_eq!(bench.engine.rate_in_force(), 2_000);
+}
+
+#[test]
+fn a_changed_policy_takes_hold_at_once_and_loses_nobody() {
+    let mut bench = Bench::new(Policy::default());
+    bench.key("u");
+    assert_eq!(bench.deliver(100), [(0, First)]);
+    let channel = ChannelAddress::new("channel").unwrap();
+    let short = Rules::new(Mode::Idle, Duration::from_millis(100), Duration::from_millis(150), Duration::from_secs(9));
+    let changed = Policy { channels: [(channel, short)].into(), ..Policy::default() };
+    bench.engine.handle_policy(bench.now, changed);
+    assert_eq!(bench.deliver(1_000), [(50, Idle)]);
+    bench.key("u");
+    bench.deliver(50);
+    bench.key("u");
+    bench.engine.handle_policy(bench.now, Policy::default());
+    assert_eq!(bench.deliver(4_000), [(2_000, Idle)], "and longer again");
+}
+
+#[test]
+fn a_shutdown_switches_every_icon_off_and_takes_no_signal() {
+    let mut bench = Bench::new(Policy::default());
+    for i in 0..5 {
+        bench.key(&format!("u{i}"));
+    }
+    bench.deliver(100);
+    bench.key("unsent");
+    bench.engine.handle_shutdown(bench.now);
+    assert_eq!(bench.signal("u1", SignalKind::Keystroke, None), Err(TurnedAway::Stopping));
+    let left: Vec<Reason> = bench.deliver(100).into_iter().map(|(_, reason)| reason).collect();
+    assert_eq!(left, [Shutdown; 5]);
+    assert!(bench.engine.is_settled());
+}
+
+#[test]
+fn what_an_earlier_process_left_on_goes_off_first() {
+    let mut bench = Bench::new(Policy::default());
+    for from in ["a", "b"] {
+        bench.engine.handle_recovered(bench.now, pair(from));
+    }
+    bench.key("c");
+    assert_eq!(bench.engine.shown().count(), 2);
+    assert_eq!(bench.deliver(10), [(0, Recovered), (0, Recovered), (0, First)]);
+    bench.engine.handle_recovered(bench.now, pair("c"));
+    assert_eq!(bench.deliver(4_000), [(1_990, Idle)], "whoever is known already is not touched");
+}
+
+#[test]
+fn long_typing_is_refreshed_at_checks_and_a_refresh_is_not_retried() {
+    let mut bench = Bench::new(Policy::default());
+    let mut left = Vec::new();
+    for second in 0..12 {
+        bench.key("u");
+        let now = second * 1_000;
+        let fail_refresh = |dispatch: &Dispatch| match dispatch.reason {
+            Check => Outcome::NotSent(setback(Cause::Failing)),
+            _ => Outcome::Delivered,
+        };
+        left.extend(bench.answering(1_000, fail_refresh).into_iter().map(|(at, reason)| (now + at, reason)));
+    }
+    assert_eq!(left, [(0, First), (5_000, Check), (10_000, Check)]);
+}
