@@ -51,8 +51,7 @@ async fn healthz(State(admin): State<Admin>) -> Response {
 async fn readyz(State(admin): State<Admin>) -> Response {
     let obstacle = match admin.controls.vitals(PATIENCE).await {
         None => Some("the driver does not answer".to_owned()),
-        Some(vitals) if vitals.upstream_failing => Some("the upstream has failed many times in a row".to_owned()),
-        Some(_) => (admin.obstacle)(),
+        Some(vitals) => (admin.obstacle)().or(vitals.trouble),
     };
     match obstacle {
         None => answer(&json!({"status": "ready"})),

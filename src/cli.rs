@@ -174,7 +174,7 @@ impl From<io::Error> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Configuration(what) => Self::Misconfigured(vec![what]),
+            StartError::Configuration(problems) => Self::Misconfigured(problems),
             StartError::Surroundings(what) => Self::Failed(what),
             StartError::Held(what) => Self::Held(what),
         }
@@ -257,6 +257,10 @@ fn check(args: CheckArgs) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(config.effective().as_bytes())?;
     stdout.flush()?;
+    let problems = daemon::file_problems(&config);
+    if !problems.is_empty() {
+        return Err(Failure::Misconfigured(problems));
+    }
     let mut stderr = io::stderr().lock();
     for warning in config::warnings(&config) {
         writeln!(stderr, "typingd: warning: {warning}")?;

@@ -52,6 +52,16 @@ impl Clock {
     }
 }
 
+/// How long the machine has slept since it was started: the monotonic clock stands still meanwhile, another does not.
+#[must_use]
+pub fn time_asleep() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
+    // In this order a pause between the two readings makes the time longer, never negative.
+    let awake = read(ClockId::Monotonic);
+    read(ClockId::Boottime).saturating_sub(awake)
+}
+
 /// The wall clock: the time since the Unix epoch; zero if the clock stands before it.
 #[must_use]
 pub fn wall_since_epoch() -> Duration {

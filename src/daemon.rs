@@ -18,8 +18,9 @@ use uuid::Uuid;
 use crate::admin::Admin;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, Overrides};
-use crate::driver::{self, Carrier, Command, Controls};
+use crate::driver::{self, Carrier, Command, Controls, Farewell};
 use crate::engine::Engine;
+use crate::herald::Herald;
 use crate::http::{self, Address, Limits, Listener, Problem};
 use crate::inbox;
 use crate::ingest::Ingest;
@@ -28,7 +29,6 @@ use crate::model::{Dispatch, WireResult};
 use crate::salesforce::settings::{Auth, Secret, Settings};
 use crate::salesforce::{self, Client, TokenState};
 use crate::sandbox::{Options, Sandbox};
-use crate::telemetry::Pseudonyms;
 
 /// The sandbox's usual port; another one is taken if it is in use.
 const SANDBOX_PORT: u16 = 7481;
@@ -38,8 +38,8 @@ pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);
 /// Why the daemon did not come up.
 #[derive(Debug)]
 pub enum StartError {
-    /// The configuration names something that is not as it should be.
-    Configuration(String),
+    /// The configuration names things that are not as they should be.
+    Configuration(Vec<String>),
     /// The surroundings don't let it.
     Surroundings(String),
     /// Another daemon holds the state directory.
@@ -49,7 +49,8 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Configuration(text) | Self::Surroundings(text) | Self::Held(text) => f.write_str(text),
+            Self::Configuration(problems) => f.write_str(&problems.join("; ")),
+            Self::Surroundings(text) | Self::Held(text) => f.write_str(text),
         }
     }
 }
@@ -81,7 +82,12 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     let (stop, stopping) = watch::channel(false);
 
     // Everything that can fail comes first: nothing listens before the configuration has proven itself.
-    let token = caller_token(config.ingest.token_file.as_ref())?;
+    let problems = file_problems(&config);
+    if !problems.is_empty() {
+        return Err(StartError::Configuration(problems));
+    }
+    let token =
+        caller_token(config.ingest.token_file.as_ref()).map_err(|what| StartError::Configuration(vec![what]))?;
     let sandbox = match &config.upstream {
         Some(_) => None,
         None => Some(bind_sandbox().await?),
@@ -96,7 +102,7 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
 
     let (inbox, parcels) = inbox::inbox();
     let (controls, commands) = driver::controls();
-    let driver = driver::run(engine, clock, client.clone(), parcels, commands, journal, Pseudonyms::default());
+    let driver = driver::run(engine, clock, client.clone(), parcels, commands, journal, Herald::default());
     let driver = tokio::spawn(driver);
 
     // The sandbox must outlive the last Stopped.
@@ -126,11 +132,17 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     controls.give(Command::Shutdown(shutdown_grace)).await;
     tokio::select! {
         farewell = driver => match farewell {
-            Ok(farewell) if farewell.unsettled == 0 => info!("every icon is off"),
+            Ok(Farewell { unsettled: 0, given_up: 0 }) => info!("every icon is off"),
+            Ok(Farewell { unsettled: 0, given_up }) => {
+                info!(given_up, "every icon is off but those whose stops were given up earlier");
+            }
             Ok(farewell) => warn!(icons = farewell.unsettled, "delivery.shutdown_grace is over: icons may be left on"),
             Err(panic) => error!(%panic, "the driver broke down"),
         },
-        () = signals.next_stop() => warn!("told twice: stopping at once"),
+        () = told_again(&mut signals) => {
+            let icons = controls.vitals(HANG_UP_MAX).await.map(|vitals| vitals.census.unsettled);
+            warn!(icons, "told twice: stopping at once; icons may be left on");
+        }
     }
     keeper.abort();
     let _ = stop_sandbox.send(true);
@@ -138,6 +150,14 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     let _ = tokio::time::timeout(HANG_UP_MAX, async { while servers.join_next().await.is_some() {} }).await;
     info!("stopped");
     Ok(())
+}
+
+/// Waits until told to stop a second time. What follows the first within a second is its echo: a terminal and a
+/// supervisor may both pass one on.
+async fn told_again(signals: &mut Signals) {
+    let echo = clock::timer_after(Duration::from_secs(1));
+    while tokio::time::timeout_at(echo, signals.next_stop()).await.is_ok() {}
+    signals.next_stop().await;
 }
 
 /// Serves until told to stop; takes a changed configuration when told to. Returns the grace in force.
@@ -240,10 +260,21 @@ fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -> Result<Op
     Ok(Some(journal))
 }
 
+/// What is wrong with the files that the configuration names, all of it. `run` refuses to start with any of it, `check`
+/// tells it. A token file that is not there yet is no problem: somebody else writes it, perhaps later.
+#[must_use]
+pub fn file_problems(config: &Config) -> Vec<String> {
+    let mut problems: Vec<String> = caller_token(config.ingest.token_file.as_ref()).err().into_iter().collect();
+    if let Some(settings) = &config.upstream {
+        problems.extend(salesforce::file_problems(settings));
+    }
+    problems
+}
+
 /// The bearer token that callers must show.
-fn caller_token(path: Option<&PathBuf>) -> Result<Option<String>, StartError> {
+fn caller_token(path: Option<&PathBuf>) -> Result<Option<String>, String> {
     let Some(path) = path else { return Ok(None) };
-    let fail = |what: &str| StartError::Configuration(format!("ingest.token_file {}: {what}", path.display()));
+    let fail = |what: &str| format!("ingest.token_file {}: {what}", path.display());
     let text = std::fs::read_to_string(path).map_err(|e| fail(&format!("can't be read: {e}")))?;
     match text.trim() {
         "" => Err(fail("is empty; one line with the token would be right")),
@@ -265,14 +296,11 @@ fn client(config: &Config, sandbox: Option<&(Listener, String)>, clock: Clock) -
     let settings = match (&config.upstream, sandbox) {
         (Some(settings), _) => settings.clone(),
         (None, Some((listener, token))) => sandbox_settings(config, listener.address(), token)?,
-        (None, None) => return Err(StartError::Configuration("there is no upstream".to_owned())),
+        (None, None) => return Err(StartError::Configuration(vec!["there is no upstream".to_owned()])),
     };
-    if let Auth::JwtBearer(jwt) = &settings.auth {
-        salesforce::check_key(jwt).map_err(StartError::Configuration)?;
-    }
     Client::new(settings, clock).map_err(|e| {
         let cause = std::error::Error::source(&e).map(|cause| format!(": {cause}")).unwrap_or_default();
-        StartError::Configuration(format!("{e}{cause}"))
+        StartError::Configuration(vec![format!("{e}{cause}")])
     })
 }
 

@@ -10,11 +10,11 @@ use tracing::{debug, info, warn};
 use crate::clock::{self, Clock};
 use crate::engine::outbox::Belief;
 use crate::engine::policy::Policy;
-use crate::engine::{Census, Counts, Engine, Notice};
+use crate::engine::{Census, Counts, Engine};
+use crate::herald::Herald;
 use crate::inbox::{Parcel, Receipt};
 use crate::journal::Journal;
 use crate::model::{Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult};
-use crate::telemetry::Pseudonyms;
 
 /// Batches taken in one round before the engine's own work has its turn again.
 const PARCELS_PER_ROUND: usize = 64;
@@ -25,6 +25,10 @@ const COMMANDS_MAX: usize = 64;
 /// Conversations that somebody waits for before those whose asker has gone are looked for.
 const WAITERS_SWEEP: usize = 1_024;
 
+/// While icons are on it is looked this often whether the machine has slept.
+const SLEEP_LOOK_SPACING: Duration = Duration::from_secs(1);
+/// What two readings of clocks may differ by without a sleep between them.
+const SLEEP_MIN: Duration = Duration::from_millis(500);
 /// A journal that could not be written is tried again this often.
 const RENEWAL_SPACING: Duration = Duration::from_secs(1);
 
@@ -52,8 +56,8 @@ pub struct Vitals {
     pub census: Census,
     /// What has happened so far.
     pub counts: Counts,
-    /// Whether only probes are sent, because the upstream fails.
-    pub upstream_failing: bool,
+    /// Why nothing is delivered at the moment; `None` while there is no such trouble.
+    pub trouble: Option<String>,
     /// Requests a second that may leave at present.
     pub rate_in_force: u32,
     /// The journal can't be written: a crash may leave icons on.
@@ -65,6 +69,8 @@ pub struct Vitals {
 pub struct Farewell {
     /// Conversations whose icon may still be on: the grace was too short.
     pub unsettled: usize,
+    /// Stops that were given up since the start: their icons may be on, too.
+    pub given_up: u64,
 }
 
 /// A handle for commands. Cheap to clone.
@@ -104,17 +110,27 @@ pub async fn run(
     mut parcels: mpsc::Receiver<Parcel>,
     mut commands: mpsc::Receiver<Command>,
     journal: Option<Journal>,
-    pseudonyms: Pseudonyms,
+    herald: Herald,
 ) -> Farewell {
     let (settled, mut outcomes) = mpsc::channel(OUTCOMES_MAX);
-    let mut desk = Desk { engine, waiters: HashMap::new(), journal, renew_at: Instant::ORIGIN, pseudonyms };
+    let mut desk = Desk {
+        engine,
+        waiters: HashMap::new(),
+        journal,
+        renew_at: Instant::ORIGIN,
+        asleep: clock::time_asleep(),
+        slept_look: Instant::ORIGIN,
+        herald,
+    };
     let mut leaving = Vec::new();
     let mut end = Instant::NEVER;
     let timer = tokio::time::sleep_until(clock.timer_at(Instant::NEVER));
     tokio::pin!(timer);
     loop {
         let now = clock.now();
+        desk.notice_sleep(now);
         desk.engine.handle_timeout(now);
+        desk.herald.count(now, desk.engine.counts());
         while let Some(dispatch) = desk.engine.poll_dispatch(now) {
             desk.note_leaving(&dispatch);
             leaving.push(dispatch);
@@ -130,9 +146,14 @@ pub async fn run(
             });
         }
         if end != Instant::NEVER && (end <= now || desk.engine.is_settled()) {
-            return Farewell { unsettled: desk.engine.census().unsettled };
+            let given_up = desk.engine.counts().stops_given_up;
+            return Farewell { unsettled: desk.engine.census().unsettled, given_up };
         }
-        let wake = clock.timer_at(desk.engine.poll_timeout(now).min(end));
+        let mut wake = desk.engine.poll_timeout(now).min(end);
+        if desk.engine.census().icons > 0 {
+            wake = wake.min(now + SLEEP_LOOK_SPACING);
+        }
+        let wake = clock.timer_at(wake);
         if timer.deadline() != wake {
             timer.as_mut().reset(wake);
         }
@@ -182,7 +203,10 @@ struct Desk {
     journal: Option<Journal>,
     /// Not before this is a journal that could not be written tried again.
     renew_at: Instant,
-    pseudonyms: Pseudonyms,
+    /// How long the machine had slept at the last look, and when the next look is due.
+    asleep: Duration,
+    slept_look: Instant,
+    herald: Herald,
 }
 
 impl Desk {
@@ -220,23 +244,7 @@ impl Desk {
     fn take_outcome(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
         let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
         let conversation = dispatch.conversation.as_ref();
-        if result.outcome != Outcome::Delivered {
-            debug!(
-                channel = conversation.to(),
-                end_user = %self.pseudonyms.of(conversation.from()),
-                indicator = dispatch.indicator().name(),
-                reason = dispatch.reason.name(),
-                attempt = dispatch.attempt,
-                outcome = ?result.outcome,
-                status = result.status,
-                code = result.code,
-                detail = result.detail,
-                "not delivered"
-            );
-        }
-        if let Some(notice) = notice {
-            self.report(notice, dispatch, result);
-        }
+        self.herald.hear(now, dispatch, result, notice, self.engine.rate_in_force());
         if let Some(journal) = &mut self.journal
             && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.belief == Belief::Off)
         {
@@ -249,6 +257,21 @@ impl Desk {
             for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
                 let _ = waiter.send(result.outcome == Outcome::Delivered);
             }
+        }
+    }
+
+    /// After a suspension the timers go on as if no time had passed; the agents have been looking at icons all the while.
+    fn notice_sleep(&mut self, now: Instant) {
+        if self.slept_look > now {
+            return;
+        }
+        self.slept_look = now + SLEEP_LOOK_SPACING;
+        let asleep = clock::time_asleep();
+        let slept = asleep.saturating_sub(self.asleep);
+        self.asleep = asleep;
+        if slept > SLEEP_MIN {
+            warn!(?slept, "the machine slept: every icon goes off");
+            self.engine.handle_suspension(now);
         }
     }
 
@@ -279,27 +302,11 @@ impl Desk {
         }
     }
 
-    fn report(&self, notice: Notice, dispatch: &Dispatch, result: &WireResult) {
-        let conversation = dispatch.conversation.as_ref();
-        let (code, detail) = (result.code, result.detail.as_deref().unwrap_or_default());
-        match notice {
-            Notice::ChannelMuted => {
-                warn!(channel = conversation.to(), code, detail, "channel muted: Salesforce refuses it for good");
-            }
-            Notice::ConversationMuted => {
-                let end_user = self.pseudonyms.of(conversation.from());
-                warn!(channel = conversation.to(), %end_user, code, detail, "conversation muted: Salesforce refuses it for good");
-            }
-            Notice::UpstreamFailing => warn!(code, detail, "the upstream fails: sending probes only"),
-            Notice::UpstreamBack => info!("the upstream answers again"),
-        }
-    }
-
     fn vitals(&self) -> Vitals {
         Vitals {
             census: self.engine.census(),
             counts: *self.engine.counts(),
-            upstream_failing: self.engine.is_upstream_failing(),
+            trouble: self.herald.trouble().map(str::to_owned),
             rate_in_force: self.engine.rate_in_force(),
             journal_degraded: self.journal.as_ref().is_some_and(Journal::is_degraded),
         }

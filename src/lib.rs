@@ -20,7 +20,8 @@
 //! - [`model`]: the nouns that cross seams.
 //! - [`engine`]: the pure part: `timing` (one conversation's check and dismiss), `outbox` (its wish and belief),
 //!   `tracker` (all conversations), `wheel` (their deadlines), `pace` (rate, gate, back-off), `policy` (what it is told).
-//! - [`clock`], [`inbox`], [`driver`]: the one clock, the bounded hand-over, the one loop.
+//! - [`clock`], [`inbox`], [`driver`], [`herald`]: the one clock, the bounded hand-over, the one loop, and what it tells
+//!   operators.
 //! - [`signal`], [`ingest`]: bytes to signals.
 //! - [`salesforce`]: dispatches to HTTPS, and the token.
 //! - [`journal`]: icons told on and not yet off, on disk: what a crash must not lose.
@@ -50,6 +51,7 @@ pub mod config;
 pub mod daemon;
 pub mod driver;
 pub mod engine;
+pub mod herald;
 pub mod http;
 pub mod inbox;
 pub mod ingest;

@@ -80,6 +80,8 @@ pub enum Notice {
     UpstreamFailing,
     /// The upstream answers again.
     UpstreamBack,
+    /// The far side says that the org's rate is exceeded: fewer requests are sent for a while.
+    RateCut,
 }
 
 /// Sizes, for gauges and leak tests.
@@ -128,7 +130,7 @@ pub struct Counts {
     pub malformed: u64,
     /// Starteds that were replaced or expired before they left: shed.
     pub shed: u64,
-    /// Stoppeds that were never acknowledged within their lifespan.
+    /// Stoppeds that were refused, or never acknowledged within their lifespan: their icons may be on.
     pub stops_given_up: u64,
     /// Indicators not sent because their channel or conversation is muted.
     pub muted: u64,
@@ -247,6 +249,7 @@ impl Engine {
             return None;
         }
         let was_shut = self.pace.is_shut();
+        let rate = self.pace.rate();
         self.pace.settle(now, id.slot, &outcome);
         // The timers first: an outcome must not send a Started for somebody whose deadline has passed.
         self.advance(now, id.slot);
@@ -258,12 +261,15 @@ impl Engine {
         let mut notice = match (was_shut, self.pace.is_shut()) {
             (false, true) => Some(Notice::UpstreamFailing),
             (true, false) => Some(Notice::UpstreamBack),
+            _ if self.pace.rate() < rate => Some(Notice::RateCut),
             _ => None,
         };
         match outcome {
             Outcome::Delivered => self.counts.delivered += 1,
             Outcome::Refused(refusal) => {
                 self.counts.refused += 1;
+                let stop = sent.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped);
+                self.counts.stops_given_up += u64::from(stop && verdict == Verdict::Dropped);
                 notice = notice.or(self.handle_refusal(now, id.slot, refusal));
             }
             Outcome::NotSent(_) | Outcome::Unsure(_) => {
@@ -306,13 +312,22 @@ impl Engine {
         }
     }
 
+    /// The machine slept, and the monotonic clock with it: whoever typed before has long stopped. Every icon goes off.
+    pub fn handle_suspension(&mut self, now: Instant) {
+        self.stop_everybody(now, Reason::Idle);
+    }
+
     /// The end: no signal is taken any more, every icon goes off. Drive the engine on until [`Engine::is_settled`].
     pub fn handle_shutdown(&mut self, now: Instant) {
         self.stopping = true;
+        self.stop_everybody(now, Reason::Shutdown);
+    }
+
+    fn stop_everybody(&mut self, now: Instant, reason: Reason) {
         for slot in self.tracker.slots() {
             self.advance(now, slot);
             let (state, _) = self.tracker.state_mut(slot);
-            if let Some(reason) = state.timing.stop(Reason::Shutdown) {
+            if let Some(reason) = state.timing.stop(reason) {
                 self.decide(slot, now, reason);
             }
             self.settle(now, slot);
@@ -480,14 +495,16 @@ impl Engine {
             self.counts.unopened += 1;
             return;
         }
-        let fell_due = state.timing.due(rules) <= now;
+        let due = state.timing.due(rules);
+        let fell_due = due <= now;
         if fell_due {
             self.advance(now, slot);
         }
         let (state, rules) = self.tracker.state_mut(slot);
         match state.timing.keystroke(rules, now) {
-            // The common keystroke, of somebody who is typing already, has moved one field and no timer.
-            None if !fell_due => return,
+            // The common keystroke, of somebody who is typing already, has moved one field and no timer. Only a key that
+            // keeps a typing unbroken which was about to break can bring a deadline nearer: that of max_typing.
+            None if !fell_due && state.timing.due(rules) >= due => return,
             None => {}
             Some(reason) => self.decide(slot, now, reason),
         }
@@ -591,7 +608,7 @@ impl Engine {
         let mut dropped = None;
         if state.outbox.in_flight().is_none() {
             if state.muted || channel_muted {
-                self.counts.muted += u64::from(state.outbox.forget().is_some());
+                self.counts.muted += u64::from(state.outbox.drop_started().is_some());
             }
             dropped = state.outbox.expire(now, &lifespans);
         }

@@ -257,10 +257,9 @@ impl Outbox {
         self.not_before = now + wait.max(asked);
     }
 
-    /// Nothing more is to be told, whatever the far side shows: it was refused for good, or is muted.
-    pub(super) fn forget(&mut self) -> Option<Reason> {
-        self.belief = Belief::Off;
-        self.wish.take()
+    /// The channel or the conversation is muted: no icon is to be shown. One that is on is owed its stop all the same.
+    pub(super) fn drop_started(&mut self) -> Option<Reason> {
+        self.wish.take_if(|reason| reason.indicator() == Indicator::TypingStarted)
     }
 
     /// A Stopped past its lifespan is given up with its icon; a Started leaves what it might have changed to the stop.

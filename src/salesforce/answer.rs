@@ -91,13 +91,13 @@ fn meaning_of_code(code: i64) -> Option<Outcome> {
     CODES.iter().find(|(_, codes)| codes.contains(&code)).map(|(outcome, _)| *outcome)
 }
 
-/// 202 is the acknowledgement itself; its body can only take it back. Any other success has to be understood: it may
-/// come from something that isn't the Interaction Service.
+/// A 202 with any body is the acknowledgement, unless the body takes it back; one whose end was not seen might have.
+/// Any other success has to be understood: it may come from something that isn't the Interaction Service.
 fn meaning_of_success(status: StatusCode, fields: Option<&Fields>, body: &Body) -> Outcome {
     match (fields, body) {
         (Some(fields), _) if fields.success == Value::Bool(false) => not_sent(Cause::Failing),
         (Some(_), _) => Outcome::Delivered,
-        (None, _) if status == StatusCode::ACCEPTED => Outcome::Delivered,
+        (None, Body::Whole(_)) if status == StatusCode::ACCEPTED => Outcome::Delivered,
         (None, Body::Whole(bytes)) if bytes.trim_ascii().is_empty() => Outcome::Delivered,
         (None, Body::Whole(_)) => unsure(Cause::Failing),
         (None, Body::Cut(_)) => unsure(Cause::NoAnswer),
@@ -194,8 +194,8 @@ pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Two lines on a terminal.
 const DETAIL_CHARS_MAX: usize = 200;
 
-/// Past an hour somebody else's clock or arithmetic is wrong, and no indicator lives that long.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+/// Nothing that is owed lives longer than a minute or so, and one wrong header must not silence everybody for an hour.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -276,7 +276,7 @@ mod tests {
         }
         let cut = Body::Cut("broken off".into());
         let headers = HeaderMap::new();
-        assert_eq!(classify(StatusCode::ACCEPTED, &headers, &cut, "").outcome, Outcome::Delivered);
+        assert_eq!(classify(StatusCode::ACCEPTED, &headers, &cut, "").outcome, unsure(Cause::NoAnswer));
         assert_eq!(classify(StatusCode::OK, &headers, &cut, "").outcome, unsure(Cause::NoAnswer));
     }
 

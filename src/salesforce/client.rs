@@ -13,7 +13,7 @@ use url::Url;
 use super::answer::{self, Verdict, not_sent, unsure};
 use super::payload::{self, Departure, Ids};
 use super::settings::{Auth, Settings};
-use super::token::{Token, TokenState, Tokens};
+use super::token::{Token, TokenState, Tokens, check_key};
 use crate::clock::{self, Clock};
 use crate::model::{Cause, ChannelAddress, Dispatch, Outcome, Refusal, Setback, WireResult};
 
@@ -139,6 +139,8 @@ impl Shared {
         let body = answer::read_body(response, deadline).await;
         let elapsed = stopwatch.elapsed();
         let Verdict { outcome, code, detail } = answer::classify(status, &headers, &body, token.text());
+        // The far side's message goes to logs, where end users have no names.
+        let detail = detail.map(|text| text.replace(dispatch.conversation.from(), "(end user)"));
         match outcome {
             Outcome::NotSent(Setback { cause: Cause::Token, .. }) => self.tokens.refused(token),
             Outcome::Delivered => self.tokens.accepted(token),
@@ -177,6 +179,23 @@ fn interactions(base_url: &Url) -> Result<Url, SetupError> {
 
 fn header_value(setting: &'static str, text: &str) -> Result<HeaderValue, SetupError> {
     HeaderValue::from_str(text).map_err(|_| SetupError::Header { setting })
+}
+
+/// What is wrong with the files that `settings` name, for an answer at the start rather than at the first request. A
+/// token file is not among them: somebody else keeps it, and it may come later.
+#[must_use]
+pub fn file_problems(settings: &Settings) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Some(path) = &settings.ca_file
+        && let Err(error) = certificates(path)
+    {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        problems.push(format!("{error}{cause}"));
+    }
+    if let Auth::JwtBearer(jwt) = &settings.auth {
+        problems.extend(check_key(jwt).err());
+    }
+    problems
 }
 
 /// Connections: HTTP/2 where the far side offers it, else HTTP/1.1 kept alive. Redirects are not followed, for they

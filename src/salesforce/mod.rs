@@ -14,6 +14,6 @@ mod token;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, SetupError};
+pub use client::{Client, SetupError, file_problems};
 pub use settings::Settings;
-pub use token::{TokenState, check_key};
+pub use token::TokenState;

@@ -393,13 +393,22 @@ struct Claims {
 ///
 /// # Errors
 /// Names the file and what is wrong with it.
-pub fn check_key(jwt: &JwtBearer) -> Result<(), String> {
+pub(super) fn check_key(jwt: &JwtBearer) -> Result<(), String> {
     let path = &jwt.private_key_file;
     let pem =
         std::fs::read(path).map_err(|error| format!("private_key_file {} can't be read: {error}", path.display()))?;
-    EncodingKey::from_rsa_pem(&pem)
-        .map(drop)
-        .map_err(|error| format!("private_key_file {}: not an RSA key in PEM ({error})", path.display()))
+    // A key that can be parsed may still be unable to sign: a public one, or one too short.
+    let signed = EncodingKey::from_rsa_pem(&pem)
+        .and_then(|key| jsonwebtoken::encode(&Header::new(Algorithm::RS256), &serde_json::Map::new(), &key));
+    let label = |what: &str| String::from_utf8_lossy(&pem).contains(&format!("BEGIN {what}"));
+    let why = match signed {
+        Ok(_) => return Ok(()),
+        Err(_) if label("ENCRYPTED") => "is encrypted; typingd has nobody to ask for the pass phrase".to_owned(),
+        Err(_) if label("EC ") => "is an elliptic curve key; Salesforce wants RS256".to_owned(),
+        Err(_) if label("PUBLIC") || label("CERTIFICATE") => "is the public half; the private one signs".to_owned(),
+        Err(error) => format!("is no RSA key of 2048 bits or more that can sign ({error})"),
+    };
+    Err(format!("private_key_file {} {why}; an RSA key in PEM, PKCS#1 or PKCS#8, would be right", path.display()))
 }
 
 /// The OAuth 2.0 JWT bearer flow: a signed assertion for an access token and the time it is good for.

@@ -5,8 +5,10 @@
 //! `cargo test --test mutants -- --ignored`.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// A mistake: in this file, this text (which stands there once) is replaced by that.
 struct Mistake {
@@ -44,8 +46,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a Started that waited too long is sent all the same",
         file: "outbox.rs",
-        right: "if now < self.decided + lifespans.of(reason) {",
-        wrong: "if reason.indicator() == Indicator::TypingStarted || now < self.decided + lifespans.of(reason) {",
+        right: "Indicator::TypingStarted => self.started,",
+        wrong: "Indicator::TypingStarted => self.started * 4,",
     },
     Mistake {
         name: "a Stopped that was not sent is forgotten",
@@ -175,27 +177,33 @@ fn plant(project: &Path, copy: &Path) {
     fs::write(copy.join("src/lib.rs"), "pub mod engine;\npub mod model;\n").expect("written");
 }
 
-/// Runs the suite in `copy`. Returns whether it built, and whether it passed.
+/// Runs the suite in `copy`. Returns whether it built, and whether it passed; a suite that hangs has noticed something.
 fn suite(copy: &Path) -> (bool, bool) {
     let cargo = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO"))
-            .args(arguments)
-            .current_dir(copy)
-            // What the project's own build is told must not reach the copy's.
-            .env_remove("CARGO_TARGET_DIR")
-            .env_remove("RUSTFLAGS")
-            .env("TYPINGD_SIMULATION_SEEDS", "8")
-            .output()
-            .expect("cargo runs");
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let mut command = Command::new(env!("CARGO"));
+        // What the project's own build is told must not reach the copy's.
+        command.args(arguments).current_dir(copy).env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
+        command.env("TYPINGD_SIMULATION_SEEDS", "8").stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command.spawn().expect("cargo runs")
     };
-    let (built, errors) = cargo(&["test", "--offline", "--test", "simulation", "--no-run"]);
-    if !built {
-        println!("{errors}");
+    if !cargo(&["test", "--offline", "--test", "simulation", "--no-run"]).wait().expect("it ends").success() {
         return (false, false);
     }
-    (true, cargo(&["test", "--offline", "--test", "simulation"]).0)
+    let mut run = cargo(&["test", "--offline", "--test", "simulation"]);
+    for _ in 0..SUITE_SECONDS_MAX * 10 {
+        if let Some(status) = run.try_wait().expect("a child") {
+            return (true, status.success());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let group = format!("-{}", run.id());
+    let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+    let _ = run.wait();
+    (true, false)
 }
+
+/// Without a mistake the suite takes a few seconds.
+const SUITE_SECONDS_MAX: u32 = 60;
 
 #[test]
 #[ignore = "runs cargo for each of its mistakes: cargo test --test mutants -- --ignored"]

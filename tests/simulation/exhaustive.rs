@@ -99,8 +99,11 @@ fn the_timing_rules_hold_for_every_sequence_of_two_conversations() {
             }
             run_timers(&mut engine, Instant::from_millis(base + (tick + 1_000) * TICK));
             let mut decided = Vec::new();
+            let mut latest = 0;
             while let Some(decision) = engine.poll_decision() {
                 let at = (decision.at.as_millis() - base) / TICK;
+                assert!(!punctual || at >= latest, "{times:?}: decided in the wrong order: {letters:?}");
+                latest = at;
                 decided.push((decision.conversation.from().to_owned(), at, decision.reason));
             }
             for (from, events) in [("a", &events_a), ("b", &events_b)] {

@@ -247,6 +247,36 @@ fn a_rate_limit_pauses_everything_and_the_rate_recovers_step_by_step() {
 }
 
 #[test]
+fn a_started_that_waited_past_its_lifespan_is_dropped_and_the_next_check_tries_again() {
+    let mut policy = Policy::default();
+    policy.rules = policy.rules.with_check(Duration::from_secs(10));
+    let mut bench = Bench::new(policy);
+    bench.key("limited");
+    let limited = Setback { cause: Cause::RateLimited, retry_after: Some(Duration::from_secs(7)) };
+    let dispatch = bench.engine.poll_dispatch(bench.now).expect("a Started");
+    let _ = bench.engine.handle_outcome(bench.now, dispatch.id, Outcome::NotSent(limited));
+    let mut left = Vec::new();
+    for second in 0..14 {
+        bench.key("u");
+        left.extend(bench.deliver(1_000).into_iter().map(|(at, reason)| (second * 1_000 + at, reason)));
+    }
+    assert_eq!(left, [(10_000, Check)], "at most five seconds late, however long the check interval is");
+}
+
+#[test]
+fn a_mute_holds_icons_back_and_leaves_none_on() {
+    let mut bench = Bench::new(Policy::default());
+    bench.key("shown");
+    bench.deliver(10);
+    bench.key("refused");
+    assert_eq!(bench.answering(10, |_| Outcome::Refused(Refusal::Channel)), [(0, First)]);
+    bench.key("held back");
+    bench.message("shown");
+    assert_eq!(bench.deliver(10_000), [(0, MessageSent)], "the icon that is on goes off");
+    assert_eq!(bench.engine.census().unsettled, 0);
+}
+
+#[test]
 fn a_changed_policy_takes_hold_at_once_and_loses_nobody() {
     let mut bench = Bench::new(Policy::default());
     bench.key("u");

@@ -1,0 +1,160 @@
+//! What operators hear of deliveries: transitions, each once, never more than a few lines a minute whatever happens.
+
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::engine::{Counts, Notice};
+use crate::model::{Dispatch, Instant, Outcome, Refusal, WireResult};
+use crate::telemetry::Pseudonyms;
+
+/// So many failures without a success between them are told, and make the daemon not ready.
+const FAILURES_TOLD: u32 = 5;
+/// Lines of one kind, over all channels and conversations, come no closer than this after the first few.
+const LINE_SPACING: Duration = Duration::from_secs(60);
+/// Muted conversations told by name within [`LINE_SPACING`]; further ones are counted.
+const MUTES_TOLD: u32 = 10;
+
+/// Turns what happens to deliveries into log lines.
+#[derive(Debug, Default)]
+pub struct Herald {
+    pseudonyms: Pseudonyms,
+    failures: u32,
+    trouble: Option<String>,
+    told: Counts,
+    mutes: Throttle,
+    malformed: Throttle,
+    given_up: Throttle,
+    rate_cut: Throttle,
+}
+
+impl Herald {
+    /// Why deliveries fail at the moment; `None` while they don't.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// A request has come to its end.
+    pub fn hear(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult, notice: Option<Notice>, rate: u32) {
+        let conversation = dispatch.conversation.as_ref();
+        let (status, code) = (result.status, result.code);
+        let detail = result.detail.as_deref().unwrap_or_default();
+        match result.outcome {
+            Outcome::Delivered => {
+                self.failures = 0;
+                if self.trouble.take().is_some() {
+                    info!("indicators are delivered again");
+                }
+            }
+            // They say something about one channel or one user, and nothing about the others.
+            Outcome::Refused(Refusal::Channel | Refusal::Conversation) => {}
+            outcome => {
+                debug!(
+                    channel = conversation.to(),
+                    end_user = %self.pseudonyms.of(conversation.from()),
+                    indicator = dispatch.indicator().name(),
+                    reason = dispatch.reason.name(),
+                    attempt = dispatch.attempt,
+                    ?outcome,
+                    status,
+                    code,
+                    detail,
+                    "not delivered"
+                );
+                self.failures = self.failures.saturating_add(1);
+                if self.failures == FAILURES_TOLD {
+                    warn!(?outcome, status, code, detail, "no indicator is delivered");
+                    self.trouble = Some(describe(result));
+                }
+                if outcome == Outcome::Refused(Refusal::Request)
+                    && let Some(more) = self.malformed.pass(now, 1)
+                {
+                    error!(status, code, detail, more, "Salesforce calls a request malformed: a defect of typingd");
+                }
+            }
+        }
+        match notice {
+            None => {}
+            Some(Notice::ChannelMuted) => {
+                warn!(
+                    channel = conversation.to(),
+                    status, code, detail, "channel muted: Salesforce refuses it for good"
+                );
+            }
+            Some(Notice::ConversationMuted) => {
+                if let Some(more) = self.mutes.pass(now, MUTES_TOLD) {
+                    let end_user = self.pseudonyms.of(conversation.from());
+                    let channel = conversation.to();
+                    warn!(channel, %end_user, status, code, detail, more, "conversation muted: Salesforce refuses its end user");
+                }
+            }
+            Some(Notice::UpstreamFailing) => warn!(status, code, detail, "the upstream fails: only probes are sent"),
+            Some(Notice::UpstreamBack) => info!("the upstream answers again"),
+            Some(Notice::RateCut) => {
+                if let Some(more) = self.rate_cut.pass(now, 1) {
+                    warn!(status, code, rate, more, "Salesforce's rate limit is exceeded: slowing down for a while");
+                }
+            }
+        }
+    }
+
+    /// The counts have moved on.
+    pub fn count(&mut self, now: Instant, counts: &Counts) {
+        let given_up = counts.stops_given_up - self.told.stops_given_up;
+        if given_up > 0
+            && let Some(more) = self.given_up.pass(now, 1)
+        {
+            warn!(icons = given_up, more, "owed stops were refused or never acknowledged: their icons may be left on");
+            self.told = *counts;
+        }
+    }
+}
+
+/// One sentence for a person who asks why the daemon is not ready.
+fn describe(result: &WireResult) -> String {
+    let detail = result.detail.as_deref().unwrap_or_default();
+    let code = result.code.map(|code| format!(", code {code}")).unwrap_or_default();
+    match result.status {
+        Some(status) => format!("Salesforce answers with status {status}{code}: {detail}"),
+        None => format!("Salesforce does not answer: {detail}"),
+    }
+}
+
+/// Lets a few lines through in each [`LINE_SPACING`], and counts the others.
+#[derive(Debug, Default)]
+struct Throttle {
+    until: Instant,
+    passed: u32,
+    held: u64,
+}
+
+impl Throttle {
+    /// Whether a line may be written now; with it, how many could not since the last.
+    fn pass(&mut self, now: Instant, lines: u32) -> Option<u64> {
+        if now >= self.until {
+            self.until = now + LINE_SPACING;
+            self.passed = 0;
+        }
+        if self.passed < lines {
+            self.passed += 1;
+            return Some(std::mem::take(&mut self.held));
+        }
+        self.held += 1;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttle_lets_a_few_through_and_counts_the_rest() {
+        let mut throttle = Throttle::default();
+        let at = Instant::from_millis;
+        let told: Vec<_> = (0..5).map(|i| throttle.pass(at(i), 2)).collect();
+        assert_eq!(told, [Some(0), Some(0), None, None, None]);
+        assert_eq!(throttle.pass(at(60_001), 2), Some(3));
+    }
+}
