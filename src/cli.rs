@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::{self, Config, Flag, Overrides};
+use crate::config::{self, Config, Flag, Origin, Overrides};
 use crate::daemon::{self, StartError, Up};
 use crate::http::{self, Address, Limits, Listener};
 use crate::replay::{self, Replay};
@@ -20,6 +20,8 @@ use crate::trace::TraceReader;
 
 /// Done, and asked to do nothing wrong, and yet it failed.
 const FAILED: u8 = 1;
+/// The command line can't be understood.
+const WRONG_USAGE: u8 = 2;
 /// Another typingd holds the state directory (EX_CANTCREAT of sysexits.h).
 const HELD: u8 = 73;
 /// The configuration is wrong (EX_CONFIG of sysexits.h).
@@ -135,31 +137,30 @@ enum Failure {
     Held(String),
     /// All problems of the configuration.
     Misconfigured(Vec<String>),
+    /// All problems of the flags.
+    Usage(Vec<String>),
     /// Whoever read the results has gone, which is no error.
     ClosedPipe,
 }
 
 impl Failure {
     fn tell(self) -> ExitCode {
-        let mut stderr = io::stderr().lock();
         match self {
             Self::ClosedPipe => ExitCode::SUCCESS,
-            Self::Failed(what) => {
-                let _ = writeln!(stderr, "typingd: {what}");
-                ExitCode::from(FAILED)
-            }
-            Self::Held(what) => {
-                let _ = writeln!(stderr, "typingd: {what}");
-                ExitCode::from(HELD)
-            }
-            Self::Misconfigured(problems) => {
-                for problem in problems {
-                    let _ = writeln!(stderr, "typingd: {problem}");
-                }
-                ExitCode::from(MISCONFIGURED)
-            }
+            Self::Failed(what) => tell_all(&[what], FAILED),
+            Self::Held(what) => tell_all(&[what], HELD),
+            Self::Misconfigured(problems) => tell_all(&problems, MISCONFIGURED),
+            Self::Usage(problems) => tell_all(&problems, WRONG_USAGE),
         }
     }
+}
+
+fn tell_all(problems: &[String], code: u8) -> ExitCode {
+    let mut stderr = io::stderr().lock();
+    for problem in problems {
+        let _ = writeln!(stderr, "typingd: {problem}");
+    }
+    ExitCode::from(code)
 }
 
 impl From<io::Error> for Failure {
@@ -198,8 +199,12 @@ fn environment() -> Vec<(String, String)> {
 }
 
 fn load(overrides: &Overrides) -> Result<Config, Failure> {
-    config::load(overrides)
-        .map_err(|problems| Failure::Misconfigured(problems.iter().map(ToString::to_string).collect()))
+    config::load(overrides).map_err(|problems| {
+        // A configuration that isn't there is a wrong configuration, whoever named it.
+        let by_flag = problems.iter().all(|problem| matches!(problem.origin, Origin::Flag(name) if name != "--config"));
+        let problems = problems.iter().map(ToString::to_string).collect();
+        if by_flag { Failure::Usage(problems) } else { Failure::Misconfigured(problems) }
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -337,7 +342,11 @@ fn run_sandbox(args: &SandboxArgs) -> Result<(), Failure> {
         let mut stdout = io::stdout();
         writeln!(
             stdout,
-            "the stand-in Interaction Service is at {address}\n  upstream.base_url = \"{address}\"\n  watch: curl -N '{address}/icons?watch=true'"
+            "The stand-in Interaction Service is at {address}. A configuration for it:\n\n\
+             [upstream]\nbase_url = \"{address}\"\norg_id = \"00D000000000000\"\n\
+             authorization_context = \"Sandbox_ChannelDefinition\"\n\
+             [upstream.auth]\ntoken_file = \"token\"    # a file with any word in it\n\n\
+             Watch the icons: curl -N '{address}/icons?watch=true'"
         )?;
         stdout.flush()?;
         let (stop, stopping) = watch::channel(false);

@@ -242,20 +242,20 @@ impl Desk {
     }
 
     fn take_outcome(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
-        let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
         let conversation = dispatch.conversation.as_ref();
+        let awaited = self.waiters.contains_key(&dispatch.conversation);
+        // A Started that was refused, or never left, has shown nothing that a Stopped would have to take away.
+        let was_off = awaited && self.engine.snapshot(conversation).is_some_and(|old| old.belief == Belief::Off);
+        let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
         self.herald.hear(now, dispatch, result, notice, self.engine.rate_in_force());
         if let Some(journal) = &mut self.journal
             && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.belief == Belief::Off)
         {
             journal.gone(conversation);
         }
-        if !self.waiters.is_empty()
-            && self.waiters.contains_key(&dispatch.conversation)
-            && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off())
-        {
+        if awaited && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off()) {
             for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
-                let _ = waiter.send(result.outcome == Outcome::Delivered);
+                let _ = waiter.send(was_off || result.outcome == Outcome::Delivered);
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! It knows no route. `axum::serve` is not used: it lets a client that says nothing hold its connection for ever.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -21,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Sleep;
 
 use crate::clock;
@@ -76,7 +77,7 @@ impl fmt::Display for Address {
 /// What a listener grants its clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections at a time; further ones wait in the system's queue.
+    /// Open connections at a time. A further one takes the place of one that lies idle, or waits in the system's queue.
     pub connections_max: usize,
     /// A request's head in bytes.
     pub head_bytes_max: usize,
@@ -191,9 +192,16 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// and the future ends when the last one has gone.
 pub async fn serve(listener: Listener, router: Router, limits: Limits, mut stop: watch::Receiver<bool>) {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
+    let mut seats: VecDeque<Arc<Seat>> = VecDeque::new();
     loop {
+        let full = slots.available_permits() == 0;
+        if full {
+            make_room(&mut seats);
+        }
         let accepted = tokio::select! {
             () = stopped(&mut stop) => break,
+            // Whoever is asked to leave takes a moment, and others may become idle meanwhile.
+            () = tokio::time::sleep(CROWD_LOOK_SPACING), if full => continue,
             accepted = async {
                 let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
                 (slot, listener.accept().await)
@@ -201,14 +209,20 @@ pub async fn serve(listener: Listener, router: Router, limits: Limits, mut stop:
         };
         match accepted {
             (slot, Ok(stream)) => {
-                let connection = connection(stream, router.clone(), limits, stop.clone());
+                let seat = Arc::new(Seat { phase: AtomicU8::new(FRESH), leave: Notify::new() });
+                if seats.len() >= 2 * limits.connections_max {
+                    seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
+                }
+                seats.push_back(seat.clone());
+                let connection = connection(stream, router.clone(), limits, seat.clone(), stop.clone());
                 tokio::spawn(async move {
                     connection.await;
+                    seat.phase.store(GONE, Ordering::Relaxed);
                     drop(slot);
                 });
             }
             // Out of file descriptors, most likely: give the deadlines time to free some, and don't spin.
-            (_, Err(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            (_, Err(_)) => tokio::time::sleep(CROWD_LOOK_SPACING).await,
         }
     }
     drop(listener);
@@ -216,21 +230,47 @@ pub async fn serve(listener: Listener, router: Router, limits: Limits, mut stop:
     let _ = slots.acquire_many(all).await;
 }
 
+/// Asks the connection that has been open for longest and lies idle to leave: whoever comes when all seats are taken
+/// gets the seat of somebody who only sits there.
+fn make_room(seats: &mut VecDeque<Arc<Seat>>) {
+    seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
+    let idle = seats.iter().position(|seat| seat.phase.load(Ordering::Relaxed) == IDLE);
+    if let Some(seat) = idle.and_then(|place| seats.remove(place)) {
+        seat.leave.notify_one();
+    }
+}
+
+/// What the listener knows of a connection.
+struct Seat {
+    phase: AtomicU8,
+    /// Asks an idle connection to make room.
+    leave: Notify,
+}
+
+/// When every seat is taken it is looked this often whether one has become free or idle.
+const CROWD_LOOK_SPACING: Duration = Duration::from_millis(50);
+
 /// Waits until `stop` becomes true, or nobody is left who could say so.
 pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn connection(stream: Box<dyn Stream>, router: Router, limits: Limits, mut stop: watch::Receiver<bool>) {
-    let phase = Arc::new(AtomicU8::new(FRESH));
-    let io = Timed { stream, phase: phase.clone(), timer: Box::pin(tokio::time::sleep(limits.head_timeout)), limits };
+async fn connection(
+    stream: Box<dyn Stream>,
+    router: Router,
+    limits: Limits,
+    seat: Arc<Seat>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let asked_to_leave = seat.clone();
+    let io = Timed { stream, seat: seat.clone(), timer: Box::pin(tokio::time::sleep(limits.head_timeout)), limits };
     let service = tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        phase.store(BUSY, Ordering::Relaxed);
+        seat.phase.store(BUSY, Ordering::Relaxed);
         let answer = tower::ServiceExt::oneshot(router.clone(), request);
-        let phase = phase.clone();
+        let seat = seat.clone();
         async move {
             let answer = answer.await;
-            phase.store(SERVED, Ordering::Relaxed);
+            seat.phase.store(SERVED, Ordering::Relaxed);
             answer
         }
     });
@@ -249,6 +289,10 @@ async fn connection(stream: Box<dyn Stream>, router: Router, limits: Limits, mut
             served.as_mut().graceful_shutdown();
             let _ = served.await;
         }
+        () = asked_to_leave.leave.notified() => {
+            served.as_mut().graceful_shutdown();
+            let _ = served.await;
+        }
     }
 }
 
@@ -263,10 +307,13 @@ const SERVED: u8 = 3;
 /// Between requests: the idle time runs.
 const IDLE: u8 = 4;
 
+/// The connection has ended.
+const GONE: u8 = 5;
+
 /// A stream whose reads fail when a head or the next request is too long in coming.
 struct Timed {
     stream: Box<dyn Stream>,
-    phase: Arc<AtomicU8>,
+    seat: Arc<Seat>,
     timer: Pin<Box<Sleep>>,
     limits: Limits,
 }
@@ -276,18 +323,18 @@ impl AsyncRead for Timed {
         let this = &mut *self;
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
             Poll::Ready(result) => {
-                let phase = this.phase.load(Ordering::Relaxed);
+                let phase = this.seat.phase.load(Ordering::Relaxed);
                 if phase == SERVED || phase == IDLE {
-                    this.phase.store(HEAD, Ordering::Relaxed);
+                    this.seat.phase.store(HEAD, Ordering::Relaxed);
                     this.timer.as_mut().reset(clock::timer_after(this.limits.head_timeout));
                 }
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                match this.phase.load(Ordering::Relaxed) {
+                match this.seat.phase.load(Ordering::Relaxed) {
                     BUSY => return Poll::Pending,
                     SERVED => {
-                        this.phase.store(IDLE, Ordering::Relaxed);
+                        this.seat.phase.store(IDLE, Ordering::Relaxed);
                         this.timer.as_mut().reset(clock::timer_after(this.limits.idle_timeout));
                     }
                     _ => {}
@@ -330,7 +377,7 @@ impl AsyncWrite for Timed {
 impl Timed {
     /// A long answer that is still being written is no idle connection.
     fn mark_written(&self) {
-        let _ = self.phase.compare_exchange(IDLE, SERVED, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.seat.phase.compare_exchange(IDLE, SERVED, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -348,6 +395,12 @@ impl Problem {
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), retry_after: None, extra: serde_json::Map::new() }
+    }
+
+    /// The status that it is answered with.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// Asks the caller to come again in `seconds`.

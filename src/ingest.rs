@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use serde_json::value::RawValue;
 use subtle::ConstantTimeEq;
 
+use crate::clock;
 use crate::config::duration;
 use crate::engine::TurnedAway;
 use crate::http::{Address, Problem};
@@ -28,6 +29,12 @@ const BODY_STALL_MAX: Duration = Duration::from_secs(5);
 const STREAM_SILENCE_MAX: Duration = Duration::from_secs(300);
 /// The longest `wait` that can be asked for.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// A caller's clock may be ahead of ours by so much. What is further ahead is not believed: the signal counts, its time
+/// does not.
+const AHEAD_MILLIS_MAX: u64 = 60_000;
+/// What is read of a refused body, at most, and for how long.
+const HEARD_OUT_BYTES_MAX: usize = 16 << 20;
+const HEARD_OUT_MAX: Duration = Duration::from_secs(2);
 /// When to come again, in seconds, if there was no room.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
@@ -82,31 +89,60 @@ async fn take_signals(
     RawQuery(query): RawQuery,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
-    let (head, body) = request.into_parts();
-    if !ingest.admits(&head.headers) {
+    let (head, mut body) = request.into_parts();
+    match take(&ingest, query.as_deref(), &head.headers, &mut body).await {
+        Ok(tally) => tally.answer(),
+        // Who has stalled is not waited for any longer.
+        Err(problem) if problem.status() == StatusCode::REQUEST_TIMEOUT => Err(problem),
+        Err(problem) => {
+            hear_out(&head.headers, &mut body).await;
+            Err(problem)
+        }
+    }
+}
+
+/// Reads what is left of a refused request, within bounds: many a client writes all of it before it reads why it was
+/// turned away, and would otherwise only see its connection break.
+async fn hear_out(headers: &HeaderMap, body: &mut Body) {
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let all = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > HEARD_OUT_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(HEARD_OUT_MAX, all).await;
+}
+
+async fn take(ingest: &Ingest, query: Option<&str>, headers: &HeaderMap, body: &mut Body) -> Result<Tally, Problem> {
+    if !ingest.admits(headers) {
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is needed: Authorization: Bearer …"));
     }
-    let wait = wait_of(query.as_deref())?;
-    let tally = match media_type(&head.headers) {
-        Some(media) if media.eq_ignore_ascii_case("application/json") => {
-            take_json(&ingest, &head.headers, body, wait).await?
-        }
+    let wait = wait_of(query)?;
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        let detail = "compressed bodies are not taken; send it without a content encoding";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    match media_type(headers) {
+        Some(media) if media.eq_ignore_ascii_case("application/json") => take_json(ingest, headers, body, wait).await,
         Some(media) if media.eq_ignore_ascii_case("application/x-ndjson") => {
             if wait.is_some() {
-                return Err(Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    "`wait` goes with application/json: a stream is answered at its end",
-                ));
+                let detail = "`wait` goes with application/json: a stream is answered at its end";
+                return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
             }
-            take_stream(&ingest, body).await?
+            take_stream(ingest, body).await
         }
         _ => {
             let detail =
                 "the content type must be application/json (a signal or an array) or application/x-ndjson (a stream)";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
         }
-    };
-    tally.answer()
+    }
 }
 
 fn media_type(headers: &HeaderMap) -> Option<&str> {
@@ -131,13 +167,20 @@ fn wait_of(query: Option<&str>) -> Result<Option<Duration>, Problem> {
             );
             Problem::new(StatusCode::BAD_REQUEST, detail)
         })?;
-        wait = Some(span);
+        if wait.replace(span).is_some() {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "`wait` stands there twice"));
+        }
     }
     Ok(wait)
 }
 
 /// A signal or an array of them, read as a whole.
-async fn take_json(ingest: &Ingest, headers: &HeaderMap, body: Body, wait: Option<Duration>) -> Result<Tally, Problem> {
+async fn take_json(
+    ingest: &Ingest,
+    headers: &HeaderMap,
+    body: &mut Body,
+    wait: Option<Duration>,
+) -> Result<Tally, Problem> {
     let body = read_body(headers, body, ingest.body_bytes_max).await?;
     let mut tally = Tally::default();
     let mut batch = Batch::default();
@@ -167,7 +210,7 @@ async fn all_acknowledged(unsettled: Vec<tokio::sync::oneshot::Receiver<bool>>, 
     tokio::time::timeout(wait, all).await.is_ok_and(|told| told.into_iter().all(|told| told == Ok(true)))
 }
 
-async fn read_body(headers: &HeaderMap, mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+async fn read_body(headers: &HeaderMap, body: &mut Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let too_large = || {
         let detail = format!(
             "the body is longer than {bytes_max} bytes; send fewer signals at a time, or a stream (application/x-ndjson)"
@@ -181,7 +224,7 @@ async fn read_body(headers: &HeaderMap, mut body: Body, bytes_max: usize) -> Res
     let mut first = Bytes::new();
     let mut rest = Vec::new();
     loop {
-        let Some(data) = next_data(&mut body, BODY_STALL_MAX).await? else { break };
+        let Some(data) = next_data(body, BODY_STALL_MAX).await? else { break };
         if first.len() + rest.len() + data.len() > bytes_max {
             return Err(too_large());
         }
@@ -219,12 +262,12 @@ async fn next_data(body: &mut Body, patience: Duration) -> Result<Option<Bytes>,
 }
 
 /// Lines, handled as they arrive. A line that is half there at the end counts if it is whole as JSON.
-async fn take_stream(ingest: &Ingest, mut body: Body) -> Result<Tally, Problem> {
+async fn take_stream(ingest: &Ingest, body: &mut Body) -> Result<Tally, Problem> {
     let mut tally = Tally::default();
     let mut lines = Lines::default();
     loop {
         let patience = if lines.partial.is_empty() { STREAM_SILENCE_MAX } else { BODY_STALL_MAX };
-        let data = next_data(&mut body, patience).await?;
+        let data = next_data(body, patience).await?;
         let mut batch = Batch::default();
         match &data {
             Some(data) => lines.feed(data, |index, line| batch.read_line(index, line, &mut tally)),
@@ -305,7 +348,9 @@ struct Batch {
 impl Batch {
     fn read(&mut self, index: usize, json: &[u8], tally: &mut Tally) {
         match signal::parse(json) {
-            Ok(parsed) => {
+            Ok(mut parsed) => {
+                // A message from the future would silence its conversation until then.
+                parsed.signal.at = parsed.signal.at.filter(|at| *at <= clock::wall_millis() + AHEAD_MILLIS_MAX);
                 self.signals.push(parsed.conversation(), parsed.signal);
                 self.indexes.push(index);
             }

@@ -1,0 +1,184 @@
+//! The configuration as an operator meets it: what is wrong with it, what is in force, and changing it on the fly.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::bench::{pair, signal_of};
+use crate::key;
+use crate::process::{Process, Said, run, run_with, typingd, until};
+
+const UPSTREAM: &str = "[upstream]\nbase_url = 'http://127.0.0.1:1'\norg_id = '00DXX0000000001'\n\
+                        authorization_context = 'A_B'\n";
+
+fn write(directory: &Path, text: &str) -> String {
+    let file = directory.join("typingd.toml");
+    std::fs::write(&file, text).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+/// `typingd check` with these variables.
+fn check(file: &str, variables: &[(&str, &str)]) -> Said {
+    let mut command = typingd(&["check", "--config", file]);
+    command.envs(variables.iter().copied());
+    run_with(command, "")
+}
+
+#[test]
+fn all_problems_are_told_at_once_each_with_its_place_and_nothing_listens() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!(
+        "{UPSTREAM}auth.token_file = 'token'\n[timing]\ncheck_interval = 5\ndismiss = 'idel'\ndismis_after = '1s'\n\
+         [ingest]\nlisten = ['0.0.0.0:0']\nclient_secret = 's3cret'\n[nothing]\nx = 1\n"
+    );
+    let file = write(directory.path(), &text);
+    for command in ["run", "check"] {
+        let said = run(&[command, "--config", &file]);
+        assert_eq!((said.code, said.stdout.as_str()), (Some(78), ""), "{said:?}");
+        let lines: Vec<_> = said.stderr.lines().collect();
+        let expected = [
+            (7, "timing.check_interval"),
+            (8, "timing.dismiss"),
+            (9, "dismiss_after"),
+            (11, "ingest.token_file"),
+            (12, "client_secret"),
+            (13, "[nothing]"),
+        ];
+        assert_eq!(lines.len(), expected.len(), "{said:?}");
+        for (line, (number, words)) in lines.iter().zip(expected) {
+            assert!(line.starts_with(&format!("typingd: {file}:{number}: ")) && line.contains(words), "{line}");
+        }
+        assert!(!said.stderr.contains("s3cret"), "{said:?}");
+    }
+}
+
+#[test]
+fn what_a_configuration_names_must_be_there_and_be_what_it_should() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("empty"), "\n").unwrap();
+    std::fs::write(path("words"), "two words").unwrap();
+    std::fs::write(path("key.pem"), key::private()).unwrap();
+    let jwt = "[upstream.auth.jwt_bearer]\ntoken_url = 'http://127.0.0.1:1/t'\nconsumer_key = 'k'\nsubject = 's'\n\
+               audience = 'https://login.salesforce.com'\n";
+    let token = "auth.token_file = 'token'\n";
+    let cases = [
+        ("no upstream", "[timing]\n".to_owned(), "upstream.base_url"),
+        ("no TOML", "[timing\n".to_owned(), "typingd.toml:1:"),
+        ("no key file", format!("{UPSTREAM}{jwt}private_key_file = 'none.pem'\n"), "none.pem can't be read"),
+        ("a directory for a key", format!("{UPSTREAM}{jwt}private_key_file = '.'\n"), "can't be read"),
+        ("no key in it", format!("{UPSTREAM}{jwt}private_key_file = 'words'\n"), "words is no RSA key"),
+        ("no roots", format!("{UPSTREAM}ca_file = 'none.pem'\n{token}"), "none.pem"),
+        ("no root in it", format!("{UPSTREAM}ca_file = 'words'\n{token}"), "words"),
+        ("no callers' token", format!("{UPSTREAM}{token}[ingest]\ntoken_file = 'none'\n"), "none: can't be read"),
+        ("an empty one", format!("{UPSTREAM}{token}[ingest]\ntoken_file = 'empty'\n"), "empty: is empty"),
+        ("two of them", format!("{UPSTREAM}{token}[ingest]\ntoken_file = 'words'\n"), "more than one token"),
+        ("two ways", format!("{UPSTREAM}{token}{jwt}private_key_file = 'key.pem'\n"), "are both set"),
+    ];
+    for (name, text, words) in cases {
+        let file = write(directory.path(), &text);
+        let said = run(&["run", "--config", &file, "--listen", "127.0.0.1:0"]);
+        assert_eq!((said.code, said.stdout.as_str()), (Some(78), ""), "{name}: {said:?}");
+        assert!(said.stderr.contains(words), "{name}: {said:?}");
+        assert!(!said.stderr.contains("listening") && !said.stderr.contains("panicked"), "{name}: {said:?}");
+    }
+    let missing = run(&["run", "--config", &path("nowhere.toml")]);
+    assert_eq!(missing.code, Some(78));
+    assert!(missing.stderr.contains("nowhere.toml: it does not exist"), "{missing:?}");
+    let flag = run(&["run", "--sandbox", "--listen", "localhost"]);
+    assert_eq!(flag.code, Some(2));
+    assert!(flag.stderr.contains("flag --listen") && flag.stderr.contains("\"localhost\""), "{flag:?}");
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for arguments in [["run", "--sandbox", "--listen", &address].as_slice(), &["sandbox", "--listen", &address]] {
+        let said = run(arguments);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.stderr.contains(&format!("can't listen on http://{address}")), "{said:?}");
+    }
+}
+
+#[test]
+fn check_prints_what_it_would_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!(
+        "{UPSTREAM}auth.token_file = 'token'\n[timing]\ncheck_interval = '90s'\n[channels.\"a \\\"b\\\" ü\"]\n\
+         dismiss = 'after_shown'\n[ingest]\nlisten = ['127.0.0.1:7000', 'unix:/run/t.sock']\nmax_body = '64KiB'\n"
+    );
+    let file = write(directory.path(), &text);
+    let first = check(&file, &[("TYPINGD_TIMING__DISMISS_AFTER", "1500ms")]);
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let again = tempfile::tempdir().unwrap();
+    let second = check(&write(again.path(), &first.stdout), &[]);
+    assert_eq!(second.code, Some(0), "{second:?}");
+    // The values without the comments, which say where they came from.
+    let values = |text: &str| -> Vec<_> {
+        text.lines().map(|line| line.split("  #").next().unwrap().trim_end().to_owned()).collect()
+    };
+    assert_eq!(values(&first.stdout), values(&second.stdout));
+    for (setting, origin) in [
+        ("check_interval = \"90s\"", format!("{file}:7")),
+        ("dismiss_after = \"1500ms\"", "environment variable TYPINGD_TIMING__DISMISS_AFTER".to_owned()),
+        ("max_typing = \"5m\"", "default".to_owned()),
+    ] {
+        let found = first.stdout.lines().any(|line| line.starts_with(setting) && line.ends_with(&origin));
+        assert!(found, "no {setting} of {origin} in\n{}", first.stdout);
+    }
+    assert!(first.stderr.contains("can type without a pause at a time"), "{first:?}");
+    let text = format!("{UPSTREAM}auth.token_file = 'token'\n[timing]\ndismiss = 'after_shown'\n");
+    let gaps = check(&write(directory.path(), &text), &[]);
+    assert!(gaps.stderr.contains("warning: timing: the icon will be on at most 40 % of the time"), "{gaps:?}");
+}
+
+#[test]
+fn flags_override_the_environment_which_overrides_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "[ingest]\nlisten = ['0.0.0.0:1']\n[timing]\ncheck_interval = '7s'\n");
+    let mut command = typingd(&["run", "--sandbox", "--listen", "127.0.0.1:0"]);
+    command.envs([("TYPINGD_CONFIG", file.as_str()), ("TYPINGD_INGEST__LISTEN", "0.0.0.0:2")]);
+    let mut process = Process::start(command);
+    let address = process.address();
+    assert_eq!(address.get("/healthz").status, 200);
+    process.stop();
+
+    let wrong = check(&file, &[("TYPINGD_TIMING__CHEK_INTERVAL", "1s"), ("TYPINGD_TIMING__DISMISS", "x")]);
+    assert_eq!(wrong.code, Some(78), "{wrong:?}");
+    for words in ["TYPINGD_TIMING__CHECK_INTERVAL?", "variable TYPINGD_TIMING__DISMISS: timing.dismiss = \"x\""] {
+        assert!(wrong.stderr.contains(words), "{words}: {wrong:?}");
+    }
+}
+
+#[test]
+fn a_change_takes_hold_of_live_conversations_and_a_wrong_one_of_nothing() {
+    let (sandbox, mut daemon) = pair("timing.dismiss_after = '1m'");
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+");
+
+    daemon.reconfigure(|text| text.replace("'1m'", "'100ms'\ntiming.check_interval = 5"));
+    daemon.process.until_logged("the configuration is wrong: nothing has been changed");
+    assert!(daemon.process.log().contains("typingd.toml:6: timing.check_interval = 5"), "{}", daemon.process.log());
+    daemon.give("c", "bob", "keystroke");
+    sandbox.until_told("c", "bob", "+");
+    assert_eq!(sandbox.told("c", "ann"), "+");
+
+    daemon.reconfigure(|text| text.replace("\ntiming.check_interval = 5", ""));
+    daemon.process.until_logged("timing.dismiss_after: \"1m\" -> \"100ms\"");
+    for from in ["ann", "bob"] {
+        sandbox.until_told("c", from, "+-");
+    }
+    // Still the same daemon, with the new timing.
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+-+-");
+    daemon.reconfigure(|_| "[timing".to_owned());
+    until("a second refusal", || daemon.process.log().matches("nothing has been changed").count() == 2);
+    assert_eq!(
+        daemon.post("/v1/signals", &signal_of("c", "ann", "keystroke")).json(),
+        json!({"accepted": 1, "rejected": []})
+    );
+    daemon.process.stop();
+    assert_eq!(sandbox.shown(), 0);
+}

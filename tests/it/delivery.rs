@@ -1,0 +1,204 @@
+//! Delivery to a far side that hangs, breaks, refuses and limits, and the token's ways.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+use typingd::clock;
+
+use crate::bench::{Daemon, Sandbox, signal_of, told};
+use crate::key;
+use crate::process::until;
+use crate::upstream::{Reply, Stub};
+
+#[test]
+fn whatever_befalls_the_upstream_no_icon_is_left_on_once_it_is_back() {
+    let sandbox = Sandbox::start(&[]);
+    let settings = "upstream.request_timeout = '1s'\ntiming.dismiss_after = '1m'";
+    let mut daemon = Daemon::start(&sandbox.address.url(), settings);
+    for fault in [
+        "hang-before",
+        "hang-after",
+        "close-before",
+        "close-after",
+        "cut-after",
+        "garbage-after",
+        "unsuccessful-before",
+        "503-before",
+        "500-after",
+        "429-before",
+        "code=10094-after",
+    ] {
+        let (attempts, applied) = (|| sandbox.of("c", fault).len(), || told(&sandbox.of("c", fault)));
+        sandbox.set_faults(&json!({}));
+        daemon.give("c", fault, "keystroke");
+        until(&format!("the icon before {fault}"), || applied().starts_with('+'));
+        sandbox.set_faults(&json!({"faults": [fault], "retry_after_seconds": 0}));
+        let before = attempts();
+        daemon.give("c", fault, "stopped");
+        until(&format!("a stop that meets {fault}"), || attempts() > before);
+        sandbox.set_faults(&json!({}));
+        // Off, by a Stopped that was acknowledged.
+        until(&format!("a stop after {fault}"), || {
+            applied().ends_with('-') && sandbox.of("c", fault).last().unwrap()["status"] == 202
+        });
+    }
+    // A Started whose fate is unknown owes a Stopped: here it was applied, and the daemon can't know.
+    sandbox.set_faults(&json!({"faults": ["hang-after"]}));
+    daemon.give("c", "unsure", "keystroke");
+    until("a Started", || sandbox.shown() == 1);
+    daemon.give("c", "unsure", "stopped");
+    sandbox.set_faults(&json!({}));
+    until("the Stopped", || sandbox.shown() == 0);
+    // One that was refused owes none.
+    sandbox.set_faults(&json!({"faults": ["code=10029"]}));
+    daemon.give("c", "refused", "keystroke");
+    until("a refusal", || sandbox.of("c", "refused").len() == 1);
+    sandbox.set_faults(&json!({}));
+    daemon.process.stop();
+    assert_eq!(sandbox.of("c", "refused").len(), 1);
+    assert_eq!(sandbox.shown(), 0);
+}
+
+#[test]
+fn a_failing_upstream_is_probed_told_of_once_and_caught_up_with() {
+    let sandbox = Sandbox::start(&["--fault", "503"]);
+    let settings = "timing.dismiss_after = '1m'\ndelivery.started_lifespan = '1m'";
+    let mut daemon = Daemon::start(&sandbox.address.url(), settings);
+    let all: Vec<_> = (0..30).map(|i| signal_of("c", &format!("u{i}"), "keystroke")).collect();
+    assert_eq!(daemon.post("/v1/signals", &all.into()).status, 202);
+    daemon.process.until_logged("the upstream fails");
+    until("not ready", || daemon.address.get("/readyz").status == 503);
+    assert_eq!(daemon.address.get("/healthz").status, 200);
+    sandbox.set_faults(&json!({}));
+    until("thirty icons", || sandbox.shown() == 30);
+    until("ready", || daemon.address.get("/readyz").status == 200);
+    daemon.process.stop();
+    assert_eq!((sandbox.shown(), daemon.process.log().matches("the upstream").count()), (0, 2));
+}
+
+#[test]
+fn a_message_that_meets_a_refused_started_has_nothing_to_wait_for() {
+    let sandbox = Sandbox::start(&["--refuse-from", "mallory", "--latency", "1s"]);
+    let daemon = Daemon::start(&sandbox.address.url(), "timing.dismiss_after = '1m'");
+    daemon.give("c", "mallory", "keystroke");
+    until("the Started", || sandbox.requests().len() == 1);
+    let answer = daemon.post("/v1/signals?wait=20s", &signal_of("c", "mallory", "message_sent"));
+    assert_eq!(answer.json()["settled"], true, "no icon is on");
+}
+
+#[test]
+fn an_upstream_that_resets_and_then_works_gets_the_stop() {
+    let stub = Stub::start(|number| match number {
+        1..4 => Reply::Reset,
+        _ => Reply::Accept(Duration::ZERO),
+    });
+    let daemon = Daemon::start(&stub.url(), "timing.dismiss_after = '100ms'");
+    daemon.give("c", "ann", "keystroke");
+    until("a Stopped", || stub.bodies().last().is_some_and(|body| body.contains("TypingStoppedIndicator")));
+    assert!(stub.requests() >= 5, "a Started, three resets, a Stopped: {}", stub.requests());
+}
+
+#[test]
+fn a_refused_channel_is_left_alone_and_told_of_once() {
+    let sandbox = Sandbox::start(&["--refuse-to", "bad", "--refuse-from", "mallory"]);
+    let mut daemon = Daemon::start(
+        &sandbox.address.url(),
+        "timing.check_interval = '50ms'\ndelivery.started_lifespan = '5s'\ntiming.dismiss_after = '1m'",
+    );
+    daemon.give("bad", "ann", "keystroke");
+    daemon.process.until_logged("channel muted");
+    daemon.give("good", "mallory", "keystroke");
+    daemon.process.until_logged("conversation muted");
+    until("three refreshes elsewhere", || {
+        for (to, from) in [("bad", "ann"), ("bad", "bob"), ("good", "mallory"), ("good", "ann")] {
+            daemon.give(to, from, "keystroke");
+        }
+        sandbox.told("good", "ann").starts_with("++++")
+    });
+    daemon.give("bad", "ann", "stopped");
+    daemon.process.stop();
+    let requests = sandbox.requests();
+    assert_eq!(requests.iter().filter(|seen| seen["to"] == "bad").count(), 1);
+    assert_eq!(requests.iter().filter(|seen| seen["from"] == "mallory").count(), 1);
+    let log = daemon.process.log();
+    assert_eq!(log.matches("WARN").count(), 2, "{log}");
+    assert!(!log.contains("mallory"), "{log}");
+}
+
+#[test]
+fn a_token_file_that_is_mended_is_taken_within_seconds() {
+    let directory = tempfile::tempdir().unwrap();
+    let right = directory.path().join("right");
+    std::fs::write(&right, "r1ght-token").unwrap();
+    let sandbox = Sandbox::start(&["--token-file", right.to_str().unwrap()]);
+    let settings = "delivery.started_lifespan = '1m'\ntiming.dismiss_after = '1m'";
+    let prepare = |dir: &TempDir| std::fs::write(dir.path().join("token"), "wr0ng-token").unwrap();
+    let mut daemon =
+        Daemon::start_with(&sandbox.address.url(), "upstream.auth.token_file = 'token'", settings, prepare);
+    daemon.give("c", "ann", "keystroke");
+    until("a refusal", || sandbox.requests().iter().any(|seen| seen["status"] == 401));
+    until("not ready", || daemon.address.get("/readyz").status == 503);
+    std::fs::copy(&right, daemon.file("token")).unwrap();
+    sandbox.until_told("c", "ann", "+");
+    until("ready", || daemon.address.get("/readyz").status == 200);
+    daemon.process.stop();
+    let (log, refused) = (daemon.process.log(), sandbox.requests().len() - 2);
+    assert!(!log.contains("wr0ng") && !log.contains("r1ght"), "{log}");
+    assert!(refused <= 5, "a refused token is not tried again and again: {refused}");
+}
+
+/// Credentials of the JWT bearer flow.
+fn jwt(token_url: &str) -> String {
+    [
+        ("token_url", token_url),
+        ("consumer_key", "consumer"),
+        ("subject", "user@example.com"),
+        ("audience", "https://login.salesforce.com"),
+        ("private_key_file", "key.pem"),
+    ]
+    .map(|(key, value)| format!("upstream.auth.jwt_bearer.{key} = '{value}'"))
+    .join("\n")
+}
+
+#[test]
+fn the_jwt_bearer_flow_fetches_for_all_and_ahead_of_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let public = directory.path().join("public.pem");
+    std::fs::write(&public, key::public()).unwrap();
+    let sandbox = Sandbox::start(&["--strict-tokens", "--token-life", "2s", "--public-key", public.to_str().unwrap()]);
+    let auth = jwt(&format!("{}/services/oauth2/token", sandbox.address.url()));
+    let settings = "timing.check_interval = '100ms'\ntiming.dismiss_after = '1m'\ndelivery.started_lifespan = '5s'";
+    let prepare = |dir: &TempDir| std::fs::write(dir.path().join("key.pem"), key::private()).unwrap();
+    let watch = clock::stopwatch();
+    let mut daemon = Daemon::start_with(&sandbox.address.url(), &auth, settings, prepare);
+    let everybody: Vec<_> = (0..50).map(|i| signal_of("c", &format!("u{i}"), "keystroke")).collect();
+    daemon.post("/v1/signals", &everybody.into());
+    until("fifty icons", || sandbox.shown() == 50);
+    until("three tokens", || {
+        daemon.give("c", "u0", "keystroke");
+        sandbox.token_calls() >= 3
+    });
+    daemon.process.stop();
+    assert_eq!(sandbox.shown(), 0);
+    // Fifty at once had one fetch, and a token that lives for a second at the least is not fetched more often.
+    let calls = sandbox.token_calls();
+    assert!(calls <= 2 + watch.elapsed().as_secs(), "{calls} calls in {:?}", watch.elapsed());
+    let log = daemon.process.log();
+    assert!(!log.contains("eyJ"), "a token in the log:\n{log}");
+}
+
+#[test]
+fn requests_under_way_are_bounded_and_one_at_a_time_for_each_conversation() {
+    let stub = Stub::start(|_| Reply::Accept(Duration::from_millis(30)));
+    let settings = "upstream.max_in_flight = 3\ntiming.check_interval = '10ms'\ntiming.dismiss_after = '1m'\n\
+                    delivery.started_lifespan = '1m'";
+    let mut daemon = Daemon::start(&stub.url(), settings);
+    until("everybody, again and again", || {
+        let all: Vec<_> = (0..12).map(|i| signal_of("c", &format!("u{i}"), "keystroke")).collect();
+        assert_eq!(daemon.post("/v1/signals", &all.into()).status, 202);
+        stub.bodies().len() > 36
+    });
+    daemon.process.stop();
+    assert_eq!(stub.peaks(), (3, 1));
+}

@@ -1,0 +1,286 @@
+//! `POST /v1/signals` over real sockets: what is taken, what is turned away, and with which words.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use typingd::clock;
+
+use crate::bench::{Daemon, JSON, NDJSON, Sandbox, pair, signal_of};
+use crate::process::{typingd, until};
+use crate::wire::Headers;
+
+/// A daemon whose icons stay, so that whatever was taken can be seen.
+fn steady(settings: &str) -> (Sandbox, Daemon) {
+    pair(&format!("timing.dismiss_after = '1m'\n{settings}"))
+}
+
+fn line(from: &str) -> String {
+    format!("{}\n", signal_of("c", from, "keystroke"))
+}
+
+#[test]
+fn bad_input_has_one_clear_answer_and_disturbs_nobody() {
+    let (sandbox, daemon) = steady("");
+    let signal = |member: &str, value: Value| {
+        let mut signal = signal_of("c", "u", "keystroke");
+        signal[member] = value;
+        signal.to_string().into_bytes()
+    };
+    let text = |text: &str| text.as_bytes().to_vec();
+    let long = "x".repeat(241);
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("nothing", text(""), "is empty"),
+        ("half an object", text(r#"{"to": "c", "fr"#), "is not JSON"),
+        ("a number", text("5"), "a signal: an object"),
+        ("half an array", text(r#"[{"to": "c"},"#), "is not a JSON array"),
+        ("two objects", [signal("at", 1.into()), signal("at", 2.into())].concat(), "is not JSON"),
+        ("message text", signal("text", "s3cret words".into()), "unknown field `text`"),
+        ("no ids", text(r#"{"signal": "keystroke"}"#), "`to` is missing"),
+        ("an empty id", signal("to", "".into()), "`to` is empty"),
+        ("an overlong id", signal("from", long.into()), "`from` "),
+        ("a number for an id", signal("from", 7.into()), "`from` is the number 7"),
+        ("an unknown signal", signal("signal", "keypress".into()), "`signal`"),
+        ("a negative time", signal("at", (-1).into()), "`at` is the number -1"),
+        ("an absurd time", signal("at", u64::MAX.into()), "`at` "),
+        ("a time with a fraction", signal("at", 1.5.into()), "`at` is a number with a fraction"),
+        ("a time as text", signal("at", "1".into()), "`at` "),
+        ("broken UTF-8", b"{\"to\": \"c\xff\", \"from\": \"u\", \"signal\": \"keystroke\"}".to_vec(), "UTF-8"),
+        ("broken UTF-8 in an array", b"[\"\xff\"]".to_vec(), "UTF-8"),
+        ("none but bad ones", text(r#"[{"to": 1}, 5, null]"#), "none of the 3 signals"),
+        ("a deep nest", text(&"[".repeat(100_000)), "is not a JSON array"),
+    ];
+    for (name, body, said) in cases {
+        let answer = daemon.address.call("POST", "/v1/signals", &[JSON], &body);
+        assert_eq!(answer.status, 400, "{name}: {answer:?}");
+        assert!(answer.problem().contains(said), "{name}: {answer:?}");
+        assert!(!answer.body.contains("s3cret"), "{name}: {answer:?}");
+    }
+    let good = signal_of("c", "u", "keystroke").to_string();
+    let calls: [(&str, &str, Headers<'_>, u16, &str); 9] = [
+        ("POST", "/v1/signals", &[], 415, "application/x-ndjson"),
+        ("POST", "/v1/signals", &[("content-type", "text/plain")], 415, "application/json"),
+        ("POST", "/v1/signals?wait=soon", &[JSON], 400, "`wait` is \"soon\""),
+        ("POST", "/v1/signals?wait=1h", &[JSON], 400, "up to 30s"),
+        ("POST", "/v1/signals?wiat=1s", &[JSON], 400, "unknown option `wiat`"),
+        ("POST", "/v1/signals?wait=1s", &[NDJSON], 400, "application/json"),
+        ("PUT", "/v1/signals", &[JSON], 405, "POST"),
+        ("POST", "/healthz", &[JSON], 405, "another method"),
+        ("POST", "/v2/signals", &[JSON], 404, "/v1/signals"),
+    ];
+    for (method, path, headers, status, said) in calls {
+        let answer = daemon.address.call(method, path, headers, good.as_bytes());
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        assert!(answer.problem().contains(said), "{method} {path}: {answer:?}");
+        if status == 405 {
+            let allowed = answer.header("allow").unwrap_or_default();
+            assert!(allowed.contains(if path == "/healthz" { "GET" } else { "POST" }), "{answer:?}");
+        }
+    }
+    assert_eq!(sandbox.requests(), Vec::<Value>::new());
+    daemon.give("c", "u", "keystroke");
+    sandbox.until_told("c", "u", "+");
+}
+
+#[test]
+fn what_is_good_among_bad_ones_is_taken_and_the_rest_named_by_its_index() {
+    let (sandbox, daemon) = steady("");
+    let post = |kind: (&str, &str), body: &[u8]| {
+        let answer = daemon.address.call("POST", "/v1/signals", &[kind], body);
+        assert_eq!((answer.status, answer.header("content-type")), (202, Some("application/json")), "{answer:?}");
+        answer.json()
+    };
+    let indexes = |answer: &Value| -> Vec<u64> {
+        answer["rejected"].as_array().unwrap().iter().map(|reject| reject["index"].as_u64().unwrap()).collect()
+    };
+    let body = json!([signal_of("c", "a0", "keystroke"), {"to": "c"}, signal_of("c", "a2", "keystroke"), 5]);
+    let answer = post(JSON, body.to_string().as_bytes());
+    assert_eq!((answer["accepted"].as_u64(), indexes(&answer)), (Some(2), vec![1, 3]));
+    assert!(answer["rejected"][0]["error"].as_str().unwrap().contains("`from` is missing"), "{answer}");
+
+    // Blank lines count as lines and are no mistake; the last line has no end and is whole, or is half a line.
+    let mut body = format!("{}\r\n\n{{\"to\": \"c\", \"text\": \"s3cret\"}}\n", line("b0").trim()).into_bytes();
+    body.extend_from_slice(b"{\"to\": \"\xff\"}\n");
+    body.extend_from_slice(line("b4").trim().as_bytes());
+    let answer = post(("content-type", "Application/X-NDJSON; charset=utf-8"), &body);
+    assert_eq!((answer["accepted"].as_u64(), indexes(&answer)), (Some(2), vec![2, 3]));
+    let half = format!("{}{}", line("d0"), &line("d1")[..20]);
+    let answer = post(NDJSON, half.as_bytes());
+    assert_eq!((answer["accepted"].as_u64(), indexes(&answer)), (Some(1), vec![1]));
+    let long = format!("{}{}\n{}", line("e0"), "x".repeat(100_000), line("e2"));
+    let answer = post(NDJSON, long.as_bytes());
+    assert_eq!((answer["accepted"].as_u64(), indexes(&answer)), (Some(2), vec![1]));
+    for from in ["a0", "a2", "b0", "b4", "d0", "e0", "e2"] {
+        sandbox.until_told("c", from, "+");
+    }
+    assert_eq!(sandbox.shown(), 7);
+
+    // The first hundred in full, the others counted.
+    let mut many = vec![json!({"to": "c"}); 150];
+    let none = daemon.post("/v1/signals", &many.clone().into());
+    assert_eq!((none.status, &none.json()["rejected_total"]), (400, &json!(150)), "{}", none.problem());
+    assert_eq!(indexes(&none.json()), (0..100).collect::<Vec<_>>());
+    many.push(signal_of("c", "a0", "keystroke"));
+    let answer = post(JSON, json!(many).to_string().as_bytes());
+    assert_eq!(answer["accepted"], 1);
+    assert_eq!((answer["rejected_total"].as_u64(), indexes(&answer).len()), (Some(150), 100));
+    assert_eq!(post(JSON, b"[]"), json!({"accepted": 0, "rejected": []}));
+    assert_eq!(post(NDJSON, b""), json!({"accepted": 0, "rejected": []}));
+}
+
+#[test]
+fn a_stream_is_handled_line_by_line_whatever_pieces_it_comes_in() {
+    let (sandbox, daemon) = steady("");
+    let mut wire = daemon.address.connect().unwrap();
+    wire.head("POST", "/v1/signals", &[NDJSON], "transfer-encoding: chunked");
+    for (piece, from) in [(1, "a"), (2, "b"), (3, "ç"), (7, "d"), (4_096, "e")] {
+        for part in line(from).as_bytes().chunks(piece) {
+            wire.chunk(part);
+        }
+        // The stream goes on, and yet the line has taken effect.
+        sandbox.until_told("c", from, "+");
+    }
+    wire.chunk(b"");
+    assert_eq!(wire.answer().json(), json!({"accepted": 5, "rejected": []}));
+
+    // Whoever goes away in the middle of a line loses that line alone.
+    let mut gone = daemon.address.connect().unwrap();
+    gone.head("POST", "/v1/signals", &[NDJSON], "transfer-encoding: chunked");
+    gone.chunk(format!("{}{}", line("whole"), line("half").trim_end_matches("}\n")).as_bytes());
+    drop(gone);
+    sandbox.until_told("c", "whole", "+");
+    daemon.give("c", "after", "keystroke");
+    sandbox.until_told("c", "after", "+");
+    assert_eq!(sandbox.told("c", "half"), "");
+}
+
+#[test]
+fn a_unix_socket_serves_like_any_other_and_outlives_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("typingd.sock");
+    let listen = format!("ingest.listen = ['unix:{}', '127.0.0.1:0']", socket.display());
+    let (sandbox, mut daemon) = steady(&listen);
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+");
+    assert!(socket.exists());
+    daemon.process.tell("KILL");
+    daemon.process.end();
+    assert!(socket.exists(), "a killed daemon can't clean up");
+    let mut daemon = Daemon::start(&sandbox.address.url(), &listen);
+    assert_eq!(daemon.address.get("/healthz").json(), json!({"status": "alive"}));
+    until("ready", || daemon.address.get("/readyz").status == 200);
+
+    // A second daemon does not take the socket away from a living one.
+    let file = daemon.file("typingd.toml");
+    let second = crate::process::run_with(typingd(&["run", "--config", file.to_str().unwrap()]), "");
+    assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.stderr.contains(&format!("unix:{}", socket.display())), "{second:?}");
+    daemon.give("c", "bob", "keystroke");
+    daemon.process.stop();
+    assert!(!socket.exists(), "a daemon that stops cleans up");
+}
+
+#[test]
+fn callers_show_their_token_if_one_is_asked_for() {
+    let sandbox = Sandbox::start(&[]);
+    let auth = "upstream.auth.token_file = 'token'\ningest.token_file = 'callers'";
+    let prepare = |dir: &tempfile::TempDir| std::fs::write(dir.path().join("callers"), "  c4llers\n").unwrap();
+    let daemon = Daemon::start_with(&sandbox.address.url(), auth, "", prepare);
+    let body = signal_of("c", "ann", "keystroke").to_string();
+    let cases: [(Headers<'_>, u16); 7] = [
+        (&[], 401),
+        (&[("authorization", "Bearer")], 401),
+        (&[("authorization", "Bearer c4ller")], 401),
+        (&[("authorization", "Bearer c4llersx")], 401),
+        (&[("authorization", "Basic c4llers")], 401),
+        (&[("authorization", "Bearer c4llers")], 202),
+        (&[("authorization", "bearer c4llers")], 202),
+    ];
+    for (headers, status) in cases {
+        let answer = daemon.address.call("POST", "/v1/signals", &[headers, &[JSON]].concat(), body.as_bytes());
+        assert_eq!(answer.status, status, "{headers:?}: {answer:?}");
+        if status == 401 {
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{answer:?}");
+            assert!(answer.problem().contains("bearer token"), "{answer:?}");
+        }
+    }
+    assert_eq!(daemon.address.get("/healthz").status, 200, "health is no secret");
+}
+
+#[test]
+fn bodies_and_heads_have_a_bound() {
+    let (sandbox, daemon) = steady("ingest.max_body = '1KiB'");
+    // Said ahead: not a byte of it is waited for.
+    let mut said = daemon.address.connect().unwrap();
+    said.head("POST", "/v1/signals", &[JSON], "content-length: 1025");
+    let answer = said.answer();
+    assert_eq!(answer.status, 413, "{answer:?}");
+    assert!(answer.problem().contains("1024 bytes"), "{answer:?}");
+    // Found out on the way.
+    let mut found = daemon.address.connect().unwrap();
+    found.head("POST", "/v1/signals", &[JSON], "transfer-encoding: chunked");
+    found.chunk(&[b' '; 1_025]);
+    assert_eq!(found.answer().status, 413);
+    // Just within; and a stream has no bound but that of its lines.
+    let body = format!("{:<1024}", line("in").trim());
+    assert_eq!(daemon.address.call("POST", "/v1/signals", &[JSON], body.as_bytes()).status, 202);
+    let body: String = (0..100).map(|i| line(&format!("u{i}"))).collect();
+    assert_eq!(daemon.address.call("POST", "/v1/signals", &[NDJSON], body.as_bytes()).json()["accepted"], 100);
+
+    let mut huge = daemon.address.connect().unwrap();
+    huge.write(b"GET /healthz HTTP/1.1\r\nhost: typingd\r\nx-junk: ").unwrap();
+    // The answer may come, and the connection go, before all of it is written.
+    let _ = huge.write(&[b'x'; 40_000]);
+    let answer = String::from_utf8(huge.rest()).unwrap();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let mut large = daemon.address.connect().unwrap();
+    large.write(b"GET /healthz HTTP/1.1\r\nhost: typingd\r\nx-junk: ").unwrap();
+    large.write(&[b'x'; 16 * 1_024]).unwrap();
+    let answer = String::from_utf8(large.rest()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer:?}");
+    until("all icons", || sandbox.shown() == 101);
+}
+
+#[test]
+
+fn a_client_that_writes_all_before_it_reads_learns_why_it_is_turned_away() {
+    let (_sandbox, daemon) = steady("ingest.max_body = '1KiB'");
+    let body = vec![b' '; 4 << 20];
+    let mut wire = daemon.address.connect().unwrap();
+    wire.head("POST", "/v1/signals", &[JSON], &format!("content-length: {}", body.len()));
+    wire.write(&body).unwrap();
+    assert_eq!(wire.answer().status, 413);
+}
+
+#[test]
+fn a_full_table_asks_to_come_again_and_has_room_once_somebody_has_gone() {
+    let (sandbox, daemon) = steady("ingest.max_conversations = 2");
+    for from in ["a", "b"] {
+        daemon.give("c", from, "keystroke");
+        sandbox.until_told("c", from, "+");
+    }
+    let watch = clock::stopwatch();
+    let full = daemon.post("/v1/signals", &signal_of("c", "x", "keystroke"));
+    assert_eq!((full.status, full.header("retry-after")), (429, Some("1")), "{full:?}");
+    assert!(full.problem().contains("full"), "{full:?}");
+    let mixed =
+        daemon.post("/v1/signals", &json!([signal_of("c", "x", "keystroke"), signal_of("c", "a", "keystroke")]));
+    assert_eq!((mixed.status, &mixed.json()["accepted"]), (202, &json!(1)), "{mixed:?}");
+    assert!(mixed.json()["rejected"][0]["error"].as_str().unwrap().contains("max_conversations"), "{mixed:?}");
+    // A stream is told the same, and goes on.
+    let stream = daemon.address.call("POST", "/v1/signals", &[NDJSON], (line("x") + &line("b")).as_bytes());
+    assert_eq!((stream.status, &stream.json()["accepted"]), (202, &json!(1)), "{stream:?}");
+
+    let comes = |from: &str| {
+        until(from, || daemon.post("/v1/signals", &signal_of("c", from, "keystroke")).status == 202);
+        sandbox.until_told("c", from, "+");
+    };
+    // Whoever is done leaves at once; whoever is only remembered, for the time of its message, makes room.
+    daemon.give("c", "a", "stopped");
+    comes("x");
+    let message = json!({"to": "c", "from": "b", "signal": "message_sent", "at": clock::wall_millis()});
+    assert_eq!(daemon.post("/v1/signals", &message).status, 202);
+    comes("y");
+    assert_eq!(daemon.post("/v1/signals", &signal_of("c", "z", "keystroke")).status, 429);
+    assert_eq!(sandbox.shown(), 2, "x and y, after {:?}", watch.elapsed());
+    assert!(watch.elapsed() < Duration::from_secs(60), "nobody has gone by time");
+}

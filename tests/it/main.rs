@@ -1,0 +1,20 @@
+//! The daemon as its users meet it: the real binary, real sockets, settings in milliseconds.
+//!
+//! Nothing here sleeps and hopes. A test waits for a condition, with a deadline that a busy machine can keep, and what
+//! it asserts of time is an order or a bound.
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
+
+mod bench;
+mod command;
+mod configuration;
+mod conversation;
+mod delivery;
+mod ingest;
+mod journal;
+mod key;
+mod process;
+mod shutdown;
+mod slow;
+mod tidy;
+mod upstream;
+mod wire;

@@ -1,0 +1,155 @@
+//! A typingd process under test: started, listened to, told, and never left behind.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use typingd::clock;
+
+use crate::wire::Address;
+
+/// How long anything may take that is sure to come. Only a defect, or a machine that stands still, needs all of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Looks until `look` finds something, and fails with `what` when it never does.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let watch = clock::stopwatch();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(watch.elapsed() < PATIENCE, "never came: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
+}
+
+/// The binary with an environment of its own: what the developer has set must not matter.
+pub(crate) fn typingd(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_typingd"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// What a command that ends by itself said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(arguments: &[&str]) -> Said {
+    run_with(typingd(arguments), "")
+}
+
+/// Runs a command to its end, with `input` on its standard input.
+pub(crate) fn run_with(mut command: Command, input: &str) -> Said {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("typingd starts");
+    // Whoever doesn't read its input closes it, which is no fault.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// A process that goes on until it is told to stop. Killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    output: Arc<Mutex<String>>,
+}
+
+impl Process {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("typingd starts");
+        let log = collect(child.stderr.take().unwrap());
+        let output = collect(child.stdout.take().unwrap());
+        Self { child, log, output }
+    }
+
+    /// What it has written to the standard error so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// What it has written to the standard output so far.
+    pub(crate) fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// Waits until the log holds `text`.
+    pub(crate) fn until_logged(&mut self, text: &str) {
+        let watch = clock::stopwatch();
+        while !self.log().contains(text) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && watch.elapsed() < PATIENCE,
+                "no `{text}` in the log ({ended:?}):\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The address in the log line that says where it takes signals.
+    pub(crate) fn address(&mut self) -> Address {
+        const LISTENING: &str = " INFO listening address=";
+        self.until_logged(LISTENING);
+        let log = self.log();
+        let rest = log.split(LISTENING).nth(1).unwrap();
+        Address::parse(rest.lines().next().unwrap())
+    }
+
+    /// Sends it a signal: `TERM`, `HUP`, `KILL`.
+    pub(crate) fn tell(&self, signal: &str) {
+        let status = Command::new("kill").args([&format!("-{signal}"), &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success(), "kill -{signal}");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        wait_for("the process's end", || self.child.try_wait().unwrap())
+    }
+
+    /// Tells it to stop and waits for its end, which must be a good one.
+    pub(crate) fn stop(&mut self) {
+        self.tell("TERM");
+        let status = self.end();
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            // Goes to the output of the test, which the harness shows when the test fails.
+            #[expect(clippy::print_stderr, reason = "a failed test tells what the daemon said")]
+            {
+                eprintln!("--- log ---\n{}", self.log());
+            }
+        }
+    }
+}
+
+fn collect(from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let text = Arc::new(Mutex::new(String::new()));
+    let into = Arc::clone(&text);
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let mut text = into.lock().unwrap();
+            text.push_str(&line);
+            text.push('\n');
+        }
+    });
+    text
+}
