@@ -105,6 +105,16 @@ impl Daemon {
         Self { process, address, directory }
     }
 
+    /// Kills it where it stands, and starts it anew over what it left behind.
+    pub(crate) fn crash(&mut self) {
+        self.process.kill();
+        let file = self.file("typingd.toml");
+        let mut process =
+            Process::start(typingd(&["run", "--config", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]));
+        self.address = process.address();
+        self.process = process;
+    }
+
     /// Changes the configuration file as `change` says, and says so to the daemon.
     pub(crate) fn reconfigure(&self, change: impl FnOnce(String) -> String) {
         let file = self.file("typingd.toml");

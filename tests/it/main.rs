@@ -8,6 +8,7 @@ mod bench;
 mod command;
 mod configuration;
 mod conversation;
+mod crash;
 mod delivery;
 mod ingest;
 mod journal;

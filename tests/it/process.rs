@@ -114,6 +114,12 @@ impl Process {
         assert!(status.unwrap().success(), "kill -{signal}");
     }
 
+    /// Kills it, as nothing can be prepared for.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for its end.
     pub(crate) fn end(&mut self) -> ExitStatus {
         wait_for("the process's end", || self.child.try_wait().unwrap())

@@ -61,6 +61,23 @@ impl Address {
         wire.answer()
     }
 
+    /// The same with somebody who may be gone, or go meanwhile.
+    pub(crate) fn try_call(&self, method: &str, path: &str, headers: Headers<'_>, body: &[u8]) -> Option<Answer> {
+        let mut wire = self.connect().ok()?;
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: typingd\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        wire.stream.write_all(head.as_bytes()).ok()?;
+        wire.stream.write_all(body).ok()?;
+        let mut text = String::new();
+        wire.stream.read_to_string(&mut text).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Answer { status, head: head.to_owned(), body: body.to_owned() })
+    }
+
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.call("GET", path, &[], b"")
     }

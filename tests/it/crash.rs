@@ -1,0 +1,137 @@
+//! kill -9: whatever the process was doing, no icon stays on once its successor has started.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::bench::{Daemon, JSON, Sandbox, pair, signal_of};
+use crate::process::{run, until};
+use crate::wire::Address;
+
+const CROWD: usize = 1_000;
+const CRASHES: u64 = 20;
+
+/// Nobody falls idle by himself: whatever is on at a crash stays on unless the next start sees to it.
+const SETTINGS: &str = "delivery.state_dir = 'state'\ntiming.dismiss_after = '1m'\ntiming.check_interval = '300ms'";
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Types, sends and leaves at random, until the daemon is gone.
+fn type_away(address: &Address, seed: u64) {
+    let mut random = Random(seed);
+    let all: Vec<Value> = (0..CROWD).map(|i| signal_of("c", &format!("u{i}"), "keystroke")).collect();
+    let mut body = Value::from(all);
+    loop {
+        let Some(answer) = address.try_call("POST", "/v1/signals", &[JSON], body.to_string().as_bytes()) else {
+            return;
+        };
+        // Told that it shuts down, a connector has nothing more to say.
+        if answer.status != 202 {
+            assert_eq!(answer.status, 503);
+            return;
+        }
+        let some = (0..200).map(|_| {
+            let signal = ["keystroke", "keystroke", "keystroke", "message_sent", "stopped"][random.below(5) as usize];
+            signal_of("c", &format!("u{}", random.below(CROWD as u64)), signal)
+        });
+        body = Value::from(some.collect::<Vec<_>>());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn killed_in_the_midst_of_a_thousand_typing_it_leaves_no_icon_on() {
+    let sandbox = Sandbox::start(&["--jitter", "20ms"]);
+    let mut daemon = Daemon::start(&sandbox.address.url(), SETTINGS);
+    let mut random = Random(11);
+    let mut recovered = 0;
+    for crash in 0..CRASHES {
+        let address = daemon.address.clone();
+        let typing = std::thread::spawn(move || type_away(&address, crash));
+        until("somebody's icon", || sandbox.shown() > 0);
+        std::thread::sleep(Duration::from_millis(random.below(700)));
+        daemon.crash();
+        typing.join().unwrap();
+        if crash % 3 == 2 {
+            // Once more, while it is still making the first one good.
+            std::thread::sleep(Duration::from_millis(random.below(100)));
+            daemon.crash();
+        }
+        recovered += u64::from(daemon.process.log().contains("the last run left icons on"));
+        until("every icon off", || sandbox.shown() == 0);
+    }
+    assert!(recovered > CRASHES / 2, "there was hardly anything to make good: {recovered}");
+    daemon.process.stop();
+    assert_eq!(sandbox.shown(), 0);
+}
+
+#[test]
+fn told_to_stop_in_the_midst_of_a_thousand_typing_it_leaves_no_icon_on() {
+    let (sandbox, mut daemon) = pair(SETTINGS);
+    let address = daemon.address.clone();
+    let typing = std::thread::spawn(move || type_away(&address, 5));
+    until("many icons", || sandbox.shown() > 300);
+    daemon.process.tell("TERM");
+    assert_eq!(daemon.process.end().code(), Some(0));
+    assert_eq!(sandbox.shown(), 0, "{}", daemon.process.log());
+    let _ = typing.join();
+}
+
+#[test]
+fn a_state_directory_has_one_master() {
+    let (_sandbox, daemon) = pair(SETTINGS);
+    let file = daemon.file("typingd.toml");
+    let second = run(&["run", "--config", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.code, Some(73), "{second:?}");
+    assert!(second.stderr.contains("is held by the process"), "{second:?}");
+    daemon.give("c", "ann", "keystroke");
+}
+
+#[test]
+fn a_journal_that_is_broken_foreign_or_can_not_be_had_keeps_nobody_from_serving() {
+    let sandbox = Sandbox::start(&[]);
+    let auth = "upstream.auth.token_file = 'token'";
+    let old = "icons-00000000000000000007.journal";
+    for (name, content, words) in [
+        ("torn", Some(&b"typingd-journal 1\n\x20\x00torn"[..]), "is broken at byte 18 of 24"),
+        ("foreign", Some(b"a diary, not a journal"), "is no journal of this version"),
+        ("no directory", None, "can't be used"),
+    ] {
+        let mut daemon = Daemon::start_with(&sandbox.address.url(), auth, SETTINGS, |dir| {
+            let state = dir.path().join("state");
+            match content {
+                Some(content) => {
+                    std::fs::create_dir(&state).unwrap();
+                    std::fs::write(state.join(old), content).unwrap();
+                }
+                None => std::fs::write(&state, "in the way").unwrap(),
+            }
+        });
+        daemon.process.until_logged(words);
+        daemon.give("c", name, "keystroke");
+        daemon.give("c", name, "message_sent");
+        sandbox.until_told("c", name, "+-");
+        daemon.process.stop();
+    }
+}
+
+#[test]
+fn what_was_shown_too_long_ago_is_forgotten() {
+    let sandbox = Sandbox::start(&[]);
+    let mut daemon = Daemon::start(&sandbox.address.url(), &format!("{SETTINGS}\ndelivery.recover_within = '1s'"));
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+");
+    daemon.process.kill();
+    std::thread::sleep(Duration::from_millis(1_100));
+    daemon.crash();
+    daemon.process.until_logged("shown too long ago");
+    daemon.process.stop();
+    assert_eq!(sandbox.told("c", "ann"), "+", "a late Stopped might open a new session");
+}
