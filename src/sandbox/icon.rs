@@ -32,7 +32,7 @@ pub struct Icon {
     pub stopped: u64,
     /// Applied messages and attachments.
     pub messages: u64,
-    /// How often it came on again less than [`FLICKER_MAX`] after it went off, with no message in between: the blinking
+    /// How often it came on again less than 30 s after it went off, with no message in between: the blinking
     /// that an agent sees.
     pub flickers: u64,
     /// When it went off, if no message has come since.

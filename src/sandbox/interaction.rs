@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::rejection::{ATTACHMENT, JSON, Rejection};
 
-/// What an interaction says, as far as it could be read; cut to [`TEXT_CHARS_MAX`].
+/// What an interaction says, as far as it could be read; cut to `TEXT_CHARS_MAX`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Facts {
     /// The channel address identifier.

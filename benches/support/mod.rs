@@ -1,0 +1,114 @@
+//! What the benchmarks share: quick mode, ratios of paired rounds, seeded choices, and what the system says of time and
+//! memory.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
+use std::fmt;
+
+/// Whether only to see that the benchmark works: small sizes, few rounds, no figure worth anything.
+pub(crate) fn quick() -> bool {
+    std::env::var_os("BENCH_QUICK").is_some_and(|value| !value.is_empty())
+}
+
+/// A subject and its baseline, measured in turns, so that a noisy neighbour meets both.
+pub(crate) struct Pair {
+    /// The median of the subject, in its own unit.
+    pub(crate) subject: f64,
+    /// The median of the baseline, in the same unit.
+    pub(crate) baseline: f64,
+    /// The ratio of each round, sorted.
+    ratios: Vec<f64>,
+}
+
+impl Pair {
+    /// Measures both `rounds` times. The first round warms up, and is not counted unless it is the only one.
+    pub(crate) fn measure(rounds: usize, mut subject: impl FnMut() -> f64, mut baseline: impl FnMut() -> f64) -> Self {
+        let mut measured: Vec<(f64, f64)> = (0..=rounds).map(|_| (subject(), baseline())).collect();
+        measured.remove(0);
+        let sorted = |of: &dyn Fn(&(f64, f64)) -> f64| {
+            let mut values: Vec<f64> = measured.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values
+        };
+        let (subjects, baselines) = (sorted(&|pair| pair.0), sorted(&|pair| pair.1));
+        Self {
+            subject: quantile(&subjects, 0.5),
+            baseline: quantile(&baselines, 0.5),
+            ratios: sorted(&|pair| pair.0 / pair.1),
+        }
+    }
+}
+
+impl fmt::Display for Pair {
+    /// The median of the ratios, and the least and greatest one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (least, greatest) = (quantile(&self.ratios, 0.0), quantile(&self.ratios, 1.0));
+        write!(f, "{:.2} x ({least:.2} to {greatest:.2})", quantile(&self.ratios, 0.5))
+    }
+}
+
+/// The value below which `share` of `sorted` lies, by nearest rank; not a number if there is none.
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((share * last as f64).round() as usize).copied().unwrap_or(f64::NAN)
+}
+
+/// SplitMix64: the same choices in every run.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Evenly from 0 up to but without `bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+
+    /// Evenly from 0 up to but without 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// An id of 36 characters, the same for the same `kind` and `number`, with nothing in common with its neighbour's.
+pub(crate) fn id(kind: u64, number: u64) -> String {
+    let mut random = Random(number ^ (kind << 56));
+    let (a, b) = (random.next(), random.next());
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        a >> 32,
+        (a >> 16) & 0xffff,
+        a & 0xffff,
+        b >> 48,
+        b & 0xffff_ffff_ffff
+    )
+}
+
+/// Bytes of this process that are in memory.
+pub(crate) fn resident_bytes() -> u64 {
+    resident_bytes_of("self")
+}
+
+/// Bytes of the process `pid` that are in memory.
+pub(crate) fn resident_bytes_of(pid: &str) -> u64 {
+    // The second field, in pages; every Linux that this runs on has pages of 4 KiB or says so in smaps.
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1_024
+}
+
+/// Processor time that the threads of process `pid` have used, in nanoseconds; only those whose names start with
+/// `prefix`. A thread that has ended is not counted.
+pub(crate) fn cpu_nanos(pid: &str, prefix: &str) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks
+        .filter(|task| std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with(prefix)))
+        .filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok())
+        .filter_map(|text| text.split(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
