@@ -96,7 +96,7 @@ pub(crate) fn resident_bytes() -> u64 {
 
 /// Bytes of the process `pid` that are in memory.
 pub(crate) fn resident_bytes_of(pid: &str) -> u64 {
-    // The second field, in pages; every Linux that this runs on has pages of 4 KiB or says so in smaps.
+    // In kilobytes, unlike statm, whose pages differ from machine to machine.
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1_024

@@ -24,7 +24,7 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Requests in flight at a time: the size of the connection pool.
     pub in_flight_max: usize,
-    /// A file of PEM certificates that are trusted beside the built-in roots.
+    /// A file of PEM certificates that are trusted beside the system's roots.
     pub ca_file: Option<PathBuf>,
     /// Where the bearer token comes from.
     pub auth: Auth,
