@@ -37,12 +37,13 @@ fn type_away(address: &Address, seed: u64) {
             assert_eq!(answer.status, 503);
             return;
         }
-        let some = (0..200).map(|_| {
+        // No faster than the rate lets indicators out: stops go first, and would leave nobody's icon on.
+        let some = (0..20).map(|_| {
             let signal = ["keystroke", "keystroke", "keystroke", "message_sent", "stopped"][random.below(5) as usize];
             signal_of("c", &format!("u{}", random.below(CROWD as u64)), signal)
         });
         body = Value::from(some.collect::<Vec<_>>());
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

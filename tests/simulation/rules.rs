@@ -309,6 +309,19 @@ fn a_shutdown_switches_every_icon_off_and_takes_no_signal() {
 }
 
 #[test]
+fn a_machine_that_slept_switches_every_icon_off_and_goes_on() {
+    let mut bench = Bench::new(Policy::default());
+    for i in 0..3 {
+        bench.key(&format!("u{i}"));
+    }
+    bench.deliver(500);
+    bench.engine.handle_suspension(bench.now);
+    assert_eq!(bench.deliver(100), [(0, Idle); 3], "long before their two seconds are over");
+    bench.key("u1");
+    assert_eq!(bench.deliver(5_000), [(0, First), (2_000, Idle)]);
+}
+
+#[test]
 fn what_an_earlier_process_left_on_goes_off_first() {
     let mut bench = Bench::new(Policy::default());
     for from in ["a", "b"] {
