@@ -152,10 +152,10 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     Ok(())
 }
 
-/// Waits until told to stop a second time. What follows the first within a second is its echo: a terminal and a
+/// Waits until told to stop a second time. What follows the first within half a second is its echo: a terminal and a
 /// supervisor may both pass one on.
 async fn told_again(signals: &mut Signals) {
-    let echo = clock::timer_after(Duration::from_secs(1));
+    let echo = clock::timer_after(Duration::from_millis(500));
     while tokio::time::timeout_at(echo, signals.next_stop()).await.is_ok() {}
     signals.next_stop().await;
 }
@@ -237,11 +237,12 @@ fn router(config: &Config, inbox: inbox::Inbox, token: Option<&str>, controls: C
 fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -> Result<Option<Journal>, StartError> {
     let Some(dir) = &config.state_dir else { return Ok(None) };
     let (journal, recovered) = match Journal::open(dir, clock::wall_millis(), config.recover_within) {
-        Ok(opened) => opened,
+        Ok((journal, recovered)) => (Some(journal), recovered),
         Err(error @ OpenError::Held { .. }) => return Err(StartError::Held(error.to_string())),
         Err(error) => {
             warn!("{error}");
-            return Ok(None);
+            let OpenError::Unusable { recovered, .. } = error else { return Ok(None) };
+            (None, recovered)
         }
     };
     for complaint in &recovered.complaints {
@@ -257,7 +258,7 @@ fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -> Result<Op
     for conversation in &recovered.showing {
         engine.handle_recovered(now, conversation.as_ref());
     }
-    Ok(Some(journal))
+    Ok(journal)
 }
 
 /// What is wrong with the files that the configuration names, all of it. `run` refuses to start with any of it, `check`

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::engine::{Counts, Notice};
-use crate::model::{Dispatch, Instant, Outcome, Refusal, WireResult};
+use crate::model::{Cause, Dispatch, Instant, Outcome, Refusal, WireResult};
 use crate::telemetry::Pseudonyms;
 
 /// So many failures without a success between them are told, and make the daemon not ready.
@@ -21,6 +21,9 @@ pub struct Herald {
     pseudonyms: Pseudonyms,
     failures: u32,
     trouble: Option<String>,
+    /// The present trouble has been told: its end will be, too.
+    trouble_told: bool,
+    troubles: Throttle,
     told: Counts,
     mutes: Throttle,
     malformed: Throttle,
@@ -43,7 +46,8 @@ impl Herald {
         match result.outcome {
             Outcome::Delivered => {
                 self.failures = 0;
-                if self.trouble.take().is_some() {
+                self.trouble = None;
+                if std::mem::take(&mut self.trouble_told) {
                     info!("indicators are delivered again");
                 }
             }
@@ -62,10 +66,18 @@ impl Herald {
                     detail,
                     "not delivered"
                 );
-                self.failures = self.failures.saturating_add(1);
-                if self.failures == FAILURES_TOLD {
-                    warn!(?outcome, status, code, detail, "no indicator is delivered");
+                // A token that has run out is renewed, and that is no failure. A configuration does not mend itself.
+                self.failures = match outcome {
+                    Outcome::NotSent(setback) if setback.cause == Cause::Token => self.failures,
+                    Outcome::Refused(Refusal::Configuration) => self.failures.saturating_add(FAILURES_TOLD),
+                    _ => self.failures.saturating_add(1),
+                };
+                if self.failures >= FAILURES_TOLD && self.trouble.is_none() {
                     self.trouble = Some(describe(result));
+                    if let Some(more) = self.troubles.pass(now, 1) {
+                        warn!(status, code, detail, more, "no indicator is delivered");
+                        self.trouble_told = true;
+                    }
                 }
                 if outcome == Outcome::Refused(Refusal::Request)
                     && let Some(more) = self.malformed.pass(now, 1)
@@ -93,7 +105,18 @@ impl Herald {
             Some(Notice::UpstreamBack) => info!("the upstream answers again"),
             Some(Notice::RateCut) => {
                 if let Some(more) = self.rate_cut.pass(now, 1) {
-                    warn!(status, code, rate, more, "Salesforce's rate limit is exceeded: slowing down for a while");
+                    let pause = match result.outcome {
+                        Outcome::NotSent(setback) => setback.retry_after,
+                        _ => None,
+                    };
+                    warn!(
+                        status,
+                        code,
+                        ?pause,
+                        rate,
+                        more,
+                        "Salesforce's rate limit is exceeded: slowing down for a while"
+                    );
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! Append-only files of checksummed records. "Showing" is written before a Started leaves, "gone" once the far side is
 //! known to show nothing; what is still showing when the process dies is told off by the next one. A write reaches the
 //! kernel before the request leaves, so that the death of the process loses nothing; a thread syncs the disk within
-//! [`SYNC_SPACING`], which bounds what a power cut may lose.
+//! 100 ms, which bounds what a power cut may lose.
 //!
 //! When the file has grown, a new generation begins with all that is showing, and the old one is removed once the new
 //! one is on the disk: at every instant one of them is whole. The journal knows nothing of typing or of HTTP.
@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -68,12 +69,14 @@ pub enum OpenError {
         /// The other daemon's process id.
         pid: Option<u32>,
     },
-    /// The directory can't be used. The daemon can serve without.
+    /// The directory can't be written. The daemon can serve without, and make good what could be read.
     Unusable {
         /// The directory.
         dir: PathBuf,
         /// Why.
         source: io::Error,
+        /// What was still showing, as far as it could be read.
+        recovered: Recovered,
     },
 }
 
@@ -84,7 +87,7 @@ impl fmt::Display for OpenError {
                 let whom = pid.map_or("another process".to_owned(), |pid| format!("the process {pid}"));
                 write!(f, "delivery.state_dir {} is held by {whom}; each typingd needs one of its own", dir.display())
             }
-            Self::Unusable { dir, source } => {
+            Self::Unusable { dir, source, .. } => {
                 write!(f, "delivery.state_dir {} can't be used: {source}; a crash may leave icons on", dir.display())
             }
         }
@@ -113,12 +116,12 @@ impl Journal {
     /// # Errors
     /// When the directory is held by another daemon, or can't be used at all. Broken files are no error.
     pub fn open(dir: &Path, now: u64, max_age: Duration) -> Result<(Self, Recovered), OpenError> {
-        let unusable = |source| OpenError::Unusable { dir: dir.to_owned(), source };
-        fs::create_dir_all(dir).map_err(unusable)?;
+        let unusable = |source, recovered| OpenError::Unusable { dir: dir.to_owned(), source, recovered };
+        fs::create_dir_all(dir).map_err(|source| unusable(source, Recovered::default()))?;
         let lock = lock(dir)?;
         let mut recovered = Recovered::default();
         let mut showing = Showing::default();
-        let generations = generations(dir).map_err(unusable)?;
+        let generations = generations(dir).map_err(|source| unusable(source, Recovered::default()))?;
         for (_, path) in &generations {
             showing.read(path, &mut recovered.complaints);
         }
@@ -130,15 +133,26 @@ impl Journal {
 
         let generation = generations.last().map_or(0, |(number, _)| *number + 1);
         let begun = encode_all(showing.iter().map(|(conversation, at)| (conversation.as_ref(), *at)));
-        let file = Arc::new(begin(dir, generation, &begun).map_err(unusable)?);
         recovered.showing = showing.into_iter().map(|(conversation, _)| conversation).collect();
-        file.sync_data().and_then(|()| sync_dir(dir)).map_err(unusable)?;
+        let started = begin(dir, generation, &begun).and_then(|file| {
+            file.sync_data()?;
+            sync_dir(dir)?;
+            let file = Arc::new(file);
+            Ok((file.clone(), Syncer::start(file)?))
+        });
+        let (file, syncer) = match started {
+            Ok(started) => started,
+            // The disk is full or read-only: what could be read is made good all the same.
+            Err(source) => {
+                let _ = fs::remove_file(path_of(dir, generation));
+                return Err(unusable(source, recovered));
+            }
+        };
         for (_, path) in &generations {
             // Left behind, it is read again by the next start, which does no harm.
             let _ = fs::remove_file(path);
         }
         let bytes = begun.len() as u64;
-        let syncer = Syncer::start(file.clone()).map_err(unusable)?;
         let journal = Self {
             dir: dir.to_owned(),
             file,
@@ -226,9 +240,10 @@ impl Journal {
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
-    let unusable = |source| OpenError::Unusable { dir: dir.to_owned(), source };
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
+    let unusable = |source| OpenError::Unusable { dir: dir.to_owned(), source, recovered: Recovered::default() };
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    // On a read-only disk the file can be held all the same.
+    let mut file = options.or_else(|_| File::open(&path)).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -265,7 +280,8 @@ fn generations(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 fn begin(dir: &Path, generation: u64, begun: &[u8]) -> io::Result<File> {
     let path = path_of(dir, generation);
     // Truncated: what a failed try left there is worth nothing.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    // End users' ids are nobody else's business.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(begun)?;
     Ok(file)
 }

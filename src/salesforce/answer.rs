@@ -95,7 +95,7 @@ fn meaning_of_code(code: i64) -> Option<Outcome> {
 /// Any other success has to be understood: it may come from something that isn't the Interaction Service.
 fn meaning_of_success(status: StatusCode, fields: Option<&Fields>, body: &Body) -> Outcome {
     match (fields, body) {
-        (Some(fields), _) if fields.success == Value::Bool(false) => not_sent(Cause::Failing),
+        (Some(fields), _) if fields.success == Value::Bool(false) => unsure(Cause::Failing),
         (Some(_), _) => Outcome::Delivered,
         (None, Body::Whole(_)) if status == StatusCode::ACCEPTED => Outcome::Delivered,
         (None, Body::Whole(bytes)) if bytes.trim_ascii().is_empty() => Outcome::Delivered,
@@ -108,8 +108,8 @@ fn meaning_of_status(status: StatusCode) -> Outcome {
     match status.as_u16() {
         401 => not_sent(Cause::Token),
         429 => not_sent(Cause::RateLimited),
-        // The far side, or a proxy before it, says that it did nothing with the request.
-        408 | 425 | 503 => not_sent(Cause::Failing),
+        // It says that it did nothing, but a proxy may say so after the request has gone on: a stop is the smaller evil.
+        408 | 425 | 503 => unsure(Cause::Failing),
         // Where the Interaction Service itself misses something, it says so with a code. A bare 404 or a redirect comes
         // from another server: base_url is wrong.
         300..=399 | 403 | 404 | 407 => Outcome::Refused(Refusal::Configuration),
@@ -181,7 +181,7 @@ const CODES: [(Outcome, &[i64]); 8] = [
     (Outcome::Refused(Refusal::Conversation), &[10020, 10028, 10105, 15103]),
     (Outcome::Refused(Refusal::Request), &[10016, 10029, 10045, 10047, 10048, 10049, 10059, 10060, 10089, 10100]),
     (not_sent(Cause::RateLimited), &[429]),
-    (not_sent(Cause::Failing), &[10019, 10055]),
+    (unsure(Cause::Failing), &[10019, 10055]),
     (unsure(Cause::Failing), &[10056, 10094, 20002, 20004, 500]),
 ];
 
@@ -240,17 +240,17 @@ mod tests {
             (403, configuration),
             (404, configuration),
             (405, request),
-            (408, not_sent(Cause::Failing)),
+            (408, unsure(Cause::Failing)),
             (413, request),
             (415, request),
             (418, request),
             (422, request),
-            (425, not_sent(Cause::Failing)),
+            (425, unsure(Cause::Failing)),
             (429, not_sent(Cause::RateLimited)),
             (500, unsure(Cause::Failing)),
             (501, request),
             (502, unsure(Cause::Failing)),
-            (503, not_sent(Cause::Failing)),
+            (503, unsure(Cause::Failing)),
             (504, unsure(Cause::Failing)),
             (599, unsure(Cause::Failing)),
         ] {
@@ -264,7 +264,7 @@ mod tests {
     fn a_success_is_one_unless_its_body_takes_it_back() {
         for (status, body, outcome) in [
             (202, r#"{"success":true,"id":"x","workItemIds":[]}"#, Outcome::Delivered),
-            (202, r#"{"success":false,"id":"x"}"#, not_sent(Cause::Failing)),
+            (202, r#"{"success":false,"id":"x"}"#, unsure(Cause::Failing)),
             (202, "", Outcome::Delivered),
             (202, "garbage", Outcome::Delivered),
             (202, "{}", Outcome::Delivered),
