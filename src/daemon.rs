@@ -88,17 +88,18 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     }
     let token =
         caller_token(config.ingest.token_file.as_ref()).map_err(|what| StartError::Configuration(vec![what]))?;
-    let sandbox = match &config.upstream {
-        Some(_) => None,
-        None => Some(bind_sandbox().await?),
-    };
-    let client = client(&config, sandbox.as_ref(), clock)?;
     let mut engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
     let journal = open_journal(&config, clock, &mut engine)?;
     let mut listeners = Vec::new();
     for address in &config.ingest.listen {
         listeners.push(Listener::bind(address).await.map_err(StartError::Surroundings)?);
     }
+    // After the listeners: it can take any port, and they can't.
+    let sandbox = match &config.upstream {
+        Some(_) => None,
+        None => Some(bind_sandbox().await?),
+    };
+    let client = client(&config, sandbox.as_ref(), clock)?;
 
     let (inbox, parcels) = inbox::inbox();
     let (controls, commands) = driver::controls();

@@ -21,8 +21,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::model::{
-    Conversation, ConversationRef, Decision, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Refusal,
-    Signal, SignalKind,
+    ConversationRef, Decision, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Refusal, Signal, SignalKind,
 };
 use list::{Link, List};
 use outbox::{Belief, Lifespans, Outbox, Urgency, Verdict};
@@ -433,12 +432,6 @@ impl Engine {
             in_flight: state.outbox.in_flight(),
             due: state.timing.due(&self.tracker.channel(slot).rules),
         })
-    }
-
-    /// The conversation that a request in flight belongs to; `None` when `id` is settled.
-    #[must_use]
-    pub fn conversation_of(&self, id: DispatchId) -> Option<Conversation> {
-        self.tracker.holds(id.slot).then(|| self.tracker.conversation(id.slot))
     }
 
     fn handle_newcomer(
