@@ -30,7 +30,7 @@ use typingd::driver::{self, Carrier};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
 use typingd::herald::Herald;
-use typingd::http::{self, Address, Limits, Listener};
+use typingd::http::{self, Address, Gate, Limits, Listener};
 use typingd::inbox;
 use typingd::ingest::Ingest;
 use typingd::model::{Dispatch, Outcome, WireResult};
@@ -172,7 +172,7 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
             let driver = driver::run(engine, Clock::start(), Nowhere, parcels, commands, None, Herald::default());
             tokio::spawn(driver);
             let (_stop, stopping) = watch::channel(false);
-            let router = Ingest::new(inbox, None, BODY_BYTES_MAX).router();
+            let router = Ingest::new(inbox, Gate::default(), BODY_BYTES_MAX).router();
             http::serve(listener, router, Limits::default(), stopping).await;
         });
     });

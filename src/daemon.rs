@@ -21,7 +21,7 @@ use crate::config::{self, Config, Overrides};
 use crate::driver::{self, Carrier, Command, Controls, Farewell};
 use crate::engine::Engine;
 use crate::herald::Herald;
-use crate::http::{self, Address, Limits, Listener, Problem};
+use crate::http::{self, Address, Gate, Limits, Listener, Problem};
 use crate::inbox;
 use crate::ingest::Ingest;
 use crate::journal::{Journal, OpenError};
@@ -119,7 +119,7 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
         let router = sandbox.router(sandbox_stopping.clone());
         servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
     }
-    let router = router(&config, inbox, token.as_deref(), controls.clone(), client.clone());
+    let router = router(&config, inbox, Gate::new(token.as_deref()), controls.clone(), client.clone());
     for listener in listeners {
         info!(address = %listener.address(), "listening");
         servers.spawn(http::serve(listener, router.clone(), Limits::default(), stopping.clone()));
@@ -217,13 +217,13 @@ async fn keep_token(client: Client) {
     client.keep_token_fresh().await;
 }
 
-fn router(config: &Config, inbox: inbox::Inbox, token: Option<&str>, controls: Controls, client: Client) -> Router {
+fn router(config: &Config, inbox: inbox::Inbox, gate: Gate, controls: Controls, client: Client) -> Router {
     let obstacle = move || match client.token_state() {
         TokenState::Held => None,
         TokenState::Pending => Some("no token has been fetched yet".to_owned()),
         TokenState::Failing(why) => Some(why),
     };
-    Ingest::new(inbox, token, config.ingest.body_bytes_max)
+    Ingest::new(inbox, gate, config.ingest.body_bytes_max)
         .router()
         .merge(Admin::new(controls, Arc::new(obstacle)).router())
         .method_not_allowed_fallback(async || {

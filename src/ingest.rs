@@ -11,20 +11,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http_body_util::BodyExt;
 use serde_json::value::RawValue;
-use subtle::ConstantTimeEq;
 
 use crate::clock;
 use crate::config::duration;
 use crate::engine::TurnedAway;
-use crate::http::{Address, Problem};
+use crate::http::{Address, BODY_STALL_MAX, Gate, Problem, next_data, read_body};
 use crate::inbox::{Inbox, Receipt, Undeliverable};
 use crate::model::{SignalBatch, SignalKind};
 use crate::signal::{self, LINE_BYTES_MAX};
 
 /// Rejects told in full; further ones are counted.
 const REJECTS_TOLD_MAX: usize = 100;
-/// A body, or a line of a stream that has begun, must go on within this time.
-const BODY_STALL_MAX: Duration = Duration::from_secs(5);
+/// What to do instead of sending too long a body.
+const TOO_LARGE_ADVICE: &str = "send fewer signals at a time, or a stream (application/x-ndjson)";
 /// A stream may be silent between two lines for this long.
 const STREAM_SILENCE_MAX: Duration = Duration::from_secs(300);
 /// The longest `wait` that can be asked for.
@@ -53,15 +52,15 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Ingest {
     inbox: Inbox,
-    token: Option<std::sync::Arc<str>>,
+    gate: Gate,
     body_bytes_max: usize,
 }
 
 impl Ingest {
-    /// `token` is what callers must show, if anything.
+    /// Signals of callers that `gate` lets in go to `inbox`.
     #[must_use]
-    pub fn new(inbox: Inbox, token: Option<&str>, body_bytes_max: usize) -> Self {
-        Self { inbox, token: token.map(Into::into), body_bytes_max }
+    pub fn new(inbox: Inbox, gate: Gate, body_bytes_max: usize) -> Self {
+        Self { inbox, gate, body_bytes_max }
     }
 
     /// The routes of this edge.
@@ -73,14 +72,6 @@ impl Ingest {
                     .fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "signals are taken by POST")),
             )
             .with_state(self)
-    }
-
-    fn admits(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
-        let shown = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
-        let (scheme, shown) = shown.split_at(shown.len().min(7));
-        // Compared in constant time: how long a comparison takes must not tell how much of a guess was right.
-        scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(shown.ct_eq(token.as_bytes()))
     }
 }
 
@@ -120,9 +111,7 @@ async fn hear_out(headers: &HeaderMap, body: &mut Body) {
 }
 
 async fn take(ingest: &Ingest, query: Option<&str>, headers: &HeaderMap, body: &mut Body) -> Result<Tally, Problem> {
-    if !ingest.admits(headers) {
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is needed: Authorization: Bearer …"));
-    }
+    ingest.gate.admit(headers)?;
     let wait = wait_of(query)?;
     if headers.contains_key(header::CONTENT_ENCODING) {
         let detail = "compressed bodies are not taken; send it without a content encoding";
@@ -181,7 +170,7 @@ async fn take_json(
     body: &mut Body,
     wait: Option<Duration>,
 ) -> Result<Tally, Problem> {
-    let body = read_body(headers, body, ingest.body_bytes_max).await?;
+    let body = read_body(headers, body, ingest.body_bytes_max, TOO_LARGE_ADVICE).await?;
     let mut tally = Tally::default();
     let mut batch = Batch::default();
     if body.trim_ascii_start().starts_with(b"[") {
@@ -208,57 +197,6 @@ async fn take_json(
 async fn all_acknowledged(unsettled: Vec<tokio::sync::oneshot::Receiver<bool>>, wait: Duration) -> bool {
     let all = futures_util::future::join_all(unsettled);
     tokio::time::timeout(wait, all).await.is_ok_and(|told| told.into_iter().all(|told| told == Ok(true)))
-}
-
-async fn read_body(headers: &HeaderMap, body: &mut Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    let too_large = || {
-        let detail = format!(
-            "the body is longer than {bytes_max} bytes; send fewer signals at a time, or a stream (application/x-ndjson)"
-        );
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    };
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(too_large());
-    }
-    let mut first = Bytes::new();
-    let mut rest = Vec::new();
-    loop {
-        let Some(data) = next_data(body, BODY_STALL_MAX).await? else { break };
-        if first.len() + rest.len() + data.len() > bytes_max {
-            return Err(too_large());
-        }
-        // A small body comes in one piece, and is not copied.
-        if first.is_empty() && rest.is_empty() {
-            first = data;
-        } else {
-            rest.extend_from_slice(&std::mem::take(&mut first));
-            rest.extend_from_slice(&data);
-        }
-    }
-    Ok(if rest.is_empty() { first } else { rest.into() })
-}
-
-/// The next piece of a body; `None` at its end.
-async fn next_data(body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Problem> {
-    loop {
-        let frame = tokio::time::timeout(patience, body.frame()).await.map_err(|_| {
-            Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                format!("nothing came for {} s in the midst of the body", patience.as_secs()),
-            )
-        })?;
-        match frame {
-            None => return Ok(None),
-            Some(Ok(frame)) => {
-                // Trailers say nothing about signals.
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
-            Some(Err(_)) => return Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off")),
-        }
-    }
 }
 
 /// Lines, handled as they arrive. A line that is half there at the end counts if it is whole as JSON.

@@ -1,6 +1,11 @@
-//! The server's edge: listening addresses, connections with a deadline for everything, problem documents.
+//! The server's edge: listening addresses, connections with a deadline for everything, bodies read within
+//! bounds, callers' tokens, problem documents.
 //!
 //! It knows no route. `axum::serve` is not used: it lets a client that says nothing hold its connection for ever.
+
+mod body;
+mod gate;
+mod problem;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,8 +21,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,6 +29,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Sleep;
 
 use crate::clock;
+
+pub use body::{BODY_STALL_MAX, next_data, read_body};
+pub use gate::Gate;
+pub use problem::Problem;
 
 /// Where to listen: `127.0.0.1:7480` or `unix:/run/typingd/typingd.sock`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -378,66 +385,5 @@ impl Timed {
     /// A long answer that is still being written is no idle connection.
     fn mark_written(&self) {
         let _ = self.seat.phase.compare_exchange(IDLE, SERVED, Ordering::Relaxed, Ordering::Relaxed);
-    }
-}
-
-/// An error as `application/problem+json` (RFC 9457).
-#[derive(Debug)]
-pub struct Problem {
-    status: StatusCode,
-    detail: String,
-    retry_after: Option<u64>,
-    extra: serde_json::Map<String, serde_json::Value>,
-}
-
-impl Problem {
-    /// `detail` is one sentence: the place, the value, what would be right.
-    #[must_use]
-    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), retry_after: None, extra: serde_json::Map::new() }
-    }
-
-    /// The status that it is answered with.
-    #[must_use]
-    pub const fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    /// Asks the caller to come again in `seconds`.
-    #[must_use]
-    pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
-        self
-    }
-
-    /// Adds a member beside the standard ones.
-    #[must_use]
-    pub fn with(mut self, name: &str, value: serde_json::Value) -> Self {
-        self.extra.insert(name.to_owned(), value);
-        self
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let mut body = serde_json::json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        if let Some(object) = body.as_object_mut() {
-            object.extend(self.extra);
-        }
-        let mut response = (self.status, body.to_string()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if let Some(seconds) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
     }
 }
