@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::sync::watch;
 
+use crate::client::{Remote, RemoteArgs};
 use crate::clock::Clock;
 use crate::config::{self, Config, Flag, Origin, Overrides};
 use crate::daemon::{self, StartError, Up};
@@ -95,15 +96,11 @@ struct SimulateArgs {
 struct ReplayArgs {
     /// The trace
     trace: PathBuf,
-    /// The daemon
-    #[arg(long, value_name = "URL", env = "TYPINGD_URL", default_value = "http://127.0.0.1:7480")]
-    url: url::Url,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// How many times faster than it was typed
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
     speed: f64,
-    /// The file of the bearer token that the daemon asks for
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -310,16 +307,8 @@ fn run_simulation(args: SimulateArgs) -> Result<(), Failure> {
 }
 
 fn run_replay(args: &ReplayArgs) -> Result<(), Failure> {
-    let read = |path: &Path| {
-        let text = std::fs::read_to_string(path);
-        text.map_err(|e| Failure::Failed(format!("--token-file {}: can't be read: {e}", path.display())))
-    };
-    let token = args.token_file.as_deref().map(read).transpose()?;
-    let mut url = args.url.clone();
-    if !url.path().ends_with('/') {
-        url.set_path(&format!("{}/", url.path()));
-    }
-    let job = Replay { trace: &args.trace, url: &url, speed: args.speed, token: token.as_deref().map(str::trim) };
+    let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
+    let job = Replay { trace: &args.trace, remote: &remote, speed: args.speed };
     let summary = runtime()?.block_on(replay::replay(&job)).map_err(Failure::Failed)?;
     let mut stdout = io::stdout().lock();
     serde_json::to_writer(&mut stdout, &summary).map_err(io::Error::from)?;

@@ -275,14 +275,7 @@ pub fn file_problems(config: &Config) -> Vec<String> {
 
 /// The bearer token that callers must show.
 fn caller_token(path: Option<&PathBuf>) -> Result<Option<String>, String> {
-    let Some(path) = path else { return Ok(None) };
-    let fail = |what: &str| format!("ingest.token_file {}: {what}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|e| fail(&format!("can't be read: {e}")))?;
-    match text.trim() {
-        "" => Err(fail("is empty; one line with the token would be right")),
-        token if token.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(token.to_owned())),
-        _ => Err(fail("holds more than one token; one line of visible ASCII would be right")),
-    }
+    path.map(|path| http::read_token("ingest.token_file", path)).transpose()
 }
 
 async fn bind_sandbox() -> Result<(Listener, String), StartError> {

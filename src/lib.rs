@@ -29,6 +29,7 @@
 //! - [`config`], [`telemetry`]: settings, logs.
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
 //! - [`trace`], [`mod@simulate`], [`mod@replay`]: recorded typing, in virtual and in real time.
+//! - [`client`]: what the commands that call a running daemon have in common.
 //! - [`sandbox`]: the stand-in Interaction Service.
 //!
 //! # Invariants
@@ -46,6 +47,7 @@
 
 pub mod admin;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod daemon;

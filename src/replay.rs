@@ -4,17 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
+use crate::client::Remote;
 use crate::clock::{self, Clock};
 use crate::model::AT_MILLIS_MAX;
 use crate::trace::{TraceReader, TraceSignal};
 
 /// Signals sent in one request, when the daemon or the network was slow and many have fallen due.
 const SIGNALS_MAX: usize = 1_000;
-/// A daemon that does not answer for this long is taken for gone.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// What came of a replay.
 #[derive(Debug, Default, Serialize)]
@@ -36,12 +36,10 @@ pub struct Summary {
 pub struct Replay<'a> {
     /// The trace; it is read to its end before anything is sent.
     pub trace: &'a Path,
-    /// The daemon's base address.
-    pub url: &'a url::Url,
+    /// The daemon.
+    pub remote: &'a Remote,
     /// Twice as fast is 2.
     pub speed: f64,
-    /// What the daemon wants to be shown, if anything.
-    pub token: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -67,8 +65,6 @@ struct Answer {
 pub async fn replay(job: &Replay<'_>) -> Result<Summary, String> {
     let signals: Vec<TraceSignal> =
         TraceReader::open(job.trace).and_then(Iterator::collect).map_err(|e| e.to_string())?;
-    let endpoint = job.url.join("v1/signals").map_err(|e| format!("{}: {e}", job.url))?;
-    let http = reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build().map_err(|e| e.to_string())?;
     let mut summary = Summary { signals: signals.len() as u64, ..Summary::default() };
     summary.conversations = signals.iter().map(|s| &s.conversation).collect::<std::collections::HashSet<_>>().len();
     let progress = progress(&signals);
@@ -82,7 +78,7 @@ pub async fn replay(job: &Replay<'_>) -> Result<Summary, String> {
         let now = clock.now();
         let ready = rest.iter().take(SIGNALS_MAX).take_while(|signal| due(signal) <= now).count();
         let (batch, later) = rest.split_at(ready);
-        let answer = send(&http, &endpoint, job.token, batch, wall, origin).await?;
+        let answer = send(job.remote, batch, wall, origin).await?;
         summary.accepted += answer.accepted;
         summary.rejected += answer.rejected_total.unwrap_or(answer.rejected.len() as u64);
         progress.inc(batch.len() as u64);
@@ -93,14 +89,7 @@ pub async fn replay(job: &Replay<'_>) -> Result<Summary, String> {
     Ok(summary)
 }
 
-async fn send(
-    http: &reqwest::Client,
-    endpoint: &url::Url,
-    token: Option<&str>,
-    batch: &[TraceSignal],
-    wall: u64,
-    origin: u64,
-) -> Result<Answer, String> {
+async fn send(remote: &Remote, batch: &[TraceSignal], wall: u64, origin: u64) -> Result<Answer, String> {
     let lines: Vec<_> = batch
         .iter()
         .map(|signal| Line {
@@ -112,21 +101,10 @@ async fn send(
         })
         .collect();
     let body = serde_json::to_vec(&lines).map_err(|e| e.to_string())?;
-    let mut request = http.post(endpoint.clone()).header(CONTENT_TYPE, "application/json").body(body);
-    if let Some(token) = token {
-        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-    }
-    let response = request.send().await.map_err(|e| {
-        let cause = std::error::Error::source(&e).map(|cause| format!(": {cause}")).unwrap_or_default();
-        format!("{endpoint} can't be reached{cause}; is the daemon running there? (--url says where)")
-    })?;
-    let status = response.status();
-    let body = response.text().await.map_err(|e| format!("{endpoint} broke off its answer: {e}"))?;
+    let request = remote.request(Method::POST, &["v1", "signals"]).header(CONTENT_TYPE, "application/json");
+    let answer = remote.call(request.body(body)).await?;
     // A batch of which nothing was taken is told as a problem, with the same members.
-    serde_json::from_str(&body).map_err(|_| {
-        let said: String = body.chars().take(200).collect();
-        format!("{endpoint} answered {status}: {said}")
-    })
+    serde_json::from_str(&answer.body).map_err(|_| answer.refusal())
 }
 
 /// A bar on a terminal, nothing elsewhere.

@@ -1,5 +1,6 @@
-//! Who may call: whoever shows the bearer token, where one is asked for.
+//! Who may call: whoever shows the bearer token, where one is asked for. And the file that holds it, on either side.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, header};
@@ -32,6 +33,20 @@ impl Gate {
         } else {
             Err(Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is needed: Authorization: Bearer …"))
         }
+    }
+}
+
+/// The bearer token in the file `path`, which `name` has named.
+///
+/// # Errors
+/// One sentence that names both: the file can't be read, or holds no single token.
+pub fn read_token(name: &str, path: &Path) -> Result<String, String> {
+    let fail = |what: &str| format!("{name} {}: {what}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|e| fail(&format!("can't be read: {e}")))?;
+    match text.trim() {
+        "" => Err(fail("is empty; one line with the token would be right")),
+        token if token.bytes().all(|b| b.is_ascii_graphic()) => Ok(token.to_owned()),
+        _ => Err(fail("holds more than one token; one line of visible ASCII would be right")),
     }
 }
 

@@ -31,7 +31,7 @@ use tokio::time::Sleep;
 use crate::clock;
 
 pub use body::{BODY_STALL_MAX, next_data, read_body};
-pub use gate::Gate;
+pub use gate::{Gate, read_token};
 pub use problem::Problem;
 
 /// Where to listen: `127.0.0.1:7480` or `unix:/run/typingd/typingd.sock`.

@@ -161,6 +161,41 @@ fn replay_plays_a_trace_against_a_running_daemon_and_leaves_nothing_on() {
 }
 
 #[test]
+fn a_daemon_is_called_by_its_socket_and_with_its_token() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let socket = format!("unix:{}/s", directory.path().display());
+    let callers = file("callers", "s3cret\n");
+    let config = file("c.toml", &format!("[ingest]\nlisten = ['{socket}']\ntoken_file = '{callers}'\n"));
+    let mut process = Process::start(typingd(&["run", "--sandbox", "--config", &config]));
+    process.address();
+    let trace = file("t.ndjson", &trace(&[(0, "u", "keystroke"), (1, "u", "message_sent")]));
+    let said = run(&["replay", &trace, "--url", &socket, "--token-file", &callers]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    assert!(said.stdout.contains("\"accepted\":2"), "{said:?}");
+
+    let other = file("other", "another");
+    let words = file("words", "two words");
+    for (arguments, words) in [
+        (vec![], "asks for a bearer token; name its file with --token-file"),
+        (vec!["--token-file", &other], "does not take the token of --token-file"),
+        (vec!["--token-file", &words], "holds more than one token"),
+        (vec!["--token-file", "/nowhere"], "--token-file /nowhere: can't be read"),
+    ] {
+        let said = run(&[&["replay", &trace, "--url", &socket], arguments.as_slice()].concat());
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.stderr.contains(words) && !said.stderr.contains("another"), "{words}: {said:?}");
+    }
+    process.stop();
+    let said = run(&["replay", &trace, "--url", &socket]);
+    assert!(said.stderr.contains(&format!("{socket} can't be reached: No such file")), "{said:?}");
+}
+
+#[test]
 fn run_with_its_sandbox_tells_a_newcomer_what_to_do_and_it_works() {
     let mut process = Process::start(typingd(&["run", "--sandbox", "--listen", "127.0.0.1:0"]));
     let address = process.address();
