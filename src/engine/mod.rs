@@ -298,14 +298,17 @@ impl Engine {
     pub fn handle_policy(&mut self, now: Instant, policy: Policy) {
         // What was due under the old rules happens under the old rules.
         self.handle_timeout(now);
+        let slots = self.tracker.slots();
+        for &slot in &slots {
+            let (state, rules) = self.tracker.state_mut(slot);
+            // Whoever was served without `opened` so far is not to fall silent in mid-session.
+            state.opened |= !rules.require_open;
+        }
         self.pace.set_limits(policy.delivery);
         self.policy = policy;
         let Self { tracker, policy, .. } = self;
         tracker.set_rules(|name| policy.rules_of(name));
-        for slot in self.tracker.slots() {
-            let (state, _) = self.tracker.state_mut(slot);
-            // Whoever has typed here was served without `opened` so far, and is not to fall silent in mid-session.
-            state.opened = true;
+        for slot in slots {
             self.advance(now, slot);
             self.settle(now, slot);
         }

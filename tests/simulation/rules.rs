@@ -294,6 +294,33 @@ fn a_changed_policy_takes_hold_at_once_and_loses_nobody() {
 }
 
 #[test]
+fn a_changed_policy_opens_no_session_that_has_ended_and_closes_none() {
+    let policy = |require_open| {
+        let mut policy = Policy::default();
+        policy.rules.require_open = require_open;
+        policy
+    };
+    let mut bench = Bench::new(policy(true));
+    bench.signal("ended", SignalKind::Opened, None).unwrap();
+    bench.key("ended");
+    assert_eq!(bench.deliver(10), [(0, First)]);
+    bench.signal("ended", SignalKind::Ended, None).unwrap();
+    // Its stop is still owed, so that it is still in the table.
+    bench.engine.handle_policy(bench.now, policy(true));
+    assert_eq!(bench.deliver(10), [(0, Reason::Ended)]);
+    bench.key("ended");
+    assert_eq!((bench.deliver(10_000), bench.engine.census().conversations), (vec![], 0));
+
+    let mut bench = Bench::new(policy(false));
+    bench.key("under way");
+    bench.deliver(10);
+    bench.engine.handle_policy(bench.now, policy(true));
+    assert_eq!(bench.deliver(10_000), [(1_990, Idle)]);
+    bench.key("under way");
+    assert_eq!(bench.deliver(10), [(0, First)], "it was served without a session, and goes on");
+}
+
+#[test]
 fn a_shutdown_switches_every_icon_off_and_takes_no_signal() {
     let mut bench = Bench::new(Policy::default());
     for i in 0..5 {
