@@ -22,17 +22,17 @@ pub(super) struct Setting {
     pub(super) origin: Origin,
 }
 
-/// The settings of one scope, in the order of the table.
-#[derive(Clone, Debug)]
-pub(super) struct Scope(Vec<Option<Setting>>);
+/// The settings of one scope, by the index of their key in the table: few of the many keys are ever set for a channel.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scope(BTreeMap<usize, Setting>);
 
 impl Scope {
-    fn empty() -> Self {
-        Self(vec![None; KEYS.len()])
+    pub(super) fn setting(&self, path: &str) -> Option<&Setting> {
+        self.0.get(&keys::find(path)?.0)
     }
 
-    pub(super) fn setting(&self, path: &str) -> Option<&Setting> {
-        self.0[keys::find(path)?.0].as_ref()
+    pub(super) fn set(&mut self, index: usize, setting: Setting) {
+        self.0.insert(index, setting);
     }
 
     /// The value of `path`; `None` when it is unset or wrong.
@@ -51,12 +51,12 @@ impl Scope {
 
     /// All keys of the table with their settings.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static Key, Option<&Setting>)> {
-        KEYS.iter().zip(self.0.iter().map(Option::as_ref))
+        KEYS.iter().enumerate().map(|(index, key)| (key, self.0.get(&index)))
     }
 }
 
 /// All layers, laid over each other.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Layers {
     pub(super) global: Scope,
     /// What the file says of single channels.
@@ -70,8 +70,7 @@ pub(super) struct Layers {
 
 impl Layers {
     pub(super) fn read(overrides: &Overrides) -> Self {
-        let mut layers =
-            Self { global: Scope::empty(), channels: BTreeMap::new(), file: None, broken: false, problems: Vec::new() };
+        let mut layers = Self::default();
         let here = Places { directory: Path::new(""), credentials: overrides.variable("CREDENTIALS_DIRECTORY") };
         layers.set_defaults(here);
         layers.set_file(overrides, here);
@@ -81,12 +80,12 @@ impl Layers {
     }
 
     fn set_defaults(&mut self, places: Places<'_>) {
-        for (slot, key) in self.global.0.iter_mut().zip(KEYS) {
+        for (index, key) in KEYS.iter().enumerate() {
             if let Absent::Default(text) = key.absent
                 && let Ok(value) = DeValue::parse(text)
             {
                 let value = key.kind.read(&Raw::from_toml(value.get_ref()), places).ok();
-                *slot = Some(Setting { value, origin: Origin::Default });
+                self.global.set(index, Setting { value, origin: Origin::Default });
             }
         }
     }
@@ -138,7 +137,8 @@ impl Layers {
             match keys::find(&path).filter(|(_, key)| key.environment() == *name) {
                 Some((index, key)) => {
                     let raw = Raw::from_text(text, key.kind);
-                    self.global.0[index] = Some(self.setting(key, key.path, &raw, origin, places));
+                    let setting = self.setting(key, key.path, &raw, origin, places);
+                    self.global.set(index, setting);
                 }
                 None if path == CHANNELS || path.starts_with("channels.") => self.problems.push(Problem::at(
                     &origin,
@@ -172,7 +172,8 @@ impl Layers {
                 Some(raw @ Raw::List(_)) => raw,
                 _ => Raw::from_text(all.next_back().unwrap_or_default(), key.kind),
             };
-            self.global.0[index] = Some(self.setting(key, key.path, &raw, origin, places));
+            let setting = self.setting(key, key.path, &raw, origin, places);
+            self.global.set(index, setting);
         }
     }
 
@@ -222,7 +223,7 @@ impl FileReader<'_> {
                     let origin = self.origin(value.span().start);
                     let raw = Raw::from_toml(value_here);
                     let setting = self.layers.setting(key, key.path, &raw, origin, self.places);
-                    self.layers.global.0[index] = Some(setting);
+                    self.layers.global.set(index, setting);
                 }
                 (None, DeValue::Table(inner)) if full == CHANNELS => self.channels(inner),
                 (None, DeValue::Table(inner)) if keys::is_table(&full) => self.table(&full, inner),
@@ -256,7 +257,7 @@ impl FileReader<'_> {
                     continue;
                 }
             };
-            let mut scope = Scope::empty();
+            let mut scope = Scope::default();
             for (name, value) in channel.1 {
                 let origin = self.origin(value.span().start);
                 let row = KEYS.iter().position(|key| key.per_channel && key.name() == name.get_ref());
@@ -270,7 +271,7 @@ impl FileReader<'_> {
                 };
                 let (key, raw) = (&KEYS[index], Raw::from_toml(value.get_ref()));
                 let setting = self.layers.setting(key, &format!("{shown}.{}", key.name()), &raw, origin, self.places);
-                scope.0[index] = Some(setting);
+                scope.set(index, setting);
             }
             self.layers.channels.insert(channel.0, scope);
         }

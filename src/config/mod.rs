@@ -145,14 +145,18 @@ impl Config {
     /// What is different in `new`, a line for each key: `timing.check_interval: "5s" -> "10s"`.
     #[must_use]
     pub fn changes(&self, new: &Self) -> Vec<String> {
-        let value = |of: &Self, like: &Line| {
-            let found = of.lines.iter().find(|line| line.table == like.table && line.name == like.name);
-            found.and_then(|line| line.value.clone().ok()).unwrap_or_else(|| "(not set)".into())
+        let (before, after) = (self.index(), new.index());
+        let value = |lines: &HashMap<_, &Line>, of: &Line| {
+            lines.get(&of.id()).and_then(|line| line.value.clone().ok()).unwrap_or_else(|| "(not set)".into())
         };
-        let gone = self.lines.iter().filter(|old| !new.lines.iter().any(|line| line.is_of(old)));
-        let told = new.lines.iter().chain(gone).map(|line| (line, value(self, line), value(new, line)));
+        let gone = self.lines.iter().filter(|old| !after.contains_key(&old.id()));
+        let told = new.lines.iter().chain(gone).map(|line| (line, value(&before, line), value(&after, line)));
         let changed = told.filter(|(_, old, new)| old != new);
         changed.map(|(line, old, new)| format!("{}.{}: {old} -> {new}", line.table, line.name)).collect()
+    }
+
+    fn index(&self) -> HashMap<(&str, &str), &Line> {
+        self.lines.iter().map(|line| (line.id(), line)).collect()
     }
 }
 
@@ -167,8 +171,8 @@ struct Line {
 }
 
 impl Line {
-    fn is_of(&self, other: &Self) -> bool {
-        self.table == other.table && self.name == other.name
+    fn id(&self) -> (&str, &str) {
+        (&self.table, self.name)
     }
 }
 
