@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use url::Url;
 use uuid::Uuid;
 
-use crate::admin::Admin;
+use crate::admin::Health;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, Overrides};
 use crate::driver::{self, Carrier, Command, Controls, Farewell};
@@ -225,7 +225,7 @@ fn router(config: &Config, inbox: inbox::Inbox, gate: Gate, controls: Controls, 
     };
     Ingest::new(inbox, gate, config.ingest.body_bytes_max)
         .router()
-        .merge(Admin::new(controls, Arc::new(obstacle)).router())
+        .merge(Health::new(controls, Arc::new(obstacle)).router())
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address takes another method")
         })

@@ -1,4 +1,4 @@
-//! What is going on, for operators and their machines: `GET /healthz` and `GET /readyz`.
+//! Alive and ready, for whoever supervises the daemon: `GET /healthz` and `GET /readyz`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +21,12 @@ pub type Obstacle = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// What the handlers share.
 #[derive(Clone)]
-pub struct Admin {
+pub struct Health {
     controls: Controls,
     obstacle: Obstacle,
 }
 
-impl Admin {
+impl Health {
     /// `obstacle` is asked at each look whether there is a token, and why not.
     #[must_use]
     pub fn new(controls: Controls, obstacle: Obstacle) -> Self {
@@ -40,18 +40,18 @@ impl Admin {
 }
 
 /// Alive: the loop goes round.
-async fn healthz(State(admin): State<Admin>) -> Response {
-    match admin.controls.vitals(PATIENCE).await {
+async fn healthz(State(health): State<Health>) -> Response {
+    match health.controls.vitals(PATIENCE).await {
         Some(_) => answer(&json!({"status": "alive"})),
         None => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer").into_response(),
     }
 }
 
 /// Ready to deliver: a token in hand, and an upstream that isn't failing.
-async fn readyz(State(admin): State<Admin>) -> Response {
-    let obstacle = match admin.controls.vitals(PATIENCE).await {
+async fn readyz(State(health): State<Health>) -> Response {
+    let obstacle = match health.controls.vitals(PATIENCE).await {
         None => Some("the driver does not answer".to_owned()),
-        Some(vitals) => (admin.obstacle)().or(vitals.trouble),
+        Some(vitals) => (health.obstacle)().or(vitals.trouble),
     };
     match obstacle {
         None => answer(&json!({"status": "ready"})),
