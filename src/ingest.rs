@@ -16,6 +16,7 @@ use crate::config::duration;
 use crate::engine::TurnedAway;
 use crate::http::{Address, BODY_STALL_MAX, Gate, Problem, hear_out, next_data, read_body};
 use crate::inbox::{Inbox, Receipt, Undeliverable};
+use crate::lines::{Lines, Overlong};
 use crate::model::{SignalBatch, SignalKind};
 use crate::signal::{self, LINE_BYTES_MAX};
 
@@ -177,7 +178,7 @@ async fn take_stream(ingest: &Ingest, body: &mut Body) -> Result<Tally, Problem>
     let mut tally = Tally::default();
     let mut lines = Lines::default();
     loop {
-        let patience = if lines.partial.is_empty() { STREAM_SILENCE_MAX } else { BODY_STALL_MAX };
+        let patience = if lines.is_between() { STREAM_SILENCE_MAX } else { BODY_STALL_MAX };
         let data = next_data(body, patience).await?;
         let mut batch = Batch::default();
         match &data {
@@ -193,61 +194,6 @@ async fn take_stream(ingest: &Ingest, body: &mut Body) -> Result<Tally, Problem>
         }
     }
 }
-
-/// Cuts a stream into lines, whatever pieces it comes in.
-#[derive(Default)]
-struct Lines {
-    partial: Vec<u8>,
-    /// The line in `partial` has outgrown its bound: its rest is skipped.
-    overlong: bool,
-    next_index: usize,
-}
-
-impl Lines {
-    fn feed(&mut self, mut data: &[u8], mut line: impl FnMut(usize, Result<&[u8], Overlong>)) {
-        while let Some(end) = memchr::memchr(b'\n', data) {
-            let (head, rest) = (&data[..end], &data[end + 1..]);
-            data = rest;
-            if self.partial.is_empty() && !self.overlong {
-                let whole = if head.len() > LINE_BYTES_MAX { Err(Overlong) } else { Ok(head) };
-                line(self.next_index, whole);
-                self.next_index += 1;
-            } else {
-                self.grow(head);
-                self.finish(&mut line);
-            }
-        }
-        self.grow(data);
-    }
-
-    fn grow(&mut self, data: &[u8]) {
-        self.overlong |= self.partial.len() + data.len() > LINE_BYTES_MAX;
-        if self.overlong {
-            // Kept non-empty: the line is still being waited for.
-            self.partial.truncate(1);
-        } else {
-            self.partial.extend_from_slice(data);
-        }
-    }
-
-    /// Ends the line that has begun, if one has.
-    fn finish(&mut self, mut line: impl FnMut(usize, Result<&[u8], Overlong>)) {
-        if self.overlong {
-            line(self.next_index, Err(Overlong));
-        } else if !self.partial.is_empty() {
-            line(self.next_index, Ok(&self.partial));
-        } else {
-            return;
-        }
-        self.next_index += 1;
-        self.partial.clear();
-        self.overlong = false;
-    }
-}
-
-/// A line is longer than [`LINE_BYTES_MAX`].
-#[derive(Debug, PartialEq)]
-struct Overlong;
 
 /// Signals that could be read, and their places in what the caller sent.
 #[derive(Default)]
@@ -360,37 +306,4 @@ fn undeliverable(why: Undeliverable) -> Problem {
         Undeliverable::Closed => "typingd is shutting down",
     };
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_is_the_same_lines_whatever_pieces_it_comes_in() {
-        let long = "x".repeat(LINE_BYTES_MAX + 1);
-        let text = format!("one\n\n{long}\ntwo\r\nhalf");
-        let whole = |text: &str, piece: usize| {
-            let mut lines = Lines::default();
-            let mut seen = Vec::new();
-            let mut note = |index: usize, line: Result<&[u8], Overlong>| {
-                seen.push((index, line.map(|line| String::from_utf8_lossy(line).into_owned())));
-            };
-            for data in text.as_bytes().chunks(piece) {
-                lines.feed(data, &mut note);
-            }
-            lines.finish(&mut note);
-            seen
-        };
-        let expected = vec![
-            (0, Ok("one".to_owned())),
-            (1, Ok(String::new())),
-            (2, Err(Overlong)),
-            (3, Ok("two\r".to_owned())),
-            (4, Ok("half".to_owned())),
-        ];
-        for piece in [1, 2, 3, 7, 4_096, 1 << 20] {
-            assert_eq!(whole(&text, piece), expected, "pieces of {piece} bytes");
-        }
-    }
 }

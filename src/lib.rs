@@ -22,7 +22,7 @@
 //!   `tracker` (all conversations), `wheel` (their deadlines), `pace` (rate, gate, back-off), `policy` (what it is told).
 //! - [`clock`], [`inbox`], [`driver`], [`herald`]: the one clock, the bounded hand-over, the one loop, and what it tells
 //!   operators.
-//! - [`signal`], [`ingest`]: bytes to signals.
+//! - [`signal`], [`lines`], [`ingest`]: bytes to signals.
 //! - [`salesforce`]: dispatches to HTTPS, and the token.
 //! - [`journal`]: icons told on and not yet off, on disk: what a crash must not lose.
 //! - [`http`], [`admin`]: the server's edge, health.
@@ -58,6 +58,7 @@ pub mod http;
 pub mod inbox;
 pub mod ingest;
 pub mod journal;
+pub mod lines;
 pub mod model;
 pub mod replay;
 pub mod salesforce;

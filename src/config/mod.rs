@@ -13,6 +13,7 @@ pub mod duration;
 pub mod keys;
 mod layers;
 mod problem;
+pub mod size;
 #[cfg(test)]
 mod tests;
 mod value;

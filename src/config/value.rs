@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use url::{Host, Url};
 
 use super::duration::{self, Written};
+use super::size;
 use crate::http::Address;
 
 /// Which values of a key are right.
@@ -20,7 +21,7 @@ pub enum Kind {
         /// The longest.
         max: u64,
     },
-    /// A number of bytes, or one with the unit `B`, `KiB` or `MiB`.
+    /// A number of bytes, or one with the unit `B`, `KiB`, `MiB` or `GiB`.
     Bytes {
         /// The smallest.
         min: u64,
@@ -210,18 +211,13 @@ fn time(raw: &Raw, min: u64, max: u64) -> Result<Duration, String> {
 }
 
 fn bytes(raw: &Raw, min: u64, max: u64) -> Result<usize, String> {
-    let sized = |text: &str| {
-        let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-        let unit = BYTE_UNITS.iter().find(|(name, _)| *name == unit)?.1;
-        digits.parse::<u64>().ok()?.checked_mul(unit)
-    };
     let size = match raw {
-        Raw::Text(text) => sized(text),
+        Raw::Text(text) => size::parse(text),
         Raw::Number(_, n) => *n,
         _ => None,
     };
     let size = size.ok_or(r#"a size such as "1MiB", "64KiB" or a number of bytes would be right"#)?;
-    let right = || format!(r#"a size from "{}" to "{}" would be right"#, Size(min), Size(max));
+    let right = || format!(r#"a size from "{}" to "{}" would be right"#, size::Written(min), size::Written(max));
     (min..=max).contains(&size).then_some(size).and_then(|size| usize::try_from(size).ok()).ok_or_else(right)
 }
 
@@ -307,7 +303,7 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Time(span) => write!(f, "\"{}\"", Written(*span)),
-            Self::Bytes(size) => write!(f, "\"{}\"", Size(*size as u64)),
+            Self::Bytes(size) => write!(f, "\"{}\"", size::Written(*size as u64)),
             Self::Integer(n) => write!(f, "{n}"),
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::Text(text) => write!(f, "{}", Quoted(text)),
@@ -346,16 +342,6 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-struct Size(u64);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |unit: u64| self.0 > 0 && self.0.is_multiple_of(unit);
-        let (name, unit) = BYTE_UNITS.into_iter().find(|(_, unit)| fits(*unit)).unwrap_or(("B", 1));
-        write!(f, "{}{name}", self.0 / unit)
-    }
-}
-
 /// A value that can be taken out as the type its reader wants.
 pub(super) trait FromValue: Sized {
     fn from_value(value: &Value) -> Option<Self>;
@@ -384,8 +370,6 @@ from_value! {
 
 /// The one variable that paths may hold: where systemd puts a service's credentials.
 const CREDENTIALS: &str = "${CREDENTIALS_DIRECTORY}";
-
-const BYTE_UNITS: [(&str, u64); 3] = [("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// The longest text: consumer keys have about 85 characters, user names at most 80.
 const TEXT_BYTES_MAX: usize = 1_024;
