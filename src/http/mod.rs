@@ -93,6 +93,9 @@ pub struct Limits {
     /// How long a connection may lie unused between two requests. Longer than the 60 s after which common clients
     /// drop an idle connection, so that it is they who close it and no request meets a closing connection.
     pub idle_timeout: Duration,
+    /// How long a client may take nothing of an answer that is being written. What it holds up meanwhile is a piece of
+    /// the answer and a place among the connections.
+    pub stall_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -102,6 +105,7 @@ impl Default for Limits {
             head_bytes_max: 16 * 1024,
             head_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(75),
+            stall_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -270,7 +274,8 @@ async fn connection(
     mut stop: watch::Receiver<bool>,
 ) {
     let asked_to_leave = seat.clone();
-    let io = Timed { stream, seat: seat.clone(), timer: Box::pin(tokio::time::sleep(limits.head_timeout)), limits };
+    let timer = Box::pin(tokio::time::sleep(limits.head_timeout));
+    let io = Timed { stream, seat: seat.clone(), timer, stall: None, limits };
     let service = tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         seat.phase.store(BUSY, Ordering::Relaxed);
         let answer = tower::ServiceExt::oneshot(router.clone(), request);
@@ -317,11 +322,14 @@ const IDLE: u8 = 4;
 /// The connection has ended.
 const GONE: u8 = 5;
 
-/// A stream whose reads fail when a head or the next request is too long in coming.
+/// A stream whose reads fail when a head or the next request is too long in coming, and its writes when nobody takes
+/// what is written.
 struct Timed {
     stream: Box<dyn Stream>,
     seat: Arc<Seat>,
     timer: Pin<Box<Sleep>>,
+    /// Runs from the first write that the client's side had no room for.
+    stall: Option<Pin<Box<Sleep>>>,
     limits: Limits,
 }
 
@@ -355,8 +363,8 @@ impl AsyncRead for Timed {
 
 impl AsyncWrite for Timed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.mark_written();
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_write(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -372,8 +380,8 @@ impl AsyncWrite for Timed {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.mark_written();
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note_write(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -382,8 +390,15 @@ impl AsyncWrite for Timed {
 }
 
 impl Timed {
-    /// A long answer that is still being written is no idle connection.
-    fn mark_written(&self) {
-        let _ = self.seat.phase.compare_exchange(IDLE, SERVED, Ordering::Relaxed, Ordering::Relaxed);
+    fn note_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stall = None;
+            // A long answer that is still being written is no idle connection.
+            let _ = self.seat.phase.compare_exchange(IDLE, SERVED, Ordering::Relaxed, Ordering::Relaxed);
+            return written;
+        }
+        let limit = self.limits.stall_timeout;
+        ready!(self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -1,10 +1,20 @@
 //! Clients that are slow, silent or half gone: each has its time, and nobody waits for them.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::routing::get;
+use futures_util::stream;
+use tokio::sync::watch;
 use typingd::clock;
+use typingd::http::{Limits, Listener, serve};
 
 use crate::bench::{JSON, NDJSON, pair, signal_of};
+use crate::process::until;
+use crate::wire::Address;
 
 #[test]
 fn slow_clients_run_into_their_deadlines_and_hold_nobody_up() {
@@ -57,4 +67,53 @@ fn slow_clients_run_into_their_deadlines_and_hold_nobody_up() {
     }
     assert!(watch.elapsed() < Duration::from_secs(15), "{:?}", watch.elapsed());
     assert_eq!(sandbox.told("c", "ann"), "+");
+}
+
+/// A server with an answer that has no end, and what each such answer holds as long as it is being written.
+fn endless(limits: Limits) -> (tokio::runtime::Runtime, Address, Arc<()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let alive = Arc::new(());
+    let held = Arc::downgrade(&alive);
+    let answer = move || {
+        let alive = held.upgrade();
+        let pieces = stream::repeat_with(move || {
+            let _ = &alive;
+            Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 16 * 1_024]))
+        });
+        async { Body::from_stream(pieces) }
+    };
+    let address = runtime.block_on(async {
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = Address::parse(&listener.address().to_string());
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(async move {
+            let _stop = stop;
+            serve(listener, Router::new().route("/", get(answer)), limits, stopping).await;
+        });
+        address
+    });
+    (runtime, address, alive)
+}
+
+#[test]
+fn an_answer_that_nobody_takes_is_not_held_for_ever() {
+    let limits = Limits { stall_timeout: Duration::from_millis(300), ..Limits::default() };
+    let (_runtime, address, alive) = endless(limits);
+    let answers = || Arc::strong_count(&alive) - 1;
+    let mut stalled = address.connect().unwrap();
+    stalled.head("GET", "/", &[], "x-y: z");
+    let mut reading = address.connect().unwrap();
+    // A request more in the pipe keeps the server from reading on, and must not keep it from noticing.
+    reading.head("GET", "/", &[], "x-y: z");
+    reading.head("GET", "/", &[], "x-y: z");
+    until("both answers", || answers() == 2);
+    let watch = clock::stopwatch();
+    let mut taken = 0;
+    until("the end of the one that nobody takes", || {
+        taken += reading.some().len();
+        answers() == 1
+    });
+    assert!(watch.elapsed() >= Duration::from_millis(250), "{:?}", watch.elapsed());
+    assert!(taken > 0 && !reading.some().is_empty(), "whoever goes on reading is served on");
+    until("the end of the other, too", || answers() == 0);
 }

@@ -115,6 +115,14 @@ impl Wire {
         self.write(&chunk).unwrap();
     }
 
+    /// Something of what comes next; nothing if the far side has closed.
+    pub(crate) fn some(&mut self) -> Vec<u8> {
+        let mut bytes = vec![0; 65_536];
+        let n = self.stream.read(&mut bytes).unwrap();
+        bytes.truncate(n);
+        bytes
+    }
+
     /// All that comes until the far side closes.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
