@@ -122,6 +122,12 @@ impl Remote {
         })
     }
 
+    /// Where it is, as people write it.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// A request for what is at `path`, its parts not encoded yet, below the daemon's address. A part must be neither
     /// `.` nor `..`, which can't be said in a URL.
     pub fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {

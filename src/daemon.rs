@@ -16,6 +16,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::admin::Health;
+use crate::admin::stream::SignalStream;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, Overrides};
 use crate::driver::{self, Carrier, Command, Controls, Farewell};
@@ -119,7 +120,10 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
         let router = sandbox.router(sandbox_stopping.clone());
         servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
     }
-    let router = router(&config, inbox, Gate::new(token.as_deref()), controls.clone(), client.clone());
+    let gate = Gate::new(token.as_deref());
+    let recording = watch::Sender::new(config.ingest.recording);
+    let stream = SignalStream::new(controls.clone(), gate.clone(), recording.subscribe());
+    let router = router(&config, inbox, gate, controls.clone(), client.clone()).merge(stream.router());
     for listener in listeners {
         info!(address = %listener.address(), "listening");
         servers.spawn(http::serve(listener, router.clone(), Limits::default(), stopping.clone()));
@@ -127,7 +131,7 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     announce(&up);
     let keeper = tokio::spawn(keep_token(client));
 
-    let shutdown_grace = serve_until_told(config, &overrides, &controls, &mut signals).await;
+    let shutdown_grace = serve_until_told(config, &overrides, &controls, &recording, &mut signals).await;
     info!("stopping: no signal is taken any more, icons go off");
     let _ = stop.send(true);
     controls.give(Command::Shutdown(shutdown_grace)).await;
@@ -166,6 +170,7 @@ async fn serve_until_told(
     mut config: Config,
     overrides: &Overrides,
     controls: &Controls,
+    recording: &watch::Sender<bool>,
     signals: &mut Signals,
 ) -> Duration {
     loop {
@@ -180,6 +185,7 @@ async fn serve_until_told(
                 }
                 info!(changes = changes.len(), "configuration read again");
                 controls.give(Command::Policy(Box::new(new.policy.clone()))).await;
+                recording.send_replace(new.ingest.recording);
                 config = new;
             }
             Err(problems) => {
@@ -194,13 +200,14 @@ async fn serve_until_told(
 
 /// Whether a changed key is taken by the running daemon.
 fn takes_hold(change: &str) -> bool {
-    const HELD: [&str; 6] = [
+    const HELD: [&str; 7] = [
         "timing.",
         "channels.",
         "delivery.",
         "upstream.max_requests_per_second",
         "upstream.max_in_flight",
         "ingest.max_conversations",
+        "ingest.recording",
     ];
     HELD.iter().any(|key| change.starts_with(key))
         && !change.contains("authorization_context")

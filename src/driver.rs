@@ -10,11 +10,12 @@ use tracing::{debug, info, warn};
 use crate::clock::{self, Clock};
 use crate::engine::outbox::Belief;
 use crate::engine::policy::Policy;
-use crate::engine::{Census, Counts, Engine};
+use crate::engine::{Census, Counts, Engine, Taken};
 use crate::herald::Herald;
 use crate::inbox::{Parcel, Receipt};
 use crate::journal::Journal;
 use crate::model::{Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult};
+use crate::recording::{self, Recorder, Recording};
 
 /// Batches taken in one round before the engine's own work has its turn again.
 const PARCELS_PER_ROUND: usize = 64;
@@ -45,8 +46,19 @@ pub enum Command {
     Policy(Box<Policy>),
     /// Say how things stand.
     Vitals(oneshot::Sender<Vitals>),
+    /// Hand the signals over to somebody who records them.
+    Record(oneshot::Sender<Result<Recording, NotRecorded>>),
     /// Take no more signals, switch every icon off, and end within this time.
     Shutdown(Duration),
+}
+
+/// Why nothing can be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRecorded {
+    /// Somebody else records.
+    Busy,
+    /// The loop is about to end.
+    Stopping,
 }
 
 /// How things stand.
@@ -85,9 +97,18 @@ impl Controls {
 
     /// Asks how things stand; `None` when the loop has ended or does not answer within `patience`.
     pub async fn vitals(&self, patience: Duration) -> Option<Vitals> {
+        self.ask(patience, Command::Vitals).await
+    }
+
+    /// Begins a recording; `None` when the loop has ended or does not answer within `patience`.
+    pub async fn record(&self, patience: Duration) -> Option<Result<Recording, NotRecorded>> {
+        self.ask(patience, Command::Record).await
+    }
+
+    async fn ask<T>(&self, patience: Duration, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (ask, answer) = oneshot::channel();
         tokio::time::timeout(patience, async {
-            self.0.send(Command::Vitals(ask)).await.ok()?;
+            self.0.send(command(ask)).await.ok()?;
             answer.await.ok()
         })
         .await
@@ -121,6 +142,8 @@ pub async fn run(
         asleep: clock::time_asleep(),
         slept_look: Instant::ORIGIN,
         herald,
+        recorder: None,
+        stopping: false,
     };
     let mut leaving = Vec::new();
     let mut end = Instant::NEVER;
@@ -173,13 +196,16 @@ pub async fn run(
                     Some(Command::Vitals(answer)) => {
                         let _ = answer.send(desk.vitals());
                     }
+                    Some(Command::Record(answer)) => {
+                        let _ = answer.send(desk.start_recording(now));
+                    }
                     Some(Command::Shutdown(grace)) => {
                         end = now + grace;
-                        desk.engine.handle_shutdown(now);
+                        desk.shut_down(now);
                     }
                     None => {
                         end = now;
-                        desk.engine.handle_shutdown(now);
+                        desk.shut_down(now);
                     }
                 }
             }
@@ -207,14 +233,25 @@ struct Desk {
     asleep: Duration,
     slept_look: Instant,
     herald: Herald,
+    recorder: Option<Recorder>,
+    /// No signal is taken any more.
+    stopping: bool,
 }
 
 impl Desk {
     fn take_parcel(&mut self, now: Instant, parcel: Parcel) {
         let mut receipt = Receipt::default();
         for (index, (conversation, signal)) in parcel.batch.iter().enumerate() {
-            if let Err(why) = self.engine.handle_signal(now, conversation, signal) {
-                receipt.turned_away.push((index, why));
+            match self.engine.handle_signal(now, conversation, signal) {
+                Ok(taken) => {
+                    // A trace tells no late keystroke from a fresh one: it has one clock, that of the arrivals.
+                    if let Some(recorder) = &mut self.recorder
+                        && taken != Taken::Late
+                    {
+                        recorder.note(now, conversation, signal.kind);
+                    }
+                }
+                Err(why) => receipt.turned_away.push((index, why)),
             }
         }
         if parcel.wait {
@@ -299,6 +336,28 @@ impl Desk {
                 Err(error) if was_degraded => debug!(%error, "the journal still can't be written"),
                 Err(error) => warn!(%error, "the journal can't be renewed: until it can, a crash may leave icons on"),
             }
+        }
+    }
+
+    /// One recording at a time: what a reader holds is bounded once, whoever asks how often.
+    fn start_recording(&mut self, now: Instant) -> Result<Recording, NotRecorded> {
+        if self.stopping {
+            return Err(NotRecorded::Stopping);
+        }
+        if self.recorder.as_ref().is_some_and(|recorder| !recorder.is_gone()) {
+            return Err(NotRecorded::Busy);
+        }
+        let (recorder, recording) = recording::recording(now);
+        self.recorder = Some(recorder);
+        Ok(recording)
+    }
+
+    fn shut_down(&mut self, now: Instant) {
+        self.stopping = true;
+        self.engine.handle_shutdown(now);
+        // There is nothing to record any more; its reader must not hold up the end.
+        if let Some(recorder) = self.recorder.take() {
+            recorder.finish();
         }
     }
 

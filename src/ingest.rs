@@ -43,6 +43,8 @@ pub struct Settings {
     pub token_file: Option<PathBuf>,
     /// The longest JSON body, in bytes. A stream has no end, but each of its lines has [`LINE_BYTES_MAX`].
     pub body_bytes_max: usize,
+    /// Whether the signals may be recorded.
+    pub recording: bool,
 }
 
 /// What the handlers share.

@@ -25,10 +25,11 @@
 //! - [`signal`], [`lines`], [`ingest`]: bytes to signals.
 //! - [`salesforce`]: dispatches to HTTPS, and the token.
 //! - [`journal`]: icons told on and not yet off, on disk: what a crash must not lose.
-//! - [`http`], [`admin`]: the server's edge, health.
+//! - [`recording`]: the bounded hand-over to whoever records the signals, without their ids.
+//! - [`http`], [`admin`]: the server's edge, health, the stream of signals.
 //! - [`config`], [`telemetry`]: settings, logs.
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
-//! - [`trace`], [`mod@simulate`], [`mod@replay`]: recorded typing, in virtual and in real time.
+//! - [`trace`], [`mod@record`], [`mod@simulate`], [`mod@replay`]: recorded typing, taken down, in virtual and in real time.
 //! - [`client`]: what the commands that call a running daemon have in common.
 //! - [`sandbox`]: the stand-in Interaction Service.
 //!
@@ -60,6 +61,8 @@ pub mod ingest;
 pub mod journal;
 pub mod lines;
 pub mod model;
+pub mod record;
+pub mod recording;
 pub mod replay;
 pub mod salesforce;
 pub mod sandbox;

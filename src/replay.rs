@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::Remote;
 use crate::clock::{self, Clock};
 use crate::model::AT_MILLIS_MAX;
-use crate::trace::{TraceReader, TraceSignal};
+use crate::trace::{TraceLine, TraceReader, TraceSignal};
 
 /// Signals sent in one request, when the daemon or the network was slow and many have fallen due.
 const SIGNALS_MAX: usize = 1_000;
@@ -40,14 +40,6 @@ pub struct Replay<'a> {
     pub remote: &'a Remote,
     /// Twice as fast is 2.
     pub speed: f64,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    to: &'a str,
-    from: &'a str,
-    signal: &'static str,
-    at: u64,
 }
 
 #[derive(Deserialize)]
@@ -92,12 +84,10 @@ pub async fn replay(job: &Replay<'_>) -> Result<Summary, String> {
 async fn send(remote: &Remote, batch: &[TraceSignal], wall: u64, origin: u64) -> Result<Answer, String> {
     let lines: Vec<_> = batch
         .iter()
-        .map(|signal| Line {
-            to: signal.conversation.to(),
-            from: signal.conversation.from(),
-            signal: signal.signal.kind.name(),
+        .map(|signal| {
             // Not divided by the speed: what is later in the trace must not become simultaneous.
-            at: (wall + (signal.at - origin)).min(AT_MILLIS_MAX),
+            let at = (wall + (signal.at - origin)).min(AT_MILLIS_MAX);
+            TraceLine::new(signal.conversation.as_ref(), signal.signal.kind, at)
         })
         .collect();
     let body = serde_json::to_vec(&lines).map_err(|e| e.to_string())?;

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
-use crate::model::{Conversation, Instant, Signal};
+use serde::Serialize;
+
+use crate::model::{Conversation, ConversationRef, Instant, Signal, SignalKind};
 use crate::signal::{self, LINE_BYTES_MAX};
 
 /// One line of a trace.
@@ -24,6 +26,32 @@ impl TraceSignal {
     #[must_use]
     pub const fn instant(&self) -> Instant {
         Instant::from_millis(self.at)
+    }
+}
+
+/// One line of a trace, to be written; signals in requests look the same.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TraceLine<'a> {
+    to: &'a str,
+    from: &'a str,
+    signal: &'static str,
+    at: u64,
+}
+
+impl<'a> TraceLine<'a> {
+    /// `at` counts milliseconds from whatever origin the line's reader expects.
+    #[must_use]
+    pub fn new(conversation: ConversationRef<'a>, kind: SignalKind, at: u64) -> Self {
+        Self { to: conversation.to(), from: conversation.from(), signal: kind.name(), at }
+    }
+
+    /// Writes the line with its end.
+    ///
+    /// # Errors
+    /// When `output` fails.
+    pub fn write(&self, output: &mut impl Write) -> io::Result<()> {
+        serde_json::to_writer(&mut *output, self)?;
+        output.write_all(b"\n")
     }
 }
 

@@ -1,7 +1,6 @@
 //! Alive and ready, for whoever supervises the daemon: `GET /healthz` and `GET /readyz`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -10,11 +9,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
+use super::PATIENCE;
 use crate::driver::Controls;
 use crate::http::Problem;
-
-/// The loop answers within microseconds; one that takes this long is stuck.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why nothing can be delivered at the moment; `None` when it can.
 pub type Obstacle = Arc<dyn Fn() -> Option<String> + Send + Sync>;

@@ -1,5 +1,11 @@
 //! What is going on, for operators and their machines.
 
 mod health;
+pub mod stream;
+
+use std::time::Duration;
 
 pub use health::{Health, Obstacle};
+
+/// The loop answers within microseconds; one that takes this long is stuck.
+const PATIENCE: Duration = Duration::from_secs(1);

@@ -162,6 +162,8 @@ pub const KEYS: &[Key] = &[
         "The largest body of a request that is read as a whole."),
     Key::new("ingest.max_conversations", Kind::Integer { min: 1, max: CONVERSATIONS_MAX }, Default("1000000"),
         "Conversations kept in memory at a time."),
+    Key::new("ingest.recording", Kind::Flag, Default("false"),
+        "Whether callers may record when your users type, by GET /v1/signals/stream or typingd record."),
 
     Key::new("drop_in.enabled", Kind::Flag, Default("false"),
         "Whether to answer /api/v1/ as the Interaction Service does.").status(Status::Dormant),

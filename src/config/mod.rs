@@ -321,6 +321,7 @@ impl Reader {
             listen,
             token_file: self.get("ingest.token_file"),
             body_bytes_max: self.get("ingest.max_body")?,
+            recording: self.get("ingest.recording")?,
         })
     }
 

@@ -14,6 +14,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         of_timing(&scope, &rules, &mut found);
     }
     of_delivery(config, &mut found);
+    of_ingest(config, &mut found);
     found
 }
 
@@ -115,6 +116,19 @@ fn of_delivery(config: &Config, found: &mut Vec<String>) {
             "delivery: a shutdown may leave icons on, for shutdown_grace {} is below request_timeout {}",
             Written(config.shutdown_grace),
             Written(timeout)
+        ));
+    }
+}
+
+fn of_ingest(config: &Config, found: &mut Vec<String>) {
+    if config.ingest.recording {
+        let who = match config.ingest.token_file {
+            Some(_) => "whoever has the token of ingest.token_file",
+            None => "whoever reaches typingd, for no token is asked for,",
+        };
+        found.push(format!(
+            "ingest: recording is on: {who} can record when your users type, and how somebody types may tell who it \
+             is; recording = false is right while nobody needs one"
         ));
     }
 }

@@ -13,6 +13,7 @@ mod list;
 pub mod outbox;
 mod pace;
 pub mod policy;
+mod receipt;
 pub mod timing;
 mod tracker;
 mod wheel;
@@ -29,6 +30,8 @@ use pace::Pace;
 use policy::Policy;
 use tracker::{Standing, Tracker};
 use wheel::{Place, Wheel};
+
+pub use receipt::{Taken, TurnedAway};
 
 /// How long a message's time is remembered, to know a late keystroke by.
 const BARRIER_KEPT: Duration = Duration::from_secs(600);
@@ -57,15 +60,6 @@ pub struct Engine {
     observed: Option<VecDeque<Decision>>,
     swept: Instant,
     stopping: bool,
-}
-
-/// Why a signal was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TurnedAway {
-    /// The table holds as many conversations as it may, all of them active.
-    TableFull,
-    /// The engine is being shut down.
-    Stopping,
 }
 
 /// What an operator should hear of once.
@@ -200,7 +194,7 @@ impl Engine {
         now: Instant,
         conversation: ConversationRef<'_>,
         signal: Signal,
-    ) -> Result<(), TurnedAway> {
+    ) -> Result<Taken, TurnedAway> {
         if self.stopping {
             self.counts.turned_away += 1;
             return Err(TurnedAway::Stopping);
@@ -210,11 +204,10 @@ impl Engine {
         };
         self.counts.signals[signal.kind as usize] += 1;
         if signal.kind == SignalKind::Keystroke {
-            self.handle_keystroke(now, slot, signal.at);
-        } else {
-            self.handle_word(now, slot, signal);
+            return Ok(self.handle_keystroke(now, slot, signal.at));
         }
-        Ok(())
+        self.handle_word(now, slot, signal);
+        Ok(Taken::Counts)
     }
 
     /// The far side may still show the icon of a conversation whose typing ended with an earlier process: it is owed a
@@ -442,7 +435,7 @@ impl Engine {
         now: Instant,
         conversation: ConversationRef<'_>,
         signal: Signal,
-    ) -> Result<(), TurnedAway> {
+    ) -> Result<Taken, TurnedAway> {
         let rules = self.policy.rules_of(conversation.to());
         let (remembered, needed) = match signal.kind {
             SignalKind::Keystroke => (!rules.require_open, true),
@@ -453,22 +446,23 @@ impl Engine {
         };
         if remembered && !self.make_room(now) {
             if !needed {
-                return Ok(());
+                return Ok(Taken::Counts);
             }
             self.counts.turned_away += 1;
             return Err(TurnedAway::TableFull);
         }
         self.counts.signals[signal.kind as usize] += 1;
         if !remembered {
-            self.counts.unopened += u64::from(signal.kind == SignalKind::Keystroke);
-            return Ok(());
+            let unopened = signal.kind == SignalKind::Keystroke;
+            self.counts.unopened += u64::from(unopened);
+            return Ok(if unopened { Taken::Unopened } else { Taken::Counts });
         }
         let slot = self.tracker.insert(conversation, || rules);
-        match signal.kind {
-            SignalKind::Keystroke => self.handle_keystroke(now, slot, signal.at),
-            _ => self.handle_word(now, slot, signal),
+        if signal.kind == SignalKind::Keystroke {
+            return Ok(self.handle_keystroke(now, slot, signal.at));
         }
-        Ok(())
+        self.handle_word(now, slot, signal);
+        Ok(Taken::Counts)
     }
 
     /// Whether there is room for one more conversation; whoever only lingers makes room, the longest first.
@@ -481,15 +475,15 @@ impl Engine {
         true
     }
 
-    fn handle_keystroke(&mut self, now: Instant, slot: u32, at: Option<u64>) {
+    fn handle_keystroke(&mut self, now: Instant, slot: u32, at: Option<u64>) -> Taken {
         let (state, rules) = self.tracker.state_mut(slot);
         if at.is_some_and(|at| at < state.barrier) {
             self.counts.late += 1;
-            return;
+            return Taken::Late;
         }
         if rules.require_open && !state.opened {
             self.counts.unopened += 1;
-            return;
+            return Taken::Unopened;
         }
         let due = state.timing.due(rules);
         let fell_due = due <= now;
@@ -500,11 +494,12 @@ impl Engine {
         match state.timing.keystroke(rules, now) {
             // The common keystroke, of somebody who is typing already, has moved one field and no timer. Only a key that
             // keeps a typing unbroken which was about to break can bring a deadline nearer: that of max_typing.
-            None if !fell_due && state.timing.due(rules) >= due => return,
+            None if !fell_due && state.timing.due(rules) >= due => return Taken::Counts,
             None => {}
             Some(reason) => self.decide(slot, now, reason),
         }
         self.settle(now, slot);
+        Taken::Counts
     }
 
     /// Any signal but a keystroke.

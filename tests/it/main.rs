@@ -14,6 +14,7 @@ mod ingest;
 mod journal;
 mod key;
 mod process;
+mod recording;
 mod shutdown;
 mod slow;
 mod tidy;

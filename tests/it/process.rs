@@ -120,9 +120,14 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits for its end.
     pub(crate) fn end(&mut self) -> ExitStatus {
-        wait_for("the process's end", || self.child.try_wait().unwrap())
+        wait_for("the process's end", || self.ended())
     }
 
     /// Tells it to stop and waits for its end, which must be a good one.

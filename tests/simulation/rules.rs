@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use typingd::engine::policy::{Mode, Policy, Rules};
-use typingd::engine::{Engine, Notice, TurnedAway};
+use typingd::engine::{Engine, Notice, Taken, TurnedAway};
 use typingd::model::{
     Cause, ChannelAddress, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, Setback, Signal,
     SignalKind,
@@ -19,7 +19,7 @@ impl Bench {
         Self { engine: Engine::new(policy, 5), now: Instant::from_millis(1_000) }
     }
 
-    fn signal(&mut self, from: &str, kind: SignalKind, at: Option<u64>) -> Result<(), TurnedAway> {
+    fn signal(&mut self, from: &str, kind: SignalKind, at: Option<u64>) -> Result<Taken, TurnedAway> {
         self.engine.handle_signal(self.now, pair(from), Signal { kind, at })
     }
 
@@ -72,11 +72,11 @@ fn a_keystroke_from_before_the_message_is_late_and_ignored() {
     bench.signal("u", SignalKind::Keystroke, Some(10_000)).unwrap();
     bench.signal("u", SignalKind::MessageSent, Some(10_500)).unwrap();
     assert_eq!(bench.deliver(10), [], "the Started had not left, and vanishes with its stop");
-    bench.signal("u", SignalKind::Keystroke, Some(10_500)).unwrap();
-    bench.signal("u", SignalKind::Keystroke, Some(9_000)).unwrap();
+    assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(10_500)), Ok(Taken::Late));
+    assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(9_000)), Ok(Taken::Late));
     assert_eq!(bench.deliver(10), []);
     assert_eq!(bench.engine.counts().late, 2);
-    bench.signal("u", SignalKind::Keystroke, Some(10_501)).unwrap();
+    assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(10_501)), Ok(Taken::Counts));
     assert_eq!(bench.deliver(10), [(0, First)]);
     bench.signal("u", SignalKind::MessageSent, None).unwrap();
     bench.signal("u", SignalKind::Keystroke, None).unwrap();
@@ -91,7 +91,7 @@ fn with_require_open_nothing_is_sent_before_the_session_is_known() {
     policy.rules.require_open = true;
     for opener in [SignalKind::Opened, SignalKind::MessageSent] {
         let mut bench = Bench::new(policy.clone());
-        bench.key("u");
+        assert_eq!(bench.signal("u", SignalKind::Keystroke, None), Ok(Taken::Unopened));
         assert_eq!(bench.deliver(10_000), []);
         assert_eq!(bench.engine.census().conversations, 0, "whoever is not open is not remembered");
         bench.signal("u", opener, None).unwrap();

@@ -40,6 +40,7 @@ listen = ["127.0.0.1:7480", "unix:/run/typingd.sock", "0.0.0.0:80"]
 token_file = "token"
 max_body = "64KiB"
 max_conversations = 5000
+recording = true
 [drop_in]
 enabled = false
 settle = "300ms"
@@ -144,7 +145,9 @@ fn a_good_file_becomes_settings() {
     assert_eq!(config.upstream, Some(upstream));
     let listen = ["127.0.0.1:7480", "unix:/run/typingd.sock", "0.0.0.0:80"].map(|text| text.parse().unwrap());
     let token = Some(file.0.path().join("token"));
-    assert_eq!(config.ingest, ingest::Settings { listen: listen.into(), token_file: token, body_bytes_max: 64 * 1024 });
+    let settings =
+        ingest::Settings { listen: listen.into(), token_file: token, body_bytes_max: 64 * 1024, recording: true };
+    assert_eq!(config.ingest, settings);
     assert_eq!(config.shutdown_grace, Duration::ZERO);
     assert_eq!(config.state_dir, Some(file.0.path().join("state")));
     assert_eq!(config.log, Log { format: Format::Json, level: LevelFilter::DEBUG });
@@ -157,6 +160,7 @@ fn nothing_set_means_the_modules_own_defaults() {
     assert_eq!(config.policy, Policy::default());
     assert_eq!(config.upstream, None);
     assert_eq!(config.ingest.listen, ["127.0.0.1:7480".parse().unwrap()]);
+    assert!(!config.ingest.recording);
     assert_eq!(config.shutdown_grace, Duration::from_secs(10));
     assert_eq!(config.log, Log { format: Format::Text, level: LevelFilter::INFO });
     let file = File::new(UPSTREAM);
@@ -302,6 +306,8 @@ fn warnings_are_few_and_true() {
             "delivery: a TypingStopped that gets no answer is tried only once",
         ),
         ("[delivery]\nshutdown_grace = '0s'", "delivery: a shutdown may leave icons on"),
+        ("[ingest]\nrecording = true", "ingest: recording is on: whoever reaches typingd, for no token is asked for,"),
+        ("[ingest]\nrecording = true\ntoken_file = 't'", "ingest: recording is on: whoever has the token of"),
     ] {
         let (found, _) = told(text);
         assert!(found.len() == 1 && found[0].starts_with(start), "{text}: {found:#?}");
