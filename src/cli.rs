@@ -1,5 +1,7 @@
 //! The command line: what each command takes, and what its end means to a shell.
 
+mod tune;
+
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -20,11 +22,14 @@ use crate::sandbox::{Sandbox, SandboxArgs};
 use crate::simulate::{SimulateError, simulate};
 use crate::telemetry;
 use crate::trace::TraceReader;
+use crate::tune::outlook::outlook;
 
 /// Done, and asked to do nothing wrong, and yet it failed.
 const FAILED: u8 = 1;
 /// The command line can't be understood.
 const WRONG_USAGE: u8 = 2;
+/// Nothing that was measured keeps the limits.
+const NONE_FITS: u8 = 3;
 /// Another typingd holds the state directory (EX_CANTCREAT of sysexits.h).
 const HELD: u8 = 73;
 /// The configuration is wrong (EX_CONFIG of sysexits.h).
@@ -48,6 +53,8 @@ enum Command {
     Simulate(SimulateArgs),
     /// Record the signals of a running daemon as a trace, without the ids of channels and users
     Record(RecordArgs),
+    /// Show what each check and dismiss interval costs and gives on recorded typing
+    Tune(Box<tune::TuneArgs>),
     /// Play a trace against a running daemon in real time
     Replay(ReplayArgs),
     /// Run the stand-in Interaction Service alone
@@ -181,6 +188,8 @@ enum Failure {
     Misconfigured(Vec<String>),
     /// All problems of the flags.
     Usage(Vec<String>),
+    /// No setting keeps the limits, which the results have told.
+    NoneFits,
     /// Whoever read the results has gone, which is no error.
     ClosedPipe,
 }
@@ -189,6 +198,7 @@ impl Failure {
     fn tell(self) -> ExitCode {
         match self {
             Self::ClosedPipe => ExitCode::SUCCESS,
+            Self::NoneFits => ExitCode::from(NONE_FITS),
             Self::Failed(what) => tell_all(&[what], FAILED),
             Self::Held(what) => tell_all(&[what], HELD),
             Self::Misconfigured(problems) => tell_all(&problems, MISCONFIGURED),
@@ -230,6 +240,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Check(args) => check(args),
         Command::Simulate(args) => run_simulation(args),
         Command::Record(args) => run_recording(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Replay(args) => run_replay(&args),
         Command::Sandbox(args) => run_sandbox(&args),
     }
@@ -314,6 +325,11 @@ fn check(args: CheckArgs) -> Result<(), Failure> {
         writeln!(stderr, "typingd: warning: {warning}")?;
     }
     writeln!(stderr, "typingd: {}", config::capacity(&config))?;
+    let scopes: Vec<_> = config::scopes(&config).collect();
+    let limit = f64::from(config.policy.delivery.requests_per_second_max);
+    for sentence in outlook(&scopes, limit) {
+        writeln!(stderr, "typingd: {sentence}")?;
+    }
     Ok(())
 }
 

@@ -123,7 +123,7 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     let gate = Gate::new(token.as_deref());
     let recording = watch::Sender::new(config.ingest.recording);
     let stream = SignalStream::new(controls.clone(), gate.clone(), recording.subscribe());
-    let router = router(&config, inbox, gate, controls.clone(), client.clone()).merge(stream.router());
+    let router = router(&config, inbox, gate, controls.clone(), client.clone(), stream);
     for listener in listeners {
         info!(address = %listener.address(), "listening");
         servers.spawn(http::serve(listener, router.clone(), Limits::default(), stopping.clone()));
@@ -224,7 +224,14 @@ async fn keep_token(client: Client) {
     client.keep_token_fresh().await;
 }
 
-fn router(config: &Config, inbox: inbox::Inbox, gate: Gate, controls: Controls, client: Client) -> Router {
+fn router(
+    config: &Config,
+    inbox: inbox::Inbox,
+    gate: Gate,
+    controls: Controls,
+    client: Client,
+    stream: SignalStream,
+) -> Router {
     let obstacle = move || match client.token_state() {
         TokenState::Held => None,
         TokenState::Pending => Some("no token has been fetched yet".to_owned()),
@@ -232,6 +239,7 @@ fn router(config: &Config, inbox: inbox::Inbox, gate: Gate, controls: Controls, 
     };
     Ingest::new(inbox, gate, config.ingest.body_bytes_max)
         .router()
+        .merge(stream.router())
         .merge(Health::new(controls, Arc::new(obstacle)).router())
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address takes another method")

@@ -30,6 +30,7 @@
 //! - [`config`], [`telemetry`]: settings, logs.
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
 //! - [`trace`], [`mod@record`], [`mod@simulate`], [`mod@replay`]: recorded typing, taken down, in virtual and in real time.
+//! - [`tune`]: what each setting costs and gives on recorded typing, by the same engine.
 //! - [`client`]: what the commands that call a running daemon have in common.
 //! - [`sandbox`]: the stand-in Interaction Service.
 //!
@@ -70,3 +71,4 @@ pub mod signal;
 pub mod simulate;
 pub mod telemetry;
 pub mod trace;
+pub mod tune;

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
+use aws_lc_rs::digest;
 use serde::Serialize;
 
 use crate::model::{Conversation, ConversationRef, Instant, Signal, SignalKind};
-use crate::signal::{self, LINE_BYTES_MAX};
+use crate::signal::{self, LINE_BYTES_MAX, ParsedSignal};
 
 /// One line of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +84,8 @@ pub struct TraceReader {
     last_at: u64,
     buffer: Vec<u8>,
     failed: bool,
+    /// Takes in every byte that is read, if somebody wants to know what was read.
+    digest: Option<digest::Context>,
 }
 
 impl TraceReader {
@@ -106,48 +109,117 @@ impl TraceReader {
 
     /// Reads from `input`, called `name` in errors.
     pub fn new(name: &str, input: impl BufRead + Send + 'static) -> Self {
-        Self { name: name.to_owned(), input: Box::new(input), line: 0, last_at: 0, buffer: Vec::new(), failed: false }
-    }
-
-    fn read_line(&mut self) -> Result<Option<TraceSignal>, String> {
-        loop {
-            self.line += 1;
-            self.buffer.clear();
-            let mut limited = io::Read::take(&mut self.input, LINE_BYTES_MAX as u64 + 2);
-            limited.read_until(b'\n', &mut self.buffer).map_err(|e| format!("can't be read: {e}"))?;
-            if self.buffer.is_empty() {
-                return Ok(None);
-            }
-            let line = self.buffer.trim_ascii();
-            if line.len() > LINE_BYTES_MAX {
-                return Err(format!("is longer than {LINE_BYTES_MAX} bytes; one signal a line is right"));
-            }
-            if line.is_empty() {
-                continue;
-            }
-            let parsed = signal::parse(line)?;
-            let Some(at) = parsed.signal.at else {
-                return Err("`at` is missing; in a trace every line has its milliseconds".to_owned());
-            };
-            if at < self.last_at {
-                return Err(format!("`at` goes back from {} to {at}; times must not decrease", self.last_at));
-            }
-            self.last_at = at;
-            return Ok(Some(TraceSignal { at, conversation: parsed.conversation().to_owned(), signal: parsed.signal }));
+        Self {
+            name: name.to_owned(),
+            input: Box::new(input),
+            line: 0,
+            last_at: 0,
+            buffer: Vec::new(),
+            failed: false,
+            digest: None,
         }
     }
+
+    /// The same, with [`TraceReader::sha256`].
+    #[must_use]
+    pub fn with_digest(self) -> Self {
+        Self { digest: Some(digest::Context::new(&digest::SHA256)), ..self }
+    }
+
+    /// What it is called in errors.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The SHA-256 of all that has been read, in hexadecimal; `None` without [`TraceReader::with_digest`].
+    #[must_use]
+    pub fn sha256(&self) -> Option<String> {
+        let digest = self.digest.clone()?.finish();
+        Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The next line, borrowed, with its `at`; `None` at the end. A trace is read up to its first fault, and no further.
+    ///
+    /// # Errors
+    /// Names the trace and the line that can't be taken.
+    pub fn next_line(&mut self) -> Result<Option<(u64, ParsedSignal<'_>)>, TraceError> {
+        if self.failed {
+            return Ok(None);
+        }
+        match fill(&mut self.input, &mut self.buffer, &mut self.line, self.digest.as_mut()) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.failed = true;
+                return Ok(None);
+            }
+            Err(what) => {
+                self.failed = true;
+                return Err(TraceError { name: self.name.clone(), line: Some(self.line), what });
+            }
+        }
+        match read_line(self.buffer.trim_ascii(), self.last_at) {
+            Ok((at, parsed)) => {
+                self.last_at = at;
+                Ok(Some((at, parsed)))
+            }
+            Err(what) => {
+                self.failed = true;
+                Err(TraceError { name: self.name.clone(), line: Some(self.line), what })
+            }
+        }
+    }
+}
+
+/// Reads the next line that isn't blank into `buffer`; `false` at the end of the input.
+fn fill(
+    input: &mut impl BufRead,
+    buffer: &mut Vec<u8>,
+    line: &mut u64,
+    mut digest: Option<&mut digest::Context>,
+) -> Result<bool, String> {
+    loop {
+        *line += 1;
+        buffer.clear();
+        let mut limited = io::Read::take(&mut *input, LINE_BYTES_MAX as u64 + 2);
+        limited.read_until(b'\n', buffer).map_err(|e| format!("can't be read: {e}"))?;
+        if let Some(digest) = &mut digest {
+            digest.update(buffer);
+        }
+        let text = buffer.trim_ascii();
+        if text.len() > LINE_BYTES_MAX {
+            return Err(format!("is longer than {LINE_BYTES_MAX} bytes; one signal a line is right"));
+        }
+        if !text.is_empty() {
+            return Ok(true);
+        }
+        if buffer.is_empty() {
+            return Ok(false);
+        }
+    }
+}
+
+fn read_line(line: &[u8], last_at: u64) -> Result<(u64, ParsedSignal<'_>), String> {
+    let parsed = signal::parse(line)?;
+    let Some(at) = parsed.signal.at else {
+        return Err("`at` is missing; in a trace every line has its milliseconds".to_owned());
+    };
+    if at < last_at {
+        return Err(format!("`at` goes back from {last_at} to {at}; times must not decrease"));
+    }
+    Ok((at, parsed))
 }
 
 impl Iterator for TraceReader {
     type Item = Result<TraceSignal, TraceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let read = self.read_line();
-        self.failed = !matches!(read, Ok(Some(_)));
-        read.map_err(|what| TraceError { name: self.name.clone(), line: Some(self.line), what }).transpose()
+        let owned = |(at, parsed): (u64, ParsedSignal<'_>)| TraceSignal {
+            at,
+            conversation: parsed.conversation().to_owned(),
+            signal: parsed.signal,
+        };
+        self.next_line().map(|line| line.map(owned)).transpose()
     }
 }
 

@@ -27,7 +27,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 pub use problem::{Origin, Problem};
-pub use warnings::{capacity, warnings};
+pub use warnings::{capacity, scopes, warnings};
 
 use crate::engine::policy::{Delivery, Mode, Policy, Rules};
 use crate::http::Address;

@@ -37,7 +37,8 @@ pub fn capacity(config: &Config) -> String {
     )
 }
 
-fn scopes(config: &Config) -> impl Iterator<Item = (String, Rules)> {
+/// The timing of all, and that of each channel that has another, each with the table that it stands in.
+pub fn scopes(config: &Config) -> impl Iterator<Item = (String, Rules)> {
     let mut channels: Vec<_> = config.policy.channels.iter().collect();
     channels.sort_by_key(|(to, _)| *to);
     let own = channels.into_iter().filter(|(_, rules)| **rules != config.policy.rules);
@@ -60,8 +61,8 @@ fn of_timing(scope: &str, rules: &Rules, found: &mut Vec<String>) {
     if gaps(rules) {
         let percent = 100.0 * rules.dismiss_after().as_secs_f64() / rules.check_interval().as_secs_f64();
         found.push(format!(
-            "{scope}: the icon will be on at most {percent:.0} % of the time while somebody types, {dismiss} of every \
-             {check}; dismiss = \"idle\", or a dismiss_after of at least check_interval, keeps it on"
+            "{scope}: dismiss < check: the icon can be on at most {percent:.0} % of the time, {dismiss} of every {check}; \
+             dismiss = \"idle\", or a dismiss_after of at least check_interval, keeps it on while somebody types"
         ));
     }
     if rules.dismiss_after() < BLINK {

@@ -81,6 +81,19 @@ impl Timing {
         Instant::from_micros(self.next(rules).0)
     }
 
+    /// A moment before which no timer falls due, whatever keystrokes come until then that decide nothing. For whoever
+    /// steps through millions of keys: most need not look at a timer at all.
+    #[inline]
+    #[must_use]
+    pub fn quiet_until(&self, rules: &Rules) -> Instant {
+        if self.is_idle() {
+            return Instant::NEVER;
+        }
+        // A keystroke moves every deadline further away, but for `max_typing` of a typing that was about to break.
+        let max_typing = self.run_start.saturating_add(rules.max_typing);
+        Instant::from_micros(self.next(rules).0.min(max_typing))
+    }
+
     /// The timer that runs next. Of several due at one instant the one that wins comes first: an idle deadline over
     /// `max_typing`, that over a check, a check over a dismissal (rules 3, 4, 7).
     #[inline]
@@ -382,6 +395,33 @@ mod tests {
         let unbroken: Vec<Event> = (0..=9).map(|i| Key(i * 1_000)).collect();
         let expected = [(0, First), (2_000, Dismissed), (5_000, Check), (7_000, Dismissed)];
         assert_eq!(trace(&r, &unbroken), expected, "the icon is off when the limit falls: silence without a stop");
+    }
+
+    #[test]
+    fn nothing_falls_due_in_the_quiet_whatever_keys_come() {
+        // Every gap and every rule that could bring a deadline nearer, in both modes.
+        for (mode, max_typing, gaps) in [Mode::Idle, Mode::AfterShown]
+            .into_iter()
+            .flat_map(|mode| [3u64, 7, 20].map(|max| (mode, max)))
+            .flat_map(|(mode, max)| (0..4u64.pow(6)).map(move |gaps| (mode, max, gaps)))
+        {
+            let mut r = rules(mode, 5, 2);
+            r.max_typing = max_typing * 1_000;
+            let (mut timing, mut now, mut quiet) = (Timing::IDLE, 0, Instant::ORIGIN);
+            for place in 0..6 {
+                now += gaps / 4u64.pow(place) % 4;
+                let at = Instant::from_millis(now);
+                let mut decided = false;
+                while timing.due(&r) <= at {
+                    assert!(timing.due(&r) >= quiet, "{mode:?} {max_typing} {gaps}");
+                    decided |= timing.step(&r, at).is_some();
+                }
+                decided |= timing.keystroke(&r, at).is_some();
+                if decided || at >= quiet {
+                    quiet = timing.quiet_until(&r);
+                }
+            }
+        }
     }
 
     #[test]

@@ -131,7 +131,10 @@ fn check_prints_what_it_would_read_again() {
     assert!(first.stderr.contains("can type without a pause at a time"), "{first:?}");
     let text = format!("{UPSTREAM}auth.token_file = 'token'\n[timing]\ndismiss = 'after_shown'\n");
     let gaps = check(&write(directory.path(), &text), &[]);
-    assert!(gaps.stderr.contains("warning: timing: the icon will be on at most 40 % of the time"), "{gaps:?}");
+    assert!(
+        gaps.stderr.contains("warning: timing: dismiss < check: the icon can be on at most 40 % of the time"),
+        "{gaps:?}"
+    );
 }
 
 #[test]

@@ -18,5 +18,6 @@ mod recording;
 mod shutdown;
 mod slow;
 mod tidy;
+mod tune;
 mod upstream;
 mod wire;

@@ -79,7 +79,8 @@ fn who_may_record_is_asked_first_and_then_whether_anybody_may() {
     assert_eq!(off.status, 403, "{off:?}");
     assert!(off.problem().contains("`ingest.recording = true`"), "{off:?}");
     assert_eq!(get("/v1/signals/stream?for=1h", token).status, 400);
-    assert_eq!(daemon.address.call("POST", STREAM, token, b"").status, 405);
+    let posted = daemon.address.call("POST", STREAM, token, b"");
+    assert_eq!((posted.status, posted.problem().as_str()), (405, "this address takes another method"));
 
     // Switched on and off while the daemon runs.
     daemon.reconfigure(|text| text.replace("# nothing more", "ingest.recording = true"));

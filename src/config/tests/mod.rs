@@ -292,8 +292,8 @@ fn warnings_are_few_and_true() {
          an org may have (timing: check_interval 5s, 2000 requests a second)"
     );
     for (text, start) in [
-        ("[timing]\ndismiss = 'after_shown'", "timing: the icon will be on at most 40 % of the time while"),
-        ("[channels.a]\ndismiss = 'after_shown'", "channels.\"a\": the icon will be on at most 40 %"),
+        ("[timing]\ndismiss = 'after_shown'", "timing: dismiss < check: the icon can be on at most 40 % of the time"),
+        ("[channels.a]\ndismiss = 'after_shown'", "channels.\"a\": dismiss < check: the icon can be on at most 40 %"),
         ("[timing]\ndismiss_after = '999ms'", "timing: the icon will blink: dismiss_after 999ms is below 1s"),
         ("max_requests_per_second = 2001", "upstream: max_requests_per_second 2001 exceeds the 2000"),
         (

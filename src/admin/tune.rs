@@ -1,0 +1,117 @@
+//! `POST /v1/tune`: a trace in, what `typingd tune` finds out, while the daemon goes on with its work.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawQuery, State};
+use axum::http::{Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::json;
+use tokio::sync::{Semaphore, watch};
+
+use crate::engine::policy::Rules;
+use crate::http::{Gate, Problem, hear_out, media_type, read_body};
+use crate::trace::TraceReader;
+use crate::tune::plan::Plan;
+use crate::tune::study::Study;
+use crate::tune::{self, json};
+
+/// The longest trace: some 800,000 signals. It is held in memory, with a third of it again for what is read from it.
+pub const TRACE_BYTES_MAX: usize = 64 << 20;
+/// Keystrokes times settings: a million keys under the default grid, which keep one core busy for a few seconds.
+pub const STEPS_MAX: u64 = 400_000_000;
+/// Over a link that delays or loses requests the whole engine runs, at some twenty times the cost.
+const LINK_COST: u64 = 20;
+/// A trace is studied on one core, one at a time: the others are for those who type.
+const STUDIES_MAX: usize = 1;
+const THREADS_MAX: usize = 1;
+/// When to come again, in seconds, if another trace is being studied.
+const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// This edge. Cheap to clone.
+#[derive(Clone)]
+pub struct Tuning {
+    gate: Gate,
+    /// The timing in force.
+    rules: watch::Receiver<Rules>,
+    studies: Arc<Semaphore>,
+}
+
+impl Tuning {
+    /// Callers that `gate` lets in are heard; `rules` is the timing in force.
+    #[must_use]
+    pub fn new(gate: Gate, rules: watch::Receiver<Rules>) -> Self {
+        Self { gate, rules, studies: Arc::new(Semaphore::new(STUDIES_MAX)) }
+    }
+
+    /// The routes of this edge.
+    pub fn router(self) -> Router {
+        Router::new().route("/v1/tune", post(study)).with_state(self)
+    }
+}
+
+async fn study(
+    State(tuning): State<Tuning>,
+    RawQuery(query): RawQuery,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let (head, mut body) = request.into_parts();
+    let asked = async {
+        tuning.gate.admit(&head.headers)?;
+        let plan = asked(&tuning.rules.borrow().clone(), query.as_deref())?;
+        let media = media_type(&head.headers);
+        if !media.is_some_and(|media| media.eq_ignore_ascii_case("application/x-ndjson")) {
+            let detail = "the content type must be application/x-ndjson: a trace, one signal a line";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        let permit = tuning.studies.clone().try_acquire_owned().map_err(|_| {
+            let detail = "another trace is being studied; come again";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
+        })?;
+        let advice = "typingd tune, the command, takes traces of any length";
+        let trace = read_body(&head.headers, &mut body, TRACE_BYTES_MAX, advice).await?;
+        Ok((permit, plan, trace))
+    };
+    let (permit, plan, trace) = match asked.await {
+        Ok(asked) => asked,
+        Err(problem) => return Err(hear_out(&head.headers, &mut body, problem).await),
+    };
+    let studied = tokio::task::spawn_blocking(move || {
+        let told = answer(trace, &plan);
+        drop(permit);
+        told
+    });
+    studied.await.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the study broke down"))?
+}
+
+/// The options of the query: those of the command.
+fn asked(rules: &Rules, query: Option<&str>) -> Result<Plan, Problem> {
+    let options: Vec<_> = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
+    let choices = options.iter().map(|(name, value)| (&**name, &**value));
+    Plan::new(rules)
+        .with(choices)
+        .map_err(|problems| Problem::new(StatusCode::BAD_REQUEST, problems.join("; ")).with("problems", json!(problems)))
+}
+
+fn answer(trace: Bytes, plan: &Plan) -> Result<Response, Problem> {
+    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+    let study = Study::read([TraceReader::new("the trace", Cursor::new(trace))]).map_err(|e| bad(e.to_string()))?;
+    if study.keys() == 0 {
+        return Err(bad("there is no keystroke in the trace: nothing can be measured".to_owned()));
+    }
+    let settings = plan.grid.len() as u64 + 1;
+    let cost = if plan.link == tune::play::Link::PERFECT { 1 } else { LINK_COST };
+    if study.keys().saturating_mul(settings).saturating_mul(cost) > STEPS_MAX {
+        let detail = format!(
+            "{} keystrokes under {settings} settings are more than a daemon should take on beside its work; fewer \
+             settings would be right, or typingd tune, the command",
+            study.keys()
+        );
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    let report = tune::tune(study, plan, THREADS_MAX, &|| {});
+    Ok(([(header::CONTENT_TYPE, "application/json")], json::report(&report).to_string()).into_response())
+}

@@ -1,0 +1,139 @@
+//! `typingd tune` on the command line.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Failure, environment, load};
+use crate::config::Overrides;
+use crate::trace::TraceReader;
+use crate::tune::plan::{Choice, Plan};
+use crate::tune::study::Study;
+use crate::tune::{self, json, table};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct TuneArgs {
+    /// Traces, each with its own conversations and users; `-` is the standard input
+    #[arg(value_name = "TRACE", required = true)]
+    traces: Vec<PathBuf>,
+    /// The modes to try [default: idle,after_shown]
+    #[arg(long, value_name = "MODES")]
+    mode: Option<String>,
+    /// The check intervals to try: times and ranges [default: 1s..15s]
+    #[arg(long, value_name = "TIMES")]
+    check: Option<String>,
+    /// The dismissals to try: times and ranges [default: 500ms..10s]
+    #[arg(long, value_name = "TIMES")]
+    dismiss: Option<String>,
+    /// The setting in force, to compare with: 5s/2s or after_shown:5s/2s [default: the configuration's]
+    #[arg(long, value_name = "[MODE:]CHECK/DISMISS")]
+    current: Option<String>,
+    /// The limits that a setting must keep, or none [default: recall>=85%,off_p95<=5s,check<=10s]
+    #[arg(long, value_name = "LIMITS")]
+    want: Option<String>,
+    /// What is to be as small as possible within them [default: requests]
+    #[arg(long, alias = "minimize", value_name = "MEASURE")]
+    minimise: Option<String>,
+    /// The silence after which a user has gone [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    away: Option<String>,
+    /// Take this share of the sent messages for abandoned ones [default: none]
+    #[arg(long, value_name = "SHARE")]
+    abandon: Option<String>,
+    /// After how long the console drops an icon by itself, or none [default: unknown; both none and 2s are shown]
+    #[arg(long, value_name = "TIME")]
+    icon_ttl: Option<String>,
+    /// What a request takes on its way, and its answer on the way back [default: 0ms]
+    #[arg(long, value_name = "TIME")]
+    latency: Option<String>,
+    /// The share of requests that get lost on their way [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    loss: Option<String>,
+    /// The requests a second that the org takes [default: 2000/s]
+    #[arg(long, value_name = "RATE")]
+    limit: Option<String>,
+    /// How many people will compose at a time: warn of settings for which that is too many
+    #[arg(long, value_name = "N")]
+    composers: Option<String>,
+    /// What counts as composing: message, burst or sent-only [default: message]
+    #[arg(long, value_name = "TRUTH")]
+    truth: Option<String>,
+    /// Decides what chance decides [default: 42]
+    #[arg(long, value_name = "N")]
+    seed: Option<String>,
+    /// A configuration whose timing is the one in force [default: /etc/typingd/typingd.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What is printed
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    /// 25 lines for a terminal
+    Table,
+    /// Everything, for programs
+    Json,
+}
+
+impl TuneArgs {
+    fn choices(&self) -> impl Iterator<Item = Choice<'_>> {
+        let values = [
+            &self.mode,
+            &self.check,
+            &self.dismiss,
+            &self.current,
+            &self.want,
+            &self.minimise,
+            &self.away,
+            &self.abandon,
+            &self.icon_ttl,
+            &self.latency,
+            &self.loss,
+            &self.limit,
+            &self.composers,
+            &self.truth,
+            &self.seed,
+        ];
+        Plan::OPTIONS.into_iter().zip(values).filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+}
+
+pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
+    let overrides =
+        Overrides { file: args.config.clone(), environment: environment(), sandbox: true, ..Overrides::default() };
+    let config = load(&overrides)?;
+    let plan = Plan::new(&config.policy.rules).with(args.choices());
+    let plan =
+        plan.map_err(|problems| Failure::Usage(problems.iter().map(|problem| format!("--{problem}")).collect()))?;
+    let traces: Result<Vec<_>, _> = args.traces.iter().map(|path| TraceReader::open(path)).collect();
+    let study = traces.and_then(Study::read).map_err(|error| Failure::Failed(error.to_string()))?;
+    if study.keys() == 0 {
+        return Err(Failure::Failed("there is no keystroke in the traces: nothing can be measured".to_owned()));
+    }
+    let progress = progress(plan.grid.len() + 1);
+    let report = tune::tune(study, &plan, usize::MAX, &|| progress.inc(1));
+    progress.finish_and_clear();
+    let mut stdout = io::stdout().lock();
+    match args.format {
+        Format::Table => stdout.write_all(table::report(&report).as_bytes())?,
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut stdout, &json::report(&report)).map_err(io::Error::from)?;
+            writeln!(stdout)?;
+        }
+    }
+    stdout.flush()?;
+    if report.ranking.is_empty() { Err(Failure::NoneFits) } else { Ok(()) }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(settings: usize) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(settings as u64);
+    let style = ProgressStyle::with_template("{elapsed_precise} [{bar:40}] {pos}/{len} settings, {eta} to go");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

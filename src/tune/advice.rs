@@ -1,0 +1,174 @@
+//! Which setting to take: limits kept, the objective made small; and what an operator should be warned of.
+
+use std::cmp::Ordering;
+
+use super::measure::Measure;
+use super::plan::{IconTtl, Plan, Setting, TTL_ASSUMED_MILLIS};
+use super::row::{Row, headroom};
+use crate::engine::policy::Mode;
+
+/// Marks the rows that no other row is better than in every respect, and those that keep every limit.
+pub(super) fn mark(rows: &mut [Row], plan: &Plan) {
+    let points: Vec<[f64; 3]> = rows.iter().map(point).collect();
+    for (row, point) in rows.iter_mut().zip(&points) {
+        row.pareto = !points.iter().any(|other| dominates(other, point));
+        row.meets = plan.wants.iter().all(|want| want.measure.of(row).is_none_or(|value| want.miss(value) == 0.0));
+    }
+}
+
+/// What a setting costs in three respects: requests, missed composing, off-latency. What is undefined is the same for
+/// all settings, and tells none from another.
+fn point(row: &Row) -> [f64; 3] {
+    [Measure::Requests, Measure::Missed, Measure::OffP95].map(|measure| measure.of(row).unwrap_or_default())
+}
+
+fn dominates(one: &[f64; 3], other: &[f64; 3]) -> bool {
+    one.iter().zip(other).all(|(a, b)| a <= b) && one != other
+}
+
+/// The rows that keep every limit, the best first.
+#[must_use]
+pub fn ranking(rows: &[Row], plan: &Plan) -> Vec<usize> {
+    let mut found: Vec<usize> = (0..rows.len()).filter(|row| rows[*row].meets).collect();
+    found.sort_by(|a, b| better(&rows[*a], &rows[*b], plan));
+    found
+}
+
+/// Those of `ranking` that no other of them is better than in every respect, in the same order: the choices that are left
+/// within the limits, where all others would only cost more.
+#[must_use]
+pub fn front(rows: &[Row], ranking: &[usize]) -> Vec<usize> {
+    let points: Vec<[f64; 3]> = ranking.iter().map(|place| point(&rows[*place])).collect();
+    let open = |own: &[f64; 3]| !points.iter().any(|other| dominates(other, own));
+    ranking.iter().zip(&points).filter(|(_, own)| open(own)).map(|(place, _)| *place).collect()
+}
+
+/// What decides between two rows: the objective, then what else an operator would look at.
+fn better(a: &Row, b: &Row, plan: &Plan) -> Ordering {
+    let respects = [plan.minimise, Measure::Requests, Measure::Missed, Measure::Flicker, Measure::OffP95];
+    let one = |measure: &Measure| {
+        let of = |row| measure.of(row).unwrap_or(f64::INFINITY);
+        of(a).total_cmp(&of(b))
+    };
+    let costs = respects.iter().map(one).find(|ordering| ordering.is_ne());
+    costs.unwrap_or_else(|| a.setting.cmp(&b.setting))
+}
+
+/// Where no row keeps every limit: the row that misses them by the least, with the limits that it misses.
+#[must_use]
+pub fn nearest(rows: &[Row], plan: &Plan) -> Option<(usize, Vec<usize>)> {
+    let miss = |row: &Row| -> f64 {
+        plan.wants.iter().filter_map(|want| want.measure.of(row).map(|value| want.miss(value))).sum()
+    };
+    let least = (0..rows.len()).min_by(|a, b| {
+        let (a, b) = (&rows[*a], &rows[*b]);
+        miss(a).total_cmp(&miss(b)).then_with(|| better(a, b, plan))
+    })?;
+    let fails = |want: &super::plan::Want| want.measure.of(&rows[least]).is_some_and(|value| want.miss(value) > 0.0);
+    let failed = plan.wants.iter().enumerate().filter(|(_, want)| fails(want)).map(|(i, _)| i);
+    Some((least, failed.collect()))
+}
+
+/// The most that an icon can be on while somebody types on and on, where that is not all of the time.
+#[must_use]
+pub fn on_at_most(setting: &Setting) -> Option<f64> {
+    let gaps = setting.mode == Mode::AfterShown && setting.dismiss < setting.check;
+    gaps.then(|| setting.dismiss as f64 / setting.check as f64)
+}
+
+/// What an operator should be warned of, of the setting in force (`now`) and the one advised.
+#[must_use]
+pub fn warnings(now: &Row, best: Option<&Row>, plan: &Plan, users: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, row) in [("now", Some(now)), ("best", best.filter(|best| best.setting != now.setting))] {
+        let Some(row) = row else { continue };
+        of_setting(name, row, plan, &mut found);
+    }
+    if let Some(row) = best.or(Some(now)) {
+        of_receiver(row, plan, &mut found);
+    }
+    for want in &plan.wants {
+        if want.measure.of(now).is_none() {
+            let why = match want.measure {
+                Measure::OffP50 | Measure::OffP95 | Measure::OffMax => "no draft was abandoned",
+                Measure::OffEarly => "no message was sent",
+                _ => "there is nothing to measure it on",
+            };
+            found.push(format!("{want} is not tested: {why}"));
+        }
+    }
+    match users {
+        0 | 1 => found.push("one user says nothing of others: there are no confidence intervals".to_owned()),
+        2..USERS_FEW => found.push(format!("{users} users are few: with others the figures may be quite different")),
+        _ => {}
+    }
+    found
+}
+
+fn of_setting(name: &str, row: &Row, plan: &Plan, found: &mut Vec<String>) {
+    if let Some(share) = on_at_most(&row.setting) {
+        found.push(format!("{name}: dismiss < check: the icon can be on at most {:.0} % of the time", 100.0 * share));
+    }
+    if let (Some(wrong), Some(flicker)) = (row.wrong_stop.value, row.flicker_per_msg.value)
+        && row.setting.mode == Mode::Idle
+        && wrong > BLINKS_WRONG
+        && flicker > BLINKS_FLICKER
+    {
+        let (wrong, dismiss) = (100.0 * wrong, Setting::time(row.setting.dismiss));
+        found.push(format!(
+            "{name}: dismiss {dismiss} blinks: {wrong:.0} % of its stops are followed by more typing, {flicker:.1} a message"
+        ));
+    }
+    if let (Some(composers), Some(requests)) = (plan.composers, row.req_per_min.value)
+        && headroom(plan.limit, Some(requests)).is_some_and(|room| room < composers as f64)
+    {
+        let sent = composers as f64 * requests / 60.0;
+        found.push(format!(
+            "{name}: {composers} composers send {sent:.0} requests a second; {:.0} leaves room for {}",
+            plan.limit,
+            row.safe_composers.unwrap_or_default()
+        ));
+    }
+}
+
+fn of_receiver(row: &Row, plan: &Plan, found: &mut Vec<String>) {
+    let ttl = match plan.icon_ttl {
+        IconTtl::Never => return,
+        IconTtl::After(ttl) => ttl,
+        IconTtl::Unknown => TTL_ASSUMED_MILLIS,
+    };
+    if row.setting.check + plan.link.latency < ttl {
+        return;
+    }
+    let time = Setting::time;
+    match (plan.icon_ttl, row.dropped.and_then(|dropped| dropped.recall)) {
+        (IconTtl::Unknown, Some(recall)) => found.push(format!(
+            "should the console drop icons after {}, recall is {:.0} %: try it out, see --icon-ttl",
+            time(ttl),
+            100.0 * recall
+        )),
+        _ => found.push(format!(
+            "a check of {} lets the console drop the icon after {}: a shorter check would keep it",
+            time(row.setting.check),
+            time(ttl)
+        )),
+    }
+}
+
+/// Below so many users a confidence interval is itself uncertain.
+const USERS_FEW: usize = 10;
+/// A dismissal blinks if more of its stops than this are wrong, and there are more of them a message than that.
+const BLINKS_WRONG: f64 = 0.8;
+const BLINKS_FLICKER: f64 = 2.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_better_in_one_respect_and_worse_in_none_dominates() {
+        assert!(dominates(&[1.0, 2.0, 3.0], &[1.0, 2.0, 4.0]));
+        assert!(!dominates(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]));
+        assert!(!dominates(&[0.0, 2.0, 5.0], &[1.0, 2.0, 4.0]));
+    }
+}

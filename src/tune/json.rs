@@ -1,0 +1,168 @@
+//! A report as JSON: the same bytes for the same traces and options. What is undefined is null, never 0.
+
+use aws_lc_rs::digest;
+use serde_json::{Map, Value, json};
+
+use super::plan::{IconTtl, Plan, Setting};
+use super::row::{Dropped, Estimate, Quantiles, Row};
+use super::{LAMBDAS, Report};
+
+/// The version of this format.
+const SCHEMA: u32 = 1;
+
+/// The whole report.
+#[must_use]
+pub fn report(report: &Report) -> Value {
+    let plan = &report.plan;
+    let inputs: Vec<_> = report
+        .inputs
+        .iter()
+        .map(|input| {
+            json!({
+                "path": input.name, "sha256": input.sha256, "conversations": input.conversations, "keys": input.keys,
+            })
+        })
+        .collect();
+    let silence = |(millis, p): &(u64, Option<f64>)| json!({"silence_ms": millis, "p": rounded(*p)});
+    let curve = report.silences.curve(plan.truth.away);
+    let break_even = LAMBDAS.map(|lambda| (lambda.to_string(), report.silences.break_even(f64::from(lambda)).into()));
+    let nearest = report.nearest.as_ref().map(|(place, failed)| {
+        let failed: Vec<_> = failed.iter().map(|want| plan.wants[*want].to_string()).collect();
+        json!({"row": setting(&report.rows[*place].setting), "fails": failed})
+    });
+    let typed = &report.typed;
+    json!({
+        "schema": SCHEMA,
+        "tool": concat!("typingd ", env!("CARGO_PKG_VERSION")),
+        "config_hash": config_hash(plan),
+        "inputs": inputs,
+        "params": params(plan),
+        "study": {
+            "users": report.study.users,
+            "conversations": report.study.timelines.len(),
+            "keys": report.study.keys(),
+            "messages": typed.messages as u64,
+            "sent": typed.sent as u64,
+            "abandoned": typed.abandoned as u64,
+            "composing_ms": typed.composing as u64,
+            "duty": rounded(report.duty),
+        },
+        "current": row(&report.current),
+        "best": report.best().map(|best| setting(&best.setting)),
+        "ranking": report.ranking.iter().map(|place| setting(&report.rows[*place].setting)).collect::<Vec<_>>(),
+        "nearest": nearest,
+        "ceiling": {
+            "recall": 1, "false_on": 0, "flicker_per_msg": 0, "off_early": 0, "off_p95_ms": 0,
+            "req_per_min": rounded(report.ceiling_req_per_min),
+        },
+        "rows": report.rows.iter().map(row).collect::<Vec<_>>(),
+        "resume_curve": curve.iter().map(silence).collect::<Vec<_>>(),
+        "break_even_ms": Map::from_iter(break_even),
+        "users": users(&report.current),
+        "warnings": report.warnings,
+    })
+}
+
+/// One setting, measured.
+#[must_use]
+pub fn row(row: &Row) -> Value {
+    let mut all = Map::new();
+    let Value::Object(setting) = setting(&row.setting) else { unreachable!("a setting is an object") };
+    all.extend(setting);
+    all.insert("started".into(), row.started.into());
+    all.insert("stopped".into(), row.stopped.into());
+    for (name, estimate) in [
+        ("req_per_min", &row.req_per_min),
+        ("req_per_msg", &row.req_per_msg),
+        ("recall", &row.recall),
+        ("false_on", &row.false_on),
+        ("false_on_s_per_abandoned", &row.false_on_per_abandoned),
+        ("flicker_per_msg", &row.flicker_per_msg),
+        ("flicker_per_min", &row.flicker_per_min),
+        ("off_early", &row.off_early),
+        ("wrong_stop", &row.wrong_stop),
+    ] {
+        all.insert(name.into(), rounded(estimate.value));
+        all.insert(format!("{name}_ci"), interval(estimate));
+    }
+    all.insert("started_per_min".into(), rounded(row.started_per_min));
+    all.insert("users".into(), users(row));
+    all.insert("off_ms".into(), quantiles(&row.off));
+    all.insert("on_ms".into(), quantiles(&row.on));
+    let wait = json!({
+        "mean": row.late_wait.value.map(|mean| mean.round() as u64),
+        "mean_ci": row.late_wait.ci.map(|ci| ci.map(|bound| bound.round() as u64)),
+        "p99": row.late_wait_p99,
+    });
+    all.insert("late_wait_ms".into(), wait);
+    all.insert("safe_composers".into(), row.safe_composers.into());
+    all.insert("safe_conversations".into(), row.safe_conversations.into());
+    all.insert("icon_dropped".into(), row.dropped.as_ref().map_or(Value::Null, dropped));
+    all.insert("pareto".into(), row.pareto.into());
+    all.insert("meets".into(), row.meets.into());
+    Value::Object(all)
+}
+
+fn dropped(dropped: &Dropped) -> Value {
+    json!({
+        "icon_ttl_ms": dropped.icon_ttl,
+        "recall": rounded(dropped.recall),
+        "false_on": rounded(dropped.false_on),
+        "flicker_per_msg": rounded(dropped.flicker_per_msg),
+        "off_early": rounded(dropped.off_early),
+        "off_ms": quantiles(&dropped.off),
+    })
+}
+
+fn setting(setting: &Setting) -> Value {
+    json!({"mode": setting.mode.name(), "check_ms": setting.check, "dismiss_ms": setting.dismiss})
+}
+
+fn users(row: &Row) -> Value {
+    let users = &row.users;
+    json!({"p10": rounded(users.p10), "p50": rounded(users.p50), "p90": rounded(users.p90)})
+}
+
+fn quantiles(delays: &Quantiles) -> Value {
+    let interval = |ci: Option<[f64; 2]>| ci.map(|ci| ci.map(|bound| bound as u64));
+    json!({
+        "p50": delays.p50, "p95": delays.p95, "max": delays.max, "n": delays.n,
+        "p50_ci": interval(delays.p50_ci), "p95_ci": interval(delays.p95_ci),
+    })
+}
+
+fn interval(estimate: &Estimate) -> Value {
+    estimate.ci.map_or(Value::Null, |ci| ci.map(|bound| rounded(Some(bound))).to_vec().into())
+}
+
+/// Six digits after the point are more than any of these is known to.
+fn rounded(value: Option<f64>) -> Value {
+    value.map_or(Value::Null, |value| ((value * 1e6).round() / 1e6).into())
+}
+
+fn params(plan: &Plan) -> Value {
+    json!({
+        "away_ms": plan.truth.away,
+        "abandon": plan.abandon,
+        "seed": plan.seed,
+        "icon_ttl_ms": plan.icon_ttl.first(),
+        "icon_ttl_known": plan.icon_ttl != IconTtl::Unknown,
+        "latency_ms": plan.link.latency,
+        "loss": plan.link.loss,
+        "truth": plan.truth.kind.name(),
+        "limit_per_s": plan.limit,
+        "composers": plan.composers,
+        "max_typing_ms": plan.max_typing.as_millis() as u64,
+        "want": plan.wants.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "minimise": plan.minimise.name(),
+        "settings": plan.grid.len(),
+    })
+}
+
+/// Tells whether two results were asked for in the same way: SHA-256 of the options, the grid and the setting in force.
+fn config_hash(plan: &Plan) -> String {
+    let settings: Vec<_> = plan.grid.iter().map(setting).collect();
+    let asked = json!({"params": params(plan), "current": setting(&plan.current), "grid": settings});
+    let hash = digest::digest(&digest::SHA256, asked.to_string().as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}

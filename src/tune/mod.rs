@@ -1,0 +1,141 @@
+//! `typingd tune`: what each check and dismiss interval costs and gives, on recorded typing.
+//!
+//! The daemon's own state machine plays every conversation under every setting, in virtual time; there is no second
+//! implementation of the rules. In reading order: [`study`] (the typing), [`truth`] (when somebody was composing), [`mod@play`]
+//! (what is told), [`icon`] (what is seen), [`sums`] (what is counted), [`bootstrap`] (how sure that is), [`row`] (one
+//! setting, measured), [`advice`] (which one to take), [`silence`] and [`strip`] (what else to show); [`plan`] is what is
+//! asked, and [`json`] and [`table`] are how it is told.
+
+pub mod advice;
+pub mod bootstrap;
+pub mod icon;
+pub mod json;
+pub mod measure;
+pub mod outlook;
+pub mod plan;
+pub mod play;
+pub mod row;
+pub mod silence;
+pub mod strip;
+pub mod study;
+pub mod sums;
+pub mod table;
+pub mod truth;
+pub mod typist;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bootstrap::Bootstrap;
+use plan::{Plan, Setting};
+use row::{Meter, Row};
+use silence::Silences;
+use study::{Input, Study};
+use sums::{Typed, ratio};
+
+/// The weights of a falsely shown second for which the break-even silence is told.
+pub const LAMBDAS: [u32; 4] = [1, 2, 4, 9];
+
+/// Everything that `tune` found.
+#[derive(Debug)]
+pub struct Report {
+    /// What was asked.
+    pub plan: Plan,
+    /// What was read.
+    pub inputs: Vec<Input>,
+    /// The typing itself, for pictures.
+    pub study: Study,
+    /// The study in numbers.
+    pub typed: Typed,
+    /// The setting in force.
+    pub current: Row,
+    /// The grid, in its order.
+    pub rows: Vec<Row>,
+    /// The rows that keep every limit, the best first, by their place in `rows`.
+    pub ranking: Vec<usize>,
+    /// Where none does: the row that misses by the least, and the limits that it misses, by their places.
+    pub nearest: Option<(usize, Vec<usize>)>,
+    /// What somebody who knew the future would send: a start and a stop for each message, and never a wrong one.
+    pub ceiling_req_per_min: Option<f64>,
+    /// The share of a chat's life in which the user composes.
+    pub duty: Option<f64>,
+    /// How likely typing goes on after a silence.
+    pub silences: Silences,
+    /// What an operator should be warned of.
+    pub warnings: Vec<String>,
+}
+
+impl Report {
+    /// The setting advised, if any keeps the limits.
+    #[must_use]
+    pub fn best(&self) -> Option<&Row> {
+        self.ranking.first().map(|row| &self.rows[*row])
+    }
+
+    /// The row of `setting`, if it was measured.
+    #[must_use]
+    pub fn row(&self, setting: Setting) -> Option<&Row> {
+        std::iter::once(&self.current).chain(&self.rows).find(|row| row.setting == setting)
+    }
+}
+
+/// Measures every setting of `plan` on `study`, on as many threads as the machine has cores but `threads_max` at most.
+/// `done` is told each time that a setting has been measured.
+///
+/// The result depends on `study` and `plan` alone, whatever the number of threads.
+#[must_use]
+pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() + Sync)) -> Report {
+    study.settle(plan.truth, plan.abandon, plan.seed);
+    let mut typed = vec![Typed::default(); study.users];
+    for timeline in &study.timelines {
+        typed[timeline.user as usize].add(timeline);
+    }
+    let bootstrap = Bootstrap::new(&typed, plan.seed);
+    let settings: Vec<Setting> = plan.grid.iter().copied().chain([plan.current]).collect();
+    let threads = std::thread::available_parallelism().map_or(1, Into::into).min(threads_max).max(1);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut meter = Meter::new(&study, plan, &typed, bootstrap.as_ref());
+        let mut measured = Vec::new();
+        while let Some(setting) = settings.get(next.fetch_add(1, Ordering::Relaxed)) {
+            measured.push(meter.measure(*setting));
+            done();
+        }
+        measured
+    };
+    let mut rows: Vec<Row> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut rows = work();
+        for other in others {
+            rows.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        rows
+    });
+    rows.sort_by_key(|row| row.setting);
+    let place = rows.iter().position(|row| row.setting == plan.current).expect("it was among the settings");
+    advice::mark(&mut rows, plan);
+    let current = if plan.grid.contains(&plan.current) {
+        // It was measured twice, to the same result.
+        rows.dedup_by_key(|row| row.setting);
+        rows[place].clone()
+    } else {
+        rows.remove(place)
+    };
+    let ranking = advice::ranking(&rows, plan);
+    let nearest = if ranking.is_empty() { advice::nearest(&rows, plan) } else { None };
+    let warnings = advice::warnings(&current, ranking.first().map(|row| &rows[*row]), plan, study.users);
+    let typed = Typed::weighted(&typed, &vec![1.0; typed.len()]);
+    Report {
+        inputs: study.inputs.clone(),
+        ceiling_req_per_min: ratio(2.0 * typed.messages, row::minutes(typed.composing)),
+        duty: ratio(typed.composing, typed.life),
+        silences: Silences::of(&study, plan.truth.away),
+        plan: plan.clone(),
+        study,
+        typed,
+        current,
+        rows,
+        ranking,
+        nearest,
+        warnings,
+    }
+}

@@ -1,0 +1,186 @@
+//! What the daemon's own state machine makes of one conversation, and when the far side comes to know of it.
+//!
+//! Over a perfect link the timing alone is stepped, for nothing else can matter. Where requests take time or get lost, the
+//! whole engine runs, with its order, its retries and its owed stops; there is no second implementation of either.
+
+use std::time::Duration;
+
+use super::study::{Event, Happening, Timeline};
+use crate::engine::Engine;
+use crate::engine::policy::{Delivery, Policy, Rules};
+use crate::engine::timing::Timing;
+use crate::model::{
+    Cause, ConversationRef, DispatchId, Indicator, Instant, Outcome, Reason, Setback, Signal, SignalKind,
+};
+
+/// How requests get to the far side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Link {
+    /// What a request takes to get there, in milliseconds. Its answer takes as long.
+    pub latency: u64,
+    /// The share of requests that get lost on the way.
+    pub loss: f64,
+}
+
+impl Link {
+    /// At once, and always.
+    pub const PERFECT: Self = Self { latency: 0, loss: 0.0 };
+}
+
+/// Something that reached the far side. Milliseconds since the trace's first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When.
+    pub at: u64,
+    /// What it says, and why.
+    pub reason: Reason,
+}
+
+/// What came of one conversation under one setting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Play {
+    /// What reached the far side, in order.
+    pub arrivals: Vec<Arrival>,
+    /// TypingStarted sent, retries included.
+    pub started: u64,
+    /// TypingStopped sent, retries included.
+    pub stopped: u64,
+    /// Stops that a timer decided.
+    pub timer_stops: u64,
+    /// Those followed by a key of the same message within `away`.
+    pub wrong_stops: u64,
+}
+
+impl Play {
+    fn clear(&mut self) {
+        let arrivals = std::mem::take(&mut self.arrivals);
+        *self = Self { arrivals, ..Self::default() };
+        self.arrivals.clear();
+    }
+
+    /// A timer stopped the icon at `at`, and the next thing to happen is `next`.
+    fn judge(&mut self, at: u64, reason: Reason, next: Option<Event>, away: u64) {
+        if matches!(reason, Reason::Idle | Reason::Dismissed | Reason::MaxTyping) {
+            self.timer_stops += 1;
+            let resumed = next.is_some_and(|next| next.happening() == Happening::Key && next.at() - at <= away);
+            self.wrong_stops += u64::from(resumed);
+        }
+    }
+}
+
+/// The word that ends an icon at once, if `happening` is one.
+fn word(happening: Happening) -> Option<Reason> {
+    match happening {
+        Happening::Key => None,
+        Happening::Sent => Some(Reason::MessageSent),
+        Happening::Cleared => Some(Reason::Stopped),
+        Happening::Closed => Some(Reason::Ended),
+    }
+}
+
+/// Plays one conversation under `rules` over a perfect link. `away` is what tells a wrong stop, in milliseconds.
+pub fn play(timeline: &Timeline, rules: &Rules, away: u64, play: &mut Play) {
+    play.clear();
+    let mut timing = Timing::IDLE;
+    let note = |play: &mut Play, at: u64, reason: Reason| {
+        match reason.indicator() {
+            Indicator::TypingStarted => play.started += 1,
+            Indicator::TypingStopped => play.stopped += 1,
+        }
+        play.arrivals.push(Arrival { at, reason });
+    };
+    let mut quiet_until = Instant::NEVER;
+    for event in &timeline.events {
+        let at = event.at();
+        let now = Instant::from_millis(at);
+        let look = now >= quiet_until;
+        if look {
+            while let Some((due, reason)) = timing.step(rules, now) {
+                play.judge(due.as_millis(), reason, Some(*event), away);
+                note(play, due.as_millis(), reason);
+            }
+        }
+        let decided = match word(event.happening()) {
+            None => timing.keystroke(rules, now),
+            Some(reason) => timing.stop(reason),
+        };
+        if let Some(reason) = decided {
+            note(play, at, reason);
+        }
+        if look || decided.is_some() {
+            quiet_until = timing.quiet_until(rules);
+        }
+    }
+    while !timing.is_idle() {
+        let Some((due, reason)) = timing.step(rules, timing.due(rules)) else { continue };
+        play.judge(due.as_millis(), reason, None, away);
+        note(play, due.as_millis(), reason);
+    }
+}
+
+/// Plays one conversation under `rules` over `link`, whose losses `seed` decides.
+pub fn play_over(link: Link, timeline: &Timeline, rules: &Rules, away: u64, seed: u64, play: &mut Play) {
+    play.clear();
+    let who = ConversationRef::new("c", "u").expect("both have one character");
+    let delivery = Delivery::default();
+    let policy = Policy { rules: *rules, delivery, ..Policy::default() };
+    let mut engine = Engine::new(policy, seed);
+    engine.observe_decisions();
+    let mut dice = fastrand::Rng::with_seed(seed);
+    // One request is in flight at a time.
+    let mut flight: Option<(Instant, DispatchId, Outcome)> = None;
+    let mut events = timeline.events.iter().copied().peekable();
+    let latency = Duration::from_millis(link.latency);
+    let mut now = Instant::ORIGIN;
+    loop {
+        let signal_at = events.peek().map_or(Instant::NEVER, |event| Instant::from_millis(event.at()));
+        let answer_at = flight.as_ref().map_or(Instant::NEVER, |(at, ..)| *at);
+        let next = signal_at.min(answer_at).min(engine.poll_timeout(now));
+        if next == Instant::NEVER {
+            return;
+        }
+        now = now.max(next);
+        engine.handle_timeout(now);
+        while let Some(decision) = engine.poll_decision() {
+            play.judge(decision.at.as_millis(), decision.reason, events.peek().copied(), away);
+        }
+        if let Some((_, id, outcome)) = flight.take_if(|(at, ..)| *at <= now) {
+            let _ = engine.handle_outcome(now, id, outcome);
+        }
+        // Timers due at an instant run before the signals of that instant, and what they decide leaves before them.
+        loop {
+            while let Some(dispatch) = engine.poll_dispatch(now) {
+                match dispatch.indicator() {
+                    Indicator::TypingStarted => play.started += 1,
+                    Indicator::TypingStopped => play.stopped += 1,
+                }
+                let (answer, outcome) = if dice.f64() < link.loss {
+                    (now + ANSWER_PATIENCE, Outcome::Unsure(Setback { cause: Cause::NoAnswer, retry_after: None }))
+                } else {
+                    play.arrivals.push(Arrival { at: (now + latency).as_millis(), reason: dispatch.reason });
+                    (now + latency + latency, Outcome::Delivered)
+                };
+                if answer == now {
+                    let _ = engine.handle_outcome(now, dispatch.id, outcome);
+                } else {
+                    flight = Some((answer, dispatch.id, outcome));
+                }
+            }
+            let Some(event) = events.next_if(|event| Instant::from_millis(event.at()) <= now) else { break };
+            let kind = match event.happening() {
+                Happening::Key => SignalKind::Keystroke,
+                Happening::Sent => SignalKind::MessageSent,
+                Happening::Cleared => SignalKind::Stopped,
+                Happening::Closed => SignalKind::Ended,
+            };
+            let taken = engine.handle_signal(now, who, Signal { kind, at: None });
+            debug_assert!(taken.is_ok(), "one conversation has room");
+            while let Some(decision) = engine.poll_decision() {
+                play.judge(decision.at.as_millis(), decision.reason, Some(event), away);
+            }
+        }
+    }
+}
+
+/// How long a request waits for its answer: the daemon's own default.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,301 @@
+//! One setting, measured.
+
+use std::time::Duration;
+
+use super::bootstrap::{Bootstrap, Interval};
+use super::icon::Shown;
+use super::plan::{Plan, Setting};
+use super::play::{Link, Play, play, play_over};
+use super::study::Study;
+use super::sums::{Delays, Lags, Sums, Typed, quantile, ratio};
+
+/// A measure with its confidence; `None` where it is undefined.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// The measure.
+    pub value: Option<f64>,
+    /// 95 % of resampled users give a value in here.
+    pub ci: Option<Interval>,
+}
+
+/// Delays as quantiles, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Quantiles {
+    /// How many there are.
+    pub n: usize,
+    /// The median.
+    pub p50: Option<u64>,
+    /// The 95th percentile.
+    pub p95: Option<u64>,
+    /// The longest.
+    pub max: Option<u64>,
+    /// The confidence of the median.
+    pub p50_ci: Option<Interval>,
+    /// The confidence of the 95th percentile.
+    pub p95_ci: Option<Interval>,
+}
+
+impl Quantiles {
+    fn of(delays: &mut Delays, bootstrap: Option<&Bootstrap>) -> Self {
+        delays.sort_unstable();
+        let at = |q| quantile(delays, q).map(|(delay, _)| delay);
+        let [p50_ci, p95_ci] = bootstrap.map_or([None; 2], |bootstrap| bootstrap.quantile_intervals(delays));
+        Self { n: delays.len(), p50: at(0.5), p95: at(0.95), max: at(1.0), p50_ci, p95_ci }
+    }
+}
+
+/// A measure over the users: what a tenth of them is below, the median, and what a tenth is above.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spread {
+    /// The tenth percentile.
+    pub p10: Option<f64>,
+    /// The median.
+    pub p50: Option<f64>,
+    /// The ninetieth percentile.
+    pub p90: Option<f64>,
+}
+
+/// What the agent would see if the receiver dropped icons by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Dropped {
+    /// After how long, in milliseconds.
+    pub icon_ttl: u64,
+    /// See [`Row`].
+    pub recall: Option<f64>,
+    /// See [`Row`].
+    pub false_on: Option<f64>,
+    /// See [`Row`].
+    pub flicker_per_msg: Option<f64>,
+    /// See [`Row`].
+    pub off_early: Option<f64>,
+    /// See [`Row`].
+    pub off: Quantiles,
+}
+
+/// One setting, measured. The formulas are in the README.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The setting.
+    pub setting: Setting,
+    /// TypingStarted sent.
+    pub started: u64,
+    /// TypingStopped sent.
+    pub stopped: u64,
+    /// Requests for each minute of composing.
+    pub req_per_min: Estimate,
+    /// TypingStarted alone, for each minute of composing.
+    pub started_per_min: Option<f64>,
+    /// Requests for each message.
+    pub req_per_msg: Estimate,
+    /// The share of composing time with the icon on.
+    pub recall: Estimate,
+    /// The recall of single users.
+    pub users: Spread,
+    /// The share of the icon's time in which nobody was composing.
+    pub false_on: Estimate,
+    /// Seconds of that for each abandoned draft.
+    pub false_on_per_abandoned: Estimate,
+    /// Times that the icon went off and on again within one message, for each message.
+    pub flicker_per_msg: Estimate,
+    /// The same for each minute of composing.
+    pub flicker_per_min: Estimate,
+    /// The share of sent messages that came while the icon was off.
+    pub off_early: Estimate,
+    /// From an abandoned draft's last key to the icon's end.
+    pub off: Quantiles,
+    /// From a message's first key to the icon.
+    pub on: Quantiles,
+    /// How long whoever begins to look waits for something new, in milliseconds.
+    pub late_wait: Estimate,
+    /// The same, the 99th percentile.
+    pub late_wait_p99: Option<u64>,
+    /// The share of a timer's stops that a key of the same message followed.
+    pub wrong_stop: Estimate,
+    /// How many people may compose at a time.
+    pub safe_composers: Option<u64>,
+    /// How many conversations that are, if composing takes the share of them that it took here.
+    pub safe_conversations: Option<u64>,
+    /// What would be seen if the receiver dropped icons by itself, where nobody knows whether it does.
+    pub dropped: Option<Dropped>,
+    /// No other row is better in requests, recall or off-latency without being worse in another of them.
+    pub pareto: bool,
+    /// It keeps every limit.
+    pub meets: bool,
+}
+
+/// What the measuring of one setting needs, and what it leaves for the next one to use again.
+pub(super) struct Meter<'a> {
+    study: &'a Study,
+    plan: &'a Plan,
+    typed: &'a [Typed],
+    bootstrap: Option<&'a Bootstrap>,
+    play: Play,
+    shown: Shown,
+}
+
+impl<'a> Meter<'a> {
+    pub(super) fn new(study: &'a Study, plan: &'a Plan, typed: &'a [Typed], bootstrap: Option<&'a Bootstrap>) -> Self {
+        Self { study, plan, typed, bootstrap, play: Play::default(), shown: Shown::default() }
+    }
+
+    /// Plays every conversation under `setting`, and counts.
+    pub(super) fn measure(&mut self, setting: Setting) -> Row {
+        let plan = self.plan;
+        let mut sums = vec![Sums::default(); self.study.users];
+        let mut dropped = plan.icon_ttl.second().map(|_| vec![Sums::default(); self.study.users]);
+        let (mut lags, mut dropped_lags, mut waits) = (Lags::default(), Lags::default(), Vec::new());
+        for (number, timeline) in self.study.timelines.iter().enumerate() {
+            let seed = plan.seed.wrapping_add(number as u64);
+            self.play(setting, number, seed);
+            self.shown.follow(&self.play.arrivals, plan.icon_ttl.first(), timeline.end);
+            waits.extend_from_slice(&self.shown.waits);
+            sums[timeline.user as usize].add(timeline, &self.play, &self.shown, &mut lags);
+            if let Some(dropped) = &mut dropped {
+                self.shown.follow(&self.play.arrivals, plan.icon_ttl.second(), timeline.end);
+                dropped[timeline.user as usize].add_sight(timeline, &self.shown, &mut dropped_lags);
+            }
+        }
+        let mut row = self.row(setting, &sums, &mut lags, &mut waits);
+        row.dropped = dropped.map(|dropped| self.dropped(&dropped, &mut dropped_lags));
+        row
+    }
+
+    /// Plays one conversation; what came of it is in `self.play`.
+    fn play(&mut self, setting: Setting, number: usize, seed: u64) {
+        let (plan, timeline) = (self.plan, &self.study.timelines[number]);
+        let rules = setting.rules(plan.max_typing);
+        if plan.link == Link::PERFECT {
+            play(timeline, &rules, plan.truth.away, &mut self.play);
+        } else {
+            play_over(plan.link, timeline, &rules, plan.truth.away, seed, &mut self.play);
+        }
+    }
+
+    fn row(&self, setting: Setting, sums: &[Sums], lags: &mut Lags, waits: &mut [u64]) -> Row {
+        let ones = vec![1.0; sums.len()];
+        let (all, typed) = (Sums::weighted(sums, &ones), Typed::weighted(self.typed, &ones));
+        let values = measures(&all, &typed);
+        let intervals = self.bootstrap.map_or([None; MEASURES], |bootstrap| bootstrap.intervals(sums, measures));
+        let estimate = |i: usize| Estimate { value: values[i], ci: intervals[i] };
+        let (room, duty) = (headroom(self.plan.limit, values[3]), ratio(typed.composing, typed.life));
+        Row {
+            setting,
+            started: all.started as u64,
+            stopped: all.stopped as u64,
+            recall: estimate(0),
+            users: spread(sums, self.typed),
+            false_on: estimate(1),
+            false_on_per_abandoned: estimate(2),
+            req_per_min: estimate(3),
+            started_per_min: ratio(all.started, minutes(typed.composing)),
+            req_per_msg: estimate(4),
+            flicker_per_msg: estimate(5),
+            flicker_per_min: estimate(6),
+            off_early: estimate(7),
+            late_wait: estimate(8),
+            wrong_stop: estimate(9),
+            late_wait_p99: wait_quantile(waits, 0.99),
+            off: Quantiles::of(&mut lags.off, self.bootstrap),
+            on: Quantiles::of(&mut lags.on, self.bootstrap),
+            safe_composers: room.map(|room| room as u64),
+            safe_conversations: room.zip(duty).map(|(room, duty)| (room / duty) as u64),
+            dropped: None,
+            pareto: false,
+            meets: false,
+        }
+    }
+
+    fn dropped(&self, sums: &[Sums], lags: &mut Lags) -> Dropped {
+        let ones = vec![1.0; sums.len()];
+        let values = measures(&Sums::weighted(sums, &ones), &Typed::weighted(self.typed, &ones));
+        Dropped {
+            icon_ttl: self.plan.icon_ttl.second().unwrap_or_default(),
+            recall: values[0],
+            false_on: values[1],
+            flicker_per_msg: values[5],
+            off_early: values[7],
+            off: Quantiles::of(&mut lags.off, None),
+        }
+    }
+}
+
+const MEASURES: usize = 10;
+
+/// The measures that are ratios of sums, in the order in which [`Meter::row`] reads them.
+fn measures(sums: &Sums, typed: &Typed) -> [Option<f64>; MEASURES] {
+    let requests = sums.started + sums.stopped;
+    [
+        ratio(sums.on_composing, typed.composing),
+        ratio(sums.on - sums.on_composing, sums.on),
+        ratio(sums.on_abandoned / 1_000.0, typed.abandoned),
+        ratio(requests, minutes(typed.composing)),
+        ratio(requests, typed.messages),
+        ratio(sums.flickers, typed.messages),
+        ratio(sums.flickers, minutes(typed.composing)),
+        ratio(sums.sent_unannounced, typed.sent),
+        ratio(sums.waits_squared / 2.0, sums.waited),
+        ratio(sums.wrong_stops, sums.timer_stops),
+    ]
+}
+
+/// Milliseconds as minutes.
+pub(super) fn minutes(millis: f64) -> f64 {
+    millis / Duration::from_secs(60).as_millis() as f64
+}
+
+/// How many people may compose at a time so that their requests, which come as they please, exceed `limit` a second in
+/// one second of a thousand: a Poisson variable with the mean m stays below m + 3.09 √m in 99.9 % of cases.
+pub(super) fn headroom(limit: f64, req_per_min: Option<f64>) -> Option<f64> {
+    let safe = (limit - 3.09 * limit.sqrt()).max(0.0) * 60.0;
+    req_per_min.and_then(|requests| ratio(safe, requests)).map(f64::floor)
+}
+
+fn spread(sums: &[Sums], typed: &[Typed]) -> Spread {
+    let mut recalls: Vec<f64> =
+        sums.iter().zip(typed).filter_map(|(sums, typed)| ratio(sums.on_composing, typed.composing)).collect();
+    recalls.sort_unstable_by(f64::total_cmp);
+    Spread { p10: quantile(&recalls, 0.1), p50: quantile(&recalls, 0.5), p90: quantile(&recalls, 0.9) }
+}
+
+/// The wait that a share `q` of all moments in `waits` does not exceed: whoever begins to look within a time of length
+/// l waits for anything up to l.
+fn wait_quantile(waits: &mut [u64], q: f64) -> Option<u64> {
+    waits.sort_unstable();
+    let all: f64 = waits.iter().map(|wait| *wait as f64).sum();
+    if all == 0.0 {
+        return None;
+    }
+    // Of all moments, min(l, w) of each time wait no longer than w. Between two lengths that sum is a straight line.
+    let (mut passed, mut from) = (0.0, 0.0);
+    for (i, wait) in waits.iter().enumerate() {
+        let (wait, longer) = (*wait as f64, (waits.len() - i) as f64);
+        let here = (wait - from) * longer;
+        if passed + here >= q * all {
+            return Some((from + (q * all - passed) / longer).round() as u64);
+        }
+        (passed, from) = (passed + here, wait);
+    }
+    waits.last().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_anything_up_to_the_time_to_the_next_news() {
+        assert_eq!(wait_quantile(&mut [], 0.99), None);
+        assert_eq!(wait_quantile(&mut [1_000], 0.99), Some(990));
+        assert_eq!(wait_quantile(&mut [1_000, 1_000], 0.5), Some(500));
+        // 1,000 + 3,000 moments: by 1,000 ms 2,000 of them are over, then one for each millisecond.
+        assert_eq!(wait_quantile(&mut [3_000, 1_000], 0.75), Some(2_000));
+    }
+
+    #[test]
+    fn the_headroom_is_that_of_the_formula() {
+        assert_eq!(headroom(2_000.0, Some(24.5)), Some(4_559.0));
+        assert_eq!(headroom(2_000.0, Some(0.0)), None);
+        assert_eq!(headroom(2_000.0, None), None);
+        assert_eq!(headroom(1.0, Some(5.0)), Some(0.0));
+    }
+}

@@ -1,0 +1,110 @@
+//! What a silence means: how likely typing goes on after it, and when to stop believing that it will.
+
+use super::study::{Happening, Study};
+
+/// How likely a key or the send follows a silence within `away`, for every length of silence.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Silences {
+    /// Silences that a key or the send ended within `away`, by their length in milliseconds, sorted.
+    resumed: Vec<u64>,
+    /// All silences whose end is known, by their length as far as it matters, sorted.
+    all: Vec<u64>,
+}
+
+impl Silences {
+    /// The silences after every key of `study`.
+    #[must_use]
+    pub fn of(study: &Study, away: u64) -> Self {
+        let mut silences = Self::default();
+        for timeline in &study.timelines {
+            for (i, event) in timeline.events.iter().enumerate().filter(|(_, e)| e.happening() == Happening::Key) {
+                let (length, resumed) = match timeline.events.get(i + 1) {
+                    Some(next) => {
+                        let goes_on = matches!(next.happening(), Happening::Key | Happening::Sent);
+                        (next.at() - event.at(), goes_on)
+                    }
+                    None => (timeline.end - event.at(), false),
+                };
+                if length > away {
+                    silences.all.push(away + 1);
+                } else if resumed {
+                    silences.resumed.push(length);
+                    silences.all.push(length);
+                } else if i + 1 < timeline.events.len() {
+                    // The box was cleared or the chat closed: the silence did not go on, and nor did the typing.
+                    silences.all.push(length);
+                }
+                // Else the trace ended in mid-silence, and nobody knows.
+            }
+        }
+        silences.resumed.sort_unstable();
+        silences.all.sort_unstable();
+        silences
+    }
+
+    /// How likely typing goes on after a silence of `millis`; none if no silence lasted that long.
+    #[must_use]
+    pub fn resume(&self, millis: u64) -> Option<f64> {
+        let reach = |sorted: &[u64]| sorted.len() - sorted.partition_point(|length| *length < millis);
+        super::sums::ratio(reach(&self.resumed) as f64, reach(&self.all) as f64)
+    }
+
+    /// The first silence, in milliseconds, after which it no longer pays to show the icon, if one falsely shown second
+    /// is worth `lambda` missed ones; none if there is no such silence.
+    #[must_use]
+    pub fn break_even(&self, lambda: f64) -> Option<u64> {
+        let worth = lambda / (1.0 + lambda);
+        let gives_up = |millis: &u64| self.resume(*millis).is_some_and(|p| p < worth);
+        // The curve changes only just after a silence's length.
+        let mut steps: Vec<u64> = self.resumed.iter().chain(&self.all).map(|length| length + 1).collect();
+        steps.push(0);
+        steps.sort_unstable();
+        steps.dedup();
+        steps.into_iter().find(gives_up)
+    }
+
+    /// The curve for display: every quarter of a second up to ten, then every second up to `away`.
+    #[must_use]
+    pub fn curve(&self, away: u64) -> Vec<(u64, Option<f64>)> {
+        let fine = (0..=10_000).step_by(250);
+        let coarse = (11_000..=away).step_by(1_000);
+        fine.chain(coarse).take_while(|millis| *millis <= away).map(|millis| (millis, self.resume(millis))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::TraceReader;
+    use crate::tune::truth::{Kind, Truth};
+
+    fn silences(lines: &[(u64, &str)]) -> Silences {
+        let line = |(at, signal): &(u64, &str)| format!(r#"{{"to":"c","from":"u","signal":"{signal}","at":{at}}}"#);
+        let text = lines.iter().map(line).collect::<Vec<_>>().join("\n");
+        let trace = TraceReader::new("t", std::io::Cursor::new(text));
+        let mut study = Study::read([trace]).unwrap();
+        study.settle(Truth { kind: Kind::Message, away: 30_000 }, None, 42);
+        Silences::of(&study, 30_000)
+    }
+
+    #[test]
+    fn a_silence_is_resumed_by_a_key_or_the_send_within_away() {
+        let k = "keystroke";
+        let found = silences(&[
+            (0, k),
+            (1_000, k),
+            (4_000, "message_sent"),
+            (5_000, k),
+            (40_000, k),
+            (41_000, "stopped"),
+            (50_000, k),
+        ]);
+        // 1 s to a key, 3 s to the send, 35 s to a key, 1 s to a cleared box; the last one is cut off by the end.
+        assert_eq!((found.resume(0), found.resume(1_000)), (Some(0.5), Some(0.5)));
+        assert_eq!((found.resume(1_001), found.resume(3_000)), (Some(0.5), Some(0.5)));
+        assert_eq!((found.resume(3_001), found.resume(30_001), found.resume(30_002)), (Some(0.0), Some(0.0), None));
+        assert_eq!(found.break_even(1.0), Some(3_001), "0.5 is not below 0.5");
+        assert_eq!(found.break_even(2.0), Some(0));
+        assert_eq!(Silences::default().break_even(1.0), None);
+    }
+}

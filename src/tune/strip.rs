@@ -1,0 +1,124 @@
+//! A stretch of one conversation under several settings: the picture that convinces.
+
+use super::icon::{Lit, Shown};
+use super::plan::{Plan, Setting};
+use super::play::{Arrival, Link, Play, play, play_over};
+use super::study::{Happening, Study, Timeline};
+use super::truth::Interval;
+
+/// A stretch of a conversation. Times are milliseconds since the trace's first line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Strip {
+    /// The end user, as the trace has it.
+    pub who: String,
+    /// The first moment shown.
+    pub from: u64,
+    /// The last moment shown.
+    pub to: u64,
+    /// The keystrokes.
+    pub keys: Vec<u64>,
+    /// The messages' sends.
+    pub sends: Vec<u64>,
+    /// When the user was composing, cut to the stretch.
+    pub composing: Vec<(u64, u64)>,
+    /// The settings.
+    pub lanes: Vec<Lane>,
+}
+
+/// What became of the stretch under one setting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lane {
+    /// The setting.
+    pub setting: Setting,
+    /// When the icon was on, cut to the stretch.
+    pub lit: Vec<(u64, u64)>,
+    /// What was told within the stretch.
+    pub arrivals: Vec<Arrival>,
+}
+
+/// The length of a stretch, in milliseconds.
+pub const STRIP_MILLIS: u64 = 60_000;
+/// Pauses that tell settings apart.
+const TELLING_MILLIS: std::ops::RangeInclusive<u64> = 2_000..=14_000;
+
+/// The most telling stretch of each of the `count` most telling conversations, under each of `settings`: where there are
+/// most pauses of 2 to 14 s, and a send.
+#[must_use]
+pub fn strips(study: &Study, plan: &Plan, settings: &[Setting], count: usize) -> Vec<Strip> {
+    let mut found: Vec<(usize, usize, u64)> = study
+        .timelines
+        .iter()
+        .enumerate()
+        .filter_map(|(number, timeline)| telling(timeline).map(|(score, from)| (score, number, from)))
+        .collect();
+    found.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    found.iter().take(count).map(|(_, number, from)| strip(study, *number, *from, plan, settings)).collect()
+}
+
+/// How telling the most telling stretch of a conversation is, and where it begins.
+fn telling(timeline: &Timeline) -> Option<(usize, u64)> {
+    let events = &timeline.events;
+    let gap = |i: usize| events[i + 1].at() - events[i].at();
+    let pause = |i: usize| i + 1 < events.len() && TELLING_MILLIS.contains(&gap(i));
+    let (mut best, mut end, mut pauses, mut sends) = (None, 0, 0, 0);
+    for begin in 0..events.len() {
+        while end < events.len() && events[end].at() <= events[begin].at() + STRIP_MILLIS - LEAD_MILLIS {
+            pauses += usize::from(pause(end));
+            sends += usize::from(events[end].happening() == Happening::Sent);
+            end += 1;
+        }
+        // A send in the picture is worth several pauses.
+        let score = pauses + if sends > 0 { SEND_SCORE } else { 0 };
+        if events[begin].happening() == Happening::Key && best.is_none_or(|(most, _)| score > most) {
+            best = Some((score, events[begin].at().saturating_sub(LEAD_MILLIS)));
+        }
+        pauses -= usize::from(pause(begin));
+        sends -= usize::from(events[begin].happening() == Happening::Sent);
+    }
+    best
+}
+
+/// The stretch of conversation `number` that begins at `from`, under each of `settings`.
+#[must_use]
+pub fn strip(study: &Study, number: usize, from: u64, plan: &Plan, settings: &[Setting]) -> Strip {
+    let timeline = &study.timelines[number];
+    let to = from + STRIP_MILLIS;
+    let times = |wanted: Happening| {
+        let wanted = timeline.events.iter().filter(move |event| event.happening() == wanted);
+        wanted.map(|event| event.at()).filter(|at| (from..=to).contains(at)).collect()
+    };
+    let cut = |(a, b): (u64, u64)| (b > from && a < to).then(|| (a.max(from), b.min(to)));
+    let interval = |interval: &Interval| (interval.from, interval.to);
+    let lane = |setting: &Setting| {
+        let (mut told, mut shown) = (Play::default(), Shown::default());
+        let rules = setting.rules(plan.max_typing);
+        if plan.link == Link::PERFECT {
+            play(timeline, &rules, plan.truth.away, &mut told);
+        } else {
+            let seed = plan.seed.wrapping_add(number as u64);
+            play_over(plan.link, timeline, &rules, plan.truth.away, seed, &mut told);
+        }
+        // What comes after the observation is in the picture, too.
+        shown.follow(&told.arrivals, plan.icon_ttl.first(), u64::MAX);
+        let within = told.arrivals.iter().filter(|arrival| (from..=to).contains(&arrival.at));
+        Lane {
+            setting: *setting,
+            lit: shown.lit.iter().filter_map(|lit: &Lit| cut((lit.from, lit.to))).collect(),
+            arrivals: within.copied().collect(),
+        }
+    };
+    Strip {
+        who: timeline.from.to_string(),
+        from,
+        to,
+        keys: times(Happening::Key),
+        sends: times(Happening::Sent),
+        composing: timeline.composing.iter().filter(|i| i.counts).map(interval).filter_map(cut).collect(),
+        lanes: settings.iter().map(lane).collect(),
+    }
+}
+
+/// What is shown before the first key of a stretch.
+const LEAD_MILLIS: u64 = 1_000;
+/// What a send is worth among the pauses that make a stretch telling.
+const SEND_SCORE: usize = 3;

@@ -1,0 +1,261 @@
+//! What is studied: the typing of traces, a compact timeline for each conversation, and the users it belongs to.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+
+use super::truth::{Interval, Truth};
+use crate::model::{ConversationRef, Signal, SignalKind};
+use crate::trace::{TraceError, TraceReader};
+
+/// The typing of one or more traces.
+#[derive(Clone, Debug, Default)]
+pub struct Study {
+    /// The traces, in the order in which they were read.
+    pub inputs: Vec<Input>,
+    /// The conversations of all traces. Those of different traces are different ones, whatever their ids.
+    pub timelines: Vec<Timeline>,
+    /// How many users there are. A user is whoever has one `from` in one trace.
+    pub users: usize,
+}
+
+/// A trace that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// As it was named.
+    pub name: String,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// Its conversations.
+    pub conversations: usize,
+    /// Its keystrokes, those ignored as late (rule 6) left out.
+    pub keys: u64,
+}
+
+/// One conversation as it was recorded. Times are milliseconds since the trace's first line.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    /// The user's number, below [`Study::users`].
+    pub user: u32,
+    /// The end user's id, as the trace has it.
+    pub from: Box<str>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// When the observation ended: the last line of the trace.
+    pub end: u64,
+    /// When the user was composing.
+    pub composing: Vec<Interval>,
+}
+
+/// Something that happened in a conversation, in eight bytes: a trace of a million keys is gone through hundreds of
+/// times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event(u64);
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A key was pressed.
+    Key,
+    /// The message went out.
+    Sent,
+    /// The box was cleared or left.
+    Cleared,
+    /// The chat was closed.
+    Closed,
+}
+
+impl Event {
+    /// `happening` at `at` milliseconds.
+    #[must_use]
+    pub const fn new(at: u64, happening: Happening) -> Self {
+        Self(at << 2 | happening as u64)
+    }
+
+    /// When, in milliseconds.
+    #[inline]
+    #[must_use]
+    pub const fn at(self) -> u64 {
+        self.0 >> 2
+    }
+
+    /// What.
+    #[inline]
+    #[must_use]
+    pub const fn happening(self) -> Happening {
+        match self.0 & 3 {
+            0 => Happening::Key,
+            1 => Happening::Sent,
+            2 => Happening::Cleared,
+            _ => Happening::Closed,
+        }
+    }
+
+    /// The same, `millis` later.
+    #[must_use]
+    pub const fn later(self, millis: u64) -> Self {
+        Self(self.0 + (millis << 2))
+    }
+}
+
+impl Study {
+    /// Reads every trace to its end.
+    ///
+    /// # Errors
+    /// At the first line that can't be taken.
+    pub fn read(traces: impl IntoIterator<Item = TraceReader>) -> Result<Self, TraceError> {
+        let mut study = Self::default();
+        for trace in traces {
+            study.read_trace(trace.with_digest())?;
+        }
+        Ok(study)
+    }
+
+    fn read_trace(&mut self, mut trace: TraceReader) -> Result<(), TraceError> {
+        let first_timeline = self.timelines.len();
+        let mut index = Index::default();
+        let mut origin = None;
+        let mut end = 0;
+        let mut keys = 0;
+        while let Some((at, parsed)) = trace.next_line()? {
+            let at = at - *origin.get_or_insert(at);
+            end = at;
+            let slot = index.find(parsed.conversation(), &mut self.timelines, &mut self.users);
+            keys += u64::from(self.timelines[slot].enter(at, parsed.signal));
+        }
+        for timeline in &mut self.timelines[first_timeline..] {
+            timeline.end = end;
+            timeline.events.shrink_to_fit();
+        }
+        // A conversation that was only opened has nothing to tell.
+        let mut conversations = 0;
+        let mut at = 0;
+        self.timelines.retain(|timeline| {
+            at += 1;
+            let kept = at <= first_timeline || !timeline.events.is_empty();
+            conversations += usize::from(kept && at > first_timeline);
+            kept
+        });
+        let input = Input {
+            name: trace.name().to_owned(),
+            sha256: trace.sha256().expect("the reader was made with a digest"),
+            conversations,
+            keys,
+        };
+        self.inputs.push(input);
+        Ok(())
+    }
+
+    /// All keystrokes.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        self.inputs.iter().map(|input| input.keys).sum()
+    }
+
+    /// Decides when the users were composing, and takes a share of the sent messages for abandoned ones, drawn by
+    /// `seed`: their send falls away, and what follows waits until the user counts as away.
+    pub fn settle(&mut self, truth: Truth, abandon: Option<f64>, seed: u64) {
+        for (number, timeline) in self.timelines.iter_mut().enumerate() {
+            if let Some(share) = abandon {
+                // Each conversation draws by itself, so that adding a trace leaves the others as they are.
+                let mut dice = fastrand::Rng::with_seed(seed.wrapping_add(number as u64));
+                timeline.abandon(truth.away, || dice.f64() < share);
+            }
+            timeline.composing = truth.intervals(&timeline.events, timeline.end);
+        }
+    }
+}
+
+impl Timeline {
+    /// Enters a signal; whether it was a keystroke that counts.
+    fn enter(&mut self, at: u64, signal: Signal) -> bool {
+        let happening = match signal.kind {
+            SignalKind::Keystroke => Happening::Key,
+            SignalKind::MessageSent => Happening::Sent,
+            SignalKind::Stopped => Happening::Cleared,
+            SignalKind::Ended => Happening::Closed,
+            // It says that the session exists; whether anybody types is another matter.
+            SignalKind::Opened => return false,
+        };
+        let key = happening == Happening::Key;
+        // A keystroke not later than a message is late (rule 6); an `ended` makes the daemon forget the message's time.
+        let late = |event: &&Event| event.at() == at && event.happening() != Happening::Closed;
+        let sent = |event: &Event| event.happening() == Happening::Sent;
+        if key && self.events.iter().rev().take_while(late).any(sent) {
+            return false;
+        }
+        self.events.push(Event::new(at, happening));
+        key
+    }
+
+    fn abandon(&mut self, away: u64, mut drawn: impl FnMut() -> bool) {
+        let mut delay = 0;
+        let mut last_key = None;
+        let mut moved: Vec<Event> = Vec::with_capacity(self.events.len());
+        for event in &self.events {
+            let event = event.later(delay);
+            match event.happening() {
+                Happening::Key => last_key = Some(event.at()),
+                Happening::Sent => {
+                    let composed = last_key.take().filter(|key| event.at() - key <= away);
+                    if composed.is_some() && drawn() {
+                        delay += away + 1;
+                        continue;
+                    }
+                }
+                Happening::Cleared | Happening::Closed => last_key = None,
+            }
+            moved.push(event);
+        }
+        self.end += delay;
+        self.events = moved;
+    }
+
+    /// From the first to the last thing that happened, in milliseconds.
+    #[must_use]
+    pub fn life(&self) -> u64 {
+        self.events.last().map_or(0, |last| last.at() - self.events[0].at())
+    }
+}
+
+/// Finds the conversations and users of one trace by their ids.
+#[derive(Default)]
+struct Index {
+    hash: foldhash::fast::RandomState,
+    conversations: HashTable<(Box<str>, u32)>,
+    users: HashTable<(Box<str>, u32)>,
+}
+
+impl Index {
+    fn find(&mut self, who: ConversationRef<'_>, timelines: &mut Vec<Timeline>, users: &mut usize) -> usize {
+        let same = |entry: &(Box<str>, u32)| {
+            let (to, timeline) = entry;
+            **to == *who.to() && *timelines[*timeline as usize].from == *who.from()
+        };
+        let hash = self.hash.hash_one(Pair(who.to(), who.from()));
+        if let Some((_, found)) = self.conversations.find(hash, same) {
+            return *found as usize;
+        }
+        let state = &self.hash;
+        let user_hash = state.hash_one(who.from());
+        let user = match self.users.find(user_hash, |(from, _)| **from == *who.from()) {
+            Some((_, user)) => *user,
+            None => {
+                let user =
+                    u32::try_from(*users).expect("a trace of four thousand million users does not fit a machine");
+                *users += 1;
+                let rehash = |entry: &(Box<str>, u32)| state.hash_one(&*entry.0);
+                self.users.insert_unique(user_hash, (who.from().into(), user), rehash);
+                user
+            }
+        };
+        let slot = u32::try_from(timelines.len()).expect("there are no more conversations than that either");
+        timelines.push(Timeline { user, from: who.from().into(), events: Vec::new(), end: 0, composing: Vec::new() });
+        let rehash = |entry: &(Box<str>, u32)| state.hash_one(Pair(&entry.0, &timelines[entry.1 as usize].from));
+        self.conversations.insert_unique(hash, (who.to().into(), slot), rehash);
+        slot as usize
+    }
+}
+
+#[derive(std::hash::Hash)]
+struct Pair<'a>(&'a str, &'a str);

@@ -1,0 +1,186 @@
+//! What a setting gives and costs, counted: sums for each user, from which every measure is a ratio.
+
+use super::icon::Shown;
+use super::play::Play;
+use super::study::Timeline;
+use super::truth::Close;
+
+/// What is counted of one user. Times in milliseconds. Kept as floating point, for resampling multiplies it; whole
+/// numbers below 2^53 are exact there, in whatever order they are added.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// The icon was on.
+    pub on: f64,
+    /// The icon was on while the user was composing.
+    pub on_composing: f64,
+    /// Off and on again within one composing interval.
+    pub flickers: f64,
+    /// Messages sent while the icon was off.
+    pub sent_unannounced: f64,
+    /// The icon was on after the user had gone.
+    pub on_abandoned: f64,
+    /// TypingStarted.
+    pub started: f64,
+    /// TypingStopped.
+    pub stopped: f64,
+    /// Stops that a timer decided.
+    pub timer_stops: f64,
+    /// Those followed by a key of the same message.
+    pub wrong_stops: f64,
+    /// The squares of the times between something new and the next: half of it, over [`Sums::waited`], is the mean wait
+    /// of whoever begins to look.
+    pub waits_squared: f64,
+    /// The sum of those times.
+    pub waited: f64,
+}
+
+/// What is counted of one user whatever the setting.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Typed {
+    /// The user was composing.
+    pub composing: f64,
+    /// Messages begun, whatever became of them.
+    pub messages: f64,
+    /// Those that ended with their send.
+    pub sent: f64,
+    /// Those that the user abandoned.
+    pub abandoned: f64,
+    /// From the first to the last thing that happened in each conversation.
+    pub life: f64,
+}
+
+impl Typed {
+    /// The sums of all users, each as often as it was drawn.
+    #[must_use]
+    pub fn weighted(users: &[Self], weights: &[f64]) -> Self {
+        let mut all = Self::default();
+        for (user, weight) in users.iter().zip(weights) {
+            all.composing += weight * user.composing;
+            all.messages += weight * user.messages;
+            all.sent += weight * user.sent;
+            all.abandoned += weight * user.abandoned;
+            all.life += weight * user.life;
+        }
+        all
+    }
+
+    /// Counts one conversation.
+    pub fn add(&mut self, timeline: &Timeline) {
+        for interval in &timeline.composing {
+            self.messages += 1.0;
+            if interval.counts {
+                self.composing += (interval.to - interval.from) as f64;
+            }
+            match interval.close {
+                Close::Sent => self.sent += 1.0,
+                Close::Abandoned => self.abandoned += 1.0,
+                Close::Cleared | Close::Closed | Close::Censored => {}
+            }
+        }
+        self.life += timeline.life() as f64;
+    }
+}
+
+/// Delays of one kind, each with the user who caused it. Milliseconds.
+pub type Delays = Vec<(u64, u32)>;
+
+/// Delays that are read as quantiles.
+#[derive(Clone, Debug, Default)]
+pub struct Lags {
+    /// From the end of an abandoned draft to the moment at which the icon is off for good.
+    pub off: Delays,
+    /// From an interval's first key to the icon.
+    pub on: Delays,
+}
+
+impl Sums {
+    /// The sums of all users, each as often as it was drawn.
+    #[must_use]
+    pub fn weighted(users: &[Self], weights: &[f64]) -> Self {
+        let mut all = Self::default();
+        for (user, weight) in users.iter().zip(weights) {
+            all.on += weight * user.on;
+            all.on_composing += weight * user.on_composing;
+            all.flickers += weight * user.flickers;
+            all.sent_unannounced += weight * user.sent_unannounced;
+            all.on_abandoned += weight * user.on_abandoned;
+            all.started += weight * user.started;
+            all.stopped += weight * user.stopped;
+            all.timer_stops += weight * user.timer_stops;
+            all.wrong_stops += weight * user.wrong_stops;
+            all.waits_squared += weight * user.waits_squared;
+            all.waited += weight * user.waited;
+        }
+        all
+    }
+
+    /// Counts one conversation of which `play` was told and `shown` was seen.
+    pub fn add(&mut self, timeline: &Timeline, play: &Play, shown: &Shown, lags: &mut Lags) {
+        self.started += play.started as f64;
+        self.stopped += play.stopped as f64;
+        self.timer_stops += play.timer_stops as f64;
+        self.wrong_stops += play.wrong_stops as f64;
+        for wait in &shown.waits {
+            let wait = *wait as f64;
+            self.waited += wait;
+            self.waits_squared += wait * wait;
+        }
+        self.add_sight(timeline, shown, lags);
+    }
+
+    /// Counts what the agent sees of one conversation.
+    pub fn add_sight(&mut self, timeline: &Timeline, shown: &Shown, lags: &mut Lags) {
+        self.on += shown.lit.iter().map(|lit| lit.to - lit.from).sum::<u64>() as f64;
+        let mut lit = &shown.lit[..];
+        for interval in &timeline.composing {
+            while lit.first().is_some_and(|lit| lit.to < interval.from) {
+                lit = &lit[1..];
+            }
+            let before_next = lit.iter().take_while(|lit| lit.from < interval.next);
+            let within = lit.iter().take_while(|lit| lit.from < interval.to).filter(|lit| lit.to > interval.from);
+            if interval.counts {
+                let mut times = 0u64;
+                for lit in within {
+                    if times == 0 {
+                        lags.on.push((lit.from.saturating_sub(interval.from), timeline.user));
+                    }
+                    times += 1;
+                    self.on_composing += (lit.to.min(interval.to) - lit.from.max(interval.from)) as f64;
+                }
+                self.flickers += times.saturating_sub(1) as f64;
+            }
+            match interval.close {
+                Close::Sent => {
+                    let sent = interval.to;
+                    let on =
+                        |lit: &super::icon::Lit| lit.from < sent && (lit.to > sent || lit.to == sent && lit.by_send);
+                    self.sent_unannounced += f64::from(u8::from(!before_next.clone().any(on)));
+                }
+                Close::Abandoned => {
+                    let gone = interval.to;
+                    let after = before_next.filter(|lit| lit.to > gone);
+                    let mut off = gone;
+                    for lit in after {
+                        off = lit.to.min(interval.next);
+                        self.on_abandoned += (off - lit.from.max(gone)) as f64;
+                    }
+                    lags.off.push((off - gone, timeline.user));
+                }
+                Close::Cleared | Close::Closed | Close::Censored => {}
+            }
+        }
+    }
+}
+
+/// `numerator / denominator`; none where there is nothing to divide by.
+#[must_use]
+pub fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
+    (denominator > 0.0).then(|| numerator / denominator)
+}
+
+/// The least of `sorted` that a share `q` of them does not exceed (nearest rank); none of none.
+#[must_use]
+pub fn quantile<T: Copy>(sorted: &[T], q: f64) -> Option<T> {
+    let rank = (q * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied()
+}

@@ -1,0 +1,184 @@
+//! `typingd tune` as its users meet it: the trace that comes with the project, the three ways of telling, the mistakes.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::process::{Said, run, run_with, typingd};
+
+fn shipped() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/typists.ndjson").to_str().unwrap().to_owned()
+}
+
+fn tune(arguments: &[&str]) -> Said {
+    run(&[&["tune"], arguments].concat())
+}
+
+fn json_of(said: &Said) -> Value {
+    serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+}
+
+fn file(directory: &tempfile::TempDir, name: &str, text: &str) -> String {
+    let path: PathBuf = directory.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn line(from: &str, signal: &str, at: u64) -> String {
+    format!("{}\n", json!({"to": "c", "from": from, "signal": signal, "at": at}))
+}
+
+#[test]
+fn the_table_says_what_is_in_force_what_is_better_and_how_to_apply_it() {
+    let said = tune(&[&shipped()]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    let lines: Vec<_> = said.stdout.lines().collect();
+    assert!(lines.len() <= 25 && lines.iter().all(|line| line.chars().count() <= 80), "{}", said.stdout);
+    assert!(lines[0].starts_with("1 file · 12 conversations of 12 users · 3,655 keys"), "{}", lines[0]);
+    assert!(lines[2].starts_with("now   idle 5s/2s   recall 8"), "{}", lines[2]);
+    let first = lines.iter().find(|line| line.starts_with(" 1 ")).unwrap();
+    assert!(first.contains("idle") && first.contains("10s") && first.contains("5s"), "{first}");
+    assert_eq!(*lines.last().unwrap(), "apply: typingd timing --mode idle --check 10s --dismiss 5s");
+}
+
+#[test]
+fn the_same_trace_and_options_give_the_same_bytes_and_others_do_not() {
+    let grid = ["--check", "5s,10s", "--dismiss", "2s,5s", "--format", "json", &shipped()];
+    let said = tune(&grid);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(said.stdout, tune(&grid).stdout);
+    let other = tune(&[&grid[..], &["--seed", "43"]].concat());
+    let (one, other) = (json_of(&said), json_of(&other));
+    assert_eq!(one["rows"][0]["recall"], other["rows"][0]["recall"], "chance decides nothing but the confidence");
+    assert_ne!(one["rows"][0]["recall_ci"], other["rows"][0]["recall_ci"]);
+    assert_ne!(one["config_hash"], other["config_hash"]);
+    assert_eq!(one["inputs"], other["inputs"]);
+    assert_eq!(one["rows"].as_array().unwrap().len(), 8);
+    assert_eq!(one["best"], json!({"mode": "idle", "check_ms": 10_000, "dismiss_ms": 5_000}));
+    // The order of the daemon's own simulation: what it decides is what is counted.
+    let simulated = run(&["simulate", "--check", "10s", "--dismiss", "5s", &shipped()]);
+    let told = |what: &str| simulated.stdout.matches(what).count();
+    let row = one["rows"].as_array().unwrap().iter().find(|row| {
+        (&row["mode"], &row["check_ms"], &row["dismiss_ms"]) == (&json!("idle"), &json!(10_000), &json!(5_000))
+    });
+    let row = row.unwrap();
+    assert_eq!((&row["started"], &row["stopped"]), (&json!(told("TypingStarted")), &json!(told("TypingStopped"))));
+}
+
+#[test]
+fn the_setting_in_force_is_that_of_the_configuration_or_of_the_flag() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = file(&directory, "typingd.toml", "[timing]\ncheck_interval = '7s'\ndismiss_after = '3s'\n");
+    let one = ["--check", "5s", "--dismiss", "2s", "--want", "none", "--format", "json"];
+    let current = |arguments: &[&str]| {
+        let said = tune(&[&one[..], arguments, &[&shipped()]].concat());
+        let current = &json_of(&said)["current"];
+        format!("{} {} {}", current["mode"], current["check_ms"], current["dismiss_ms"]).replace('"', "")
+    };
+    assert_eq!(current(&[]), "idle 5000 2000");
+    assert_eq!(current(&["--config", &config]), "idle 7000 3000");
+    assert_eq!(current(&["--config", &config, "--current", "9s/4s"]), "idle 9000 4000");
+    assert_eq!(current(&["--current", "after_shown:9s/4s"]), "after_shown 9000 4000");
+    assert_eq!(current(&["--current", "9s/4s", "--mode", "after_shown"]), "after_shown 9000 4000");
+}
+
+#[test]
+fn what_no_setting_gives_is_told_with_the_nearest_and_a_code_of_its_own() {
+    let said = tune(&[&shipped(), "--want", "recall>=99%,off_p95<=1s"]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(3), ""), "{said:?}");
+    assert!(said.stdout.contains("none of 330 settings keeps recall>=99 %, off_p95<=1s"), "{}", said.stdout);
+    assert!(said.stdout.contains("    fails recall>=99 % (it is "), "{}", said.stdout);
+    assert!(!said.stdout.contains("apply:"), "{}", said.stdout);
+    let said = tune(&[&shipped(), "--want", "recall>=99%,off_p95<=1s", "--format", "json"]);
+    assert_eq!((said.code, &json_of(&said)["best"]), (Some(3), &Value::Null));
+    assert_eq!(json_of(&said)["nearest"]["fails"], json!(["recall>=99 %"]));
+}
+
+#[test]
+fn standard_input_and_several_files_are_read_like_one_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = line("u", "keystroke", 0) + &line("u", "message_sent", 900);
+    let (a, b) = (file(&directory, "a", &text), file(&directory, "b", &text));
+    let options = ["tune", "--check", "5s", "--dismiss", "2s", "--want", "none", "--format", "json"];
+    let piped = run_with(typingd(&[&options[..], &["-"]].concat()), &text);
+    assert_eq!(piped.code, Some(0), "{piped:?}");
+    let both = json_of(&run(&[&options[..], &[&a, &b]].concat()));
+    assert_eq!(json_of(&piped)["study"]["users"], 1);
+    assert_eq!((&both["study"]["users"], &both["study"]["messages"]), (&json!(2), &json!(2)), "not the same u");
+    assert_eq!(both["inputs"][0]["sha256"], json_of(&piped)["inputs"][0]["sha256"]);
+    assert_eq!(both["inputs"][0]["path"], json!(a));
+    assert_eq!(both["current"]["recall"], 1.0);
+    assert_eq!(
+        both["current"]["off_ms"],
+        json!({"max": null, "n": 0, "p50": null, "p50_ci": null, "p95": null, "p95_ci": null})
+    );
+}
+
+#[test]
+fn mistakes_are_named_each_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let back = file(&directory, "back", &(line("u", "keystroke", 5) + &line("u", "keystroke", 4)));
+    let silent = file(&directory, "silent", &line("u", "message_sent", 5));
+    let shipped = shipped();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&[], 2, "<TRACE>"),
+        (&["/nowhere.ndjson"], 1, "/nowhere.ndjson: can't be opened"),
+        (&[&back], 1, "back:2: `at` goes back from 5 to 4"),
+        (&[&silent], 1, "there is no keystroke in the traces"),
+        (&[&shipped, "--check", "5"], 2, "--check = \"5\": times and ranges would be right, such as 5s or 1s..15s"),
+        (&[&shipped, "--check", "9s..5s"], 2, "from the shorter to the longer"),
+        (&[&shipped, "--dismiss", "0s"], 2, "each time from 1ms to 1h"),
+        (&[&shipped, "--check", "1ms..1h/1ms"], 2, "more than 20000 times"),
+        (&[&shipped, "--check", "1s..150s", "--dismiss", "1s..150s"], 2, "45000 settings are too many"),
+        (&[&shipped, "--mode", "throttle"], 2, "--mode = \"throttle\": idle, after_shown or idle,after_shown"),
+        (&[&shipped, "--current", "5s"], 2, "CHECK/DISMISS would be right, such as 5s/2s"),
+        (&[&shipped, "--want", "recall=1"], 2, "`recall=1` is no limit"),
+        (&[&shipped, "--want", "recal>=1"], 2, "there is no measure `recal`; recall, missed,"),
+        (&[&shipped, "--want", "off_p95<=5"], 2, "`off_p95<=5`: a time with its unit"),
+        (&[&shipped, "--minimise", "recall"], 2, "recall is not to be made small"),
+        (&[&shipped, "--abandon", "13"], 2, "--abandon = \"13\": none, or a share from 0 to 1"),
+        (&[&shipped, "--icon-ttl", "2"], 2, "--icon-ttl = \"2\": none, or a time with its unit"),
+        (&[&shipped, "--loss", "x"], 2, "--loss"),
+        (&[&shipped, "--limit", "0/s"], 2, "requests a second from 1 to 100000"),
+        (&[&shipped, "--seed", "x"], 2, "a whole number"),
+        (&[&shipped, "--format", "xml"], 2, "--format"),
+    ];
+    for (arguments, code, words) in cases {
+        let said = tune(arguments);
+        assert_eq!(said.code, Some(*code), "{arguments:?}: {said:?}");
+        assert!(said.stderr.contains(words), "{arguments:?}: {said:?}");
+        assert_eq!(said.stdout, "", "{arguments:?}");
+    }
+    let said = tune(&[&shipped, "--check", "5", "--loss", "2", "--seed", "x"]);
+    assert_eq!(said.stderr.lines().count(), 3, "all at once: {said:?}");
+}
+
+#[test]
+fn check_tells_what_a_setting_will_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = file(&directory, "typingd.toml", "[channels.sample]\ndismiss = 'after_shown'\n");
+    let said = run(&["check", "--sandbox", "--config", &config]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for words in [
+        "typingd: warning: channels.\"sample\": dismiss < check: the icon can be on at most 40 % of the time",
+        "typingd: timing: idle 5s/2s on made-up typists: recall 8",
+        "typingd: channels.\"sample\": after_shown 5s/2s on made-up typists: recall 4",
+        "typingd: for comparison: idle 10s/5s on made-up typists: recall 8",
+    ] {
+        assert!(said.stderr.contains(words), "{words}: {said:?}");
+    }
+}
+
+#[test]
+fn the_manual_names_every_option_and_every_measure() {
+    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let section = manual.split("\n## ").find(|section| section.starts_with("Tune\n")).unwrap();
+    for option in typingd::tune::plan::Plan::OPTIONS {
+        assert!(section.contains(&format!("`--{option} ")), "--{option}");
+    }
+    let measures = tune(&[&shipped(), "--want", "x>=1"]).stderr;
+    let names = measures.split("there is no measure `x`; ").nth(1).unwrap().split(" are").next().unwrap();
+    for name in names.split(", ") {
+        assert!(section.contains(&format!("`{name}`")), "{name}");
+    }
+}
