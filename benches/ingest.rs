@@ -26,13 +26,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use typingd::clock::Clock;
-use typingd::driver::{self, Carrier};
+use typingd::driver::{self, Aides, Carrier};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
 use typingd::herald::Herald;
 use typingd::http::{self, Address, Gate, Limits, Listener};
 use typingd::inbox;
 use typingd::ingest::Ingest;
+use typingd::ledger::Ledger;
 use typingd::model::{Dispatch, Outcome, WireResult};
 use typingd::signal;
 
@@ -168,8 +169,10 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
             tell.send(listener.address().clone()).expect("somebody waits for the address");
             let (inbox, parcels) = inbox::inbox();
             let (_controls, commands) = driver::controls();
-            let engine = Engine::new(Policy::default(), 1);
-            let driver = driver::run(engine, Clock::start(), Nowhere, parcels, commands, None, Herald::default());
+            let mut engine = Engine::new(Policy::default(), 1);
+            engine.observe_decisions();
+            let aides = Aides { journal: None, herald: Herald::default(), ledger: Ledger::new(1) };
+            let driver = driver::run(engine, Clock::start(), Nowhere, parcels, commands, aides);
             tokio::spawn(driver);
             let (_stop, stopping) = watch::channel(false);
             let router = Ingest::new(inbox, Gate::default(), BODY_BYTES_MAX).router();

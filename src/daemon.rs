@@ -15,18 +15,20 @@ use tracing::{error, info, warn};
 use url::Url;
 use uuid::Uuid;
 
-use crate::admin::Health;
+use crate::admin::metrics::Metrics;
 use crate::admin::stream::SignalStream;
+use crate::admin::{Health, Obstacle};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, Overrides};
-use crate::driver::{self, Carrier, Command, Controls, Farewell};
+use crate::driver::{self, Aides, Carrier, Command, Controls, Farewell};
 use crate::engine::Engine;
 use crate::herald::Herald;
 use crate::http::{self, Address, Gate, Limits, Listener, Problem};
 use crate::inbox;
 use crate::ingest::Ingest;
 use crate::journal::{Journal, OpenError};
-use crate::model::{Dispatch, WireResult};
+use crate::ledger::Ledger;
+use crate::model::{ChannelAddress, Dispatch, WireResult};
 use crate::salesforce::settings::{Auth, Secret, Settings};
 use crate::salesforce::{self, Client, TokenState};
 use crate::sandbox::{Options, Sandbox};
@@ -90,6 +92,8 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     let token =
         caller_token(config.ingest.token_file.as_ref()).map_err(|what| StartError::Configuration(vec![what]))?;
     let mut engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
+    // Before the first decision: an icon that the last run left on is one.
+    engine.observe_decisions();
     let journal = open_journal(&config, clock, &mut engine)?;
     let mut listeners = Vec::new();
     for address in &config.ingest.listen {
@@ -104,7 +108,8 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
 
     let (inbox, parcels) = inbox::inbox();
     let (controls, commands) = driver::controls();
-    let driver = driver::run(engine, clock, client.clone(), parcels, commands, journal, Herald::default());
+    let aides = Aides { journal, herald: Herald::default(), ledger: ledger(&config) };
+    let driver = driver::run(engine, clock, client.clone(), parcels, commands, aides);
     let driver = tokio::spawn(driver);
 
     // The sandbox must outlive the last Stopped.
@@ -120,10 +125,14 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
         let router = sandbox.router(sandbox_stopping.clone());
         servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
     }
-    let gate = Gate::new(token.as_deref());
+    let (gate, obstacle) = (Gate::new(token.as_deref()), obstacle(client.clone()));
     let recording = watch::Sender::new(config.ingest.recording);
-    let stream = SignalStream::new(controls.clone(), gate.clone(), recording.subscribe());
-    let router = router(&config, inbox, gate, controls.clone(), client.clone(), stream);
+    let router = router([
+        Ingest::new(inbox, gate.clone(), config.ingest.body_bytes_max).router(),
+        SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
+        Metrics::new(controls.clone(), gate, obstacle.clone()).router(),
+        Health::new(controls.clone(), obstacle).router(),
+    ]);
     for listener in listeners {
         info!(address = %listener.address(), "listening");
         servers.spawn(http::serve(listener, router.clone(), Limits::default(), stopping.clone()));
@@ -224,23 +233,30 @@ async fn keep_token(client: Client) {
     client.keep_token_fresh().await;
 }
 
-fn router(
-    config: &Config,
-    inbox: inbox::Inbox,
-    gate: Gate,
-    controls: Controls,
-    client: Client,
-    stream: SignalStream,
-) -> Router {
-    let obstacle = move || match client.token_state() {
+/// What keeps indicators from being delivered, as far as the token is concerned.
+fn obstacle(client: Client) -> Obstacle {
+    Arc::new(move || match client.token_state() {
         TokenState::Held => None,
         TokenState::Pending => Some("no token has been fetched yet".to_owned()),
         TokenState::Failing(why) => Some(why),
-    };
-    Ingest::new(inbox, gate, config.ingest.body_bytes_max)
-        .router()
-        .merge(stream.router())
-        .merge(Health::new(controls, Arc::new(obstacle)).router())
+    })
+}
+
+/// Measures by channel those that the configuration names, from the start.
+fn ledger(config: &Config) -> Ledger {
+    let mut ledger = Ledger::new(Uuid::new_v4().as_u64_pair().0);
+    let contexts = config.upstream.iter().flat_map(|upstream| upstream.channel_contexts.keys());
+    let mut names: Vec<_> = config.policy.channels.keys().chain(contexts).map(ChannelAddress::as_str).collect();
+    names.sort_unstable();
+    ledger.name_channels(names);
+    ledger
+}
+
+/// The routes of all edges, and what whoever takes none of them is told.
+fn router(edges: impl IntoIterator<Item = Router>) -> Router {
+    edges
+        .into_iter()
+        .fold(Router::new(), Router::merge)
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address takes another method")
         })

@@ -14,7 +14,8 @@ use crate::engine::{Census, Counts, Engine, Taken};
 use crate::herald::Herald;
 use crate::inbox::{Parcel, Receipt};
 use crate::journal::Journal;
-use crate::model::{Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult};
+use crate::ledger::{Figures, Ledger};
+use crate::model::{ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult};
 use crate::recording::{self, Recorder, Recording};
 
 /// Batches taken in one round before the engine's own work has its turn again.
@@ -46,6 +47,8 @@ pub enum Command {
     Policy(Box<Policy>),
     /// Say how things stand.
     Vitals(oneshot::Sender<Vitals>),
+    /// Say how things stand, and what has been measured.
+    Figures(oneshot::Sender<(Vitals, Figures)>),
     /// Hand the signals over to somebody who records them.
     Record(oneshot::Sender<Result<Recording, NotRecorded>>),
     /// Take no more signals, switch every icon off, and end within this time.
@@ -74,6 +77,8 @@ pub struct Vitals {
     pub rate_in_force: u32,
     /// The journal can't be written: a crash may leave icons on.
     pub journal_degraded: bool,
+    /// Somebody records the signals.
+    pub recording: bool,
 }
 
 /// How the loop ended.
@@ -100,6 +105,12 @@ impl Controls {
         self.ask(patience, Command::Vitals).await
     }
 
+    /// Asks how things stand, and what has been measured; `None` when the loop has ended or does not answer within
+    /// `patience`.
+    pub async fn figures(&self, patience: Duration) -> Option<(Vitals, Figures)> {
+        self.ask(patience, Command::Figures).await
+    }
+
     /// Begins a recording; `None` when the loop has ended or does not answer within `patience`.
     pub async fn record(&self, patience: Duration) -> Option<Result<Recording, NotRecorded>> {
         self.ask(patience, Command::Record).await
@@ -123,25 +134,37 @@ pub fn controls() -> (Controls, mpsc::Receiver<Command>) {
     (Controls(sender), receiver)
 }
 
-/// Runs the engine until a [`Command::Shutdown`] has been carried out, or all controls are gone.
+/// Those who stand beside the loop, and are told what happens.
+#[derive(Debug)]
+pub struct Aides {
+    /// Keeps what a crash must not lose.
+    pub journal: Option<Journal>,
+    /// Tells operators.
+    pub herald: Herald,
+    /// Measures.
+    pub ledger: Ledger,
+}
+
+/// Runs the engine until a [`Command::Shutdown`] has been carried out, or all controls are gone. The ledger hears of
+/// decisions if the engine has been told to keep them ([`Engine::observe_decisions`]).
 pub async fn run(
     engine: Engine,
     clock: Clock,
     carrier: impl Carrier,
     mut parcels: mpsc::Receiver<Parcel>,
     mut commands: mpsc::Receiver<Command>,
-    journal: Option<Journal>,
-    herald: Herald,
+    aides: Aides,
 ) -> Farewell {
     let (settled, mut outcomes) = mpsc::channel(OUTCOMES_MAX);
     let mut desk = Desk {
         engine,
         waiters: HashMap::new(),
-        journal,
+        journal: aides.journal,
         renew_at: Instant::ORIGIN,
         asleep: clock::time_asleep(),
         slept_look: Instant::ORIGIN,
-        herald,
+        herald: aides.herald,
+        ledger: aides.ledger,
         recorder: None,
         stopping: false,
     };
@@ -158,6 +181,7 @@ pub async fn run(
             desk.note_leaving(&dispatch);
             leaving.push(dispatch);
         }
+        desk.keep_ledger();
         // What is shown must be on record before it is shown.
         desk.keep_journal(now);
         for dispatch in leaving.drain(..) {
@@ -192,9 +216,12 @@ pub async fn run(
             command = commands.recv() => {
                 let now = clock.now();
                 match command {
-                    Some(Command::Policy(policy)) => desk.engine.handle_policy(now, *policy),
+                    Some(Command::Policy(policy)) => desk.take_policy(now, *policy),
                     Some(Command::Vitals(answer)) => {
                         let _ = answer.send(desk.vitals());
+                    }
+                    Some(Command::Figures(answer)) => {
+                        let _ = answer.send((desk.vitals(), desk.ledger.figures(now)));
                     }
                     Some(Command::Record(answer)) => {
                         let _ = answer.send(desk.start_recording(now));
@@ -233,6 +260,7 @@ struct Desk {
     asleep: Duration,
     slept_look: Instant,
     herald: Herald,
+    ledger: Ledger,
     recorder: Option<Recorder>,
     /// No signal is taken any more.
     stopping: bool,
@@ -244,6 +272,11 @@ impl Desk {
         for (index, (conversation, signal)) in parcel.batch.iter().enumerate() {
             match self.engine.handle_signal(now, conversation, signal) {
                 Ok(taken) => {
+                    // The ledger hears of what fell due before the signal, then of the signal.
+                    self.keep_ledger();
+                    if taken == Taken::Counts {
+                        self.ledger.handle_signal(now, conversation, signal.kind);
+                    }
                     // A trace tells no late keystroke from a fresh one: it has one clock, that of the arrivals.
                     if let Some(recorder) = &mut self.recorder
                         && taken != Taken::Late
@@ -312,7 +345,20 @@ impl Desk {
         }
     }
 
+    fn take_policy(&mut self, now: Instant, policy: Policy) {
+        self.ledger.name_channels(policy.channels.keys().map(ChannelAddress::as_str));
+        self.engine.handle_policy(now, policy);
+    }
+
+    /// Tells the ledger what has been decided since the last time.
+    fn keep_ledger(&mut self) {
+        while let Some(decision) = self.engine.poll_decision() {
+            self.ledger.handle_decision(&decision);
+        }
+    }
+
     fn note_leaving(&mut self, dispatch: &Dispatch) {
+        self.ledger.handle_dispatch(dispatch);
         if let Some(journal) = &mut self.journal
             && dispatch.indicator() == Indicator::TypingStarted
         {
@@ -368,6 +414,7 @@ impl Desk {
             trouble: self.herald.trouble().map(str::to_owned),
             rate_in_force: self.engine.rate_in_force(),
             journal_degraded: self.journal.as_ref().is_some_and(Journal::is_degraded),
+            recording: self.recorder.as_ref().is_some_and(|recorder| !recorder.is_gone()),
         }
     }
 }

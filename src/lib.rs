@@ -26,7 +26,8 @@
 //! - [`salesforce`]: dispatches to HTTPS, and the token.
 //! - [`journal`]: icons told on and not yet off, on disk: what a crash must not lose.
 //! - [`recording`]: the bounded hand-over to whoever records the signals, without their ids.
-//! - [`http`], [`admin`]: the server's edge, health, the stream of signals.
+//! - [`ledger`]: what the timing costs and gives, measured as users type.
+//! - [`http`], [`admin`]: the server's edge, health, metrics, the stream of signals.
 //! - [`config`], [`telemetry`]: settings, logs.
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
 //! - [`trace`], [`mod@record`], [`mod@simulate`], [`mod@replay`]: recorded typing, taken down, in virtual and in real time.
@@ -60,6 +61,7 @@ pub mod http;
 pub mod inbox;
 pub mod ingest;
 pub mod journal;
+pub mod ledger;
 pub mod lines;
 pub mod model;
 pub mod record;

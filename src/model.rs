@@ -369,6 +369,20 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons, in the order of their declaration.
+    pub const ALL: [Self; 10] = [
+        Self::FirstKeystroke,
+        Self::Check,
+        Self::Idle,
+        Self::Dismissed,
+        Self::MessageSent,
+        Self::Stopped,
+        Self::Ended,
+        Self::MaxTyping,
+        Self::Shutdown,
+        Self::Recovered,
+    ];
+
     /// The name in typingd's own formats.
     #[must_use]
     pub const fn name(self) -> &'static str {

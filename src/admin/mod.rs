@@ -1,6 +1,8 @@
 //! What is going on, for operators and their machines.
 
+mod families;
 mod health;
+pub mod metrics;
 pub mod stream;
 
 use std::time::Duration;

@@ -1,0 +1,78 @@
+//! The channels by name, as many as a reader of metrics can bear: those that are named beforehand, the first others, and
+//! the rest together.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::Tally;
+
+/// Channels named beforehand, over the daemon's whole life: an org has at most so many messaging channels.
+pub const CHANNELS_NAMED_MAX: usize = 2_000;
+/// Other channels that have figures of their own. Each is some forty series in whatever reads the metrics.
+pub const CHANNELS_OTHER_MAX: usize = 100;
+/// The name of all further ones together. Among them is counted a channel that has this very name, and one whose name
+/// holds control characters: readers of metrics break over some of them, and everybody's figures would be lost.
+pub const OTHER: &str = "other";
+/// The place of the further ones.
+const OTHER_PLACE: u16 = 0;
+
+/// The figures of each.
+#[derive(Debug)]
+pub(super) struct Channels {
+    /// Names and figures; the first is that of all further ones.
+    rows: Vec<(Arc<str>, Tally)>,
+    places: HashMap<Arc<str>, u16, FixedState>,
+    named: usize,
+    others: usize,
+}
+
+impl Channels {
+    pub(super) fn new(seed: u64) -> Self {
+        let other: Arc<str> = OTHER.into();
+        let mut places = HashMap::with_hasher(FixedState::with_seed(seed));
+        places.insert(other.clone(), OTHER_PLACE);
+        Self { rows: vec![(other, Tally::default())], places, named: 0, others: 0 }
+    }
+
+    /// Gives a channel figures of its own before anything happens there.
+    pub(super) fn name(&mut self, name: &str) {
+        if self.named < CHANNELS_NAMED_MAX && !self.places.contains_key(name) && is_readable(name) {
+            self.named += 1;
+            self.add(name);
+        }
+    }
+
+    /// The place of a channel's figures.
+    pub(super) fn find_or_add(&mut self, name: &str) -> u16 {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        if self.others == CHANNELS_OTHER_MAX || !is_readable(name) {
+            return OTHER_PLACE;
+        }
+        self.others += 1;
+        self.add(name)
+    }
+
+    fn add(&mut self, name: &str) -> u16 {
+        let name: Arc<str> = name.into();
+        let place = u16::try_from(self.rows.len()).expect("the bounds together are far below 65,536");
+        self.rows.push((name.clone(), Tally::default()));
+        self.places.insert(name, place);
+        place
+    }
+
+    pub(super) fn tally_mut(&mut self, place: u16) -> &mut Tally {
+        &mut self.rows[usize::from(place)].1
+    }
+
+    pub(super) fn copy(&self) -> Vec<(Arc<str>, Tally)> {
+        self.rows.clone()
+    }
+}
+
+fn is_readable(name: &str) -> bool {
+    !name.contains(char::is_control)
+}

@@ -1,0 +1,334 @@
+//! What the timing costs and what it gives, measured on the daemon's own users as they type: on them it answers what
+//! `tune` answers on a trace.
+//!
+//! A plain value like the engine: it reads no clock, and is told by the driver, in this order, what the engine decided
+//! up to a signal ([`Ledger::handle_decision`]), the signal if it counts ([`Ledger::handle_signal`]), and what leaves
+//! ([`Ledger::handle_dispatch`]). It has no timer: what falls silent is noticed when something else is told.
+//!
+//! The truth it measures against is that of a person composing a message. A composing interval begins with the first key
+//! after the last one's end. It ends with its message; or with its last key, when [`AWAY`] goes by without another, the
+//! user clears the box, or the session ends.
+
+mod channels;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use crate::model::{ConversationRef, Decision, Dispatch, Indicator, Instant, Reason, SignalKind, micros};
+use channels::Channels;
+pub use channels::{CHANNELS_NAMED_MAX, CHANNELS_OTHER_MAX, OTHER};
+
+/// A longer silence means that the user has left the message alone. `tune` takes the same by default: the share of time
+/// that an icon misses depends on it, the order of settings does not.
+pub const AWAY: Duration = Duration::from_secs(30);
+/// A stop that is followed by a key within this time came too early: the user had only paused.
+pub const RESUMED_WITHIN: Duration = Duration::from_secs(3);
+/// Conversations that are measured at a time, in some ten megabytes: eighteen times the sessions that an org may have.
+pub const CONVERSATIONS_MAX: usize = 200_000;
+/// Silent conversations that are looked through at a signal. It brings at most one new one: more than one looked through
+/// is enough to keep up.
+const LOOKS_PER_SIGNAL: usize = 4;
+/// Silent conversations that are looked through when somebody reads the figures: about a millisecond's work. The next
+/// reader looks through the next ones.
+const LOOKS_PER_READING: usize = 20_000;
+
+/// The measuring.
+#[derive(Debug)]
+pub struct Ledger {
+    channels: Channels,
+    entries: HashTable<Entry>,
+    /// Each entry once, with the time of its last look; the longest ago first.
+    looks: VecDeque<(Instant, u64)>,
+    hash: FixedState,
+    unmeasured: u64,
+}
+
+/// The figures so far.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// Of each channel that has a name of its own here, and of the others together ([`OTHER`]).
+    pub channels: Vec<(Arc<str>, Tally)>,
+    /// Conversations that are measured at present.
+    pub measured: usize,
+    /// Keystrokes of conversations for which there was no room. While they come, the other figures are too small.
+    pub unmeasured: u64,
+}
+
+/// What happened in a channel. All of it only ever grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Indicators decided, by [`Reason`] in the order of [`Reason::ALL`].
+    pub decided: [u64; Reason::ALL.len()],
+    /// Requests that left, retries included: TypingStarted, TypingStopped.
+    pub requests: [u64; 2],
+    /// How long icons were off in the midst of a composing interval.
+    pub gaps: Gaps,
+    /// Icons that a timer switched off.
+    pub timer_stops: u64,
+    /// Of these, how many were followed by a key of the same composing interval within [`RESUMED_WITHIN`].
+    pub timer_stops_resumed: u64,
+    /// The length of all composing intervals, in microseconds. It grows with each key and each message.
+    pub composing_micros: u64,
+    /// Composing intervals that have ended, by [`End`] in the order of [`End::ALL`].
+    pub messages: [u64; End::ALL.len()],
+}
+
+/// How a composing interval ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The message went out.
+    Sent,
+    /// Nothing was typed for [`AWAY`].
+    Abandoned,
+    /// The user cleared the box or left it.
+    Cleared,
+    /// The session ended.
+    Ended,
+}
+
+impl End {
+    /// All ends, in the order of their declaration.
+    pub const ALL: [Self; 4] = [Self::Sent, Self::Abandoned, Self::Cleared, Self::Ended];
+
+    /// The name in the metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Abandoned => "abandoned",
+            Self::Cleared => "cleared",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// A histogram of gaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// How many were at most as long as the bound of the same place and longer than the one before it.
+    pub counts: [u64; Self::BOUNDS.len()],
+    /// Their sum, in microseconds.
+    pub sum_micros: u64,
+}
+
+impl Gaps {
+    /// The upper bounds. The last one is [`AWAY`]: what is longer is no gap in a message.
+    pub const BOUNDS: [Duration; 10] = [
+        Duration::from_millis(100),
+        Duration::from_millis(250),
+        Duration::from_millis(500),
+        Duration::from_secs(1),
+        Duration::from_secs(2),
+        Duration::from_secs(3),
+        Duration::from_secs(5),
+        Duration::from_secs(10),
+        Duration::from_secs(20),
+        AWAY,
+    ];
+
+    fn add(&mut self, gap: Duration) {
+        if let Some(place) = Self::BOUNDS.iter().position(|bound| gap <= *bound) {
+            self.counts[place] += 1;
+            self.sum_micros += micros(gap);
+        }
+    }
+}
+
+/// A conversation in which somebody has typed of late.
+#[derive(Debug)]
+struct Entry {
+    /// The hash of its ids. Two that share one would be measured as one: with as many as there is room for, the odds
+    /// are one to a thousand million.
+    key: u64,
+    last_key: Instant,
+    /// When a timer switched the icon off, if `dark` or `awaited`.
+    stopped: Instant,
+    channel: u16,
+    /// A composing interval is under way.
+    composing: bool,
+    /// A timer has switched the icon off, and it has not come on again.
+    dark: bool,
+    /// A timer has switched the icon off, and no key has come since.
+    awaited: bool,
+}
+
+impl Entry {
+    fn press(&mut self, now: Instant, tally: &mut Tally) {
+        let silence = now.since(self.last_key);
+        if self.composing && silence <= AWAY {
+            tally.composing_micros += micros(silence);
+            let resumed = self.awaited && now.since(self.stopped) <= RESUMED_WITHIN;
+            tally.timer_stops_resumed += u64::from(resumed);
+        } else {
+            self.abandon(tally);
+        }
+        self.last_key = now;
+        self.composing = true;
+        self.awaited = false;
+    }
+
+    fn finish(&mut self, now: Instant, end: End, tally: &mut Tally) {
+        let silence = now.since(self.last_key);
+        if self.composing && silence <= AWAY {
+            // Whoever sends has looked at the message until then; whoever clears it may have left it long before.
+            if end == End::Sent {
+                tally.composing_micros += micros(silence);
+            }
+            tally.messages[end as usize] += 1;
+            self.close();
+        } else {
+            self.abandon(tally);
+        }
+    }
+
+    /// Its interval, if one is under way, has ended with its last key.
+    fn abandon(&mut self, tally: &mut Tally) {
+        tally.messages[End::Abandoned as usize] += u64::from(self.composing);
+        self.close();
+    }
+
+    fn close(&mut self) {
+        (self.composing, self.dark, self.awaited) = (false, false, false);
+    }
+
+    fn go_dark(&mut self, at: Instant) {
+        if self.composing {
+            (self.dark, self.awaited, self.stopped) = (true, true, at);
+        }
+    }
+
+    fn light_up(&mut self, at: Instant, tally: &mut Tally) {
+        // Told before the key that caused it: a key after a long silence begins another interval.
+        if std::mem::take(&mut self.dark) && at.since(self.last_key) <= AWAY {
+            tally.gaps.add(at.since(self.stopped));
+        }
+    }
+}
+
+impl Ledger {
+    /// `seed` keys the hash of the ids: random in the daemon, fixed in a test.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            channels: Channels::new(seed),
+            entries: HashTable::new(),
+            looks: VecDeque::new(),
+            hash: FixedState::with_seed(seed),
+            unmeasured: 0,
+        }
+    }
+
+    /// Channels that have figures of their own from now on, whatever others there are; up to [`CHANNELS_NAMED_MAX`] of
+    /// all that were ever named.
+    pub fn name_channels<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        for name in names {
+            self.channels.name(name);
+        }
+    }
+
+    /// A signal that counts came at `now`. What the engine decided at it or before has been told.
+    pub fn handle_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, kind: SignalKind) {
+        self.look_through(now, LOOKS_PER_SIGNAL);
+        let end = match kind {
+            SignalKind::Keystroke => None,
+            SignalKind::MessageSent => Some(End::Sent),
+            SignalKind::Stopped => Some(End::Cleared),
+            SignalKind::Ended => Some(End::Ended),
+            SignalKind::Opened => return,
+        };
+        let key = self.key_of(conversation);
+        match (self.entries.find_mut(key, |entry| entry.key == key), end) {
+            (Some(entry), None) => {
+                if !entry.composing {
+                    // Its channel may have been given a name since the last interval.
+                    entry.channel = self.channels.find_or_add(conversation.to());
+                }
+                entry.press(now, self.channels.tally_mut(entry.channel));
+            }
+            (Some(entry), Some(end)) => entry.finish(now, end, self.channels.tally_mut(entry.channel)),
+            (None, None) => self.begin(now, key, conversation.to()),
+            (None, Some(_)) => {}
+        }
+    }
+
+    /// The engine decided something. To be told in the order of [`crate::engine::Engine::poll_decision`].
+    pub fn handle_decision(&mut self, decision: &Decision) {
+        let conversation = decision.conversation.as_ref();
+        let channel = self.channels.find_or_add(conversation.to());
+        let tally = self.channels.tally_mut(channel);
+        tally.decided[decision.reason as usize] += 1;
+        let timer = matches!(decision.reason, Reason::Idle | Reason::Dismissed | Reason::MaxTyping);
+        tally.timer_stops += u64::from(timer);
+        let starts = decision.reason.indicator() == Indicator::TypingStarted;
+        if !starts && !timer {
+            return;
+        }
+        let key = self.key_of(conversation);
+        let Some(entry) = self.entries.find_mut(key, |entry| entry.key == key) else { return };
+        if starts {
+            entry.light_up(decision.at, self.channels.tally_mut(entry.channel));
+        } else {
+            entry.go_dark(decision.at);
+        }
+    }
+
+    /// A request leaves.
+    pub fn handle_dispatch(&mut self, dispatch: &Dispatch) {
+        let channel = self.channels.find_or_add(dispatch.conversation.to());
+        self.channels.tally_mut(channel).requests[dispatch.indicator() as usize] += 1;
+    }
+
+    /// The figures at `now`.
+    pub fn figures(&mut self, now: Instant) -> Figures {
+        self.look_through(now, LOOKS_PER_READING);
+        Figures { channels: self.channels.copy(), measured: self.entries.len(), unmeasured: self.unmeasured }
+    }
+
+    fn key_of(&self, conversation: ConversationRef<'_>) -> u64 {
+        self.hash.hash_one(conversation)
+    }
+
+    /// The first key of a conversation that nothing is known of.
+    fn begin(&mut self, now: Instant, key: u64, to: &str) {
+        if self.entries.len() >= CONVERSATIONS_MAX {
+            self.unmeasured += 1;
+            return;
+        }
+        let channel = self.channels.find_or_add(to);
+        let entry = Entry { key, last_key: now, stopped: now, channel, composing: true, dark: false, awaited: false };
+        self.entries.insert_unique(key, entry, |entry| entry.key);
+        self.looks.push_back((now, key));
+    }
+
+    /// Looks through the conversations that have not been looked at for [`AWAY`], at most `most` of them, and forgets
+    /// those in which nobody types any more. A key moves nothing here: it is seen at the next look.
+    fn look_through(&mut self, now: Instant, most: usize) {
+        for _ in 0..most {
+            let Some(&(looked, key)) = self.looks.front() else { return };
+            if now.since(looked) <= AWAY {
+                return;
+            }
+            self.looks.pop_front();
+            let Ok(mut found) = self.entries.find_entry(key, |entry| entry.key == key) else { continue };
+            let entry = found.get_mut();
+            if entry.composing && now.since(entry.last_key) <= AWAY {
+                self.looks.push_back((now, key));
+                continue;
+            }
+            entry.abandon(self.channels.tally_mut(entry.channel));
+            found.remove();
+            if self.entries.is_empty() {
+                // The memory of a crowd goes with the last of it.
+                self.entries = HashTable::new();
+                self.looks = VecDeque::new();
+            }
+        }
+    }
+}

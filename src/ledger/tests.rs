@@ -1,0 +1,510 @@
+//! The ledger against tables of timed events, and against definitions worked out over whole histories.
+
+use super::*;
+use crate::engine::Engine;
+use crate::engine::policy::{Mode, Policy, Rules};
+use crate::model::{Conversation, DispatchId, Signal};
+
+/// What one conversation sees.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Key(u64),
+    Word(u64, SignalKind),
+    Decided(u64, Reason),
+}
+use Event::{Decided, Key, Word};
+
+fn pair(from: &str) -> ConversationRef<'_> {
+    ConversationRef::new("c", from).unwrap()
+}
+
+fn decision(conversation: ConversationRef<'_>, at: u64, reason: Reason) -> Decision {
+    Decision { at: Instant::from_millis(at), conversation: conversation.to_owned(), reason }
+}
+
+fn tell(ledger: &mut Ledger, conversation: ConversationRef<'_>, event: Event) {
+    match event {
+        Key(at) => ledger.handle_signal(Instant::from_millis(at), conversation, SignalKind::Keystroke),
+        Word(at, kind) => ledger.handle_signal(Instant::from_millis(at), conversation, kind),
+        Decided(at, reason) => ledger.handle_decision(&decision(conversation, at, reason)),
+    }
+}
+
+/// The tally of a channel; of no events, if it is not known.
+fn of(figures: &Figures, channel: &str) -> Tally {
+    figures.channels.iter().find(|(name, _)| **name == *channel).map(|(_, tally)| *tally).unwrap_or_default()
+}
+
+/// What comes of events, looked at `end` and long after.
+fn tallied(events: &[Event], end: u64) -> Tally {
+    let mut ledger = Ledger::new(1);
+    for event in events {
+        tell(&mut ledger, pair("u"), *event);
+    }
+    of(&ledger.figures(Instant::from_millis(end)), "c")
+}
+
+use Reason::{Check, Dismissed, FirstKeystroke as First, Idle, MaxTyping};
+use SignalKind::{Ended, MessageSent, Opened, Stopped};
+
+#[test]
+fn composing_lasts_from_the_first_key_to_the_message_or_the_last_key() {
+    const LONG: u64 = 200_000;
+    for (name, events, millis, messages) in [
+        ("sent", vec![Key(0), Key(700), Word(1_000, MessageSent)], 1_000, [1, 0, 0, 0]),
+        ("cleared", vec![Key(0), Key(700), Word(1_000, Stopped)], 700, [0, 0, 1, 0]),
+        ("ended", vec![Key(0), Key(700), Word(1_000, Ended)], 700, [0, 0, 0, 1]),
+        ("opened is no end", vec![Key(0), Word(500, Opened), Key(700)], 700, [0, 1, 0, 0]),
+        ("left alone", vec![Key(0), Key(700)], 700, [0, 1, 0, 0]),
+        ("one key", vec![Key(5)], 0, [0, 1, 0, 0]),
+        ("a silence just short enough", vec![Key(0), Key(30_000), Word(60_000, MessageSent)], 60_000, [1, 0, 0, 0]),
+        ("a silence too long by a hair", vec![Key(0), Key(30_001)], 0, [0, 2, 0, 0]),
+        ("sent long after", vec![Key(0), Key(100), Word(30_101, MessageSent)], 100, [0, 1, 0, 0]),
+        ("cleared long after", vec![Key(0), Key(100), Word(30_101, Stopped)], 100, [0, 1, 0, 0]),
+        ("sent without a key", vec![Word(5, MessageSent), Word(6, Stopped), Word(7, Ended)], 0, [0; 4]),
+        ("two messages", vec![Key(0), Word(9, MessageSent), Key(20), Word(25, MessageSent)], 14, [2, 0, 0, 0]),
+        ("sent twice", vec![Key(0), Word(9, MessageSent), Word(20, MessageSent)], 9, [1, 0, 0, 0]),
+    ] {
+        let tally = tallied(&events, LONG);
+        assert_eq!((tally.composing_micros / 1_000, tally.messages), (millis, messages), "{name}");
+    }
+}
+
+#[test]
+fn composing_grows_with_each_key_and_what_is_under_way_has_not_ended() {
+    let events = [Key(0), Key(700), Key(1_500)];
+    let tally = tallied(&events, 20_000);
+    assert_eq!((tally.composing_micros, tally.messages), (1_500_000, [0; 4]));
+}
+
+#[test]
+fn a_gap_is_an_icon_off_in_the_midst_of_a_message() {
+    let gaps = |events: &[Event]| -> Vec<u64> {
+        let gaps = tallied(events, 200_000).gaps;
+        let counts = gaps.counts.iter().zip(Gaps::BOUNDS);
+        let bounds = counts.flat_map(|(n, bound)| std::iter::repeat_n(bound.as_millis() as u64, *n as usize));
+        bounds.chain([gaps.sum_micros / 1_000]).collect()
+    };
+    // Each gap by the bound of its bucket, and their sum in the end.
+    for (name, events, expected) in [
+        ("none", vec![Decided(0, First), Key(0), Decided(2_000, Idle)], vec![0]),
+        (
+            "one in idle mode",
+            vec![Decided(0, First), Key(0), Decided(2_000, Idle), Decided(3_000, First), Key(3_000)],
+            vec![1_000, 1_000],
+        ),
+        (
+            "after_shown: on again at the check, for the key that came meanwhile",
+            vec![Decided(0, First), Key(0), Decided(2_000, Dismissed), Key(2_100), Decided(5_000, Check)],
+            vec![3_000, 3_000],
+        ),
+        (
+            "max_typing, then a pause",
+            vec![Key(0), Decided(0, First), Decided(9_000, MaxTyping), Decided(19_001, First), Key(19_001)],
+            vec![20_000, 10_001],
+        ),
+        (
+            "a message between",
+            vec![Key(0), Decided(2_000, Idle), Word(2_500, MessageSent), Decided(3_000, First), Key(3_000)],
+            vec![0],
+        ),
+        (
+            "the message itself takes the icon away",
+            vec![Key(0), Decided(500, Reason::MessageSent), Word(500, MessageSent), Decided(600, First), Key(600)],
+            vec![0],
+        ),
+        (
+            "a silence that ends the message, though the icon was off for less",
+            vec![Key(0), Decided(2_000, Idle), Decided(30_001, First), Key(30_001)],
+            vec![0],
+        ),
+        (
+            "the longest silence in a message",
+            vec![Key(0), Decided(0, Idle), Decided(30_000, First), Key(30_000)],
+            vec![30_000, 30_000],
+        ),
+        (
+            "one long after the last key, at a check: nobody types any more",
+            vec![Key(0), Decided(1_000, Dismissed), Key(1_500), Decided(60_000, Check)],
+            vec![0],
+        ),
+        (
+            "two, and a refresh that ends none",
+            vec![
+                Key(0),
+                Decided(2_000, Idle),
+                Decided(2_050, First),
+                Key(2_050),
+                Decided(7_050, Check),
+                Decided(9_000, Idle),
+                Decided(9_250, First),
+                Key(9_250),
+            ],
+            vec![100, 250, 300],
+        ),
+    ] {
+        assert_eq!(gaps(&events), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_stop_came_too_early_if_a_key_follows_within_three_seconds() {
+    let stops = |events: &[Event]| {
+        let tally = tallied(events, 200_000);
+        (tally.timer_stops, tally.timer_stops_resumed)
+    };
+    for (name, events, expected) in [
+        ("at the same instant", vec![Key(0), Decided(2_000, Idle), Decided(2_000, First), Key(2_000)], (1, 1)),
+        ("within the time", vec![Key(0), Decided(2_000, Idle), Decided(5_000, First), Key(5_000)], (1, 1)),
+        ("after it", vec![Key(0), Decided(2_000, Idle), Decided(5_001, First), Key(5_001)], (1, 0)),
+        ("the engine decides nothing at that key", vec![Key(0), Decided(2_000, Dismissed), Key(2_100)], (1, 1)),
+        ("the second key is not asked", vec![Key(0), Decided(2_000, Dismissed), Key(5_100), Key(5_200)], (1, 0)),
+        ("a key of the next message", vec![Key(0), Decided(2_000, Idle), Word(2_100, MessageSent), Key(2_200)], (1, 0)),
+        ("a dismissal longer than anybody waits", vec![Key(0), Decided(60_000, Idle), Key(60_100)], (1, 0)),
+        (
+            "an explicit stop is none of a timer",
+            vec![Key(0), Decided(900, Reason::Stopped), Word(900, Stopped), Key(1_000)],
+            (0, 0),
+        ),
+        (
+            "nor is the daemon's end",
+            vec![Key(0), Decided(900, Reason::Shutdown), Decided(900, Reason::Recovered)],
+            (0, 0),
+        ),
+    ] {
+        assert_eq!(stops(&events), expected, "{name}");
+    }
+}
+
+#[test]
+fn decisions_and_requests_are_counted_by_channel() {
+    let mut ledger = Ledger::new(1);
+    ledger.name_channels(["quiet"]);
+    let dispatch = |to: &str, reason: Reason| Dispatch {
+        id: DispatchId { slot: 0, serial: 0 },
+        conversation: ConversationRef::new(to, "u").unwrap().to_owned(),
+        reason,
+        decided: Instant::ORIGIN,
+        decision: 0,
+        attempt: 0,
+    };
+    for (n, reason) in Reason::ALL.into_iter().enumerate() {
+        for _ in 0..=n {
+            ledger.handle_decision(&decision(ConversationRef::new("a", "u").unwrap(), 0, reason));
+            ledger.handle_dispatch(&dispatch("b", reason));
+        }
+    }
+    let figures = ledger.figures(Instant::ORIGIN);
+    let names: Vec<_> = figures.channels.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, [OTHER, "quiet", "a", "b"]);
+    assert_eq!(of(&figures, "a").decided, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    assert_eq!((of(&figures, "a").requests, of(&figures, "b").requests), ([0, 0], [3, 52]));
+    assert_eq!((of(&figures, "a").timer_stops, of(&figures, "b").decided), (3 + 4 + 8, [0; 10]));
+}
+
+#[test]
+fn channels_have_names_up_to_a_bound_and_those_of_the_configuration_always() {
+    let mut ledger = Ledger::new(1);
+    ledger.name_channels(["mine", "other", "mine"]);
+    let key = |ledger: &mut Ledger, to: &str| {
+        ledger.handle_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), SignalKind::Keystroke);
+        ledger.handle_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), MessageSent);
+    };
+    for n in 0..CHANNELS_OTHER_MAX + 20 {
+        key(&mut ledger, &format!("channel-{n}"));
+    }
+    // One that is called as all the others are called is counted among them, and its name does not stand there twice.
+    key(&mut ledger, OTHER);
+    key(&mut ledger, "mine");
+    ledger.name_channels(["a\0b"]);
+    key(&mut ledger, "a\0b");
+    let figures = ledger.figures(Instant::ORIGIN);
+    let sent = |channel: &str| of(&figures, channel).messages[End::Sent as usize];
+    assert_eq!(figures.channels.len(), 2 + CHANNELS_OTHER_MAX);
+    assert_eq!((sent("channel-0"), sent("channel-99"), sent("mine"), sent(OTHER)), (1, 1, 1, 22));
+    assert!(figures.channels.iter().all(|(name, _)| &**name != "channel-100"));
+
+    // Named later, it has its name from then on; names don't add up for ever.
+    ledger.name_channels(["channel-110"]);
+    key(&mut ledger, "channel-110");
+    let many: Vec<_> = (0..2 * CHANNELS_NAMED_MAX).map(|n| format!("named-{n}")).collect();
+    ledger.name_channels(many.iter().map(String::as_str));
+    let figures = ledger.figures(Instant::ORIGIN);
+    assert_eq!(of(&figures, "channel-110").messages[0], 1);
+    assert_eq!(figures.channels.len(), 1 + CHANNELS_OTHER_MAX + CHANNELS_NAMED_MAX);
+}
+
+#[test]
+fn beyond_the_bound_newcomers_are_counted_and_nobody_is_forgotten_before_the_time() {
+    let mut ledger = Ledger::new(1);
+    let at = Instant::from_millis;
+    let names: Vec<_> = (0..=CONVERSATIONS_MAX).map(|n| n.to_string()).collect();
+    for name in &names {
+        ledger.handle_signal(at(0), pair(name), SignalKind::Keystroke);
+    }
+    for _ in 0..3 {
+        ledger.handle_signal(at(5_000), pair(&names[CONVERSATIONS_MAX]), SignalKind::Keystroke);
+    }
+    ledger.handle_signal(at(5_000), pair(&names[7]), SignalKind::Keystroke);
+    let figures = ledger.figures(at(30_000));
+    assert_eq!((figures.measured, figures.unmeasured), (CONVERSATIONS_MAX, 4));
+    assert_eq!(of(&figures, "c").messages, [0; 4]);
+    // Reading looks through a part at a time, so that nobody waits for it.
+    let mut readings = 0;
+    while ledger.figures(at(30_001)).measured > 1 {
+        readings += 1;
+        assert!(readings <= CONVERSATIONS_MAX / LOOKS_PER_READING, "it gets ahead");
+    }
+    assert!(readings > 1);
+    let figures = ledger.figures(at(30_001));
+    assert_eq!(of(&figures, "c").messages, [0, CONVERSATIONS_MAX as u64 - 1, 0, 0]);
+    assert_eq!(of(&figures, "c").composing_micros, 5_000_000);
+    assert_eq!(ledger.figures(at(60_002)).measured, 0);
+    assert_eq!((ledger.entries.capacity(), ledger.looks.capacity()), (0, 0), "the memory has gone with them");
+}
+
+#[test]
+fn who_sends_and_types_again_stands_in_the_queue_once() {
+    let mut ledger = Ledger::new(1);
+    for n in 0..1_000_u64 {
+        ledger.handle_signal(Instant::from_millis(n * 20), pair("u"), SignalKind::Keystroke);
+        ledger.handle_signal(Instant::from_millis(n * 20 + 10), pair("u"), MessageSent);
+        assert_eq!((ledger.looks.len(), ledger.entries.len()), (1, 1));
+    }
+}
+
+/// What the definitions say of one conversation's whole history, told in the driver's order and looked at at `end`. It
+/// knows no state: everything is found by looking back and forth.
+fn by_definition(events: &[Event], end: u64) -> Tally {
+    const AWAY: u64 = 30_000;
+    let mut tally = Tally::default();
+    let key_at = |i: usize| if let Key(at) = events[i] { Some(at) } else { None };
+    let word = |i: usize| match events[i] {
+        Word(at, MessageSent) => Some((at, End::Sent)),
+        Word(at, Stopped) => Some((at, End::Cleared)),
+        Word(at, Ended) => Some((at, End::Ended)),
+        _ => None,
+    };
+    let keys: Vec<usize> = (0..events.len()).filter(|i| key_at(*i).is_some()).collect();
+    // Two neighbouring keys are of one interval if no word and no long silence is between them.
+    let joined =
+        |a: usize, b: usize| key_at(b).unwrap() - key_at(a).unwrap() <= AWAY && !(a..b).any(|i| word(i).is_some());
+    let mut interval_of = vec![usize::MAX; events.len()];
+    for (n, key) in keys.iter().enumerate() {
+        interval_of[*key] = if n > 0 && joined(keys[n - 1], *key) { interval_of[keys[n - 1]] } else { *key };
+    }
+    for first in keys.iter().filter(|key| interval_of[**key] == **key) {
+        let last = *keys.iter().rfind(|key| interval_of[**key] == *first).unwrap();
+        let (begin, last_key) = (key_at(*first).unwrap(), key_at(last).unwrap());
+        let next_key = keys.iter().find(|key| **key > last).copied().unwrap_or(events.len());
+        let ended = (last..next_key).find_map(word).filter(|(at, _)| at - last_key <= AWAY);
+        let until = match ended {
+            Some((at, End::Sent)) => at,
+            _ => last_key,
+        };
+        tally.composing_micros += (until - begin) * 1_000;
+        match ended {
+            Some((_, how)) => tally.messages[how as usize] += 1,
+            None if next_key < events.len() || end - last_key > AWAY => tally.messages[End::Abandoned as usize] += 1,
+            None => {}
+        }
+    }
+    for (i, event) in events.iter().enumerate() {
+        let Decided(stop, reason) = *event else { continue };
+        tally.decided[reason as usize] += 1;
+        if !matches!(reason, Idle | Dismissed | MaxTyping) {
+            continue;
+        }
+        tally.timer_stops += 1;
+        let before = keys.iter().rfind(|key| **key < i).map(|key| interval_of[*key]);
+        let same = |key: &usize| Some(interval_of[*key]) == before;
+        let next_key = keys.iter().find(|key| **key > i).copied();
+        if next_key.is_some_and(|key| same(&key) && key_at(key).unwrap() - stop <= 3_000) {
+            tally.timer_stops_resumed += 1;
+        }
+        let started = (i..events.len()).find_map(|j| match events[j] {
+            Decided(at, First) => Some((at, keys.iter().find(|key| **key > j)?)),
+            Decided(at, Check) => {
+                Some((at, keys.iter().rfind(|key| **key < j && at - key_at(**key).unwrap() <= AWAY)?))
+            }
+            _ => None,
+        });
+        if let Some((at, key)) = started
+            && same(key)
+            && !(i..*key).any(|j| word(j).is_some())
+        {
+            tally.gaps.add(Duration::from_millis(at - stop));
+        }
+    }
+    tally
+}
+
+/// How late the driver runs timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timers {
+    /// When they are due.
+    Punctual,
+    /// Not before the next signal.
+    Late,
+}
+
+/// An engine and its driver's order, over many histories one after the other.
+struct Bench {
+    engine: Engine,
+    now: u64,
+}
+
+impl Bench {
+    fn new(rules: Rules) -> Self {
+        let mut engine = Engine::new(Policy { rules, ..Policy::default() }, 3);
+        engine.observe_decisions();
+        Self { engine, now: 0 }
+    }
+
+    fn drain(&mut self, mut tell: impl FnMut(&Conversation, Event)) {
+        while let Some(Decision { at, conversation, reason }) = self.engine.poll_decision() {
+            tell(&conversation, Decided(at.as_millis(), reason));
+        }
+    }
+
+    fn wait(&mut self, until: u64, mut tell: impl FnMut(&Conversation, Event)) {
+        while self.engine.next_deadline() <= Instant::from_millis(until) {
+            let due = self.engine.next_deadline();
+            self.engine.handle_timeout(due);
+            self.drain(&mut tell);
+        }
+        self.now = until;
+    }
+
+    /// Plays signals, each so many milliseconds after the one before. Returns what the conversation saw.
+    fn play(&mut self, signals: &[(u64, SignalKind)], timers: Timers) -> Vec<Event> {
+        let mut seen = Vec::new();
+        for (after, kind) in signals {
+            let at = self.now + after;
+            if timers == Timers::Punctual {
+                self.wait(at, |_, event| seen.push(event));
+            }
+            self.now = at;
+            let signal = Signal { kind: *kind, at: None };
+            self.engine.handle_signal(Instant::from_millis(at), pair("u"), signal).expect("there is room");
+            self.drain(|_, event| seen.push(event));
+            seen.push(if *kind == SignalKind::Keystroke { Key(at) } else { Word(at, *kind) });
+        }
+        let end = self.now + 100_000;
+        self.wait(end, |_, event| seen.push(event));
+        seen
+    }
+}
+
+#[test]
+fn every_small_history_is_tallied_as_the_definitions_say() {
+    const KINDS: [SignalKind; 4] = [SignalKind::Keystroke, MessageSent, Stopped, Opened];
+    const WAITS: [u64; 6] = [0, 1_000, 2_000, 4_900, 30_000, 30_001];
+    const LENGTH: u32 = 4;
+    let rules = |mode, check, dismiss| {
+        let millis = Duration::from_millis;
+        Rules::new(mode, millis(check), millis(dismiss), millis(6_000).max(millis(dismiss)))
+    };
+    let mut seen = Tally::default();
+    for rules in [
+        rules(Mode::Idle, 5_000, 2_000),
+        rules(Mode::AfterShown, 5_000, 2_000),
+        rules(Mode::AfterShown, 1_000, 3_000),
+        rules(Mode::AfterShown, 40_000, 500),
+    ] {
+        for timers in [Timers::Punctual, Timers::Late] {
+            let mut bench = Bench::new(rules);
+            for n in 0..(KINDS.len() * WAITS.len()).pow(LENGTH) {
+                // The history of that number; a key in front of it, for without one nothing begins.
+                let mut rest = n;
+                let mut signals = vec![(0, SignalKind::Keystroke)];
+                for _ in 0..LENGTH {
+                    signals.push((WAITS[rest % WAITS.len()], KINDS[rest / WAITS.len() % KINDS.len()]));
+                    rest /= KINDS.len() * WAITS.len();
+                }
+                // Every seventh of them, in an order that leaves out none of its parts, is enough for a daily test.
+                if n % 7 != 3 {
+                    continue;
+                }
+                let events = bench.play(&signals, timers);
+                let mut ledger = Ledger::new(n as u64);
+                for event in &events {
+                    tell(&mut ledger, pair("u"), *event);
+                }
+                let tally = of(&ledger.figures(Instant::from_millis(bench.now)), "c");
+                assert_eq!(tally, by_definition(&events, bench.now), "{rules:?} {timers:?} {signals:?} {events:?}");
+                for (sum, n) in seen.gaps.counts.iter_mut().zip(tally.gaps.counts) {
+                    *sum += n;
+                }
+                seen.timer_stops += tally.timer_stops;
+                seen.timer_stops_resumed += tally.timer_stops_resumed;
+            }
+        }
+    }
+    // They are histories in which something happens.
+    assert!(seen.gaps.counts.iter().filter(|n| **n > 0).count() >= 5, "{seen:?}");
+    assert!(seen.timer_stops_resumed > 1_000 && seen.timer_stops > 2 * seen.timer_stops_resumed, "{seen:?}");
+}
+
+#[test]
+fn many_conversations_at_once_are_the_sum_of_each_by_itself() {
+    let rules = Rules::new(Mode::AfterShown, Duration::from_secs(5), Duration::from_secs(2), Duration::from_secs(60));
+    let mut bench = Bench::new(rules);
+    let mut ledger = Ledger::new(9);
+    let mut histories: Vec<Vec<Event>> = vec![Vec::new(); 60];
+    let mut state = 11_u64;
+    let mut random = |bound: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    let names: Vec<_> = (0..histories.len()).map(|n| n.to_string()).collect();
+    let mut note = |ledger: &mut Ledger, from: &str, event: Event| {
+        tell(ledger, pair(from), event);
+        histories[from.parse::<usize>().unwrap()].push(event);
+    };
+    for _ in 0..40_000 {
+        // Some go on typing, some pause, and now and then everybody is away.
+        let at = bench.now + [0, 3, 20, 60, 200, 40_000][(random(1_000) as usize).saturating_sub(994)];
+        let at = at + random(40);
+        bench.wait(at, |conversation, event| note(&mut ledger, conversation.from(), event));
+        let from = &names[(random(60) * random(60) / 60) as usize];
+        let kind = match random(60) {
+            0 => MessageSent,
+            1 => Stopped,
+            2 => Ended,
+            3 => Opened,
+            _ => SignalKind::Keystroke,
+        };
+        let now = Instant::from_millis(at);
+        bench.engine.handle_signal(now, pair(from), Signal { kind, at: None }).expect("there is room");
+        bench.drain(|conversation, event| note(&mut ledger, conversation.from(), event));
+        note(&mut ledger, from, if kind == SignalKind::Keystroke { Key(at) } else { Word(at, kind) });
+        if random(50) == 0 {
+            // Whoever reads the figures changes none.
+            let _ = ledger.figures(now);
+        }
+    }
+    let end = bench.now + 200_000;
+    bench.wait(end, |conversation, event| note(&mut ledger, conversation.from(), event));
+    let mut sum = Tally::default();
+    for history in &histories {
+        let tally = by_definition(history, end);
+        for (sum, n) in sum.decided.iter_mut().zip(tally.decided) {
+            *sum += n;
+        }
+        for (sum, n) in sum.gaps.counts.iter_mut().zip(tally.gaps.counts) {
+            *sum += n;
+        }
+        for (sum, n) in sum.messages.iter_mut().zip(tally.messages) {
+            *sum += n;
+        }
+        sum.gaps.sum_micros += tally.gaps.sum_micros;
+        sum.timer_stops += tally.timer_stops;
+        sum.timer_stops_resumed += tally.timer_stops_resumed;
+        sum.composing_micros += tally.composing_micros;
+    }
+    let figures = ledger.figures(Instant::from_millis(end));
+    assert_eq!(of(&figures, "c"), sum);
+    assert_eq!(figures.measured, 0);
+    assert!(sum.messages.iter().all(|n| *n > 100) && sum.gaps.counts.iter().sum::<u64>() > 1_000, "{sum:?}");
+}

@@ -1,0 +1,230 @@
+//! `GET /metrics`: what is counted, how it is written, and that the manual knows all of it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::json;
+use typingd::ledger::CHANNELS_OTHER_MAX;
+
+use crate::bench::{Daemon, Sandbox, pair, signal_of};
+use crate::exposition::{Page, Text};
+use crate::process::{until, wait_for};
+use crate::wire::{Answer, Headers};
+
+const OPEN: Headers<'_> = &[("accept", "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5")];
+
+fn get(daemon: &Daemon, headers: Headers<'_>) -> Answer {
+    let answer = daemon.address.call("GET", "/metrics", headers, b"");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer
+}
+
+fn page(daemon: &Daemon) -> Page {
+    Page::read(&get(daemon, &[]).body, Text::Prometheus)
+}
+
+#[test]
+fn it_is_written_as_both_kinds_of_reader_want_it() {
+    let (_sandbox, daemon) = pair("timing.dismiss_after = '1m'\nchannels.'quo\"ted'.authorization_context = 'C'");
+    // Names that are hard to write, one that would break readers, and that of all others.
+    for channel in ["back\\slash", "quo\"ted", "ünïcode 🦊", "comma,brace}", "line\nbreak", "nul\0", "other"] {
+        daemon.give(channel, "ann", "keystroke");
+        daemon.give(channel, "ann", "message_sent");
+    }
+    let answer = get(&daemon, &[("accept", "*/*")]);
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let prometheus = Page::read(&answer.body, Text::Prometheus);
+    let answer = get(&daemon, OPEN);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(answer.header("content-type"), Some(kind));
+    let open = Page::read(&answer.body, Text::OpenMetrics);
+    for page in [&prometheus, &open] {
+        let sent = |channel: &str| page.value("typingd_messages_total", &[("channel", channel), ("end", "sent")]);
+        for channel in ["back\\slash", "quo\"ted", "ünïcode 🦊", "comma,brace}"] {
+            assert_eq!(sent(channel), Some(1.0), "{channel}");
+        }
+        assert_eq!(sent("other"), Some(3.0));
+    }
+    let names = |page: &Page| -> Vec<String> {
+        page.0.iter().map(|family| family.name.trim_end_matches("_total").to_owned()).collect()
+    };
+    assert_eq!(names(&prometheus), names(&open));
+    let posted = daemon.address.call("POST", "/metrics", &[], b"");
+    assert_eq!((posted.status, posted.problem().as_str()), (405, "this address takes another method"));
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let settings = "timing.dismiss_after = '150ms'\ntiming.check_interval = '1m'\nchannels.named.dismiss = 'idle'\n\
+                    ingest.recording = true\ningest.max_conversations = 3";
+    let (sandbox, daemon) = pair(settings);
+    until("a token", || page(&daemon).value("typingd_ready", &[]) == Some(1.0));
+    let start = page(&daemon);
+    assert_eq!(start.value("typingd_composing_seconds_total", &[("channel", "named")]), Some(0.0), "from the start");
+    assert_eq!(start.value("typingd_composing_seconds_total", &[("channel", "c")]), None);
+    assert_eq!(start.value("typingd_allowed_requests_per_second", &[]), Some(2_000.0));
+
+    // On, off by the timer, on again within the same message, off by the message.
+    let at = |signal: &str, at: u64| json!({"to": "c", "from": "ann", "signal": signal, "at": at});
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+-");
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+-+");
+    assert_eq!(daemon.post("/v1/signals", &at("message_sent", 2_000)).status, 202);
+    sandbox.until_told("c", "ann", "+-+-");
+    // Late: it is counted as that, and is no typing.
+    assert_eq!(daemon.post("/v1/signals", &at("keystroke", 1_000)).status, 202);
+    daemon.give("c", "bob", "keystroke");
+    daemon.give("c", "bob", "stopped");
+    daemon.give("c", "cid", "keystroke");
+    daemon.give("c", "cid", "ended");
+    sandbox.until_told("c", "cid", "+-");
+    let page = wait_for("all of it settled", || {
+        let page = page(&daemon);
+        (page.value("typingd_conversations_unsettled", &[]) == Some(0.0)).then_some(page)
+    });
+    let c = ("channel", "c");
+    let value = |name: &str, labels: &[(&str, &str)]| page.value(name, labels).unwrap();
+    let decided = |reason: &str| value("typingd_indicators_total", &[c, ("reason", reason)]);
+    assert_eq!(
+        ["first_keystroke", "check", "idle", "message_sent", "stopped", "ended"].map(decided),
+        [4.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+    );
+    let ended = |end: &str| value("typingd_messages_total", &[c, ("end", end)]);
+    assert_eq!(["sent", "cleared", "ended", "abandoned"].map(ended), [1.0, 1.0, 1.0, 0.0]);
+    assert_eq!(value("typingd_timer_stops_total", &[c]), 1.0);
+    // A machine that stands still for three seconds between two keys would make it none.
+    let resumed = value("typingd_timer_stops_resumed_total", &[c]);
+    let composing = value("typingd_composing_seconds_total", &[c]);
+    assert!(resumed == 1.0 || composing > 3.0, "{resumed} {composing}");
+    assert_eq!(value("typingd_indicator_gap_seconds_count", &[c]), 1.0);
+    let gap = value("typingd_indicator_gap_seconds_sum", &[c]);
+    assert!(gap > 0.0 && composing >= gap + 0.149, "{gap} {composing}");
+    let sent = |indicator: &str| value("typingd_requests_total", &[c, ("indicator", indicator)]);
+    let seen = |kind: &str| sandbox.requests().iter().filter(|seen| seen["entry_type"] == kind).count() as f64;
+    assert_eq!(sent("TypingStarted"), seen("TypingStartedIndicator"));
+    assert_eq!(sent("TypingStopped"), seen("TypingStoppedIndicator"));
+    assert_eq!(value("typingd_requests_delivered_total", &[]), sent("TypingStarted") + sent("TypingStopped"));
+    let signals = |signal: &str| value("typingd_signals_total", &[("signal", signal)]);
+    assert_eq!(["keystroke", "message_sent", "stopped", "opened", "ended"].map(signals), [5.0, 1.0, 1.0, 0.0, 1.0]);
+    assert_eq!(value("typingd_keystrokes_ignored_total", &[("reason", "late")]), 1.0);
+    assert_eq!(value("typingd_measured_conversations", &[]), 3.0);
+    assert_eq!((value("typingd_icons", &[]), value("typingd_recording", &[])), (0.0, 0.0));
+    // What it counts is what it forgets nobody for: ann is remembered for the time of her message.
+    assert_eq!((value("typingd_conversations", &[]), value("typingd_conversations_lingering", &[])), (1.0, 1.0));
+}
+
+#[test]
+fn what_is_the_matter_can_be_seen() {
+    let (sandbox, daemon) = pair("timing.dismiss_after = '1m'\ningest.max_conversations = 1\ningest.recording = true");
+    daemon.give("c", "ann", "keystroke");
+    assert_eq!(daemon.post("/v1/signals", &signal_of("c", "bob", "keystroke")).status, 429);
+    sandbox.until_told("c", "ann", "+");
+    sandbox.set_faults(&json!({"faults": ["503"]}));
+    daemon.give("c", "ann", "stopped");
+    let mut recorder = daemon.address.connect().unwrap();
+    recorder.head("GET", "/v1/signals/stream", &[], "accept: */*");
+    recorder.some();
+    let page = wait_for("an upstream that fails", || {
+        let page = page(&daemon);
+        (page.value("typingd_ready", &[]) == Some(0.0)).then_some(page)
+    });
+    for (name, least) in [
+        ("typingd_signals_turned_away_total", 1.0),
+        ("typingd_requests_retried_total", 4.0),
+        ("typingd_conversations_unsettled", 1.0),
+        ("typingd_recording", 1.0),
+    ] {
+        assert!(page.value(name, &[]) >= Some(least), "{name}: {:?}", page.value(name, &[]));
+    }
+    sandbox.set_faults(&json!({}));
+}
+
+#[test]
+fn what_an_earlier_run_left_on_is_counted() {
+    let (sandbox, mut daemon) = pair("timing.dismiss_after = '1m'\ndelivery.state_dir = 'state'");
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+");
+    daemon.crash();
+    sandbox.until_told("c", "ann", "+-");
+    let page = page(&daemon);
+    let c = ("channel", "c");
+    assert_eq!(page.value("typingd_indicators_total", &[c, ("reason", "recovered")]), Some(1.0));
+    assert_eq!(page.value("typingd_requests_total", &[c, ("indicator", "TypingStopped")]), Some(1.0));
+    // It is no stop of a timer's, and nobody has composed anything.
+    assert_eq!(page.value("typingd_timer_stops_total", &[c]), Some(0.0));
+    assert_eq!(page.value("typingd_composing_seconds_total", &[c]), Some(0.0));
+}
+
+#[test]
+fn channels_without_end_do_not_make_series_without_end() {
+    let (_sandbox, daemon) = pair("timing.dismiss_after = '1m'");
+    let all: Vec<_> = (0..CHANNELS_OTHER_MAX + 30).map(|n| signal_of(&format!("c{n}"), "u", "keystroke")).collect();
+    assert_eq!(daemon.post("/v1/signals", &all.into()).json()["accepted"], CHANNELS_OTHER_MAX + 30);
+    let page = page(&daemon);
+    let icons =
+        |channel: &str| page.value("typingd_indicators_total", &[("channel", channel), ("reason", "first_keystroke")]);
+    assert_eq!((icons("c0"), icons("c99"), icons("c100"), icons("other")), (Some(1.0), Some(1.0), None, Some(30.0)));
+    let channels: BTreeSet<_> =
+        page.0.iter().flat_map(|f| &f.samples).filter_map(|s| s.labels.get("channel")).collect();
+    assert_eq!(channels.len(), CHANNELS_OTHER_MAX + 1);
+}
+
+#[test]
+fn readers_show_the_token_and_one_that_hangs_holds_nobody_up() {
+    let sandbox = Sandbox::start(&[]);
+    let auth = "upstream.auth.token_file = 'token'\ningest.token_file = 'callers'";
+    let prepare = |dir: &tempfile::TempDir| std::fs::write(dir.path().join("callers"), "c4llers").unwrap();
+    let mut daemon = Daemon::start_with(&sandbox.address.url(), auth, "", prepare);
+    let token: Headers<'_> = &[("authorization", "Bearer c4llers")];
+    assert_eq!(daemon.address.get("/metrics").status, 401);
+    let many: Vec<_> = (0..CHANNELS_OTHER_MAX).map(|n| signal_of(&"x".repeat(100 + n), "u", "keystroke")).collect();
+    let body = json!(many).to_string();
+    let answer = daemon.address.call(
+        "POST",
+        "/v1/signals",
+        &[token, &[("content-type", "application/json")]].concat(),
+        body.as_bytes(),
+    );
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let hanging: Vec<_> = (0..50)
+        .map(|_| {
+            let mut wire = daemon.address.connect().unwrap();
+            wire.head("GET", "/metrics", token, "accept: */*");
+            wire
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(daemon.address.get("/healthz").status, 200);
+        get(&daemon, token);
+    }
+    daemon.process.stop();
+    drop(hanging);
+}
+
+#[test]
+fn the_manual_names_every_metric_and_no_other() {
+    let (_sandbox, daemon) = pair("");
+    let exposed: BTreeSet<String> = page(&daemon).0.into_iter().map(|family| family.name).collect();
+    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let section = manual.split("\n## Metrics\n").nth(1).expect("a section on metrics").split("\n## ").next().unwrap();
+    // The first cell of each row of the table: `typingd_ready`, or `typingd_signals_total{signal}`.
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `typingd_"));
+    let told: Vec<String> = rows.map(|row| format!("typingd_{}", row.split(['`', '{']).next().unwrap())).collect();
+    assert_eq!(told.iter().cloned().collect::<BTreeSet<_>>(), exposed);
+    assert_eq!(told.len(), exposed.len(), "each once");
+    // What stands in queries exists, too.
+    let words = section.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    for word in words.filter(|word| word.starts_with("typingd_")) {
+        let base = word.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum");
+        assert!(exposed.contains(word) || exposed.contains(base), "{word}");
+    }
+    // And the labels are those that are told.
+    for family in &page(&daemon).0 {
+        let labels: BTreeSet<_> = family.samples.iter().flat_map(|sample| sample.labels.keys()).collect();
+        let labels: Vec<_> = labels.into_iter().filter(|label| *label != "le").map(String::as_str).collect();
+        let braces = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(", ")) };
+        let cell = format!("| `{}{braces}` |", family.name);
+        assert!(section.contains(&cell), "no row {cell}");
+    }
+}
