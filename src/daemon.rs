@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::admin::metrics::Metrics;
 use crate::admin::stream::SignalStream;
+use crate::admin::tune::Tuning;
 use crate::admin::{Health, Obstacle};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, Overrides};
@@ -130,6 +131,7 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     let router = router([
         Ingest::new(inbox, gate.clone(), config.ingest.body_bytes_max).router(),
         SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
+        Tuning::new(gate.clone(), controls.clone()).router(),
         Metrics::new(controls.clone(), gate, obstacle.clone()).router(),
         Health::new(controls.clone(), obstacle).router(),
     ]);

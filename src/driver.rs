@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use crate::clock::{self, Clock};
 use crate::engine::outbox::Belief;
-use crate::engine::policy::Policy;
+use crate::engine::policy::{Policy, Rules};
 use crate::engine::{Census, Counts, Engine, Taken};
 use crate::herald::Herald;
 use crate::inbox::{Parcel, Receipt};
@@ -71,6 +71,8 @@ pub struct Vitals {
     pub census: Census,
     /// What has happened so far.
     pub counts: Counts,
+    /// The timing in force of channels that have none of their own.
+    pub rules: Rules,
     /// Why nothing is delivered at the moment; `None` while there is no such trouble.
     pub trouble: Option<String>,
     /// Requests a second that may leave at present.
@@ -411,6 +413,7 @@ impl Desk {
         Vitals {
             census: self.engine.census(),
             counts: *self.engine.counts(),
+            rules: self.engine.policy().rules,
             trouble: self.herald.trouble().map(str::to_owned),
             rate_in_force: self.engine.rate_in_force(),
             journal_degraded: self.journal.as_ref().is_some_and(Journal::is_degraded),

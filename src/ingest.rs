@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::clock;
 use crate::config::duration;
 use crate::engine::TurnedAway;
-use crate::http::{Address, BODY_STALL_MAX, Gate, Problem, hear_out, next_data, read_body};
+use crate::http::{Address, BODY_STALL_MAX, Gate, Problem, hear_out, media_type, next_data, read_body};
 use crate::inbox::{Inbox, Receipt, Undeliverable};
 use crate::lines::{Lines, Overlong};
 use crate::model::{SignalBatch, SignalKind};
@@ -108,11 +108,6 @@ async fn take(ingest: &Ingest, query: Option<&str>, headers: &HeaderMap, body: &
             Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
         }
     }
-}
-
-fn media_type(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next().unwrap_or(value).trim())
 }
 
 fn wait_of(query: Option<&str>) -> Result<Option<Duration>, Problem> {

@@ -4,6 +4,7 @@ mod families;
 mod health;
 pub mod metrics;
 pub mod stream;
+pub mod tune;
 
 use std::time::Duration;
 

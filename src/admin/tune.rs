@@ -10,8 +10,10 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::json;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
+use super::PATIENCE;
+use crate::driver::Controls;
 use crate::engine::policy::Rules;
 use crate::http::{Gate, Problem, hear_out, media_type, read_body};
 use crate::trace::TraceReader;
@@ -20,9 +22,11 @@ use crate::tune::study::Study;
 use crate::tune::{self, json};
 
 /// The longest trace: some 800,000 signals. It is held in memory, with a third of it again for what is read from it.
-pub const TRACE_BYTES_MAX: usize = 64 << 20;
+const TRACE_BYTES_MAX: usize = 64 << 20;
 /// Keystrokes times settings: a million keys under the default grid, which keep one core busy for a few seconds.
-pub const STEPS_MAX: u64 = 400_000_000;
+const STEPS_MAX: u64 = 400_000_000;
+/// What resampling the users takes for each setting, as keystrokes.
+const RESAMPLING_COST: u64 = 100_000;
 /// Over a link that delays or loses requests the whole engine runs, at some twenty times the cost.
 const LINK_COST: u64 = 20;
 /// A trace is studied on one core, one at a time: the others are for those who type.
@@ -35,16 +39,15 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 #[derive(Clone)]
 pub struct Tuning {
     gate: Gate,
-    /// The timing in force.
-    rules: watch::Receiver<Rules>,
+    controls: Controls,
     studies: Arc<Semaphore>,
 }
 
 impl Tuning {
-    /// Callers that `gate` lets in are heard; `rules` is the timing in force.
+    /// Callers that `gate` lets in are heard; the loop behind `controls` knows the timing in force.
     #[must_use]
-    pub fn new(gate: Gate, rules: watch::Receiver<Rules>) -> Self {
-        Self { gate, rules, studies: Arc::new(Semaphore::new(STUDIES_MAX)) }
+    pub fn new(gate: Gate, controls: Controls) -> Self {
+        Self { gate, controls, studies: Arc::new(Semaphore::new(STUDIES_MAX)) }
     }
 
     /// The routes of this edge.
@@ -61,7 +64,10 @@ async fn study(
     let (head, mut body) = request.into_parts();
     let asked = async {
         tuning.gate.admit(&head.headers)?;
-        let plan = asked(&tuning.rules.borrow().clone(), query.as_deref())?;
+        let vitals = tuning.controls.vitals(PATIENCE).await;
+        let vitals =
+            vitals.ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"))?;
+        let plan = asked(&vitals.rules, query.as_deref())?;
         let media = media_type(&head.headers);
         if !media.is_some_and(|media| media.eq_ignore_ascii_case("application/x-ndjson")) {
             let detail = "the content type must be application/x-ndjson: a trace, one signal a line";
@@ -104,7 +110,8 @@ fn answer(trace: Bytes, plan: &Plan) -> Result<Response, Problem> {
     }
     let settings = plan.grid.len() as u64 + 1;
     let cost = if plan.link == tune::play::Link::PERFECT { 1 } else { LINK_COST };
-    if study.keys().saturating_mul(settings).saturating_mul(cost) > STEPS_MAX {
+    let steps = study.keys().saturating_mul(cost).saturating_add(RESAMPLING_COST).saturating_mul(settings);
+    if steps > STEPS_MAX {
         let detail = format!(
             "{} keystrokes under {settings} settings are more than a daemon should take on beside its work; fewer \
              settings would be right, or typingd tune, the command",

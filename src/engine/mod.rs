@@ -396,6 +396,12 @@ impl Engine {
         self.pace.rate()
     }
 
+    /// What it was told last.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Sizes of everything that could grow.
     #[must_use]
     pub fn census(&self) -> Census {

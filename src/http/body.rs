@@ -20,6 +20,13 @@ fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// The media type of a body, without its parameters.
+#[must_use]
+pub fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or(value).trim())
+}
+
 /// Reads a body as a whole. `advice` tells the caller of one longer than `bytes_max` what to do instead.
 ///
 /// # Errors

@@ -30,7 +30,7 @@ use tokio::time::Sleep;
 
 use crate::clock;
 
-pub use body::{BODY_STALL_MAX, hear_out, next_data, read_body};
+pub use body::{BODY_STALL_MAX, hear_out, media_type, next_data, read_body};
 pub use gate::{Gate, read_token};
 pub use problem::Problem;
 

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::bench::{Daemon, JSON, NDJSON, pair};
 use crate::process::{Said, run, run_with, typingd};
+use crate::wire::{Answer, Headers};
 
 fn shipped() -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/typists.ndjson").to_str().unwrap().to_owned()
@@ -181,4 +183,49 @@ fn the_manual_names_every_option_and_every_measure() {
     for name in names.split(", ") {
         assert!(section.contains(&format!("`{name}`")), "{name}");
     }
+}
+
+/// Posts a trace to a daemon.
+fn post(daemon: &Daemon, query: &str, headers: Headers<'_>, trace: &[u8]) -> Answer {
+    daemon.address.call("POST", &format!("/v1/tune{query}"), headers, trace)
+}
+
+#[test]
+fn a_running_daemon_tunes_a_trace_as_the_command_does() {
+    let (_sandbox, daemon) = pair("timing.check_interval = '7s'\ntiming.dismiss_after = '3s'");
+    let trace = std::fs::read(shipped()).unwrap();
+    let answer = post(&daemon, "?check=5s,10s&dismiss=2s..5s&want=recall%3E%3D90%25&seed=7", &[NDJSON], &trace);
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{answer:?}");
+    let options =
+        ["--check", "5s,10s", "--dismiss", "2s..5s", "--want", "recall>=90%", "--seed", "7", "--format", "json"];
+    let mut said = json_of(&tune(&[&options[..], &["--current", "7s/3s", &shipped()]].concat()));
+    let mut told = answer.json();
+    // They call the trace by other names, and otherwise say the same.
+    assert_eq!(told["inputs"][0]["path"], "the trace");
+    for report in [&mut said, &mut told] {
+        report["inputs"].take();
+    }
+    assert_eq!(told, said);
+
+    let back = line("u", "keystroke", 5) + &line("u", "keystroke", 4);
+    let cases: &[(&str, Headers<'_>, &[u8], u16, &str)] = &[
+        ("", &[JSON], b"{}", 415, "application/x-ndjson"),
+        ("", &[NDJSON], b"", 400, "there is no keystroke in the trace"),
+        ("", &[NDJSON], back.as_bytes(), 400, "the trace:2: `at` goes back from 5 to 4"),
+        ("?chek=5s", &[NDJSON], b"", 400, "there is no such option; mode, check, dismiss,"),
+        ("?check=5", &[NDJSON], b"", 400, "check = \"5\": times"),
+        ("?check=1s..100s&dismiss=1s..100s", &[NDJSON], &trace, 413, "are more than a daemon should take on"),
+    ];
+    for (query, headers, body, status, words) in cases {
+        let answer = post(&daemon, query, headers, body);
+        assert_eq!(answer.status, *status, "{query}");
+        assert!(answer.problem().contains(words), "{query}: {answer:?}");
+    }
+    assert_eq!(daemon.address.call("GET", "/v1/tune", &[], b"").status, 405);
+    let too_long = [("content-length", "67108865"), NDJSON];
+    let mut wire = daemon.address.connect().unwrap();
+    wire.head("POST", "/v1/tune", &too_long, "accept: */*");
+    let answer = wire.answer();
+    assert_eq!(answer.status, 413, "{answer:?}");
+    assert!(answer.problem().contains("typingd tune, the command"), "{answer:?}");
 }
