@@ -1,6 +1,6 @@
 //! What a setting gives and costs, counted: sums for each user, from which every measure is a ratio.
 
-use super::icon::Shown;
+use super::icon::{Lit, Shown};
 use super::play::Play;
 use super::study::Timeline;
 use super::truth::Close;
@@ -89,7 +89,7 @@ pub type Delays = Vec<(u64, u32)>;
 pub struct Lags {
     /// From the end of an abandoned draft to the moment at which the icon is off for good.
     pub off: Delays,
-    /// From an interval's first key to the icon.
+    /// From an interval's first key to the icon, of those that saw one before the next interval.
     pub on: Delays,
 }
 
@@ -140,10 +140,12 @@ impl Sums {
             let within = lit.iter().take_while(|lit| lit.from < interval.to).filter(|lit| lit.to > interval.from);
             if interval.counts {
                 let mut times = 0u64;
+                // An icon that comes on only after the message is as late as it is.
+                let seen = |lit: &&Lit| lit.from.max(interval.from) < lit.to.min(interval.next);
+                if let Some(first) = before_next.clone().find(seen) {
+                    lags.on.push((first.from.saturating_sub(interval.from), timeline.user));
+                }
                 for lit in within {
-                    if times == 0 {
-                        lags.on.push((lit.from.saturating_sub(interval.from), timeline.user));
-                    }
                     times += 1;
                     self.on_composing += (lit.to.min(interval.to) - lit.from.max(interval.from)) as f64;
                 }
@@ -152,8 +154,7 @@ impl Sums {
             match interval.close {
                 Close::Sent => {
                     let sent = interval.to;
-                    let on =
-                        |lit: &super::icon::Lit| lit.from < sent && (lit.to > sent || lit.to == sent && lit.by_send);
+                    let on = |lit: &Lit| lit.from < sent && (lit.to > sent || lit.to == sent && lit.by_send);
                     self.sent_unannounced += f64::from(u8::from(!before_next.clone().any(on)));
                 }
                 Close::Abandoned => {
@@ -183,4 +184,34 @@ pub fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
 pub fn quantile<T: Copy>(sorted: &[T], q: f64) -> Option<T> {
     let rank = (q * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tune::study::{Event, Happening};
+    use crate::tune::truth::{Kind, Truth};
+    use Happening::{Key as K, Sent as S};
+
+    /// What is counted of one conversation, observed until `end`, in which the icon was `lit`.
+    fn counted(kind: Kind, events: &[(u64, Happening)], lit: &[Lit], end: u64) -> (Typed, Sums, Lags) {
+        let events: Vec<Event> = events.iter().map(|(at, what)| Event::new(*at, *what)).collect();
+        let composing = Truth { kind, away: 30_000 }.intervals(&events, end);
+        let timeline = Timeline { user: 0, from: "u".into(), events, end, composing };
+        let (mut typed, mut sums, mut lags) = (Typed::default(), Sums::default(), Lags::default());
+        typed.add(&timeline);
+        let shown = Shown { lit: lit.to_vec(), waits: Vec::new() };
+        sums.add_sight(&timeline, &shown, &mut lags);
+        (typed, sums, lags)
+    }
+
+    #[test]
+    fn an_icon_that_comes_after_its_message_is_as_late_as_it_is() {
+        let late = [Lit { from: 500, to: 1_000, by_send: true }];
+        let (_, sums, lags) = counted(Kind::Message, &[(0, K), (300, S), (2_000, K)], &late, 2_000);
+        assert_eq!(lags.on, [(500, 0)], "the second message sees none within the observation");
+        assert_eq!((sums.on_composing, sums.sent_unannounced), (0.0, 1.0));
+        let (_, _, lags) = counted(Kind::Message, &[(0, K), (300, S), (400, K)], &late, 2_000);
+        assert_eq!(lags.on, [(100, 0)], "by then the next message has begun, and it is that one's");
+    }
 }
