@@ -126,7 +126,7 @@ pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() 
     let typed = Typed::weighted(&typed, &vec![1.0; typed.len()]);
     Report {
         inputs: study.inputs.clone(),
-        ceiling_req_per_min: ratio(2.0 * typed.messages, row::minutes(typed.composing)),
+        ceiling_req_per_min: ratio(2.0 * typed.counted, row::minutes(typed.composing)),
         duty: ratio(typed.composing, typed.life),
         silences: Silences::of(&study, plan.truth.away),
         plan: plan.clone(),

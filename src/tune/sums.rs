@@ -17,7 +17,7 @@ pub struct Sums {
     pub flickers: f64,
     /// Messages sent while the icon was off.
     pub sent_unannounced: f64,
-    /// The icon was on after the user had gone.
+    /// The icon was on for an abandoned draft: after its last key, or from its first if it does not count as composing.
     pub on_abandoned: f64,
     /// TypingStarted.
     pub started: f64,
@@ -41,6 +41,8 @@ pub struct Typed {
     pub composing: f64,
     /// Messages begun, whatever became of them.
     pub messages: f64,
+    /// Those that count as composing: what is told for each message is told for each of these.
+    pub counted: f64,
     /// Those that ended with their send.
     pub sent: f64,
     /// Those that the user abandoned.
@@ -57,6 +59,7 @@ impl Typed {
         for (user, weight) in users.iter().zip(weights) {
             all.composing += weight * user.composing;
             all.messages += weight * user.messages;
+            all.counted += weight * user.counted;
             all.sent += weight * user.sent;
             all.abandoned += weight * user.abandoned;
             all.life += weight * user.life;
@@ -69,6 +72,7 @@ impl Typed {
         for interval in &timeline.composing {
             self.messages += 1.0;
             if interval.counts {
+                self.counted += 1.0;
                 self.composing += (interval.to - interval.from) as f64;
             }
             match interval.close {
@@ -159,11 +163,13 @@ impl Sums {
                 }
                 Close::Abandoned => {
                     let gone = interval.to;
-                    let after = before_next.filter(|lit| lit.to > gone);
+                    // A draft that doesn't count as composing is falsely shown from its first key on.
+                    let false_from = if interval.counts { gone } else { interval.from };
                     let mut off = gone;
-                    for lit in after {
-                        off = lit.to.min(interval.next);
-                        self.on_abandoned += (off - lit.from.max(gone)) as f64;
+                    for lit in before_next {
+                        let (from, to) = (lit.from.max(false_from), lit.to.min(interval.next));
+                        self.on_abandoned += to.saturating_sub(from) as f64;
+                        off = off.max(to);
                     }
                     lags.off.push((off - gone, timeline.user));
                 }
@@ -213,5 +219,18 @@ mod tests {
         assert_eq!((sums.on_composing, sums.sent_unannounced), (0.0, 1.0));
         let (_, _, lags) = counted(Kind::Message, &[(0, K), (300, S), (400, K)], &late, 2_000);
         assert_eq!(lags.on, [(100, 0)], "by then the next message has begun, and it is that one's");
+    }
+
+    #[test]
+    fn what_is_told_for_each_message_is_told_for_those_that_count() {
+        let lit = [Lit { from: 0, to: 2_000, by_send: false }, Lit { from: 5_000, to: 7_000, by_send: true }];
+        let events = [(0, K), (1_000, K), (40_000, K), (50_000, S)];
+        let (typed, sums, lags) = counted(Kind::Message, &events, &lit, 50_000);
+        assert_eq!((typed.messages, typed.counted, typed.abandoned, typed.sent), (2.0, 2.0, 1.0, 1.0));
+        assert_eq!((sums.on_abandoned, lags.off), (3_000.0, vec![(6_000, 0)]));
+        // "Will a message come?": the draft's icon was wrong from the start, but goes off as late as before.
+        let (typed, sums, lags) = counted(Kind::SentOnly, &events, &lit, 50_000);
+        assert_eq!((typed.messages, typed.counted, typed.abandoned, typed.sent), (2.0, 1.0, 1.0, 1.0));
+        assert_eq!((sums.on_abandoned, lags.off), (4_000.0, vec![(6_000, 0)]));
     }
 }
