@@ -10,7 +10,7 @@ pub struct Lit {
     pub from: u64,
     /// When it went off.
     pub to: u64,
-    /// It went off because the message was sent.
+    /// It was on as the message was sent that ended it, or outlasted the observation.
     pub by_send: bool,
 }
 
@@ -69,6 +69,7 @@ impl Shown {
 
     fn end(&mut self, since: u64, latest: u64, to: u64, by_send: bool, end: u64) {
         self.wait(latest, to, end);
+        let by_send = by_send || to > end;
         // What lies beyond the observation is not counted: nobody knows what the user did then.
         let to = to.min(end);
         if since >= to {
@@ -129,5 +130,11 @@ mod tests {
         assert!(!shown.lit[0].by_send);
         shown.follow(&arrivals, None, 9);
         assert!(shown.lit[0].by_send);
+        // Told off too late to be seen: the last thing that is known of it is that it was on.
+        let late = [Arrival { at: 1, reason: First }, Arrival { at: 12, reason: Idle }];
+        for (end, on) in [(9, true), (11, true), (12, false)] {
+            shown.follow(&late, None, end);
+            assert_eq!(shown.lit[0].by_send, on, "observed until {end}");
+        }
     }
 }
