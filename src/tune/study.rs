@@ -15,7 +15,7 @@ pub struct Study {
     pub inputs: Vec<Input>,
     /// The conversations of all traces. Those of different traces are different ones, whatever their ids.
     pub timelines: Vec<Timeline>,
-    /// How many users there are. A user is whoever has one `from` in one trace.
+    /// How many users there are. A user is whoever has one `from` in one trace, and did more than open a conversation.
     pub users: usize,
 }
 
@@ -112,7 +112,7 @@ impl Study {
     }
 
     fn read_trace(&mut self, mut trace: TraceReader) -> Result<(), TraceError> {
-        let first_timeline = self.timelines.len();
+        let (first_timeline, first_user) = (self.timelines.len(), self.users);
         let mut index = Index::default();
         let mut origin = None;
         let mut end = 0;
@@ -136,6 +136,16 @@ impl Study {
             conversations += usize::from(kept && at > first_timeline);
             kept
         });
+        // Nor has a user of such conversations alone: to draw them as well would blur what is known of the others.
+        let mut numbers = vec![None; self.users - first_user];
+        self.users = first_user;
+        for timeline in &mut self.timelines[first_timeline..] {
+            let number = numbers[timeline.user as usize - first_user].get_or_insert_with(|| {
+                self.users += 1;
+                self.users - 1
+            });
+            timeline.user = u32::try_from(*number).expect("numbers only become smaller");
+        }
         let input = Input {
             name: trace.name().to_owned(),
             sha256: trace.sha256().expect("the reader was made with a digest"),
@@ -259,3 +269,32 @@ impl Index {
 
 #[derive(std::hash::Hash)]
 struct Pair<'a>(&'a str, &'a str);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn study(lines: &[(u64, &str, &str, &str)]) -> Study {
+        let line = |(at, to, from, signal): &(u64, &str, &str, &str)| {
+            format!("{{\"to\":\"{to}\",\"from\":\"{from}\",\"signal\":\"{signal}\",\"at\":{at}}}\n")
+        };
+        let text: String = lines.iter().map(line).collect();
+        Study::read([TraceReader::new("t", std::io::Cursor::new(text))]).unwrap()
+    }
+
+    #[test]
+    fn whoever_only_opened_is_no_user() {
+        let found = study(&[
+            (0, "c", "idler", "opened"),
+            (1, "c", "ada", "keystroke"),
+            (2, "c", "silent", "opened"),
+            (3, "d", "bob", "keystroke"),
+            (4, "d", "ada", "opened"),
+            (5, "d", "idler", "opened"),
+            (6, "c", "bob", "keystroke"),
+        ]);
+        let users: Vec<_> = found.timelines.iter().map(|t| (&*t.from, t.user)).collect();
+        assert_eq!((found.users, users), (2, vec![("ada", 0), ("bob", 1), ("bob", 1)]));
+        assert_eq!(found.inputs[0].conversations, 3);
+    }
+}
