@@ -39,6 +39,8 @@ pub struct Timeline {
     pub user: u32,
     /// The end user's id, as the trace has it.
     pub from: Box<str>,
+    /// When the conversation began: with its first line, even if that only opened it.
+    pub begin: u64,
     /// What happened, in order.
     pub events: Vec<Event>,
     /// When the observation ended: the last line of the trace.
@@ -120,7 +122,7 @@ impl Study {
         while let Some((at, parsed)) = trace.next_line()? {
             let at = at - *origin.get_or_insert(at);
             end = at;
-            let slot = index.find(parsed.conversation(), &mut self.timelines, &mut self.users);
+            let slot = index.find(parsed.conversation(), at, &mut self.timelines, &mut self.users);
             keys += u64::from(self.timelines[slot].enter(at, parsed.signal));
         }
         for timeline in &mut self.timelines[first_timeline..] {
@@ -221,10 +223,10 @@ impl Timeline {
         self.events = moved;
     }
 
-    /// From the first to the last thing that happened, in milliseconds.
+    /// From its beginning to the last thing that happened, in milliseconds.
     #[must_use]
     pub fn life(&self) -> u64 {
-        self.events.last().map_or(0, |last| last.at() - self.events[0].at())
+        self.events.last().map_or(0, |last| last.at() - self.begin)
     }
 }
 
@@ -237,7 +239,8 @@ struct Index {
 }
 
 impl Index {
-    fn find(&mut self, who: ConversationRef<'_>, timelines: &mut Vec<Timeline>, users: &mut usize) -> usize {
+    /// The place of the timeline of `who`, which begins `at` this moment if there is none yet.
+    fn find(&mut self, who: ConversationRef<'_>, at: u64, timelines: &mut Vec<Timeline>, users: &mut usize) -> usize {
         let same = |entry: &(Box<str>, u32)| {
             let (to, timeline) = entry;
             **to == *who.to() && *timelines[*timeline as usize].from == *who.from()
@@ -260,7 +263,8 @@ impl Index {
             }
         };
         let slot = u32::try_from(timelines.len()).expect("there are no more conversations than that either");
-        timelines.push(Timeline { user, from: who.from().into(), events: Vec::new(), end: 0, composing: Vec::new() });
+        let from = who.from().into();
+        timelines.push(Timeline { user, from, begin: at, events: Vec::new(), end: 0, composing: Vec::new() });
         let rehash = |entry: &(Box<str>, u32)| state.hash_one(Pair(&entry.0, &timelines[entry.1 as usize].from));
         self.conversations.insert_unique(hash, (who.to().into(), slot), rehash);
         slot as usize
@@ -296,5 +300,19 @@ mod tests {
         let users: Vec<_> = found.timelines.iter().map(|t| (&*t.from, t.user)).collect();
         assert_eq!((found.users, users), (2, vec![("ada", 0), ("bob", 1), ("bob", 1)]));
         assert_eq!(found.inputs[0].conversations, 3);
+    }
+
+    #[test]
+    fn a_chat_lives_from_its_opening_to_the_last_thing_that_happens() {
+        let mut found = study(&[
+            (70, "c", "ada", "keystroke"),
+            (100, "c", "bob", "opened"),
+            (400, "c", "bob", "keystroke"),
+            (700, "c", "bob", "message_sent"),
+            (900, "c", "bob", "opened"),
+        ]);
+        assert_eq!(found.timelines.iter().map(Timeline::life).collect::<Vec<_>>(), [0, 600]);
+        found.settle(Truth { kind: crate::tune::truth::Kind::Message, away: 5_000 }, Some(1.0), 42);
+        assert_eq!(found.timelines[1].life(), 300, "the message was given up at its last key");
     }
 }
