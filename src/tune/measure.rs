@@ -31,7 +31,7 @@ pub enum Measure {
     Requests,
     /// Requests for each message.
     RequestsPerMessage,
-    /// The share of a timer's stops that a key of the same message followed.
+    /// The share of a timer's stops that a key followed within `away`, before anything else happened.
     WrongStop,
     /// How long whoever begins to look waits for the next TypingStarted or the icon's end, on average.
     LateWait,

@@ -47,7 +47,7 @@ pub struct Play {
     pub stopped: u64,
     /// Stops that a timer decided.
     pub timer_stops: u64,
-    /// Those followed by a key of the same message within `away`.
+    /// Those that a key followed within `away`, before anything else happened.
     pub wrong_stops: u64,
 }
 
@@ -126,7 +126,7 @@ pub fn play_over(link: Link, timeline: &Timeline, rules: &Rules, away: u64, seed
     let policy = Policy { rules: *rules, delivery, ..Policy::default() };
     let mut engine = Engine::new(policy, seed);
     engine.observe_decisions();
-    let mut dice = fastrand::Rng::with_seed(seed);
+    let mut dice = fastrand::Rng::with_seed(seed ^ LOSSES);
     // One request is in flight at a time.
     let mut flight: Option<(Instant, DispatchId, Outcome)> = None;
     let mut events = timeline.events.iter().copied().peekable();
@@ -182,5 +182,8 @@ pub fn play_over(link: Link, timeline: &Timeline, rules: &Rules, away: u64, seed
     }
 }
 
+/// Keeps the draws of lost requests apart from those of abandoned messages, which begin with the same seed: or else the
+/// first message of a conversation would be given up just when its first request is lost.
+const LOSSES: u64 = u64::from_be_bytes(*b"requests");
 /// How long a request waits for its answer: the daemon's own default.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);

@@ -109,7 +109,7 @@ pub struct Row {
     pub late_wait: Estimate,
     /// The same, the 99th percentile.
     pub late_wait_p99: Option<u64>,
-    /// The share of a timer's stops that a key of the same message followed.
+    /// The share of a timer's stops that a key followed within `away`, before anything else happened.
     pub wrong_stop: Estimate,
     /// How many people may compose at a time.
     pub safe_composers: Option<u64>,

@@ -25,7 +25,7 @@ pub struct Sums {
     pub stopped: f64,
     /// Stops that a timer decided.
     pub timer_stops: f64,
-    /// Those followed by a key of the same message.
+    /// Those that a key followed within `away`, before anything else happened.
     pub wrong_stops: f64,
     /// The squares of the times between something new and the next: half of it, over [`Sums::waited`], is the mean wait
     /// of whoever begins to look.
