@@ -17,7 +17,7 @@ use crate::http::{Address, read_token};
 /// A daemon that does not answer for this long is taken for gone.
 pub const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// The longest answer that is read as a whole: the timing of 2,000 channels whose every character has to be escaped
-/// comes to less than 8 MB.
+/// comes to 10 MB.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How much of an answer that nobody expected is repeated.
 const SAID_CHARS_MAX: usize = 200;

@@ -9,18 +9,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use url::Url;
 use uuid::Uuid;
 
 use crate::admin::metrics::Metrics;
 use crate::admin::stream::SignalStream;
+use crate::admin::timing::{Ask, Denial, Timing};
 use crate::admin::tune::Tuning;
 use crate::admin::{Health, Obstacle};
 use crate::clock::{self, Clock};
-use crate::config::{self, Config, Overrides};
+use crate::config::{self, Change, Config, Overrides, Report};
 use crate::driver::{self, Aides, Carrier, Command, Controls, Farewell};
 use crate::engine::Engine;
 use crate::herald::Herald;
@@ -38,6 +39,11 @@ use crate::sandbox::{Options, Sandbox};
 const SANDBOX_PORT: u16 = 7481;
 /// What the last answers may take once the loop has ended.
 pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);
+/// How long the driver may take to hear of a new policy, and to hold to it.
+const DRIVER_PATIENCE: Duration = Duration::from_secs(2);
+/// Changes told one by one after the configuration has been read again; further ones are counted. An org's 2,000
+/// channels could else tell 10,000.
+const CHANGES_TOLD_MAX: usize = 100;
 
 /// Why the daemon did not come up.
 #[derive(Debug)]
@@ -128,9 +134,11 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     }
     let (gate, obstacle) = (Gate::new(token.as_deref()), obstacle(client.clone()));
     let recording = watch::Sender::new(config.ingest.recording);
+    let (timing, asked) = Timing::new(gate.clone());
     let router = router([
         Ingest::new(inbox, gate.clone(), config.ingest.body_bytes_max).router(),
         SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
+        timing.router(),
         Tuning::new(gate.clone(), controls.clone()).router(),
         Metrics::new(controls.clone(), gate, obstacle.clone()).router(),
         Health::new(controls.clone(), obstacle).router(),
@@ -142,7 +150,7 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     announce(&up);
     let keeper = tokio::spawn(keep_token(client));
 
-    let shutdown_grace = serve_until_told(config, &overrides, &controls, &recording, &mut signals).await;
+    let shutdown_grace = serve_until_told(config, &overrides, &controls, &recording, &mut signals, asked).await;
     info!("stopping: no signal is taken any more, icons go off");
     let _ = stop.send(true);
     controls.give(Command::Shutdown(shutdown_grace)).await;
@@ -176,37 +184,93 @@ async fn told_again(signals: &mut Signals) {
     signals.next_stop().await;
 }
 
-/// Serves until told to stop; takes a changed configuration when told to. Returns the grace in force.
+/// Serves until told to stop; takes a changed configuration when told to, and changes of the timing. It owns the
+/// configuration in force. Returns the grace in force.
 async fn serve_until_told(
     mut config: Config,
     overrides: &Overrides,
     controls: &Controls,
     recording: &watch::Sender<bool>,
     signals: &mut Signals,
+    mut asked: mpsc::Receiver<Ask>,
 ) -> Duration {
+    // A change is work for the driver, the more the more people type. It has as much time for its own after each.
+    let mut rested = clock::timer_after(Duration::ZERO);
     loop {
-        if signals.next().await == Told::Stop {
-            return config.shutdown_grace;
-        }
-        match config::load(overrides) {
-            Ok(new) => {
-                let changes = config.changes(&new);
-                for change in &changes {
-                    info!("configuration: {change}{}", if takes_hold(change) { "" } else { " (at the next start)" });
+        let next = async {
+            tokio::time::sleep_until(rested).await;
+            asked.recv().await
+        };
+        tokio::select! {
+            told = signals.next() => match told {
+                Told::Stop => return config.shutdown_grace,
+                Told::Reload => {
+                    config = reload(config, overrides, controls).await;
+                    recording.send_replace(config.ingest.recording);
                 }
-                info!(changes = changes.len(), "configuration read again");
-                controls.give(Command::Policy(Box::new(new.policy.clone()))).await;
-                recording.send_replace(new.ingest.recording);
-                config = new;
-            }
-            Err(problems) => {
-                for problem in &problems {
-                    error!("configuration: {problem}");
+            },
+            Some(Ask { change, answer }) = next => match change {
+                // Whoever has asked has gone, and would not know of a change.
+                _ if answer.is_closed() => {}
+                None => {
+                    let _ = answer.send(Ok(config.timing()));
                 }
-                error!(problems = problems.len(), "the configuration is wrong: nothing has been changed");
-            }
+                Some(change) => {
+                    let took = clock::stopwatch();
+                    let outcome = retime(&mut config, &change, controls).await;
+                    let _ = answer.send(outcome);
+                    rested = clock::timer_after(took.elapsed());
+                }
+            },
         }
     }
+}
+
+/// Reads the configuration again, and says what has changed. A wrong one changes nothing.
+async fn reload(config: Config, overrides: &Overrides, controls: &Controls) -> Config {
+    match config::load(overrides) {
+        Ok(new) => {
+            if !controls.hold_to(new.policy.clone(), DRIVER_PATIENCE).await {
+                error!("the driver does not answer: nothing has been changed");
+                return config;
+            }
+            let changes = config.changes(&new);
+            for change in changes.iter().take(CHANGES_TOLD_MAX) {
+                info!("configuration: {change}{}", if takes_hold(change) { "" } else { " (at the next start)" });
+            }
+            if changes.len() > CHANGES_TOLD_MAX {
+                info!("configuration: and {} more changes", changes.len() - CHANGES_TOLD_MAX);
+            }
+            let live = config.live_changes();
+            if live > 0 {
+                info!(settings = live, "what was changed while running has fallen away: the configuration holds");
+            }
+            info!(changes = changes.len(), "configuration read again");
+            new
+        }
+        Err(problems) => {
+            for problem in &problems {
+                error!("configuration: {problem}");
+            }
+            error!(problems = problems.len(), "the configuration is wrong: nothing has been changed");
+            config
+        }
+    }
+}
+
+/// Changes the timing in force.
+async fn retime(config: &mut Config, change: &Change, controls: &Controls) -> Result<Report, Denial> {
+    let new = config.with(change).map_err(Denial::Refused)?;
+    let report = new.timing_since(config);
+    let changed = report.changed.as_deref().unwrap_or_default();
+    if !changed.is_empty() && !controls.hold_to(new.policy.clone(), DRIVER_PATIENCE).await {
+        return Err(Denial::Behind);
+    }
+    for changed in changed {
+        debug!(key = %changed.key, old = ?changed.old, new = ?changed.new, "timing changed");
+    }
+    *config = new;
+    Ok(report)
 }
 
 /// Whether a changed key is taken by the running daemon.

@@ -43,8 +43,8 @@ pub trait Carrier: Clone + Send + 'static {
 /// What the loop is asked to do beside its work.
 #[derive(Debug)]
 pub enum Command {
-    /// Take a new policy.
-    Policy(Box<Policy>),
+    /// Take a new policy, and say when it holds.
+    Policy(Box<Policy>, oneshot::Sender<()>),
     /// Say how things stand.
     Vitals(oneshot::Sender<Vitals>),
     /// Say how things stand, and what has been measured.
@@ -100,6 +100,17 @@ impl Controls {
     /// Gives a command; `false` when the loop has ended.
     pub async fn give(&self, command: Command) -> bool {
         self.0.send(command).await.is_ok()
+    }
+
+    /// Gives a new policy, and waits until it holds; `false` when it was not taken, for the loop has ended or has so
+    /// much to do that it takes no command within `patience`. One that was taken will hold, if not as soon as that.
+    pub async fn hold_to(&self, policy: Policy, patience: Duration) -> bool {
+        let (tell, held) = oneshot::channel();
+        let given = self.give(Command::Policy(Box::new(policy), tell));
+        if !tokio::time::timeout(patience, given).await.unwrap_or(false) {
+            return false;
+        }
+        !matches!(tokio::time::timeout(patience, held).await, Ok(Err(_)))
     }
 
     /// Asks how things stand; `None` when the loop has ended or does not answer within `patience`.
@@ -218,7 +229,10 @@ pub async fn run(
             command = commands.recv() => {
                 let now = clock.now();
                 match command {
-                    Some(Command::Policy(policy)) => desk.take_policy(now, *policy),
+                    Some(Command::Policy(policy, held)) => {
+                        desk.take_policy(now, *policy);
+                        let _ = held.send(());
+                    }
                     Some(Command::Vitals(answer)) => {
                         let _ = answer.send(desk.vitals());
                     }

@@ -27,7 +27,8 @@
 //! - [`journal`]: icons told on and not yet off, on disk: what a crash must not lose.
 //! - [`recording`]: the bounded hand-over to whoever records the signals, without their ids.
 //! - [`ledger`]: what the timing costs and gives, measured as users type.
-//! - [`http`], [`admin`]: the server's edge, health, metrics, the stream of signals.
+//! - [`http`], [`admin`]: the server's edge; health, metrics, the stream of signals, the timing changed while
+//!   running, the trace studied.
 //! - [`config`], [`telemetry`]: settings, logs.
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
 //! - [`trace`], [`mod@record`], [`mod@simulate`], [`mod@replay`]: recorded typing, taken down, in virtual and in real time.

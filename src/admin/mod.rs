@@ -1,9 +1,10 @@
-//! What is going on, for operators and their machines.
+//! What is going on, for operators and their machines, and what they may change of it.
 
 mod families;
 mod health;
 pub mod metrics;
 pub mod stream;
+pub mod timing;
 pub mod tune;
 
 use std::time::Duration;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::Overrides;
 use super::keys::{self, Absent, CHANNELS, ENVIRONMENT_PREFIX, KEYS, Key, Status};
 use super::problem::{Origin, Problem};
 use super::value::{FromValue, Places, Quoted, Raw, Value};
+use super::{Overrides, TIMING};
 use crate::model::ChannelAddress;
 
 /// A key that somebody set, or that has a default.
@@ -49,6 +49,24 @@ impl Scope {
         self.setting(path).map_or(Origin::Default, |setting| setting.origin.clone())
     }
 
+    pub(super) fn unset(&mut self, index: usize) -> Option<Setting> {
+        self.0.remove(&index)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The setting of the key with that index.
+    pub(super) fn at(&self, index: usize) -> Option<&Setting> {
+        self.0.get(&index)
+    }
+
+    /// The keys that are set.
+    pub(super) fn settings(&self) -> impl Iterator<Item = (&'static Key, &Setting)> {
+        self.0.iter().map(|(index, setting)| (&KEYS[*index], setting))
+    }
+
     /// All keys of the table with their settings.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static Key, Option<&Setting>)> {
         KEYS.iter().enumerate().map(|(index, key)| (key, self.0.get(&index)))
@@ -77,6 +95,11 @@ impl Layers {
         layers.set_environment(overrides, here);
         layers.set_flags(overrides, here);
         layers
+    }
+
+    /// The channels with timing of their own.
+    pub(super) fn timed_channels(&self) -> impl Iterator<Item = &ChannelAddress> {
+        self.channels.iter().filter(|(_, own)| own.settings().any(|(key, _)| key.table() == TIMING)).map(|(to, _)| to)
     }
 
     fn set_defaults(&mut self, places: Places<'_>) {
@@ -178,7 +201,7 @@ impl Layers {
     }
 
     /// Reads `raw` as a value of `key`, which stands at `shown`.
-    fn setting(&mut self, key: &Key, shown: &str, raw: &Raw, origin: Origin, places: Places<'_>) -> Setting {
+    pub(super) fn setting(&mut self, key: &Key, shown: &str, raw: &Raw, origin: Origin, places: Places<'_>) -> Setting {
         if key.status == Status::Unsupported {
             self.problems.push(Problem::at(&origin, format!("{shown} is not supported by this version; remove it")));
             return Setting { value: None, origin };
@@ -293,14 +316,14 @@ impl FileReader<'_> {
 }
 
 /// A name from the file, cut to a bearable length.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     match name.char_indices().nth(NAME_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &name[..end]),
         None => name.to_owned(),
     }
 }
 
-fn secret_hint(name: &str) -> &'static str {
+pub(super) fn secret_hint(name: &str) -> &'static str {
     let name = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
     let secret = ["token", "secret", "password", "passwd", "private_key", "api_key"];
     if secret.iter().any(|word| name.contains(word)) {

@@ -12,7 +12,9 @@
 pub mod duration;
 pub mod keys;
 mod layers;
+mod live;
 mod problem;
+mod report;
 pub mod size;
 #[cfg(test)]
 mod tests;
@@ -22,11 +24,14 @@ mod warnings;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+pub use live::{Change, Refusal, TIMED_CHANNELS_MAX};
 pub use problem::{Origin, Problem};
+pub use report::{Changed, Keep, Origins, Report, Values};
 pub use warnings::{capacity, scopes, warnings};
 
 use crate::engine::policy::{Delivery, Mode, Policy, Rules};
@@ -59,6 +64,10 @@ pub struct Config {
     /// The file that was read, as it was named.
     pub file: Option<PathBuf>,
     lines: Vec<Line>,
+    /// What it was made of.
+    layers: Arc<Layers>,
+    /// The same without what was changed while running.
+    read: Arc<Layers>,
 }
 
 /// How log lines look, and which there are.
@@ -106,9 +115,17 @@ impl Overrides {
 /// # Errors
 /// All problems at once, in the order of the file's lines, then of the environment, of the flags, and what is missing.
 pub fn load(overrides: &Overrides) -> Result<Config, Vec<Problem>> {
-    let mut reader = Reader { layers: Layers::read(overrides), problems: Vec::new() };
-    let config = reader.config(overrides.sandbox);
-    let mut problems = reader.layers.problems;
+    let layers = Layers::read(overrides);
+    settle(layers, None, overrides.sandbox)
+}
+
+/// Makes settings of `layers`, which lie over `read` if they hold more than that.
+fn settle(mut layers: Layers, read: Option<&Arc<Layers>>, sandbox: bool) -> Result<Config, Vec<Problem>> {
+    let mut problems = std::mem::take(&mut layers.problems);
+    let layers = Arc::new(layers);
+    let read = Arc::clone(read.unwrap_or(&layers));
+    let mut reader = Reader { layers, read, problems: Vec::new() };
+    let config = reader.config(sandbox);
     if !reader.layers.broken {
         problems.append(&mut reader.problems);
     }
@@ -179,7 +196,8 @@ impl Line {
 
 /// Makes settings of layers. Its methods give `None` only where a problem has been noted.
 struct Reader {
-    layers: Layers,
+    layers: Arc<Layers>,
+    read: Arc<Layers>,
     problems: Vec<Problem>,
 }
 
@@ -207,15 +225,15 @@ impl Reader {
             log: log?,
             file: self.layers.file.clone(),
             lines: self.lines(),
+            layers: Arc::clone(&self.layers),
+            read: Arc::clone(&self.read),
         })
     }
 
     fn policy(&mut self) -> Option<Policy> {
         let rules = self.rules(None);
         // A channel without timing of its own follows the others, also when theirs is changed later.
-        let timed = |own: &Scope| own.iter().any(|(key, setting)| key.table() == "timing" && setting.is_some());
-        let channels = self.layers.channels.iter().filter(|(_, own)| timed(own));
-        let channels: Vec<_> = channels.map(|(to, _)| to.clone()).collect();
+        let channels: Vec<_> = self.layers.timed_channels().cloned().collect();
         let channels: Vec<_> = channels.into_iter().map(|to| Some((to.clone(), self.rules(Some(&to))?))).collect();
         Some(Policy {
             rules: rules?,
@@ -239,7 +257,7 @@ impl Reader {
         let max_typing = view.get::<Duration>(MAX_TYPING)?;
         // A channel that inherits both is not told what [timing] has been told.
         if max_typing < dismiss && own.is_none_or(|own| own.sets(DISMISS_AFTER) || own.sets(MAX_TYPING)) {
-            let table = channel.map_or_else(|| "timing".to_owned(), channel_table);
+            let table = channel.map_or_else(|| TIMING.to_owned(), channel_table);
             let text = format!(
                 "{table}.max_typing = \"{}\": at least dismiss_after, \"{}\", would be right",
                 duration::Written(max_typing),
@@ -347,8 +365,7 @@ impl Reader {
         let global = self.layers.global.iter().filter(works);
         let mut lines: Vec<_> = global.filter_map(|(key, set)| line(key.table().into(), key, set)).collect();
         for (to, own) in &self.layers.channels {
-            let own = own.iter().filter(|(_, setting)| setting.is_some());
-            lines.extend(own.filter_map(|(key, set)| line(channel_table(to), key, set)));
+            lines.extend(own.settings().filter_map(|(key, set)| line(channel_table(to), key, Some(set))));
         }
         lines
     }
@@ -414,6 +431,7 @@ fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+const TIMING: &str = "timing";
 const DISMISS_AFTER: &str = "timing.dismiss_after";
 const MAX_TYPING: &str = "timing.max_typing";
 const TOKEN_FILE: &str = "upstream.auth.token_file";

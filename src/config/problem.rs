@@ -17,6 +17,8 @@ pub enum Origin {
     Environment(String),
     /// A flag of this name, `--listen`.
     Flag(&'static str),
+    /// A change of the running daemon.
+    Live,
     /// Nobody set it.
     Default,
 }
@@ -27,6 +29,7 @@ impl fmt::Display for Origin {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Live => f.write_str("changed while running"),
             Self::Default => f.write_str("default"),
         }
     }
@@ -45,7 +48,9 @@ pub struct Problem {
 impl Problem {
     /// A problem with something that stands at `origin`.
     pub(super) fn at(origin: &Origin, text: impl fmt::Display) -> Self {
-        Self { origin: origin.clone(), line: format!("{origin}: {text}") }
+        // Whoever asks for a change is told at once, and has it before the eyes.
+        let line = if *origin == Origin::Live { text.to_string() } else { format!("{origin}: {text}") };
+        Self { origin: origin.clone(), line }
     }
 
     /// A syntax error.

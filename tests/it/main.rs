@@ -20,6 +20,7 @@ mod recording;
 mod shutdown;
 mod slow;
 mod tidy;
+mod timing;
 mod tune;
 mod upstream;
 mod wire;

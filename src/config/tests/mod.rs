@@ -1,5 +1,6 @@
 //! Reading configurations: what comes out, in which order the layers lie, and what is told of them.
 
+mod live;
 mod problems;
 
 use std::fs;
