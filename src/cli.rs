@@ -16,11 +16,13 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Flag, Origin, Overrides, duration, size};
 use crate::daemon::{self, StartError, Up};
 use crate::http::{self, Address, Limits, Listener};
+use crate::model::ChannelAddress;
 use crate::record::{self, Ended, Existing, Record, RecordError};
 use crate::replay::{self, Replay};
 use crate::sandbox::{Sandbox, SandboxArgs};
 use crate::simulate::{SimulateError, simulate};
 use crate::telemetry;
+use crate::timing::{self, Wish};
 use crate::trace::TraceReader;
 use crate::tune::outlook::outlook;
 
@@ -57,6 +59,11 @@ enum Command {
     Tune(Box<tune::TuneArgs>),
     /// Play a trace against a running daemon in real time
     Replay(ReplayArgs),
+    /// Show the timing of a running daemon, or change it
+    ///
+    /// Without a change: what is in force, and where it comes from. A change holds at once, for conversations under way
+    /// too, until the daemon is started again or reads its configuration again; how to keep it is said.
+    Timing(TimingArgs),
     /// Run the stand-in Interaction Service alone
     Sandbox(SandboxArgs),
 }
@@ -133,6 +140,48 @@ struct ReplayArgs {
     /// How many times faster than it was typed
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
     speed: f64,
+}
+
+#[derive(Debug, clap::Args)]
+struct TimingArgs {
+    #[command(flatten)]
+    remote: RemoteArgs,
+    /// The channel that it is about, by its address; else it is the timing of all
+    #[arg(long, value_name = "TO", value_parser = channel)]
+    to: Option<ChannelAddress>,
+    /// The check interval from now on
+    #[arg(long, value_name = "TIME", help_heading = "Changes")]
+    check: Option<String>,
+    /// The time after which the icon goes off from now on
+    #[arg(long, value_name = "TIME", help_heading = "Changes")]
+    dismiss: Option<String>,
+    /// How the icon goes off from now on: idle or after_shown
+    #[arg(long, value_name = "MODE", help_heading = "Changes")]
+    mode: Option<String>,
+    /// The longest unbroken typing that is believed from now on
+    #[arg(long, value_name = "TIME", help_heading = "Changes")]
+    max_typing: Option<String>,
+    /// Take the channel's own timing away: it follows the timing of all from now on
+    #[arg(long, requires = "to", conflicts_with_all = ["check", "dismiss", "mode", "max_typing"], help_heading = "Changes")]
+    reset: bool,
+    /// How it is told
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: TimingFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum TimingFormat {
+    /// For people
+    Table,
+    /// As the daemon says it
+    Json,
+}
+
+fn channel(text: &str) -> Result<ChannelAddress, String> {
+    if matches!(text, "." | "..") {
+        return Err("this one can't stand in the path of a URL; the file is its place".to_owned());
+    }
+    ChannelAddress::new(text).map_err(|error| error.to_string())
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -242,6 +291,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Record(args) => run_recording(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Replay(args) => run_replay(&args),
+        Command::Timing(args) => run_timing(args),
         Command::Sandbox(args) => run_sandbox(&args),
     }
 }
@@ -415,6 +465,37 @@ fn run_replay(args: &ReplayArgs) -> Result<(), Failure> {
         0 => Ok(()),
         n => Err(Failure::Failed(format!("the daemon did not take {n} of {} signals", summary.signals))),
     }
+}
+
+fn run_timing(args: TimingArgs) -> Result<(), Failure> {
+    let flag = |name, key, value: Option<String>| value.map(|value| Flag { name, key, value });
+    let flags = [
+        flag("--check", CHECK_INTERVAL, args.check),
+        flag("--dismiss", DISMISS_AFTER, args.dismiss),
+        flag("--mode", "timing.dismiss", args.mode),
+        flag("--max-typing", "timing.max_typing", args.max_typing),
+    ];
+    let flags: Vec<Flag> = flags.into_iter().flatten().collect();
+    let problems = config::flag_problems(&flags);
+    if !problems.is_empty() {
+        return Err(Failure::Usage(problems.iter().map(ToString::to_string).collect()));
+    }
+    let wish = match flags.is_empty() {
+        _ if args.reset => Wish::Reset,
+        true => Wish::Tell,
+        false => {
+            Wish::Set(flags.into_iter().map(|flag| (flag.key.replace("timing.", ""), flag.value.into())).collect())
+        }
+    };
+    let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
+    let told = runtime()?.block_on(timing::ask(&remote, args.to.as_ref(), &wish)).map_err(Failure::Failed)?;
+    let mut stdout = io::stdout().lock();
+    match args.format {
+        TimingFormat::Table => stdout.write_all(timing::describe(&told.report, args.to.as_ref()).as_bytes())?,
+        TimingFormat::Json => writeln!(stdout, "{}", told.json)?,
+    }
+    stdout.flush()?;
+    Ok(())
 }
 
 fn run_sandbox(args: &SandboxArgs) -> Result<(), Failure> {

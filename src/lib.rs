@@ -33,7 +33,8 @@
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
 //! - [`trace`], [`mod@record`], [`mod@simulate`], [`mod@replay`]: recorded typing, taken down, in virtual and in real time.
 //! - [`tune`]: what each setting costs and gives on recorded typing, by the same engine.
-//! - [`client`]: what the commands that call a running daemon have in common.
+//! - [`client`], [`mod@timing`]: what the commands that call a running daemon have in common, and the one that changes
+//!   its timing.
 //! - [`sandbox`]: the stand-in Interaction Service.
 //!
 //! # Invariants
@@ -73,5 +74,6 @@ pub mod sandbox;
 pub mod signal;
 pub mod simulate;
 pub mod telemetry;
+pub mod timing;
 pub mod trace;
 pub mod tune;

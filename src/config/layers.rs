@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::keys::{self, Absent, CHANNELS, ENVIRONMENT_PREFIX, KEYS, Key, Status};
 use super::problem::{Origin, Problem};
 use super::value::{FromValue, Places, Quoted, Raw, Value};
-use super::{Overrides, TIMING};
+use super::{Flag, Overrides, TIMING};
 use crate::model::ChannelAddress;
 
 /// A key that somebody set, or that has a default.
@@ -94,6 +94,14 @@ impl Layers {
         layers.set_file(overrides, here);
         layers.set_environment(overrides, here);
         layers.set_flags(overrides, here);
+        layers
+    }
+
+    /// Nothing but what flags say.
+    pub(super) fn of_flags(flags: &[Flag]) -> Self {
+        let mut layers = Self::default();
+        let overrides = Overrides { flags: flags.to_vec(), ..Overrides::default() };
+        layers.set_flags(&overrides, Places { directory: Path::new(""), credentials: None });
         layers
     }
 

@@ -119,6 +119,12 @@ pub fn load(overrides: &Overrides) -> Result<Config, Vec<Problem>> {
     settle(layers, None, overrides.sandbox)
 }
 
+/// What the flags say that is wrong by itself, for a command that hands their values on to a daemon.
+#[must_use]
+pub fn flag_problems(flags: &[Flag]) -> Vec<Problem> {
+    Layers::of_flags(flags).problems
+}
+
 /// Makes settings of `layers`, which lie over `read` if they hold more than that.
 fn settle(mut layers: Layers, read: Option<&Arc<Layers>>, sandbox: bool) -> Result<Config, Vec<Problem>> {
     let mut problems = std::mem::take(&mut layers.problems);

@@ -1,13 +1,15 @@
 //! The commands: what they print where, and what their end means to a shell.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::net::TcpListener;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
+use typingd::clock;
 
 use crate::bench::{pair, signal_of};
-use crate::process::{Process, run, run_with, typingd, until};
+use crate::process::{PATIENCE, Process, run, run_with, typingd, until};
 use crate::wire::Address;
 
 fn trace(keys: &[(u64, &str, &str)]) -> String {
@@ -193,6 +195,28 @@ fn a_daemon_is_called_by_its_socket_and_with_its_token() {
     process.stop();
     let said = run(&["replay", &trace, "--url", &socket]);
     assert!(said.stderr.contains(&format!("{socket} can't be reached: No such file")), "{said:?}");
+}
+
+#[test]
+fn whoever_says_nothing_or_too_much_is_no_daemon() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let served = std::thread::spawn(move || {
+        let (mut endless, _) = listener.accept().unwrap();
+        endless.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        // Until the command hangs up.
+        while endless.write_all(&[b' '; 1 << 16]).is_ok() {}
+        listener.accept().unwrap()
+    });
+    let call = || run(&["timing", "--url", &url]);
+    for words in ["answers with more than 16 MiB; is that typingd?", "has not answered for 10 s"] {
+        let watch = clock::stopwatch();
+        let said = call();
+        assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{said:?}");
+        assert!(said.stderr.contains(&format!("{url} {words}")), "{said:?}");
+        assert!(watch.elapsed() < PATIENCE, "{words}: {:?}", watch.elapsed());
+    }
+    drop(served.join().unwrap());
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! The timing, changed while the daemon runs: by friends and by others.
+//! The timing, changed while the daemon runs: by HTTP and by its command, by friends and by others.
 
 use serde_json::{Value, json};
 
 use crate::bench::{Daemon, Sandbox, pair};
-use crate::process::until;
+use crate::process::{Said, run, run_with, typingd, until};
 use crate::wire::Answer;
 
 impl Daemon {
@@ -22,6 +22,11 @@ impl Daemon {
         let answer = self.put(path, &body.to_string());
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
+    }
+
+    /// `typingd timing` at this daemon.
+    fn command(&self, arguments: &[&str]) -> Said {
+        run(&[&["timing", "--url", &self.address.url()], arguments].concat())
     }
 }
 
@@ -252,6 +257,11 @@ fn the_token_of_callers_is_asked_for_on_every_call() {
         let answer = daemon.address.call(method, path, &[("authorization", "Bearer s3cret")], change);
         assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
     }
+    let said = daemon.command(&["--dismiss", "3s"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("name its file with --token-file"), "{said:?}");
+    let said = daemon.command(&["--dismiss", "3s", "--token-file", daemon.file("callers").to_str().unwrap()]);
+    assert_eq!(said.code, Some(0), "{said:?}");
 }
 
 #[test]
@@ -271,4 +281,74 @@ fn during_a_shutdown_nothing_is_changed_any_more() {
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
     assert!(answer.problem().contains("shutting down"), "{answer:?}");
     daemon.process.kill();
+}
+
+#[test]
+fn the_command_tells_changes_and_resets() {
+    let (sandbox, daemon) = typing("channels.c.check_interval = '3s'");
+    let file = daemon.file("typingd.toml").display().to_string();
+    let told = |arguments: &[&str]| {
+        let said = daemon.command(arguments);
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{said:?}");
+        said.stdout
+    };
+    let all = told(&[]);
+    for line in [
+        "all channels\n  check_interval  5s           default\n",
+        &format!("  dismiss_after   1m           {file}:5\n"),
+        &format!(
+            "\nchannel \"c\"\n  check_interval  3s           {file}:6\n  dismiss         idle         as for all\n"
+        ),
+        "\nAll that is in force survives a restart.\n",
+    ] {
+        assert!(all.contains(line), "{line}\n{all}");
+    }
+    assert_eq!(
+        told(&["--dismiss", "50s", "--check", "10s", "--mode", "after_shown", "--max-typing", "1h"]),
+        format!(
+            "timing.check_interval: 5s -> 10s\ntiming.dismiss_after: 1m -> 50s\ntiming.dismiss: idle -> after_shown\n\
+             timing.max_typing: 5m -> 1h\n\n\
+             A restart or a SIGHUP undoes what was changed while running. To keep it, write to {file}:\n\n    \
+             [timing]\n    check_interval = \"10s\"\n    dismiss_after = \"50s\"\n    dismiss = \"after_shown\"\n    \
+             max_typing = \"1h\"\n\n\
+             - a table that the file has already is not written a second time; its lines go there\n\
+             - {file}:5: the new line takes the place of timing.dismiss_after there\n"
+        )
+    );
+    // A channel whose name a terminal would obey, and a path misread.
+    let odd = "../a\u{1b}[1m/b?x#%";
+    assert!(told(&["--to", odd, "--dismiss", "100ms"]).contains(".dismiss_after: (as for all) -> 100ms\n"));
+    let shown = told(&["--to", odd]);
+    assert!(shown.starts_with("channel \"../a\\u{1b}[1m/b?x#%\"\n") && !shown.contains('\u{1b}'), "{shown}");
+    let json: Value = serde_json::from_str(&told(&["--format", "json"])).unwrap();
+    assert_eq!(json, daemon.timing());
+    assert_eq!(json["channels"][odd], json!({"dismiss_after": "100ms"}));
+    assert!(told(&["--to", odd, "--dismiss", "100ms"]).starts_with("nothing has changed: it was so already\n"));
+    assert!(told(&["--to", odd, "--reset"]).contains("dismiss_after: 100ms -> (as for all)"));
+    told(&["--to", "c", "--mode", "idle", "--dismiss", "100ms"]);
+    sandbox.until_told("c", "ann", "+-");
+
+    for (arguments, code, words) in [
+        (&["--to", odd, "--reset"][..], 1, "404 Not Found: the channel has no timing of its own"),
+        (&["--max-typing", "49s"], 1, "timing.max_typing = \"49s\": at least dismiss_after, \"50s\", would be right"),
+        (&["--dismiss", "2"], 2, "flag --dismiss: timing.dismiss_after = 2: it needs a unit"),
+        (&["--mode", "x", "--check", "2h"], 2, "flag --check: timing.check_interval = \"2h\": a time from"),
+        (&["--reset"], 2, "--to <TO>"),
+        (&["--to", "c", "--reset", "--check", "1s"], 2, "cannot be used with"),
+        (&["--to", "", "--check", "1s"], 2, "is empty; 1 to 240 characters are right"),
+        (&["--to", "..", "--check", "1s"], 2, "can't stand in the path of a URL"),
+        (&["--format", "xml"], 2, "table, json"),
+    ] {
+        let said = daemon.command(arguments);
+        assert_eq!((said.code, said.stdout.as_str()), (Some(code), ""), "{arguments:?}: {said:?}");
+        assert!(said.stderr.contains(words), "{arguments:?}: {said:?}");
+    }
+
+    let url = daemon.address.url();
+    drop(daemon);
+    let mut command = typingd(&["timing"]);
+    command.env("TYPINGD_URL", &url);
+    let said = run_with(command, "");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains(&format!("{url} can't be reached: Connection refused")), "{said:?}");
 }
