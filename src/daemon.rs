@@ -19,6 +19,7 @@ use crate::admin::Admin;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, Overrides};
 use crate::driver::{self, Carrier, Command, Controls, Farewell};
+use crate::drop_in::{DropIn, Shadow, Surroundings, Target};
 use crate::engine::Engine;
 use crate::herald::Herald;
 use crate::http::{self, Address, Gate, Limits, Listener, Problem};
@@ -29,6 +30,7 @@ use crate::model::{Dispatch, WireResult};
 use crate::salesforce::settings::{Auth, Secret, Settings};
 use crate::salesforce::{self, Client, TokenState};
 use crate::sandbox::{Options, Sandbox};
+use crate::vault::Vault;
 
 /// The sandbox's usual port; another one is taken if it is in use.
 const SANDBOX_PORT: u16 = 7481;
@@ -99,12 +101,18 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
         Some(_) => None,
         None => Some(bind_sandbox().await?),
     };
-    let client = client(&config, sandbox.as_ref(), clock)?;
+    let settings = upstream(&config, sandbox.as_ref())?;
+    let vault = Vault::default();
+    let client = client(settings.clone(), clock, vault.clone())?;
+    let gate = Gate::new(token.as_deref());
 
     let (inbox, parcels) = inbox::inbox();
     let (controls, commands) = driver::controls();
     let driver = driver::run(engine, clock, client.clone(), parcels, commands, journal, Herald::default());
     let driver = tokio::spawn(driver);
+    let drop_in = drop_in(&config, settings, &inbox, vault, gate.clone(), clock)?;
+    let shadow = drop_in.as_ref().and_then(|(_, shadow)| shadow.clone());
+    let drop_in = drop_in.map(|(drop_in, _)| drop_in);
 
     // The sandbox must outlive the last Stopped.
     let (stop_sandbox, sandbox_stopping) = watch::channel(false);
@@ -115,19 +123,26 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     };
     if let Some((listener, token)) = sandbox {
         info!(address = %listener.address(), "sandbox listening");
-        let sandbox = Sandbox::new(Options { token: Some(token), ..Options::default() }, clock);
+        // A connector in front of it shows whatever token it has.
+        let token = drop_in.is_none().then_some(token);
+        let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
         let router = sandbox.router(sandbox_stopping.clone());
         servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
     }
-    let router = router(&config, inbox, Gate::new(token.as_deref()), controls.clone(), client.clone());
+    let mut router = router(&config, inbox, gate, controls.clone(), client.clone());
+    if let Some(drop_in) = &drop_in {
+        router = router.merge(drop_in.clone().router());
+    }
+    let limits = Limits { keep_header_case: drop_in.is_some(), ..Limits::default() };
     for listener in listeners {
         info!(address = %listener.address(), "listening");
-        servers.spawn(http::serve(listener, router.clone(), Limits::default(), stopping.clone()));
+        servers.spawn(http::serve(listener, router.clone(), limits, stopping.clone()));
     }
     announce(&up);
     let keeper = tokio::spawn(keep_token(client));
 
-    let shutdown_grace = serve_until_told(config, &overrides, &controls, &mut signals).await;
+    let shutdown_grace = serve_until_told(config, &overrides, &controls, shadow.as_ref(), &mut signals).await;
+    let hang_up = clock::timer_after(shutdown_grace.max(HANG_UP_MAX));
     info!("stopping: no signal is taken any more, icons go off");
     let _ = stop.send(true);
     controls.give(Command::Shutdown(shutdown_grace)).await;
@@ -144,6 +159,10 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
             let icons = controls.vitals(HANG_UP_MAX).await.map(|vitals| vitals.census.unsettled);
             warn!(icons, "told twice: stopping at once; icons may be left on");
         }
+    }
+    if let Some(drop_in) = &drop_in {
+        // Messages on their way are somebody's words: they have the rest of the grace.
+        let _ = tokio::time::timeout_at(hang_up, drop_in.idle()).await;
     }
     keeper.abort();
     let _ = stop_sandbox.send(true);
@@ -166,6 +185,7 @@ async fn serve_until_told(
     mut config: Config,
     overrides: &Overrides,
     controls: &Controls,
+    shadow: Option<&Controls>,
     signals: &mut Signals,
 ) -> Duration {
     loop {
@@ -179,7 +199,9 @@ async fn serve_until_told(
                     info!("configuration: {change}{}", if takes_hold(change) { "" } else { " (at the next start)" });
                 }
                 info!(changes = changes.len(), "configuration read again");
-                controls.give(Command::Policy(Box::new(new.policy.clone()))).await;
+                for controls in [controls].into_iter().chain(shadow) {
+                    controls.give(Command::Policy(Box::new(new.policy.clone()))).await;
+                }
                 config = new;
             }
             Err(problems) => {
@@ -294,16 +316,49 @@ async fn bind_sandbox() -> Result<(Listener, String), StartError> {
     Ok((listener, format!("sandbox-{}", Uuid::new_v4())))
 }
 
-fn client(config: &Config, sandbox: Option<&(Listener, String)>, clock: Clock) -> Result<Client, StartError> {
-    let settings = match (&config.upstream, sandbox) {
-        (Some(settings), _) => settings.clone(),
-        (None, Some((listener, token))) => sandbox_settings(config, listener.address(), token)?,
-        (None, None) => return Err(StartError::Configuration(vec!["there is no upstream".to_owned()])),
-    };
-    Client::new(settings, clock).map_err(|e| {
+fn upstream(config: &Config, sandbox: Option<&(Listener, String)>) -> Result<Settings, StartError> {
+    match (&config.upstream, sandbox) {
+        (Some(settings), _) => Ok(settings.clone()),
+        (None, Some((listener, token))) => sandbox_settings(config, listener.address(), token),
+        (None, None) => Err(StartError::Configuration(vec!["there is no upstream".to_owned()])),
+    }
+}
+
+fn client(settings: Settings, clock: Clock, vault: Vault) -> Result<Client, StartError> {
+    Client::borrowing(settings, clock, vault).map_err(|e| {
         let cause = std::error::Error::source(&e).map(|cause| format!(": {cause}")).unwrap_or_default();
         StartError::Configuration(vec![format!("{e}{cause}")])
     })
+}
+
+/// The drop-in, if it is switched on. In shadow mode its signals go to an engine of their own, whose loop these controls
+/// lead.
+fn drop_in(
+    config: &Config,
+    upstream: Settings,
+    inbox: &inbox::Inbox,
+    vault: Vault,
+    gate: Gate,
+    clock: Clock,
+) -> Result<Option<(DropIn, Option<Controls>)>, StartError> {
+    let Some(settings) = config.drop_in else { return Ok(None) };
+    let vault = (upstream.auth == Auth::Borrowed).then_some(vault);
+    let target =
+        Target { base_url: upstream.base_url, ca_file: upstream.ca_file, connect_timeout: upstream.request_timeout };
+    let mut surroundings = Surroundings { inbox: inbox.clone(), vault, target, shadow: None, gate, clock };
+    let mut shadow_controls = None;
+    if settings.shadow {
+        let shadow = Shadow::new(clock);
+        let (inbox, parcels) = inbox::inbox();
+        let (controls, commands) = driver::controls();
+        let engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
+        tokio::spawn(driver::run(engine, clock, shadow.carrier(), parcels, commands, None, Herald::default()));
+        info!("drop-in in shadow mode: everything passes through, GET /v1/drop_in compares");
+        surroundings = Surroundings { inbox, shadow: Some(shadow), ..surroundings };
+        shadow_controls = Some(controls);
+    }
+    let drop_in = DropIn::new(settings, surroundings).map_err(|what| StartError::Configuration(vec![what]))?;
+    Ok(Some((drop_in, shadow_controls)))
 }
 
 /// What the client is told when the sandbox stands in for an org.

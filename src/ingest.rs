@@ -4,18 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use http_body_util::BodyExt;
 use serde_json::value::RawValue;
 
 use crate::clock;
 use crate::config::duration;
 use crate::engine::TurnedAway;
-use crate::http::{Address, BODY_STALL_MAX, Gate, Problem, next_data, read_body};
+use crate::http::{Address, BODY_STALL_MAX, Gate, Problem, hear_out, next_data, read_body};
 use crate::inbox::{Inbox, Receipt, Undeliverable};
 use crate::model::{SignalBatch, SignalKind};
 use crate::signal::{self, LINE_BYTES_MAX};
@@ -31,9 +30,6 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// A caller's clock may be ahead of ours by so much. What is further ahead is not believed: the signal counts, its time
 /// does not.
 const AHEAD_MILLIS_MAX: u64 = 60_000;
-/// What is read of a refused body, at most, and for how long.
-const HEARD_OUT_BYTES_MAX: usize = 16 << 20;
-const HEARD_OUT_MAX: Duration = Duration::from_secs(2);
 /// When to come again, in seconds, if there was no room.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
@@ -90,24 +86,6 @@ async fn take_signals(
             Err(problem)
         }
     }
-}
-
-/// Reads what is left of a refused request, within bounds: many a client writes all of it before it reads why it was
-/// turned away, and would otherwise only see its connection break.
-async fn hear_out(headers: &HeaderMap, body: &mut Body) {
-    if headers.contains_key(header::EXPECT) {
-        return;
-    }
-    let all = async {
-        let mut bytes = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            bytes += frame.data_ref().map_or(0, Bytes::len);
-            if bytes > HEARD_OUT_BYTES_MAX {
-                break;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(HEARD_OUT_MAX, all).await;
 }
 
 async fn take(ingest: &Ingest, query: Option<&str>, headers: &HeaderMap, body: &mut Body) -> Result<Tally, Problem> {

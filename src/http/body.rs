@@ -11,8 +11,13 @@ use super::Problem;
 /// A body, or a line of a stream that has begun, must go on within this time.
 pub const BODY_STALL_MAX: Duration = Duration::from_secs(5);
 
+/// What is read of a refused body, at most, and for how long.
+const HEARD_OUT_BYTES_MAX: usize = 16 << 20;
+const HEARD_OUT_MAX: Duration = Duration::from_secs(2);
+
 /// What `content-length` announces, if it can be read.
-fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
+#[must_use]
+pub fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
@@ -69,4 +74,22 @@ pub async fn next_data(body: &mut Body, patience: Duration) -> Result<Option<Byt
             Some(Err(_)) => return Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off")),
         }
     }
+}
+
+/// Reads what is left of a refused request, within bounds: many a client writes all of it before it reads why it was
+/// turned away, and would otherwise only see its connection break.
+pub async fn hear_out(headers: &HeaderMap, body: &mut Body) {
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let all = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > HEARD_OUT_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(HEARD_OUT_MAX, all).await;
 }

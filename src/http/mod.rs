@@ -30,7 +30,7 @@ use tokio::time::Sleep;
 
 use crate::clock;
 
-pub use body::{BODY_STALL_MAX, next_data, read_body};
+pub use body::{BODY_STALL_MAX, announced_bytes, hear_out, next_data, read_body};
 pub use gate::Gate;
 pub use problem::Problem;
 
@@ -93,6 +93,10 @@ pub struct Limits {
     /// How long a connection may lie unused between two requests. Longer than the 60 s after which common clients
     /// drop an idle connection, so that it is they who close it and no request meets a closing connection.
     pub idle_timeout: Duration,
+    /// How long a client may leave an answer unread.
+    pub unread_timeout: Duration,
+    /// Whether header names keep the case in which they came and are set: for what passes through untouched.
+    pub keep_header_case: bool,
 }
 
 impl Default for Limits {
@@ -102,6 +106,8 @@ impl Default for Limits {
             head_bytes_max: 16 * 1024,
             head_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(75),
+            unread_timeout: Duration::from_secs(60),
+            keep_header_case: false,
         }
     }
 }
@@ -270,7 +276,8 @@ async fn connection(
     mut stop: watch::Receiver<bool>,
 ) {
     let asked_to_leave = seat.clone();
-    let io = Timed { stream, seat: seat.clone(), timer: Box::pin(tokio::time::sleep(limits.head_timeout)), limits };
+    let timer = Box::pin(tokio::time::sleep(limits.head_timeout));
+    let io = Timed { stream, seat: seat.clone(), timer, unread: None, limits };
     let service = tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         seat.phase.store(BUSY, Ordering::Relaxed);
         let answer = tower::ServiceExt::oneshot(router.clone(), request);
@@ -286,6 +293,7 @@ async fn connection(
         .header_read_timeout(None)
         .max_buf_size(limits.head_bytes_max.max(8 * 1024))
         .half_close(false)
+        .preserve_header_case(limits.keep_header_case)
         .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
         .with_upgrades();
     let mut served = std::pin::pin!(served);
@@ -317,11 +325,14 @@ const IDLE: u8 = 4;
 /// The connection has ended.
 const GONE: u8 = 5;
 
-/// A stream whose reads fail when a head or the next request is too long in coming.
+/// A stream whose reads fail when a head or the next request is too long in coming, and whose writes fail when the
+/// client does not read.
 struct Timed {
     stream: Box<dyn Stream>,
     seat: Arc<Seat>,
     timer: Pin<Box<Sleep>>,
+    /// Runs while there is something to write and no room for it.
+    unread: Option<Pin<Box<Sleep>>>,
     limits: Limits,
 }
 
@@ -356,7 +367,8 @@ impl AsyncRead for Timed {
 impl AsyncWrite for Timed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.mark_written();
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.watch_unread(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -373,7 +385,8 @@ impl AsyncWrite for Timed {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.mark_written();
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.watch_unread(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -382,6 +395,18 @@ impl AsyncWrite for Timed {
 }
 
 impl Timed {
+    /// Gives up on a client that leaves its answer unread: it would hold its seat, and an upstream's answer, for ever.
+    fn watch_unread(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.unread = None;
+            return written;
+        }
+        let timeout = self.limits.unread_timeout;
+        let timer = self.unread.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
     /// A long answer that is still being written is no idle connection.
     fn mark_written(&self) {
         let _ = self.seat.phase.compare_exchange(IDLE, SERVED, Ordering::Relaxed, Ordering::Relaxed);

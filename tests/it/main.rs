@@ -7,12 +7,16 @@
 mod bench;
 mod command;
 mod configuration;
+mod connector;
 mod conversation;
 mod crash;
 mod delivery;
+mod drop_in;
+mod far_side;
 mod ingest;
 mod journal;
 mod key;
+mod passing;
 mod process;
 mod shutdown;
 mod slow;

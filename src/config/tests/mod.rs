@@ -316,3 +316,21 @@ fn warnings_are_few_and_true() {
             .starts_with("up to 12000 people can type without a pause at a time before refreshes are shed (")
     );
 }
+
+#[test]
+fn with_borrowed_credentials_an_address_is_all_that_an_upstream_needs() {
+    let bare = "[upstream]\nbase_url = 'https://h'\n[drop_in]\nenabled = true\n";
+    let read = |text: &str| {
+        let file = File::new(text);
+        load(&file.overrides())
+    };
+    let config = read(bare).unwrap();
+    let settings = config.drop_in.unwrap();
+    assert_eq!(config.upstream.unwrap().auth, Auth::Borrowed);
+    assert_eq!((settings.activity_lasts, settings.settle), (Duration::from_secs(5), Duration::from_millis(250)));
+    assert_eq!((settings.stall_timeout, settings.shadow), (Duration::from_secs(60), false));
+    let own = read(&format!("{UPSTREAM}[drop_in]\nenabled = true\n")).unwrap();
+    assert_eq!(own.upstream.unwrap().auth, Auth::TokenFile("/t".into()), "configured ones take precedence");
+    assert_eq!(read(&format!("{bare}borrow_credentials = false\n")).unwrap_err().len(), 3);
+    assert_eq!(read(UPSTREAM).unwrap().drop_in, None);
+}
