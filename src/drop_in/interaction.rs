@@ -10,16 +10,17 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
-use multer::Multipart;
+use multer::{Constraints, Multipart, SizeLimit};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::late::Pieces;
 use super::passage::Broken;
 use crate::model::{Conversation, ConversationRef};
 
 /// How much of a body is read ahead in search of its part `json`. A typing entry has some 600 bytes, a message a few
-/// thousand; a form that brings its attachment first passes through unread.
+/// thousand. A form that brings a long file first is read on as it passes.
 pub(super) const AHEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// An interaction that means something here.
@@ -36,6 +37,16 @@ pub(super) enum Kind {
     Stopped(Uuid),
     /// A message or an attachment.
     Message,
+}
+
+/// What a body turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Known(Interaction),
+    /// Nothing that means anything here, or nothing that could be read.
+    Unknown,
+    /// A form with this boundary, whose part `json` has not come yet.
+    Later(String),
 }
 
 /// What was read of a body, to be sent on before the rest.
@@ -79,21 +90,44 @@ pub(super) async fn read_ahead(
     headers: &HeaderMap,
     body: &mut Body,
     patience: Duration,
-) -> Result<(Ahead, Option<Interaction>), Broken> {
+) -> Result<(Ahead, Found), Broken> {
     let mut ahead = Ahead::default();
-    let interaction = find(headers, body, &mut ahead, patience).await;
+    let Some(boundary) = boundary(headers) else { return Ok((ahead, Found::Unknown)) };
+    let interaction = find(&boundary, body, &mut ahead, patience).await;
+    let found = match interaction {
+        Some(interaction) => Found::Known(interaction),
+        None if ahead.bytes >= AHEAD_BYTES_MAX => Found::Later(boundary),
+        None => Found::Unknown,
+    };
     match ahead.broken {
         Some(broken) => Err(broken),
-        None => Ok((ahead, interaction)),
+        None => Ok((ahead, found)),
     }
 }
 
-async fn find(headers: &HeaderMap, body: &mut Body, ahead: &mut Ahead, patience: Duration) -> Option<Interaction> {
+fn boundary(headers: &HeaderMap) -> Option<String> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let boundary = multer::parse_boundary(types.next()?.to_str().ok()?).ok()?;
-    if types.next().is_some() || headers.contains_key(header::CONTENT_ENCODING) {
-        return None;
+    (types.next().is_none() && !headers.contains_key(header::CONTENT_ENCODING)).then_some(boundary)
+}
+
+/// Reads along with a form that passes, until its part `json` has come or can't come any more.
+pub(super) async fn find_late(boundary: String, pieces: Pieces) -> Option<Interaction> {
+    let limits = SizeLimit::new().for_field("json", AHEAD_BYTES_MAX as u64);
+    let mut parts = Multipart::with_constraints(pieces.clone(), boundary, Constraints::new().size_limit(limits));
+    loop {
+        let mut part = parts.next_field().await.ok()??;
+        pieces.note_read();
+        if part.name() == Some("json") {
+            return read(&part.bytes().await.ok()?);
+        }
+        while part.chunk().await.ok()?.is_some() {
+            pieces.note_read();
+        }
     }
+}
+
+async fn find(boundary: &str, body: &mut Body, ahead: &mut Ahead, patience: Duration) -> Option<Interaction> {
     let mut alone = true;
     let interaction = {
         // The parser takes all it can get before it looks at it: one piece at a time is what it gets.
@@ -212,6 +246,10 @@ mod tests {
             .collect();
         let mut body = Body::from_stream(stream::iter(pieces));
         let (ahead, found) = read_ahead(&headers, &mut body, PATIENCE).await.unwrap();
+        let found = match found {
+            Found::Known(found) => Some(found),
+            Found::Unknown | Found::Later(_) => None,
+        };
         let ahead = ahead.frames.into_iter().flat_map(|frame| frame.into_data().unwrap()).collect();
         let rest = body.collect().await.unwrap().to_bytes().to_vec();
         if let Some(found) = &found {

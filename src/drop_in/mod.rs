@@ -4,6 +4,7 @@
 //! What passes is opaque bytes: of an interaction the ids and kinds are read, of a message's text nothing.
 
 mod interaction;
+mod late;
 mod passage;
 mod shadow;
 mod tally;
@@ -31,7 +32,8 @@ use crate::http::{Gate, Problem, announced_bytes, hear_out};
 use crate::inbox::{Inbox, Undeliverable};
 use crate::model::{Conversation, Signal, SignalBatch, SignalKind};
 use crate::vault::{Credentials, Standing, Vault};
-use interaction::{Interaction, Kind};
+use interaction::{Found, Interaction, Kind};
+use late::{Boxed, Late};
 use passage::{BODY_BYTES_MAX, Broken, Hold, Passage};
 pub use shadow::{Shadow, ShadowCarrier};
 use tally::Tally;
@@ -156,23 +158,25 @@ async fn answer(State(drop_in): State<DropIn>, request: Request) -> Result<Respo
 }
 
 impl Shared {
-    async fn interaction(&self, head: Parts, mut body: Body, hold: Hold) -> Result<Response, Problem> {
+    async fn interaction(self: &Arc<Self>, head: Parts, mut body: Body, hold: Hold) -> Result<Response, Problem> {
         let read = interaction::read_ahead(&head.headers, &mut body, self.settings.stall_timeout).await;
         let (ahead, found) = read.map_err(broken_problem)?;
-        let Some(Interaction { conversation, kind }) = found else {
-            self.tally.unread.add();
-            return self.pass(head, ahead.frames, body, hold).await;
+        let Interaction { conversation, kind } = match found {
+            Found::Known(interaction) => interaction,
+            Found::Unknown => {
+                self.tally.unread.add();
+                return self.pass(head, ahead.frames, body, hold).await;
+            }
+            Found::Later(boundary) => {
+                let credentials = Credentials::of(&head.headers);
+                let body = Body::new(Late::new(boundary, &ahead.frames, body, self.settle_late(credentials)));
+                return self.pass(head, ahead.frames, body, hold).await;
+            }
         };
         let credentials = Credentials::of(&head.headers);
         let standing = self.look_at(conversation.to(), credentials.as_ref());
         match kind {
-            Kind::Message => {
-                self.tally.messages.add();
-                if let Some(shadow) = &self.shadow {
-                    shadow.note_message(&conversation);
-                }
-                self.settle(&conversation).await;
-            }
+            Kind::Message => self.settle(&conversation).await,
             Kind::Started(id) | Kind::Stopped(id) => {
                 let welcome = standing == Standing::Good && head.headers.contains_key(REQUEST_ID);
                 if welcome && self.shadow.is_none() {
@@ -229,8 +233,28 @@ impl Shared {
         }
     }
 
+    /// What is done about a message that is only known for one when nearly all of it has passed.
+    fn settle_late(
+        self: &Arc<Self>,
+        credentials: Option<Credentials>,
+    ) -> impl FnOnce(Interaction) -> Boxed<()> + use<> {
+        let shared = Arc::clone(self);
+        move |Interaction { conversation, kind }| {
+            Box::pin(async move {
+                shared.look_at(conversation.to(), credentials.as_ref());
+                if kind == Kind::Message {
+                    shared.settle(&conversation).await;
+                }
+            })
+        }
+    }
+
     /// A message is about to pass: waits until its conversation's icon is off, within bounds.
     async fn settle(&self, conversation: &Conversation) {
+        self.tally.messages.add();
+        if let Some(shadow) = &self.shadow {
+            shadow.note_message(conversation);
+        }
         let mut batch = SignalBatch::default();
         batch.push(conversation.as_ref(), Signal { kind: SignalKind::MessageSent, at: None });
         let off = async {

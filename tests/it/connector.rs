@@ -83,22 +83,21 @@ pub(crate) fn form(json: &Value) -> Vec<u8> {
     .into_bytes()
 }
 
-/// An attachment, its file behind its description.
+/// An attachment, its file before its description, as the sample sends it.
 pub(crate) fn attachment(to: &str, from: &str, file: &[u8]) -> Vec<u8> {
     let one = json!({
         "timestamp": TIMESTAMP, "interactionType": "AttachmentInteraction", "id": REQUEST_ID,
-        "attachmentIndex": 0, "contentLength": file.len(),
+        "attachmentIndex": 0, "contentLength": file.len(), "text": TEXT,
     });
-    let json = json!({"to": to, "from": from, "interactions": [one]});
-    let mut form = format!(
-        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"json\"\r\nContent-Type: application/json\r\n\r\n\
-         {json}\r\n--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"attachments\"; filename=\"a.pdf\"\r\n\
+    let mut bytes = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"attachments\"; filename=\"a.pdf\"\r\n\
          Content-Type: application/pdf\r\n\r\n"
     )
     .into_bytes();
-    form.extend_from_slice(file);
-    form.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
-    form
+    bytes.extend_from_slice(file);
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(&form(&json!({"to": to, "from": from, "interactions": [one]})));
+    bytes
 }
 
 /// A plain connection, for what no client does.

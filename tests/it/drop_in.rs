@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use typingd::clock;
 
 use crate::bench::{Daemon, Sandbox, Seen, told};
-use crate::connector::{Connector, REQUEST_ID, TEXT, form, typing};
+use crate::connector::{Connector, REQUEST_ID, TEXT, attachment, form, typing};
 use crate::far_side::{FarSide, write};
 use crate::process::{Said, run, until};
 
@@ -73,6 +73,22 @@ fn a_message_arrives_when_the_icon_is_off_and_not_much_later() {
     assert_eq!((&report["settled"], &report["unsettled"]), (&json!(1), &json!(0)), "{report}");
     daemon.process.stop();
     assert!(!daemon.process.log().contains(TEXT) && !daemon.process.log().contains("t0ken"));
+
+    // The same for files, small and large, which come before their description.
+    let sandbox = Sandbox::start(&["--latency", "20ms"]);
+    let daemon = Daemon::start_with(&sandbox.address.url(), AUTH, "drop_in.settle = '20s'", |_| {});
+    let connector = Connector::new(&daemon.address, "t");
+    for (from, bytes) in [("small", 100), ("middling", 100_000), ("large", 5 << 20)] {
+        connector.started(from);
+        until("the icon", || sandbox.shown() == 1);
+        let answer = connector.send(&attachment("c", from, &vec![b'-'; bytes]));
+        assert_eq!(answer.status, 202, "{from}: {answer:?}");
+        let seen = sandbox.of("c", from);
+        let file = seen.iter().find(|seen| seen["interaction_type"] == "AttachmentInteraction").unwrap();
+        assert_eq!((&file["found_shown"], sandbox.shown()), (&json!(false), 0), "{from}: {seen:?}");
+    }
+    let report = daemon.address.get("/v1/drop_in").json();
+    assert_eq!((&report["messages"], &report["settled"]), (&json!(3), &json!(3)), "{report}");
 
     // An upstream that doesn't answer a Stopped holds a message up for `settle` and no longer.
     let far_side = FarSide::start(|came, stream| {

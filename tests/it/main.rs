@@ -16,6 +16,7 @@ mod far_side;
 mod ingest;
 mod journal;
 mod key;
+mod node;
 mod passing;
 mod process;
 mod shutdown;
