@@ -13,6 +13,7 @@ mod crash;
 mod delivery;
 mod drop_in;
 mod far_side;
+mod https;
 mod ingest;
 mod journal;
 mod key;
