@@ -176,7 +176,7 @@ impl Shared {
         let credentials = Credentials::of(&head.headers);
         let standing = self.look_at(conversation.to(), credentials.as_ref());
         match kind {
-            Kind::Message => self.settle(&conversation).await,
+            Kind::Message => self.settle(&conversation, self.settings.settle).await,
             Kind::Started(id) | Kind::Stopped(id) => {
                 let welcome = standing == Standing::Good && head.headers.contains_key(REQUEST_ID);
                 if welcome && self.shadow.is_none() {
@@ -243,14 +243,16 @@ impl Shared {
             Box::pin(async move {
                 shared.look_at(conversation.to(), credentials.as_ref());
                 if kind == Kind::Message {
-                    shared.settle(&conversation).await;
+                    // The body stands still meanwhile, and must not be given up for that.
+                    let patience = shared.settings.settle.min(shared.settings.stall_timeout / 2);
+                    shared.settle(&conversation, patience).await;
                 }
             })
         }
     }
 
-    /// A message is about to pass: waits until its conversation's icon is off, within bounds.
-    async fn settle(&self, conversation: &Conversation) {
+    /// A message is about to pass: waits until its conversation's icon is off, no longer than `patience`.
+    async fn settle(&self, conversation: &Conversation, patience: Duration) {
         self.tally.messages.add();
         if let Some(shadow) = &self.shadow {
             shadow.note_message(conversation);
@@ -265,7 +267,7 @@ impl Shared {
             let told = futures_util::future::join_all(receipt.unsettled).await;
             Some(told.into_iter().all(|told| told == Ok(true)))
         };
-        match tokio::time::timeout(self.settings.settle, off).await {
+        match tokio::time::timeout(patience, off).await {
             Ok(None) => {}
             Ok(Some(true)) => self.tally.settled.add(),
             Ok(Some(false)) | Err(_) => self.tally.unsettled.add(),

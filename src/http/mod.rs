@@ -6,6 +6,8 @@
 mod body;
 mod gate;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -302,6 +302,11 @@ fn warnings_are_few_and_true() {
             "delivery: a TypingStopped that gets no answer is tried only once",
         ),
         ("[delivery]\nshutdown_grace = '0s'", "delivery: a shutdown may leave icons on"),
+        (
+            "[drop_in]\nenabled = true\nactivity_lasts = '2s'",
+            "drop_in: the icon will blink while somebody types: connectors tell of typing once in 5s, and activity_lasts with dismiss_after (timing) is 4s",
+        ),
+        ("[drop_in]\nenabled = true\nsettle = '0s'", "drop_in: with settle 0s a message does not wait"),
     ] {
         let (found, _) = told(text);
         assert!(found.len() == 1 && found[0].starts_with(start), "{text}: {found:#?}");
