@@ -35,6 +35,8 @@ fn a_request_and_its_answer_pass_untouched_whatever_they_are() {
             stream.write_all(answer.as_bytes()).is_ok()
         }
         "DELETE" => stream.write_all(b"HTTP/1.1 204 No Content\r\ndate: then\r\n\r\n").is_ok(),
+        "HEAD" if came.line().contains("bare") => stream.write_all(b"HTTP/1.1 200 OK\r\ndate: then\r\n\r\n").is_ok(),
+        "GET" => stream.write_all(b"HTTP/1.1 304 Not Modified\r\ndate: then\r\netag: \"x\"\r\n\r\n").is_ok(),
         "HEAD" => stream.write_all(b"HTTP/1.1 200 OK\r\ndate: then\r\ncontent-length: 1234\r\n\r\n").is_ok(),
         _ => {
             let answer = "HTTP/1.1 200 OK\r\ndate: then\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n\
@@ -64,18 +66,23 @@ fn a_request_and_its_answer_pass_untouched_whatever_they_are() {
     let answer = exchange(&daemon, b"HEAD /api/v1/conversationEntry HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n");
     assert_eq!(answer, "HTTP/1.1 200 OK\r\ndate: then\r\ncontent-length: 1234\r\nconnection: close\r\n\r\n");
 
+    let answer = exchange(&daemon, b"HEAD /api/v1/bare HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n");
+    assert_eq!(answer, "HTTP/1.1 200 OK\r\ndate: then\r\nconnection: close\r\n\r\n");
+    let answer = exchange(&daemon, b"GET /api/v1/bare HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n");
+    assert_eq!(answer, "HTTP/1.1 304 Not Modified\r\ndate: then\r\netag: \"x\"\r\nconnection: close\r\n\r\n");
+
     let chunked =
         b"POST /api/v1/route HTTP/1.1\r\nhost: t\r\nte: trailers\r\nconnection: close, te\r\ntrailer: x-end\r\n\
                     transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\nx-end: 1\r\n\r\n";
     let answer = exchange(&daemon, chunked);
     assert!(answer.to_ascii_lowercase().contains("transfer-encoding: chunked\r\n"), "{answer}");
     assert!(answer.ends_with("4\r\nabcd\r\n2\r\nef\r\n0\r\nx-sum: 6\r\n\r\n"), "{answer}");
-    let came = far_side.await_request(4);
+    let came = far_side.await_request(6);
     assert_eq!((came.body, came.trailers), (b"abcd".to_vec(), "x-end: 1\r\n".to_owned()));
 
     let elsewhere = daemon.address.get("/api/v2/x");
     assert_eq!(elsewhere.status, 404, "{elsewhere:?}");
-    assert_eq!(far_side.came().len(), 4);
+    assert_eq!(far_side.came().len(), 6);
 }
 
 #[test]
