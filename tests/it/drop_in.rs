@@ -256,6 +256,22 @@ fn what_a_crash_left_on_goes_off_once_the_connector_shows_its_credentials_again(
 }
 
 #[test]
+fn without_room_typing_is_turned_away_and_messages_pass() {
+    let settings = "ingest.max_conversations = 1\ndrop_in.activity_lasts = '1m'";
+    let (sandbox, daemon, connector) = pair(&[], settings);
+    assert_eq!(connector.started("u").status, 202);
+    let answer = connector.started("v");
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
+    assert_eq!(answer.problem(), "the table of conversations is full");
+    assert_eq!(connector.stopped("v").status, 202, "there is nothing to stop");
+    assert_eq!(connector.message("v").status, 202);
+    assert_eq!(connector.message("u").status, 202);
+    assert_eq!(connector.started("v").status, 202);
+    until("the icon", || sandbox.told("c", "v") == "-+");
+    assert_eq!(report(&daemon)["started_taken"], 2);
+}
+
+#[test]
 fn a_message_on_its_way_is_waited_for_at_the_end() {
     let (sandbox, mut daemon, connector) = pair(&["--latency", "1500ms"], "");
     let sending = std::thread::spawn(move || connector.message("u").status);
