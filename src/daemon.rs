@@ -23,7 +23,9 @@ use crate::admin::{Health, Obstacle};
 use crate::clock::{self, Clock};
 use crate::config::{self, Change, Config, Overrides, Report};
 use crate::driver::{self, Aides, Carrier, Command, Controls, Farewell};
+use crate::drop_in::{DropIn, Shadow, Surroundings, Target};
 use crate::engine::Engine;
+use crate::engine::policy::Policy;
 use crate::herald::Herald;
 use crate::http::{self, Address, Gate, Limits, Listener, Problem};
 use crate::inbox;
@@ -34,6 +36,7 @@ use crate::model::{ChannelAddress, Dispatch, WireResult};
 use crate::salesforce::settings::{Auth, Secret, Settings};
 use crate::salesforce::{self, Client, TokenState};
 use crate::sandbox::{Options, Sandbox};
+use crate::vault::Vault;
 
 /// The sandbox's usual port; another one is taken if it is in use.
 const SANDBOX_PORT: u16 = 7481;
@@ -111,13 +114,19 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
         Some(_) => None,
         None => Some(bind_sandbox().await?),
     };
-    let client = client(&config, sandbox.as_ref(), clock)?;
+    let settings = upstream(&config, sandbox.as_ref())?;
+    let vault = Vault::default();
+    let client = client(settings.clone(), clock, vault.clone())?;
+    let gate = Gate::new(token.as_deref());
 
     let (inbox, parcels) = inbox::inbox();
     let (controls, commands) = driver::controls();
     let aides = Aides { journal, herald: Herald::default(), ledger: ledger(&config) };
     let driver = driver::run(engine, clock, client.clone(), parcels, commands, aides);
     let driver = tokio::spawn(driver);
+    let drop_in = drop_in(&config, settings, &inbox, vault, gate.clone(), clock)?;
+    let shadow = drop_in.as_ref().and_then(|(_, shadow)| shadow.clone());
+    let drop_in = drop_in.map(|(drop_in, _)| drop_in);
 
     // The sandbox must outlive the last Stopped.
     let (stop_sandbox, sandbox_stopping) = watch::channel(false);
@@ -128,29 +137,38 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     };
     if let Some((listener, token)) = sandbox {
         info!(address = %listener.address(), "sandbox listening");
-        let sandbox = Sandbox::new(Options { token: Some(token), ..Options::default() }, clock);
+        // A connector in front of it shows whatever token it has.
+        let token = drop_in.is_none().then_some(token);
+        let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
         let router = sandbox.router(sandbox_stopping.clone());
         servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
     }
-    let (gate, obstacle) = (Gate::new(token.as_deref()), obstacle(client.clone()));
+    let obstacle = obstacle(client.clone());
     let recording = watch::Sender::new(config.ingest.recording);
     let (timing, asked) = Timing::new(gate.clone());
-    let router = router([
-        Ingest::new(inbox, gate.clone(), config.ingest.body_bytes_max).router(),
-        SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
-        timing.router(),
-        Tuning::new(gate.clone(), controls.clone()).router(),
-        Metrics::new(controls.clone(), gate, obstacle.clone()).router(),
-        Health::new(controls.clone(), obstacle).router(),
-    ]);
+    let router = router(
+        [
+            Ingest::new(inbox, gate.clone(), config.ingest.body_bytes_max).router(),
+            SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
+            timing.router(),
+            Tuning::new(gate.clone(), controls.clone()).router(),
+            Metrics::new(controls.clone(), gate, obstacle.clone()).router(),
+            Health::new(controls.clone(), obstacle).router(),
+        ]
+        .into_iter()
+        .chain(drop_in.clone().map(DropIn::router)),
+    );
+    let limits = Limits { keep_header_case: drop_in.is_some(), ..Limits::default() };
     for listener in listeners {
         info!(address = %listener.address(), "listening");
-        servers.spawn(http::serve(listener, router.clone(), Limits::default(), stopping.clone()));
+        servers.spawn(http::serve(listener, router.clone(), limits, stopping.clone()));
     }
     announce(&up);
     let keeper = tokio::spawn(keep_token(client));
 
-    let shutdown_grace = serve_until_told(config, &overrides, &controls, &recording, &mut signals, asked).await;
+    let loops: Vec<Controls> = std::iter::once(controls.clone()).chain(shadow).collect();
+    let shutdown_grace = serve_until_told(config, &overrides, &loops, &recording, &mut signals, asked).await;
+    let hang_up = clock::timer_after(shutdown_grace.max(HANG_UP_MAX));
     info!("stopping: no signal is taken any more, icons go off");
     let _ = stop.send(true);
     controls.give(Command::Shutdown(shutdown_grace)).await;
@@ -167,6 +185,10 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
             let icons = controls.vitals(HANG_UP_MAX).await.map(|vitals| vitals.census.unsettled);
             warn!(icons, "told twice: stopping at once; icons may be left on");
         }
+    }
+    if let Some(drop_in) = &drop_in {
+        // Messages on their way are somebody's words: they have the rest of the grace.
+        let _ = tokio::time::timeout_at(hang_up, drop_in.idle()).await;
     }
     keeper.abort();
     let _ = stop_sandbox.send(true);
@@ -189,7 +211,7 @@ async fn told_again(signals: &mut Signals) {
 async fn serve_until_told(
     mut config: Config,
     overrides: &Overrides,
-    controls: &Controls,
+    loops: &[Controls],
     recording: &watch::Sender<bool>,
     signals: &mut Signals,
     mut asked: mpsc::Receiver<Ask>,
@@ -205,7 +227,7 @@ async fn serve_until_told(
             told = signals.next() => match told {
                 Told::Stop => return config.shutdown_grace,
                 Told::Reload => {
-                    config = reload(config, overrides, controls).await;
+                    config = reload(config, overrides, loops).await;
                     recording.send_replace(config.ingest.recording);
                 }
             },
@@ -217,7 +239,7 @@ async fn serve_until_told(
                 }
                 Some(change) => {
                     let took = clock::stopwatch();
-                    let outcome = retime(&mut config, &change, controls).await;
+                    let outcome = retime(&mut config, &change, loops).await;
                     let _ = answer.send(outcome);
                     rested = clock::timer_after(took.elapsed());
                 }
@@ -227,10 +249,10 @@ async fn serve_until_told(
 }
 
 /// Reads the configuration again, and says what has changed. A wrong one changes nothing.
-async fn reload(config: Config, overrides: &Overrides, controls: &Controls) -> Config {
+async fn reload(config: Config, overrides: &Overrides, loops: &[Controls]) -> Config {
     match config::load(overrides) {
         Ok(new) => {
-            if !controls.hold_to(new.policy.clone(), DRIVER_PATIENCE).await {
+            if !hold_to(loops, &new.policy).await {
                 error!("the driver does not answer: nothing has been changed");
                 return config;
             }
@@ -259,11 +281,11 @@ async fn reload(config: Config, overrides: &Overrides, controls: &Controls) -> C
 }
 
 /// Changes the timing in force.
-async fn retime(config: &mut Config, change: &Change, controls: &Controls) -> Result<Report, Denial> {
+async fn retime(config: &mut Config, change: &Change, loops: &[Controls]) -> Result<Report, Denial> {
     let new = config.with(change).map_err(Denial::Refused)?;
     let report = new.timing_since(config);
     let changed = report.changed.as_deref().unwrap_or_default();
-    if !changed.is_empty() && !controls.hold_to(new.policy.clone(), DRIVER_PATIENCE).await {
+    if !changed.is_empty() && !hold_to(loops, &new.policy).await {
         return Err(Denial::Behind);
     }
     for changed in changed {
@@ -271,6 +293,16 @@ async fn retime(config: &mut Config, change: &Change, controls: &Controls) -> Re
     }
     *config = new;
     Ok(report)
+}
+
+/// Gives a new policy to every loop, the daemon's own first; whether that one takes it. A shadow's has no icon to answer
+/// for.
+async fn hold_to(loops: &[Controls], policy: &Policy) -> bool {
+    let mut held = Vec::new();
+    for controls in loops {
+        held.push(controls.hold_to(policy.clone(), DRIVER_PATIENCE).await);
+    }
+    held.first() == Some(&true)
 }
 
 /// Whether a changed key is taken by the running daemon.
@@ -384,16 +416,51 @@ async fn bind_sandbox() -> Result<(Listener, String), StartError> {
     Ok((listener, format!("sandbox-{}", Uuid::new_v4())))
 }
 
-fn client(config: &Config, sandbox: Option<&(Listener, String)>, clock: Clock) -> Result<Client, StartError> {
-    let settings = match (&config.upstream, sandbox) {
-        (Some(settings), _) => settings.clone(),
-        (None, Some((listener, token))) => sandbox_settings(config, listener.address(), token)?,
-        (None, None) => return Err(StartError::Configuration(vec!["there is no upstream".to_owned()])),
-    };
-    Client::new(settings, clock).map_err(|e| {
+fn upstream(config: &Config, sandbox: Option<&(Listener, String)>) -> Result<Settings, StartError> {
+    match (&config.upstream, sandbox) {
+        (Some(settings), _) => Ok(settings.clone()),
+        (None, Some((listener, token))) => sandbox_settings(config, listener.address(), token),
+        (None, None) => Err(StartError::Configuration(vec!["there is no upstream".to_owned()])),
+    }
+}
+
+fn client(settings: Settings, clock: Clock, vault: Vault) -> Result<Client, StartError> {
+    Client::borrowing(settings, clock, vault).map_err(|e| {
         let cause = std::error::Error::source(&e).map(|cause| format!(": {cause}")).unwrap_or_default();
         StartError::Configuration(vec![format!("{e}{cause}")])
     })
+}
+
+/// The drop-in, if it is switched on. In shadow mode its signals go to an engine of their own, whose loop these controls
+/// lead.
+fn drop_in(
+    config: &Config,
+    upstream: Settings,
+    inbox: &inbox::Inbox,
+    vault: Vault,
+    gate: Gate,
+    clock: Clock,
+) -> Result<Option<(DropIn, Option<Controls>)>, StartError> {
+    let Some(settings) = config.drop_in else { return Ok(None) };
+    let vault = (upstream.auth == Auth::Borrowed).then_some(vault);
+    let target =
+        Target { base_url: upstream.base_url, ca_file: upstream.ca_file, connect_timeout: upstream.request_timeout };
+    let mut surroundings = Surroundings { inbox: inbox.clone(), vault, target, shadow: None, gate, clock };
+    let mut shadow_controls = None;
+    if settings.shadow {
+        let shadow = Shadow::new(clock);
+        let (inbox, parcels) = inbox::inbox();
+        let (controls, commands) = driver::controls();
+        let engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
+        // What it would send is compared elsewhere; nothing is measured twice.
+        let aides = Aides { journal: None, herald: Herald::default(), ledger: Ledger::new(0) };
+        tokio::spawn(driver::run(engine, clock, shadow.carrier(), parcels, commands, aides));
+        info!("drop-in in shadow mode: everything passes through, GET /v1/drop_in compares");
+        surroundings = Surroundings { inbox, shadow: Some(shadow), ..surroundings };
+        shadow_controls = Some(controls);
+    }
+    let drop_in = DropIn::new(settings, surroundings).map_err(|what| StartError::Configuration(vec![what]))?;
+    Ok(Some((drop_in, shadow_controls)))
 }
 
 /// What the client is told when the sandbox stands in for an org.

@@ -286,7 +286,12 @@ impl Desk {
     fn take_parcel(&mut self, now: Instant, parcel: Parcel) {
         let mut receipt = Receipt::default();
         for (index, (conversation, signal)) in parcel.batch.iter().enumerate() {
-            match self.engine.handle_signal(now, conversation, signal) {
+            let lasts = parcel.batch.keystrokes_last();
+            let taken = match signal.kind {
+                SignalKind::Keystroke if !lasts.is_zero() => self.engine.handle_typing(now, conversation, lasts),
+                _ => self.engine.handle_signal(now, conversation, signal),
+            };
+            match taken {
                 Ok(taken) => {
                     // The ledger hears of what fell due before the signal, then of the signal.
                     self.keep_ledger();

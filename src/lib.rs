@@ -24,6 +24,7 @@
 //!   operators.
 //! - [`signal`], [`lines`], [`ingest`]: bytes to signals.
 //! - [`salesforce`]: dispatches to HTTPS, and the token.
+//! - [`drop_in`], [`vault`]: what connectors send to Salesforce, passed on; the credentials that they show.
 //! - [`journal`]: icons told on and not yet off, on disk: what a crash must not lose.
 //! - [`recording`]: the bounded hand-over to whoever records the signals, without their ids.
 //! - [`ledger`]: what the timing costs and gives, measured as users type.
@@ -45,7 +46,8 @@
 //! 4. At most one request per conversation is in flight; the newest wish wins.
 //! 5. If the far side may show an icon that should be off, a Stopped is owed until acknowledged or its lifespan is over.
 //! 6. Losing any single signal is harmless. A lost keystroke is repaired by the next one.
-//! 7. Message text can't enter the process: no type can carry it.
+//! 7. No type can carry message text. It enters the process by the drop-in alone, which forwards bytes it doesn't read:
+//!    nothing of them is parsed, logged or kept.
 //! 8. Every queue, table, line, head, body, wait and retry has a named bound.
 //! 9. Modules own their settings; `config` fills them in; no module sees the whole configuration but `daemon` and `cli`.
 //! 10. Nothing listens before the configuration is valid. Nothing a peer sends can panic, or write a log line at info.
@@ -57,6 +59,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod driver;
+pub mod drop_in;
 pub mod engine;
 pub mod herald;
 pub mod http;
@@ -77,3 +80,4 @@ pub mod telemetry;
 pub mod timing;
 pub mod trace;
 pub mod tune;
+pub mod vault;

@@ -265,6 +265,7 @@ pub struct Signal {
 pub struct SignalBatch {
     ids: String,
     items: Vec<BatchItem>,
+    lasting: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -288,6 +289,18 @@ impl SignalBatch {
             from_bytes: bytes(conversation.from),
             signal,
         });
+    }
+
+    /// Each of its keystrokes counts as typing for `lasting`: it comes from somebody who reports them seldom.
+    #[must_use]
+    pub fn lasting(self, lasting: Duration) -> Self {
+        Self { lasting, ..self }
+    }
+
+    /// How long each of its keystrokes counts as typing; zero for the moment of the key.
+    #[must_use]
+    pub const fn keystrokes_last(&self) -> Duration {
+        self.lasting
     }
 
     /// The signals in the order they were added.

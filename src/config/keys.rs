@@ -37,8 +37,6 @@ pub enum Absent {
 pub enum Status {
     /// What its row says.
     Works,
-    /// Nothing yet: it is checked, so that a file may already hold it.
-    Dormant,
     /// Nothing yet, and leaving it unused would deceive: it is a problem.
     Unsupported,
 }
@@ -166,13 +164,17 @@ pub const KEYS: &[Key] = &[
         "Whether callers may record when your users type, by GET /v1/signals/stream or typingd record."),
 
     Key::new("drop_in.enabled", Kind::Flag, Default("false"),
-        "Whether to answer /api/v1/ as the Interaction Service does.").status(Status::Dormant),
+        "Whether to answer /api/v1/ as the Interaction Service does, in front of the real one."),
     Key::new("drop_in.activity_lasts", time(MILLI, HOUR), Default(r#""5s""#),
-        "How long a TypingStartedIndicator counts as typing.").status(Status::Dormant),
+        "How long a TypingStartedIndicator counts as typing."),
     Key::new("drop_in.settle", time(0, MINUTE), Default(r#""250ms""#),
-        "How long a message may wait for its conversation's Stopped.").status(Status::Dormant),
+        "How long a message may wait for its conversation's Stopped."),
+    Key::new("drop_in.stall_timeout", time(MILLI, HOUR), Default(r#""60s""#),
+        "How long a request or an answer that passes through may stand still."),
     Key::new("drop_in.borrow_credentials", Kind::Flag, Default("true"),
-        "Whether typingd uses the credentials that the connector last sent.").status(Status::Dormant),
+        "Whether typingd uses the credentials that the connector last sent, if it has none of its own."),
+    Key::new("drop_in.shadow", Kind::Flag, Default("false"),
+        "Whether everything passes through, and typingd only tells what it would have sent."),
 
     Key::new("delivery.started_lifespan", time(MILLI, 5 * MINUTE), Unset("the channel's check_interval, at most 5s"),
         "How old a TypingStarted may be when it leaves."),

@@ -9,6 +9,7 @@
 //! directory, so that a configuration can be moved as a whole; those in variables and flags are relative to the working
 //! directory, as on any command line.
 
+mod drop_in;
 pub mod duration;
 pub mod keys;
 mod layers;
@@ -34,6 +35,7 @@ pub use problem::{Origin, Problem};
 pub use report::{Changed, Keep, Origins, Report, Values};
 pub use warnings::{capacity, scopes, warnings};
 
+use crate::drop_in as drop_in_edge;
 use crate::engine::policy::{Delivery, Mode, Policy, Rules};
 use crate::http::Address;
 use crate::ingest;
@@ -53,6 +55,8 @@ pub struct Config {
     pub upstream: Option<Settings>,
     /// How signals come in.
     pub ingest: ingest::Settings,
+    /// How what connectors send to Salesforce is passed on; `None` while it isn't.
+    pub drop_in: Option<drop_in_edge::Settings>,
     /// How long a shutdown may take to send every owed Stopped.
     pub shutdown_grace: Duration,
     /// The directory that remembers which icons are on.
@@ -209,14 +213,9 @@ struct Reader {
 
 impl Reader {
     fn config(&mut self, sandbox: bool) -> Option<Config> {
-        if self.get("drop_in.enabled") == Some(true) {
-            self.problem(
-                "drop_in.enabled",
-                "drop_in.enabled = true is not supported by this version; false would be right",
-            );
-        }
         // None of them ends the reading, so that each tells its problems.
         let (policy, ingest, log) = (self.policy(), self.ingest(), self.log());
+        let drop_in = self.drop_in();
         let upstream = if sandbox { None } else { Some(self.upstream()) };
         Some(Config {
             policy: policy?,
@@ -225,6 +224,7 @@ impl Reader {
                 Some(upstream) => Some(upstream?),
             },
             ingest: ingest?,
+            drop_in: drop_in?,
             shutdown_grace: self.get("delivery.shutdown_grace")?,
             state_dir: self.get("delivery.state_dir"),
             recover_within: self.get("delivery.recover_within")?,
@@ -279,8 +279,13 @@ impl Reader {
 
     fn upstream(&mut self) -> Option<Settings> {
         let base_url = self.required("upstream.base_url");
-        let org_id = self.required("upstream.org_id");
-        let authorization_context = self.required("upstream.authorization_context");
+        // What is borrowed is borrowed together.
+        let (org_id, authorization_context) = if self.borrows() {
+            let own = |path| Some(self.get(path).unwrap_or_default());
+            (own("upstream.org_id"), own("upstream.authorization_context"))
+        } else {
+            (self.required("upstream.org_id"), self.required("upstream.authorization_context"))
+        };
         let auth = self.auth();
         let contexts = self.layers.channels.iter();
         let contexts = contexts.filter_map(|(to, own)| Some((to.clone(), own.get("upstream.authorization_context")?)));
@@ -321,6 +326,7 @@ impl Reader {
                     private_key_file: private_key_file?,
                 }))
             }
+            (None, None) if self.borrows() => Some(Auth::Borrowed),
             (None, None) => {
                 let text = format!("upstream.auth is missing: write {TOKEN_FILE}, or the keys of [{JWT_BEARER}]");
                 self.missing(&text);

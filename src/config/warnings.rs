@@ -15,6 +15,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     of_delivery(config, &mut found);
     of_ingest(config, &mut found);
+    of_drop_in(config, &mut found);
     found
 }
 
@@ -134,6 +135,25 @@ fn of_ingest(config: &Config, found: &mut Vec<String>) {
     }
 }
 
+fn of_drop_in(config: &Config, found: &mut Vec<String>) {
+    let Some(drop_in) = &config.drop_in else { return };
+    for (scope, rules) in scopes(config) {
+        let lasts = drop_in.activity_lasts + rules.dismiss_after();
+        if lasts < CONNECTOR_SPACING {
+            found.push(format!(
+                "drop_in: the icon will blink while somebody types: connectors tell of typing once in {}, and activity_lasts with dismiss_after ({scope}) is {}",
+                Written(CONNECTOR_SPACING),
+                Written(lasts)
+            ));
+        }
+    }
+    if drop_in.settle.is_zero() {
+        found.push("drop_in: with settle 0s a message does not wait until its icon is off".to_owned());
+    }
+}
+
+/// Salesforce's sample connector throttles to this.
+const CONNECTOR_SPACING: Duration = Duration::from_secs(5);
 /// Salesforce's documented limit, per org, all its connectors together.
 const ORG_REQUESTS_PER_SECOND_MAX: u32 = 2_000;
 /// Salesforce's documented limit of simultaneous active messaging sessions.

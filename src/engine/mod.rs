@@ -9,6 +9,7 @@
 //! 3. call [`Engine::handle_timeout`] when the instant of [`Engine::poll_timeout`] has come. Early, late and spurious
 //!    calls are harmless.
 
+mod lasting;
 mod list;
 pub mod outbox;
 mod pace;

@@ -284,11 +284,16 @@ impl Outbox {
 impl Lifespans {
     fn of(&self, reason: Reason) -> Duration {
         match reason.indicator() {
+            // What an earlier process left on may have to wait for somebody who shows credentials.
+            Indicator::TypingStopped if reason == Reason::Recovered => self.stopped.max(RECOVERED_LIFESPAN_MIN),
             Indicator::TypingStarted => self.started,
             Indicator::TypingStopped => self.stopped,
         }
     }
 }
+
+/// A connector that is started together with typingd, and asks for its token first, has shown it by then.
+const RECOVERED_LIFESPAN_MIN: Duration = Duration::from_secs(600);
 
 /// What leaves.
 pub(super) struct Leaving {

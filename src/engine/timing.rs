@@ -2,6 +2,8 @@
 //!
 //! It knows nothing of delivery, nor of other conversations. `tune` drives it by itself, the daemon inside the engine.
 
+use std::time::Duration;
+
 use super::policy::{Mode, Rules};
 use crate::model::{Instant, Reason};
 
@@ -12,6 +14,7 @@ use crate::model::{Instant, Reason};
 /// instant at which it fell due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
+    /// Lies ahead while typing that lasts is under way ([`Timing::prolong`]).
     last_key: u64,
     /// The first keystroke of the present unbroken typing: no two neighbours are a pause of `dismiss_after` apart.
     run_start: u64,
@@ -178,7 +181,7 @@ impl Timing {
     pub fn keystroke(&mut self, rules: &Rules, now: Instant) -> Option<Reason> {
         let now = now.as_micros();
         let paused = now.saturating_sub(self.last_key) >= rules.dismiss;
-        self.last_key = now;
+        self.last_key = self.last_key.max(now);
         match self.phase {
             Phase::Silent => None,
             // A change from after_shown to idle in mid-typing leaves a burst without its icon; the next key mends that.
@@ -201,17 +204,29 @@ impl Timing {
         }
     }
 
+    /// The typing that [`Timing::keystroke`] has just told of goes on for `lasts` after `now`, as if a key were pressed at
+    /// every moment until then: whoever reports typing seldom says with one keystroke what others say with many.
+    pub fn prolong(&mut self, now: Instant, lasts: Duration) {
+        let end = (now + lasts).as_micros();
+        if self.phase != Phase::Idle && end > self.last_key {
+            self.last_key = end;
+            self.key_since = true;
+        }
+    }
+
     /// The user's message went out, the box was left, the session ended (rule 5). Returns `reason` if the icon was on.
     #[inline]
     pub fn stop(&mut self, reason: Reason) -> Option<Reason> {
         self.phase = Phase::Idle;
+        // Typing that would have lasted longer ends here too.
+        self.last_key = 0;
         self.extinguish(reason)
     }
 
     fn show(&mut self, at: u64) {
         self.icon = true;
         self.last_started = at;
-        self.key_since = false;
+        self.key_since = self.last_key > at;
     }
 
     fn extinguish(&mut self, reason: Reason) -> Option<Reason> {
@@ -222,7 +237,6 @@ impl Timing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     /// What one conversation hears at a time in milliseconds.
     #[derive(Clone, Copy)]

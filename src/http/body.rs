@@ -16,7 +16,8 @@ const HEARD_OUT_BYTES_MAX: usize = 16 << 20;
 const HEARD_OUT_MAX: Duration = Duration::from_secs(2);
 
 /// What `content-length` announces, if it can be read.
-fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
+#[must_use]
+pub fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

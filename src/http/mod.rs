@@ -6,6 +6,8 @@
 mod body;
 mod gate;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -30,7 +32,7 @@ use tokio::time::Sleep;
 
 use crate::clock;
 
-pub use body::{BODY_STALL_MAX, hear_out, media_type, next_data, read_body};
+pub use body::{BODY_STALL_MAX, announced_bytes, hear_out, media_type, next_data, read_body};
 pub use gate::{Gate, read_token};
 pub use problem::Problem;
 
@@ -96,6 +98,8 @@ pub struct Limits {
     /// How long a client may take nothing of an answer that is being written. What it holds up meanwhile is a piece of
     /// the answer and a place among the connections.
     pub stall_timeout: Duration,
+    /// Whether header names keep the case in which they came and are set: for what passes through untouched.
+    pub keep_header_case: bool,
 }
 
 impl Default for Limits {
@@ -106,6 +110,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(30),
+            keep_header_case: false,
         }
     }
 }
@@ -291,6 +296,7 @@ async fn connection(
         .header_read_timeout(None)
         .max_buf_size(limits.head_bytes_max.max(8 * 1024))
         .half_close(false)
+        .preserve_header_case(limits.keep_header_case)
         .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
         .with_upgrades();
     let mut served = std::pin::pin!(served);

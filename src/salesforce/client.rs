@@ -13,9 +13,10 @@ use url::Url;
 use super::answer::{self, Verdict, not_sent, unsure};
 use super::payload::{self, Departure, Ids};
 use super::settings::{Auth, Settings};
-use super::token::{Token, TokenState, Tokens, check_key};
+use super::token::{TokenState, Tokens, check_key};
 use crate::clock::{self, Clock};
 use crate::model::{Cause, ChannelAddress, Dispatch, Outcome, Refusal, Setback, WireResult};
+use crate::vault::{AUTHORIZATION_CONTEXT, Credentials, ORG_ID, Vault};
 
 /// Speaks to the Interaction Service. Cheap to clone; clones share connections and token.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ struct Shared {
     clock: Clock,
     ids: Ids,
     tokens: Tokens,
+    /// Where credentials are borrowed, if they are ([`Auth::Borrowed`]).
+    lender: Option<Vault>,
     interactions: Url,
     org_id: HeaderValue,
     authorization_context: HeaderValue,
@@ -34,18 +37,20 @@ struct Shared {
 }
 
 impl Client {
-    /// A client that has not spoken to anybody yet.
+    /// A client that has not spoken to anybody yet. With [`Auth::Borrowed`] it uses what `vault` holds for the channel.
     ///
     /// # Errors
     /// When `ca_file` can't be read or holds no certificate, when a setting can't be a header's value, or when there
     /// are no trusted roots for https.
-    pub fn new(settings: Settings, clock: Clock) -> Result<Self, SetupError> {
+    pub fn borrowing(settings: Settings, clock: Clock, vault: Vault) -> Result<Self, SetupError> {
         let http = http(&settings)?;
         let interactions = interactions(&settings.base_url)?;
         let context = |text: &str| header_value("authorization_context", text);
         let channel_contexts = settings.channel_contexts.iter();
+        let lender = (settings.auth == Auth::Borrowed).then_some(vault);
         Ok(Self(Arc::new(Shared {
             clock,
+            lender,
             ids: Ids::new(),
             interactions,
             org_id: header_value("org_id", &settings.org_id)?,
@@ -59,20 +64,22 @@ impl Client {
         })))
     }
 
+    /// A client that borrows from nobody.
+    ///
+    /// # Errors
+    /// As [`Client::borrowing`].
+    pub fn new(settings: Settings, clock: Clock) -> Result<Self, SetupError> {
+        Self::borrowing(settings, clock, Vault::default())
+    }
+
     /// Sends one request, once, and says what became of it within `request_timeout`, a wait for the token included.
     ///
     /// Dropping the future gives the request up; whether it was applied is then unknown.
     pub async fn deliver(&self, dispatch: &Dispatch) -> WireResult {
         let deadline = clock::timer_after(self.0.request_timeout);
-        let result = match tokio::time::timeout_at(deadline, self.0.tokens.current()).await {
-            Ok(Ok(token)) => self.0.request(dispatch, &token, deadline).await,
-            Ok(Err(denied)) => {
-                // Asking again costs nothing but a look at the token: a mended one must not wait out a long back-off.
-                let retry_after = Some(denied.retry_after.min(TOKEN_LOOK_SPACING));
-                let setback = Setback { cause: Cause::Token, retry_after };
-                unanswered(Outcome::NotSent(setback), denied.why, Duration::ZERO)
-            }
-            Err(_) => unanswered(not_sent(Cause::Token), Some("no token in time".into()), Duration::ZERO),
+        let result = match &self.0.lender {
+            Some(vault) => self.0.request_on_credit(dispatch, vault, deadline).await,
+            None => self.0.request_on_own_account(dispatch, deadline).await,
         };
         tracing::debug!(
             to = dispatch.conversation.to(),
@@ -89,14 +96,18 @@ impl Client {
         result
     }
 
-    /// Whether a token is in hand at this moment, and why not. Holds no secret.
+    /// Whether a token is in hand at this moment, and why not. Holds no secret. Whoever borrows is always ready: it is the
+    /// connector's turn, which may itself wait for typingd.
     #[must_use]
     pub fn token_state(&self) -> TokenState {
-        self.0.tokens.state()
+        if self.0.lender.is_some() { TokenState::Held } else { self.0.tokens.state() }
     }
 
     /// Fetches the first token unless there is one, and says how that went within `request_timeout`.
     pub async fn warm_up(&self) -> TokenState {
+        if self.0.lender.is_some() {
+            return TokenState::Held;
+        }
         // What it finds is in the state; a token that comes late is as good as one that comes in time.
         let _ = tokio::time::timeout(self.0.request_timeout, self.0.tokens.current()).await;
         self.token_state()
@@ -105,6 +116,9 @@ impl Client {
     /// Keeps a fresh token in hand, though nobody types, and notices a changed token file within a second. Never
     /// returns; dropping it is harmless, for deliveries fetch what they miss.
     pub async fn keep_token_fresh(self) {
+        if self.0.lender.is_some() {
+            std::future::pending::<()>().await;
+        }
         self.0.tokens.keep_fresh().await;
     }
 }
@@ -116,10 +130,64 @@ impl fmt::Debug for Client {
 }
 
 impl Shared {
-    async fn request(&self, dispatch: &Dispatch, token: &Token, deadline: tokio::time::Instant) -> WireResult {
+    async fn request_on_own_account(&self, dispatch: &Dispatch, deadline: tokio::time::Instant) -> WireResult {
+        let token = match tokio::time::timeout_at(deadline, self.tokens.current()).await {
+            Ok(Ok(token)) => token,
+            Ok(Err(denied)) => {
+                // Asking again costs nothing but a look at the token: a mended one must not wait out a long back-off.
+                let retry_after = Some(denied.retry_after.min(TOKEN_LOOK_SPACING));
+                let setback = Setback { cause: Cause::Token, retry_after };
+                return unanswered(Outcome::NotSent(setback), denied.why, Duration::ZERO);
+            }
+            Err(_) => {
+                return unanswered(not_sent(Cause::Token), Some("no token in time".into()), Duration::ZERO);
+            }
+        };
+        let context = self.channel_contexts.get(dispatch.conversation.to()).unwrap_or(&self.authorization_context);
+        let credentials = Credentials {
+            authorization: token.bearer().clone(),
+            org_id: self.org_id.clone(),
+            authorization_context: context.clone(),
+        };
+        let result = self.request(dispatch, &credentials, deadline).await;
+        match result.outcome {
+            Outcome::NotSent(Setback { cause: Cause::Token, .. }) => self.tokens.refused(&token),
+            Outcome::Delivered => self.tokens.accepted(&token),
+            _ => {}
+        }
+        result
+    }
+
+    /// Uses what a connector has shown for this channel. What it lacks concerns this channel alone, so that the others
+    /// are not asked to wait.
+    async fn request_on_credit(
+        &self,
+        dispatch: &Dispatch,
+        vault: &Vault,
+        deadline: tokio::time::Instant,
+    ) -> WireResult {
+        let channel = dispatch.conversation.to();
+        let Some(credentials) = vault.borrow(channel) else {
+            let why = "no connector has shown credentials for this channel that Salesforce takes";
+            return unanswered(not_sent(Cause::Token), Some(why.into()), Duration::ZERO);
+        };
+        let mut result = self.request(dispatch, &credentials, deadline).await;
+        if let Outcome::NotSent(setback @ Setback { cause: Cause::Token, .. }) = &mut result.outcome {
+            vault.refused(channel, &credentials);
+            setback.retry_after = None;
+        }
+        result
+    }
+
+    async fn request(
+        &self,
+        dispatch: &Dispatch,
+        credentials: &Credentials,
+        deadline: tokio::time::Instant,
+    ) -> WireResult {
         let stopwatch = clock::stopwatch();
         let departure = Departure::default();
-        let request = match self.build(dispatch, token, &departure) {
+        let request = match self.build(dispatch, credentials, &departure) {
             Ok(request) => request,
             Err(detail) => {
                 return unanswered(Outcome::Refused(Refusal::Request), Some(detail), stopwatch.elapsed());
@@ -138,26 +206,25 @@ impl Shared {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = answer::read_body(response, deadline).await;
         let elapsed = stopwatch.elapsed();
-        let Verdict { outcome, code, detail } = answer::classify(status, &headers, &body, token.text());
+        let Verdict { outcome, code, detail } = answer::classify(status, &headers, &body, credentials.secret());
         // The far side's message goes to logs, where end users have no names.
         let detail = detail.map(|text| text.replace(dispatch.conversation.from(), "(end user)"));
-        match outcome {
-            Outcome::NotSent(Setback { cause: Cause::Token, .. }) => self.tokens.refused(token),
-            Outcome::Delivered => self.tokens.accepted(token),
-            _ => {}
-        }
         WireResult { outcome, status: Some(status.as_u16()), code, detail, elapsed }
     }
 
-    fn build(&self, dispatch: &Dispatch, token: &Token, departure: &Departure) -> Result<reqwest::Request, String> {
-        let to = dispatch.conversation.to();
+    fn build(
+        &self,
+        dispatch: &Dispatch,
+        credentials: &Credentials,
+        departure: &Departure,
+    ) -> Result<reqwest::Request, String> {
         let json = payload::json(dispatch, self.ids.payload(dispatch.decision), &self.clock);
         let form = payload::form(json.map_err(|error| error.to_string())?, departure);
         self.http
             .post(self.interactions.clone())
-            .header(AUTHORIZATION, token.bearer().clone())
-            .header(ORG_ID, self.org_id.clone())
-            .header(AUTHORIZATION_CONTEXT, self.channel_contexts.get(to).unwrap_or(&self.authorization_context).clone())
+            .header(AUTHORIZATION, credentials.authorization.clone())
+            .header(ORG_ID, credentials.org_id.clone())
+            .header(AUTHORIZATION_CONTEXT, credentials.authorization_context.clone())
             .header(REQUEST_ID, self.ids.request(dispatch.decision).to_string())
             .header(ACCEPT, "application/json")
             .multipart(form.map_err(answer::error_text)?)
@@ -288,8 +355,6 @@ impl std::error::Error for SetupError {
     }
 }
 
-const ORG_ID: HeaderName = HeaderName::from_static("orgid");
-const AUTHORIZATION_CONTEXT: HeaderName = HeaderName::from_static("authorizationcontext");
 const REQUEST_ID: HeaderName = HeaderName::from_static("requestid");
 
 /// A lost SYN is repeated after one second and after three: past that the address is at fault, not the luck.

@@ -41,11 +41,6 @@ impl Token {
     pub(super) fn bearer(&self) -> &HeaderValue {
         &self.bearer
     }
-
-    /// The token itself.
-    pub(super) fn text(&self) -> &str {
-        self.bearer.to_str().ok().and_then(|text| text.strip_prefix(SCHEME)).unwrap_or_default()
-    }
 }
 
 /// There is no token now, and none is on its way.
@@ -334,6 +329,7 @@ impl Failure {
 
 async fn fetch(auth: &Auth, http: &reqwest::Client, timeout: Duration) -> Result<Fetched, Failure> {
     match auth {
+        Auth::Borrowed => Err(Failure::passing("credentials are borrowed, not fetched")),
         Auth::Fixed(secret) => Ok(Fetched { bearer: bearer(secret.expose())?, refresh_after: None, life: None }),
         Auth::TokenFile(path) => {
             let text = read(path.clone(), TOKEN_BYTES_MAX).await?;
@@ -542,7 +538,7 @@ mod tests {
 
     fn have(state: &State, now: Instant) -> Option<String> {
         match state.ask(now) {
-            Ask::Have(token) => Some(token.text().to_owned()),
+            Ask::Have(token) => Some(token.bearer().to_str().unwrap()[SCHEME.len()..].to_owned()),
             Ask::Wait | Ask::Denied(_) => None,
         }
     }
@@ -628,7 +624,7 @@ mod tests {
         assert_eq!(value.to_str().unwrap(), "Bearer abc.def");
         let token = Token { bearer: value, generation: 1 };
         assert!(!format!("{token:?}").contains("abc"), "{token:?}");
-        assert_eq!(token.text(), "abc.def");
+        assert_eq!(token.bearer(), "Bearer abc.def");
         assert!(bearer(&"x".repeat(TOKEN_BYTES_MAX)).is_ok());
         for wrong in ["", " \n", "a b", "a\nb", "é", "a\u{0}", &"x".repeat(TOKEN_BYTES_MAX + 1)] {
             assert!(bearer(wrong).is_err(), "{wrong:?}");

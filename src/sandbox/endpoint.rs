@@ -68,6 +68,16 @@ impl Sandbox {
         (number, draw, rate)
     }
 
+    /// Records what an agent saw of a conversation as its request came in.
+    fn note_icon(&self, number: u64, facts: &Facts) {
+        let (Some(to), Some(from)) = (&facts.to, &facts.from) else { return };
+        let mut state = self.state();
+        let shown = state.icons.find(to, from).is_some_and(|icon| icon.shown);
+        if let Some(record) = state.requests.find(number) {
+            record.found_shown = Some(shown);
+        }
+    }
+
     /// Applies an interaction unless something speaks against it, and records what became of it.
     fn settle(&self, number: u64, draw: Draw, facts: Facts, verdict: Result<(), Rejection>) -> Reply {
         let mut guard = self.state();
@@ -128,6 +138,7 @@ async fn interactions(State(mut edge): State<Edge>, request: Request) -> Respons
         },
         Err(rejection) => (Facts::default(), Err(rejection)),
     };
+    edge.sandbox.note_icon(number, &facts);
     if !draw.delay.is_zero() {
         tokio::select! {
             () = tokio::time::sleep(draw.delay) => {}

@@ -28,6 +28,8 @@ pub struct Request {
     pub facts: Facts,
     /// How far its time stamp was ahead of the arrival, in milliseconds; below zero when it was behind.
     pub skew_ms: Option<i64>,
+    /// Whether the agent saw the conversation's icon as it came in; null if it could not be read.
+    pub found_shown: Option<bool>,
     /// The status of the answer; null while there is none.
     pub status: Option<u16>,
     /// The error's code, if the answer was an error.
@@ -72,6 +74,7 @@ impl Requests {
             authorization_context: header("authorizationcontext"),
             facts: Facts::default(),
             skew_ms: None,
+            found_shown: None,
             status: None,
             code: None,
             applied: false,

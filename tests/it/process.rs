@@ -108,6 +108,10 @@ impl Process {
         Address::parse(rest.lines().next().unwrap())
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal: `TERM`, `HUP`, `KILL`.
     pub(crate) fn tell(&self, signal: &str) {
         let status = Command::new("kill").args([&format!("-{signal}"), &self.child.id().to_string()]).status();

@@ -88,14 +88,32 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a message leaves the icon on",
         file: "timing.rs",
-        right: "        self.phase = Phase::Idle;\n        self.extinguish(reason)\n    }\n\n    fn show",
-        wrong: "        self.phase = Phase::Idle;\n        None.or((reason == Reason::Shutdown).then_some(reason))\n    }\n\n    fn show",
+        right: "        self.last_key = 0;\n        self.extinguish(reason)\n    }\n\n    fn show",
+        wrong: "        self.last_key = 0;\n        None.or((reason == Reason::Shutdown).then_some(reason))\n    }\n\n    fn show",
     },
     Mistake {
         name: "max_typing never falls due",
         file: "timing.rs",
         right: "consider(max_typing, Timer::MaxTyping);\n                if phase",
         wrong: "if phase",
+    },
+    Mistake {
+        name: "typing that lasts is not refreshed",
+        file: "timing.rs",
+        right: "self.key_since = self.last_key > at;",
+        wrong: "self.key_since = false;",
+    },
+    Mistake {
+        name: "typing that lasts outlives the message",
+        file: "timing.rs",
+        right: "        self.last_key = 0;\n        self.extinguish(reason)",
+        wrong: "        self.extinguish(reason)",
+    },
+    Mistake {
+        name: "the next keystroke cuts typing that lasts short",
+        file: "timing.rs",
+        right: "self.last_key = self.last_key.max(now);",
+        wrong: "self.last_key = now;",
     },
     Mistake {
         name: "a late keystroke is not known by its time",

@@ -349,6 +349,18 @@ fn a_machine_that_slept_switches_every_icon_off_and_goes_on() {
 }
 
 #[test]
+fn what_an_earlier_process_left_on_is_owed_until_there_are_credentials() {
+    for (minutes, told) in [(9, true), (11, false)] {
+        let mut bench = Bench::new(Policy::default());
+        bench.engine.handle_recovered(bench.now, pair("u"));
+        bench.answering(minutes * 60_000, |_| Outcome::NotSent(setback(Cause::Token)));
+        assert_eq!(bench.engine.census().unsettled, usize::from(told), "after {minutes} minutes");
+        assert_eq!(bench.deliver(5_000).len(), usize::from(told), "after {minutes} minutes");
+        assert_eq!(bench.engine.counts().stops_given_up, u64::from(!told));
+    }
+}
+
+#[test]
 fn what_an_earlier_process_left_on_goes_off_first() {
     let mut bench = Bench::new(Policy::default());
     for from in ["a", "b"] {

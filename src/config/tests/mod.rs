@@ -309,6 +309,11 @@ fn warnings_are_few_and_true() {
         ("[delivery]\nshutdown_grace = '0s'", "delivery: a shutdown may leave icons on"),
         ("[ingest]\nrecording = true", "ingest: recording is on: whoever reaches typingd, for no token is asked for,"),
         ("[ingest]\nrecording = true\ntoken_file = 't'", "ingest: recording is on: whoever has the token of"),
+        (
+            "[drop_in]\nenabled = true\nactivity_lasts = '2s'",
+            "drop_in: the icon will blink while somebody types: connectors tell of typing once in 5s, and activity_lasts with dismiss_after (timing) is 4s",
+        ),
+        ("[drop_in]\nenabled = true\nsettle = '0s'", "drop_in: with settle 0s a message does not wait"),
     ] {
         let (found, _) = told(text);
         assert!(found.len() == 1 && found[0].starts_with(start), "{text}: {found:#?}");
@@ -322,4 +327,22 @@ fn warnings_are_few_and_true() {
             .1
             .starts_with("up to 12000 people can type without a pause at a time before refreshes are shed (")
     );
+}
+
+#[test]
+fn with_borrowed_credentials_an_address_is_all_that_an_upstream_needs() {
+    let bare = "[upstream]\nbase_url = 'https://h'\n[drop_in]\nenabled = true\n";
+    let read = |text: &str| {
+        let file = File::new(text);
+        load(&file.overrides())
+    };
+    let config = read(bare).unwrap();
+    let settings = config.drop_in.unwrap();
+    assert_eq!(config.upstream.unwrap().auth, Auth::Borrowed);
+    assert_eq!((settings.activity_lasts, settings.settle), (Duration::from_secs(5), Duration::from_millis(250)));
+    assert_eq!((settings.stall_timeout, settings.shadow), (Duration::from_secs(60), false));
+    let own = read(&format!("{UPSTREAM}[drop_in]\nenabled = true\n")).unwrap();
+    assert_eq!(own.upstream.unwrap().auth, Auth::TokenFile("/t".into()), "configured ones take precedence");
+    assert_eq!(read(&format!("{bare}borrow_credentials = false\n")).unwrap_err().len(), 3);
+    assert_eq!(read(UPSTREAM).unwrap().drop_in, None);
 }

@@ -1,0 +1,69 @@
+//! `[drop_in]`: the settings of the drop-in, and what must not be beside them.
+
+use super::keys::KEYS;
+use super::{Origin, Reader};
+use crate::drop_in::Settings;
+use crate::http::Address;
+use url::Host;
+
+impl Reader {
+    /// The settings of the drop-in, if it is switched on.
+    pub(super) fn drop_in(&mut self) -> Option<Option<Settings>> {
+        let settings = Settings {
+            activity_lasts: self.get("drop_in.activity_lasts")?,
+            settle: self.get("drop_in.settle")?,
+            stall_timeout: self.get("drop_in.stall_timeout")?,
+            borrow_credentials: self.get("drop_in.borrow_credentials")?,
+            shadow: self.get("drop_in.shadow")?,
+        };
+        if !self.get("drop_in.enabled")? {
+            if settings.shadow && self.layers.global.origin("drop_in.shadow") != Origin::Default {
+                self.problem(
+                    "drop_in.shadow",
+                    "drop_in.shadow = true: drop_in.enabled = true would be right beside it",
+                );
+            }
+            return Some(None);
+        }
+        let listen: Vec<Address> = self.get("ingest.listen")?;
+        if let Some(address) = listen.iter().find(|address| !address.is_local()) {
+            let text = format!(
+                "drop_in.enabled = true: {address} of ingest.listen can be reached from other machines, and callers of \
+                 /api/v1/ show Salesforce's token, which typingd can't check; addresses of this machine alone \
+                 (127.0.0.1, [::1], unix:/path) would be right"
+            );
+            self.problem("drop_in.enabled", text);
+        }
+        if let Some(base_url) = self.get::<url::Url>("upstream.base_url")
+            && listen.iter().any(|address| is_at(&base_url, address))
+        {
+            let text = format!(
+                "upstream.base_url = \"{}\": typingd listens there itself, and would pass requests on to itself; \
+                 the address of the Interaction Service would be right",
+                base_url.as_str().trim_end_matches('/')
+            );
+            self.problem("upstream.base_url", text);
+        }
+        Some(Some(settings))
+    }
+
+    /// Whether typingd's own deliveries are authorized with what connectors show. Configured credentials take
+    /// precedence.
+    pub(super) fn borrows(&self) -> bool {
+        let own = KEYS.iter().filter(|key| key.path.starts_with("upstream.auth."));
+        self.get("drop_in.enabled") == Some(true)
+            && self.get("drop_in.borrow_credentials") == Some(true)
+            && own.into_iter().all(|key| self.layers.global.setting(key.path).is_none())
+    }
+}
+
+fn is_at(url: &url::Url, address: &Address) -> bool {
+    let Address::Tcp(address) = address else { return false };
+    let same_host = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" && address.ip().is_loopback(),
+        Some(Host::Ipv4(ip)) => address.ip() == ip || (ip.is_loopback() && address.ip().is_unspecified()),
+        Some(Host::Ipv6(ip)) => address.ip() == ip || (ip.is_loopback() && address.ip().is_unspecified()),
+        None => false,
+    };
+    same_host && url.port_or_known_default() == Some(address.port())
+}

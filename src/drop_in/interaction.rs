@@ -1,0 +1,350 @@
+//! What kind of interaction a request is: its form is read no further than the part `json`, and that no further than its
+//! ids and kinds. What can't be read is nobody's business here: it passes through.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::BodyExt;
+use hyper::body::Frame;
+use multer::{Constraints, Multipart, SizeLimit};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::late::Pieces;
+use super::passage::Broken;
+use crate::model::{Conversation, ConversationRef};
+
+/// How much of a body is read ahead in search of its part `json`. A typing entry has some 600 bytes, a message a few
+/// thousand. A form that brings a long file first is read on as it passes.
+pub(super) const AHEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// An interaction that means something here.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Interaction {
+    pub(super) conversation: Conversation,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Typing entries, with the payload's id: whole, and as the Interaction Service wants them.
+    Started(Uuid),
+    Stopped(Uuid),
+    /// A message or an attachment.
+    Message,
+}
+
+/// What a body turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Known(Interaction),
+    /// Nothing that means anything here, or nothing that could be read.
+    Unknown,
+    /// A form with this boundary, whose part `json` has not come yet.
+    Later(String),
+}
+
+/// What was read of a body, to be sent on before the rest.
+#[derive(Default)]
+pub(super) struct Ahead {
+    pub(super) frames: Vec<Frame<Bytes>>,
+    bytes: usize,
+    broken: Option<Broken>,
+}
+
+impl Ahead {
+    /// The next piece of `body` within bounds; `None` at its end, or where the search ends.
+    async fn next(&mut self, body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Broken> {
+        loop {
+            if self.bytes >= AHEAD_BYTES_MAX {
+                return Err(Broken::TooLong);
+            }
+            let frame = match tokio::time::timeout(patience, body.frame()).await {
+                Err(_) => return Err(*self.broken.insert(Broken::Stalled)),
+                Ok(Some(Err(_))) => return Err(*self.broken.insert(Broken::Off)),
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    self.bytes += data.len();
+                    self.frames.push(Frame::data(data.clone()));
+                    return Ok(Some(data));
+                }
+                Err(trailers) => self.frames.push(trailers),
+            }
+        }
+    }
+}
+
+/// Reads `body` until it is known what kind of interaction it is, or that this can't be known.
+///
+/// # Errors
+/// When the body stalls or breaks off: what has come of it must not be taken for the whole.
+pub(super) async fn read_ahead(
+    headers: &HeaderMap,
+    body: &mut Body,
+    patience: Duration,
+) -> Result<(Ahead, Found), Broken> {
+    let mut ahead = Ahead::default();
+    let Some(boundary) = boundary(headers) else { return Ok((ahead, Found::Unknown)) };
+    let interaction = find(&boundary, body, &mut ahead, patience).await;
+    let found = match interaction {
+        Some(interaction) => Found::Known(interaction),
+        None if ahead.bytes >= AHEAD_BYTES_MAX => Found::Later(boundary),
+        None => Found::Unknown,
+    };
+    match ahead.broken {
+        Some(broken) => Err(broken),
+        None => Ok((ahead, found)),
+    }
+}
+
+fn boundary(headers: &HeaderMap) -> Option<String> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let boundary = multer::parse_boundary(types.next()?.to_str().ok()?).ok()?;
+    (types.next().is_none() && !headers.contains_key(header::CONTENT_ENCODING)).then_some(boundary)
+}
+
+/// Reads along with a form that passes, until its part `json` has come or can't come any more.
+pub(super) async fn find_late(boundary: String, pieces: Pieces) -> Option<Interaction> {
+    let limits = SizeLimit::new().for_field("json", AHEAD_BYTES_MAX as u64);
+    let mut parts = Multipart::with_constraints(pieces.clone(), boundary, Constraints::new().size_limit(limits));
+    loop {
+        let mut part = parts.next_field().await.ok()??;
+        pieces.note_read();
+        if part.name() == Some("json") {
+            return read(&part.bytes().await.ok()?);
+        }
+        while part.chunk().await.ok()?.is_some() {
+            pieces.note_read();
+        }
+    }
+}
+
+async fn find(boundary: &str, body: &mut Body, ahead: &mut Ahead, patience: Duration) -> Option<Interaction> {
+    let mut alone = true;
+    let interaction = {
+        // The parser takes all it can get before it looks at it: one piece at a time is what it gets.
+        let pieces = stream::unfold((&mut *ahead, &mut *body), |(ahead, body)| async move {
+            if !ahead.frames.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            let piece = ahead.next(body, patience).await.transpose()?;
+            Some((piece, (ahead, body)))
+        });
+        let mut parts = Multipart::new(pieces, boundary);
+        let json = loop {
+            let part = parts.next_field().await.ok()??;
+            if part.name() == Some("json") {
+                break part.bytes().await.ok()?;
+            }
+            alone = false;
+        };
+        let interaction = read(&json)?;
+        if interaction.kind == Kind::Message {
+            return Some(interaction);
+        }
+        // A typing entry is answered here and never seen by anybody else: all of it must be as expected.
+        alone &= parts.next_field().await.ok()?.is_none();
+        interaction
+    };
+    while ahead.next(body, patience).await.ok()?.is_some() {}
+    alone.then_some(interaction)
+}
+
+/// The fields that tell what it is. Nothing else of it is parsed, a message's text least of all.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    to: Cow<'a, str>,
+    #[serde(borrow)]
+    from: Cow<'a, str>,
+    #[serde(borrow)]
+    interactions: [Item<'a>; 1],
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Item<'a> {
+    #[serde(borrow)]
+    interaction_type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    timestamp: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    payload: Option<Payload<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Payload<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    entry_type: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    timestamp: Option<&'a RawValue>,
+}
+
+fn read(json: &[u8]) -> Option<Interaction> {
+    let Envelope { to, from, interactions: [item] } = serde_json::from_slice(json).ok()?;
+    let kind = match (&*item.interaction_type, &item.payload) {
+        ("AttachmentInteraction", _) => Kind::Message,
+        ("EntryInteraction", Some(payload)) => {
+            // What the Interaction Service would refuse it is to refuse itself.
+            let entry = || {
+                item.timestamp?.get().parse::<i64>().ok()?;
+                payload.timestamp?.get().parse::<i64>().ok()?;
+                serde_json::from_str::<Uuid>(payload.id?.get()).ok()
+            };
+            match payload.entry_type.as_deref()? {
+                "Message" => Kind::Message,
+                "TypingStartedIndicator" => Kind::Started(entry()?),
+                "TypingStoppedIndicator" => Kind::Stopped(entry()?),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    let conversation = ConversationRef::new(&to, &from).ok()?.to_owned();
+    Some(Interaction { conversation, kind })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "8a3c9a30-8c5f-4e6a-9a8e-30a44ad2f0a1";
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn entry(kind: &str) -> String {
+        format!(
+            r#"{{"to":"c","from":"u\u00e9","interactions":[{{"timestamp":1688190840000,"interactionType":"EntryInteraction","payload":{{"id":"{ID}","entryType":"{kind}","timestamp":1688190840000}}}}]}}"#
+        )
+    }
+
+    fn part(head: &str, content: &str) -> String {
+        format!("--b\r\n{head}\r\n\r\n{content}\r\n")
+    }
+
+    fn json_part(content: &str) -> String {
+        part("Content-Disposition: form-data; name=\"json\"", content)
+    }
+
+    /// Reads `body`, which comes in pieces of `piece` bytes. Returns also what was read ahead and what was left.
+    async fn read_in(content_type: &str, body: &str, piece: usize) -> (Option<Kind>, Vec<u8>, Vec<u8>) {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())]);
+        let pieces: Vec<_> = body
+            .as_bytes()
+            .chunks(piece)
+            .map(|piece| Ok::<_, std::convert::Infallible>(Bytes::copy_from_slice(piece)))
+            .collect();
+        let mut body = Body::from_stream(stream::iter(pieces));
+        let (ahead, found) = read_ahead(&headers, &mut body, PATIENCE).await.unwrap();
+        let found = match found {
+            Found::Known(found) => Some(found),
+            Found::Unknown | Found::Later(_) => None,
+        };
+        let ahead = ahead.frames.into_iter().flat_map(|frame| frame.into_data().unwrap()).collect();
+        let rest = body.collect().await.unwrap().to_bytes().to_vec();
+        if let Some(found) = &found {
+            assert_eq!((found.conversation.to(), found.conversation.from()), ("c", "ué"));
+        }
+        (found.map(|found| found.kind), ahead, rest)
+    }
+
+    #[tokio::test]
+    async fn what_connectors_send_is_known_and_what_nobody_foresaw_is_not_and_no_byte_is_lost() {
+        let id: Uuid = ID.parse().unwrap();
+        let started = entry("TypingStartedIndicator");
+        let message = entry("Message").replace(
+            r#""entryType""#,
+            r#""abstractMessage":{"messageType":"StaticContentMessage","staticContent":{"text":"hello"}},"entryType""#,
+        );
+        let attachment =
+            r#"{"to":"c","from":"ué","interactions":[{"interactionType":"AttachmentInteraction","id":"x"}]}"#;
+        let file = part("Content-Disposition: form-data; name=\"attachments\"; filename=\"a.bin\"", &"x".repeat(500));
+        let big = part("Content-Disposition: form-data; name=\"attachments\"", &"x".repeat(AHEAD_BYTES_MAX));
+        let end = "--b--\r\n";
+        let form = "multipart/form-data; boundary=b";
+        let known = Some(Kind::Started(id));
+        let cases = [
+            ("plain", form, json_part(&started) + end, known),
+            ("quoted boundary", "Multipart/Form-Data; charset=utf-8; boundary=\"b\"", json_part(&started) + end, known),
+            (
+                "a content type and lower case",
+                form,
+                part("content-type: application/json\r\ncontent-disposition: form-data; name=\"json\"", &started) + end,
+                known,
+            ),
+            (
+                "a file",
+                form,
+                part(
+                    "CONTENT-DISPOSITION: form-data; name=\"json\"; filename=\"entry.json\"\r\nContent-Type: application/octet-stream",
+                    &started,
+                ) + end,
+                known,
+            ),
+            ("stopped", form, json_part(&entry("TypingStoppedIndicator")) + end, Some(Kind::Stopped(id))),
+            ("a message", form, json_part(&message) + end, Some(Kind::Message)),
+            ("an attachment", form, json_part(attachment) + &file + end, Some(Kind::Message)),
+            ("its file first", form, file.clone() + &json_part(attachment) + end, Some(Kind::Message)),
+            ("a big file first", form, big + &json_part(attachment) + end, None),
+            ("typing with another part", form, json_part(&started) + &file + end, None),
+            ("typing behind another part", form, file.clone() + &json_part(&started) + end, None),
+            ("typing twice", form, json_part(&started) + &json_part(&started) + end, None),
+            ("typing without the end", form, json_part(&started) + "--b", None),
+            ("another entry", form, json_part(&entry("ReadAcknowledgement")) + end, None),
+            ("no form", "application/json", started.clone(), None),
+            ("another boundary", "multipart/form-data; boundary=c", json_part(&started) + end, None),
+            ("no boundary", "multipart/form-data", json_part(&started) + end, None),
+            ("no json", form, json_part("{\"to\":") + end, None),
+            ("no id", form, json_part(&started.replace(ID, "1")) + end, None),
+            ("a time as text", form, json_part(&started.replace("1688190840000", "\"1688190840000\"")) + end, None),
+            ("no end user", form, json_part(&started.replace("u\\u00e9", "")) + end, None),
+            ("two interactions", form, json_part(&started.replace("}]}", "},{}]}")) + end, None),
+            ("nothing", form, String::new(), None),
+        ];
+        for (name, content_type, body, expected) in cases {
+            for piece in [1, 7, 100, 1 << 20] {
+                let (kind, ahead, rest) = read_in(content_type, &body, piece).await;
+                assert_eq!(kind, expected, "{name} in pieces of {piece}");
+                assert!([ahead, rest].concat() == body.as_bytes(), "{name} in pieces of {piece}: bytes are lost");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_ahead_than_there_is_room_for_and_a_message_is_not_read_to_its_end() {
+        let form = "multipart/form-data; boundary=b";
+        let long = "x".repeat(10 * AHEAD_BYTES_MAX);
+        for body in [json_part(&long), long.clone(), part("Content-Disposition: form-data; name=\"other\"", &long)] {
+            let (kind, ahead, _) = read_in(form, &body, 1_000).await;
+            assert_eq!(kind, None);
+            assert!(ahead.len() < AHEAD_BYTES_MAX + 1_000, "{}", ahead.len());
+        }
+        let message =
+            json_part(&entry("Message")) + &part("Content-Disposition: form-data; name=\"attachments\"", &long);
+        let (kind, ahead, _) = read_in(form, &message, 1_000).await;
+        assert_eq!(kind, Some(Kind::Message));
+        assert!(ahead.len() <= 3_000, "{}", ahead.len());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {
+        let headers =
+            HeaderMap::from_iter([(header::CONTENT_TYPE, "multipart/form-data; boundary=b".parse().unwrap())]);
+        let half = Bytes::from(json_part(&entry("TypingStartedIndicator")));
+        let pieces = [Ok(half), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))];
+        let mut body = Body::from_stream(stream::iter(pieces));
+        assert_eq!(read_ahead(&headers, &mut body, PATIENCE).await.err(), Some(Broken::Off));
+        let mut body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(read_ahead(&headers, &mut body, Duration::from_millis(5)).await.err(), Some(Broken::Stalled));
+    }
+}

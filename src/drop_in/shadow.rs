@@ -1,0 +1,280 @@
+//! Shadow mode: everything passes, and it is written down what the connector told Salesforce and what typingd would have
+//! told it, so that an operator sees the difference before switching it on.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::interaction::Kind;
+use crate::clock::Clock;
+use crate::driver::Carrier;
+use crate::model::{Conversation, Dispatch, Indicator, Instant, Outcome, WireResult};
+
+/// Conversations that are compared at a time: the sessions an org may have, and as many again for those that are over.
+/// Of further ones only the requests are counted.
+const CONVERSATIONS_MAX: usize = 22_000;
+/// An icon that comes on again within this time of its going off, without a message in between, has flickered.
+const FLICKER_MAX: Duration = Duration::from_secs(30);
+/// A stop that is acknowledged within this time of a message belongs to it, though it may have been sent before.
+const MESSAGE_STOP_MAX: Duration = Duration::from_secs(1);
+/// An icon that is on for this long after its last TypingStarted has been left on.
+const LEFT_ON_AFTER: Duration = Duration::from_secs(30);
+/// Conversations of which nothing has been heard for so long, and whose icons are off, may make room.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
+
+/// The comparison. Cheap to clone; clones are the same one.
+#[derive(Clone)]
+pub struct Shadow {
+    ledger: Arc<Mutex<Ledger>>,
+    clock: Clock,
+}
+
+/// Takes what an engine would send, acknowledges it, and writes it down.
+#[derive(Clone)]
+pub struct ShadowCarrier(Shadow);
+
+impl Shadow {
+    /// A comparison in which nothing has been written down.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { ledger: Arc::default(), clock }
+    }
+
+    /// What the shadow's engine sends through.
+    #[must_use]
+    pub fn carrier(&self) -> ShadowCarrier {
+        ShadowCarrier(self.clone())
+    }
+
+    /// The connector has told Salesforce this, and Salesforce has taken it.
+    pub(super) fn note_connector(&self, conversation: &Conversation, kind: Kind) {
+        let indicator = match kind {
+            Kind::Started(_) => Indicator::TypingStarted,
+            Kind::Stopped(_) => Indicator::TypingStopped,
+            Kind::Message => return,
+        };
+        self.lock().note(self.clock.now(), conversation, Side::Connector, indicator);
+    }
+
+    /// A message is passing.
+    pub(super) fn note_message(&self, conversation: &Conversation) {
+        self.lock().note_message(self.clock.now(), conversation);
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        self.lock().tell(self.clock.now())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Carrier for ShadowCarrier {
+    async fn carry(&self, dispatch: &Dispatch) -> WireResult {
+        let now = self.0.clock.now();
+        self.0.lock().note(now, &dispatch.conversation, Side::Typingd, dispatch.indicator());
+        WireResult { outcome: Outcome::Delivered, status: None, code: None, detail: None, elapsed: Duration::ZERO }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    Connector,
+    Typingd,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    icons: HashMap<Conversation, [Icon; 2]>,
+    sums: [Sums; 2],
+    messages: u64,
+    messages_under_icon: u64,
+    not_compared: u64,
+    swept: Instant,
+}
+
+/// What one side has told of one conversation.
+#[derive(Clone, Copy, Debug, Default)]
+struct Icon {
+    on: bool,
+    /// Counted as left on.
+    left_on: bool,
+    started: Instant,
+    /// When it went off, if no message has come since.
+    hidden: Option<Instant>,
+    message: Option<Instant>,
+    heard: Instant,
+}
+
+/// What one side has told of all conversations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    started: u64,
+    stopped: u64,
+    flickers: u64,
+    left_on: u64,
+}
+
+impl Ledger {
+    fn note(&mut self, now: Instant, conversation: &Conversation, side: Side, indicator: Indicator) {
+        let sums = &mut self.sums[side as usize];
+        match indicator {
+            Indicator::TypingStarted => sums.started += 1,
+            Indicator::TypingStopped => sums.stopped += 1,
+        }
+        let Some(icons) = self.icons_of(now, conversation) else { return };
+        let mut icon = icons[side as usize];
+        icon.heard = now;
+        let left_on = icon.note_left_on(now);
+        let mut flickered = false;
+        match indicator {
+            Indicator::TypingStarted => {
+                flickered = !icon.on && icon.hidden.is_some_and(|hidden| now.since(hidden) < FLICKER_MAX);
+                icon = Icon { on: true, left_on: false, started: now, ..icon };
+            }
+            Indicator::TypingStopped if icon.on => {
+                let of_message = icon.message.is_some_and(|message| now.since(message) < MESSAGE_STOP_MAX);
+                icon = Icon { on: false, hidden: (!of_message).then_some(now), ..icon };
+            }
+            Indicator::TypingStopped => {}
+        }
+        icons[side as usize] = icon;
+        let sums = &mut self.sums[side as usize];
+        sums.left_on += u64::from(left_on);
+        sums.flickers += u64::from(flickered);
+    }
+
+    fn note_message(&mut self, now: Instant, conversation: &Conversation) {
+        self.messages += 1;
+        let Some(icons) = self.icons.get_mut(conversation) else { return };
+        for icon in icons.iter_mut() {
+            icon.hidden = None;
+            icon.message = Some(now);
+            icon.heard = now;
+        }
+        self.messages_under_icon += u64::from(icons[Side::Connector as usize].on);
+    }
+
+    fn icons_of(&mut self, now: Instant, conversation: &Conversation) -> Option<&mut [Icon; 2]> {
+        if !self.icons.contains_key(conversation) {
+            // Looking for those that are over costs a walk through all of them: once in a while is enough.
+            if self.icons.len() >= CONVERSATIONS_MAX && self.swept + FORGET_AFTER <= now {
+                self.swept = now;
+                self.count_left_on(now);
+                let over = |icon: &Icon| (!icon.on || icon.left_on) && icon.heard + FORGET_AFTER <= now;
+                self.icons.retain(|_, icons| !icons.iter().all(over));
+            }
+            if self.icons.len() >= CONVERSATIONS_MAX {
+                self.not_compared += 1;
+                return None;
+            }
+        }
+        Some(self.icons.entry(conversation.clone()).or_default())
+    }
+
+    fn count_left_on(&mut self, now: Instant) {
+        for icons in self.icons.values_mut() {
+            for (icon, sums) in icons.iter_mut().zip(&mut self.sums) {
+                sums.left_on += u64::from(icon.note_left_on(now));
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Instant) -> Value {
+        self.count_left_on(now);
+        let side = |side: Side| {
+            let Sums { started, stopped, flickers, left_on } = self.sums[side as usize];
+            let requests = started + stopped;
+            json!({"requests": requests, "started": started, "stopped": stopped, "flickers": flickers, "left_on": left_on})
+        };
+        let requests = |side: Side| {
+            let sums = self.sums[side as usize];
+            i64::try_from(sums.started + sums.stopped).unwrap_or(i64::MAX)
+        };
+        json!({
+            "connector": side(Side::Connector),
+            "typingd": side(Side::Typingd),
+            "requests_saved": requests(Side::Connector) - requests(Side::Typingd),
+            "messages": self.messages,
+            "messages_under_icon": self.messages_under_icon,
+            "not_compared": self.not_compared,
+        })
+    }
+}
+
+impl Icon {
+    /// Whether it has been left on, and that has not been counted yet.
+    fn note_left_on(&mut self, now: Instant) -> bool {
+        let news = self.on && !self.left_on && now.since(self.started) >= LEFT_ON_AFTER;
+        self.left_on |= news;
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ConversationRef;
+    use Indicator::{TypingStarted as Started, TypingStopped as Stopped};
+    use Side::{Connector, Typingd};
+
+    fn conversation(from: &str) -> Conversation {
+        ConversationRef::new("c", from).unwrap().to_owned()
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_millis(seconds * 1_000)
+    }
+
+    #[test]
+    fn flickers_left_on_icons_and_messages_under_an_icon_are_told_for_the_side_that_has_them() {
+        let mut ledger = Ledger::default();
+        let u = conversation("u");
+        // The sample, whose user pauses and goes away: nothing ever puts its icon off but a message.
+        for seconds in [100, 105, 150] {
+            ledger.note(at(seconds), &u, Connector, Started);
+        }
+        // typingd, told the same, with a blink after a pause that was too short.
+        for (seconds, indicator) in [(100, Started), (112, Stopped), (120, Started), (122, Stopped), (150, Started)] {
+            ledger.note(at(seconds), &u, Typingd, indicator);
+        }
+        ledger.note_message(at(151), &u);
+        ledger.note(at(151), &u, Connector, Stopped);
+        ledger.note(at(152), &u, Connector, Started);
+        ledger.note(at(151), &u, Typingd, Stopped);
+        let json = ledger.tell(at(300));
+        let expected = json!({
+            // On from 105 s on although nobody typed, and again at the end.
+            "connector": {"requests": 5, "started": 4, "stopped": 1, "flickers": 0, "left_on": 2},
+            "typingd": {"requests": 6, "started": 3, "stopped": 3, "flickers": 2, "left_on": 0},
+            "requests_saved": -1,
+            "messages": 1,
+            "messages_under_icon": 1,
+            "not_compared": 0,
+        });
+        assert_eq!(json, expected);
+        assert_eq!(ledger.tell(at(400)), expected, "an icon is left on once");
+    }
+
+    #[test]
+    fn a_message_between_is_no_flicker_and_the_table_is_bounded() {
+        let mut ledger = Ledger::default();
+        let u = conversation("u");
+        ledger.note(at(1), &u, Connector, Started);
+        ledger.note(at(2), &u, Connector, Stopped);
+        ledger.note_message(at(2), &u);
+        ledger.note(at(3), &u, Connector, Started);
+        ledger.note(at(4), &u, Connector, Stopped);
+        assert_eq!(ledger.sums[0], Sums { started: 2, stopped: 2, flickers: 0, left_on: 0 });
+        for i in 0..CONVERSATIONS_MAX {
+            ledger.note(at(100), &conversation(&i.to_string()), Connector, Stopped);
+        }
+        // Those of a minute ago made room, and then there was none.
+        assert_eq!((ledger.icons.len(), ledger.not_compared), (CONVERSATIONS_MAX, 0));
+        ledger.note(at(101), &conversation("x"), Connector, Started);
+        assert_eq!((ledger.icons.len(), ledger.not_compared, ledger.sums[0].started), (CONVERSATIONS_MAX, 1, 3));
+    }
+}

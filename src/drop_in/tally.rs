@@ -1,0 +1,57 @@
+//! How often what happened, for whoever asks (`GET /v1/drop_in`).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+/// Counts since the start. All of them only ever grow.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// TypingStartedIndicators that were answered here.
+    pub(super) started_taken: Count,
+    /// TypingStoppedIndicators that were answered here.
+    pub(super) stopped_taken: Count,
+    /// Typing entries that went on to the upstream, for they show no credentials that Salesforce is known to take.
+    pub(super) typing_passed: Count,
+    /// Messages and attachments.
+    pub(super) messages: Count,
+    /// Of these, how many found an icon that had to be put off first.
+    pub(super) settled: Count,
+    /// Of these, how many went on although the icon was perhaps still on: `settle` was over.
+    pub(super) unsettled: Count,
+    /// Interactions that could not be read.
+    pub(super) unread: Count,
+    /// Whatever else.
+    pub(super) others: Count,
+    /// Requests for which there was no answer to pass on.
+    pub(super) unanswered: Count,
+}
+
+impl Tally {
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "started_taken": self.started_taken.get(),
+            "stopped_taken": self.stopped_taken.get(),
+            "typing_passed": self.typing_passed.get(),
+            "messages": self.messages.get(),
+            "settled": self.settled.get(),
+            "unsettled": self.unsettled.get(),
+            "unread": self.unread.get(),
+            "others": self.others.get(),
+            "unanswered": self.unanswered.get(),
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,42 @@
+//! The server's edge against clients that no client is like.
+
+use axum::body::Body;
+use axum::routing::get;
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::*;
+
+#[tokio::test]
+async fn who_leaves_an_answer_unread_loses_the_connection() {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let Address::Tcp(address) = listener.address().clone() else { panic!("a TCP address was asked for") };
+    let (alive, mut gone) = mpsc::channel::<()>(1);
+    let endless = move || {
+        let alive = alive.clone();
+        async move {
+            // Holds `alive` for as long as somebody wants the answer.
+            let pieces = stream::unfold(alive, |alive| async {
+                Some((Ok::<_, io::Error>(Bytes::from_static(&[b'x'; 16 * 1024])), alive))
+            });
+            Body::from_stream(pieces)
+        }
+    };
+    let router = Router::new().route("/", get(endless));
+    let limits = Limits { stall_timeout: Duration::from_millis(100), ..Limits::default() };
+    let (stop, stopping) = watch::channel(false);
+    let server = tokio::spawn(serve(listener, router, limits, stopping));
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    // With the last answer and the router gone, nobody holds `alive`.
+    stop.send(true).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(20), async {
+        server.await.unwrap();
+        gone.recv().await
+    });
+    assert_eq!(ended.await, Ok(None), "the connection is still served");
+    drop(client);
+}
