@@ -51,15 +51,26 @@ pub fn report(report: &Report) -> Value {
         "best": report.best().map(|best| setting(&best.setting)),
         "ranking": report.ranking.iter().map(|place| setting(&report.rows[*place].setting)).collect::<Vec<_>>(),
         "nearest": nearest,
-        "ceiling": {
-            "recall": 1, "false_on": 0, "flicker_per_msg": 0, "off_early": 0, "off_p95_ms": 0,
-            "req_per_min": rounded(report.ceiling_req_per_min),
-        },
+        "ceiling": ceiling(report),
         "rows": report.rows.iter().map(row).collect::<Vec<_>>(),
         "resume_curve": curve.iter().map(silence).collect::<Vec<_>>(),
         "break_even_ms": Map::from_iter(break_even),
         "users": users(&report.current),
         "warnings": report.warnings,
+    })
+}
+
+/// What somebody who knew the future would reach, of what there is to reach.
+fn ceiling(report: &Report) -> Value {
+    let typed = &report.typed;
+    let best = |of: f64, value: u64| (of > 0.0).then_some(value);
+    json!({
+        "recall": best(typed.composing, 1),
+        "false_on": best(typed.composing, 0),
+        "flicker_per_msg": best(typed.counted, 0),
+        "off_early": best(typed.sent, 0),
+        "off_p95_ms": best(typed.abandoned, 0),
+        "req_per_min": rounded(report.ceiling_req_per_min),
     })
 }
 
