@@ -63,6 +63,8 @@ impl Unit {
         match self {
             Self::Share => format!("{} %", trimmed(100.0 * value, 1)),
             Self::Time => Written(Duration::from_millis(value.max(0.0).round() as u64)).to_string(),
+            // A limit can be any number, and one of 300 digits helps nobody.
+            Self::Number if value >= 1e9 => format!("{value:e}"),
             Self::Number => trimmed(value, 2),
         }
     }

@@ -14,114 +14,161 @@ const COLUMNS_MAX: usize = 80;
 const LINES_MAX: usize = 25;
 /// Rows of the ranking, if there is room.
 const ROWS_SHOWN_MAX: usize = 8;
+/// Rows of the ranking that warnings leave room for, if there are so many.
+const ROWS_KEPT: usize = 3;
+/// What many limits may take of the heading, and those that are missed of what is below the nearest row. With the rest at
+/// its longest, two lines a sentence, there still is one for a row and one for warnings.
+const HEADING_LINES_MAX: usize = 3;
+const FAILS_LINES_MAX: usize = 3;
 /// The silence whose meaning is told, in milliseconds: the documented dismissal.
 const SILENCE_TOLD_MILLIS: u64 = 2_000;
 
 /// The whole report.
 #[must_use]
 pub fn report(report: &Report) -> String {
-    let mut head = Vec::new();
-    of_study(report, &mut head);
-    of_current(report, &mut head);
-    for warning in &report.warnings {
-        head.extend(wrapped(" !  ", warning));
-    }
-    let mut tail = Vec::new();
-    of_silence(report, &mut tail);
-    of_advice(report, &mut tail);
-    let mut middle = Vec::new();
-    // The heading, the names of the columns, what changes against now, the ceiling.
-    let room = LINES_MAX.saturating_sub(head.len() + tail.len() + 4 + heading(report).len());
-    of_ranking(report, room.clamp(1, ROWS_SHOWN_MAX), &mut middle);
-    head.into_iter().chain(middle).chain(tail).fold(String::new(), |mut text, line| {
+    let mut head = of_study(report);
+    head.extend(of_current(report));
+    let mut tail = of_silence(report);
+    tail.extend(of_advice(report));
+
+    let mut rows: Vec<&Row> = advice::front(&report.rows, &report.ranking)
+        .into_iter()
+        .take(ROWS_SHOWN_MAX)
+        .chain(report.nearest.iter().map(|(place, _)| *place))
+        .map(|place| &report.rows[place])
+        .collect();
+    let changed = rows.first().filter(|first| first.setting != report.current.setting);
+    let against = changed.map_or_else(Vec::new, |first| against(first, &report.current));
+    let (heading, fails, oracle) = (heading(report), fails(report), oracle(report));
+    // The line more is that of the columns' names.
+    let taken = [&head, &heading, &against, &fails, &oracle, &tail].iter().map(|part| part.len()).sum::<usize>() + 1;
+    let room = LINES_MAX.saturating_sub(taken);
+    let warnings = warnings(report, room.saturating_sub(rows.len().min(ROWS_KEPT)).max(1));
+    rows.truncate(room.saturating_sub(warnings.len()).max(1));
+    let mut table = ranking(report, &rows).into_iter();
+
+    let mut lines = head;
+    lines.extend(warnings);
+    lines.extend(heading);
+    lines.extend(table.by_ref().take(2));
+    lines.extend(against);
+    lines.extend(table);
+    lines.extend(fails);
+    lines.extend(oracle);
+    lines.extend(tail);
+    lines.into_iter().fold(String::new(), |mut text, line| {
         let _ = writeln!(text, "{}", line.trim_end());
         text
     })
 }
 
-fn of_study(report: &Report, lines: &mut Vec<String>) {
+fn of_study(report: &Report) -> Vec<String> {
     let (study, typed) = (&report.study, &report.typed);
     let (files, talks) = (report.inputs.len(), study.timelines.len());
-    lines.push(format!(
+    let read = format!(
         "{} · {} of {} · {} keys",
         counted(files, "file"),
         counted(talks, "conversation"),
         counted(study.users, "user"),
         thousands(study.keys()),
-    ));
+    );
     let share = |part: f64| {
         super::sums::ratio(100.0 * part, typed.messages).map_or("-".into(), |share| format!("{share:.0} %"))
     };
     let duty = report.duty.map_or(String::new(), |duty| format!(", {:.0} % of the chats", 100.0 * duty));
-    lines.push(format!(
+    let composed = format!(
         "{} ({} sent, {} abandoned) · composing {} min{duty}",
         counted(typed.messages as usize, "message"),
         share(typed.sent),
         share(typed.abandoned),
         thousands((typed.composing / 60_000.0).round() as u64),
-    ));
+    );
+    [fitted("", &read), fitted("", &composed)].concat()
 }
 
-fn of_current(report: &Report, lines: &mut Vec<String>) {
+fn of_current(report: &Report) -> Vec<String> {
     let now = &report.current;
-    lines.push(format!(
-        "now   {}   recall {}  flicker {}/msg  off p95 {}",
+    let seen = format!(
+        "{}   recall {}  flicker {}/msg  off p95 {}",
         now.setting,
         percent(now.recall.value, 0),
         number(now.flicker_per_msg.value, 1),
         seconds(now.off.p95),
-    ));
+    );
     let users = &now.users;
-    lines.push(format!(
-        "      {} requests/min  room for {} composers  recall of users {} to {}",
+    let costs = format!(
+        "{} requests/min  room for {} composers  recall of users {} to {}",
         number(now.req_per_min.value, 1),
         people(now.safe_composers),
         percent(users.p10, 0),
         percent(users.p90, 0),
-    ));
+    );
+    [fitted("now   ", &seen), fitted("      ", &costs)].concat()
 }
 
-/// What the ranking is under, and what made it.
+/// As many of the warnings as `lines_max` lines hold, and how many there are beside them.
+fn warnings(report: &Report, lines_max: usize) -> Vec<String> {
+    let all = &report.warnings;
+    let told = |shown: usize| {
+        let mut lines: Vec<String> = all[..shown].iter().flat_map(|warning| wrapped(" !  ", warning)).collect();
+        if shown < all.len() {
+            lines.push(format!(" !  {} more: see --format json", all.len() - shown));
+        }
+        lines
+    };
+    (0..=all.len()).rev().map(told).find(|lines| lines.len() <= lines_max).unwrap_or_else(|| told(0))
+}
+
+/// What the ranking is under, and what made it. Limits that would fill the screen are only counted.
 fn heading(report: &Report) -> Vec<String> {
     let plan = &report.plan;
-    let wants: Vec<_> = plan.wants.iter().map(ToString::to_string).collect();
-    let wants = if wants.is_empty() { "no limit".to_owned() } else { wants.join(", ") };
-    let text = if report.ranking.is_empty() {
-        format!("none of {} settings keeps {wants}; the nearest:", report.rows.len())
-    } else {
+    let text = |wants: &str| {
         let (kept, all) = (report.ranking.len(), report.rows.len());
-        format!("best under {wants}, least {} ({kept} of {all} settings keep that):", plan.minimise.name())
+        if kept == 0 {
+            format!("none of {all} settings keeps {wants}; the nearest:")
+        } else {
+            format!("best under {wants}, least {} ({kept} of {all} settings keep that):", plan.minimise.name())
+        }
     };
-    wrapped("", &text)
+    let wants: Vec<_> = plan.wants.iter().map(ToString::to_string).collect();
+    let listed = wrapped("", &text(&if wants.is_empty() { "no limit".to_owned() } else { wants.join(", ") }));
+    if listed.len() <= HEADING_LINES_MAX {
+        return listed;
+    }
+    wrapped("", &text(&format!("all of the {} limits", wants.len())))
 }
 
-fn of_ranking(report: &Report, room: usize, lines: &mut Vec<String>) {
-    lines.extend(heading(report));
-    let front = advice::front(&report.rows, &report.ranking);
-    let mut shown: Vec<&Row> = front.iter().take(room).map(|place| &report.rows[*place]).collect();
-    if let Some((place, _)) = &report.nearest {
-        shown.push(&report.rows[*place]);
-    }
+/// The limits that the nearest row misses.
+fn fails(report: &Report) -> Vec<String> {
+    let Some((place, failed)) = &report.nearest else { return Vec::new() };
+    let row = &report.rows[*place];
+    let miss = |place: &usize| {
+        let want = &report.plan.wants[*place];
+        let show = |value| want.measure.unit().show(value);
+        let value = want.measure.of(row).map_or("-".into(), show);
+        let told = if value == show(want.bound) { "it is just missed".into() } else { format!("it is {value}") };
+        format!("{want} ({told})")
+    };
+    let misses: Vec<_> = failed.iter().map(miss).collect();
+    let told = |shown: usize| {
+        let more = if shown < misses.len() { format!(", and {} more", misses.len() - shown) } else { String::new() };
+        wrapped("    fails ", &(misses[..shown].join(", ") + &more))
+    };
+    (0..=misses.len()).rev().map(told).find(|lines| lines.len() <= FAILS_LINES_MAX).unwrap_or_default()
+}
+
+/// What there is to reach.
+fn oracle(report: &Report) -> Vec<String> {
+    let requests = number(report.ceiling_req_per_min, 1);
+    fitted("    ", &format!("(an oracle: recall 100 %, flicker 0, off p95 0 s, {requests} req/min)"))
+}
+
+/// The rows below the names of their columns.
+fn ranking(report: &Report, rows: &[&Row]) -> Vec<String> {
     let minimised = extra_column(report.plan.minimise);
     let mut cells: Vec<Vec<String>> = vec![names(report, minimised)];
-    cells.extend(shown.iter().enumerate().map(|(place, row)| of_row(report, place + 1, row, minimised)));
-    let table = aligned(&cells);
-    lines.extend(table.iter().take(2).cloned());
-    if let Some(first) = shown.first().filter(|first| first.setting != report.current.setting) {
-        lines.push(against(first, &report.current));
-    }
-    lines.extend(table.into_iter().skip(2));
-    if let Some((place, failed)) = &report.nearest {
-        let row = &report.rows[*place];
-        let fails = failed.iter().map(|want| {
-            let want = &report.plan.wants[*want];
-            let value = want.measure.of(row).map_or("-".into(), |value| want.measure.unit().show(value));
-            format!("{want} (it is {value})")
-        });
-        lines.extend(wrapped("    fails ", &fails.collect::<Vec<_>>().join(", ")));
-    }
-    let requests = number(report.ceiling_req_per_min, 1);
-    lines.push(format!("    (an oracle: recall 100 %, flicker 0, off p95 0 s, {requests} req/min)"));
+    cells.extend(rows.iter().enumerate().map(|(place, row)| of_row(report, place + 1, row, minimised)));
+    aligned(cells)
 }
 
 /// The column of an objective that has none of its own.
@@ -162,8 +209,8 @@ fn of_row(report: &Report, place: usize, row: &Row, minimised: Option<Measure>) 
     cells
 }
 
-/// What the first row changes, in one line.
-fn against(row: &Row, now: &Row) -> String {
+/// What the first row changes.
+fn against(row: &Row, now: &Row) -> Vec<String> {
     let relative = |measure: Measure| match (measure.of(row), measure.of(now)) {
         (Some(value), Some(was)) if was > 0.0 => format!("{:+.0} %", 100.0 * (value / was - 1.0)),
         _ => "-".to_owned(),
@@ -172,37 +219,36 @@ fn against(row: &Row, now: &Row) -> String {
         (Some(value), Some(was)) => format!("{:+.1} {unit}", (value - was) * scale),
         _ => "-".to_owned(),
     };
-    format!(
-        "    vs now: recall {}, flicker {}, off p95 {}, requests {}",
+    let text = format!(
+        "vs now: recall {}, flicker {}, off p95 {}, requests {}",
         difference(Measure::Recall, 100.0, "pts"),
         relative(Measure::Flicker),
         difference(Measure::OffP95, 0.001, "s"),
         relative(Measure::Requests),
-    )
+    );
+    fitted("    ", &text)
 }
 
-fn of_silence(report: &Report, lines: &mut Vec<String>) {
+fn of_silence(report: &Report) -> Vec<String> {
     let silence = Setting::time(SILENCE_TOLD_MILLIS);
     let again = percent(report.silences.resume(SILENCE_TOLD_MILLIS), 0);
     let evens: Vec<_> = LAMBDAS[..2]
         .iter()
         .map(|lambda| format!("{} (lambda {lambda})", seconds(report.silences.break_even(f64::from(*lambda)))))
         .collect();
-    lines.push(format!("after {silence} of silence {again} go on; break-even: {}", evens.join(", ")));
+    fitted("", &format!("after {silence} of silence {again} go on; break-even: {}", evens.join(", ")))
 }
 
 /// The line that applies the advice.
-fn of_advice(report: &Report, lines: &mut Vec<String>) {
-    match report.best() {
+fn of_advice(report: &Report) -> Vec<String> {
+    let text = match report.best() {
         Some(best) if best.setting == report.current.setting => {
-            lines.push("the setting in force is the best of them: nothing to apply".to_owned());
+            "the setting in force is the best of them: nothing to apply".to_owned()
         }
-        Some(best) => lines.push(format!("apply: {}", apply(&best.setting))),
-        None => lines.extend(wrapped(
-            "",
-            &format!("nothing to apply; --want says which limits count, by default {WANT_DEFAULT}"),
-        )),
-    }
+        Some(best) => format!("apply: {}", apply(&best.setting)),
+        None => format!("nothing to apply; --want says which limits count, by default {WANT_DEFAULT}"),
+    };
+    fitted("", &text)
 }
 
 /// The command that puts `setting` in force.
@@ -212,10 +258,25 @@ pub fn apply(setting: &Setting) -> String {
     format!("typingd timing --mode {mode} --check {} --dismiss {}", time(setting.check), time(setting.dismiss))
 }
 
-/// Columns below each other, the second to the left, the others to the right.
-fn aligned(cells: &[Vec<String>]) -> Vec<String> {
+/// The widths of all columns.
+fn widths(cells: &[Vec<String>]) -> Vec<usize> {
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..cells[0].len()).map(width).collect();
+    (0..cells[0].len()).map(width).collect()
+}
+
+/// Columns below each other, the second to the left, the others to the right. Where they are too wide for a terminal, those
+/// that can best be spared are left out.
+fn aligned(mut cells: Vec<Vec<String>>) -> Vec<String> {
+    for spared in ["composers", "@", "flicker/msg", "req/min", "off p95"] {
+        let widths = widths(&cells);
+        if widths.iter().sum::<usize>() + widths.len() <= COLUMNS_MAX {
+            break;
+        }
+        if let Some(column) = cells[0].iter().position(|name| name.starts_with(spared)) {
+            cells.iter_mut().for_each(|row| drop(row.remove(column)));
+        }
+    }
+    let widths = widths(&cells);
     let wide = widths.iter().sum::<usize>() + 2 * (widths.len() - 1) < COLUMNS_MAX;
     let gap = if wide { "  " } else { " " };
     let line = |row: &Vec<String>| {
@@ -232,6 +293,14 @@ fn aligned(cells: &[Vec<String>]) -> Vec<String> {
         format!(" {}", padded.join(gap))
     };
     cells.iter().map(line).collect()
+}
+
+/// `text` after `mark`, as it is if it fits into a line.
+fn fitted(mark: &str, text: &str) -> Vec<String> {
+    if mark.chars().count() + text.chars().count() <= COLUMNS_MAX {
+        return vec![format!("{mark}{text}")];
+    }
+    wrapped(mark, text)
 }
 
 /// `text` in lines of at most 80 columns, the first after `mark`, the others below it.
@@ -263,7 +332,7 @@ pub(super) fn percent(share: Option<f64>, places: usize) -> String {
 }
 
 pub(super) fn number(value: Option<f64>, places: usize) -> String {
-    value.map_or("-".into(), |value| format!("{value:.places$}"))
+    value.map_or("-".into(), |value| if value < HUGE { format!("{value:.places$}") } else { format!("{value:.1e}") })
 }
 
 pub(super) fn seconds(millis: Option<u64>) -> String {
@@ -273,6 +342,9 @@ pub(super) fn seconds(millis: Option<u64>) -> String {
 pub(super) fn people(count: Option<u64>) -> String {
     count.map_or("-".into(), thousands)
 }
+
+/// From here on a number's size says more than its digits.
+const HUGE: f64 = 1e9;
 
 /// `11420` as `11,420`.
 pub(super) fn thousands(number: u64) -> String {

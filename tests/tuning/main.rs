@@ -14,4 +14,5 @@ mod report;
 #[path = "../simulation/rng.rs"]
 mod rng;
 mod sureness;
+mod terminal;
 mod traces;
