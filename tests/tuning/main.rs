@@ -9,6 +9,7 @@ mod edges;
 mod exhaustive;
 mod link;
 mod random;
+mod relations;
 mod report;
 #[expect(dead_code, reason = "a part of it is needed")]
 #[path = "../simulation/rng.rs"]

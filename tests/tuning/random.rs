@@ -68,11 +68,11 @@ fn play(seed: u64, scale: u64) {
 
 #[test]
 fn every_measure_is_what_its_definition_says() {
-    seeds(0, 2_000, |seed| play(seed, 1));
+    seeds(0, 4_000, |seed| play(seed, 1));
 }
 
 /// In times of people, where the thresholds that no option moves count: bursts, and the receiver that may drop icons.
 #[test]
 fn every_measure_is_what_its_definition_says_at_the_speed_of_people() {
-    seeds(1_000_000, 40, |seed| play(seed, 100));
+    seeds(1_000_000, 60, |seed| play(seed, 100));
 }
