@@ -56,6 +56,13 @@ impl Tuning {
     }
 }
 
+/// How the result is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Html,
+}
+
 async fn study(
     State(tuning): State<Tuning>,
     RawQuery(query): RawQuery,
@@ -67,7 +74,7 @@ async fn study(
         let vitals = tuning.controls.vitals(PATIENCE).await;
         let vitals =
             vitals.ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"))?;
-        let plan = asked(&vitals.rules, query.as_deref())?;
+        let (plan, format) = asked(&vitals.rules, query.as_deref())?;
         let media = media_type(&head.headers);
         if !media.is_some_and(|media| media.eq_ignore_ascii_case("application/x-ndjson")) {
             let detail = "the content type must be application/x-ndjson: a trace, one signal a line";
@@ -79,30 +86,45 @@ async fn study(
         })?;
         let advice = "typingd tune, the command, takes traces of any length";
         let trace = read_body(&head.headers, &mut body, TRACE_BYTES_MAX, advice).await?;
-        Ok((permit, plan, trace))
+        Ok((permit, plan, format, trace))
     };
-    let (permit, plan, trace) = match asked.await {
+    let (permit, plan, format, trace) = match asked.await {
         Ok(asked) => asked,
         Err(problem) => return Err(hear_out(&head.headers, &mut body, problem).await),
     };
     let studied = tokio::task::spawn_blocking(move || {
-        let told = answer(trace, &plan);
+        let told = answer(trace, &plan, format);
         drop(permit);
         told
     });
     studied.await.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the study broke down"))?
 }
 
-/// The options of the query: those of the command.
-fn asked(rules: &Rules, query: Option<&str>) -> Result<Plan, Problem> {
+/// The options of the query: those of the command, and `format`.
+fn asked(rules: &Rules, query: Option<&str>) -> Result<(Plan, Format), Problem> {
     let options: Vec<_> = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
-    let choices = options.iter().map(|(name, value)| (&**name, &**value));
-    Plan::new(rules)
-        .with(choices)
-        .map_err(|problems| Problem::new(StatusCode::BAD_REQUEST, problems.join("; ")).with("problems", json!(problems)))
+    let (formats, choices): (Vec<_>, Vec<_>) = options.iter().partition(|(name, _)| name == "format");
+    let mut problems = Vec::new();
+    let mut format = Format::Json;
+    for (_, value) in formats {
+        match &**value {
+            "json" => format = Format::Json,
+            "html" => format = Format::Html,
+            _ => problems.push("format: json or html would be right".to_owned()),
+        }
+    }
+    let choices = choices.iter().map(|(name, value)| (&**name, &**value));
+    match Plan::new(rules).with(choices) {
+        Ok(plan) if problems.is_empty() => Ok((plan, format)),
+        planned => {
+            problems.extend(planned.err().unwrap_or_default());
+            let detail = problems.join("; ");
+            Err(Problem::new(StatusCode::BAD_REQUEST, detail).with("problems", json!(problems)))
+        }
+    }
 }
 
-fn answer(trace: Bytes, plan: &Plan) -> Result<Response, Problem> {
+fn answer(trace: Bytes, plan: &Plan, format: Format) -> Result<Response, Problem> {
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
     let study = Study::read([TraceReader::new("the trace", Cursor::new(trace))]).map_err(|e| bad(e.to_string()))?;
     if study.keys() == 0 {
@@ -120,5 +142,16 @@ fn answer(trace: Bytes, plan: &Plan) -> Result<Response, Problem> {
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
     let report = tune::tune(study, plan, THREADS_MAX, &|| {});
-    Ok(([(header::CONTENT_TYPE, "application/json")], json::report(&report).to_string()).into_response())
+    Ok(match format {
+        Format::Json => {
+            ([(header::CONTENT_TYPE, "application/json")], json::report(&report).to_string()).into_response()
+        }
+        Format::Html => {
+            let headers = [
+                (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+                (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+            ];
+            (headers, tune::html::report(&report)).into_response()
+        }
+    })
 }

@@ -1,7 +1,7 @@
 //! `typingd tune` on the command line.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -10,7 +10,7 @@ use crate::config::Overrides;
 use crate::trace::TraceReader;
 use crate::tune::plan::{Choice, Plan};
 use crate::tune::study::Study;
-use crate::tune::{self, json, table};
+use crate::tune::{self, html, json, table};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TuneArgs {
@@ -68,6 +68,9 @@ pub(super) struct TuneArgs {
     /// What is printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Write a report for a browser to this file as well
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -116,6 +119,8 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let progress = progress(plan.grid.len() + 1);
     let report = tune::tune(study, &plan, usize::MAX, &|| progress.inc(1));
     progress.finish_and_clear();
+    // Results that took minutes are told even if the page can't be written.
+    let page = args.html.as_deref().map_or(Ok(()), |path| write_page(path, &html::report(&report)));
     let mut stdout = io::stdout().lock();
     match args.format {
         Format::Table => stdout.write_all(table::report(&report).as_bytes())?,
@@ -125,7 +130,12 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
         }
     }
     stdout.flush()?;
+    page?;
     if report.ranking.is_empty() { Err(Failure::NoneFits) } else { Ok(()) }
+}
+
+fn write_page(path: &Path, page: &str) -> Result<(), Failure> {
+    std::fs::write(path, page).map_err(|e| Failure::Failed(format!("--html {}: can't be written: {e}", path.display())))
 }
 
 /// A bar on a terminal, nothing elsewhere.

@@ -4,10 +4,11 @@
 //! implementation of the rules. In reading order: [`study`] (the typing), [`truth`] (when somebody was composing), [`mod@play`]
 //! (what is told), [`icon`] (what is seen), [`sums`] (what is counted), [`bootstrap`] (how sure that is), [`row`] (one
 //! setting, measured), [`advice`] (which one to take), [`silence`] and [`strip`] (what else to show); [`plan`] is what is
-//! asked, and [`json`] and [`table`] are how it is told.
+//! asked, and [`json`], [`table`] and [`html`] are how it is told.
 
 pub mod advice;
 pub mod bootstrap;
+pub mod html;
 pub mod icon;
 pub mod json;
 pub mod measure;

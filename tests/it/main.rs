@@ -23,6 +23,7 @@ mod node;
 mod passing;
 mod process;
 mod recording;
+mod report;
 mod shutdown;
 mod slow;
 mod tidy;

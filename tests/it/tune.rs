@@ -207,13 +207,18 @@ fn a_running_daemon_tunes_a_trace_as_the_command_does() {
     }
     assert_eq!(told, said);
 
+    let page = post(&daemon, "?check=5s&dismiss=2s&format=html", &[NDJSON], &trace);
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{page:?}");
+    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"), "{page:?}");
+    assert!(page.body.starts_with("<!doctype html>"), "{page:?}");
+
     let back = line("u", "keystroke", 5) + &line("u", "keystroke", 4);
     let cases: &[(&str, Headers<'_>, &[u8], u16, &str)] = &[
         ("", &[JSON], b"{}", 415, "application/x-ndjson"),
         ("", &[NDJSON], b"", 400, "there is no keystroke in the trace"),
         ("", &[NDJSON], back.as_bytes(), 400, "the trace:2: `at` goes back from 5 to 4"),
         ("?chek=5s", &[NDJSON], b"", 400, "there is no such option; mode, check, dismiss,"),
-        ("?check=5", &[NDJSON], b"", 400, "check = \"5\": times"),
+        ("?check=5&format=xml", &[NDJSON], b"", 400, "format: json or html would be right; check = \"5\": times"),
         ("?check=1s..100s&dismiss=1s..100s", &[NDJSON], &trace, 413, "are more than a daemon should take on"),
     ];
     for (query, headers, body, status, words) in cases {

@@ -1,0 +1,352 @@
+//! The page as a whole: well-formed, self-contained, complete, and the same for the same input.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use roxmltree::{Document, Node, ParsingOptions};
+
+use super::{SECTIONS, report};
+use crate::engine::policy::Rules;
+use crate::trace::TraceReader;
+use crate::tune::plan::{Choice, Plan};
+use crate::tune::row::Row;
+use crate::tune::study::Study;
+use crate::tune::typist;
+use crate::tune::{Report, tune};
+
+fn tuned(traces: &[(&str, &str)], choices: &[Choice<'_>]) -> Report {
+    tuned_by(2, traces, choices)
+}
+
+fn tuned_by(threads: usize, traces: &[(&str, &str)], choices: &[Choice<'_>]) -> Report {
+    let readers =
+        traces.iter().map(|(name, text)| TraceReader::new(name, std::io::Cursor::new((*text).to_owned().into_bytes())));
+    let plan = Plan::new(&Rules::default()).with(choices.iter().copied()).unwrap();
+    tune(Study::read(readers).unwrap(), &plan, threads, &|| ())
+}
+
+/// Some people with pauses, and a few drafts given up.
+fn people() -> String {
+    typist::trace(6, 12, 7)
+}
+
+fn line(at: u64, from: &str, signal: &str) -> String {
+    serde_json::json!({"to": "c", "from": from, "signal": signal, "at": at}).to_string() + "\n"
+}
+
+/// Parses it as XML, which forgives nothing, and holds it to everything that must be true of every page.
+fn sound<'a>(name: &str, page: &'a str) -> Document<'a> {
+    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(page, options).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let nodes = || document.root().descendants().filter(Node::is_element);
+    let ids: Vec<&str> = nodes().filter_map(|node| node.attribute("id")).collect();
+    let unique: BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!(ids.len(), unique.len(), "{name}: an id stands twice");
+    for node in nodes() {
+        let tag = node.tag_name().name();
+        assert!(!["script", "link", "img", "iframe", "object"].contains(&tag), "{name}: <{tag}>");
+        for attribute in node.attributes() {
+            let (key, value) = (attribute.name(), attribute.value());
+            assert!(!key.starts_with("on") && !["src", "srcset", "data", "action"].contains(&key), "{name}: {key}");
+            let targets: Vec<&str> = match key {
+                "href" => vec![value.strip_prefix('#').unwrap_or_else(|| panic!("{name}: href {value}"))],
+                "aria-labelledby" | "for" => value.split(' ').collect(),
+                _ => vec![],
+            };
+            for target in targets {
+                assert!(unique.contains(target), "{name}: {key} {value} leads nowhere");
+            }
+            if ["x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height", "d"].contains(&key) {
+                let number = |c: char| c.is_ascii_digit() || " .-%MLHVhvz".contains(c);
+                assert!(value.chars().all(number), "{name}: {tag} {key} {value}");
+                assert!(!["width", "height"].contains(&key) || !value.starts_with('-'), "{name}: {tag} {key} {value}");
+            }
+        }
+        if node.attribute("role") == Some("img") {
+            for child in ["title", "desc"] {
+                let text = node.children().find(|node| node.tag_name().name() == child).and_then(|node| node.text());
+                assert!(text.is_some_and(|text| text.len() > 5), "{name}: a picture without a {child}");
+            }
+        }
+        if tag == "table" {
+            let has = |wanted: &str| node.descendants().any(|node| node.tag_name().name() == wanted);
+            assert!(has("caption") && has("thead"), "{name}: a table without caption or head");
+            let widths: BTreeSet<usize> =
+                rows(node).iter().skip_while(|row| row[0].0 != "body").map(Vec::len).collect();
+            assert!(widths.len() <= 1, "{name}: a ragged table: {widths:?}");
+        }
+        if tag == "th" {
+            let scope = node.attribute("scope");
+            assert!(matches!(scope, Some("col" | "row" | "colgroup")), "{name}: a heading of {scope:?}");
+        }
+    }
+    // Styles refer to what the page itself has.
+    for place in page.split("url(").skip(1) {
+        let target = place.strip_prefix('#').and_then(|rest| rest.split(')').next());
+        assert!(target.is_some_and(|id| unique.contains(id)), "{name}: url({:.20}", place);
+    }
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("@import"), "{name}");
+    let text = text(document.root());
+    for word in text.split(|c: char| !c.is_alphanumeric()) {
+        assert!(!["NaN", "inf"].contains(&word), "{name}: {word}");
+    }
+    let headings: Vec<&str> = nodes()
+        .filter(|node| node.tag_name().name() == "h2")
+        .filter_map(|node| node.attribute("id")?.strip_suffix("-name"))
+        .collect();
+    assert_eq!(headings, SECTIONS.map(|(id, _)| id), "{name}");
+    assert_eq!(nodes().filter(|node| node.tag_name().name() == "h1").count(), 1, "{name}");
+    document
+}
+
+/// Everything that is read, with a space between elements; styles left out.
+fn text(node: Node<'_, '_>) -> String {
+    let style = |node: &Node<'_, '_>| node.ancestors().any(|node| node.tag_name().name() == "style");
+    let texts = node.descendants().filter(|node| node.is_text() && !style(node)).filter_map(|node| node.text());
+    texts.collect::<Vec<_>>().join(" ").replace('\u{a0}', " ")
+}
+
+/// A table's cells, row by row, each with the part of the table that it is in.
+fn rows(table: Node<'_, '_>) -> Vec<Vec<(&'static str, String)>> {
+    let row = |node: Node<'_, '_>| {
+        let part =
+            if node.parent_element().is_some_and(|part| part.tag_name().name() == "tbody") { "body" } else { "head" };
+        node.children().filter(Node::is_element).map(|cell| (part, text(cell))).collect()
+    };
+    table.descendants().filter(|node| node.tag_name().name() == "tr").map(row).collect()
+}
+
+fn of_class<'a, 'input>(document: &'a Document<'input>, class: &str) -> Vec<Node<'a, 'input>> {
+    let has = |node: &Node<'_, '_>| node.attribute("class").is_some_and(|all| all.split(' ').any(|one| one == class));
+    document.descendants().filter(has).collect()
+}
+
+fn verdict(page: &str) -> String {
+    let document = sound("verdict", page);
+    text(of_class(&document, "verdict")[0])
+}
+
+#[test]
+fn a_page_is_sound_and_tells_everything() {
+    let trace = people();
+    let found = tuned(&[("people.ndjson", &trace)], &[("current", "after_shown:5s/2s")]);
+    let page = report(&found);
+    let document = sound("people", &page);
+    let best = found.best().expect("some setting keeps the limits").setting;
+    let verdict = text(of_class(&document, "verdict")[0]);
+    for words in [
+        &format!("typingd timing --mode {} ", best.mode.name()),
+        "[timing]",
+        "check_interval = \"",
+        "In force now is after_shown 5s/2s",
+        "settings tried keep every limit (recall at least 85 %, off-latency p95 at most 5 s and check at most 10 s)",
+        "now: dismiss < check",
+    ]
+    .map(str::to_owned)
+    {
+        let spaced = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(spaced(&verdict).contains(spaced(&words).trim()), "{words}: {verdict}");
+    }
+    assert_eq!(of_class(&document, "pick").len(), of_class(&document, "strip").len());
+    assert_eq!(of_class(&document, "strip").len(), super::strips::STRIPS_MAX);
+    for number in 0..super::strips::STRIPS_MAX {
+        assert!(page.contains(&format!(".pick-{number}:checked ~ .strip-{number}")), "{number} can't be chosen");
+    }
+    assert_eq!(of_class(&document, "heat").len(), 8, "four measures in two modes");
+    assert_eq!(of_class(&document, "even").len(), 4, "a break-even silence for each lambda");
+    assert_eq!(of_class(&document, "slope").len(), 2, "now and recommended; the sample is what is in force");
+    assert!(text(document.root()).contains(&found.inputs[0].sha256));
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+}
+
+#[test]
+fn figures_in_tables_are_those_of_the_report() {
+    let trace = people();
+    let found = tuned(&[("t", &trace)], &[("current", "after_shown:5s/2s")]);
+    let page = report(&found);
+    let document = sound("tables", &page);
+    let ranking = rows(of_class(&document, "ranking")[0]);
+    let body: Vec<_> = ranking.iter().filter(|row| row[0].0 == "body").collect();
+    assert!(body[0][1].1.starts_with("after_shown 5s/2s"), "what is in force comes first: {:?}", body[0]);
+    for (line, place) in body[1..].iter().zip(&found.ranking) {
+        let row = &found.rows[*place];
+        assert_eq!(line[1].1, row.setting.to_string());
+        let recall = format!("{:.1}", 100.0 * row.recall.value.unwrap());
+        assert_eq!(line[2].1.split(' ').next(), Some(recall.as_str()), "{line:?}");
+    }
+    // The first map is that of recall in idle mode; its rows are checks, its columns dismissals.
+    let recall = rows(of_class(&document, "heat")[0]);
+    let idle: Vec<_> = found.rows.iter().filter(|row| row.setting.mode.name() == "idle").collect();
+    let cells = recall[1..].iter().flat_map(|row| &row[1..]);
+    assert_eq!(recall[1..].iter().map(|row| row.len() - 1).sum::<usize>(), idle.len());
+    for ((_, cell), row) in cells.zip(idle) {
+        let shown = format!("{:.0}", 100.0 * row.recall.value.unwrap());
+        assert_eq!(cell.split(' ').next(), Some(shown.as_str()), "{}", row.setting);
+    }
+    let marked = |class: &str| {
+        let cells = of_class(&document, class);
+        cells.iter().filter(|cell| cell.tag_name().name() == "td").count()
+    };
+    assert_eq!((marked("now"), marked("offered")), (4, 4), "one cell of each map of its mode");
+    assert!(text(document.root()).contains("do not depend on check here"));
+}
+
+#[test]
+fn the_verdict_says_what_to_do() {
+    let trace = people();
+    let traces = [("t", trace.as_str())];
+    let with = |choices: &[Choice<'_>]| verdict(&report(&tuned(&traces, choices)));
+    let small = [("check", "5s,10s"), ("dismiss", "2s,5s"), ("mode", "idle")];
+    let and = |choices: &[Choice<'static>]| [&small[..], choices].concat();
+    let changed = with(&and(&[("current", "5s/2s")]));
+    assert!(
+        changed.contains("Change to idle, check 10 s, dismiss 5 s") && changed.contains("Against now, the icon"),
+        "{changed}"
+    );
+    let kept = with(&and(&[("current", "10s/5s")]));
+    assert!(kept.contains("Keep idle, check 10 s, dismiss 5 s") && kept.contains("nothing to change"), "{kept}");
+    assert!(kept.contains("The runner-up") && !kept.contains("typingd timing"), "{kept}");
+    let none = with(&and(&[("want", "recall>=99.9%,requests<=1")]));
+    assert!(none.contains("None of 4 settings keeps every limit") && none.contains("missed by"), "{none}");
+    assert!(
+        none.contains("points") && none.contains("Nothing is recommended") && !none.contains("typingd timing"),
+        "{none}"
+    );
+    let free = with(&and(&[("want", "none"), ("minimise", "missed")]));
+    assert!(free.contains("no limit was asked for, and of 4 settings tried it misses the least"), "{free}");
+    let burst = with(&and(&[("truth", "burst")]));
+    assert!(burst.contains("recall 100 % by construction"), "{burst}");
+    let key = line(0, "u", "keystroke");
+    let nothing = verdict(&report(&tuned(&[("t", &key)], &[])));
+    assert!(nothing.contains("These traces decide nothing") && !nothing.contains("typingd timing"), "{nothing}");
+    assert!(nothing.contains("untested: recall at least 85 %"), "{nothing}");
+}
+
+#[test]
+fn names_of_others_stay_text() {
+    let evil = "<script>alert(1)</script>\"'&amp;\u{202e}]]>";
+    let trace: String = (0..20).map(|i| line(900 * i, evil, "keystroke")).collect();
+    let page = report(&tuned(&[("<b>&\"'.ndjson", &trace)], &[("check", "5s"), ("dismiss", "2s")]));
+    let document = sound("evil", &page);
+    assert!(!page.contains("<script") && !page.contains("<b>&"));
+    let names: Vec<String> = document.descendants().filter(|node| node.tag_name().name() == "bdi").map(text).collect();
+    assert!(names.iter().any(|name| name == evil) && names.iter().any(|name| name == "<b>&\"'.ndjson"), "{names:?}");
+}
+
+#[test]
+fn pages_of_little_are_sound_too() {
+    let keys = |users: u64, count: u64, gap: u64| -> String {
+        (0..count).map(|i| line(i * gap, &format!("u{}", i % users), "keystroke")).collect()
+    };
+    let sent = |trace: String, at: u64| trace + &line(at, "u0", "message_sent");
+    let sends = line(0, "u", "keystroke") + &line(0, "u", "message_sent") + &line(9_000, "v", "message_sent");
+    let long = "x".repeat(240);
+    let long_ids: String = (0..30).map(|i| line(i * 1_500, &long, "keystroke")).collect();
+    let everyone = people();
+    let one: &[Choice<'_>] = &[("mode", "idle"), ("check", "5s"), ("dismiss", "2s")];
+    let cases: [(&str, &str, &[Choice<'_>]); 14] = [
+        ("one key", &keys(1, 1, 0), &[]),
+        ("one key, one setting", &keys(1, 1, 0), one),
+        ("one user", &sent(keys(1, 30, 700), 25_000), &[]),
+        ("no send", &keys(3, 90, 900), &[]),
+        ("sends alone", &sends, one),
+        ("equal times", &keys(2, 9, 0), one),
+        ("one setting", &everyone, one),
+        ("one check", &everyone, &[("check", "5s"), ("current", "7s/3s")]),
+        ("long ids", &long_ids, one),
+        ("receiver known", &everyone, &[("icon-ttl", "5s"), ("composers", "9000"), ("check", "5s,9s")]),
+        ("receiver keeps", &everyone, &[("icon-ttl", "none"), ("check", "5s,9s"), ("abandon", "13%")]),
+        (
+            "lossy",
+            &everyone,
+            &[("latency", "300ms"), ("loss", "2%"), ("mode", "idle"), ("check", "5s"), ("dismiss", "2s,5s")],
+        ),
+        ("no room", &everyone, &[("limit", "1/s"), ("check", "5s"), ("composers", "0")]),
+        ("an hour away", &everyone, &[("away", "1h"), ("check", "1h"), ("dismiss", "1ms,1h"), ("want", "recall>=85%")]),
+    ];
+    for (name, trace, choices) in cases {
+        let found = tuned(&[("t", trace)], choices);
+        let page = report(&found);
+        let document = sound(name, &page);
+        if found.current.recall.value.is_none() {
+            let figure = text(of_class(&document, "figure")[0]);
+            assert!(figure.contains('–') && figure.contains("Undefined: nobody composed"), "{name}: {figure}");
+        }
+        if found.study.users < 2 {
+            assert!(text(document.root()).contains("one user says nothing of others"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn fine_grids_are_pictures_and_small() {
+    let trace = people();
+    let found = tuned(&[("t", &trace)], &[("check", "500ms..25s/500ms"), ("dismiss", "500ms..10s/500ms")]);
+    assert_eq!(found.rows.len(), 2_000);
+    let page = report(&found);
+    let document = sound("fine", &page);
+    assert_eq!((of_class(&document, "heat").len(), of_class(&document, "fine").len()), (0, 8));
+    // The maps are recall, requests, flicker and off-latency, in idle mode first; the cells of one shade are one path.
+    let idle: Vec<_> = found.rows.iter().filter(|row| row.setting.mode.name() == "idle").collect();
+    for (map, value) in of_class(&document, "fine")
+        .into_iter()
+        .zip([|row: &Row| row.recall.value, |row: &Row| row.req_per_min.value.map(|requests| -requests)])
+    {
+        let mut shades = vec![None; idle.len()];
+        for path in map.descendants().filter(|node| node.tag_name().name() == "path") {
+            let Some(shade) = path.attribute("class").and_then(|class| class.strip_prefix('f')) else { continue };
+            for run in path.attribute("d").unwrap().split('M').skip(1) {
+                let (from, to) = run.split_once("h1V").unwrap();
+                let (dismiss, from) = from.split_once(' ').unwrap();
+                let [dismiss, from, to] =
+                    [dismiss, from, to.strip_suffix("h-1z").unwrap()].map(|n| n.parse::<usize>().unwrap());
+                for check in from..to {
+                    let before = shades[check * 20 + dismiss].replace(shade.parse::<u32>().unwrap());
+                    assert_eq!(before, None, "a cell is drawn once");
+                }
+            }
+        }
+        let mut cells: Vec<(f64, u32)> = idle
+            .iter()
+            .zip(shades)
+            .map(|(row, shade)| (value(row).unwrap(), shade.expect("every cell is drawn")))
+            .collect();
+        cells.sort_by(|a, b| a.0.total_cmp(&b.0));
+        assert!(cells.is_sorted_by_key(|(_, shade)| *shade), "what is better is no weaker");
+        assert!(cells[0].1 < cells[cells.len() - 1].1, "the best stands out most");
+    }
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let trace = people();
+    let page = |threads| report(&tuned_by(threads, &[("t", &trace)], &[("check", "5s,10s")]));
+    assert_eq!(page(1), page(3));
+}
+
+#[test]
+fn a_lane_shows_what_was_told() {
+    // Ten keys a second for three seconds, four seconds of thought, another second, a send.
+    let mut trace = String::new();
+    for at in (0..3_000).step_by(100).chain((7_000..8_000).step_by(100)) {
+        let _ = write!(trace, "{}", line(at, "u", "keystroke"));
+    }
+    trace += &line(8_100, "u", "message_sent");
+    let choices = [("check", "5s"), ("dismiss", "2s"), ("mode", "idle"), ("current", "5s/2s")];
+    let page = report(&tuned(&[("t", &trace)], &choices));
+    let document = sound("lane", &page);
+    let lane = of_class(&document, "now").into_iter().find(|node| node.tag_name().name() == "svg").unwrap();
+    let count = |class: &str| {
+        let has =
+            |node: &Node<'_, '_>| node.attribute("class").is_some_and(|all| all.split(' ').any(|one| one == class));
+        lane.descendants().filter(has).count()
+    };
+    assert_eq!((count("first"), count("again"), count("down")), (2, 0, 2));
+    assert_eq!((count("seen"), count("missed"), count("wrong"), count("send")), (2, 1, 0, 1));
+    let missed = lane.descendants().find(|node| node.attribute("class") == Some("missed")).unwrap();
+    // From 4.9 s to 7 s of the minute.
+    assert_eq!((missed.attribute("x"), missed.attribute("width")), (Some("8.17%"), Some("3.5%")));
+    let tally = text(of_class(&document, "tally")[1]);
+    assert!(tally.contains("4 ") && tally.contains("74 % seen"), "{tally}");
+}
