@@ -237,7 +237,7 @@ enum Failure {
     Misconfigured(Vec<String>),
     /// All problems of the flags.
     Usage(Vec<String>),
-    /// No setting keeps the limits, which the results have told.
+    /// No setting keeps the limits, or none can be told from another, which the results have told.
     NoneFits,
     /// Whoever read the results has gone, which is no error.
     ClosedPipe,

@@ -131,7 +131,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     }
     stdout.flush()?;
     page?;
-    if report.ranking.is_empty() { Err(Failure::NoneFits) } else { Ok(()) }
+    if report.decides() { Ok(()) } else { Err(Failure::NoneFits) }
 }
 
 fn write_page(path: &Path, page: &str) -> Result<(), Failure> {

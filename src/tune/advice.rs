@@ -44,7 +44,7 @@ pub fn front(rows: &[Row], ranking: &[usize]) -> Vec<usize> {
 }
 
 /// What decides between two rows: the objective, then what else an operator would look at.
-fn better(a: &Row, b: &Row, plan: &Plan) -> Ordering {
+pub(super) fn better(a: &Row, b: &Row, plan: &Plan) -> Ordering {
     let respects = [plan.minimise, Measure::Requests, Measure::Missed, Measure::Flicker, Measure::OffP95];
     let one = |measure: &Measure| {
         let of = |row| measure.of(row).unwrap_or(f64::INFINITY);
@@ -143,7 +143,7 @@ fn of_receiver(row: &Row, plan: &Plan, found: &mut Vec<String>) {
     let time = Setting::time;
     match (plan.icon_ttl, row.dropped.and_then(|dropped| dropped.recall)) {
         (IconTtl::Unknown, Some(recall)) => found.push(format!(
-            "should the console drop icons after {}, recall is {:.0} %: try it out, see --icon-ttl",
+            "should the console drop icons after {}, recall is {:.0} %: find out first (--icon-ttl)",
             time(ttl),
             100.0 * recall
         )),

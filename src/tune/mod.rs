@@ -72,6 +72,19 @@ impl Report {
         self.ranking.first().map(|row| &self.rows[*row])
     }
 
+    /// Whether the traces tell settings apart: whether what is to be small is known of the best. It is not where nobody
+    /// composed.
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        self.best().is_some_and(|best| self.plan.minimise.of(best).is_some())
+    }
+
+    /// Whether the setting in force keeps every limit, and none that was tried is better.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.current.meets && self.best().is_some_and(|best| advice::better(&self.current, best, &self.plan).is_le())
+    }
+
     /// The row of `setting`, if it was measured.
     #[must_use]
     pub fn row(&self, setting: Setting) -> Option<&Row> {

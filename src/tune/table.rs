@@ -242,9 +242,10 @@ fn of_silence(report: &Report) -> Vec<String> {
 /// The line that applies the advice.
 fn of_advice(report: &Report) -> Vec<String> {
     let text = match report.best() {
-        Some(best) if best.setting == report.current.setting => {
-            "the setting in force is the best of them: nothing to apply".to_owned()
+        Some(_) if !report.decides() => {
+            format!("these traces decide nothing: {} is undefined, for nobody composed", report.plan.minimise.name())
         }
+        Some(_) if report.keeps() => "no setting tried is better than the one in force: nothing to apply".to_owned(),
         Some(best) => format!("apply: {}", apply(&best.setting)),
         None => format!("nothing to apply; --want says which limits count, by default {WANT_DEFAULT}"),
     };

@@ -210,7 +210,7 @@ fn a_running_daemon_tunes_a_trace_as_the_command_does() {
     let page = post(&daemon, "?check=5s&dismiss=2s&format=html", &[NDJSON], &trace);
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{page:?}");
     assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"), "{page:?}");
-    assert!(page.body.starts_with("<!doctype html>"), "{page:?}");
+    assert!(page.body.starts_with("<!DOCTYPE html>"), "{page:?}");
 
     let back = line("u", "keystroke", 5) + &line("u", "keystroke", 4);
     let cases: &[(&str, Headers<'_>, &[u8], u16, &str)] = &[
