@@ -6,12 +6,12 @@ use super::sums::{Delays, Sums, Typed, quantile};
 
 /// Confidence intervals hold 95 of 100 resamples.
 const OUTSIDE: f64 = 0.025;
-/// Resamples of a study of up to 400 users; fewer of more, for their sums vary less.
+/// Resamples of a study of up to 200 users; fewer of more, for their sums vary less.
 const RESAMPLES_MAX: usize = 1_000;
 const RESAMPLES_MIN: usize = 200;
-const DRAWS: usize = 400_000;
+const DRAWS: usize = 200_000;
 /// Resamples of a quantile, whose every one goes through all delays.
-const QUANTILE_RESAMPLES: usize = 200;
+const QUANTILE_RESAMPLES: usize = 100;
 
 /// Draws of users with replacement, the same for every setting, so that settings are compared on the same users.
 #[derive(Debug)]

@@ -100,9 +100,10 @@ pub fn play(timeline: &Timeline, rules: &Rules, away: u64, play: &mut Play) {
                 note(play, due.as_millis(), reason);
             }
         }
-        let decided = match word(event.happening()) {
-            None => timing.keystroke(rules, now),
-            Some(reason) => timing.stop(reason),
+        let decided = if event.is_key() {
+            timing.keystroke(rules, now)
+        } else {
+            word(event.happening()).and_then(|reason| timing.stop(reason))
         };
         if let Some(reason) = decided {
             note(play, at, reason);

@@ -93,6 +93,13 @@ impl Event {
         }
     }
 
+    /// Whether it is a key: nearly everything is, and need not be told from the others.
+    #[inline]
+    #[must_use]
+    pub const fn is_key(self) -> bool {
+        self.0 & 3 == Happening::Key as u64
+    }
+
     /// The same, `millis` later.
     #[must_use]
     pub const fn later(self, millis: u64) -> Self {
