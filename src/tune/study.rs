@@ -41,6 +41,8 @@ pub struct Timeline {
     pub from: Box<str>,
     /// When the conversation began: with its first line, even if that only opened it.
     pub begin: u64,
+    /// The absences that were put in after messages taken for abandoned ones, in milliseconds: no part of its life.
+    pub inserted: u64,
     /// What happened, in order.
     pub events: Vec<Event>,
     /// When the observation ended: the last line of the trace.
@@ -208,7 +210,7 @@ impl Timeline {
     }
 
     fn abandon(&mut self, away: u64, mut drawn: impl FnMut() -> bool) {
-        let mut delay = 0;
+        let (mut delay, mut inserted) = (0, 0);
         let mut last_key = None;
         let mut moved: Vec<Event> = Vec::with_capacity(self.events.len());
         for event in &self.events {
@@ -224,16 +226,18 @@ impl Timeline {
                 }
                 Happening::Cleared | Happening::Closed => last_key = None,
             }
+            inserted = delay;
             moved.push(event);
         }
         self.end += delay;
+        self.inserted += inserted;
         self.events = moved;
     }
 
     /// From its beginning to the last thing that happened, in milliseconds.
     #[must_use]
     pub fn life(&self) -> u64 {
-        self.events.last().map_or(0, |last| last.at() - self.begin)
+        self.events.last().map_or(0, |last| last.at() - self.begin - self.inserted)
     }
 }
 
@@ -271,7 +275,15 @@ impl Index {
         };
         let slot = u32::try_from(timelines.len()).expect("there are no more conversations than that either");
         let from = who.from().into();
-        timelines.push(Timeline { user, from, begin: at, events: Vec::new(), end: 0, composing: Vec::new() });
+        timelines.push(Timeline {
+            user,
+            from,
+            begin: at,
+            inserted: 0,
+            events: Vec::new(),
+            end: 0,
+            composing: Vec::new(),
+        });
         let rehash = |entry: &(Box<str>, u32)| state.hash_one(Pair(&entry.0, &timelines[entry.1 as usize].from));
         self.conversations.insert_unique(hash, (who.to().into(), slot), rehash);
         slot as usize
@@ -321,5 +333,14 @@ mod tests {
         assert_eq!(found.timelines.iter().map(Timeline::life).collect::<Vec<_>>(), [0, 600]);
         found.settle(Truth { kind: crate::tune::truth::Kind::Message, away: 5_000 }, Some(1.0), 42);
         assert_eq!(found.timelines[1].life(), 300, "the message was given up at its last key");
+        let mut found = study(&[
+            (0, "c", "ada", "keystroke"),
+            (300, "c", "ada", "message_sent"),
+            (1_000, "c", "ada", "keystroke"),
+            (1_500, "c", "ada", "keystroke"),
+        ]);
+        found.settle(Truth { kind: crate::tune::truth::Kind::Message, away: 5_000 }, Some(1.0), 42);
+        assert_eq!(found.timelines[0].events[2].at(), 6_501, "the user was away");
+        assert_eq!(found.timelines[0].life(), 1_500, "but the chat was no longer for that");
     }
 }

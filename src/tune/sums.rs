@@ -203,7 +203,7 @@ mod tests {
     fn counted(kind: Kind, events: &[(u64, Happening)], lit: &[Lit], end: u64) -> (Typed, Sums, Lags) {
         let events: Vec<Event> = events.iter().map(|(at, what)| Event::new(*at, *what)).collect();
         let composing = Truth { kind, away: 30_000 }.intervals(&events, end);
-        let timeline = Timeline { user: 0, from: "u".into(), begin: 0, events, end, composing };
+        let timeline = Timeline { user: 0, from: "u".into(), begin: 0, inserted: 0, events, end, composing };
         let (mut typed, mut sums, mut lags) = (Typed::default(), Sums::default(), Lags::default());
         typed.add(&timeline);
         let shown = Shown { lit: lit.to_vec(), waits: Vec::new() };
