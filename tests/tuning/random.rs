@@ -1,6 +1,7 @@
 //! Thousands of made-up traces, every measure of every one by definition.
 //!
-//! A failure prints its seed; `TYPINGD_TUNING_SEED=…` plays that one alone, `TYPINGD_TUNING_ROUNDS=…` plays more of them.
+//! A failure prints its seed; `TYPINGD_TUNING_SEED=…` plays that one alone. `TYPINGD_TUNING_FIRST_SEED=…` and
+//! `TYPINGD_TUNING_ROUNDS=…` play others, and more of them.
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ fn seeds(first: u64, count: u64, play: impl Fn(u64)) {
     if let Some(seed) = number("TYPINGD_TUNING_SEED") {
         return play(seed);
     }
+    let first = number("TYPINGD_TUNING_FIRST_SEED").unwrap_or(first);
     (first..first + number("TYPINGD_TUNING_ROUNDS").unwrap_or(count)).for_each(play);
 }
 
