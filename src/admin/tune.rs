@@ -17,14 +17,14 @@ use crate::driver::Controls;
 use crate::engine::policy::Rules;
 use crate::http::{Gate, Problem, hear_out, media_type, read_body};
 use crate::trace::TraceReader;
-use crate::tune::plan::Plan;
+use crate::tune::plan::{Plan, Setting};
 use crate::tune::study::Study;
 use crate::tune::{self, json};
 
 /// The longest trace: some 800,000 signals. It is held in memory, with a third of it again for what is read from it.
 const TRACE_BYTES_MAX: usize = 64 << 20;
-/// Keystrokes times settings: a million keys under the default grid, which keep one core busy for a few seconds.
-const STEPS_MAX: u64 = 400_000_000;
+/// Keystrokes and checks, times settings: a million keys under the default grid keep one core busy for a few seconds.
+const STEPS_MAX: u64 = 500_000_000;
 /// What resampling the users takes for each setting, as keystrokes.
 const RESAMPLING_COST: u64 = 100_000;
 /// Over a link that delays or loses requests the whole engine runs, at some twenty times the cost.
@@ -130,14 +130,12 @@ fn answer(trace: Bytes, plan: &Plan, format: Format) -> Result<Response, Problem
     if study.keys() == 0 {
         return Err(bad("there is no keystroke in the trace: nothing can be measured".to_owned()));
     }
-    let settings = plan.grid.len() as u64 + 1;
-    let cost = if plan.link == tune::play::Link::PERFECT { 1 } else { LINK_COST };
-    let steps = study.keys().saturating_mul(cost).saturating_add(RESAMPLING_COST).saturating_mul(settings);
-    if steps > STEPS_MAX {
+    if steps(&study, plan) > STEPS_MAX {
         let detail = format!(
-            "{} keystrokes under {settings} settings are more than a daemon should take on beside its work; fewer \
-             settings would be right, or typingd tune, the command",
-            study.keys()
+            "{} keystrokes under {} settings are more than a daemon should take on beside its work; fewer settings or \
+             longer checks would be right, or typingd tune, the command",
+            study.keys(),
+            plan.grid.len()
         );
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
@@ -154,4 +152,14 @@ fn answer(trace: Bytes, plan: &Plan, format: Format) -> Result<Response, Problem
             (headers, tune::html::report(&report)).into_response()
         }
     })
+}
+
+/// How many steps the study takes, at most: every keystroke under every setting, and every check while an icon may be on.
+fn steps(study: &Study, plan: &Plan) -> u64 {
+    let settings = || plan.grid.iter().chain([&plan.current]);
+    let longest = settings().map(|setting| setting.dismiss.max(setting.check)).max().unwrap_or_default();
+    let watched = study.watched(longest);
+    let cost = if plan.link == tune::play::Link::PERFECT { 1 } else { LINK_COST };
+    let of = |setting: &Setting| (study.keys() + watched / setting.check.max(1)).saturating_mul(cost) + RESAMPLING_COST;
+    settings().map(of).fold(0, u64::saturating_add)
 }

@@ -173,6 +173,16 @@ impl Study {
         self.inputs.iter().map(|input| input.keys).sum()
     }
 
+    /// For how long an icon may be on if each key keeps it on for `longest`, in milliseconds, over all conversations.
+    #[must_use]
+    pub fn watched(&self, longest: u64) -> u64 {
+        let of = |timeline: &Timeline| {
+            let gaps = timeline.events.windows(2).map(|pair| (pair[1].at() - pair[0].at()).min(longest));
+            gaps.fold(longest, u64::saturating_add)
+        };
+        self.timelines.iter().map(of).fold(0, u64::saturating_add)
+    }
+
     /// Decides when the users were composing, and takes a share of the sent messages for abandoned ones, drawn by
     /// `seed`: their send falls away, and what follows waits until the user counts as away.
     pub fn settle(&mut self, truth: Truth, abandon: Option<f64>, seed: u64) {

@@ -220,6 +220,7 @@ fn a_running_daemon_tunes_a_trace_as_the_command_does() {
         ("?chek=5s", &[NDJSON], b"", 400, "there is no such option; mode, check, dismiss,"),
         ("?check=5&format=xml", &[NDJSON], b"", 400, "format: json or html would be right; check = \"5\": times"),
         ("?check=1s..100s&dismiss=1s..100s", &[NDJSON], &trace, 413, "are more than a daemon should take on"),
+        ("?check=1ms&dismiss=1h&latency=1ms", &[NDJSON], &trace, 413, "or longer checks would be right"),
     ];
     for (query, headers, body, status, words) in cases {
         let answer = post(&daemon, query, headers, body);
