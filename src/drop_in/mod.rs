@@ -150,11 +150,27 @@ async fn answer(State(drop_in): State<DropIn>, request: Request) -> Result<Respo
     let hold: Hold = Box::new(drop_in.begin());
     let (head, body) = request.into_parts();
     let shared = &drop_in.0;
+    refuse_what_cannot_pass(&head)?;
     if head.method == Method::POST && head.uri.path() == INTERACTIONS {
         return shared.interaction(head, body, hold).await;
     }
     shared.tally.others.add();
     shared.pass(head, Vec::new(), body, hold).await
+}
+
+/// What would not arrive as it was sent: a tunnel has no path, and of a coding beside `chunked` the far side would not
+/// learn.
+fn refuse_what_cannot_pass(head: &Parts) -> Result<(), Problem> {
+    if head.method == Method::CONNECT {
+        let detail = "CONNECT is for proxies that are asked for a host; typingd stands in front of one";
+        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail));
+    }
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+        let detail = "no transfer coding but `chunked` is understood; a content encoding passes";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
+    }
+    Ok(())
 }
 
 impl Shared {

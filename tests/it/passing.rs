@@ -279,3 +279,28 @@ fn what_is_too_long_or_stands_still_is_refused_and_reaches_nobody_whole() {
     let whole: Vec<Came> = far_side.came().into_iter().filter(|came| !came.cut).collect();
     assert_eq!(whole.len(), 1, "{whole:?}");
 }
+
+#[test]
+fn what_would_not_arrive_as_it_was_sent_is_refused_and_leaves_no_line_in_the_log() {
+    let far_side =
+        FarSide::start(|_, stream| stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_ok());
+    let daemon = daemon(&far_side, "");
+    let lines = daemon.process.log().lines().count();
+    for (request, status, words) in [
+        (
+            "CONNECT /api/v1/x?secret=abc HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n",
+            "405",
+            "CONNECT is for proxies",
+        ),
+        (
+            "POST /api/v1/x HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "501",
+            "no transfer coding but `chunked`",
+        ),
+    ] {
+        let answer = exchange(&daemon, request.as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(words), "{answer}");
+    }
+    assert!(far_side.came().is_empty());
+    assert_eq!(daemon.process.log().lines().count(), lines, "{}", daemon.process.log());
+}
