@@ -22,7 +22,7 @@ fn point(row: &Row) -> [f64; 3] {
     [Measure::Requests, Measure::Missed, Measure::OffP95].map(|measure| measure.of(row).unwrap_or_default())
 }
 
-fn dominates(one: &[f64; 3], other: &[f64; 3]) -> bool {
+fn dominates<const N: usize>(one: &[f64; N], other: &[f64; N]) -> bool {
     one.iter().zip(other).all(|(a, b)| a <= b) && one != other
 }
 
@@ -37,9 +37,14 @@ pub fn ranking(rows: &[Row], plan: &Plan) -> Vec<usize> {
 /// Those of `ranking` that no other of them is better than in every respect, in the same order: the choices that are left
 /// within the limits, where all others would only cost more.
 #[must_use]
-pub fn front(rows: &[Row], ranking: &[usize]) -> Vec<usize> {
-    let points: Vec<[f64; 3]> = ranking.iter().map(|place| point(&rows[*place])).collect();
-    let open = |own: &[f64; 3]| !points.iter().any(|other| dominates(other, own));
+pub fn front(rows: &[Row], ranking: &[usize], plan: &Plan) -> Vec<usize> {
+    // What is asked to be small is a respect like the others: the first of the ranking is always left.
+    let point = |row: &Row| {
+        let [requests, missed, off] = point(row);
+        [plan.minimise.of(row).unwrap_or_default(), requests, missed, off]
+    };
+    let points: Vec<[f64; 4]> = ranking.iter().map(|place| point(&rows[*place])).collect();
+    let open = |own: &[f64; 4]| !points.iter().any(|other| dominates(other, own));
     ranking.iter().zip(&points).filter(|(_, own)| open(own)).map(|(place, _)| *place).collect()
 }
 

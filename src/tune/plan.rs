@@ -244,7 +244,7 @@ impl Plan {
         if self.grid.len() > SETTINGS_MAX {
             let count = self.grid.len();
             return Err(vec![format!(
-                "{count} settings are too many; check and dismiss can give {SETTINGS_MAX} at most"
+                "check and dismiss: {count} settings are too many; they can give {SETTINGS_MAX} at most"
             )]);
         }
         Ok(self)

@@ -31,7 +31,7 @@ pub fn report(report: &Report) -> String {
     let mut tail = of_silence(report);
     tail.extend(of_advice(report));
 
-    let mut rows: Vec<&Row> = advice::front(&report.rows, &report.ranking)
+    let mut rows: Vec<&Row> = advice::front(&report.rows, &report.ranking, &report.plan)
         .into_iter()
         .take(ROWS_SHOWN_MAX)
         .chain(report.nearest.iter().map(|(place, _)| *place))

@@ -44,6 +44,17 @@ fn the_table_says_what_is_in_force_what_is_better_and_how_to_apply_it() {
 }
 
 #[test]
+fn whatever_is_to_be_small_the_first_row_is_the_one_that_is_applied() {
+    for measure in ["requests", "missed", "flicker", "check", "late_wait", "late_wait_p99", "dismiss"] {
+        let said = tune(&[&shipped(), "--minimise", measure]);
+        let first = said.stdout.lines().find(|line| line.starts_with(" 1 ")).unwrap();
+        let words: Vec<_> = first.split_whitespace().collect();
+        let applied = format!("apply: typingd timing --mode {} --check {} --dismiss {}", words[1], words[2], words[3]);
+        assert!(said.stdout.trim_end().ends_with(&applied), "{measure}: {}", said.stdout);
+    }
+}
+
+#[test]
 fn the_same_trace_and_options_give_the_same_bytes_and_others_do_not() {
     let grid = ["--check", "5s,10s", "--dismiss", "2s,5s", "--format", "json", &shipped()];
     let said = tune(&grid);
@@ -131,7 +142,11 @@ fn mistakes_are_named_each_by_itself() {
         (&[&shipped, "--check", "9s..5s"], 2, "from the shorter to the longer"),
         (&[&shipped, "--dismiss", "0s"], 2, "each time from 1ms to 1h"),
         (&[&shipped, "--check", "1ms..1h/1ms"], 2, "more than 20000 times"),
-        (&[&shipped, "--check", "1s..150s", "--dismiss", "1s..150s"], 2, "45000 settings are too many"),
+        (
+            &[&shipped, "--check", "1s..150s", "--dismiss", "1s..150s"],
+            2,
+            "--check and dismiss: 45000 settings are too many",
+        ),
         (&[&shipped, "--mode", "throttle"], 2, "--mode = \"throttle\": idle, after_shown or idle,after_shown"),
         (&[&shipped, "--current", "5s"], 2, "CHECK/DISMISS would be right, such as 5s/2s"),
         (&[&shipped, "--want", "recall=1"], 2, "`recall=1` is no limit"),
