@@ -9,6 +9,7 @@
 //! 3. call [`Engine::handle_timeout`] when the instant of [`Engine::poll_timeout`] has come. Early, late and spurious
 //!    calls are harmless.
 
+mod account;
 mod lasting;
 mod list;
 pub mod outbox;
@@ -32,6 +33,7 @@ use policy::Policy;
 use tracker::{Standing, Tracker};
 use wheel::{Place, Wheel};
 
+pub use account::{Census, Counts, Notice, Snapshot};
 pub use receipt::{Taken, TurnedAway};
 
 /// How long a message's time is remembered, to know a late keystroke by.
@@ -61,96 +63,6 @@ pub struct Engine {
     observed: Option<VecDeque<Decision>>,
     swept: Instant,
     stopping: bool,
-}
-
-/// What an operator should hear of once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The far side refuses the channel for good: its conversations are left alone for `mute_for`.
-    ChannelMuted,
-    /// The far side refuses the end user for good: the conversation is left alone for `mute_for`.
-    ConversationMuted,
-    /// The upstream has failed many times in a row: only probes are sent.
-    UpstreamFailing,
-    /// The upstream answers again.
-    UpstreamBack,
-    /// The far side says that the org's rate is exceeded: fewer requests are sent for a while.
-    RateCut,
-}
-
-/// Sizes, for gauges and leak tests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
-    /// Conversations in the table, those that linger included.
-    pub conversations: usize,
-    /// Of these, how many are only remembered.
-    pub lingering: usize,
-    /// Channels in the table.
-    pub channels: usize,
-    /// Conversations whose icon should be on.
-    pub icons: usize,
-    /// Conversations that have something to send, or have not told the far side off yet.
-    pub unsettled: usize,
-    /// Requests in flight.
-    pub in_flight: usize,
-    /// Conversations with a deadline.
-    pub armed: usize,
-}
-
-/// What has happened so far, for metrics. All of them only ever grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Signals taken, by [`SignalKind`] in the order of [`SignalKind::ALL`].
-    pub signals: [u64; 5],
-    /// Keystrokes ignored because a later message had gone out (rule 6).
-    pub late: u64,
-    /// Keystrokes ignored because the session was not open (rule 8).
-    pub unopened: u64,
-    /// Signals not taken because the table was full, or the engine was stopping.
-    pub turned_away: u64,
-    /// TypingStarted decided.
-    pub started: u64,
-    /// TypingStopped decided.
-    pub stopped: u64,
-    /// Requests sent, retries included.
-    pub sent: u64,
-    /// Requests that were a second or later try.
-    pub retried: u64,
-    /// Requests acknowledged.
-    pub delivered: u64,
-    /// Requests refused for good.
-    pub refused: u64,
-    /// Requests that were a defect of typingd by the far side's word.
-    pub malformed: u64,
-    /// Starteds that were replaced or expired before they left: shed.
-    pub shed: u64,
-    /// Stoppeds that were refused, or never acknowledged within their lifespan: their icons may be on.
-    pub stops_given_up: u64,
-    /// Indicators not sent because their channel or conversation is muted.
-    pub muted: u64,
-}
-
-/// A conversation explained.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Whether the icon should be on.
-    pub icon: bool,
-    /// What the far side was last told.
-    pub belief: Belief,
-    /// What is still to be told.
-    pub wish: Option<Reason>,
-    /// What is being told.
-    pub in_flight: Option<Reason>,
-    /// The next timer of the typing itself.
-    pub due: Instant,
-}
-
-impl Snapshot {
-    /// Whether the far side is known to show no icon, and nothing is on its way to change that.
-    #[must_use]
-    pub fn is_settled_off(&self) -> bool {
-        self.belief == Belief::Off && self.in_flight.is_none() && self.wish.is_none()
-    }
 }
 
 impl Engine {

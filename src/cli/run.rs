@@ -1,0 +1,64 @@
+//! `typingd run`: the daemon, and what a newcomer does next.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use super::{Failure, environment, load, runtime};
+use crate::config::{self, Flag, Overrides};
+use crate::daemon::{self, Up};
+use crate::http::Address;
+use crate::telemetry;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// The configuration [default: /etc/typingd/typingd.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Deliver to a built-in stand-in instead of Salesforce: no org is needed
+    #[arg(long)]
+    sandbox: bool,
+    /// Where to listen, instead of ingest.listen: 127.0.0.1:7480 or unix:/path; may be given more than once
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+}
+
+pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
+    let listen = args.listen.into_iter().map(|value| Flag { name: "--listen", key: "ingest.listen", value });
+    let overrides =
+        Overrides { file: args.config, flags: listen.collect(), environment: environment(), sandbox: args.sandbox };
+    let config = load(&overrides)?;
+    telemetry::start(config.log.format, config.log.level);
+    for warning in config::warnings(&config) {
+        tracing::warn!("configuration: {warning}");
+    }
+    runtime()?.block_on(daemon::run(config, overrides, |up| {
+        // A guide for people; whoever reads logs finds the addresses there.
+        if let Some(guide) = guide(up) {
+            let mut stdout = io::stdout().lock();
+            let _ = stdout.write_all(guide.as_bytes()).and_then(|()| stdout.flush());
+        }
+    }))?;
+    Ok(())
+}
+
+/// What a newcomer does next.
+fn guide(up: &Up) -> Option<String> {
+    let sandbox = up.sandbox.as_ref()?;
+    let tcp = up.listening.iter().find(|address| matches!(address, Address::Tcp(_)));
+    let (curl, url) = match tcp.or(up.listening.first())? {
+        Address::Tcp(address) => ("curl".to_owned(), format!("http://{address}")),
+        Address::Unix(path) => (format!("curl --unix-socket {}", path.display()), "http://typingd".to_owned()),
+    };
+    Some(format!(
+        "\ntypingd {} with its sandbox: no Salesforce org is involved.\n\n\
+         Watch the agent's typing icons go on and off (in a second terminal):\n  \
+         curl -N '{sandbox}/icons?watch=true'\n\n\
+         Press a key as the end user ann; the icon goes on at once, and off 2 s later:\n  \
+         {curl} -H 'content-type: application/json' \\\n       \
+         -d '{{\"to\": \"support\", \"from\": \"ann\", \"signal\": \"keystroke\"}}' {url}/v1/signals\n\n\
+         See what is shown now, and what Salesforce would have been sent:\n  \
+         curl {sandbox}/icons\n  curl {sandbox}/requests\n\n\
+         Ctrl-C stops it, with every icon off.\n\n",
+        env!("CARGO_PKG_VERSION"),
+    ))
+}
