@@ -1,0 +1,187 @@
+//! The daemon: builds the parts, runs them, drains, stops.
+//!
+//! `parts` builds each from the configuration, `reload` owns the settings in force, `signals` hears the operating system.
+
+mod parts;
+mod reload;
+mod signals;
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use crate::admin::Health;
+use crate::admin::metrics::Metrics;
+use crate::admin::stream::SignalStream;
+use crate::admin::timing::Timing;
+use crate::admin::tune::Tuning;
+use crate::clock::{self, Clock};
+use crate::config::{Config, Overrides};
+use crate::driver::{self, Aides, Command, Controls, Farewell};
+use crate::drop_in::DropIn;
+use crate::engine::Engine;
+use crate::herald::Herald;
+use crate::http::{self, Address, Gate, Limits, Listener};
+use crate::inbox;
+use crate::ingest::Ingest;
+use crate::sandbox::{Options, Sandbox};
+use crate::vault::Vault;
+use parts::{
+    bind_sandbox, caller_token, client, drop_in, keep_token, ledger, obstacle, open_journal, router, upstream,
+};
+use reload::serve_until_told;
+use signals::{Signals, told_again};
+
+pub use parts::file_problems;
+pub(crate) use signals::until_told_to_stop;
+
+/// What the last answers may take once the loop has ended.
+pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);
+
+/// Why the daemon did not come up.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration names things that are not as they should be.
+    Configuration(Vec<String>),
+    /// The surroundings don't let it.
+    Surroundings(String),
+    /// Another daemon holds the state directory.
+    Held(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration(problems) => f.write_str(&problems.join("; ")),
+            Self::Surroundings(text) | Self::Held(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Where the daemon can be reached once it is up.
+#[derive(Debug)]
+pub struct Up {
+    /// Where it takes signals.
+    pub listening: Vec<Address>,
+    /// Where its sandbox listens.
+    pub sandbox: Option<Address>,
+}
+
+/// Runs the daemon until it is told to stop. `announce` is called once, when it listens.
+///
+/// # Errors
+/// When it can't come up. Once it is up, nothing but a signal ends it.
+pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up)) -> Result<(), StartError> {
+    let clock = Clock::start();
+    let mut signals = Signals::new().map_err(|e| StartError::Surroundings(format!("can't watch for signals: {e}")))?;
+    let (stop, stopping) = watch::channel(false);
+
+    // Everything that can fail comes first: nothing listens before the configuration has proven itself.
+    let problems = file_problems(&config);
+    if !problems.is_empty() {
+        return Err(StartError::Configuration(problems));
+    }
+    let token =
+        caller_token(config.ingest.token_file.as_ref()).map_err(|what| StartError::Configuration(vec![what]))?;
+    let mut engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
+    // Before the first decision: an icon that the last run left on is one.
+    engine.observe_decisions();
+    let journal = open_journal(&config, clock, &mut engine)?;
+    let mut listeners = Vec::new();
+    for address in &config.ingest.listen {
+        listeners.push(Listener::bind(address).await.map_err(StartError::Surroundings)?);
+    }
+    // After the listeners: it can take any port, and they can't.
+    let sandbox = match &config.upstream {
+        Some(_) => None,
+        None => Some(bind_sandbox().await?),
+    };
+    let settings = upstream(&config, sandbox.as_ref())?;
+    let vault = Vault::default();
+    let client = client(settings.clone(), clock, vault.clone())?;
+    let gate = Gate::new(token.as_deref());
+
+    let (inbox, parcels) = inbox::inbox();
+    let (controls, commands) = driver::controls();
+    let aides = Aides { journal, herald: Herald::default(), ledger: ledger(&config) };
+    let driver = driver::run(engine, clock, client.clone(), parcels, commands, aides);
+    let driver = tokio::spawn(driver);
+    let drop_in = drop_in(&config, settings, &inbox, vault, gate.clone(), clock)?;
+    let shadow = drop_in.as_ref().and_then(|(_, shadow)| shadow.clone());
+    let drop_in = drop_in.map(|(drop_in, _)| drop_in);
+
+    // The sandbox must outlive the last Stopped.
+    let (stop_sandbox, sandbox_stopping) = watch::channel(false);
+    let mut servers = JoinSet::new();
+    let up = Up {
+        listening: listeners.iter().map(|listener| listener.address().clone()).collect(),
+        sandbox: sandbox.as_ref().map(|(listener, _)| listener.address().clone()),
+    };
+    if let Some((listener, token)) = sandbox {
+        info!(address = %listener.address(), "sandbox listening");
+        // A connector in front of it shows whatever token it has.
+        let token = drop_in.is_none().then_some(token);
+        let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
+        let router = sandbox.router(sandbox_stopping.clone());
+        servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
+    }
+    let obstacle = obstacle(client.clone());
+    let recording = watch::Sender::new(config.ingest.recording);
+    let (timing, asked) = Timing::new(gate.clone());
+    let router = router(
+        [
+            Ingest::new(inbox, gate.clone(), config.ingest.body_bytes_max).router(),
+            SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
+            timing.router(),
+            Tuning::new(gate.clone(), controls.clone()).router(),
+            Metrics::new(controls.clone(), gate, obstacle.clone()).router(),
+            Health::new(controls.clone(), obstacle).router(),
+        ]
+        .into_iter()
+        .chain(drop_in.clone().map(DropIn::router)),
+    );
+    let limits = Limits { keep_header_case: drop_in.is_some(), ..Limits::default() };
+    for listener in listeners {
+        info!(address = %listener.address(), "listening");
+        servers.spawn(http::serve(listener, router.clone(), limits, stopping.clone()));
+    }
+    announce(&up);
+    let keeper = tokio::spawn(keep_token(client));
+
+    let loops: Vec<Controls> = std::iter::once(controls.clone()).chain(shadow).collect();
+    let shutdown_grace = serve_until_told(config, &overrides, &loops, &recording, &mut signals, asked).await;
+    let hang_up = clock::timer_after(shutdown_grace.max(HANG_UP_MAX));
+    info!("stopping: no signal is taken any more, icons go off");
+    let _ = stop.send(true);
+    controls.give(Command::Shutdown(shutdown_grace)).await;
+    tokio::select! {
+        farewell = driver => match farewell {
+            Ok(Farewell { unsettled: 0, given_up: 0 }) => info!("every icon is off"),
+            Ok(Farewell { unsettled: 0, given_up }) => {
+                info!(given_up, "every icon is off but those whose stops were given up earlier");
+            }
+            Ok(farewell) => warn!(icons = farewell.unsettled, "delivery.shutdown_grace is over: icons may be left on"),
+            Err(panic) => error!(%panic, "the driver broke down"),
+        },
+        () = told_again(&mut signals) => {
+            let icons = controls.vitals(HANG_UP_MAX).await.map(|vitals| vitals.census.unsettled);
+            warn!(icons, "told twice: stopping at once; icons may be left on");
+        }
+    }
+    if let Some(drop_in) = &drop_in {
+        // Messages on their way are somebody's words: they have the rest of the grace.
+        let _ = tokio::time::timeout_at(hang_up, drop_in.idle()).await;
+    }
+    keeper.abort();
+    let _ = stop_sandbox.send(true);
+    // Whoever still has a request open gets its answer; the others have had their time.
+    let _ = tokio::time::timeout(HANG_UP_MAX, async { while servers.join_next().await.is_some() {} }).await;
+    info!("stopped");
+    Ok(())
+}

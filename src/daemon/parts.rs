@@ -1,0 +1,195 @@
+//! What the daemon is made of, each part built from the configuration.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use tracing::{info, warn};
+use url::Url;
+use uuid::Uuid;
+
+use super::StartError;
+use crate::admin::Obstacle;
+use crate::clock::{self, Clock};
+use crate::config::Config;
+use crate::driver::{self, Aides, Carrier, Controls};
+use crate::drop_in::{DropIn, Shadow, Surroundings, Target};
+use crate::engine::Engine;
+use crate::herald::Herald;
+use crate::http::{self, Address, Gate, Listener, Problem};
+use crate::inbox;
+use crate::journal::{Journal, OpenError};
+use crate::ledger::Ledger;
+use crate::model::{ChannelAddress, Dispatch, WireResult};
+use crate::salesforce::settings::{Auth, Secret, Settings};
+use crate::salesforce::{self, Client, TokenState};
+use crate::vault::Vault;
+
+/// The sandbox's usual port; another one is taken if it is in use.
+const SANDBOX_PORT: u16 = 7481;
+
+impl Carrier for Client {
+    async fn carry(&self, dispatch: &Dispatch) -> WireResult {
+        self.deliver(dispatch).await
+    }
+}
+
+/// Keeps a token in hand, and says so when the first one is.
+pub(super) async fn keep_token(client: Client) {
+    match client.warm_up().await {
+        TokenState::Held => info!("ready"),
+        TokenState::Pending => warn!("not ready: no token in time; trying on"),
+        TokenState::Failing(why) => warn!("not ready: {why}; trying on"),
+    }
+    client.keep_token_fresh().await;
+}
+
+/// What keeps indicators from being delivered, as far as the token is concerned.
+pub(super) fn obstacle(client: Client) -> Obstacle {
+    Arc::new(move || match client.token_state() {
+        TokenState::Held => None,
+        TokenState::Pending => Some("no token has been fetched yet".to_owned()),
+        TokenState::Failing(why) => Some(why),
+    })
+}
+
+/// Measures by channel those that the configuration names, from the start.
+pub(super) fn ledger(config: &Config) -> Ledger {
+    let mut ledger = Ledger::new(Uuid::new_v4().as_u64_pair().0);
+    let contexts = config.upstream.iter().flat_map(|upstream| upstream.channel_contexts.keys());
+    let mut names: Vec<_> = config.policy.channels.keys().chain(contexts).map(ChannelAddress::as_str).collect();
+    names.sort_unstable();
+    ledger.name_channels(names);
+    ledger
+}
+
+/// The routes of all edges, and what whoever takes none of them is told.
+pub(super) fn router(edges: impl IntoIterator<Item = Router>) -> Router {
+    edges
+        .into_iter()
+        .fold(Router::new(), Router::merge)
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address takes another method")
+        })
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address; signals go to /v1/signals")
+        })
+}
+
+/// Opens the journal, and makes the engine owe what the last process left on.
+pub(super) fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -> Result<Option<Journal>, StartError> {
+    let Some(dir) = &config.state_dir else { return Ok(None) };
+    let (journal, recovered) = match Journal::open(dir, clock::wall_millis(), config.recover_within) {
+        Ok((journal, recovered)) => (Some(journal), recovered),
+        Err(error @ OpenError::Held { .. }) => return Err(StartError::Held(error.to_string())),
+        Err(error) => {
+            warn!("{error}");
+            let OpenError::Unusable { recovered, .. } = error else { return Ok(None) };
+            (None, recovered)
+        }
+    };
+    for complaint in &recovered.complaints {
+        warn!("journal: {complaint}");
+    }
+    if recovered.forgotten > 0 {
+        warn!(icons = recovered.forgotten, "journal: shown too long ago to be told off now");
+    }
+    if !recovered.showing.is_empty() {
+        info!(icons = recovered.showing.len(), "the last run left icons on: they go off first");
+    }
+    let now = clock.now();
+    for conversation in &recovered.showing {
+        engine.handle_recovered(now, conversation.as_ref());
+    }
+    Ok(journal)
+}
+
+/// What is wrong with the files that the configuration names, all of it. `run` refuses to start with any of it, `check`
+/// tells it. A token file that is not there yet is no problem: somebody else writes it, perhaps later.
+#[must_use]
+pub fn file_problems(config: &Config) -> Vec<String> {
+    let mut problems: Vec<String> = caller_token(config.ingest.token_file.as_ref()).err().into_iter().collect();
+    if let Some(settings) = &config.upstream {
+        problems.extend(salesforce::file_problems(settings));
+    }
+    problems
+}
+
+/// The bearer token that callers must show.
+pub(super) fn caller_token(path: Option<&PathBuf>) -> Result<Option<String>, String> {
+    path.map(|path| http::read_token("ingest.token_file", path)).transpose()
+}
+
+pub(super) async fn bind_sandbox() -> Result<(Listener, String), StartError> {
+    let address = |port| Address::Tcp((Ipv4Addr::LOCALHOST, port).into());
+    let listener = match Listener::bind(&address(SANDBOX_PORT)).await {
+        Ok(listener) => listener,
+        Err(_) => Listener::bind(&address(0)).await.map_err(StartError::Surroundings)?,
+    };
+    Ok((listener, format!("sandbox-{}", Uuid::new_v4())))
+}
+
+pub(super) fn upstream(config: &Config, sandbox: Option<&(Listener, String)>) -> Result<Settings, StartError> {
+    match (&config.upstream, sandbox) {
+        (Some(settings), _) => Ok(settings.clone()),
+        (None, Some((listener, token))) => sandbox_settings(config, listener.address(), token),
+        (None, None) => Err(StartError::Configuration(vec!["there is no upstream".to_owned()])),
+    }
+}
+
+pub(super) fn client(settings: Settings, clock: Clock, vault: Vault) -> Result<Client, StartError> {
+    Client::borrowing(settings, clock, vault).map_err(|e| {
+        let cause = std::error::Error::source(&e).map(|cause| format!(": {cause}")).unwrap_or_default();
+        StartError::Configuration(vec![format!("{e}{cause}")])
+    })
+}
+
+/// The drop-in, if it is switched on. In shadow mode its signals go to an engine of their own, whose loop these controls
+/// lead.
+pub(super) fn drop_in(
+    config: &Config,
+    upstream: Settings,
+    inbox: &inbox::Inbox,
+    vault: Vault,
+    gate: Gate,
+    clock: Clock,
+) -> Result<Option<(DropIn, Option<Controls>)>, StartError> {
+    let Some(settings) = config.drop_in else { return Ok(None) };
+    let vault = (upstream.auth == Auth::Borrowed).then_some(vault);
+    let target =
+        Target { base_url: upstream.base_url, ca_file: upstream.ca_file, connect_timeout: upstream.request_timeout };
+    let mut surroundings = Surroundings { inbox: inbox.clone(), vault, target, shadow: None, gate, clock };
+    let mut shadow_controls = None;
+    if settings.shadow {
+        let shadow = Shadow::new(clock);
+        let (inbox, parcels) = inbox::inbox();
+        let (controls, commands) = driver::controls();
+        let engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
+        // What it would send is compared elsewhere; nothing is measured twice.
+        let aides = Aides { journal: None, herald: Herald::default(), ledger: Ledger::new(0) };
+        tokio::spawn(driver::run(engine, clock, shadow.carrier(), parcels, commands, aides));
+        info!("drop-in in shadow mode: everything passes through, GET /v1/drop_in compares");
+        surroundings = Surroundings { inbox, shadow: Some(shadow), ..surroundings };
+        shadow_controls = Some(controls);
+    }
+    let drop_in = DropIn::new(settings, surroundings).map_err(|what| StartError::Configuration(vec![what]))?;
+    Ok(Some((drop_in, shadow_controls)))
+}
+
+/// What the client is told when the sandbox stands in for an org.
+pub(super) fn sandbox_settings(config: &Config, address: &Address, token: &str) -> Result<Settings, StartError> {
+    Ok(Settings {
+        base_url: Url::parse(&address.to_string())
+            .map_err(|e| StartError::Surroundings(format!("the sandbox's address {address}: {e}")))?,
+        org_id: "00D000000000000".to_owned(),
+        authorization_context: "Sandbox_ChannelDefinition".to_owned(),
+        channel_contexts: std::collections::HashMap::new(),
+        request_timeout: Duration::from_secs(5),
+        in_flight_max: config.policy.delivery.in_flight_max,
+        ca_file: None,
+        auth: Auth::Fixed(Secret::new(token.to_owned())),
+    })
+}
