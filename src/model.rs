@@ -426,12 +426,61 @@ impl Reason {
 /// One decision of the engine, whether or not it is ever sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
+    /// Its number within one life of the engine; the first is 1.
+    pub number: u64,
     /// When it fell due.
     pub at: Instant,
     /// Whose icon.
     pub conversation: Conversation,
     /// Why; it names the indicator too.
     pub reason: Reason,
+}
+
+/// A decision that came to nothing. Every other one is acknowledged in the end, or under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The number of the decision.
+    pub number: u64,
+    /// When it was dropped.
+    pub at: Instant,
+    /// Whose icon.
+    pub conversation: Conversation,
+    /// Why it was decided; it names the indicator too.
+    pub reason: Reason,
+    /// Why it was dropped.
+    pub why: Why,
+}
+
+/// Why a decision came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Why {
+    /// A newer decision took its place before it was sent, or before it could be tried again.
+    Replaced,
+    /// Stopped: the far side is known to show no icon.
+    Moot,
+    /// Started: it was too old to leave.
+    Expired,
+    /// Started: the channel or the conversation is muted.
+    Muted,
+    /// It was refused, or failed until its time was over. The icon of a Stopped may be left on.
+    GivenUp,
+}
+
+impl Why {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 5] = [Self::Replaced, Self::Moot, Self::Expired, Self::Muted, Self::GivenUp];
+
+    /// The name in typingd's own formats.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Replaced => "replaced",
+            Self::Moot => "moot",
+            Self::Expired => "expired",
+            Self::Muted => "muted",
+            Self::GivenUp => "given_up",
+        }
+    }
 }
 
 /// Names one request while it is in flight.
@@ -480,6 +529,19 @@ pub enum Outcome {
     Unsure(Setback),
     /// Certainly not applied, and never will be.
     Refused(Refusal),
+}
+
+impl Outcome {
+    /// The name in typingd's own formats.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::NotSent(_) => "not_sent",
+            Self::Unsure(_) => "unsure",
+            Self::Refused(_) => "refused",
+        }
+    }
 }
 
 /// Why a request failed that may succeed another time.

@@ -12,6 +12,7 @@
 mod account;
 mod lasting;
 mod list;
+mod observed;
 pub mod outbox;
 mod pace;
 pub mod policy;
@@ -20,14 +21,14 @@ pub mod timing;
 mod tracker;
 mod wheel;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::model::{
     ConversationRef, Decision, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Refusal, Signal, SignalKind,
 };
 use list::{Link, List};
-use outbox::{Belief, Lifespans, Outbox, Urgency, Verdict};
+use observed::Observed;
+use outbox::{Belief, Lifespans, Losses, Outbox, Urgency, Verdict};
 use pace::Pace;
 use policy::Policy;
 use tracker::{Standing, Tracker};
@@ -42,8 +43,6 @@ const BARRIER_KEPT: Duration = Duration::from_secs(600);
 const SWEEP_SPACING: Duration = Duration::from_secs(60);
 /// Without an explicit lifespan no Started leaves later than this, however long the check interval is.
 const STARTED_LIFESPAN_MAX: Duration = Duration::from_secs(5);
-/// Decisions kept for an observer that doesn't come to fetch them.
-const OBSERVED_MAX: usize = 100_000;
 
 /// The engine. See the module for the order of calls.
 #[derive(Debug)]
@@ -60,7 +59,7 @@ pub struct Engine {
     unsettled: usize,
     lingerers: usize,
     counts: Counts,
-    observed: Option<VecDeque<Decision>>,
+    observed: Observed,
     swept: Instant,
     stopping: bool,
 }
@@ -82,20 +81,10 @@ impl Engine {
             unsettled: 0,
             lingerers: 0,
             counts: Counts::default(),
-            observed: None,
+            observed: Observed::default(),
             swept: Instant::ORIGIN,
             stopping: false,
         }
-    }
-
-    /// Keeps every decision from now on for [`Engine::poll_decision`]; at most 100,000 of them unfetched.
-    pub fn observe_decisions(&mut self) {
-        self.observed.get_or_insert_default();
-    }
-
-    /// The oldest decision that has not been fetched yet.
-    pub fn poll_decision(&mut self) -> Option<Decision> {
-        self.observed.as_mut()?.pop_front()
     }
 
     /// A signal arrived at `now`.
@@ -162,7 +151,8 @@ impl Engine {
         let Self { tracker, pace, .. } = self;
         let (state, _) = tracker.state_mut(id.slot);
         let sent = state.outbox.in_flight();
-        let verdict = state.outbox.settle(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
+        let (verdict, losses) = state.outbox.settle(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
+        self.note_losses(now, id.slot, losses);
         let mut notice = match (was_shut, self.pace.is_shut()) {
             (false, true) => Some(Notice::UpstreamFailing),
             (true, false) => Some(Notice::UpstreamBack),
@@ -490,21 +480,25 @@ impl Engine {
     fn decide(&mut self, slot: u32, at: Instant, reason: Reason) {
         self.numbers += 1;
         let (state, _) = self.tracker.state_mut(slot);
-        let replaced = state.outbox.wish_for(reason, at, self.numbers);
+        let losses = state.outbox.wish_for(reason, at, self.numbers);
         match reason.indicator() {
             Indicator::TypingStarted => {
                 self.counts.started += 1;
-                let shed = replaced.is_some_and(|reason| reason.indicator() == Indicator::TypingStarted);
+                let [replaced, _] = losses;
+                let shed = replaced.is_some_and(|loss| loss.reason.indicator() == Indicator::TypingStarted);
                 self.counts.shed += u64::from(shed);
             }
             Indicator::TypingStopped => self.counts.stopped += 1,
         }
-        if let Some(observed) = &mut self.observed {
-            if observed.len() == OBSERVED_MAX {
-                observed.pop_front();
-            }
-            let conversation = self.tracker.conversation(slot);
-            observed.push_back(Decision { at, conversation, reason });
+        let Self { observed, tracker, numbers, .. } = self;
+        observed.decided(|| Decision { number: *numbers, at, conversation: tracker.conversation(slot), reason });
+        self.note_losses(at, slot, losses);
+    }
+
+    fn note_losses(&mut self, at: Instant, slot: u32, losses: Losses) {
+        let Self { observed, tracker, .. } = self;
+        for loss in losses.into_iter().flatten() {
+            observed.dropped(at, loss, || tracker.conversation(slot));
         }
     }
 
@@ -515,12 +509,13 @@ impl Engine {
         let channel_muted = self.tracker.channel(slot).muted_until > now;
         let (state, rules) = self.tracker.state_mut(slot);
         state.muted &= state.hold_until > now;
-        let mut dropped = None;
+        let (mut muted, mut expired) = (None, None);
         if state.outbox.in_flight().is_none() {
             if state.muted || channel_muted {
-                self.counts.muted += u64::from(state.outbox.drop_started().is_some());
+                muted = state.outbox.drop_started();
+                self.counts.muted += u64::from(muted.is_some());
             }
-            dropped = state.outbox.expire(now, &lifespans);
+            expired = state.outbox.expire(now, &lifespans);
         }
         let lit = state.timing.icon();
         let unsettled = !state.outbox.is_empty();
@@ -537,16 +532,18 @@ impl Engine {
             Standing::Lingering
         } else {
             self.note(slot, lit, unsettled);
+            self.note_losses(now, slot, [muted, expired]);
+            self.count_dropped(expired.map(|loss| loss.reason));
             self.remove(slot, now);
-            self.count_dropped(dropped);
             return;
         };
+        self.note_losses(now, slot, [muted, expired]);
+        self.count_dropped(expired.map(|loss| loss.reason));
         self.note(slot, lit, unsettled);
         self.stand(slot, standing);
         let place = self.tracker.entry(slot).place;
         let place = self.wheel.arm(&mut self.tracker, now, slot, place, due);
         self.tracker.entry_mut(slot).place = place;
-        self.count_dropped(dropped);
     }
 
     fn note(&mut self, slot: u32, lit: bool, unsettled: bool) {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Refusal};
+use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Refusal, Why};
 
 /// What the far side may show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,18 @@ pub(super) enum Verdict {
     /// Dropped for good.
     Dropped,
 }
+
+/// A wish that came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub(super) number: u64,
+    pub(super) reason: Reason,
+    pub(super) why: Why,
+}
+
+/// What a step can lose, in this order: a wish that was sent or stood ready to be, and a stop for an icon that turns out
+/// to be off.
+pub(super) type Losses = [Option<Loss>; 2];
 
 /// The delivery of one conversation.
 #[derive(Clone, Copy, Debug)]
@@ -117,17 +129,17 @@ impl Outbox {
         self.wish.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped)
     }
 
-    /// A new wish. Returns the one that it replaces before it was sent.
-    pub(super) fn wish_for(&mut self, reason: Reason, at: Instant, number: u64) -> Option<Reason> {
+    /// A new wish. Returns the one that it replaces before it was sent, and itself if there is nothing to tell.
+    pub(super) fn wish_for(&mut self, reason: Reason, at: Instant, number: u64) -> Losses {
         let replaced = self.wish.filter(|_| !self.flies_current());
+        let replaced = replaced.map(|reason| Loss { number: self.number, reason, why: Why::Replaced });
         // A payload's timestamp never goes back within a conversation.
         self.decided = at.max(self.decided);
         self.number = number;
         self.wish = Some(reason);
         self.attempt = 0;
         self.not_before = Instant::ORIGIN;
-        self.drop_moot_stop();
-        replaced
+        [replaced, self.drop_moot_stop()]
     }
 
     /// What stands ready at `now`, if nothing is in flight. A wish past its lifespan has to be dropped first
@@ -154,14 +166,18 @@ impl Outbox {
     }
 
     /// Drops a wish past its lifespan that is not in flight. Returns it.
-    pub(super) fn expire(&mut self, now: Instant, lifespans: &Lifespans) -> Option<Reason> {
+    pub(super) fn expire(&mut self, now: Instant, lifespans: &Lifespans) -> Option<Loss> {
         let reason = self.wish.filter(|_| self.flight.is_none())?;
         if now < self.decided + lifespans.of(reason) {
             return None;
         }
         self.overdue |= self.belief == Belief::On;
         self.give_up();
-        Some(reason)
+        let why = match reason.indicator() {
+            Indicator::TypingStarted => Why::Expired,
+            Indicator::TypingStopped => Why::GivenUp,
+        };
+        Some(Loss { number: self.number, reason, why })
     }
 
     /// Sends the wish. The caller has seen [`Outbox::ready`].
@@ -180,10 +196,12 @@ impl Outbox {
         outcome: &Outcome,
         lifespans: &Lifespans,
         backoff: impl FnOnce(u32) -> Duration,
-    ) -> Verdict {
+    ) -> (Verdict, Losses) {
         let Some(sent) = self.flight.take() else {
-            return Verdict::Done;
+            return (Verdict::Done, [None; 2]);
         };
+        let lost = |why| Some(Loss { number: self.flight_number, reason: sent, why });
+        let (given_up, replaced) = (lost(Why::GivenUp), lost(Why::Replaced));
         let current = self.wish.is_some() && self.flight_number == self.number;
         let was_shown = self.belief == Belief::On;
         let verdict = match (sent.indicator(), outcome) {
@@ -222,26 +240,26 @@ impl Outbox {
                 Verdict::Again
             }
         };
-        let verdict = match verdict {
-            Verdict::Again if !current => Verdict::Done,
+        let (verdict, loss) = match verdict {
+            Verdict::Again if !current => (Verdict::Done, replaced),
             // The next check sends a refresh anyway.
             Verdict::Again if sent.indicator() == Indicator::TypingStarted && was_shown => {
                 self.wish = None;
-                Verdict::Dropped
+                (Verdict::Dropped, given_up)
             }
             Verdict::Again => {
                 self.put_off(now, outcome, backoff);
                 if self.not_before >= self.decided + lifespans.of(sent) {
                     self.give_up();
-                    Verdict::Dropped
+                    (Verdict::Dropped, given_up)
                 } else {
-                    Verdict::Again
+                    (Verdict::Again, None)
                 }
             }
-            settled => settled,
+            Verdict::Dropped => (Verdict::Dropped, given_up),
+            Verdict::Done => (Verdict::Done, None),
         };
-        self.drop_moot_stop();
-        verdict
+        (verdict, [loss, self.drop_moot_stop()])
     }
 
     fn put_off(&mut self, now: Instant, outcome: &Outcome, backoff: impl FnOnce(u32) -> Duration) {
@@ -258,8 +276,9 @@ impl Outbox {
     }
 
     /// The channel or the conversation is muted: no icon is to be shown. One that is on is owed its stop all the same.
-    pub(super) fn drop_started(&mut self) -> Option<Reason> {
-        self.wish.take_if(|reason| reason.indicator() == Indicator::TypingStarted)
+    pub(super) fn drop_started(&mut self) -> Option<Loss> {
+        let started = self.wish.take_if(|reason| reason.indicator() == Indicator::TypingStarted);
+        started.map(|reason| Loss { number: self.number, reason, why: Why::Muted })
     }
 
     /// A Stopped past its lifespan is given up with its icon; a Started leaves what it might have changed to the stop.
@@ -270,10 +289,10 @@ impl Outbox {
         self.wish = None;
     }
 
-    fn drop_moot_stop(&mut self) {
-        if self.flight.is_none() && self.belief == Belief::Off && self.owes_stop() {
-            self.wish = None;
-        }
+    fn drop_moot_stop(&mut self) -> Option<Loss> {
+        let moot = self.flight.is_none() && self.belief == Belief::Off && self.owes_stop();
+        let reason = self.wish.take_if(|_| moot)?;
+        Some(Loss { number: self.number, reason, why: Why::Moot })
     }
 
     const fn flies_current(&self) -> bool {

@@ -19,7 +19,7 @@ fn pair(from: &str) -> ConversationRef<'_> {
 }
 
 fn decision(conversation: ConversationRef<'_>, at: u64, reason: Reason) -> Decision {
-    Decision { at: Instant::from_millis(at), conversation: conversation.to_owned(), reason }
+    Decision { number: 1, at: Instant::from_millis(at), conversation: conversation.to_owned(), reason }
 }
 
 fn tell(ledger: &mut Ledger, conversation: ConversationRef<'_>, event: Event) {
@@ -362,7 +362,7 @@ impl Bench {
     }
 
     fn drain(&mut self, mut tell: impl FnMut(&Conversation, Event)) {
-        while let Some(Decision { at, conversation, reason }) = self.engine.poll_decision() {
+        while let Some(Decision { at, conversation, reason, .. }) = self.engine.poll_decision() {
             tell(&conversation, Decided(at.as_millis(), reason));
         }
     }

@@ -114,6 +114,8 @@ pub(crate) struct World {
     arrivals: VecDeque<Instant>,
     weather: Weather,
     life: u32,
+    /// Decisions of this life that have neither been acknowledged nor dropped.
+    open: BTreeSet<u64>,
     /// Stops that the far side refused in this life: it knows no such user, and shows no icon of theirs.
     refused_stops: u64,
     typing_until: Instant,
@@ -138,7 +140,7 @@ impl World {
         let now = Instant::from_millis(1_000);
         let mut world = Self {
             seed,
-            engine: Some(Engine::new(climate.policy.clone(), seed)),
+            engine: Some(observed(Engine::new(climate.policy.clone(), seed))),
             now,
             events: BinaryHeap::new(),
             sequence: 0,
@@ -150,6 +152,7 @@ impl World {
             arrivals: VecDeque::new(),
             weather: Weather::Fair,
             life: 0,
+            open: BTreeSet::new(),
             refused_stops: 0,
             typing_until: now + climate.typing,
             hasher: DefaultHasher::new(),
@@ -201,6 +204,7 @@ impl World {
                 self.happen(event);
             }
             self.send();
+            self.follow_decisions();
         }
         self.check_the_end();
         self.history.hash = self.hasher.finish();
@@ -243,7 +247,8 @@ impl World {
                 for person in &mut self.people {
                     person.muted_until = None;
                 }
-                let mut engine = Engine::new(self.climate.policy.clone(), self.seed ^ u64::from(self.life));
+                self.open.clear();
+                let mut engine = observed(Engine::new(self.climate.policy.clone(), self.seed ^ u64::from(self.life)));
                 for i in &self.journal {
                     engine.handle_recovered(self.now, pair(&self.people[*i].name));
                 }
@@ -309,6 +314,18 @@ impl World {
             self.flights.insert(flight, Flight { dispatch, person: i, outcome, life: self.life });
             let latency = 5 + self.rng.below(LATENCY_MAX - 5);
             self.after(latency, Event::Arrive(flight));
+        }
+    }
+
+    /// A decision is told before anything becomes of it, and ends once.
+    fn follow_decisions(&mut self) {
+        let (Some(engine), seed) = (&mut self.engine, self.seed) else { return };
+        while let Some(decision) = engine.poll_decision() {
+            assert!(self.open.insert(decision.number), "seed {seed}: two decisions of one number");
+        }
+        while let Some(dropped) = engine.poll_dropped() {
+            let known = self.open.remove(&dropped.number);
+            assert!(known, "seed {seed}: dropped what was not decided, or had ended: {dropped:?}");
         }
     }
 
@@ -398,6 +415,10 @@ impl World {
             self.people[flight.person].muted_until = Some(self.now + self.climate.policy.delivery.mute_for);
         }
         let _ = engine.handle_outcome(self.now, flight.dispatch.id, flight.outcome);
+        if flight.outcome == Outcome::Delivered {
+            let known = self.open.remove(&flight.dispatch.decision);
+            assert!(known, "seed {}: acknowledged what had ended: {:?}", self.seed, flight.dispatch);
+        }
         let off = engine
             .snapshot(flight.dispatch.conversation.as_ref())
             .is_none_or(|snapshot| snapshot.belief == Belief::Off);
@@ -415,9 +436,17 @@ impl World {
         let stuck: Vec<_> = (0..self.far.len()).filter(|i| self.far[*i].shown).collect();
         assert!(stuck.is_empty(), "seed {seed}: icons stuck on {stuck:?}");
         assert!(self.journal.is_empty(), "seed {seed}: the journal still holds {:?}", self.journal);
+        assert!(self.open.is_empty(), "seed {seed}: decisions without an end: {:?}", self.open);
         let given_up = engine.counts().stops_given_up;
         assert_eq!(given_up, self.refused_stops, "seed {seed}: a Stopped was given up in weather that ends");
     }
+}
+
+/// An engine that tells what it decides, and what it drops.
+fn observed(mut engine: Engine) -> Engine {
+    engine.observe_decisions();
+    engine.observe_dropped();
+    engine
 }
 
 fn pair(from: &str) -> ConversationRef<'_> {
