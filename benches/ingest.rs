@@ -25,6 +25,7 @@ use support::{Pair, Random, cpu_nanos, id, quick};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
+use typingd::chronicle::Chronicle;
 use typingd::clock::Clock;
 use typingd::driver::{self, Aides, Carrier};
 use typingd::engine::Engine;
@@ -171,7 +172,10 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
             let (_controls, commands) = driver::controls();
             let mut engine = Engine::new(Policy::default(), 1);
             engine.observe_decisions();
-            let aides = Aides { journal: None, herald: Herald::default(), ledger: Ledger::new(1) };
+            engine.observe_dropped();
+            let (chronicle, _feed) = Chronicle::new();
+            let aides =
+                Aides { journal: None, herald: Herald::default(), ledger: Ledger::new(1), chronicle: Some(chronicle) };
             let driver = driver::run(engine, Clock::start(), Nowhere, parcels, commands, aides);
             tokio::spawn(driver);
             let (_stop, stopping) = watch::channel(false);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
+use crate::chronicle::Chronicle;
 use crate::clock::{self, Clock};
 use crate::engine::outbox::Belief;
 use crate::engine::policy::{Policy, Rules};
@@ -156,10 +157,13 @@ pub struct Aides {
     pub herald: Herald,
     /// Measures.
     pub ledger: Ledger,
+    /// Tells whoever watches.
+    pub chronicle: Option<Chronicle>,
 }
 
-/// Runs the engine until a [`Command::Shutdown`] has been carried out, or all controls are gone. The ledger hears of
-/// decisions if the engine has been told to keep them ([`Engine::observe_decisions`]).
+/// Runs the engine until a [`Command::Shutdown`] has been carried out, or all controls are gone. Ledger and chronicle
+/// hear of decisions, and of what is dropped, if the engine has been told to keep them ([`Engine::observe_decisions`],
+/// [`Engine::observe_dropped`]).
 pub async fn run(
     engine: Engine,
     clock: Clock,
@@ -178,6 +182,7 @@ pub async fn run(
         slept_look: Instant::ORIGIN,
         herald: aides.herald,
         ledger: aides.ledger,
+        chronicle: aides.chronicle,
         recorder: None,
         stopping: false,
     };
@@ -194,7 +199,7 @@ pub async fn run(
             desk.note_leaving(&dispatch);
             leaving.push(dispatch);
         }
-        desk.keep_ledger();
+        desk.keep_books();
         // What is shown must be on record before it is shown.
         desk.keep_journal(now);
         for dispatch in leaving.drain(..) {
@@ -277,6 +282,7 @@ struct Desk {
     slept_look: Instant,
     herald: Herald,
     ledger: Ledger,
+    chronicle: Option<Chronicle>,
     recorder: Option<Recorder>,
     /// No signal is taken any more.
     stopping: bool,
@@ -294,7 +300,7 @@ impl Desk {
             match taken {
                 Ok(taken) => {
                     // The ledger hears of what fell due before the signal, then of the signal.
-                    self.keep_ledger();
+                    self.keep_books();
                     if taken == Taken::Counts {
                         self.ledger.handle_signal(now, conversation, signal.kind);
                     }
@@ -339,6 +345,10 @@ impl Desk {
         let was_off = awaited && self.engine.snapshot(conversation).is_some_and(|old| old.belief == Belief::Off);
         let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
         self.herald.hear(now, dispatch, result, notice, self.engine.rate_in_force());
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.answered(now, dispatch, result);
+        }
+        self.keep_books();
         if let Some(journal) = &mut self.journal
             && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.belief == Belief::Off)
         {
@@ -371,10 +381,18 @@ impl Desk {
         self.engine.handle_policy(now, policy);
     }
 
-    /// Tells the ledger what has been decided since the last time.
-    fn keep_ledger(&mut self) {
+    /// Tells the ledger and the chronicle what has been decided since the last time, and what came to nothing.
+    fn keep_books(&mut self) {
         while let Some(decision) = self.engine.poll_decision() {
             self.ledger.handle_decision(&decision);
+            if let Some(chronicle) = &mut self.chronicle {
+                chronicle.decided(decision);
+            }
+        }
+        while let Some(dropped) = self.engine.poll_dropped() {
+            if let Some(chronicle) = &mut self.chronicle {
+                chronicle.dropped(dropped);
+            }
         }
     }
 

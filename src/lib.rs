@@ -28,8 +28,9 @@
 //! - [`journal`]: icons told on and not yet off, on disk: what a crash must not lose.
 //! - [`recording`]: the bounded hand-over to whoever records the signals, without their ids.
 //! - [`ledger`]: what the timing costs and gives, measured as users type.
-//! - [`http`], [`admin`]: the server's edge; health, metrics, the stream of signals, the timing changed while
-//!   running, the trace studied.
+//! - [`chronicle`]: what is decided and what becomes of it, told to whoever watches.
+//! - [`http`], [`admin`]: the server's edge; health, metrics, the streams of signals and of indicators, the
+//!   timing changed while running, the trace studied.
 //! - [`config`], [`telemetry`]: settings, logs.
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
 //! - [`trace`], [`mod@record`], [`mod@simulate`], [`mod@replay`]: recorded typing, taken down, in virtual and in real time.
@@ -53,6 +54,7 @@
 //! 10. Nothing listens before the configuration is valid. Nothing a peer sends can panic, or write a log line at info.
 
 pub mod admin;
+pub mod chronicle;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -1,7 +1,9 @@
 //! What is going on, for operators and their machines, and what they may change of it.
 
+mod events;
 mod families;
 mod health;
+pub mod indicators;
 pub mod metrics;
 pub mod stream;
 pub mod timing;

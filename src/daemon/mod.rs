@@ -15,10 +15,12 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::admin::Health;
+use crate::admin::indicators::Indicators;
 use crate::admin::metrics::Metrics;
 use crate::admin::stream::SignalStream;
 use crate::admin::timing::Timing;
 use crate::admin::tune::Tuning;
+use crate::chronicle::Chronicle;
 use crate::clock::{self, Clock};
 use crate::config::{Config, Overrides};
 use crate::driver::{self, Aides, Command, Controls, Farewell};
@@ -92,6 +94,7 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     let mut engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
     // Before the first decision: an icon that the last run left on is one.
     engine.observe_decisions();
+    engine.observe_dropped();
     let journal = open_journal(&config, clock, &mut engine)?;
     let mut listeners = Vec::new();
     for address in &config.ingest.listen {
@@ -109,7 +112,8 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
 
     let (inbox, parcels) = inbox::inbox();
     let (controls, commands) = driver::controls();
-    let aides = Aides { journal, herald: Herald::default(), ledger: ledger(&config) };
+    let (chronicle, feed) = Chronicle::new();
+    let aides = Aides { journal, herald: Herald::default(), ledger: ledger(&config), chronicle: Some(chronicle) };
     let driver = driver::run(engine, clock, client.clone(), parcels, commands, aides);
     let driver = tokio::spawn(driver);
     let drop_in = drop_in(&config, settings, &inbox, vault, gate.clone(), clock)?;
@@ -140,6 +144,7 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
             SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
             timing.router(),
             Tuning::new(gate.clone(), controls.clone()).router(),
+            Indicators::new(gate.clone(), feed, clock).router(),
             Metrics::new(controls.clone(), gate, obstacle.clone()).router(),
             Health::new(controls.clone(), obstacle).router(),
         ]

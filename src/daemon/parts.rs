@@ -169,7 +169,7 @@ pub(super) fn drop_in(
         let (controls, commands) = driver::controls();
         let engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
         // What it would send is compared elsewhere; nothing is measured twice.
-        let aides = Aides { journal: None, herald: Herald::default(), ledger: Ledger::new(0) };
+        let aides = Aides { journal: None, herald: Herald::default(), ledger: Ledger::new(0), chronicle: None };
         tokio::spawn(driver::run(engine, clock, shadow.carrier(), parcels, commands, aides));
         info!("drop-in in shadow mode: everything passes through, GET /v1/drop_in compares");
         surroundings = Surroundings { inbox, shadow: Some(shadow), ..surroundings };

@@ -15,6 +15,7 @@ mod drop_in;
 mod exposition;
 mod far_side;
 mod https;
+mod indicators;
 mod ingest;
 mod journal;
 mod key;
