@@ -5,6 +5,7 @@ mod record;
 mod replay;
 mod run;
 mod sandbox;
+mod schema;
 mod simulate;
 mod timing;
 mod tune;
@@ -43,6 +44,8 @@ enum Command {
     /// Run the daemon
     Run(run::RunArgs),
     /// Validate the configuration and print what is in force, with the origin of every value
+    ///
+    /// Editors that read `typingd schema` find most mistakes as they are made.
     Check(check::CheckArgs),
     /// Replay traces in virtual time and print the indicators as NDJSON
     Simulate(simulate::SimulateArgs),
@@ -59,6 +62,8 @@ enum Command {
     Timing(timing::TimingArgs),
     /// Run the stand-in Interaction Service alone
     Sandbox(SandboxArgs),
+    /// Print the JSON schema of the configuration, for editors
+    Schema,
 }
 
 /// Runs the command line `arguments`, the program's name first.
@@ -143,6 +148,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(&args),
         Command::Timing(args) => timing::run(args),
         Command::Sandbox(args) => sandbox::run(&args),
+        Command::Schema => schema::run(),
     }
 }
 

@@ -16,6 +16,7 @@ mod layers;
 mod live;
 mod problem;
 mod report;
+mod schema;
 pub mod size;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use tracing::level_filters::LevelFilter;
 pub use live::{Change, Refusal, TIMED_CHANNELS_MAX};
 pub use problem::{Origin, Problem};
 pub use report::{Changed, Keep, Origins, Report, Values};
+pub use schema::schema;
 pub use warnings::{capacity, scopes, warnings};
 
 use crate::drop_in as drop_in_edge;

@@ -372,7 +372,7 @@ from_value! {
 const CREDENTIALS: &str = "${CREDENTIALS_DIRECTORY}";
 
 /// The longest text: consumer keys have about 85 characters, user names at most 80.
-const TEXT_BYTES_MAX: usize = 1_024;
+pub(super) const TEXT_BYTES_MAX: usize = 1_024;
 
 /// How much of a wrong value a problem repeats: a line of a terminal.
 const SHOWN_CHARS_MAX: usize = 80;

@@ -25,6 +25,7 @@ mod passing;
 mod process;
 mod recording;
 mod report;
+mod schema;
 mod shutdown;
 mod slow;
 mod tidy;
