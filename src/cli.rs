@@ -1,12 +1,15 @@
 //! The command line: what each command takes, and what its end means to a shell.
 
 mod check;
+mod completions;
+mod man;
 mod record;
 mod replay;
 mod run;
 mod sandbox;
 mod schema;
 mod simulate;
+mod surroundings;
 mod timing;
 mod tune;
 
@@ -16,24 +19,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::build_info;
 use crate::config::{self, Config, Origin, Overrides};
 use crate::daemon::StartError;
 use crate::sandbox::SandboxArgs;
-
-/// Done, and asked to do nothing wrong, and yet it failed.
-const FAILED: u8 = 1;
-/// The command line can't be understood.
-const WRONG_USAGE: u8 = 2;
-/// Nothing that was measured keeps the limits.
-const NONE_FITS: u8 = 3;
-/// Another typingd holds the state directory (EX_CANTCREAT of sysexits.h).
-const HELD: u8 = 73;
-/// The configuration is wrong (EX_CONFIG of sysexits.h).
-const MISCONFIGURED: u8 = 78;
+use surroundings::{FAILED, HELD, MISCONFIGURED, NONE_FITS, WRONG_USAGE};
 
 /// Typing indicators for Salesforce Bring Your Own Channel: a sidecar beside a connector
 #[derive(Debug, Parser)]
-#[command(name = "typingd", version, max_term_width = 100)]
+#[command(name = "typingd", version = build_info::line(), max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -64,6 +58,10 @@ enum Command {
     Sandbox(SandboxArgs),
     /// Print the JSON schema of the configuration, for editors
     Schema,
+    /// Print what a shell needs to know to complete command lines
+    Completions(completions::CompletionsArgs),
+    /// Print a manual page, or write all of them to a directory
+    Man(man::ManArgs),
 }
 
 /// Runs the command line `arguments`, the program's name first.
@@ -149,6 +147,8 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Timing(args) => timing::run(args),
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Schema => schema::run(),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 

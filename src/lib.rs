@@ -31,7 +31,7 @@
 //! - [`chronicle`]: what is decided and what becomes of it, told to whoever watches.
 //! - [`http`], [`admin`]: the server's edge; health, metrics, the streams of signals and of indicators, the
 //!   timing changed while running, the trace studied.
-//! - [`config`], [`telemetry`]: settings, logs.
+//! - [`config`], [`telemetry`], [`build_info`]: settings, logs, what this build is.
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
 //! - [`trace`], [`mod@record`], [`mod@simulate`], [`mod@replay`]: recorded typing, taken down, in virtual and in real time.
 //! - [`tune`]: what each setting costs and gives on recorded typing, by the same engine.
@@ -54,6 +54,7 @@
 //! 10. Nothing listens before the configuration is valid. Nothing a peer sends can panic, or write a log line at info.
 
 pub mod admin;
+pub mod build_info;
 pub mod chronicle;
 pub mod cli;
 pub mod client;

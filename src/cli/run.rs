@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::{Failure, environment, load, runtime};
+use crate::build_info;
 use crate::config::{self, Flag, Overrides};
 use crate::daemon::{self, Up};
 use crate::http::Address;
@@ -59,6 +60,6 @@ fn guide(up: &Up) -> Option<String> {
          See what is shown now, and what Salesforce would have been sent:\n  \
          curl {sandbox}/icons\n  curl {sandbox}/requests\n\n\
          Ctrl-C stops it, with every icon off.\n\n",
-        env!("CARGO_PKG_VERSION"),
+        build_info::VERSION,
     ))
 }

@@ -19,6 +19,7 @@ mod indicators;
 mod ingest;
 mod journal;
 mod key;
+mod manual;
 mod metrics;
 mod node;
 mod passing;
