@@ -179,7 +179,7 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
             let driver = driver::run(engine, Clock::start(), Nowhere, parcels, commands, aides);
             tokio::spawn(driver);
             let (_stop, stopping) = watch::channel(false);
-            let router = Ingest::new(inbox, Gate::default(), BODY_BYTES_MAX).router();
+            let router = Ingest::new(inbox, Gate::default(), watch::Sender::new(BODY_BYTES_MAX).subscribe()).router();
             http::serve(listener, router, Limits::default(), stopping).await;
         });
     });

@@ -4,14 +4,17 @@ mod check;
 mod completions;
 mod man;
 mod record;
+mod reload;
 mod replay;
 mod run;
 mod sandbox;
 mod schema;
+mod shutdown;
 mod simulate;
 mod surroundings;
 mod timing;
 mod tune;
+mod wait;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -54,6 +57,14 @@ enum Command {
     /// Without a change: what is in force, and where it comes from. A change holds at once, for conversations under way
     /// too, until the daemon is started again or reads its configuration again; how to keep it is said.
     Timing(timing::TimingArgs),
+    /// Wait until a daemon is ready to deliver, also one that is yet to be started
+    Wait(wait::WaitArgs),
+    /// Let a running daemon read its configuration again, and print what has changed
+    ///
+    /// A configuration that is wrong changes nothing: its problems are told, with exit code 78.
+    Reload(reload::ReloadArgs),
+    /// Stop a running daemon, every icon off, and wait for its end
+    Shutdown(shutdown::ShutdownArgs),
     /// Run the stand-in Interaction Service alone
     Sandbox(SandboxArgs),
     /// Print the JSON schema of the configuration, for editors
@@ -145,6 +156,9 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Tune(args) => tune::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Timing(args) => timing::run(args),
+        Command::Wait(args) => wait::run(&args),
+        Command::Reload(args) => reload::run(&args),
+        Command::Shutdown(args) => shutdown::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(&args),
@@ -165,6 +179,11 @@ fn load(overrides: &Overrides) -> Result<Config, Failure> {
         let problems = problems.iter().map(ToString::to_string).collect();
         if by_flag { Failure::Usage(problems) } else { Failure::Misconfigured(problems) }
     })
+}
+
+/// What somebody else has said, on one line and without anything that a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 use crate::clock;
 use crate::config::duration;
@@ -52,13 +53,13 @@ pub struct Settings {
 pub struct Ingest {
     inbox: Inbox,
     gate: Gate,
-    body_bytes_max: usize,
+    body_bytes_max: watch::Receiver<usize>,
 }
 
 impl Ingest {
-    /// Signals of callers that `gate` lets in go to `inbox`.
+    /// Signals of callers that `gate` lets in go to `inbox`. `body_bytes_max` is looked at with every request.
     #[must_use]
-    pub fn new(inbox: Inbox, gate: Gate, body_bytes_max: usize) -> Self {
+    pub fn new(inbox: Inbox, gate: Gate, body_bytes_max: watch::Receiver<usize>) -> Self {
         Self { inbox, gate, body_bytes_max }
     }
 
@@ -141,7 +142,8 @@ async fn take_json(
     body: &mut Body,
     wait: Option<Duration>,
 ) -> Result<Tally, Problem> {
-    let body = read_body(headers, body, ingest.body_bytes_max, TOO_LARGE_ADVICE).await?;
+    let bytes_max = *ingest.body_bytes_max.borrow();
+    let body = read_body(headers, body, bytes_max, TOO_LARGE_ADVICE).await?;
     let mut tally = Tally::default();
     let mut batch = Batch::default();
     if body.trim_ascii_start().starts_with(b"[") {

@@ -1,10 +1,12 @@
 //! What is going on, for operators and their machines, and what they may change of it.
 
+pub mod control;
 mod events;
 mod families;
 mod health;
 pub mod indicators;
 pub mod metrics;
+pub mod reading;
 pub mod stream;
 pub mod timing;
 pub mod tune;

@@ -9,6 +9,7 @@
 //! directory, so that a configuration can be moved as a whole; those in variables and flags are relative to the working
 //! directory, as on any command line.
 
+mod difference;
 mod drop_in;
 pub mod duration;
 pub mod keys;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+pub use difference::KeyChange;
 pub use live::{Change, Refusal, TIMED_CHANNELS_MAX};
 pub use problem::{Origin, Problem};
 pub use report::{Changed, Keep, Origins, Report, Values};
@@ -170,23 +172,6 @@ impl Config {
             };
         }
         text
-    }
-
-    /// What is different in `new`, a line for each key: `timing.check_interval: "5s" -> "10s"`.
-    #[must_use]
-    pub fn changes(&self, new: &Self) -> Vec<String> {
-        let (before, after) = (self.index(), new.index());
-        let value = |lines: &HashMap<_, &Line>, of: &Line| {
-            lines.get(&of.id()).and_then(|line| line.value.clone().ok()).unwrap_or_else(|| "(not set)".into())
-        };
-        let gone = self.lines.iter().filter(|old| !after.contains_key(&old.id()));
-        let told = new.lines.iter().chain(gone).map(|line| (line, value(&before, line), value(&after, line)));
-        let changed = told.filter(|(_, old, new)| old != new);
-        changed.map(|(line, old, new)| format!("{}.{}: {old} -> {new}", line.table, line.name)).collect()
-    }
-
-    fn index(&self) -> HashMap<(&str, &str), &Line> {
-        self.lines.iter().map(|line| (line.id(), line)).collect()
     }
 }
 

@@ -15,8 +15,10 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::admin::Health;
+use crate::admin::control::{Control, Ending};
 use crate::admin::indicators::Indicators;
 use crate::admin::metrics::Metrics;
+use crate::admin::reading::Reading;
 use crate::admin::stream::SignalStream;
 use crate::admin::timing::Timing;
 use crate::admin::tune::Tuning;
@@ -35,7 +37,7 @@ use crate::vault::Vault;
 use parts::{
     bind_sandbox, caller_token, client, drop_in, keep_token, ledger, obstacle, open_journal, router, upstream,
 };
-use reload::serve_until_told;
+use reload::Steward;
 use signals::{Signals, told_again};
 
 pub use parts::file_problems;
@@ -137,15 +139,21 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     }
     let obstacle = obstacle(client.clone());
     let recording = watch::Sender::new(config.ingest.recording);
+    let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
+    let reading =
+        watch::Sender::new(Reading { file: config.file.clone(), read_at: clock::wall_millis(), last_reload: None });
+    let ending = watch::Sender::new(None);
     let (timing, asked) = Timing::new(gate.clone());
+    let (control, orders) = Control::new(gate.clone(), ending.subscribe());
     let router = router(
         [
-            Ingest::new(inbox, gate.clone(), config.ingest.body_bytes_max).router(),
+            Ingest::new(inbox, gate.clone(), body_bytes_max.subscribe()).router(),
             SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
             timing.router(),
+            control.router(),
             Tuning::new(gate.clone(), controls.clone()).router(),
             Indicators::new(gate.clone(), feed, clock).router(),
-            Metrics::new(controls.clone(), gate, obstacle.clone()).router(),
+            Metrics::new(controls.clone(), gate.clone(), obstacle.clone()).router(),
             Health::new(controls.clone(), obstacle).router(),
         ]
         .into_iter()
@@ -160,33 +168,52 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     let keeper = tokio::spawn(keep_token(client));
 
     let loops: Vec<Controls> = std::iter::once(controls.clone()).chain(shadow).collect();
-    let shutdown_grace = serve_until_told(config, &overrides, &loops, &recording, &mut signals, asked).await;
+    let steward = Steward { config, overrides, loops, gate, recording, body_bytes_max, reading, told: None };
+    let shutdown_grace = steward.serve_until_told(&mut signals, asked, orders).await;
     let hang_up = clock::timer_after(shutdown_grace.max(HANG_UP_MAX));
     info!("stopping: no signal is taken any more, icons go off");
     let _ = stop.send(true);
     controls.give(Command::Shutdown(shutdown_grace)).await;
-    tokio::select! {
+    let farewell = tokio::select! {
         farewell = driver => match farewell {
-            Ok(Farewell { unsettled: 0, given_up: 0 }) => info!("every icon is off"),
-            Ok(Farewell { unsettled: 0, given_up }) => {
-                info!(given_up, "every icon is off but those whose stops were given up earlier");
+            Ok(farewell) => {
+                tell_farewell(farewell);
+                Some(farewell)
             }
-            Ok(farewell) => warn!(icons = farewell.unsettled, "delivery.shutdown_grace is over: icons may be left on"),
-            Err(panic) => error!(%panic, "the driver broke down"),
+            Err(panic) => {
+                error!(%panic, "the driver broke down");
+                None
+            }
         },
         () = told_again(&mut signals) => {
-            let icons = controls.vitals(HANG_UP_MAX).await.map(|vitals| vitals.census.unsettled);
+            let vitals = controls.vitals(HANG_UP_MAX).await;
+            let icons = vitals.as_ref().map(|vitals| vitals.census.unsettled);
             warn!(icons, "told twice: stopping at once; icons may be left on");
+            vitals.map(|vitals| Farewell { unsettled: vitals.census.unsettled, given_up: vitals.counts.stops_given_up })
         }
-    }
+    };
     if let Some(drop_in) = &drop_in {
         // Messages on their way are somebody's words: they have the rest of the grace.
         let _ = tokio::time::timeout_at(hang_up, drop_in.idle()).await;
     }
+    ending.send_replace(Some(Ending {
+        icons_left: farewell.map(|farewell| farewell.unsettled),
+        given_up: farewell.map_or(0, |farewell| farewell.given_up),
+    }));
     keeper.abort();
     let _ = stop_sandbox.send(true);
     // Whoever still has a request open gets its answer; the others have had their time.
     let _ = tokio::time::timeout(HANG_UP_MAX, async { while servers.join_next().await.is_some() {} }).await;
     info!("stopped");
     Ok(())
+}
+
+fn tell_farewell(farewell: Farewell) {
+    match farewell {
+        Farewell { unsettled: 0, given_up: 0 } => info!("every icon is off"),
+        Farewell { unsettled: 0, given_up } => {
+            info!(given_up, "every icon is off but those whose stops were given up earlier");
+        }
+        farewell => warn!(icons = farewell.unsettled, "delivery.shutdown_grace is over: icons may be left on"),
+    }
 }

@@ -1,16 +1,22 @@
 //! The settings in force while the daemon runs: their single owner, who reads the configuration again when told to.
+//!
+//! What is read is proven first, and taken then: whatever is wrong or out of reach, nothing has been changed.
 
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
+use super::parts::{caller_token, file_problems};
 use super::signals::{Signals, Told};
+use crate::admin::control::{Order, Reloaded, TakesHold, Unchanged};
+use crate::admin::reading::{Reading, Reload};
 use crate::admin::timing::{Ask, Denial};
 use crate::clock;
-use crate::config::{self, Change, Config, Overrides, Report};
+use crate::config::{self, Change, Config, KeyChange, Overrides, Report};
 use crate::driver::Controls;
 use crate::engine::policy::Policy;
+use crate::http::Gate;
 
 /// How long the driver may take to hear of a new policy, and to hold to it.
 const DRIVER_PATIENCE: Duration = Duration::from_secs(2);
@@ -18,117 +24,247 @@ const DRIVER_PATIENCE: Duration = Duration::from_secs(2);
 /// channels could else tell 10,000.
 const CHANGES_TOLD_MAX: usize = 100;
 
-/// Serves until told to stop; takes a changed configuration when told to, and changes of the timing. It owns the
-/// configuration in force. Returns the grace in force.
-pub(super) async fn serve_until_told(
-    mut config: Config,
-    overrides: &Overrides,
-    loops: &[Controls],
-    recording: &watch::Sender<bool>,
-    signals: &mut Signals,
-    mut asked: mpsc::Receiver<Ask>,
-) -> Duration {
-    // A change is work for the driver, the more the more people type. It has as much time for its own after each.
-    let mut rested = clock::timer_after(Duration::ZERO);
-    loop {
-        let next = async {
-            tokio::time::sleep_until(rested).await;
-            asked.recv().await
-        };
-        tokio::select! {
-            told = signals.next() => match told {
-                Told::Stop => return config.shutdown_grace,
-                Told::Reload => {
-                    config = reload(config, overrides, loops).await;
-                    recording.send_replace(config.ingest.recording);
+/// The owner of the settings in force, with those who have to hear of others.
+pub(super) struct Steward {
+    pub(super) config: Config,
+    pub(super) overrides: Overrides,
+    /// The daemon's own loop, and that of a shadow.
+    pub(super) loops: Vec<Controls>,
+    pub(super) gate: Gate,
+    pub(super) recording: watch::Sender<bool>,
+    pub(super) body_bytes_max: watch::Sender<usize>,
+    pub(super) reading: watch::Sender<Reading>,
+    /// What was last found to be wrong, lest whoever asks again and again fills the log with it.
+    pub(super) told: Option<Unchanged>,
+}
+
+/// A configuration that has been proven: nothing that can fail is left to be done for it.
+struct Proven {
+    config: Config,
+    token: Option<String>,
+    warnings: Vec<String>,
+}
+
+/// Who wants the configuration to be read again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    /// Whoever may send signals to the process.
+    Operator,
+    /// Whoever may call: what is not news is not logged for one.
+    Caller,
+}
+
+impl Steward {
+    /// Serves until told to stop: changes the timing, reads the configuration again. Returns the grace in force.
+    pub(super) async fn serve_until_told(
+        mut self,
+        signals: &mut Signals,
+        mut asked: mpsc::Receiver<Ask>,
+        mut orders: mpsc::Receiver<Order>,
+    ) -> Duration {
+        // A change is work for the driver, the more the more people type. It has as much time for its own after each.
+        let mut rested = clock::timer_after(Duration::ZERO);
+        loop {
+            let next = async {
+                tokio::time::sleep_until(rested).await;
+                tokio::select! {
+                    Some(ask) = asked.recv() => Next::Ask(ask),
+                    Some(order) = orders.recv() => Next::Order(order),
+                    else => std::future::pending().await,
                 }
-            },
-            Some(Ask { change, answer }) = next => match change {
+            };
+            let next = tokio::select! {
+                told = signals.next() => Next::Told(told),
+                next = next => next,
+            };
+            let took = clock::stopwatch();
+            match next {
+                Next::Told(Told::Stop) => return self.config.shutdown_grace,
+                Next::Told(Told::Reload) => {
+                    if self.reload(Asker::Operator, signals).await.is_none() {
+                        return self.config.shutdown_grace;
+                    }
+                }
                 // Whoever has asked has gone, and would not know of a change.
-                _ if answer.is_closed() => {}
-                None => {
-                    let _ = answer.send(Ok(config.timing()));
+                Next::Ask(ask) if ask.answer.is_closed() => {}
+                Next::Ask(Ask { change: None, answer }) => {
+                    let _ = answer.send(Ok(self.config.timing()));
+                    continue;
                 }
-                Some(change) => {
-                    let took = clock::stopwatch();
-                    let outcome = retime(&mut config, &change, loops).await;
-                    let _ = answer.send(outcome);
-                    rested = clock::timer_after(took.elapsed());
+                Next::Ask(Ask { change: Some(change), answer }) => {
+                    let _ = answer.send(self.retime(&change).await);
                 }
-            },
+                Next::Order(Order::Reload(answer)) if answer.is_closed() => {}
+                Next::Order(Order::Reload(answer)) => match self.reload(Asker::Caller, signals).await {
+                    None => return self.config.shutdown_grace,
+                    Some(outcome) => {
+                        let _ = answer.send(outcome);
+                    }
+                },
+                Next::Order(Order::Shutdown(answer)) => {
+                    let _ = answer.send(self.config.shutdown_grace);
+                    return self.config.shutdown_grace;
+                }
+            }
+            rested = clock::timer_after(took.elapsed());
         }
+    }
+
+    /// Reads the configuration again, and says what has changed. One that is wrong changes nothing. `None` when the
+    /// daemon has been told to stop meanwhile, and nothing has been changed.
+    async fn reload(&mut self, asker: Asker, signals: &mut Signals) -> Option<Result<Reloaded, Unchanged>> {
+        let at = clock::wall_millis();
+        let proven = tokio::select! {
+            biased;
+            () = signals.next_stop() => return None,
+            proven = self.prove() => proven,
+        };
+        let outcome = match proven {
+            Ok(proven) => self.take(proven).await,
+            Err(unchanged) => Err(unchanged),
+        };
+        let changes = outcome.as_ref().map_or(0, |reloaded| reloaded.changes.len());
+        self.reading.send_modify(|reading| {
+            if outcome.is_ok() {
+                (reading.file, reading.read_at) = (self.config.file.clone(), at);
+            }
+            reading.last_reload = Some(Reload { at, ok: outcome.is_ok(), changes });
+        });
+        match &outcome {
+            Ok(reloaded) => {
+                self.told = None;
+                if asker == Asker::Operator || !reloaded.changes.is_empty() {
+                    info!(changes = reloaded.changes.len(), "configuration read again");
+                }
+            }
+            Err(unchanged) if asker == Asker::Caller && self.told.as_ref() == Some(unchanged) => {}
+            Err(unchanged) => {
+                tell(unchanged);
+                self.told = Some(unchanged.clone());
+            }
+        }
+        Some(outcome)
+    }
+
+    /// Reads the configuration, and does all for it that can fail, without changing anything.
+    async fn prove(&self) -> Result<Proven, Unchanged> {
+        let config = config::load(&self.overrides)
+            .map_err(|problems| Unchanged::Wrong(problems.iter().map(ToString::to_string).collect()))?;
+        let problems = file_problems(&config);
+        if !problems.is_empty() {
+            return Err(Unchanged::Wrong(problems));
+        }
+        let token =
+            caller_token(config.ingest.token_file.as_ref()).map_err(|problem| Unchanged::Wrong(vec![problem]))?;
+        let warnings = config::warnings(&config);
+        Ok(Proven { config, token, warnings })
+    }
+
+    /// Puts in force what has been proven.
+    async fn take(&mut self, proven: Proven) -> Result<Reloaded, Unchanged> {
+        let Proven { config, token, warnings } = proven;
+        // The one thing left that can fail comes first.
+        if !self.hold_to(&config.policy).await {
+            return Err(Unchanged::Behind);
+        }
+        self.gate.renew(token.as_deref());
+        self.body_bytes_max.send_replace(config.ingest.body_bytes_max);
+        self.recording.send_replace(config.ingest.recording);
+        let changes = self.config.changes(&config);
+        let changes: Vec<_> = changes.into_iter().map(|change| (takes_hold(&change), change)).collect();
+        for (takes_hold, change) in changes.iter().take(CHANGES_TOLD_MAX) {
+            let later = if *takes_hold == TakesHold::Now { "" } else { " (at the next start)" };
+            info!("configuration: {change}{later}");
+        }
+        if changes.len() > CHANGES_TOLD_MAX {
+            info!("configuration: and {} more changes", changes.len() - CHANGES_TOLD_MAX);
+        }
+        let live = self.config.live_changes();
+        if live > 0 {
+            info!(settings = live, "what was changed while running has fallen away: the configuration holds");
+        }
+        let known = config::warnings(&self.config);
+        for warning in warnings.iter().filter(|warning| !known.contains(warning)) {
+            warn!("configuration: {warning}");
+        }
+        self.config = config;
+        Ok(Reloaded {
+            changes: changes.into_iter().map(|(takes_hold, change)| (change, takes_hold)).collect(),
+            warnings,
+        })
+    }
+
+    /// Changes the timing in force.
+    async fn retime(&mut self, change: &Change) -> Result<Report, Denial> {
+        let new = self.config.with(change).map_err(Denial::Refused)?;
+        let report = new.timing_since(&self.config);
+        let changed = report.changed.as_deref().unwrap_or_default();
+        if !changed.is_empty() && !self.hold_to(&new.policy).await {
+            return Err(Denial::Behind);
+        }
+        for changed in changed {
+            debug!(key = %changed.key, old = ?changed.old, new = ?changed.new, "timing changed");
+        }
+        self.config = new;
+        Ok(report)
+    }
+
+    /// Gives a new policy to every loop, the daemon's own first; whether that one takes it. A shadow's has no icon to
+    /// answer for.
+    async fn hold_to(&self, policy: &Policy) -> bool {
+        let mut held = Vec::new();
+        for controls in &self.loops {
+            held.push(controls.hold_to(policy.clone(), DRIVER_PATIENCE).await);
+        }
+        held.first() == Some(&true)
     }
 }
 
-/// Reads the configuration again, and says what has changed. A wrong one changes nothing.
-async fn reload(config: Config, overrides: &Overrides, loops: &[Controls]) -> Config {
-    match config::load(overrides) {
-        Ok(new) => {
-            if !hold_to(loops, &new.policy).await {
-                error!("the driver does not answer: nothing has been changed");
-                return config;
-            }
-            let changes = config.changes(&new);
-            for change in changes.iter().take(CHANGES_TOLD_MAX) {
-                info!("configuration: {change}{}", if takes_hold(change) { "" } else { " (at the next start)" });
-            }
-            if changes.len() > CHANGES_TOLD_MAX {
-                info!("configuration: and {} more changes", changes.len() - CHANGES_TOLD_MAX);
-            }
-            let live = config.live_changes();
-            if live > 0 {
-                info!(settings = live, "what was changed while running has fallen away: the configuration holds");
-            }
-            info!(changes = changes.len(), "configuration read again");
-            new
-        }
-        Err(problems) => {
-            for problem in &problems {
+/// What the owner of the settings does next.
+enum Next {
+    Told(Told),
+    Ask(Ask),
+    Order(Order),
+}
+
+/// Says why nothing has been changed.
+fn tell(unchanged: &Unchanged) {
+    match unchanged {
+        Unchanged::Wrong(problems) => {
+            for problem in problems {
                 error!("configuration: {problem}");
             }
             error!(problems = problems.len(), "the configuration is wrong: nothing has been changed");
-            config
         }
+        Unchanged::Hindered(problems) => {
+            for problem in problems {
+                error!("configuration: {problem}");
+            }
+            error!("the configuration can't take hold: nothing has been changed");
+        }
+        Unchanged::Behind => error!("the driver does not answer: nothing has been changed"),
     }
 }
 
-/// Changes the timing in force.
-async fn retime(config: &mut Config, change: &Change, loops: &[Controls]) -> Result<Report, Denial> {
-    let new = config.with(change).map_err(Denial::Refused)?;
-    let report = new.timing_since(config);
-    let changed = report.changed.as_deref().unwrap_or_default();
-    if !changed.is_empty() && !hold_to(loops, &new.policy).await {
-        return Err(Denial::Behind);
-    }
-    for changed in changed {
-        debug!(key = %changed.key, old = ?changed.old, new = ?changed.new, "timing changed");
-    }
-    *config = new;
-    Ok(report)
-}
-
-/// Gives a new policy to every loop, the daemon's own first; whether that one takes it. A shadow's has no icon to answer
-/// for.
-async fn hold_to(loops: &[Controls], policy: &Policy) -> bool {
-    let mut held = Vec::new();
-    for controls in loops {
-        held.push(controls.hold_to(policy.clone(), DRIVER_PATIENCE).await);
-    }
-    held.first() == Some(&true)
-}
-
-/// Whether a changed key is taken by the running daemon.
-fn takes_hold(change: &str) -> bool {
-    const HELD: [&str; 7] = [
-        "timing.",
-        "channels.",
-        "delivery.",
-        "upstream.max_requests_per_second",
-        "upstream.max_in_flight",
-        "ingest.max_conversations",
-        "ingest.recording",
+/// From when on a changed key holds.
+fn takes_hold(change: &KeyChange) -> TakesHold {
+    const LATER: [&str; 11] = [
+        "upstream.base_url",
+        "upstream.org_id",
+        "upstream.authorization_context",
+        "upstream.request_timeout",
+        "upstream.ca_file",
+        "upstream.auth.",
+        "ingest.listen",
+        "drop_in.",
+        "delivery.state_dir",
+        "delivery.recover_within",
+        "log.",
     ];
-    HELD.iter().any(|key| change.starts_with(key))
-        && !change.contains("authorization_context")
-        && !change.contains("state_dir")
+    let of_channel = change.key.starts_with("channels.") && change.key.ends_with(".authorization_context");
+    if of_channel || LATER.iter().any(|key| change.key.starts_with(key)) {
+        TakesHold::NextStart
+    } else {
+        TakesHold::Now
+    }
 }

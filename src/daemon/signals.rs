@@ -47,8 +47,12 @@ impl Signals {
         }
     }
 
+    /// Waits until told to stop. A SIGHUP that comes meanwhile is heard of afterwards.
     pub(super) async fn next_stop(&mut self) {
-        while self.next().await != Told::Stop {}
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

@@ -1,22 +1,34 @@
 //! Who may call: whoever shows the bearer token, where one is asked for. And the file that holds it, on either side.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::{HeaderMap, StatusCode, header};
 use subtle::ConstantTimeEq;
 
 use super::Problem;
 
-/// Lets in callers that show the right bearer token, or everybody if none is asked for. Cheap to clone.
+/// Lets in callers that show the right bearer token, or everybody if none is asked for. Cheap to clone; clones ask for
+/// the same token.
 #[derive(Clone, Default)]
-pub struct Gate(Option<Arc<str>>);
+pub struct Gate(Arc<RwLock<Option<Arc<str>>>>);
 
 impl Gate {
     /// `token` is what callers must show, if anything.
     #[must_use]
     pub fn new(token: Option<&str>) -> Self {
-        Self(token.map(Into::into))
+        let gate = Self::default();
+        gate.renew(token);
+        gate
+    }
+
+    /// From now on `token` is what callers must show, if anything. Whoever has been let in already stays in.
+    pub fn renew(&self, token: Option<&str>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = token.map(Into::into);
+    }
+
+    fn token(&self) -> Option<Arc<str>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks at the token that a request shows.
@@ -24,7 +36,7 @@ impl Gate {
     /// # Errors
     /// 401, when it shows none or another.
     pub fn admit(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(token) = &self.0 else { return Ok(()) };
+        let Some(token) = self.token() else { return Ok(()) };
         let shown = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         let (scheme, shown) = shown.split_at(shown.len().min(7));
         // Compared in constant time: how long a comparison takes must not tell how much of a guess was right.
@@ -53,6 +65,6 @@ pub fn read_token(name: &str, path: &Path) -> Result<String, String> {
 impl std::fmt::Debug for Gate {
     /// Leaves the token out.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_some() { "Gate(token)" } else { "Gate(open)" })
+        f.write_str(if self.token().is_some() { "Gate(token)" } else { "Gate(open)" })
     }
 }

@@ -100,7 +100,7 @@ fn assert_same(a: &Config, b: &Config) {
         (&a.policy, &a.upstream, &a.ingest, a.shutdown_grace, &a.state_dir, a.log),
         (&b.policy, &b.upstream, &b.ingest, b.shutdown_grace, &b.state_dir, b.log)
     );
-    assert_eq!(a.changes(b), Vec::<String>::new());
+    assert_eq!(a.changes(b), []);
 }
 
 #[test]
@@ -268,8 +268,9 @@ fn changes_are_told_key_by_key() {
     };
     let old = read("[timing]\ncheck_interval = '5s'\n[channels.a]\ndismiss = 'idle'\n");
     let new = read("\n[timing]\ncheck_interval = '10s'\n[delivery]\nstarted_lifespan = '1s'\n");
+    let told: Vec<_> = old.changes(&new).iter().map(ToString::to_string).collect();
     assert_eq!(
-        old.changes(&new),
+        told,
         [
             "timing.check_interval: \"5s\" -> \"10s\"",
             "delivery.started_lifespan: (not set) -> \"1s\"",

@@ -1,0 +1,65 @@
+//! `typingd reload`: a running daemon reads its configuration again, and says what has changed.
+
+use std::io::{self, Write};
+
+use axum::http::StatusCode;
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::{Failure, printable, runtime};
+use crate::client::{Remote, RemoteArgs};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ReloadArgs {
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Deserialize)]
+struct Reloaded {
+    changes: Vec<Changed>,
+    warnings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Changed {
+    key: String,
+    old: Option<String>,
+    new: Option<String>,
+    takes_hold: String,
+}
+
+#[derive(Deserialize)]
+struct Unchanged {
+    problems: Vec<String>,
+}
+
+pub(super) fn run(args: &ReloadArgs) -> Result<(), Failure> {
+    let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
+    let request = remote.request(Method::POST, &["v1", "reload"]);
+    let answer = runtime()?.block_on(remote.call(request)).map_err(Failure::Failed)?;
+    let reloaded: Reloaded = match (answer.status, serde_json::from_str(&answer.body)) {
+        (StatusCode::OK, Ok(reloaded)) => reloaded,
+        (StatusCode::UNPROCESSABLE_ENTITY, _) => match serde_json::from_str(&answer.body) {
+            Ok(Unchanged { problems }) => {
+                return Err(Failure::Misconfigured(problems.iter().map(|problem| printable(problem)).collect()));
+            }
+            Err(_) => return Err(Failure::Failed(answer.refusal())),
+        },
+        _ => return Err(Failure::Failed(answer.refusal())),
+    };
+    for warning in &reloaded.warnings {
+        writeln!(io::stderr().lock(), "typingd: warning: {}", printable(warning))?;
+    }
+    let mut stdout = io::stdout().lock();
+    for Changed { key, old, new, takes_hold } in &reloaded.changes {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "(not set)".to_owned());
+        let later = if takes_hold == "now" { "" } else { " (at the next start)" };
+        writeln!(stdout, "{}{later}", printable(&format!("{key}: {} -> {}", value(old), value(new))))?;
+    }
+    if reloaded.changes.is_empty() {
+        writeln!(stdout, "nothing has changed: the configuration is what it was")?;
+    }
+    stdout.flush()?;
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! `typingd shutdown`: a running daemon stops, every icon off, and the command ends when it has.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use reqwest::{Method, Response};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::{Failure, runtime};
+use crate::client::{ANSWER_MAX, Remote, RemoteArgs};
+use crate::clock;
+use crate::config::duration::Written;
+
+/// Two short lines.
+const ANSWER_BYTES_MAX: usize = 4_096;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ShutdownArgs {
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Deserialize)]
+struct Begun {
+    grace_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct Ended {
+    icons_left: Option<usize>,
+    given_up: u64,
+}
+
+pub(super) fn run(args: &ShutdownArgs) -> Result<(), Failure> {
+    let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
+    let ended = runtime()?.block_on(shut_down(&remote)).map_err(Failure::Failed)?;
+    let given_up = match ended.given_up {
+        0 => String::new(),
+        stops => format!("; {stops} stops were given up earlier, and their icons may be left on"),
+    };
+    match ended.icons_left {
+        Some(0) => {
+            writeln!(io::stdout().lock(), "stopped, every icon off{given_up}")?;
+            Ok(())
+        }
+        Some(icons) => Err(Failure::Failed(format!("stopped, but {icons} icons may be left on{given_up}"))),
+        None => Err(Failure::Failed("stopped, but icons may be left on".to_owned())),
+    }
+}
+
+async fn shut_down(remote: &Remote) -> Result<Ended, String> {
+    let request = remote.request(Method::POST, &["v1", "shutdown"]).query(&[("follow", "true")]);
+    let mut lines = Lines { response: remote.open(request).await?, buffer: Vec::new() };
+    let strange = || format!("{} does not say what typingd would", remote.place());
+    let begun: Begun = tokio::time::timeout(ANSWER_MAX, lines.next()).await.ok().flatten().ok_or_else(strange)?;
+    let grace = Duration::from_millis(begun.grace_ms);
+    let _ = writeln!(io::stderr().lock(), "typingd: stopping; every icon goes off, within {}", Written(grace));
+    let end = clock::timer_after(grace.saturating_add(ANSWER_MAX));
+    match tokio::time::timeout_at(end, lines.next()).await {
+        Ok(Some(ended)) => Ok(ended),
+        Ok(None) => Err(format!("{} ended without a word on its icons; its log may tell why", remote.place())),
+        Err(_) => Err(format!("{} has not stopped in time; its log may tell why", remote.place())),
+    }
+}
+
+/// The lines of an answer as they come.
+struct Lines {
+    response: Response,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line; `None` if none comes any more, or it says something else.
+    async fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return serde_json::from_slice(&line).ok();
+            }
+            let piece = self.response.chunk().await.ok().flatten()?;
+            if self.buffer.len() + piece.len() > ANSWER_BYTES_MAX {
+                return None;
+            }
+            self.buffer.extend_from_slice(&piece);
+        }
+    }
+}

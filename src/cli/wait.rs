@@ -1,0 +1,83 @@
+//! `typingd wait`: ends when a daemon is ready to deliver, also one that has yet to be started.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::{Failure, printable, runtime};
+use crate::client::{Remote, RemoteArgs};
+use crate::clock;
+use crate::config::duration::{self, Written};
+
+/// How often it is looked.
+const LOOK_SPACING: Duration = Duration::from_millis(100);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WaitArgs {
+    /// How long to wait at most
+    #[arg(long = "for", value_name = "TIME", default_value = "1m", value_parser = span)]
+    span: Duration,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    duration::parse(text).ok_or_else(|| "a time such as 30s or 5m is right".to_owned())
+}
+
+pub(super) fn run(args: &WaitArgs) -> Result<(), Failure> {
+    let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
+    runtime()?.block_on(wait(&remote, args.span)).map_err(Failure::Failed)?;
+    writeln!(io::stdout().lock(), "ready")?;
+    Ok(())
+}
+
+async fn wait(remote: &Remote, span: Duration) -> Result<(), String> {
+    let end = clock::timer_after(span);
+    let mut told = String::new();
+    loop {
+        // One look is made in any case, and each has the time that there is.
+        let look = tokio::time::timeout_at(end.max(clock::timer_after(LOOK_SPACING)), look(remote)).await;
+        let why = match look {
+            Ok(None) => return Ok(()),
+            Ok(Some(why)) => why,
+            Err(_) if told.is_empty() => format!("{} does not answer", remote.place()),
+            Err(_) => told.clone(),
+        };
+        if clock::timer_after(LOOK_SPACING) >= end {
+            return Err(format!("not ready within {}: {why}", Written(span)));
+        }
+        if why != told {
+            let _ = writeln!(io::stderr().lock(), "typingd: waiting: {why}");
+            told = why;
+        }
+        tokio::time::sleep(LOOK_SPACING).await;
+    }
+}
+
+/// Why the daemon is not ready; `None` when it is.
+async fn look(remote: &Remote) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Ready {
+        status: String,
+    }
+    #[derive(Deserialize)]
+    struct Problem {
+        detail: String,
+    }
+    let answer = match remote.call(remote.request(Method::GET, &["readyz"])).await {
+        Ok(answer) => answer,
+        Err(why) => return Some(printable(&why)),
+    };
+    match answer.status {
+        StatusCode::OK if serde_json::from_str(&answer.body).is_ok_and(|ready: Ready| ready.status == "ready") => None,
+        StatusCode::OK => Some(format!("{} answers, and is no typingd", remote.place())),
+        StatusCode::SERVICE_UNAVAILABLE => match serde_json::from_str(&answer.body) {
+            Ok(Problem { detail }) => Some(printable(&format!("not ready: {detail}"))),
+            Err(_) => Some(answer.refusal()),
+        },
+        _ => Some(answer.refusal()),
+    }
+}
