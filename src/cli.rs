@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod man;
+mod probe;
 mod record;
 mod reload;
 mod replay;
@@ -67,6 +68,12 @@ enum Command {
     Shutdown(shutdown::ShutdownArgs),
     /// Run the stand-in Interaction Service alone
     Sandbox(SandboxArgs),
+    /// Try one real icon: on, left alone, and off again; say whether the set-up works
+    ///
+    /// A TypingStarted and a TypingStopped go to the org of the configuration. Each answer is explained, with what to do
+    /// about it. On a terminal you are asked to press Enter when the agent's icon goes off by itself: that is what `typingd
+    /// tune --icon-ttl` wants to know. An agent sees the icon; a pair that Salesforce does not know gets a messaging session.
+    Probe(probe::ProbeArgs),
     /// Print the JSON schema of the configuration, for editors
     Schema,
     /// Print what a shell needs to know to complete command lines
@@ -160,6 +167,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Reload(args) => reload::run(&args),
         Command::Shutdown(args) => shutdown::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),
+        Command::Probe(args) => probe::run(args),
         Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

@@ -37,7 +37,7 @@
 //! - [`tune`]: what each setting costs and gives on recorded typing, by the same engine.
 //! - [`client`], [`mod@timing`]: what the commands that call a running daemon have in common, and the one that changes
 //!   its timing.
-//! - [`sandbox`]: the stand-in Interaction Service.
+//! - [`probe`], [`sandbox`]: one icon on and off for a trial; the stand-in Interaction Service.
 //!
 //! # Invariants
 //!
@@ -72,6 +72,7 @@ pub mod journal;
 pub mod ledger;
 pub mod lines;
 pub mod model;
+pub mod probe;
 pub mod record;
 pub mod recording;
 pub mod replay;

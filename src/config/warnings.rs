@@ -33,7 +33,8 @@ pub fn capacity(config: &Config) -> String {
     let beyond = if people < ORG_SESSIONS_MAX { ", fewer than the 11000 sessions an org may have" } else { "" };
     let check = Written(check);
     format!(
-        "up to {people} people can type without a pause at a time before refreshes are shed{beyond} \
+        "in the worst case, everybody typing without a pause, {people} people can type at a time before refreshes are \
+         shed{beyond} \
          ({scope}: check_interval {check}, {rate} requests a second)"
     )
 }

@@ -7,6 +7,7 @@
 
 mod answer;
 mod client;
+mod explain;
 mod payload;
 pub mod settings;
 mod token;
@@ -15,5 +16,6 @@ mod token;
 mod tests;
 
 pub use client::{Client, SetupError, file_problems};
+pub use explain::{Explanation, explain};
 pub use settings::Settings;
 pub use token::TokenState;

@@ -24,6 +24,7 @@ mod manual;
 mod metrics;
 mod node;
 mod passing;
+mod probe;
 mod process;
 mod recording;
 mod reload;
