@@ -30,7 +30,8 @@
 //! - [`ledger`]: what the timing costs and gives, measured as users type.
 //! - [`chronicle`]: what is decided and what becomes of it, told to whoever watches.
 //! - [`http`], [`admin`]: the server's edge; health, metrics, the streams of signals and of indicators, the
-//!   timing changed while running, the trace studied.
+//!   timing changed while running, the trace studied and simulated.
+//! - [`console`]: the page for people, which calls the rest.
 //! - [`config`], [`telemetry`], [`build_info`]: settings, logs, what this build is.
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
 //! - [`trace`], [`mod@record`], [`mod@simulate`], [`mod@replay`]: recorded typing, taken down, in virtual and in real time.
@@ -60,6 +61,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod daemon;
 pub mod driver;
 pub mod drop_in;

@@ -16,6 +16,8 @@ pub enum SimulateError {
     Trace(TraceError),
     /// The results can't be written.
     Output(io::Error),
+    /// It takes more steps than it may. What was decided within them has been written.
+    Endless,
 }
 
 #[derive(Serialize)]
@@ -33,7 +35,22 @@ struct Line<'a> {
 /// # Errors
 /// At the first line of a trace that can't be taken, and when `output` fails.
 pub fn simulate(traces: Vec<TraceReader>, policy: &Policy, output: &mut impl Write) -> Result<(), SimulateError> {
-    let mut runs: Vec<_> = traces.into_iter().map(|trace| Run::new(trace, policy.clone()).peekable()).collect();
+    simulate_within(u64::MAX, traces, policy, output)
+}
+
+/// The same, where each trace may take `steps_max` steps: each signal and each deadline that has come is one, and one more
+/// for every icon that is on then. With a check of a millisecond a handful of keys takes a million.
+///
+/// # Errors
+/// As those of [`simulate`], and when a trace takes more.
+pub fn simulate_within(
+    steps_max: u64,
+    traces: Vec<TraceReader>,
+    policy: &Policy,
+    output: &mut impl Write,
+) -> Result<(), SimulateError> {
+    let run = |trace| Run::new(trace, policy.clone(), steps_max).peekable();
+    let mut runs: Vec<_> = traces.into_iter().map(run).collect();
     loop {
         // A fault counts as the earliest: nothing decided after it is written.
         let next = runs
@@ -45,7 +62,7 @@ pub fn simulate(traces: Vec<TraceReader>, policy: &Policy, output: &mut impl Wri
             .min();
         let Some((_, first)) = next else { return Ok(()) };
         if let Some(decision) = runs[first].next() {
-            write_line(&decision.map_err(SimulateError::Trace)?, output).map_err(SimulateError::Output)?;
+            write_line(&decision?, output).map_err(SimulateError::Output)?;
         }
     }
 }
@@ -71,20 +88,21 @@ struct Run {
     /// The trace has ended.
     ended: bool,
     now: Instant,
+    steps_left: u64,
 }
 
 impl Run {
-    fn new(trace: TraceReader, mut policy: Policy) -> Self {
+    fn new(trace: TraceReader, mut policy: Policy, steps_left: u64) -> Self {
         // A trace is as large as it is; the bound protects a daemon.
         policy.conversations_max = usize::MAX;
         let mut engine = Engine::new(policy, 0);
         engine.observe_decisions();
-        Self { trace, engine, ahead: None, ended: false, now: Instant::ORIGIN }
+        Self { trace, engine, ahead: None, ended: false, now: Instant::ORIGIN, steps_left }
     }
 }
 
 impl Iterator for Run {
-    type Item = Result<Decision, TraceError>;
+    type Item = Result<Decision, SimulateError>;
 
     /// No request is ever sent here: what is decided depends on the signals and the time alone.
     fn next(&mut self) -> Option<Self::Item> {
@@ -95,13 +113,19 @@ impl Iterator for Run {
             if self.ahead.is_none() && !self.ended {
                 match self.trace.next() {
                     Some(Ok(signal)) => self.ahead = Some(signal),
-                    Some(Err(error)) => return Some(Err(error)),
+                    Some(Err(error)) => return Some(Err(SimulateError::Trace(error))),
                     None => self.ended = true,
                 }
             }
             // Timers due at an instant run before the signals of that instant, each at its own time.
             let until = self.ahead.as_ref().map_or(Instant::NEVER, TraceSignal::instant);
             let due = self.engine.next_deadline();
+            if self.ahead.is_none() && due == Instant::NEVER {
+                return None;
+            }
+            let steps = 1 + self.engine.census().icons as u64;
+            let Some(left) = self.steps_left.checked_sub(steps) else { return Some(Err(SimulateError::Endless)) };
+            self.steps_left = left;
             if due <= until && due != Instant::NEVER {
                 self.now = self.now.max(due);
                 self.engine.handle_timeout(self.now);

@@ -7,6 +7,7 @@ mod health;
 pub mod indicators;
 pub mod metrics;
 pub mod reading;
+pub mod simulate;
 pub mod stream;
 pub mod timing;
 pub mod tune;

@@ -46,13 +46,18 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
 fn guide(up: &Up) -> Option<String> {
     let sandbox = up.sandbox.as_ref()?;
     let tcp = up.listening.iter().find(|address| matches!(address, Address::Tcp(_)));
-    let (curl, url) = match tcp.or(up.listening.first())? {
-        Address::Tcp(address) => ("curl".to_owned(), format!("http://{address}")),
-        Address::Unix(path) => (format!("curl --unix-socket {}", path.display()), "http://typingd".to_owned()),
+    let (curl, url, page) = match tcp.or(up.listening.first())? {
+        Address::Tcp(address) => {
+            let page = format!("Type in a browser, and watch the agent's typing icon:\n  http://{address}/\n\n");
+            ("curl".to_owned(), format!("http://{address}"), page)
+        }
+        Address::Unix(path) => {
+            (format!("curl --unix-socket {}", path.display()), "http://typingd".to_owned(), String::new())
+        }
     };
     Some(format!(
-        "\ntypingd {} with its sandbox: no Salesforce org is involved.\n\n\
-         Watch the agent's typing icons go on and off (in a second terminal):\n  \
+        "\ntypingd {} with its sandbox: no Salesforce org is involved.\n\n{page}\
+         Watch the icons go on and off (in a second terminal):\n  \
          curl -N '{sandbox}/icons?watch=true'\n\n\
          Press a key as the end user ann; the icon goes on at once, and off 2 s later:\n  \
          {curl} -H 'content-type: application/json' \\\n       \

@@ -56,5 +56,6 @@ pub(super) fn run(args: SimulateArgs) -> Result<(), Failure> {
     result.map_err(|error| match error {
         SimulateError::Trace(error) => Failure::Failed(error.to_string()),
         SimulateError::Output(error) => error.into(),
+        SimulateError::Endless => Failure::Failed("the traces take more steps than can be counted".to_owned()),
     })
 }

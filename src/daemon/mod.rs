@@ -19,12 +19,14 @@ use crate::admin::control::{Control, Ending};
 use crate::admin::indicators::Indicators;
 use crate::admin::metrics::Metrics;
 use crate::admin::reading::Reading;
+use crate::admin::simulate::Simulation;
 use crate::admin::stream::SignalStream;
 use crate::admin::timing::Timing;
 use crate::admin::tune::Tuning;
 use crate::chronicle::Chronicle;
 use crate::clock::{self, Clock};
 use crate::config::{Config, Overrides};
+use crate::console;
 use crate::driver::{self, Aides, Command, Controls, Farewell};
 use crate::drop_in::DropIn;
 use crate::engine::Engine;
@@ -129,12 +131,14 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
         listening: listeners.iter().map(|listener| listener.address().clone()).collect(),
         sandbox: sandbox.as_ref().map(|(listener, _)| listener.address().clone()),
     };
+    let mut view = None;
     if let Some((listener, token)) = sandbox {
         info!(address = %listener.address(), "sandbox listening");
         // A connector in front of it shows whatever token it has.
         let token = drop_in.is_none().then_some(token);
         let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
         let router = sandbox.router(sandbox_stopping.clone());
+        view = Some(sandbox.view(gate.clone(), stopping.clone()));
         servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
     }
     let obstacle = obstacle(client.clone());
@@ -152,12 +156,15 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
             timing.router(),
             control.router(),
             Tuning::new(gate.clone(), controls.clone()).router(),
+            Simulation::new(gate.clone(), controls.clone()).router(),
+            console::router(),
             Indicators::new(gate.clone(), feed, clock).router(),
             Metrics::new(controls.clone(), gate.clone(), obstacle.clone()).router(),
             Health::new(controls.clone(), obstacle).router(),
         ]
         .into_iter()
-        .chain(drop_in.clone().map(DropIn::router)),
+        .chain(drop_in.clone().map(DropIn::router))
+        .chain(view),
     );
     let limits = Limits { keep_header_case: drop_in.is_some(), ..Limits::default() };
     for listener in listeners {

@@ -1,5 +1,6 @@
 //! The sandbox's routes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,13 +12,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
 use bytes::Bytes;
 use futures_util::stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::fault::{Draw, Faults, TokenFault, When};
-use super::icon::{CONVERSATIONS_MAX, Effect, Icon};
+use super::icon::{CONVERSATIONS_MAX, Change, Effect, Icon};
 use super::interaction::{self, Facts};
 use super::rejection::{self, Rejection, json as answer};
 use super::reply::Reply;
@@ -27,9 +28,9 @@ use crate::http::stopped;
 
 /// What a handler has at hand: the sandbox, and the word that it is to stop.
 #[derive(Clone)]
-struct Edge {
-    sandbox: Sandbox,
-    stop: watch::Receiver<bool>,
+pub(super) struct Edge {
+    pub(super) sandbox: Sandbox,
+    pub(super) stop: watch::Receiver<bool>,
 }
 
 impl Sandbox {
@@ -259,26 +260,54 @@ async fn icons(State(edge): State<Edge>, query: Result<Query<IconsQuery>, QueryR
 fn watch_icons(edge: Edge) -> Response {
     let changes = edge.sandbox.state().icons.watch();
     let lines = stream::unfold((edge, changes), |(mut edge, mut changes)| async move {
-        let clock = edge.sandbox.core.clock;
-        let beat = clock.now() + WATCHER_BEAT;
-        let line = loop {
-            // Whoever watches makes icons go off in time; otherwise they do so when somebody looks.
-            let due = edge.sandbox.state().icons.next_expiry();
-            tokio::select! {
-                biased;
-                () = stopped(&mut edge.stop) => return None,
-                change = changes.recv() => match change {
-                    Ok(line) => break line,
-                    Err(RecvError::Lagged(lines)) => break Bytes::from(format!("{{\"lost\":{lines}}}\n")),
-                    Err(RecvError::Closed) => return None,
-                },
-                () = clock.sleep_until(due) => {}
-                () = clock.sleep_until(beat) => break Bytes::from_static(b"\n"),
-            }
+        let line = match edge.next_change(&mut changes).await? {
+            Next::Change(change) => json_line(&*change),
+            Next::Lost(lines) => json_line(&json!({ "lost": lines })),
+            Next::Beat => Bytes::from_static(b"\n"),
         };
         Some((Ok::<_, std::convert::Infallible>(line), (edge, changes)))
     });
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+/// What whoever watches the icons is told next.
+pub(super) enum Next {
+    /// An icon has come on or gone off.
+    Change(Arc<Change>),
+    /// So many changes came faster than they were taken.
+    Lost(u64),
+    /// Nothing has happened for a while.
+    Beat,
+}
+
+impl Edge {
+    /// What happens next; nothing more once the sandbox stops.
+    pub(super) async fn next_change(&mut self, changes: &mut broadcast::Receiver<Arc<Change>>) -> Option<Next> {
+        let clock = self.sandbox.core.clock;
+        let beat = clock.now() + WATCHER_BEAT;
+        loop {
+            // Whoever watches makes icons go off in time; otherwise they do so when somebody looks.
+            let due = self.sandbox.state().icons.next_expiry();
+            tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => return None,
+                change = changes.recv() => return match change {
+                    Ok(change) => Some(Next::Change(change)),
+                    Err(RecvError::Lagged(changes)) => Some(Next::Lost(changes)),
+                    Err(RecvError::Closed) => None,
+                },
+                () = clock.sleep_until(due) => {}
+                () = clock.sleep_until(beat) => return Some(Next::Beat),
+            }
+        }
+    }
+}
+
+/// A line of NDJSON.
+pub(super) fn json_line(value: &impl Serialize) -> Bytes {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
 }
 
 async fn clear_icons(State(edge): State<Edge>) -> StatusCode {

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hashbrown::HashTable;
 use serde::Serialize;
 use tokio::sync::broadcast;
@@ -43,6 +43,16 @@ pub struct Icon {
     expires: Option<Instant>,
 }
 
+/// An icon that has come on or gone off. The order of the members is that of the lines that tell it.
+#[derive(Debug, Serialize)]
+pub(super) struct Change {
+    /// When, Unix epoch milliseconds.
+    pub(super) at: u64,
+    pub(super) from: String,
+    pub(super) shown: bool,
+    pub(super) to: String,
+}
+
 /// What an applied interaction is to an icon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
@@ -62,7 +72,7 @@ pub(super) struct Icons {
     lifespan: Option<Duration>,
     /// The shown icons by the moment they go off by themselves; empty without a lifespan.
     expiries: BTreeSet<(Instant, usize)>,
-    watchers: broadcast::Sender<Bytes>,
+    watchers: broadcast::Sender<Arc<Change>>,
     clock: Clock,
 }
 
@@ -75,7 +85,7 @@ impl Icons {
             shown: 0,
             lifespan,
             expiries: BTreeSet::new(),
-            watchers: broadcast::Sender::new(WATCHER_LINES_MAX),
+            watchers: broadcast::Sender::new(WATCHER_CHANGES_MAX),
             clock,
         }
     }
@@ -128,8 +138,8 @@ impl Icons {
         self.expiries.first().map_or(Instant::NEVER, |(due, _)| *due)
     }
 
-    /// Lines of JSON, one for each icon that comes on or goes off from now on.
-    pub(super) fn watch(&self) -> broadcast::Receiver<Bytes> {
+    /// Every icon that comes on or goes off from now on.
+    pub(super) fn watch(&self) -> broadcast::Receiver<Arc<Change>> {
         self.watchers.subscribe()
     }
 
@@ -175,9 +185,9 @@ impl Icons {
             self.shown -= 1;
         }
         if self.watchers.receiver_count() > 0 {
-            let line = serde_json::json!({ "at": wall, "to": icon.to, "from": icon.from, "shown": shown });
-            // The last watcher may have left since; then nobody misses the line.
-            let _ = self.watchers.send(Bytes::from(format!("{line}\n")));
+            let change = Change { at: wall, from: icon.from.clone(), shown, to: icon.to.clone() };
+            // The last watcher may have left since; then nobody misses the change.
+            let _ = self.watchers.send(Arc::new(change));
         }
     }
 
@@ -218,8 +228,8 @@ impl Icons {
 
 /// Conversations kept, as many as typingd's own default.
 pub(super) const CONVERSATIONS_MAX: usize = 1_000_000;
-/// Lines a slow watcher may be behind before it loses some: two seconds at the org's rate.
-const WATCHER_LINES_MAX: usize = 4_096;
+/// Changes a slow watcher may be behind before it loses some: two seconds at the org's rate.
+const WATCHER_CHANGES_MAX: usize = 4_096;
 /// Longer off than this is a pause and not a flicker; what `tune` calls away.
 const FLICKER_MAX: Duration = Duration::from_secs(30);
 
@@ -234,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn an_icon_goes_off_by_itself_only_when_nothing_refreshes_it() {
         let mut icons = Icons::new(Some(Duration::from_secs(2)), Clock::start());
-        let mut lines = icons.watch();
+        let mut changes = icons.watch();
         for (millis, effect) in [(0, Effect::Show), (1_500, Effect::Show), (1_600, Effect::Message)] {
             assert!(icons.apply("c", "u", effect, at(millis)));
         }
@@ -243,9 +253,10 @@ mod tests {
         assert_eq!(icons.shown(), 1);
         icons.expire(at(3_500));
         assert_eq!((icons.shown(), icons.next_expiry()), (0, Instant::NEVER));
-        assert!(lines.try_recv().unwrap().ends_with(b"\"shown\":true,\"to\":\"c\"}\n"));
-        assert!(lines.try_recv().unwrap().ends_with(b"\"shown\":false,\"to\":\"c\"}\n"));
-        assert!(lines.try_recv().is_err(), "a refresh is no change");
+        let mut told = || changes.try_recv().map(|change| (change.to.clone(), change.from.clone(), change.shown));
+        assert_eq!(told(), Ok(("c".into(), "u".into(), true)));
+        assert_eq!(told(), Ok(("c".into(), "u".into(), false)));
+        assert!(told().is_err(), "a refresh is no change");
     }
 
     #[tokio::test]

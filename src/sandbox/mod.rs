@@ -23,6 +23,7 @@ mod request;
 mod tests;
 mod token;
 mod upload;
+mod view;
 
 pub use args::SandboxArgs;
 pub use fault::{Fault, Faults, TokenFault, What, When};

@@ -8,6 +8,7 @@ mod bench;
 mod command;
 mod configuration;
 mod connector;
+mod console;
 mod control;
 mod conversation;
 mod crash;

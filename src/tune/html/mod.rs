@@ -32,7 +32,8 @@ use super::Report;
 
 /// What the page may load: nothing at all.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
-const STYLE: &str = include_str!("style.css");
+/// How it looks. Whoever shows the page within another has to allow just this style there.
+pub const STYLE: &str = include_str!("style.css");
 /// Shapes and patterns that drawings all over the page refer to.
 const SHAPES: &str = include_str!("shapes.svg");
 

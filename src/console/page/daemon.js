@@ -1,0 +1,200 @@
+// The daemon, as the page calls it: the token in memory only, what is said when it doesn't answer, streams that go on.
+
+import { pause } from "./dom.js";
+
+/** The daemon refused a call, and said why. */
+export class Refusal extends Error {
+  /**
+   * @param {number} status
+   * @param {any} problem
+   */
+  constructor(status, problem) {
+    super(problem?.detail ?? `the daemon answered ${status}`);
+    this.status = status;
+    /** @type {string[]} */
+    this.problems = problem?.problems ?? [this.message];
+  }
+}
+
+/** Nobody answers. */
+export class Unreachable extends Error {}
+
+/** The longest line of a stream that is kept, in characters: the daemon's are far shorter. */
+const LINE_CHARACTERS_MAX = 1 << 20;
+/** A stream says something every 15 or 30 s; one that is silent for longer is dead. */
+const STREAM_SILENCE_MAX_MS = 45_000;
+/** From one attempt to the next, the last for all that follow. */
+const AGAIN_MS = [250, 500, 1_000, 2_000, 4_000];
+/** Whoever lacks what is asked for may have it after an upgrade. */
+const LACKING_MS = 15_000;
+
+/** Says `link` when it comes or goes. */
+export class Daemon extends EventTarget {
+  #token = "";
+  #asking = /** @type {Promise<void> | null} */ (null);
+  #up = /** @type {boolean | null} */ (null);
+
+  /** @param {(wrong: boolean) => Promise<string>} ask Asks the reader for the token. */
+  constructor(ask) {
+    super();
+    this.ask = ask;
+  }
+
+  /** Whether it answers; null before it is known. */
+  get up() {
+    return this.#up;
+  }
+
+  /** @param {boolean} up */
+  #note(up) {
+    if (this.#up === up) return;
+    this.#up = up;
+    this.dispatchEvent(new Event("link"));
+  }
+
+  /**
+   * One call. Asks for the token when it is needed, and tries again.
+   * @param {string} method
+   * @param {string} path
+   * @param {{body?: string | Blob, type?: string, signal?: AbortSignal}} [options]
+   * @returns {Promise<Response>}
+   */
+  async call(method, path, { body, type, signal } = {}) {
+    for (;;) {
+      const shown = this.#token;
+      /** @type {Record<string, string>} */
+      const headers = {};
+      if (type) headers["content-type"] = type;
+      if (shown) headers.authorization = `Bearer ${shown}`;
+      let answer;
+      try {
+        answer = await fetch(path, { method, headers, body, signal, cache: "no-store", redirect: "error" });
+      } catch (error) {
+        if (signal?.aborted) throw error;
+        this.#note(false);
+        throw new Unreachable("the daemon does not answer", { cause: error });
+      }
+      this.#note(true);
+      if (answer.status === 401) {
+        // Whoever comes meanwhile waits for the same answer.
+        if (shown === this.#token) {
+          this.#asking ??= this.ask(shown !== "").then((token) => {
+            this.#token = token;
+            this.#asking = null;
+          });
+          await this.#asking;
+        }
+        continue;
+      }
+      if (!answer.ok) throw new Refusal(answer.status, await answer.json().catch(() => null));
+      return answer;
+    }
+  }
+
+  /**
+   * @param {string} path
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<any>}
+   */
+  async get(path, signal) {
+    return this.#whole(await this.call("GET", path, { signal }));
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {unknown} value
+   * @returns {Promise<any>}
+   */
+  async give(method, path, value) {
+    return this.#whole(await this.call(method, path, { body: JSON.stringify(value), type: "application/json" }));
+  }
+
+  /** @param {Response} answer */
+  async #whole(answer) {
+    try {
+      return await answer.json();
+    } catch (error) {
+      this.#note(false);
+      throw new Unreachable("the daemon's answer broke off", { cause: error });
+    }
+  }
+
+  /**
+   * The lines of a stream, for as long as `signal` lets it: when it breaks off it is taken up again.
+   * @param {string} path
+   * @param {AbortSignal} signal
+   * @param {(line: string) => void} take
+   */
+  async follow(path, signal, take) {
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        const answer = await this.call("GET", path, { signal });
+        failures = 0;
+        await lines(answer, take);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof Refusal && error.status === 404) {
+          await pause(LACKING_MS, signal);
+          continue;
+        }
+      }
+      await pause(AGAIN_MS[Math.min(failures, AGAIN_MS.length - 1)], signal);
+      failures += 1;
+    }
+  }
+}
+
+/**
+ * @param {Response} answer
+ * @param {(line: string) => void} take
+ */
+async function lines(answer, take) {
+  const reader = /** @type {ReadableStream} */ (answer.body).pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const silence = new AbortController();
+      const piece = await Promise.race([
+        reader.read(),
+        pause(STREAM_SILENCE_MAX_MS, silence.signal).then(() => ({ done: true, value: "" })),
+      ]);
+      silence.abort();
+      if (piece.done) return;
+      const all = (rest + piece.value).split("\n");
+      rest = all.pop() ?? "";
+      if (rest.length > LINE_CHARACTERS_MAX) return;
+      for (const line of all) take(line);
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/**
+ * Puts the lines of server-sent events together.
+ * @param {(event: string, data: any) => void} take
+ * @returns {(line: string) => void}
+ */
+export function events(take) {
+  let [event, data] = ["message", ""];
+  return (line) => {
+    if (line.startsWith("event:")) event = line.slice(6).trim();
+    else if (line.startsWith("data:")) data += line.slice(5);
+    else if (line.trim() === "") {
+      if (data) take(event, JSON.parse(data));
+      [event, data] = ["message", ""];
+    }
+  };
+}
+
+/**
+ * The query that names a conversation.
+ * @param {Conversation} conversation
+ */
+export function naming({ to, from }) {
+  return new URLSearchParams({ to, from }).toString();
+}
+
+/** @typedef {{to: string, from: string}} Conversation */

@@ -1,0 +1,61 @@
+// What the page asks its reader, and waits for.
+
+import { at, tell } from "./dom.js";
+
+/**
+ * Asks for the daemon's token. It stays in this page's memory, and goes with it.
+ * @param {boolean} wrong Whether one was shown already, and was not taken.
+ * @returns {Promise<string>}
+ */
+export function askToken(wrong) {
+  /** @type {HTMLDialogElement} */
+  const dialog = at("token");
+  /** @type {HTMLInputElement} */
+  const input = at("token-value");
+  tell(at("token-wrong"), wrong ? "The daemon does not take that token." : "");
+  input.value = "";
+  dialog.showModal();
+  input.focus();
+  return new Promise((resolve) => {
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    at("token-form").addEventListener(
+      "submit",
+      (/** @type {Event} */ event) => {
+        event.preventDefault();
+        const token = input.value.trim();
+        input.value = "";
+        dialog.close();
+        resolve(token);
+      },
+      { once: true },
+    );
+  });
+}
+
+/**
+ * Asks whether something is to be done.
+ * @param {string} question
+ * @returns {Promise<boolean>}
+ */
+export function sure(question) {
+  /** @type {HTMLDialogElement} */
+  const dialog = at("sure");
+  tell(at("sure-what"), question);
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    const yes = () => dialog.close("yes");
+    const no = () => dialog.close("");
+    at("sure-yes").addEventListener("click", yes);
+    at("sure-no").addEventListener("click", no);
+    dialog.addEventListener(
+      "close",
+      () => {
+        at("sure-yes").removeEventListener("click", yes);
+        at("sure-no").removeEventListener("click", no);
+        resolve(dialog.returnValue === "yes");
+      },
+      { once: true },
+    );
+  });
+}

@@ -1,0 +1,57 @@
+// The daemon's figures, as they are now.
+
+import { at, make, tell } from "./dom.js";
+import { count, lag, spell } from "./words.js";
+
+/** How much of the requests' past is drawn, in looks. */
+const PAST_MAX = 60;
+
+export class Figures {
+  /** @type {number[]} */
+  #past = [];
+
+  /** @param {any} status */
+  show(status) {
+    const { conversations, requests, deliveries, latency } = status;
+    tell(at("f-conversations"), count(conversations.in_memory));
+    tell(at("f-icons"), `${count(conversations.icons)} ${conversations.icons === 1 ? "icon" : "icons"} on`);
+    tell(at("f-requests"), count(requests.in_last_second));
+    const limit = requests.max_per_second;
+    const lowered = requests.allowed_per_second < limit ? ` (now ${count(requests.allowed_per_second)})` : "";
+    tell(at("f-limit"), `of ${count(limit)} a second${lowered}`);
+    /** @type {HTMLMeterElement} */
+    const meter = at("f-meter");
+    meter.max = limit;
+    meter.high = limit * 0.9;
+    meter.value = requests.in_last_second;
+    this.#spark(requests.in_last_second);
+    tell(at("f-delivered"), count(deliveries.delivered));
+    const bad = ["refused", "unsure", "not_sent", "malformed", "shed", "muted", "stops_given_up", "retried"]
+      .filter((name) => deliveries[name] > 0)
+      .map((name) => `${count(deliveries[name])} ${name.replaceAll("_", " ")}`);
+    tell(at("f-others"), bad.join(", ") || "nothing went wrong");
+    at("f-others").dataset.bad = String(bad.length > 0);
+    tell(at("f-round"), lag(latency.round_trip_ms?.p50));
+    tell(at("f-late"), `p99 ${lag(latency.round_trip_ms?.p99)}; from a key to the wire ${lag(latency.signal_to_wire_ms?.p50)}`);
+    const journal = { none: "no journal", ok: "journal kept", degraded: "the journal can't be written" };
+    const notes = [
+      `typingd ${status.version}${status.commit ? ` (${status.commit})` : ""}`,
+      `up for ${spell(Math.max(1_000, status.uptime_ms))}`,
+      status.sandbox ? "sandbox" : status.upstream.base_url,
+      `token ${status.upstream.token}`,
+      journal[/** @type {keyof typeof journal} */ (status.journal)] ?? status.journal,
+    ];
+    if (status.recording) notes.push("somebody records the signals");
+    at("f-notes").replaceChildren(...notes.map((note) => make("li", {}, note)));
+  }
+
+  /** @param {number} requests */
+  #spark(requests) {
+    this.#past.push(requests);
+    if (this.#past.length > PAST_MAX) this.#past.shift();
+    const most = Math.max(4, ...this.#past);
+    const y = (/** @type {number} */ value) => (30 - (value / most) * 28).toFixed(1);
+    const points = this.#past.map((value, number) => `${(PAST_MAX - this.#past.length + number) * 4},${y(value)}`);
+    at("f-spark").setAttribute("points", points.join(" "));
+  }
+}

@@ -1,0 +1,260 @@
+// The page put together: who is called, who is shown what.
+
+import { Agent, caption, pulse } from "./agent.js";
+import { Box } from "./box.js";
+import { Explained } from "./conversation.js";
+import { Daemon, Refusal, events, naming } from "./daemon.js";
+import { askToken, sure } from "./dialogs.js";
+import { at, make, pause, tell } from "./dom.js";
+import { Figures } from "./figures.js";
+import { Newest } from "./newest.js";
+import { Replay } from "./replay.js";
+import { Report } from "./report.js";
+import { Timing } from "./setting.js";
+import { Signals } from "./signals.js";
+import { Sliders } from "./sliders.js";
+import { Skew, Strip, now } from "./strip.js";
+import { Timeline } from "./timeline.js";
+import { clock, why } from "./words.js";
+
+/** How often the daemon is asked how it is: while it answers, and while it does not, the last for all that follow. */
+const BEAT_MS = 1_000;
+const AGAIN_MS = [250, 500, 1_000, 2_000];
+/** A conversation under way is looked at this often, and this soon after a key. */
+const LOOK_MS = 1_000;
+const LOOK_SOON_MS = 90;
+/** So long after its last signal it may still have something to tell. */
+const AFTERWARDS_MS = 10_000;
+/** A page that nobody sees lets its streams go: a browser has six connections to one daemon, over all its pages. */
+const UNSEEN_MS = 5_000;
+/** Requests told in words beside the timeline. */
+const TOLD_MAX = 8;
+
+/** The conversation of the sandbox, as the manual has it. */
+const USUAL = { to: "support", from: "ann" };
+
+const daemon = new Daemon(askToken);
+const strip = new Strip();
+const agent = new Agent(strip);
+const figures = new Figures();
+const explained = new Explained(daemon);
+const newest = new Newest((conversation) => void explained.show(conversation));
+const signals = new Signals(daemon, (error) => tell(at("box-trouble"), error?.message ?? ""));
+
+/** @type {import("./daemon.js").Conversation | null} */
+let conversation = null;
+let sandbox = true;
+let skew = new Skew();
+let streams = new AbortController();
+let started = 0;
+let looking = 0;
+
+const timing = new Timing(daemon, () => conversation?.to ?? USUAL.to);
+const sliders = new Sliders(timing, sure, (error) => tell(at("tune-trouble"), error.message));
+const replay = new Replay(daemon, strip, sliders);
+new Timeline(at("timeline"), strip);
+new Report(daemon);
+new Box((signal) => {
+  if (!conversation) return;
+  strip.signal(signal);
+  signals.give(conversation, signal);
+  lookSoon();
+});
+
+/** Everything that is told of the conversation on the page, and of all others. */
+function join() {
+  streams.abort();
+  streams = new AbortController();
+  const { signal } = streams;
+  skew = new Skew();
+  void daemon.follow("/v1/indicators", signal, events(hear));
+  if (!sandbox || !conversation) return;
+  void daemon.follow(`/v1/sandbox/icons?watch=true&${naming(conversation)}`, signal, (line) => {
+    if (line.trim() === "") return;
+    const { at, shown } = JSON.parse(line);
+    strip.show(skew.here(at), shown);
+    lookSoon();
+  });
+}
+
+/**
+ * @param {string} event
+ * @param {any} data
+ */
+function hear(event, data) {
+  newest.take(event, data);
+  if (event === "lagged" || data.to !== conversation?.to || data.from !== conversation?.from) return;
+  const here = skew.here(data.at);
+  if (event === "decided") {
+    const told = { id: data.id, at: here, indicator: data.indicator, reason: data.reason, outcome: null };
+    strip.tell(told);
+    pulse(told);
+    caption(told);
+    lookSoon();
+  } else {
+    const told = strip.told.findLast(({ id }) => id === data.id);
+    if (!told) return;
+    told.outcome = event === "result" ? data.outcome : data.why;
+    caption({ ...told, status: data.status, ms: data.round_trip_ms });
+    if (!sandbox && event === "result") follow(told, here);
+    strip.touch();
+  }
+  tellRequests();
+}
+
+/**
+ * Of a real upstream it is known what it has acknowledged, and no more.
+ * @param {import("./strip.js").Told} told
+ * @param {number} here
+ */
+function follow(told, here) {
+  if (told.outcome === "delivered") strip.show(here, told.indicator === "TypingStarted");
+  else if (told.outcome === "unsure") strip.show(here, null);
+}
+
+function tellRequests() {
+  const lines = strip.told.slice(-TOLD_MAX).reverse();
+  at("told").replaceChildren(
+    ...lines.map((told) => make("li", {}, `${clock(told.at)} ${told.indicator}, ${why(told.reason)}: ${told.outcome?.replace("_", " ") ?? "on its way"}`)),
+  );
+}
+
+/** What the daemon thinks of the conversation, and what comes next. */
+async function look() {
+  clearTimeout(looking);
+  looking = setTimeout(look, LOOK_MS);
+  const busy = strip.shown !== false || now() - (strip.signals.at(-1)?.at ?? 0) < AFTERWARDS_MS;
+  if (!conversation || document.hidden || !daemon.up || !busy) return;
+  try {
+    const asked = now();
+    const found = await daemon.get(`/v1/conversations?${naming(conversation)}`);
+    // The daemon looked at it somewhere between the question and the answer.
+    const moment = (asked + now()) / 2;
+    const due = (/** @type {number | null | undefined} */ ms) => (typeof ms === "number" ? moment + ms : null);
+    const typing = found.state !== "forgotten";
+    strip.expect(typing ? due(found.deadlines?.check_in_ms) : null, typing ? due(found.deadlines?.dismiss_in_ms) : null);
+    tell(at("explained"), found.explanation ?? "");
+  } catch (error) {
+    if (!(error instanceof Refusal)) return;
+    strip.expect(null, null);
+    tell(at("explained"), "");
+  }
+}
+
+function lookSoon() {
+  clearTimeout(looking);
+  looking = setTimeout(look, LOOK_SOON_MS);
+}
+
+/** @param {import("./daemon.js").Conversation | null} chosen */
+function choose(chosen) {
+  conversation = chosen;
+  strip.clear();
+  agent.name = chosen?.from ?? "nobody";
+  agent.sandbox = sandbox;
+  tell(at("user-name"), chosen?.from ?? "nobody yet");
+  tell(at("face"), (chosen?.from ?? "?").slice(0, 1).toUpperCase());
+  tell(at("whom-now"), chosen ? `${chosen.to} / ${chosen.from}` : "none is chosen yet");
+  for (const id of ["box", "send", "clear", "leave", "demo"]) at(id).disabled = !chosen;
+  agent.show();
+  join();
+  void look();
+  void timing.look(true).catch(() => {});
+}
+
+/** What depends on whether a real org is behind the daemon. */
+async function begin() {
+  try {
+    await daemon.get(`/v1/sandbox/icons?${naming(USUAL)}`);
+    sandbox = true;
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    sandbox = false;
+  }
+  sliders.live = sandbox;
+  tell(at("agent-what"), sandbox ? "as the sandbox shows it" : "as the upstream has acknowledged it");
+  tell(
+    at("tune-sub"),
+    sandbox
+      ? "Move a slider: the running daemon follows at once, and the strip below shows what would have been."
+      : "Move a slider: the strip below shows what would have been. The running daemon follows when you apply it.",
+  );
+  tell(
+    at("whom-note"),
+    sandbox
+      ? "Any names do: the sandbox knows no others."
+      : "The upstream is a real one: what you type here shows to an agent. Take a channel and a user made for trying; for a pair that it does not know Salesforce may open a session.",
+  );
+  at("whom").open = !sandbox && !conversation;
+  choose(conversation ?? (sandbox ? USUAL : null));
+}
+
+at("whom-form").addEventListener("submit", async (/** @type {Event} */ event) => {
+  event.preventDefault();
+  const chosen = { to: at("whom-to").value.trim(), from: at("whom-from").value.trim() };
+  if (!chosen.to || !chosen.from) return;
+  const question = `The upstream is a real one. Each key that you press here is told to it as typed by ${chosen.from} on ${chosen.to}, and an agent may see it.`;
+  if (!sandbox && !(await sure(question))) return;
+  at("whom").open = false;
+  choose(chosen);
+  at("box").focus();
+});
+
+/** @param {any} status */
+function showState(status) {
+  const ready = !status || status.state === "ready";
+  const text = !status ? "answers" : ready ? "ready" : status.state === "stopping" ? "stopping" : `not ready: ${status.why ?? "no reason given"}`;
+  at("state").dataset.state = ready ? "ready" : "not-ready";
+  tell(at("state-text"), `${text} · ${sandbox ? "sandbox" : "real upstream"}`);
+}
+
+/** Looks after the daemon for as long as the page is there. */
+async function watch() {
+  let failures = 0;
+  for (;;) {
+    if (!document.hidden) {
+      try {
+        const status = await daemon.get("/v1/status").catch((error) => {
+          if (error instanceof Refusal && error.status === 404) return null;
+          throw error;
+        });
+        const other = status && status.started_at !== started;
+        if (failures > 0 || other || !at("state").dataset.met) {
+          started = status?.started_at ?? 0;
+          at("state").dataset.met = "yes";
+          newest.clear();
+          await begin();
+        }
+        await timing.look();
+        if (status) figures.show(status);
+        showState(status);
+        failures = 0;
+      } catch (error) {
+        if (error instanceof Refusal) showState({ state: "not_ready", why: error.message });
+        else failures += 1;
+      }
+    }
+    await pause(failures > 0 ? AGAIN_MS[Math.min(failures, AGAIN_MS.length) - 1] : BEAT_MS);
+  }
+}
+
+daemon.addEventListener("link", () => {
+  document.documentElement.dataset.link = daemon.up ? "up" : "down";
+  if (daemon.up) return tell(at("trouble"), "");
+  tell(at("trouble"), "typingd does not answer. Is it running? This page goes on by itself as soon as it does.");
+  at("state").dataset.state = "down";
+  tell(at("state-text"), "no answer");
+  // Whoever has gone can't say what is shown.
+  strip.expect(null, null);
+  if (strip.shown) strip.show(now(), null);
+});
+
+let unseen = 0;
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(unseen);
+  if (document.hidden) unseen = setTimeout(() => streams.abort(), UNSEEN_MS);
+  else if (streams.signal.aborted) join();
+});
+
+replay.ask();
+void watch();

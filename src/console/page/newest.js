@@ -1,0 +1,90 @@
+// The newest indicators of all conversations, with what became of each.
+
+import { at, make, tell } from "./dom.js";
+import { became, clock, lag, why } from "./words.js";
+
+/** Rows in the table, and decisions whose result is still awaited. */
+const ROWS_MAX = 12;
+const AWAITED_MAX = 2_000;
+/** The table is written anew this often, at most: a busy daemon tells thousands a second. */
+const WRITE_MS = 200;
+
+export class Newest {
+  /** @type {Map<number, Row>} */
+  #rows = new Map();
+  #held = false;
+  #timer = 0;
+  #missed = 0;
+
+  /** @param {(conversation: import("./daemon.js").Conversation) => void} pick */
+  constructor(pick) {
+    this.pick = pick;
+    at("hold").addEventListener("click", () => {
+      this.#held = !this.#held;
+      at("hold").setAttribute("aria-pressed", String(this.#held));
+      tell(at("hold"), this.#held ? "Go on" : "Hold");
+      this.#soon();
+    });
+  }
+
+  /**
+   * @param {string} event
+   * @param {any} data
+   */
+  take(event, data) {
+    if (event === "lagged") this.#missed += data.missed;
+    else {
+      const { id, at, to, from, indicator, reason } = data;
+      const row = this.#rows.get(id) ?? { id, at, to, from, indicator, reason, what: "on its way", state: "" };
+      if (event === "result") {
+        row.what = data.outcome === "delivered" ? `${data.status ?? "delivered"} in ${lag(data.round_trip_ms)}` : became(data.outcome);
+        if (data.outcome !== "delivered" && data.detail) row.what += `: ${data.detail}`;
+        if (data.attempt > 0) row.what += `, try ${data.attempt + 1}`;
+        row.state = data.outcome;
+      } else if (event === "dropped") {
+        [row.what, row.state] = [`dropped: ${why(data.why)}`, "dropped"];
+      }
+      this.#rows.set(id, row);
+      while (this.#rows.size > AWAITED_MAX) this.#rows.delete(/** @type {number} */ (this.#rows.keys().next().value));
+    }
+    this.#soon();
+  }
+
+  clear() {
+    this.#rows.clear();
+    this.#missed = 0;
+    this.#soon();
+  }
+
+  #soon() {
+    if (this.#timer || this.#held) return;
+    this.#timer = setTimeout(() => ((this.#timer = 0), this.#write()), WRITE_MS);
+  }
+
+  #write() {
+    const rows = [...this.#rows.values()].slice(-ROWS_MAX).reverse();
+    const focused = document.activeElement?.closest("#newest tr")?.getAttribute("data-id");
+    at("newest").replaceChildren(...rows.map((row) => this.#line(row)));
+    if (focused) at("newest").querySelector(`tr[data-id="${focused}"] button`)?.focus();
+    at("newest-none").hidden = rows.length > 0;
+    tell(at("newest-missed"), this.#missed > 0 ? `${this.#missed} came too fast to be shown.` : "");
+  }
+
+  /** @param {Row} row */
+  #line(row) {
+    const started = row.indicator === "TypingStarted";
+    const who = make("button", { type: "button", class: "who", title: "Explain this conversation" }, `${row.to} / ${row.from}`);
+    who.addEventListener("click", () => this.pick({ to: row.to, from: row.from }));
+    return make(
+      "tr",
+      { "data-id": String(row.id), "data-state": row.state },
+      make("td", { class: "when" }, clock(row.at)),
+      make("td", { class: started ? "up" : "down" }, `${started ? "▲ Started" : "▼ Stopped"}`),
+      make("td", {}, why(row.reason)),
+      make("td", {}, who),
+      make("td", { class: "what" }, row.what),
+    );
+  }
+}
+
+/** @typedef {{id: number, at: number, to: string, from: string, indicator: string, reason: string, what: string, state: string}} Row */

@@ -1,0 +1,177 @@
+// A canvas as sharp as its screen, in the colours of the page, with the shapes that all its drawings share.
+
+/** The colours that drawings use, by their names in the style. */
+const COLOURS = [
+  "paper", "card", "rule", "soft", "ink", "accent", "accent-soft", "past", "seen", "missed", "missed-ground", "wrong",
+  "wrong-ground", "warn", "ahead",
+];
+
+export class Paint {
+  width = 0;
+  height = 0;
+  /** @type {Record<string, string>} */
+  #colours = {};
+  #hatch = /** @type {CanvasPattern | null} */ (null);
+  #dots = /** @type {CanvasPattern | null} */ (null);
+
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {() => void} redraw Is called whenever what was drawn is no longer right.
+   */
+  constructor(canvas, redraw) {
+    this.canvas = canvas;
+    this.pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    new ResizeObserver(() => (this.#fit(), redraw())).observe(canvas);
+    for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)", "(prefers-contrast: more)"]) {
+      matchMedia(query).addEventListener("change", () => (this.#fit(), redraw()));
+    }
+    this.#fit();
+  }
+
+  #fit() {
+    const scale = devicePixelRatio || 1;
+    this.width = this.canvas.clientWidth;
+    this.height = this.canvas.clientHeight;
+    this.canvas.width = Math.round(this.width * scale);
+    this.canvas.height = Math.round(this.height * scale);
+    this.pen.setTransform(scale, 0, 0, scale, 0, 0);
+    const style = getComputedStyle(this.canvas);
+    for (const name of COLOURS) this.#colours[name] = style.getPropertyValue(`--${name}`).trim() || "currentColor";
+    this.#hatch = this.#pattern(6, "missed-ground", (pen) => {
+      pen.strokeStyle = this.colour("missed");
+      pen.lineWidth = 2;
+      pen.beginPath();
+      for (const x of [-6, 0, 6]) pen.moveTo(x, 6), pen.lineTo(x + 6, 0);
+      pen.stroke();
+    });
+    this.#dots = this.#pattern(5, "wrong-ground", (pen) => {
+      pen.fillStyle = this.colour("wrong");
+      pen.beginPath();
+      pen.arc(2.5, 2.5, 1.3, 0, 7);
+      pen.fill();
+    });
+  }
+
+  /** @param {string} name */
+  colour(name) {
+    return this.#colours[name] ?? "currentColor";
+  }
+
+  /**
+   * @param {number} size
+   * @param {string} ground
+   * @param {(pen: CanvasRenderingContext2D) => void} draw
+   */
+  #pattern(size, ground, draw) {
+    const scale = Math.max(1, Math.round(devicePixelRatio || 1));
+    const tile = document.createElement("canvas");
+    tile.width = tile.height = size * scale;
+    const pen = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
+    pen.scale(scale, scale);
+    pen.fillStyle = this.colour(ground);
+    pen.fillRect(0, 0, size, size);
+    draw(pen);
+    const pattern = this.pen.createPattern(tile, "repeat");
+    pattern?.setTransform(new DOMMatrix().scale(1 / scale));
+    return pattern;
+  }
+
+  clear() {
+    this.pen.clearRect(0, 0, this.width, this.height);
+  }
+
+  /**
+   * @param {string} colour
+   * @param {number} x
+   * @param {number} y
+   * @param {number} width
+   * @param {number} height
+   * @param {number} [radius]
+   */
+  bar(colour, x, y, width, height, radius = 0) {
+    this.pen.fillStyle = this.colour(colour);
+    this.pen.beginPath();
+    this.pen.roundRect(x, y, width, height, radius);
+    this.pen.fill();
+  }
+
+  /**
+   * A piece of a lane: right as a plain bar, wrong as a patterned one, so that it is told without its colour.
+   * @param {"seen" | "missed" | "wrong"} kind
+   * @param {number} x
+   * @param {number} width
+   * @param {number} base
+   * @param {number} height
+   */
+  piece(kind, x, width, base, height) {
+    const tall = kind === "missed" ? height * 0.42 : height;
+    this.pen.fillStyle = (kind === "missed" ? this.#hatch : kind === "wrong" ? this.#dots : null) ?? this.colour(kind);
+    this.pen.fillRect(x, base - tall, width, tall);
+  }
+
+  /**
+   * @param {string} colour
+   * @param {number} x
+   * @param {number} from
+   * @param {number} to
+   * @param {number[]} [dash]
+   * @param {number} [width]
+   */
+  upright(colour, x, from, to, dash = [], width = 1) {
+    const { pen } = this;
+    pen.strokeStyle = this.colour(colour);
+    pen.lineWidth = width;
+    pen.setLineDash(dash);
+    pen.beginPath();
+    pen.moveTo(x, from);
+    pen.lineTo(x, to);
+    pen.stroke();
+    pen.setLineDash([]);
+  }
+
+  /**
+   * What was told: up for a Started, hollow for one told again, down for a Stopped; a cross where it did not arrive.
+   * @param {{indicator: string, reason: string, outcome: string | null}} told
+   * @param {number} x
+   * @param {number} y
+   */
+  mark(told, x, y) {
+    const { pen } = this;
+    const down = told.indicator === "TypingStopped";
+    const lost = told.outcome !== null && told.outcome !== "delivered";
+    const way = down ? -1 : 1;
+    pen.lineWidth = 1.4;
+    pen.beginPath();
+    if (lost) {
+      pen.strokeStyle = this.colour("warn");
+      pen.moveTo(x - 4, y - 4), pen.lineTo(x + 4, y + 4), pen.moveTo(x + 4, y - 4), pen.lineTo(x - 4, y + 4);
+      return pen.stroke();
+    }
+    pen.moveTo(x, y - 5 * way);
+    pen.lineTo(x + 4.8, y + 3.6 * way);
+    pen.lineTo(x - 4.8, y + 3.6 * way);
+    pen.closePath();
+    if (told.reason === "check") {
+      pen.strokeStyle = this.colour("accent");
+      pen.stroke();
+    } else {
+      pen.fillStyle = this.colour(down ? "ink" : "accent");
+      pen.fill();
+    }
+  }
+
+  /**
+   * @param {string} text
+   * @param {number} x
+   * @param {number} y
+   * @param {{colour?: string, align?: CanvasTextAlign, weight?: number, size?: number}} [how]
+   */
+  write(text, x, y, { colour = "soft", align = "left", weight = 400, size = 11.5 } = {}) {
+    this.pen.font = `${weight} ${size}px ${getComputedStyle(this.canvas).fontFamily}`;
+    this.pen.fillStyle = this.colour(colour);
+    this.pen.textAlign = align;
+    this.pen.textBaseline = "middle";
+    this.pen.fillText(text, x, y);
+    return this.pen.measureText(text).width;
+  }
+}

@@ -1,0 +1,89 @@
+// A trace dropped onto the page, and the report of `tune` on it.
+
+import { at, tell } from "./dom.js";
+import { count } from "./words.js";
+
+/** The longest trace that the daemon takes. */
+const TRACE_BYTES_MAX = 64 * 1024 * 1024;
+
+export class Report {
+  #url = "";
+  #asked = /** @type {AbortController | null} */ (null);
+  #depth = 0;
+
+  /** @param {import("./daemon.js").Daemon} daemon */
+  constructor(daemon) {
+    this.daemon = daemon;
+    /** @type {HTMLInputElement} */
+    const input = at("trace");
+    input.addEventListener("change", () => {
+      const file = input.files?.[0];
+      if (file) void this.study(file);
+      input.value = "";
+    });
+    const holdsFile = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
+    const over = (/** @type {number} */ depth) => {
+      this.#depth = depth;
+      document.documentElement.classList.toggle("dropping", depth > 0);
+    };
+    addEventListener("dragenter", (event) => holdsFile(event) && (event.preventDefault(), over(this.#depth + 1)));
+    addEventListener("dragleave", (event) => holdsFile(event) && over(Math.max(0, this.#depth - 1)));
+    addEventListener("dragover", (event) => holdsFile(event) && event.preventDefault());
+    addEventListener("drop", (event) => {
+      if (!holdsFile(event)) return;
+      event.preventDefault();
+      over(0);
+      const file = event.dataTransfer?.files[0];
+      if (file) void this.study(file);
+    });
+    at("report-close").addEventListener("click", () => at("report").close());
+    at("report").addEventListener("close", () => this.#forget());
+  }
+
+  /** @param {File} file */
+  async study(file) {
+    this.#asked?.abort();
+    const asked = (this.#asked = new AbortController());
+    const say = (/** @type {string} */ text) => tell(at("report-state"), text);
+    if (file.size > TRACE_BYTES_MAX) {
+      return say(`${file.name} is longer than 64 MiB; typingd tune, the command, takes traces of any length.`);
+    }
+    say(`Studying ${file.name} (${count(Math.ceil(file.size / 1024))} KiB) under 330 settings…`);
+    try {
+      const answer = await this.daemon.call("POST", "/v1/tune?format=html", {
+        body: file,
+        type: "application/x-ndjson",
+        signal: asked.signal,
+      });
+      const page = await answer.blob();
+      if (asked.signal.aborted) return;
+      say(`The report on ${file.name} is open.`);
+      this.#show(page, file.name);
+    } catch (error) {
+      if (!asked.signal.aborted) say(`${file.name}: ${/** @type {Error} */ (error).message}`);
+    }
+  }
+
+  /**
+   * @param {Blob} page
+   * @param {string} name
+   */
+  #show(page, name) {
+    this.#forget();
+    this.#url = URL.createObjectURL(new Blob([page], { type: "text/html" }));
+    tell(at("report-name"), name);
+    /** @type {HTMLAnchorElement} */
+    const save = at("report-save");
+    save.href = this.#url;
+    save.download = `${name.replace(/\.[^.]*$/, "")}-tune.html`;
+    at("report-page").src = this.#url;
+    at("report").showModal();
+  }
+
+  #forget() {
+    if (!this.#url) return;
+    URL.revokeObjectURL(this.#url);
+    this.#url = "";
+    at("report-page").removeAttribute("src");
+  }
+}

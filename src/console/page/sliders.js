@@ -1,0 +1,160 @@
+// The controls of the timing: two sliders and the mode, what they would do, and what they do.
+
+import { at, tell } from "./dom.js";
+import { named, same, spell } from "./words.js";
+
+/** The stops of the sliders, in milliseconds: fine where a little matters, coarse where it does not. */
+const CHECKS = [500, 1e3, 1500, 2e3, 3e3, 4e3, 5e3, 6e3, 7e3, 8e3, 9e3, 1e4, 12e3, 15e3, 2e4, 3e4, 6e4];
+const DISMISSES = [250, 500, 750, 1e3, 1250, 1500, 1750, 2e3, 2500, 3e3, 3500, 4e3, 4500, 5e3, 6e3, 7e3, 8e3, 9e3, 1e4, 12e3, 15e3, 2e4, 3e4];
+/** What the daemon is told of a slider on its way. */
+const SETTLE_MS = 120;
+
+/** Says `draft` when another setting is asked for. */
+export class Sliders extends EventTarget {
+  /** What the sliders stand at. @type {import("./words.js").Setting | null} */
+  draft = null;
+  /** What is compared with. @type {import("./words.js").Setting | null} */
+  before = null;
+  /** Whether moving them is enough, or it has to be said. */
+  live = true;
+  #timer = 0;
+  #moved = false;
+
+  /**
+   * @param {import("./setting.js").Timing} timing
+   * @param {(question: string) => Promise<boolean>} sure
+   * @param {(error: Error) => void} failed
+   */
+  constructor(timing, sure, failed) {
+    super();
+    this.timing = timing;
+    this.sure = sure;
+    this.failed = failed;
+    this.check = new Slider(at("check"), at("check-value"), CHECKS);
+    this.dismiss = new Slider(at("dismiss"), at("dismiss-value"), DISMISSES);
+    for (const control of [this.check.input, this.dismiss.input, at("mode")]) {
+      control.addEventListener("input", () => this.#move());
+    }
+    at("apply").addEventListener("click", () => void this.#apply());
+    at("undo").addEventListener("click", () => this.before && void this.#back(this.before));
+    timing.addEventListener("change", () => this.#follow());
+  }
+
+  #move() {
+    const mode = /** @type {HTMLInputElement} */ (document.querySelector('input[name="mode"]:checked')).value;
+    this.draft = { mode, check: this.check.value, dismiss: this.dismiss.value };
+    this.#moved = true;
+    this.#show();
+    this.dispatchEvent(new Event("draft"));
+    if (!this.live) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#change(this.draft), SETTLE_MS);
+  }
+
+  /** The timing in force is another, by this page or by somebody else. */
+  #follow() {
+    const { held } = this.timing;
+    if (!held) return;
+    this.before ??= held;
+    if (!this.live && !same(this.before, held)) this.before = held;
+    if (!this.#moved || (this.draft && same(this.draft, held))) {
+      this.#moved = false;
+      this.#set(held);
+      this.dispatchEvent(new Event("draft"));
+    }
+    this.#show();
+  }
+
+  /** @param {import("./words.js").Setting} setting */
+  #set(setting) {
+    this.draft = setting;
+    this.check.value = setting.check;
+    this.dismiss.value = setting.dismiss;
+    const mode = document.querySelector(`input[name="mode"][value="${setting.mode}"]`);
+    /** @type {HTMLInputElement} */ (mode).checked = true;
+  }
+
+  /** @param {import("./words.js").Setting | null} wanted */
+  async #change(wanted) {
+    if (!wanted) return;
+    try {
+      await this.timing.change(wanted);
+      tell(at("tune-trouble"), "");
+    } catch (error) {
+      this.failed(/** @type {Error} */ (error));
+    } finally {
+      this.#moved = false;
+      if (this.timing.held && this.draft && !same(this.draft, this.timing.held)) this.#follow();
+      this.#show();
+    }
+  }
+
+  async #apply() {
+    const { draft } = this;
+    if (!draft || !this.timing.held) return;
+    const whom = this.timing.own ? `the channel ${this.timing.channel()}` : "all channels without timing of their own";
+    const question =
+      `The upstream is a real one. From ${named(this.timing.held)} to ${named(draft)}: this holds at once for ${whom}, ` +
+      "conversations under way included, until the daemon is started or reloaded.";
+    if (await this.sure(question)) await this.#change(draft);
+  }
+
+  /** @param {import("./words.js").Setting} before */
+  async #back(before) {
+    this.#set(before);
+    this.dispatchEvent(new Event("draft"));
+    if (this.live) await this.#change(before);
+    this.#show();
+  }
+
+  #show() {
+    const { draft, before, timing } = this;
+    if (!draft || !timing.held) return;
+    this.check.tell();
+    this.dismiss.tell();
+    const pending = !same(draft, timing.held);
+    at("apply").hidden = this.live;
+    /** @type {HTMLButtonElement} */ (at("apply")).disabled = !pending;
+    /** @type {HTMLButtonElement} */ (at("undo")).disabled = !before || same(draft, before);
+    const whom = timing.own ? `for the channel ${timing.channel()}` : "for all channels";
+    tell(at("held"), `In force ${whom}: ${named(timing.held)}`);
+    at("keep").hidden = !timing.keep;
+    tell(at("keep-file"), timing.keep?.file ?? "a configuration");
+    tell(at("keep-toml"), timing.keep?.toml.trim() ?? "");
+  }
+}
+
+/** One slider, whose stops are not even. */
+class Slider {
+  /**
+   * @param {HTMLInputElement} input
+   * @param {HTMLOutputElement} output
+   * @param {number[]} stops
+   */
+  constructor(input, output, stops) {
+    this.input = input;
+    this.output = output;
+    this.usual = stops;
+    this.stops = stops;
+    this.input.max = String(stops.length - 1);
+  }
+
+  get value() {
+    return this.stops[Number(this.input.value)];
+  }
+
+  /** A value that is no stop becomes one. */
+  set value(wanted) {
+    this.stops = [...new Set([...this.usual, wanted])].sort((a, b) => a - b);
+    this.input.max = String(this.stops.length - 1);
+    this.input.value = String(this.stops.indexOf(wanted));
+    this.tell();
+  }
+
+  tell() {
+    const text = spell(this.value);
+    tell(this.output, text);
+    this.input.setAttribute("aria-valuetext", text);
+    this.input.style.setProperty("--at", `${(Number(this.input.value) / Math.max(1, this.stops.length - 1)) * 100}%`);
+  }
+}

@@ -1,0 +1,138 @@
+// What one conversation did lately: keys, sends, requests, the icon. It holds times, and nothing of what was typed.
+
+/** How long it is remembered. */
+const KEPT_MS = 180_000;
+/** Things of one kind that are remembered, at most: a looping key makes thirty a second. */
+const KEPT_MAX = 6_000;
+
+/** Now, on a clock that doesn't jump, in the epoch's milliseconds. */
+export function now() {
+  return performance.timeOrigin + performance.now();
+}
+
+/**
+ * Brings the daemon's times to this page's clock. The two may be minutes apart; the shortest way that an event has
+ * taken lately is taken for no time at all.
+ */
+export class Skew {
+  #least = Infinity;
+  #until = 0;
+
+  /** @param {number} at The daemon's time of something that it has just told. */
+  here(at) {
+    const late = now() - at;
+    // Clocks drift, and are set: what was the shortest way is forgotten after a while.
+    if (late < this.#least || now() > this.#until) [this.#least, this.#until] = [late, now() + 30_000];
+    return at + this.#least;
+  }
+}
+
+/** Says `change` when something has happened. */
+export class Strip extends EventTarget {
+  /** @type {{at: number, signal: string}[]} */
+  signals = [];
+  /** @type {Told[]} */
+  told = [];
+  /** The icon's changes; null: not known. @type {{at: number, shown: boolean | null}[]} */
+  icon = [];
+  /** Checks that have come. @type {number[]} */
+  checks = [];
+  /** What comes next, by the daemon's own account. @type {{check: number | null, dismiss: number | null, from: number}} */
+  ahead = { check: null, dismiss: null, from: 0 };
+
+  /** @param {string} signal */
+  signal(signal) {
+    this.#add(this.signals, { at: now(), signal });
+  }
+
+  /** @param {Told} told */
+  tell(told) {
+    this.#add(this.told, told);
+  }
+
+  /**
+   * @param {number} at
+   * @param {boolean | null} shown
+   */
+  show(at, shown) {
+    if ((this.icon.at(-1)?.shown ?? false) === shown) return;
+    this.#add(this.icon, { at, shown });
+  }
+
+  /** Whether the icon is on now; null: not known. */
+  get shown() {
+    const last = this.icon.at(-1);
+    return last === undefined ? false : last.shown;
+  }
+
+  /**
+   * @param {number | null} check
+   * @param {number | null} dismiss
+   */
+  expect(check, dismiss) {
+    this.#pass();
+    this.ahead = { check, dismiss, from: now() };
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** A check that was ahead and has come is one that was. */
+  #pass() {
+    const { check } = this.ahead;
+    const late = this.told.at(-1);
+    if (check === null || check > now()) return;
+    // It fell away if the icon went off before.
+    if (late && late.indicator === "TypingStopped" && late.at < check - 20 && late.at >= this.ahead.from - 20) return;
+    if (Math.abs((this.checks.at(-1) ?? 0) - check) > 100) this.checks.push(check);
+  }
+
+  /** Something that is known already has changed. */
+  touch() {
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Lets go of what is old. */
+  forget() {
+    this.#pass();
+    const since = now() - KEPT_MS;
+    const old = (/** @type {{at: number}[]} */ list) => {
+      const fresh = list.findIndex((one) => one.at >= since);
+      const gone = Math.max(fresh < 0 ? list.length : fresh, list.length - KEPT_MAX);
+      if (gone > 0) list.splice(0, gone);
+    };
+    old(this.signals);
+    old(this.told);
+    while (this.checks.length > 0 && this.checks[0] < since) this.checks.shift();
+    // The last change is the state.
+    while (this.icon.length > 1 && this.icon[1].at < since) this.icon.shift();
+  }
+
+  clear() {
+    this.signals = [];
+    this.told = [];
+    this.icon = [];
+    this.checks = [];
+    this.ahead = { check: null, dismiss: null, from: 0 };
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /**
+   * @template {{at: number}} T
+   * @param {T[]} list
+   * @param {T} one
+   */
+  #add(list, one) {
+    list.push(one);
+    this.forget();
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/**
+ * @typedef {object} Told A request, decided by the daemon.
+ * @property {number} id
+ * @property {number} at On this page's clock.
+ * @property {string} indicator
+ * @property {string} reason
+ * @property {string | null} outcome What became of it: null while it is on its way.
+ * @property {string} [detail]
+ */

@@ -1,0 +1,118 @@
+// Spans of time and numbers, as people and as the daemon write them; the names of what happens.
+
+const UNITS = /** @type {const} */ ([["h", 3_600_000], ["m", 60_000], ["s", 1_000], ["ms", 1]]);
+
+/**
+ * Milliseconds of a span as the daemon writes it: `5s`, `1500ms`, `1m30s`.
+ * @param {string} text
+ */
+export function millis(text) {
+  let total = 0;
+  for (const [, number, unit] of text.matchAll(/([\d.]+)(ms|h|m|s)/g)) {
+    total += Number(number) * (UNITS.find(([name]) => name === unit)?.[1] ?? 0);
+  }
+  return Math.round(total);
+}
+
+/**
+ * A span as the daemon reads it, in the coarsest unit that makes it whole.
+ * @param {number} ms
+ */
+export function span(ms) {
+  const [name, unit] = UNITS.find(([, unit]) => ms > 0 && ms % unit === 0) ?? UNITS[3];
+  return `${ms / unit}${name}`;
+}
+
+/**
+ * A span for people: `250 ms`, `1.5 s`, `2 min`.
+ * @param {number} ms
+ */
+export function spell(ms) {
+  if (ms < 1_000) return `${Math.round(ms)}\u00a0ms`;
+  if (ms < 60_000) return `${trim(ms / 1_000, ms < 10_000 ? 2 : 1)}\u00a0s`;
+  if (ms < 3_600_000) return `${trim(ms / 60_000, 1)}\u00a0min`;
+  return `${trim(ms / 3_600_000, 1)}\u00a0h`;
+}
+
+/**
+ * A latency for people.
+ * @param {number | null | undefined} ms
+ */
+export function lag(ms) {
+  if (ms === null || ms === undefined) return "–";
+  if (ms >= 1_000) return spell(ms);
+  return `${ms < 10 ? trim(ms, 1) : Math.round(ms)}\u00a0ms`;
+}
+
+/**
+ * A number with at most so many digits after the point.
+ * @param {number} value
+ * @param {number} digits
+ */
+export function trim(value, digits) {
+  return String(Number(value.toFixed(digits)));
+}
+
+const COUNT = new Intl.NumberFormat("en-GB");
+
+/**
+ * A count with its thousands apart.
+ * @param {number} value
+ */
+export function count(value) {
+  return COUNT.format(value);
+}
+
+/**
+ * The time of day to the second.
+ * @param {number} at Unix epoch milliseconds.
+ */
+export function clock(at) {
+  return new Date(at).toLocaleTimeString("en-GB", { hour12: false });
+}
+
+/** Why something was told, for people. @type {Record<string, string>} */
+const REASONS = {
+  first_keystroke: "first key",
+  check: "check",
+  idle: "silence",
+  dismissed: "dismissed",
+  message_sent: "message sent",
+  stopped: "stopped",
+  ended: "ended",
+  max_typing: "too long",
+  recovered: "left on by a crash",
+  shutdown: "shutting down",
+};
+
+/** @param {string} reason */
+export function why(reason) {
+  return REASONS[reason] ?? reason.replaceAll("_", " ");
+}
+
+/** What became of a request, for people. @type {Record<string, string>} */
+const OUTCOMES = { delivered: "delivered", not_sent: "not sent", unsure: "not known", refused: "refused" };
+
+/** @param {string} outcome */
+export function became(outcome) {
+  return OUTCOMES[outcome] ?? outcome;
+}
+
+/**
+ * A setting as `typingd tune` writes it.
+ * @param {Setting} setting
+ */
+export function named(setting) {
+  return `${setting.mode} ${span(setting.check)}/${span(setting.dismiss)}`;
+}
+
+/**
+ * Whether two settings are the same.
+ * @param {Setting} one
+ * @param {Setting} other
+ */
+export function same(one, other) {
+  return one.mode === other.mode && one.check === other.check && one.dismiss === other.dismiss;
+}
+
+/** @typedef {{mode: string, check: number, dismiss: number}} Setting Times in milliseconds. */
