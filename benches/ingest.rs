@@ -173,7 +173,7 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
             let mut engine = Engine::new(Policy::default(), 1);
             engine.observe_decisions();
             engine.observe_dropped();
-            let (chronicle, _feed) = Chronicle::new();
+            let (chronicle, _feed) = Chronicle::new(1);
             let aides =
                 Aides { journal: None, herald: Herald::default(), ledger: Ledger::new(1), chronicle: Some(chronicle) };
             let driver = driver::run(engine, Clock::start(), Nowhere, parcels, commands, aides);

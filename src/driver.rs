@@ -1,5 +1,7 @@
 //! The one loop: it owns the engine, tells it what happens, and does what it says.
 
+mod inquiry;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
@@ -11,13 +13,14 @@ use crate::chronicle::Chronicle;
 use crate::clock::{self, Clock};
 use crate::engine::outbox::Belief;
 use crate::engine::policy::{Policy, Rules};
-use crate::engine::{Census, Counts, Engine, Taken};
+use crate::engine::{Census, Counts, Engine, Page, PageQuery, Taken};
 use crate::herald::Herald;
 use crate::inbox::{Parcel, Receipt};
 use crate::journal::Journal;
 use crate::ledger::{Figures, Ledger};
 use crate::model::{ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult};
 use crate::recording::{self, Recorder, Recording};
+pub use inquiry::Inquiry;
 
 /// Batches taken in one round before the engine's own work has its turn again.
 const PARCELS_PER_ROUND: usize = 64;
@@ -52,6 +55,10 @@ pub enum Command {
     Figures(oneshot::Sender<(Vitals, Figures)>),
     /// Hand the signals over to somebody who records them.
     Record(oneshot::Sender<Result<Recording, NotRecorded>>),
+    /// Tell some conversations, and how many there are.
+    Page(PageQuery, oneshot::Sender<(Page, usize)>),
+    /// Tell everything about one conversation.
+    Inquire(Conversation, oneshot::Sender<Inquiry>),
     /// Take no more signals, switch every icon off, and end within this time.
     Shutdown(Duration),
 }
@@ -196,7 +203,7 @@ pub async fn run(
         desk.engine.handle_timeout(now);
         desk.herald.count(now, desk.engine.counts());
         while let Some(dispatch) = desk.engine.poll_dispatch(now) {
-            desk.note_leaving(&dispatch);
+            desk.note_leaving(now, &dispatch);
             leaving.push(dispatch);
         }
         desk.keep_books();
@@ -246,6 +253,12 @@ pub async fn run(
                     }
                     Some(Command::Record(answer)) => {
                         let _ = answer.send(desk.start_recording(now));
+                    }
+                    Some(Command::Page(query, answer)) => {
+                        let _ = answer.send(desk.page(&query));
+                    }
+                    Some(Command::Inquire(conversation, answer)) => {
+                        let _ = answer.send(desk.inquire(now, conversation.as_ref()));
                     }
                     Some(Command::Shutdown(grace)) => {
                         end = now + grace;
@@ -299,6 +312,12 @@ impl Desk {
             };
             match taken {
                 Ok(taken) => {
+                    if taken == Taken::Counts
+                        && let Some(chronicle) = &mut self.chronicle
+                    {
+                        // What the signal decides is told after it.
+                        chronicle.heard(now, conversation, signal.kind);
+                    }
                     // The ledger hears of what fell due before the signal, then of the signal.
                     self.keep_books();
                     if taken == Taken::Counts {
@@ -396,8 +415,11 @@ impl Desk {
         }
     }
 
-    fn note_leaving(&mut self, dispatch: &Dispatch) {
+    fn note_leaving(&mut self, now: Instant, dispatch: &Dispatch) {
         self.ledger.handle_dispatch(dispatch);
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.leaves(now, dispatch);
+        }
         if let Some(journal) = &mut self.journal
             && dispatch.indicator() == Indicator::TypingStarted
         {

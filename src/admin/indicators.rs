@@ -16,10 +16,11 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::events;
+use super::options::{bad, id, options};
 use crate::chronicle::{Feed, Heard, News, Watch};
 use crate::clock::{self, Clock};
 use crate::http::{Gate, Problem};
-use crate::model::{ChannelAddress, ConversationRef};
+use crate::model::ConversationRef;
 
 /// Readers at a time: some consoles, some terminals, whatever an operator's machines run.
 pub const READERS_MAX: usize = 64;
@@ -104,21 +105,10 @@ impl Whose {
 }
 
 fn whose(query: Option<&str>) -> Result<Whose, Problem> {
-    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-    let mut whose = Whose { to: None, from: None };
-    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        let place = match &*name {
-            "to" => &mut whose.to,
-            "from" => &mut whose.from,
-            _ => return Err(bad(format!("there is no option `{name}`; `to` and `from` are right"))),
-        };
-        ChannelAddress::new(&value).map_err(|error| bad(format!("`{name}` {error}")))?;
-        if place.replace(value.into_owned()).is_some() {
-            return Err(bad(format!("`{name}` is there twice; once is right")));
-        }
-    }
+    let [to, from] = options(query, ["to", "from"])?;
+    let whose = Whose { to: id("to", to)?, from: id("from", from)? };
     if whose.from.is_some() && whose.to.is_none() {
-        return Err(bad("`from` is there without `to`; an end user belongs to a channel".to_owned()));
+        return Err(bad("`from` is there without `to`; an end user belongs to a channel"));
     }
     Ok(whose)
 }

@@ -1,11 +1,14 @@
 //! What is going on, for operators and their machines, and what they may change of it.
 
 pub mod control;
+pub mod conversations;
 mod events;
+mod explain;
 mod families;
 mod health;
 pub mod indicators;
 pub mod metrics;
+mod options;
 pub mod reading;
 pub mod simulate;
 pub mod stream;

@@ -1,8 +1,8 @@
-//! What can happen to an indicator.
+//! What can happen to a conversation and to its indicators.
 
 use std::time::Duration;
 
-use crate::model::{Conversation, Instant, Outcome, Reason, Why};
+use crate::model::{Conversation, Instant, Outcome, Reason, SignalKind, Why};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,23 +11,30 @@ pub struct Event {
     pub at: Instant,
     /// Whose icon.
     pub conversation: Conversation,
-    /// The number of the decision that it is about, within one life of the engine. A retry has that of what it retries.
-    pub number: u64,
-    /// Why the indicator was decided; it names the indicator too.
-    pub reason: Reason,
-    /// What happened to it.
+    /// What happened.
     pub what: What,
 }
 
-/// What happened to an indicator.
+/// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// It was decided.
-    Decided,
+    /// A signal came, other than a keystroke.
+    Signal(SignalKind),
+    /// An indicator was decided.
+    Decided(Subject),
     /// A request with it has come to its end.
-    Answered(Verdict),
+    Answered(Subject, Verdict),
     /// It came to nothing.
-    Dropped(Why),
+    Dropped(Subject, Why),
+}
+
+/// Which indicator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The number of the decision, within one life of the engine. A retry has that of what it retries.
+    pub number: u64,
+    /// Why it was decided; it names the indicator too.
+    pub reason: Reason,
 }
 
 /// How a request ended.
@@ -47,4 +54,15 @@ pub struct Verdict {
     pub round_trip: Duration,
     /// From the decision to the request's end.
     pub since_decided: Duration,
+}
+
+impl Event {
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let detail = match &self.what {
+            What::Answered(_, verdict) => verdict.detail.as_ref().map_or(0, |detail| detail.len()),
+            _ => 0,
+        };
+        size_of::<Self>() + self.conversation.to().len() + self.conversation.from().len() + detail
+    }
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::admin::Health;
 use crate::admin::control::{Control, Ending};
+use crate::admin::conversations::Conversations;
 use crate::admin::indicators::Indicators;
 use crate::admin::metrics::Metrics;
 use crate::admin::reading::Reading;
@@ -116,7 +117,7 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
 
     let (inbox, parcels) = inbox::inbox();
     let (controls, commands) = driver::controls();
-    let (chronicle, feed) = Chronicle::new();
+    let (chronicle, feed) = Chronicle::new(Uuid::new_v4().as_u64_pair().0);
     let aides = Aides { journal, herald: Herald::default(), ledger: ledger(&config), chronicle: Some(chronicle) };
     let driver = driver::run(engine, clock, client.clone(), parcels, commands, aides);
     let driver = tokio::spawn(driver);
@@ -158,6 +159,7 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
             Tuning::new(gate.clone(), controls.clone()).router(),
             Simulation::new(gate.clone(), controls.clone()).router(),
             console::router(),
+            Conversations::new(gate.clone(), controls.clone(), clock).router(),
             Indicators::new(gate.clone(), feed, clock).router(),
             Metrics::new(controls.clone(), gate.clone(), obstacle.clone()).router(),
             Health::new(controls.clone(), obstacle).router(),

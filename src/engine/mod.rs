@@ -10,6 +10,7 @@
 //!    calls are harmless.
 
 mod account;
+mod inquiry;
 mod lasting;
 mod list;
 mod observed;
@@ -35,6 +36,7 @@ use tracker::{Standing, Tracker};
 use wheel::{Place, Wheel};
 
 pub use account::{Census, Counts, Notice, Snapshot};
+pub use inquiry::{Account, LOOKS_MAX, Page, PageQuery, Row, Stage};
 pub use receipt::{Taken, TurnedAway};
 
 /// How long a message's time is remembered, to know a late keystroke by.

@@ -124,6 +124,11 @@ impl Outbox {
         self.flight_number
     }
 
+    /// When the wish may be tried, if nothing is in flight and it has been put off.
+    pub(super) fn retry(&self) -> Option<Instant> {
+        (self.flight.is_none() && self.wish.is_some() && self.attempt > 0).then_some(self.not_before)
+    }
+
     /// Whether a Stopped is owed: wanted, or sure to be wanted once the request in flight has been answered.
     pub(super) fn owes_stop(&self) -> bool {
         self.wish.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped)

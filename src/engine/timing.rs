@@ -28,14 +28,28 @@ pub struct Timing {
     key_since: bool,
 }
 
+/// How far the typing of a conversation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub enum Phase {
     /// The next keystroke is a first keystroke. In `after_shown` the icon may still be on.
     Idle,
     /// Checks fall.
     Burst,
     /// `max_typing` has been reached, and the typing has not paused yet.
     Silent,
+}
+
+/// When what would fall due if no key came; [`Instant::NEVER`] for what does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// The next check.
+    pub check: Instant,
+    /// The icon goes off by itself.
+    pub dismissal: Instant,
+    /// The unbroken typing is no longer believed.
+    pub max_typing: Instant,
+    /// A silence that `max_typing` has imposed is over.
+    pub pause: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -77,11 +91,44 @@ impl Timing {
         matches!(self.phase, Phase::Idle) && !self.icon
     }
 
+    /// How far the typing has come.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// When the last key was pressed since the last explicit stop, or will have been if the typing goes on for a while.
+    #[must_use]
+    pub fn last_key(&self) -> Option<Instant> {
+        (self.last_key > 0).then(|| Instant::from_micros(self.last_key))
+    }
+
     /// When the next timer is due; [`Instant::NEVER`] if none runs.
     #[inline]
     #[must_use]
     pub fn due(&self, rules: &Rules) -> Instant {
         Instant::from_micros(self.next(rules).0)
+    }
+
+    /// All timers that run. The first of them is that of [`Timing::due`].
+    #[must_use]
+    pub fn deadlines(&self, rules: &Rules) -> Deadlines {
+        let at = |since: u64, span: u64| Instant::from_micros(since.saturating_add(span));
+        let when = |runs: bool, at: Instant| if runs { at } else { Instant::NEVER };
+        let (pause, burst) = (at(self.last_key, rules.dismiss), self.phase == Phase::Burst);
+        let max_typing = at(self.run_start, rules.max_typing);
+        let (dismissal, limit) = match rules.mode {
+            Mode::Idle => (when(!self.is_idle(), pause), when(!self.is_idle(), max_typing)),
+            Mode::AfterShown => {
+                let runs = !self.is_idle() && max_typing < pause;
+                (when(self.icon, at(self.last_started, rules.dismiss)), when(runs, max_typing))
+            }
+        };
+        if self.phase == Phase::Silent {
+            return Deadlines { check: Instant::NEVER, dismissal: Instant::NEVER, max_typing: Instant::NEVER, pause };
+        }
+        let check = when(burst, at(self.last_check, rules.check));
+        Deadlines { check, dismissal, max_typing: limit, pause: Instant::NEVER }
     }
 
     /// A moment before which no timer falls due, whatever keystrokes come until then that decide nothing. For whoever
@@ -269,9 +316,14 @@ mod tests {
         while !timing.is_idle() {
             let due = timing.due(rules);
             assert_ne!(due, Instant::NEVER, "a conversation that is not idle has a deadline");
+            let Deadlines { check, dismissal, max_typing, pause } = timing.deadlines(rules);
+            assert_eq!(check.min(dismissal).min(max_typing).min(pause), due, "what is shown is what will happen");
             decided.extend(timing.step(rules, due).map(|(at, reason)| (at.as_millis(), reason)));
         }
         assert_eq!(timing.due(rules), Instant::NEVER);
+        let never = Instant::NEVER;
+        let none = Deadlines { check: never, dismissal: never, max_typing: never, pause: never };
+        assert_eq!(timing.deadlines(rules), none);
         decided
     }
 

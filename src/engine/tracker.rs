@@ -226,6 +226,17 @@ impl Tracker {
         self.index.iter().copied().collect()
     }
 
+    /// Up to the first slot that has never been used.
+    pub(super) fn slots_end(&self) -> u32 {
+        u32::try_from(self.slots.len()).expect("the table's bound is far below four thousand million")
+    }
+
+    /// The channel of that name, as its conversations have it.
+    pub(super) fn find_channel(&self, name: &str) -> Option<u32> {
+        let hash = self.hash.hash_one(name);
+        self.channel_index.find(hash, |&channel| *self.channels[channel as usize].name == *name).copied()
+    }
+
     /// Gives every channel the rules that `rules` has for its name.
     pub(super) fn set_rules(&mut self, rules: impl Fn(&str) -> Rules) {
         for &channel in &self.channel_index {

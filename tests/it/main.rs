@@ -11,6 +11,7 @@ mod connector;
 mod console;
 mod control;
 mod conversation;
+mod conversations;
 mod crash;
 mod delivery;
 mod drop_in;

@@ -1,0 +1,52 @@
+//! What people ask of the loop about conversations.
+
+use std::time::Duration;
+
+use super::{Command, Controls, Desk};
+use crate::chronicle::{Flight, Past};
+use crate::engine::policy::Rules;
+use crate::engine::{Account, Page, PageQuery};
+use crate::model::{Conversation, ConversationRef, Instant};
+
+/// Everything about one conversation.
+#[derive(Clone, Debug)]
+pub struct Inquiry {
+    /// When that was so.
+    pub at: Instant,
+    /// How it stands; `None` if it is not in memory.
+    pub account: Option<Account>,
+    /// The request in flight.
+    pub flight: Option<Flight>,
+    /// What happened to it of late.
+    pub past: Past,
+    /// The timing of its channel.
+    pub rules: Rules,
+}
+
+impl Controls {
+    /// Asks for some conversations, and how many there are in all; `None` when the loop has ended or does not answer
+    /// within `patience`.
+    pub async fn page(&self, query: PageQuery, patience: Duration) -> Option<(Page, usize)> {
+        self.ask(patience, |answer| Command::Page(query, answer)).await
+    }
+
+    /// Asks for everything about one conversation; `None` when the loop has ended or does not answer within `patience`.
+    pub async fn inquire(&self, conversation: Conversation, patience: Duration) -> Option<Inquiry> {
+        self.ask(patience, |answer| Command::Inquire(conversation, answer)).await
+    }
+}
+
+impl Desk {
+    pub(super) fn page(&self, query: &PageQuery) -> (Page, usize) {
+        (self.engine.page(query), self.engine.census().conversations)
+    }
+
+    pub(super) fn inquire(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Inquiry {
+        let account = self.engine.account(now, conversation);
+        let chronicle = self.chronicle.as_mut();
+        let in_flight = account.and_then(|account| account.in_flight);
+        let flight = in_flight.and_then(|(_, number)| chronicle.as_ref()?.flight(number));
+        let past = chronicle.map(|chronicle| chronicle.past(now, conversation)).unwrap_or_default();
+        Inquiry { at: now, account, flight, past, rules: self.engine.policy().rules_of(conversation.to()) }
+    }
+}

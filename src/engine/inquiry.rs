@@ -1,0 +1,237 @@
+//! What people ask about conversations: a page of them, one of them in full.
+
+use super::Engine;
+use super::outbox::Belief;
+use super::policy::Rules;
+use super::timing::{Deadlines, Phase};
+use super::tracker::{Entry, Standing};
+use crate::model::{Conversation, ConversationRef, Instant, Reason, Refusal};
+
+/// Slots of the table that are looked at for one page: less than a millisecond's work, however many conversations there
+/// are and however few are asked for.
+pub const LOOKS_MAX: u32 = 4_096;
+
+/// How a conversation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Nobody types; something may still have to be told.
+    Idle,
+    /// Somebody types.
+    Typing,
+    /// Somebody types, and has done so for `max_typing`: it is no longer believed.
+    Silenced,
+    /// Nothing goes on. It is remembered, for a late keystroke or a refusal.
+    Remembered,
+}
+
+impl Stage {
+    /// The name in typingd's own formats.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Typing => "typing",
+            Self::Silenced => "silenced",
+            Self::Remembered => "remembered",
+        }
+    }
+}
+
+/// Which conversations are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageQuery {
+    /// The slot to begin with: 0, or where the page before ended.
+    pub start: u32,
+    /// The most that are told, at least 1.
+    pub limit: usize,
+    /// Only those of this channel.
+    pub to: Option<Box<str>>,
+    /// Only those whose icon should be on.
+    pub lit: bool,
+}
+
+/// Some conversations, in the order of their slots: one that stays in memory is told once, whatever comes and goes
+/// between two pages.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The conversations.
+    pub rows: Vec<Row>,
+    /// Where the next page begins, if there is more to look at. There may be a next page after an empty one.
+    pub next: Option<u32>,
+}
+
+/// A conversation among others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Which.
+    pub conversation: Conversation,
+    /// How it stands.
+    pub stage: Stage,
+    /// Whether the icon should be on.
+    pub icon: bool,
+    /// What the far side was last told.
+    pub belief: Belief,
+    /// What is still to be told.
+    pub wish: Option<Reason>,
+}
+
+/// Everything about one conversation that explains what happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// How it stands.
+    pub stage: Stage,
+    /// Whether the icon should be on.
+    pub icon: bool,
+    /// What the far side was last told.
+    pub belief: Belief,
+    /// What is still to be told.
+    pub wish: Option<Reason>,
+    /// What is being told, and the number of its decision.
+    pub in_flight: Option<(Reason, u64)>,
+    /// When the wish may be tried again, if it has failed.
+    pub retry: Option<Instant>,
+    /// The last key since the last explicit stop. It lies ahead while typing that lasts is under way.
+    pub last_key: Option<Instant>,
+    /// What runs.
+    pub deadlines: Deadlines,
+    /// Until when no icon is shown, for the far side has refused the channel or the conversation.
+    pub muted: Option<(Instant, Refusal)>,
+    /// The session is known to exist, or that is not asked.
+    pub opened: bool,
+    /// The timing of its channel.
+    pub rules: Rules,
+    /// The upstream fails: only probes are sent.
+    pub failing: bool,
+}
+
+impl Engine {
+    /// Some of the conversations. No more than [`LOOKS_MAX`] slots are looked at.
+    #[must_use]
+    pub fn page(&self, query: &PageQuery) -> Page {
+        let end = self.tracker.slots_end();
+        let stop = end.min(query.start.saturating_add(LOOKS_MAX));
+        let mut rows = Vec::new();
+        let channel = match &query.to {
+            None => None,
+            Some(to) => match self.tracker.find_channel(to) {
+                None => return Page { rows, next: None },
+                found => found,
+            },
+        };
+        for slot in query.start..stop {
+            if !self.tracker.holds(slot) {
+                continue;
+            }
+            let entry = self.tracker.entry(slot);
+            if channel.is_some_and(|channel| channel != entry.channel) || (query.lit && !entry.lit) {
+                continue;
+            }
+            if rows.len() == query.limit {
+                return Page { rows, next: Some(slot) };
+            }
+            let outbox = &entry.state.outbox;
+            rows.push(Row {
+                conversation: self.tracker.conversation(slot),
+                stage: stage(entry),
+                icon: entry.state.timing.icon(),
+                belief: outbox.belief(),
+                wish: outbox.wish(),
+            });
+        }
+        Page { rows, next: (stop < end).then_some(stop) }
+    }
+
+    /// One conversation in full; `None` if it is not in memory.
+    #[must_use]
+    pub fn account(&self, now: Instant, conversation: ConversationRef<'_>) -> Option<Account> {
+        let slot = self.tracker.find(conversation)?;
+        let (entry, channel) = (self.tracker.entry(slot), self.tracker.channel(slot));
+        let (state, rules) = (&entry.state, channel.rules);
+        let own = if state.muted { state.hold_until } else { Instant::ORIGIN };
+        // Whichever lasts longer is what keeps the icon away in the end.
+        let muted = (own, Refusal::Conversation).max((channel.muted_until, Refusal::Channel));
+        let outbox = &state.outbox;
+        Some(Account {
+            stage: stage(entry),
+            icon: state.timing.icon(),
+            belief: outbox.belief(),
+            wish: outbox.wish(),
+            in_flight: outbox.in_flight().map(|reason| (reason, outbox.flight_number())),
+            retry: outbox.retry(),
+            last_key: state.timing.last_key(),
+            deadlines: state.timing.deadlines(&rules),
+            muted: Some(muted).filter(|(until, _)| *until > now),
+            opened: state.opened || !rules.require_open,
+            rules,
+            failing: self.pace.is_shut(),
+        })
+    }
+}
+
+fn stage(entry: &Entry) -> Stage {
+    match entry.state.timing.phase() {
+        Phase::Burst => Stage::Typing,
+        Phase::Silent => Stage::Silenced,
+        Phase::Idle if entry.standing == Standing::Lingering => Stage::Remembered,
+        Phase::Idle => Stage::Idle,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::policy::Policy;
+    use super::*;
+    use crate::model::{Signal, SignalKind};
+
+    fn give(engine: &mut Engine, to: &str, from: &str, kind: SignalKind) {
+        let now = Instant::from_millis(1);
+        engine.handle_signal(now, ConversationRef::new(to, from).unwrap(), Signal { kind, at: None }).unwrap();
+        while let Some(dispatch) = engine.poll_dispatch(now) {
+            engine.handle_outcome(now, dispatch.id, crate::model::Outcome::Delivered);
+        }
+    }
+
+    /// The conversations of all pages.
+    fn all(engine: &Engine, query: &PageQuery) -> Vec<Row> {
+        let mut query = query.clone();
+        let mut rows = Vec::new();
+        loop {
+            let page = engine.page(&query);
+            assert!(page.rows.len() <= query.limit);
+            rows.extend(page.rows);
+            let Some(next) = page.next else { return rows };
+            assert!(next > query.start && next - query.start <= LOOKS_MAX, "a page is bounded work, and gets on");
+            query.start = next;
+        }
+    }
+
+    #[test]
+    fn pages_tell_each_conversation_once_and_none_is_much_work() {
+        let mut policy = Policy::default();
+        policy.delivery.requests_per_second_max = 1_000_000;
+        policy.delivery.in_flight_max = 1_000_000;
+        let mut engine = Engine::new(policy, 1);
+        let name = |i: usize| format!("u{i}");
+        for i in 0..10_000 {
+            give(&mut engine, ["a", "b"][i % 2], &name(i), SignalKind::Keystroke);
+        }
+        // Holes in the table, most of them in its first part.
+        for i in (0..10_000).filter(|i| i % 5 == 0 || (3_000..9_000).contains(i)) {
+            give(&mut engine, ["a", "b"][i % 2], &name(i), SignalKind::Ended);
+        }
+        let left = engine.census().conversations;
+        let query = PageQuery { start: 0, limit: 100, to: None, lit: false };
+        let rows = all(&engine, &query);
+        let told: HashSet<_> = rows.iter().map(|row| row.conversation.from().to_owned()).collect();
+        assert_eq!((rows.len(), told.len()), (left, left));
+        assert!(rows.iter().all(|row| row.icon && row.stage == Stage::Typing), "{:?}", rows[0]);
+
+        let of_b = all(&engine, &PageQuery { to: Some("b".into()), ..query.clone() });
+        assert!(!of_b.is_empty() && of_b.len() < left && of_b.iter().all(|row| row.conversation.to() == "b"));
+        let unknown = engine.page(&PageQuery { to: Some("c".into()), ..query.clone() });
+        assert!(unknown.rows.is_empty() && unknown.next.is_none());
+        assert!(engine.page(&PageQuery { start: u32::MAX, ..query }).next.is_none(), "a stale cursor is the end");
+    }
+}
