@@ -7,7 +7,7 @@ use super::{Failure, environment, load, runtime};
 use crate::build_info;
 use crate::config::{self, Flag, Overrides};
 use crate::daemon::{self, Up};
-use crate::http::Address;
+use crate::http::{self, Address};
 use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
@@ -24,15 +24,21 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
+    let passed = http::passed().map_err(Failure::Misconfigured)?;
     let listen = args.listen.into_iter().map(|value| Flag { name: "--listen", key: "ingest.listen", value });
-    let overrides =
-        Overrides { file: args.config, flags: listen.collect(), environment: environment(), sandbox: args.sandbox };
+    let overrides = Overrides {
+        file: args.config,
+        sockets: passed.iter().map(ToString::to_string).collect(),
+        flags: listen.collect(),
+        environment: environment(),
+        sandbox: args.sandbox,
+    };
     let config = load(&overrides)?;
     telemetry::start(config.log.format, config.log.level);
     for warning in config::warnings(&config) {
         tracing::warn!("configuration: {warning}");
     }
-    runtime()?.block_on(daemon::run(config, overrides, |up| {
+    runtime()?.block_on(daemon::run(config, overrides, passed, |up| {
         // A guide for people; whoever reads logs finds the addresses there.
         if let Some(guide) = guide(up) {
             let mut stdout = io::stdout().lock();

@@ -35,7 +35,8 @@ pub(super) fn run(args: SimulateArgs) -> Result<(), Failure> {
         flag("--mode", "timing.dismiss", args.mode),
     ];
     let flags: Vec<Flag> = flags.into_iter().flatten().collect();
-    let overrides = Overrides { file: args.config, flags, environment: environment(), sandbox: true };
+    let overrides =
+        Overrides { file: args.config, flags, environment: environment(), sandbox: true, ..Overrides::default() };
     let mut config = load(&overrides)?;
     // A flag asks what its value would do to everybody: a channel keeps of its own only what no flag says.
     let said = config.policy.rules;

@@ -93,6 +93,7 @@ impl Layers {
         layers.set_defaults(here);
         layers.set_file(overrides, here);
         layers.set_environment(overrides, here);
+        layers.set_sockets(overrides, here);
         layers.set_flags(overrides, here);
         layers
     }
@@ -182,6 +183,16 @@ impl Layers {
                     self.problems.push(Problem::at(&origin, text));
                 }
             }
+        }
+    }
+
+    fn set_sockets(&mut self, overrides: &Overrides, places: Places<'_>) {
+        if let Some((index, key)) = keys::find(LISTEN)
+            && !overrides.sockets.is_empty()
+        {
+            let raw = Raw::List(overrides.sockets.iter().cloned().map(Raw::Text).collect());
+            let setting = self.setting(key, key.path, &raw, Origin::Sockets, places);
+            self.global.set(index, setting);
         }
     }
 
@@ -385,6 +396,8 @@ fn why(error: &io::Error) -> String {
 pub(super) const FILE_VARIABLE: &str = "TYPINGD_CONFIG";
 
 /// The file that is read when none is named, if there is one.
+/// Where the daemon listens.
+const LISTEN: &str = "ingest.listen";
 pub(super) const FILE_DEFAULT: &str = "/etc/typingd/typingd.toml";
 
 /// Variables that begin like a key's and are none: the file, and the daemon that client commands call.

@@ -92,6 +92,9 @@ pub struct Log {
 pub struct Overrides {
     /// `--config`.
     pub file: Option<PathBuf>,
+    /// Where the sockets listen that were passed to the process. They take the place of `ingest.listen`, unless a flag
+    /// does.
+    pub sockets: Vec<String>,
     /// Flags that stand for a key.
     pub flags: Vec<Flag>,
     /// The process's environment, handed in so that reading a configuration depends on its arguments alone. To be made

@@ -15,6 +15,8 @@ pub enum Origin {
     },
     /// An environment variable of this name.
     Environment(String),
+    /// Sockets that whoever started the process passed to it.
+    Sockets,
     /// A flag of this name, `--listen`.
     Flag(&'static str),
     /// A change of the running daemon.
@@ -28,6 +30,7 @@ impl fmt::Display for Origin {
         match self {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Sockets => f.write_str("sockets passed by systemd"),
             Self::Flag(name) => write!(f, "flag {name}"),
             Self::Live => f.write_str("changed while running"),
             Self::Default => f.write_str("default"),

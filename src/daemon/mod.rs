@@ -1,7 +1,8 @@
 //! The daemon: builds the parts, runs them, drains, stops.
 //!
-//! `parts` builds each from the configuration, `reload` owns the settings in force, `signals` hears the operating system.
+//! `parts` builds each from the configuration, `doors` are where it listens, `reload` owns the settings in force, `signals` hears the operating system.
 
+mod doors;
 mod parts;
 mod reload;
 mod signals;
@@ -32,11 +33,12 @@ use crate::driver::{self, Aides, Command, Controls, Farewell};
 use crate::drop_in::DropIn;
 use crate::engine::Engine;
 use crate::herald::Herald;
-use crate::http::{self, Address, Gate, Limits, Listener};
+use crate::http::{self, Address, Gate, Limits, Passed, Serving};
 use crate::inbox;
 use crate::ingest::Ingest;
 use crate::sandbox::{Options, Sandbox};
 use crate::vault::Vault;
+use doors::Doors;
 use parts::{
     bind_sandbox, caller_token, client, drop_in, keep_token, ledger, obstacle, open_journal, router, upstream,
 };
@@ -80,11 +82,17 @@ pub struct Up {
     pub sandbox: Option<Address>,
 }
 
-/// Runs the daemon until it is told to stop. `announce` is called once, when it listens.
+/// Runs the daemon until it is told to stop. `passed` are sockets that listen already; those that the configuration does
+/// not want are closed. `announce` is called once, when it listens.
 ///
 /// # Errors
 /// When it can't come up. Once it is up, nothing but a signal ends it.
-pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up)) -> Result<(), StartError> {
+pub async fn run(
+    config: Config,
+    overrides: Overrides,
+    passed: Vec<Passed>,
+    announce: impl FnOnce(&Up),
+) -> Result<(), StartError> {
     let clock = Clock::start();
     let mut signals = Signals::new().map_err(|e| StartError::Surroundings(format!("can't watch for signals: {e}")))?;
     let (stop, stopping) = watch::channel(false);
@@ -101,10 +109,7 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     engine.observe_decisions();
     engine.observe_dropped();
     let journal = open_journal(&config, clock, &mut engine)?;
-    let mut listeners = Vec::new();
-    for address in &config.ingest.listen {
-        listeners.push(Listener::bind(address).await.map_err(StartError::Surroundings)?);
-    }
+    let bound = doors::bind(&config.ingest.listen, passed).await.map_err(StartError::Surroundings)?;
     // After the listeners: it can take any port, and they can't.
     let sandbox = match &config.upstream {
         Some(_) => None,
@@ -129,7 +134,7 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     let (stop_sandbox, sandbox_stopping) = watch::channel(false);
     let mut servers = JoinSet::new();
     let up = Up {
-        listening: listeners.iter().map(|listener| listener.address().clone()).collect(),
+        listening: bound.iter().map(|bound| bound.address().clone()).collect(),
         sandbox: sandbox.as_ref().map(|(listener, _)| listener.address().clone()),
     };
     let mut view = None;
@@ -169,15 +174,14 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
         .chain(view),
     );
     let limits = Limits { keep_header_case: drop_in.is_some(), ..Limits::default() };
-    for listener in listeners {
-        info!(address = %listener.address(), "listening");
-        servers.spawn(http::serve(listener, router.clone(), limits, stopping.clone()));
-    }
+    let serving = watch::Sender::new(Serving { router, limits });
+    let mut doors = Doors::new(serving.subscribe(), stopping);
+    doors.open(bound);
     announce(&up);
     let keeper = tokio::spawn(keep_token(client));
 
     let loops: Vec<Controls> = std::iter::once(controls.clone()).chain(shadow).collect();
-    let steward = Steward { config, overrides, loops, gate, recording, body_bytes_max, reading, told: None };
+    let mut steward = Steward { config, overrides, loops, gate, recording, body_bytes_max, doors, reading, told: None };
     let shutdown_grace = steward.serve_until_told(&mut signals, asked, orders).await;
     let hang_up = clock::timer_after(shutdown_grace.max(HANG_UP_MAX));
     info!("stopping: no signal is taken any more, icons go off");
@@ -212,7 +216,11 @@ pub async fn run(config: Config, overrides: Overrides, announce: impl FnOnce(&Up
     keeper.abort();
     let _ = stop_sandbox.send(true);
     // Whoever still has a request open gets its answer; the others have had their time.
-    let _ = tokio::time::timeout(HANG_UP_MAX, async { while servers.join_next().await.is_some() {} }).await;
+    let closed = async {
+        steward.doors.closed().await;
+        while servers.join_next().await.is_some() {}
+    };
+    let _ = tokio::time::timeout(HANG_UP_MAX, closed).await;
     info!("stopped");
     Ok(())
 }

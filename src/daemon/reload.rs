@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
+use super::doors::{Bound, Doors};
 use super::parts::{caller_token, file_problems};
 use super::signals::{Signals, Told};
 use crate::admin::control::{Order, Reloaded, TakesHold, Unchanged};
@@ -33,6 +34,7 @@ pub(super) struct Steward {
     pub(super) gate: Gate,
     pub(super) recording: watch::Sender<bool>,
     pub(super) body_bytes_max: watch::Sender<usize>,
+    pub(super) doors: Doors,
     pub(super) reading: watch::Sender<Reading>,
     /// What was last found to be wrong, lest whoever asks again and again fills the log with it.
     pub(super) told: Option<Unchanged>,
@@ -42,6 +44,7 @@ pub(super) struct Steward {
 struct Proven {
     config: Config,
     token: Option<String>,
+    bound: Vec<Bound>,
     warnings: Vec<String>,
 }
 
@@ -57,7 +60,7 @@ enum Asker {
 impl Steward {
     /// Serves until told to stop: changes the timing, reads the configuration again. Returns the grace in force.
     pub(super) async fn serve_until_told(
-        mut self,
+        &mut self,
         signals: &mut Signals,
         mut asked: mpsc::Receiver<Ask>,
         mut orders: mpsc::Receiver<Order>,
@@ -157,17 +160,20 @@ impl Steward {
         let token =
             caller_token(config.ingest.token_file.as_ref()).map_err(|problem| Unchanged::Wrong(vec![problem]))?;
         let warnings = config::warnings(&config);
-        Ok(Proven { config, token, warnings })
+        let bound = self.doors.bind_missing(&config.ingest.listen).await;
+        let bound = bound.map_err(|problem| Unchanged::Hindered(vec![problem]))?;
+        Ok(Proven { config, token, bound, warnings })
     }
 
     /// Puts in force what has been proven.
     async fn take(&mut self, proven: Proven) -> Result<Reloaded, Unchanged> {
-        let Proven { config, token, warnings } = proven;
+        let Proven { config, token, bound, warnings } = proven;
         // The one thing left that can fail comes first.
         if !self.hold_to(&config.policy).await {
             return Err(Unchanged::Behind);
         }
         self.gate.renew(token.as_deref());
+        self.doors.turn_to(&config.ingest.listen, bound);
         self.body_bytes_max.send_replace(config.ingest.body_bytes_max);
         self.recording.send_replace(config.ingest.recording);
         let changes = self.config.changes(&config);
@@ -248,14 +254,13 @@ fn tell(unchanged: &Unchanged) {
 
 /// From when on a changed key holds.
 fn takes_hold(change: &KeyChange) -> TakesHold {
-    const LATER: [&str; 11] = [
+    const LATER: [&str; 10] = [
         "upstream.base_url",
         "upstream.org_id",
         "upstream.authorization_context",
         "upstream.request_timeout",
         "upstream.ca_file",
         "upstream.auth.",
-        "ingest.listen",
         "drop_in.",
         "delivery.state_dir",
         "delivery.recover_within",

@@ -5,6 +5,8 @@
 
 mod body;
 mod gate;
+mod listener;
+mod passed;
 mod problem;
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -23,17 +25,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{HeaderValue, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Sleep;
 
 use crate::clock;
 
 pub use body::{BODY_STALL_MAX, announced_bytes, hear_out, media_type, next_data, read_body};
 pub use gate::{Gate, read_token};
+pub use listener::Listener;
+pub use passed::{Passed, passed};
 pub use problem::Problem;
 
 /// Where to listen: `127.0.0.1:7480` or `unix:/run/typingd/typingd.sock`.
@@ -115,107 +119,60 @@ impl Default for Limits {
     }
 }
 
-/// A bound socket. A Unix socket's file goes with it.
-#[derive(Debug)]
-pub struct Listener {
-    socket: Socket,
-    address: Address,
-}
-
-#[derive(Debug)]
-enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Listener {
-    /// Binds `address`. The file of a Unix socket that nobody listens on any more is replaced.
-    ///
-    /// # Errors
-    /// Names the address and, where it can be told, what to do about it.
-    pub async fn bind(address: &Address) -> Result<Self, String> {
-        let fail = |error: io::Error| {
-            let hint = match error.kind() {
-                io::ErrorKind::AddrInUse => ": another process listens there; stop it, or choose another with --listen",
-                io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
-                io::ErrorKind::PermissionDenied => {
-                    ": not allowed; ports below 1024 and foreign directories need rights"
-                }
-                io::ErrorKind::NotFound => ": its directory does not exist",
-                _ => "",
-            };
-            format!("can't listen on {address}: {error}{hint}")
-        };
-        match address {
-            Address::Tcp(wanted) => {
-                let socket = TcpListener::bind(wanted).await.map_err(fail)?;
-                let address = Address::Tcp(socket.local_addr().map_err(fail)?);
-                Ok(Self { socket: Socket::Tcp(socket), address })
-            }
-            Address::Unix(path) => {
-                clear_stale(path).await.map_err(fail)?;
-                let socket = UnixListener::bind(path).map_err(fail)?;
-                Ok(Self { socket: Socket::Unix(socket), address: address.clone() })
-            }
-        }
-    }
-
-    /// Where it listens; the port is the real one.
-    #[must_use]
-    pub fn address(&self) -> &Address {
-        &self.address
-    }
-
-    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
-        match &self.socket {
-            Socket::Tcp(socket) => {
-                let (stream, _) = socket.accept().await?;
-                // Answers are small and awaited.
-                stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
-            }
-            Socket::Unix(socket) => Ok(Box::new(socket.accept().await?.0)),
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Address::Unix(path) = &self.address {
-            // Nobody is helped by an error here: the next start replaces a stale file.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-async fn clear_stale(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::FileTypeExt;
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if !meta.file_type().is_socket() => {
-            Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket has that name"))
-        }
-        Ok(_) if UnixStream::connect(path).await.is_ok() => Err(io::ErrorKind::AddrInUse.into()),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// What is served to whom: looked at with every connection and every request, so that it can be changed.
+#[derive(Clone)]
+pub struct Serving {
+    /// Where requests go that come from now on.
+    pub router: Router,
+    /// What connections are granted that come from now on.
+    pub limits: Limits,
+}
+
 /// Serves `router` on `listener` until `stop` becomes true; then open requests are finished, idle connections closed,
 /// and the future ends when the last one has gone.
-pub async fn serve(listener: Listener, router: Router, limits: Limits, mut stop: watch::Receiver<bool>) {
-    let slots = Arc::new(Semaphore::new(limits.connections_max));
+pub async fn serve(listener: Listener, router: Router, limits: Limits, stop: watch::Receiver<bool>) {
+    let (_serving, serving) = watch::channel(Serving { router, limits });
+    let (_retire, retire) = watch::channel(false);
+    serve_on(Arc::new(listener), serving, stop, retire).await;
+}
+
+/// The same with what can be changed meanwhile. When `retire` becomes true nobody new is let in, and whoever is in has
+/// time to leave: each connection is closed with its next answer, or when its idle time or [`RETIREMENT_MAX`] is over.
+/// `listener` is let go as soon as everybody has been let in who had knocked before.
+pub async fn serve_on(
+    listener: Arc<Listener>,
+    serving: watch::Receiver<Serving>,
+    stop: watch::Receiver<bool>,
+    retire: watch::Receiver<bool>,
+) {
+    let connections_max = serving.borrow().limits.connections_max;
+    let slots = Arc::new(Semaphore::new(connections_max));
     let mut seats: VecDeque<Arc<Seat>> = VecDeque::new();
+    let let_in = |stream, slot: OwnedSemaphorePermit, seats: &mut VecDeque<Arc<Seat>>| {
+        let seat = Arc::new(Seat { phase: AtomicU8::new(FRESH), leave: Notify::new() });
+        if seats.len() >= 2 * connections_max {
+            seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
+        }
+        seats.push_back(seat.clone());
+        let connection = connection(stream, serving.clone(), seat.clone(), stop.clone(), retire.clone());
+        tokio::spawn(async move {
+            connection.await;
+            seat.phase.store(GONE, Ordering::Relaxed);
+            drop(slot);
+        });
+    };
+    let (mut told_to_stop, mut told_to_retire) = (stop.clone(), retire.clone());
     loop {
         let full = slots.available_permits() == 0;
         if full {
             make_room(&mut seats);
         }
         let accepted = tokio::select! {
-            () = stopped(&mut stop) => break,
+            () = stopped(&mut told_to_stop) => break,
+            () = stopped(&mut told_to_retire) => break,
             // Whoever is asked to leave takes a moment, and others may become idle meanwhile.
             () = tokio::time::sleep(CROWD_LOOK_SPACING), if full => continue,
             accepted = async {
@@ -224,25 +181,24 @@ pub async fn serve(listener: Listener, router: Router, limits: Limits, mut stop:
             } => accepted,
         };
         match accepted {
-            (slot, Ok(stream)) => {
-                let seat = Arc::new(Seat { phase: AtomicU8::new(FRESH), leave: Notify::new() });
-                if seats.len() >= 2 * limits.connections_max {
-                    seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
-                }
-                seats.push_back(seat.clone());
-                let connection = connection(stream, router.clone(), limits, seat.clone(), stop.clone());
-                tokio::spawn(async move {
-                    connection.await;
-                    seat.phase.store(GONE, Ordering::Relaxed);
-                    drop(slot);
-                });
-            }
+            (slot, Ok(stream)) => let_in(stream, slot, &mut seats),
             // Out of file descriptors, most likely: give the deadlines time to free some, and don't spin.
             (_, Err(_)) => tokio::time::sleep(CROWD_LOOK_SPACING).await,
         }
     }
+    if !*stop.borrow() {
+        // Who has knocked is let in, also whoever does so while another listener takes over the address.
+        let late = clock::timer_after(KNOCK_MAX);
+        while let Ok(Ok(stream)) = tokio::time::timeout_at(late, listener.accept()).await {
+            let Ok(slot) = slots.clone().try_acquire_owned() else { break };
+            let_in(stream, slot, &mut seats);
+        }
+        while let (Ok(slot), Some(stream)) = (slots.clone().try_acquire_owned(), listener.accept_waiting()) {
+            let_in(stream, slot, &mut seats);
+        }
+    }
     drop(listener);
-    let all = u32::try_from(limits.connections_max).expect("a connection bound fits 32 bits");
+    let all = u32::try_from(connections_max).expect("a connection bound fits 32 bits");
     let _ = slots.acquire_many(all).await;
 }
 
@@ -266,6 +222,12 @@ struct Seat {
 /// When every seat is taken it is looked this often whether one has become free or idle.
 const CROWD_LOOK_SPACING: Duration = Duration::from_millis(50);
 
+/// How long a listener that retires still lets in who knocks.
+const KNOCK_MAX: Duration = Duration::from_millis(100);
+/// How long a connection may go on after its listener has retired: longer than any wait but that for the next line of a
+/// stream, whose caller connects anew.
+pub const RETIREMENT_MAX: Duration = Duration::from_secs(600);
+
 /// Waits until `stop` becomes true, or nobody is left who could say so.
 pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
@@ -273,20 +235,29 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 async fn connection(
     stream: Box<dyn Stream>,
-    router: Router,
-    limits: Limits,
+    serving: watch::Receiver<Serving>,
     seat: Arc<Seat>,
     mut stop: watch::Receiver<bool>,
+    mut retire: watch::Receiver<bool>,
 ) {
+    let limits = serving.borrow().limits;
     let asked_to_leave = seat.clone();
     let timer = Box::pin(tokio::time::sleep(limits.head_timeout));
     let io = Timed { stream, seat: seat.clone(), timer, stall: None, limits };
+    let retiring = retire.clone();
     let service = tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         seat.phase.store(BUSY, Ordering::Relaxed);
-        let answer = tower::ServiceExt::oneshot(router.clone(), request);
-        let seat = seat.clone();
+        let router = serving.borrow().router.clone();
+        let answer = tower::ServiceExt::oneshot(router, request);
+        let (seat, retiring) = (seat.clone(), retiring.clone());
         async move {
-            let answer = answer.await;
+            let mut answer = answer.await;
+            // Idle connections are not closed at once: a request that is on its way would be lost with them.
+            if let Ok(answer) = &mut answer
+                && *retiring.borrow()
+            {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             seat.phase.store(SERVED, Ordering::Relaxed);
             answer
         }
@@ -307,6 +278,10 @@ async fn connection(
             served.as_mut().graceful_shutdown();
             let _ = served.await;
         }
+        () = async {
+            stopped(&mut retire).await;
+            tokio::time::sleep(RETIREMENT_MAX).await;
+        } => {}
         () = asked_to_leave.leave.notified() => {
             served.as_mut().graceful_shutdown();
             let _ = served.await;

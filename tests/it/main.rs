@@ -14,6 +14,7 @@ mod conversation;
 mod conversations;
 mod crash;
 mod delivery;
+mod doors;
 mod drop_in;
 mod exposition;
 mod far_side;

@@ -14,7 +14,7 @@ impl Daemon {
         run(&[&[command, "--url", &self.address.url()], arguments].concat())
     }
 
-    fn edit(&self, old: &str, new: &str) {
+    pub(crate) fn edit(&self, old: &str, new: &str) {
         let file = self.file("typingd.toml");
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.contains(old), "{old}: {text}");

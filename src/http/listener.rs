@@ -1,0 +1,200 @@
+//! A bound socket: bound here, or passed by whoever started the process.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::net::{SocketFlags, accept_with, sockopt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+
+use super::{Address, Stream};
+
+/// Connections that may wait to be accepted, as the system's own limit allows.
+const BACKLOG: u32 = 1_024;
+
+/// A bound socket. The file of a Unix socket that was bound here goes with it.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    address: Address,
+    /// The file to take away at the end.
+    file: Mutex<Option<PathBuf>>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Binds `address`. The file of a Unix socket that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// Names the address and, where it can be told, what to do about it.
+    pub async fn bind(address: &Address) -> Result<Self, String> {
+        Self::bind_beside(address, &[]).await
+    }
+
+    /// The same while `neighbours` listen, which are this process's own. One of them may have the same port: all
+    /// addresses of the machine can take over from one of them, and the other way round.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub async fn bind_beside(address: &Address, neighbours: &[Arc<Self>]) -> Result<Self, String> {
+        let fail = |error: io::Error| {
+            let hint = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    ": another process listens there, perhaps a typingd that runs already; stop that one (typingd \
+                     shutdown does), or choose another address with --listen or in the configuration"
+                }
+                io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+                io::ErrorKind::PermissionDenied => {
+                    ": not allowed; ports below 1024 and foreign directories need rights"
+                }
+                io::ErrorKind::NotFound => ": its directory does not exist",
+                _ => "",
+            };
+            format!("can't listen on {address}: {error}{hint}")
+        };
+        match address {
+            Address::Tcp(wanted) => {
+                let socket = match TcpListener::bind(wanted).await {
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                        let same = |other: &&Arc<Self>| matches!(other.address, Address::Tcp(at) if at.port() == wanted.port());
+                        let same: Vec<_> = neighbours.iter().filter(same).collect();
+                        if same.is_empty() {
+                            return Err(fail(error));
+                        }
+                        // Shared for this moment only: else a second daemon could listen beside this one.
+                        same.iter().for_each(|other| other.share_port(Sharing::Allowed));
+                        let bound = bind_shared(*wanted);
+                        same.iter().for_each(|other| other.share_port(Sharing::Forbidden));
+                        bound.map_err(fail)?
+                    }
+                    bound => bound.map_err(fail)?,
+                };
+                let address = Address::Tcp(socket.local_addr().map_err(fail)?);
+                Ok(Self { socket: Socket::Tcp(socket), address, file: Mutex::default() })
+            }
+            Address::Unix(path) => {
+                clear_stale(path).await.map_err(fail)?;
+                let socket = UnixListener::bind(path).map_err(fail)?;
+                Ok(Self {
+                    socket: Socket::Unix(socket),
+                    address: address.clone(),
+                    file: Mutex::new(Some(path.clone())),
+                })
+            }
+        }
+    }
+
+    /// Takes over a socket that listens already, and is somebody else's to take away.
+    ///
+    /// # Errors
+    /// When the system doesn't let it be used.
+    pub fn adopt_tcp(socket: std::net::TcpListener, address: Address) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: Socket::Tcp(TcpListener::from_std(socket)?), address, file: Mutex::default() })
+    }
+
+    /// The same for a Unix socket.
+    ///
+    /// # Errors
+    /// As [`Listener::adopt_tcp`].
+    pub fn adopt_unix(socket: std::os::unix::net::UnixListener, address: Address) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: Socket::Unix(UnixListener::from_std(socket)?), address, file: Mutex::default() })
+    }
+
+    /// Where it listens; the port is the real one.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Takes the file of a Unix socket away now: nobody finds it any more, and another may be bound in its place.
+    pub fn take_file_away(&self) {
+        if let Some(path) = self.file.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Nobody is helped by an error here: the next start replaces a stale file.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        match &self.socket {
+            Socket::Tcp(socket) => {
+                let (stream, _) = socket.accept().await?;
+                // Answers are small and awaited.
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream))
+            }
+            Socket::Unix(socket) => Ok(Box::new(socket.accept().await?.0)),
+        }
+    }
+
+    /// Who waits to be accepted at this instant. The runtime may not have been told of him yet, so that the system is
+    /// asked itself.
+    pub(super) fn accept_waiting(&self) -> Option<Box<dyn Stream>> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        match &self.socket {
+            Socket::Tcp(socket) => {
+                let stream: std::net::TcpStream = accept_with(socket, flags).ok()?.into();
+                stream.set_nodelay(true).ok()?;
+                Some(Box::new(TcpStream::from_std(stream).ok()?))
+            }
+            Socket::Unix(socket) => {
+                let stream: std::os::unix::net::UnixStream = accept_with(socket, flags).ok()?.into();
+                Some(Box::new(UnixStream::from_std(stream).ok()?))
+            }
+        }
+    }
+
+    fn share_port(&self, sharing: Sharing) {
+        if let Socket::Tcp(socket) = &self.socket {
+            set_sharing(socket, sharing);
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.take_file_away();
+    }
+}
+
+/// Whether another socket of the same user may be bound to the same port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    Allowed,
+    Forbidden,
+}
+
+fn set_sharing(socket: impl AsFd, sharing: Sharing) {
+    // A failure shows in the bind that needs it.
+    let _ = sockopt::set_socket_reuseport(socket, sharing == Sharing::Allowed);
+}
+
+fn bind_shared(wanted: std::net::SocketAddr) -> io::Result<TcpListener> {
+    let socket = if wanted.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    set_sharing(&socket, Sharing::Allowed);
+    socket.bind(wanted)?;
+    let listener = socket.listen(BACKLOG)?;
+    set_sharing(&listener, Sharing::Forbidden);
+    Ok(listener)
+}
+
+async fn clear_stale(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if !meta.file_type().is_socket() => {
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket has that name"))
+        }
+        Ok(_) if UnixStream::connect(path).await.is_ok() => Err(io::ErrorKind::AddrInUse.into()),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,114 @@
+//! Sockets that whoever started the process has opened for it: systemd's `LISTEN_FDS`.
+
+use std::fmt;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+
+use listenfd::ListenFd;
+use rustix::net::sockopt;
+
+use super::{Address, Listener};
+
+/// Sockets taken over. A socket unit has a handful.
+const SOCKETS_MAX: usize = 64;
+/// The number of the first of them (sd_listen_fds(3)).
+const FIRST: usize = 3;
+
+/// A socket that listens already.
+#[derive(Debug)]
+pub struct Passed {
+    socket: Socket,
+    address: Address,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Takes the sockets that were passed to this process, if any. To be called once, before there are other threads.
+///
+/// # Errors
+/// A sentence for each that can't be used.
+pub fn passed() -> Result<Vec<Passed>, Vec<String>> {
+    let count = std::env::var("LISTEN_FDS").unwrap_or_default();
+    if count.parse::<usize>().is_ok_and(|count| count > SOCKETS_MAX) {
+        return Err(vec![format!("LISTEN_FDS={count}: {SOCKETS_MAX} sockets at most would be right")]);
+    }
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let names: Vec<&str> = names.split(':').filter(|name| !name.is_empty()).collect();
+    let mut sockets = ListenFd::from_env();
+    let (mut taken, mut problems) = (Vec::new(), Vec::new());
+    for index in 0..sockets.len() {
+        let name = names.get(index).map_or_else(String::new, |name| format!(" ({name})"));
+        match take(&mut sockets, index) {
+            Ok(Some(passed)) => taken.push(passed),
+            Ok(None) => {}
+            Err(what) => problems.push(format!("the passed socket {}{name} {what}", FIRST + index)),
+        }
+    }
+    if problems.is_empty() { Ok(taken) } else { Err(problems) }
+}
+
+fn take(sockets: &mut ListenFd, index: usize) -> Result<Option<Passed>, String> {
+    let failed = |error: io::Error| format!("can't be used: {error}");
+    if let Ok(socket) = sockets.take_tcp_listener(index) {
+        let Some(socket) = socket else { return Ok(None) };
+        check_listens(&socket)?;
+        let address = Address::Tcp(socket.local_addr().map_err(failed)?);
+        return Ok(Some(Passed { socket: Socket::Tcp(socket), address }));
+    }
+    match sockets.take_unix_listener(index) {
+        Ok(None) => Ok(None),
+        Ok(Some(socket)) => {
+            check_listens(&socket)?;
+            let address = socket.local_addr().map_err(failed)?;
+            let Some(path) = address.as_pathname() else {
+                return Err("has no path; ListenStream=/run/typingd/typingd.sock would be right".to_owned());
+            };
+            Ok(Some(Passed { address: Address::Unix(path.to_owned()), socket: Socket::Unix(socket) }))
+        }
+        Err(_) => Err("is no stream socket; ListenStream= would be right".to_owned()),
+    }
+}
+
+fn check_listens(socket: impl AsFd) -> Result<(), String> {
+    match sockopt::socket_acceptconn(socket) {
+        Ok(true) => Ok(()),
+        _ => Err("does not listen; Accept=no would be right".to_owned()),
+    }
+}
+
+impl Passed {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// To be called where the runtime is.
+    ///
+    /// # Errors
+    /// Names the address.
+    pub fn into_listener(self) -> Result<Listener, String> {
+        let address = self.address.clone();
+        let listener = match self.socket {
+            Socket::Tcp(socket) => Listener::adopt_tcp(socket, self.address),
+            Socket::Unix(socket) => Listener::adopt_unix(socket, self.address),
+        };
+        listener.map_err(|error| format!("can't use the passed socket {address}: {error}"))
+    }
+}
+
+impl fmt::Display for Passed {
+    /// As in the configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Address::Tcp(address) => write!(f, "{address}"),
+            unix => write!(f, "{unix}"),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Where the daemon listens, changed while callers call; and sockets that somebody else has opened for it.
+
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::bench::{Daemon, JSON, Sandbox, signal_of};
+use crate::process::{Process, Said, run, until};
+use crate::wire::Address;
+
+/// Calls without a pause, each on a connection of its own, until told to stop; how many were answered.
+struct Callers {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Callers {
+    fn start(address: &Address, headers: &'static [(&'static str, &'static str)]) -> Self {
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let threads = (0..3).map(|caller| {
+            let (address, stop, answered) = (address.clone(), Arc::clone(&stop), Arc::clone(&answered));
+            std::thread::spawn(move || {
+                let body = signal_of("c", &format!("u{caller}"), "keystroke").to_string();
+                while !stop.load(Ordering::Relaxed) {
+                    // Fails when it is refused or cut.
+                    let answer = address.call("POST", "/v1/signals", headers, body.as_bytes());
+                    assert_eq!(answer.status, 202, "{answer:?}");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        Self { threads: threads.collect(), stop, answered }
+    }
+
+    /// Waits until some more calls have been answered.
+    fn go_on(&self) {
+        let before = self.answered.load(Ordering::Relaxed);
+        until("more answers", || {
+            assert!(!self.threads.iter().any(std::thread::JoinHandle::is_finished), "a call failed");
+            self.answered.load(Ordering::Relaxed) > before + 20
+        });
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn listeners_come_and_go_and_no_call_is_refused_or_cut() {
+    let sandbox = Sandbox::start(&[]);
+    let port = free_port();
+    let settings = format!("ingest.listen = ['127.0.0.1:{port}']\ningest.token_file = 'callers'");
+    let auth = "upstream.auth.token_file = 'token'";
+    let daemon = Daemon::start_with(&sandbox.address.url(), auth, &settings, |directory| {
+        fs::write(directory.path().join("callers"), "key").unwrap();
+    });
+    fs::write(daemon.file("key"), "key").unwrap();
+    let key = daemon.file("key").display().to_string();
+    let turn_to = |old: &str, new: &str| {
+        daemon.edit(old, new);
+        let said = daemon.tell_by("reload", &["--token-file", &key]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert!(said.stdout.starts_with("ingest.listen: [") && !said.stdout.contains("next start"), "{said:?}");
+    };
+    let callers = Callers::start(&daemon.address, &[JSON, ("authorization", "Bearer key")]);
+    callers.go_on();
+    // The same port of all addresses, and back: one takes over from the other.
+    for _ in 0..3 {
+        turn_to("'127.0.0.1:", "'0.0.0.0:");
+        callers.go_on();
+        turn_to("'0.0.0.0:", "'127.0.0.1:");
+        callers.go_on();
+    }
+    let path = daemon.file("s");
+    let beside = format!("'127.0.0.1:{port}', 'unix:{}'", path.display());
+    turn_to(&format!("'127.0.0.1:{port}'"), &beside);
+    let unix = Address::Unix(path.clone());
+    let through_file = Callers::start(&unix, &[JSON, ("authorization", "Bearer key")]);
+    through_file.go_on();
+    callers.stop();
+    // Whoever is connected is served to the end, and told that it is one.
+    let (mut kept, mut half) = (daemon.address.connect().unwrap(), daemon.address.connect().unwrap());
+    let ask = b"GET /healthz HTTP/1.1\r\nhost: typingd\r\n\r\n";
+    kept.write(ask).unwrap();
+    assert!(!String::from_utf8(kept.some()).unwrap().contains("connection: close"));
+    half.write(&ask[..20]).unwrap();
+    turn_to(&beside, &format!("'unix:{}'", path.display()));
+    until("nobody is let in any more", || daemon.address.connect().is_err());
+    for (wire, rest) in [(&mut kept, &ask[..]), (&mut half, &ask[20..])] {
+        wire.write(rest).unwrap();
+        let answer = wire.answer();
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{answer:?}");
+    }
+    through_file.go_on();
+    through_file.stop();
+    drop(daemon);
+    until("the icons go off", || sandbox.shown() <= 3);
+}
+
+#[test]
+fn an_address_that_is_not_to_be_had_changes_nothing() {
+    let sandbox = Sandbox::start(&[]);
+    let port = free_port();
+    let settings = format!("timing.dismiss_after = '1m'\ningest.listen = ['127.0.0.1:{port}']");
+    let mut daemon = Daemon::start(&sandbox.address.url(), &settings);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let path = daemon.file("s").display().to_string();
+    daemon.edit("'1m'", "'100ms'");
+    daemon.edit("listen = [", &format!("listen = ['unix:{path}', '{}', ", taken.local_addr().unwrap()));
+    let answer = daemon.address.call("POST", "/v1/reload", &[], b"");
+    assert_eq!(answer.status, 409, "{answer:?}");
+    for text in ["nothing has been changed", "can't listen on http://127.0.0.1:", "perhaps a typingd"] {
+        assert!(answer.problem().contains(text), "{text}: {answer:?}");
+    }
+    let said = daemon.tell_by("reload", &[]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(!fs::exists(&path).unwrap(), "what was bound for nothing is gone");
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+");
+    drop(taken);
+    assert_eq!(daemon.tell_by("reload", &[]).code, Some(0));
+    assert_eq!(Address::Unix(path.clone().into()).get("/healthz").status, 200);
+    // The neighbour is none for a second daemon.
+    let second = run(&["run", "--sandbox", "--listen", &format!("127.0.0.1:{port}")]);
+    assert_eq!(second.code, Some(1), "{second:?}");
+    daemon.process.stop();
+    assert!(!fs::exists(&path).unwrap());
+}
+
+/// A daemon to which `socket` is passed as systemd would.
+fn activated(socket: impl Into<OwnedFd>, sandbox: &Sandbox, settings: &str, arguments: &[&str]) -> (TempDir, Command) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("typingd.toml");
+    let text = format!(
+        "upstream.base_url = '{}'\nupstream.org_id = '00DXX0000000001'\n\
+         upstream.authorization_context = 'A'\nupstream.auth.token_file = 'token'\n{settings}",
+        sandbox.address.url()
+    );
+    fs::write(&file, text).unwrap();
+    for name in ["token", "callers"] {
+        fs::write(directory.path().join(name), "key").unwrap();
+    }
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=typingd.socket exec \"$@\"",
+            "sh",
+        ])
+        .args([env!("CARGO_BIN_EXE_typingd"), "run", "--config", file.to_str().unwrap()])
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::from(socket.into()));
+    (directory, command)
+}
+
+#[test]
+fn sockets_that_systemd_passes_are_used_kept_and_left_where_they_are() {
+    let sandbox = Sandbox::start(&[]);
+    let outside = tempfile::tempdir().unwrap();
+    let path = outside.path().join("s");
+    let socket = UnixListener::bind(&path).unwrap();
+    let address = Address::Unix(path.clone());
+    // Somebody calls before there is a daemon: the socket holds him.
+    let early = {
+        let address = address.clone();
+        std::thread::spawn(move || address.get("/healthz").status)
+    };
+    let (directory, command) =
+        activated(socket.try_clone().unwrap(), &sandbox, "ingest.listen = ['127.0.0.1:1']\n[timing]", &[]);
+    let mut process = Process::start(command);
+    assert!(matches!(process.address(), Address::Unix(at) if at == path));
+    assert_eq!(early.join().unwrap(), 200);
+    let file = directory.path().join("typingd.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("127.0.0.1:1'", "127.0.0.1:2'") + "\ncheck_interval = '9s'").unwrap();
+    process.tell("HUP");
+    process.until_logged("configuration read again changes=1");
+    let (to, from) = ("c", "ann");
+    let body = signal_of(to, from, "keystroke").to_string();
+    assert_eq!(address.call("POST", "/v1/signals", &[JSON], body.as_bytes()).status, 202);
+    sandbox.until_told(to, from, "+-");
+    process.stop();
+    assert!(path.exists(), "it is systemd's to take away");
+    // And the next daemon takes whoever came meanwhile.
+    let between = std::thread::spawn(move || address.get("/healthz").status);
+    let (_directory, command) = activated(socket, &sandbox, "", &[]);
+    let mut next = Process::start(command);
+    assert_eq!(between.join().unwrap(), 200);
+    next.stop();
+}
+
+#[test]
+fn passed_sockets_are_held_to_the_same_rules() {
+    let sandbox = Sandbox::start(&[]);
+    let all = || TcpListener::bind("0.0.0.0:0").unwrap();
+    let (_directory, command) = activated(all(), &sandbox, "", &[]);
+    let said = ended(command);
+    assert_eq!(said.code, Some(78), "{said:?}");
+    assert!(said.stderr.contains("sockets passed by systemd: ingest.listen: http://0.0.0.0:"), "{said:?}");
+    let (_directory, command) = activated(all(), &sandbox, "ingest.token_file = 'callers'", &[]);
+    let mut process = Process::start(command);
+    let Address::Tcp(at) = process.address() else { panic!() };
+    let here = Address::Tcp(([127, 0, 0, 1], at.port()).into());
+    assert_eq!(here.call("POST", "/v1/signals", &[JSON], b"[]").status, 401);
+    process.stop();
+    // A flag has the last word.
+    let passed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = passed.local_addr().unwrap();
+    let (_directory, command) = activated(passed, &sandbox, "", &["--listen", "127.0.0.1:0"]);
+    let mut process = Process::start(command);
+    let Address::Tcp(elsewhere) = process.address() else { panic!() };
+    assert_ne!(elsewhere, at);
+    assert!(Address::Tcp(at).connect().is_err(), "it is closed");
+    process.stop();
+    // No listening stream socket.
+    let (_directory, command) = activated(UdpSocket::bind("127.0.0.1:0").unwrap(), &sandbox, "", &[]);
+    let said = ended(command);
+    assert_eq!(said.code, Some(78), "{said:?}");
+    assert!(said.stderr.contains("the passed socket 3 (typingd.socket) is no stream socket"), "{said:?}");
+}
+
+#[test]
+fn many_reloads_under_load_lose_no_signal_and_leave_no_icon_on() {
+    let sandbox = Sandbox::start(&[]);
+    let directory = tempfile::tempdir().unwrap();
+    let (a, b) = (directory.path().join("a"), directory.path().join("b"));
+    let settings = format!("timing.dismiss_after = '150ms'\ningest.listen = ['unix:{}']", a.display());
+    let mut daemon = Daemon::start(&sandbox.address.url(), &settings);
+    let callers = Callers::start(&daemon.address, &[JSON]);
+    let other = format!("'unix:{}', 'unix:{}'", a.display(), b.display());
+    let place = format!("unix:{}", a.display());
+    for round in 0..24 {
+        match round % 3 {
+            0 => daemon.edit(&format!("'unix:{}'", a.display()), &other),
+            1 => daemon.edit(&other, &format!("'unix:{}'", a.display())),
+            _ => daemon.edit("dismiss_after", "chek_interval = '1s' # "),
+        }
+        let said = run(&["reload", "--url", &place]);
+        assert_eq!(said.code, Some(if round % 3 == 2 { 78 } else { 0 }), "{said:?}");
+        if round % 3 == 2 {
+            daemon.edit("chek_interval = '1s' # ", "dismiss_after");
+        }
+        callers.go_on();
+    }
+    callers.stop();
+    until("every icon goes off", || sandbox.shown() == 0);
+    assert_eq!(daemon.post("/v1/signals", &json!([])).status, 202);
+    daemon.process.stop();
+}
+
+/// Runs a command to its end, whose standard input is what it was given already.
+fn ended(mut command: Command) -> Said {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
