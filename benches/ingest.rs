@@ -36,6 +36,7 @@ use typingd::inbox;
 use typingd::ingest::Ingest;
 use typingd::ledger::Ledger;
 use typingd::model::{Dispatch, Outcome, WireResult};
+use typingd::pulse::Pulse;
 use typingd::signal;
 
 /// The sessions of a whole org.
@@ -174,8 +175,8 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
             engine.observe_decisions();
             engine.observe_dropped();
             let (chronicle, _feed) = Chronicle::new(1);
-            let aides =
-                Aides { journal: None, herald: Herald::default(), ledger: Ledger::new(1), chronicle: Some(chronicle) };
+            let (herald, ledger) = (Herald::default(), Ledger::new(1));
+            let aides = Aides { journal: None, herald, ledger, chronicle: Some(chronicle), pulse: Pulse::default() };
             let driver = driver::run(engine, Clock::start(), Nowhere, parcels, commands, aides);
             tokio::spawn(driver);
             let (_stop, stopping) = watch::channel(false);

@@ -29,7 +29,7 @@ pub struct RemoteArgs {
     #[arg(long, value_name = "URL", env = "TYPINGD_URL", default_value = "http://127.0.0.1:7480")]
     pub url: Place,
     /// The file of the bearer token that the daemon asks for
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "TYPINGD_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::model::Instant;
+use crate::model::{Instant, micros};
 
 /// The monotonic clock, counted from its own start, with the wall clock beside it for time stamps alone.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,13 @@ pub fn time_asleep() -> Duration {
     // In this order a pause between the two readings makes the time longer, never negative.
     let awake = read(ClockId::Monotonic);
     read(ClockId::Boottime).saturating_sub(awake)
+}
+
+/// The machine's own monotonic clock in microseconds, for those who compare it with theirs (`CLOCK_MONOTONIC`).
+#[must_use]
+pub fn monotonic_micros() -> u64 {
+    use rustix::time::{ClockId, clock_gettime};
+    micros(Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default())
 }
 
 /// The wall clock: the time since the Unix epoch; zero if the clock stands before it.

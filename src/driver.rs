@@ -19,6 +19,7 @@ use crate::inbox::{Parcel, Receipt};
 use crate::journal::Journal;
 use crate::ledger::{Figures, Ledger};
 use crate::model::{ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult};
+use crate::pulse::Pulse;
 use crate::recording::{self, Recorder, Recording};
 pub use inquiry::Inquiry;
 
@@ -166,6 +167,8 @@ pub struct Aides {
     pub ledger: Ledger,
     /// Tells whoever watches.
     pub chronicle: Option<Chronicle>,
+    /// Shows that the loop goes round.
+    pub pulse: Pulse,
 }
 
 /// Runs the engine until a [`Command::Shutdown`] has been carried out, or all controls are gone. Ledger and chronicle
@@ -190,6 +193,7 @@ pub async fn run(
         herald: aides.herald,
         ledger: aides.ledger,
         chronicle: aides.chronicle,
+        pulse: aides.pulse,
         recorder: None,
         stopping: false,
     };
@@ -221,7 +225,8 @@ pub async fn run(
             let given_up = desk.engine.counts().stops_given_up;
             return Farewell { unsettled: desk.engine.census().unsettled, given_up };
         }
-        let mut wake = desk.engine.poll_timeout(now).min(end);
+        desk.show_pulse(now);
+        let mut wake = desk.engine.poll_timeout(now).min(desk.pulse.due()).min(end);
         if desk.engine.census().icons > 0 {
             wake = wake.min(now + SLEEP_LOOK_SPACING);
         }
@@ -296,6 +301,7 @@ struct Desk {
     herald: Herald,
     ledger: Ledger,
     chronicle: Option<Chronicle>,
+    pulse: Pulse,
     recorder: Option<Recorder>,
     /// No signal is taken any more.
     stopping: bool,
@@ -466,6 +472,13 @@ impl Desk {
         if let Some(recorder) = self.recorder.take() {
             recorder.finish();
         }
+    }
+
+    /// The loop has come round.
+    fn show_pulse(&mut self, now: Instant) {
+        let mut pulse = std::mem::take(&mut self.pulse);
+        pulse.turn(now, self.engine.census(), self.engine.counts(), || self.vitals());
+        self.pulse = pulse;
     }
 
     fn vitals(&self) -> Vitals {

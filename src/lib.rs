@@ -27,6 +27,7 @@
 //! - [`drop_in`], [`vault`]: what connectors send to Salesforce, passed on; the credentials that they show.
 //! - [`journal`]: icons told on and not yet off, on disk: what a crash must not lose.
 //! - [`recording`]: the bounded hand-over to whoever records the signals, without their ids.
+//! - [`pulse`], [`systemd`]: the sign of life of the loop; what a service manager is told.
 //! - [`ledger`]: what the timing costs and gives, measured as users type.
 //! - [`chronicle`]: what is decided and what becomes of it, told to whoever watches.
 //! - [`http`], [`admin`]: the server's edge; health, metrics, the streams of signals and of indicators, the
@@ -75,6 +76,7 @@ pub mod ledger;
 pub mod lines;
 pub mod model;
 pub mod probe;
+pub mod pulse;
 pub mod record;
 pub mod recording;
 pub mod replay;
@@ -82,6 +84,7 @@ pub mod salesforce;
 pub mod sandbox;
 pub mod signal;
 pub mod simulate;
+pub mod systemd;
 pub mod telemetry;
 pub mod timing;
 pub mod trace;

@@ -23,11 +23,14 @@ pub(super) const EXIT_CODES: [(u8, &str); 6] = [
 ];
 
 /// Each environment variable, and what it does.
-pub(super) const VARIABLES: [(&str, &str); 5] = [
+pub(super) const VARIABLES: [(&str, &str); 8] = [
     ("TYPINGD_CONFIG", "The configuration, unless --config names it."),
     ("TYPINGD_<TABLE>__<KEY>", "Overrides a key of the file: TYPINGD_TIMING__CHECK_INTERVAL=10s."),
     ("TYPINGD_URL", "The daemon that is called, unless --url names it."),
+    ("TYPINGD_TOKEN_FILE", "The token that a daemon is shown, unless --token-file names it."),
     ("CREDENTIALS_DIRECTORY", "Stands for ${CREDENTIALS_DIRECTORY} in paths of the configuration; systemd sets it."),
+    ("NOTIFY_SOCKET", "The service manager that is told how the daemon does; systemd sets it."),
+    ("WATCHDOG_USEC", "Within how long it is told that the loop goes round; systemd sets it."),
     ("NO_COLOR", "Unless it is empty: no colours in the log."),
 ];
 

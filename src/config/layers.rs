@@ -401,7 +401,7 @@ const LISTEN: &str = "ingest.listen";
 pub(super) const FILE_DEFAULT: &str = "/etc/typingd/typingd.toml";
 
 /// Variables that begin like a key's and are none: the file, and the daemon that client commands call.
-const RESERVED_VARIABLES: [&str; 2] = [FILE_VARIABLE, "TYPINGD_URL"];
+const RESERVED_VARIABLES: [&str; 3] = [FILE_VARIABLE, "TYPINGD_URL", "TYPINGD_TOKEN_FILE"];
 
 /// Room for 2,000 channels, as many as an org may have, with every key and a comment each.
 const FILE_BYTES_MAX: u64 = 2 << 20;

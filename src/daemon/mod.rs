@@ -37,6 +37,7 @@ use crate::http::{self, Address, Gate, Limits, Passed, Serving};
 use crate::inbox;
 use crate::ingest::Ingest;
 use crate::sandbox::{Options, Sandbox};
+use crate::systemd::Supervisor;
 use crate::vault::Vault;
 use doors::Doors;
 use parts::{
@@ -123,7 +124,10 @@ pub async fn run(
     let (inbox, parcels) = inbox::inbox();
     let (controls, commands) = driver::controls();
     let (chronicle, feed) = Chronicle::new(Uuid::new_v4().as_u64_pair().0);
-    let aides = Aides { journal, herald: Herald::default(), ledger: ledger(&config), chronicle: Some(chronicle) };
+    let supervisor = Supervisor::present();
+    let (pulse, beats) = supervisor.pulse();
+    let (herald, ledger) = (Herald::default(), ledger(&config));
+    let aides = Aides { journal, herald, ledger, chronicle: Some(chronicle), pulse };
     let driver = driver::run(engine, clock, client.clone(), parcels, commands, aides);
     let driver = tokio::spawn(driver);
     let drop_in = drop_in(&config, settings, &inbox, vault, gate.clone(), clock)?;
@@ -148,6 +152,8 @@ pub async fn run(
         servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
     }
     let obstacle = obstacle(client.clone());
+    let ready = obstacle.clone();
+    tokio::spawn(supervisor.clone().attend(beats, move || ready()));
     let recording = watch::Sender::new(config.ingest.recording);
     let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
     let reading =
@@ -181,11 +187,23 @@ pub async fn run(
     let keeper = tokio::spawn(keep_token(client));
 
     let loops: Vec<Controls> = std::iter::once(controls.clone()).chain(shadow).collect();
-    let mut steward = Steward { config, overrides, loops, gate, recording, body_bytes_max, doors, reading, told: None };
+    let mut steward = Steward {
+        config,
+        overrides,
+        loops,
+        gate,
+        recording,
+        body_bytes_max,
+        doors,
+        reading,
+        supervisor: supervisor.clone(),
+        told: None,
+    };
     let shutdown_grace = steward.serve_until_told(&mut signals, asked, orders).await;
     let hang_up = clock::timer_after(shutdown_grace.max(HANG_UP_MAX));
     info!("stopping: no signal is taken any more, icons go off");
     let _ = stop.send(true);
+    supervisor.stopping(shutdown_grace).await;
     controls.give(Command::Shutdown(shutdown_grace)).await;
     let farewell = tokio::select! {
         farewell = driver => match farewell {

@@ -24,6 +24,7 @@ use crate::inbox;
 use crate::journal::{Journal, OpenError};
 use crate::ledger::Ledger;
 use crate::model::{ChannelAddress, Dispatch, WireResult};
+use crate::pulse::Pulse;
 use crate::salesforce::settings::{Auth, Secret, Settings};
 use crate::salesforce::{self, Client, TokenState};
 use crate::vault::Vault;
@@ -169,7 +170,8 @@ pub(super) fn drop_in(
         let (controls, commands) = driver::controls();
         let engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
         // What it would send is compared elsewhere; nothing is measured twice.
-        let aides = Aides { journal: None, herald: Herald::default(), ledger: Ledger::new(0), chronicle: None };
+        let (herald, ledger) = (Herald::default(), Ledger::new(0));
+        let aides = Aides { journal: None, herald, ledger, chronicle: None, pulse: Pulse::default() };
         tokio::spawn(driver::run(engine, clock, shadow.carrier(), parcels, commands, aides));
         info!("drop-in in shadow mode: everything passes through, GET /v1/drop_in compares");
         surroundings = Surroundings { inbox, shadow: Some(shadow), ..surroundings };

@@ -18,6 +18,7 @@ use crate::config::{self, Change, Config, KeyChange, Overrides, Report};
 use crate::driver::Controls;
 use crate::engine::policy::Policy;
 use crate::http::Gate;
+use crate::systemd::Supervisor;
 
 /// How long the driver may take to hear of a new policy, and to hold to it.
 const DRIVER_PATIENCE: Duration = Duration::from_secs(2);
@@ -36,6 +37,7 @@ pub(super) struct Steward {
     pub(super) body_bytes_max: watch::Sender<usize>,
     pub(super) doors: Doors,
     pub(super) reading: watch::Sender<Reading>,
+    pub(super) supervisor: Supervisor,
     /// What was last found to be wrong, lest whoever asks again and again fills the log with it.
     pub(super) told: Option<Unchanged>,
 }
@@ -117,6 +119,7 @@ impl Steward {
     /// daemon has been told to stop meanwhile, and nothing has been changed.
     async fn reload(&mut self, asker: Asker, signals: &mut Signals) -> Option<Result<Reloaded, Unchanged>> {
         let at = clock::wall_millis();
+        self.supervisor.reloading().await;
         let proven = tokio::select! {
             biased;
             () = signals.next_stop() => return None,
@@ -146,6 +149,7 @@ impl Steward {
                 self.told = Some(unchanged.clone());
             }
         }
+        self.supervisor.reloaded().await;
         Some(outcome)
     }
 

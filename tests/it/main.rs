@@ -33,6 +33,7 @@ mod recording;
 mod reload;
 mod report;
 mod schema;
+mod service;
 mod shutdown;
 mod slow;
 mod tidy;

@@ -277,7 +277,14 @@ fn variables_that_mean_nothing_are_told() {
     }
     // Those that client commands read, and those that Kubernetes sets for a service of that name.
     let (_file, mut overrides) = sandbox("");
-    for name in ["TYPINGD_URL", "TYPINGD_PORT", "TYPINGD_PORT_7480_TCP_ADDR", "TYPINGD_SERVICE_HOST", "TYPINGDX"] {
+    for name in [
+        "TYPINGD_URL",
+        "TYPINGD_TOKEN_FILE",
+        "TYPINGD_PORT",
+        "TYPINGD_PORT_7480_TCP_ADDR",
+        "TYPINGD_SERVICE_HOST",
+        "TYPINGDX",
+    ] {
         overrides.environment.push(environment(name, "tcp://10.0.0.1:7480"));
     }
     assert!(load(&overrides).is_ok());
