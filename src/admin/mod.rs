@@ -7,6 +7,7 @@ mod explain;
 mod families;
 mod health;
 pub mod indicators;
+pub mod log;
 pub mod metrics;
 mod options;
 pub mod reading;

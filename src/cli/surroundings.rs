@@ -23,7 +23,7 @@ pub(super) const EXIT_CODES: [(u8, &str); 6] = [
 ];
 
 /// Each environment variable, and what it does.
-pub(super) const VARIABLES: [(&str, &str); 8] = [
+pub(super) const VARIABLES: [(&str, &str); 9] = [
     ("TYPINGD_CONFIG", "The configuration, unless --config names it."),
     ("TYPINGD_<TABLE>__<KEY>", "Overrides a key of the file: TYPINGD_TIMING__CHECK_INTERVAL=10s."),
     ("TYPINGD_URL", "The daemon that is called, unless --url names it."),
@@ -31,6 +31,10 @@ pub(super) const VARIABLES: [(&str, &str); 8] = [
     ("CREDENTIALS_DIRECTORY", "Stands for ${CREDENTIALS_DIRECTORY} in paths of the configuration; systemd sets it."),
     ("NOTIFY_SOCKET", "The service manager that is told how the daemon does; systemd sets it."),
     ("WATCHDOG_USEC", "Within how long it is told that the loop goes round; systemd sets it."),
+    (
+        "JOURNAL_STREAM",
+        "Set by systemd: tells whether the standard error is the journal, whose lines carry priorities.",
+    ),
     ("NO_COLOR", "Unless it is empty: no colours in the log."),
 ];
 

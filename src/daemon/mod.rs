@@ -19,6 +19,7 @@ use crate::admin::Health;
 use crate::admin::control::{Control, Ending};
 use crate::admin::conversations::Conversations;
 use crate::admin::indicators::Indicators;
+use crate::admin::log::Log;
 use crate::admin::metrics::Metrics;
 use crate::admin::reading::Reading;
 use crate::admin::simulate::Simulation;
@@ -167,6 +168,7 @@ pub async fn run(
             SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
             timing.router(),
             control.router(),
+            Log::new(gate.clone()).router(),
             Tuning::new(gate.clone(), controls.clone()).router(),
             Simulation::new(gate.clone(), controls.clone()).router(),
             console::router(),

@@ -19,6 +19,7 @@ use crate::driver::Controls;
 use crate::engine::policy::Policy;
 use crate::http::Gate;
 use crate::systemd::Supervisor;
+use crate::telemetry::{self, Change as LevelChange};
 
 /// How long the driver may take to hear of a new policy, and to hold to it.
 const DRIVER_PATIENCE: Duration = Duration::from_secs(2);
@@ -197,6 +198,10 @@ impl Steward {
         for warning in warnings.iter().filter(|warning| !known.contains(warning)) {
             warn!("configuration: {warning}");
         }
+        // Where the configuration says what it said, it is a caller's change that falls away.
+        let same = self.config.log.level == config.log.level;
+        let by = if same { LevelChange::Caller } else { LevelChange::Configuration };
+        telemetry::set_level(config.log.level, by);
         self.config = config;
         Ok(Reloaded {
             changes: changes.into_iter().map(|(takes_hold, change)| (change, takes_hold)).collect(),
@@ -258,7 +263,7 @@ fn tell(unchanged: &Unchanged) {
 
 /// From when on a changed key holds.
 fn takes_hold(change: &KeyChange) -> TakesHold {
-    const LATER: [&str; 10] = [
+    const LATER: [&str; 11] = [
         "upstream.base_url",
         "upstream.org_id",
         "upstream.authorization_context",
@@ -268,7 +273,8 @@ fn takes_hold(change: &KeyChange) -> TakesHold {
         "drop_in.",
         "delivery.state_dir",
         "delivery.recover_within",
-        "log.",
+        "log.format",
+        "log.otlp_endpoint",
     ];
     let of_channel = change.key.starts_with("channels.") && change.key.ends_with(".authorization_context");
     if of_channel || LATER.iter().any(|key| change.key.starts_with(key)) {

@@ -23,6 +23,7 @@ mod indicators;
 mod ingest;
 mod journal;
 mod key;
+mod log;
 mod manual;
 mod metrics;
 mod node;

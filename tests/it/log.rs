@@ -1,0 +1,112 @@
+//! The log: its level changed while the daemon runs, and its lines for systemd's journal.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::bench::{Daemon, Sandbox, pair};
+use crate::process::{typingd, until};
+use crate::wire::Answer;
+
+const TOLD: &str = "the level of the log is changed";
+
+fn put(daemon: &Daemon, body: &str) -> Answer {
+    daemon.address.call("PUT", "/v1/log", &[("content-type", "application/json")], body.as_bytes())
+}
+
+#[test]
+fn a_caller_changes_the_level_until_the_configuration_is_read_again() {
+    let (sandbox, mut daemon) = pair("");
+    assert_eq!(daemon.address.get("/v1/log").json(), json!({"level": "info"}));
+    let answer = put(&daemon, r#"{"level": "debug"}"#);
+    assert_eq!((answer.status, answer.json()), (200, json!({"level": "debug"})));
+    daemon.process.until_logged(&format!("{TOLD} old=info new=debug"));
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+");
+    daemon.process.until_logged(" DEBUG request");
+
+    // However often a caller does it: no further line within a minute.
+    for level in ["info", "error", "trace", "warn", "debug"] {
+        assert_eq!(put(&daemon, &json!({"level": level}).to_string()).json(), json!({"level": level}));
+    }
+    assert_eq!(daemon.process.log().matches(TOLD).count(), 1, "{}", daemon.process.log());
+
+    // The file, unchanged, holds again.
+    daemon.process.tell("HUP");
+    until("the level of the file", || daemon.address.get("/v1/log").json() == json!({"level": "info"}));
+    daemon.process.until_logged("configuration read again");
+    assert_eq!(daemon.process.log().matches(TOLD).count(), 1, "{}", daemon.process.log());
+    daemon.reconfigure(|text| text + "log.level = 'warn'\n");
+    daemon.process.until_logged(&format!("{TOLD} old=info new=warn"));
+    until("the level", || daemon.address.get("/v1/log").json() == json!({"level": "warn"}));
+    daemon.process.stop();
+}
+
+#[test]
+fn what_is_no_level_changes_nothing() {
+    let (_sandbox, mut daemon) = pair("");
+    for (body, status, words) in [
+        (r#"{"level": "loud"}"#.to_owned(), 400, "`level` is \"loud\"; error, warn, info, debug or trace is right"),
+        (r#"{"level": 5}"#.to_owned(), 400, "the body is not"),
+        (r#"{"level": "info", "text": "x"}"#.to_owned(), 400, "unknown field `text`"),
+        (String::new(), 400, "the body is not"),
+        (format!("{{\"level\": \"{}\"}}", "x".repeat(1_100)), 413, "longer than 1024 bytes"),
+    ] {
+        let answer = put(&daemon, &body);
+        let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(answer.status == status && detail.contains(words), "{body}: {answer:?}");
+    }
+    assert_eq!(daemon.address.get("/v1/log?x=1").status, 400);
+    assert_eq!(daemon.address.call("POST", "/v1/log", &[], b"").status, 405);
+    assert_eq!(daemon.address.get("/v1/log").json(), json!({"level": "info"}));
+    daemon.process.stop();
+
+    let sandbox = Sandbox::start(&[]);
+    let locked = Daemon::start(&sandbox.address.url(), "ingest.token_file = 'token'");
+    assert_eq!(locked.address.get("/v1/log").status, 401);
+    assert_eq!(put(&locked, r#"{"level": "trace"}"#).status, 401);
+}
+
+/// What a daemon writes until it is ready, with its standard error on a pipe that the journal is said to read.
+fn journal(format: &str, is_stream: bool) -> Vec<String> {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let metadata = File::from(OwnedFd::from(writer.try_clone().unwrap())).metadata().unwrap();
+    let inode = if is_stream { metadata.ino() } else { metadata.ino() + 1 };
+    let mut command = typingd(&["run", "--sandbox", "--listen", "127.0.0.1:0"]);
+    command.env("JOURNAL_STREAM", format!("{}:{inode}", metadata.dev())).env("TYPINGD_LOG__FORMAT", format);
+    let mut child = command.stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+    // The command's own end of the pipe is closed with it.
+    drop(command);
+    let mut lines = Vec::new();
+    for line in BufReader::new(reader).lines().map_while(Result::ok) {
+        let ready = line.contains("ready");
+        lines.push(line);
+        if ready {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(lines.len() >= 3, "{lines:?}");
+    lines
+}
+
+#[test]
+fn the_journal_gets_priorities_and_no_times() {
+    for line in journal("text", true) {
+        let rest = line.strip_prefix("<6>").unwrap_or_else(|| panic!("no priority: {line}"));
+        assert!(rest.starts_with(|c: char| c.is_ascii_lowercase()), "{line}");
+    }
+    for line in journal("json", true) {
+        let object: Value = serde_json::from_str(line.strip_prefix("<6>").unwrap()).unwrap();
+        assert_eq!(object["level"], "INFO");
+    }
+    // A standard error that has been redirected is not the journal's, whatever the variable says.
+    for line in journal("text", false) {
+        assert!(line.starts_with(|c: char| c.is_ascii_digit()) && line.contains(" INFO "), "{line}");
+    }
+}
