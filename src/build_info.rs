@@ -10,7 +10,10 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const COMMIT: Option<&str> = option_env!("TYPINGD_BUILD_COMMIT");
 
 /// The optional parts that were built in.
-pub const FEATURES: &[&str] = &[];
+pub const FEATURES: &[&str] = &[
+    #[cfg(feature = "otlp")]
+    "otlp",
+];
 
 /// All of it on one line, as `--version` says it: `0.1.0 (abc1234, features: otlp)`.
 #[must_use]

@@ -194,6 +194,7 @@ pub async fn run(
         ledger: aides.ledger,
         chronicle: aides.chronicle,
         pulse: aides.pulse,
+        waited: Duration::ZERO,
         recorder: None,
         stopping: false,
     };
@@ -302,6 +303,8 @@ struct Desk {
     ledger: Ledger,
     chronicle: Option<Chronicle>,
     pulse: Pulse,
+    /// How long the parcel in hand has waited for its turn; zero while there is none.
+    waited: Duration,
     recorder: Option<Recorder>,
     /// No signal is taken any more.
     stopping: bool,
@@ -310,6 +313,7 @@ struct Desk {
 impl Desk {
     fn take_parcel(&mut self, now: Instant, parcel: Parcel) {
         let mut receipt = Receipt::default();
+        self.waited = parcel.waiting.elapsed();
         for (index, (conversation, signal)) in parcel.batch.iter().enumerate() {
             let lasts = parcel.batch.keystrokes_last();
             let taken = match signal.kind {
@@ -339,6 +343,7 @@ impl Desk {
                 Err(why) => receipt.turned_away.push((index, why)),
             }
         }
+        self.waited = Duration::ZERO;
         if parcel.wait {
             for (conversation, signal) in parcel.batch.iter() {
                 let settled = || self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off());
@@ -411,7 +416,7 @@ impl Desk {
         while let Some(decision) = self.engine.poll_decision() {
             self.ledger.handle_decision(&decision);
             if let Some(chronicle) = &mut self.chronicle {
-                chronicle.decided(decision);
+                chronicle.decided(decision, self.waited);
             }
         }
         while let Some(dropped) = self.engine.poll_dropped() {

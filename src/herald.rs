@@ -32,6 +32,12 @@ pub struct Herald {
 }
 
 impl Herald {
+    /// One who calls end users by these names.
+    #[must_use]
+    pub fn naming(pseudonyms: Pseudonyms) -> Self {
+        Self { pseudonyms, ..Self::default() }
+    }
+
     /// Why deliveries fail at the moment; `None` while they don't.
     #[must_use]
     pub fn trouble(&self) -> Option<&str> {

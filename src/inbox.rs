@@ -2,6 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::{self, Stopwatch};
 use crate::engine::TurnedAway;
 use crate::model::SignalBatch;
 
@@ -18,6 +19,8 @@ pub struct Parcel {
     pub wait: bool,
     /// Takes the receipt.
     pub receipt: oneshot::Sender<Receipt>,
+    /// Runs from its coming to its turn.
+    pub waiting: Stopwatch,
 }
 
 /// What became of a batch.
@@ -57,7 +60,7 @@ impl Inbox {
     /// When the driver is behind or gone.
     pub async fn deliver(&self, batch: SignalBatch, wait: bool) -> Result<Receipt, Undeliverable> {
         let (receipt, answer) = oneshot::channel();
-        self.0.try_send(Parcel { batch, wait, receipt }).map_err(|error| match error {
+        self.0.try_send(Parcel { batch, wait, receipt, waiting: clock::stopwatch() }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Undeliverable::Full,
             mpsc::error::TrySendError::Closed(_) => Undeliverable::Closed,
         })?;
@@ -71,7 +74,8 @@ impl Inbox {
     /// When the driver is gone.
     pub async fn deliver_when_possible(&self, batch: SignalBatch) -> Result<Receipt, Undeliverable> {
         let (receipt, answer) = oneshot::channel();
-        self.0.send(Parcel { batch, wait: false, receipt }).await.map_err(|_| Undeliverable::Closed)?;
+        let parcel = Parcel { batch, wait: false, receipt, waiting: clock::stopwatch() };
+        self.0.send(parcel).await.map_err(|_| Undeliverable::Closed)?;
         answer.await.map_err(|_| Undeliverable::Closed)
     }
 }

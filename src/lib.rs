@@ -33,7 +33,8 @@
 //! - [`http`], [`admin`]: the server's edge; health, metrics, the streams of signals and of indicators, the
 //!   timing changed while running, the trace studied and simulated.
 //! - [`console`]: the page for people, which calls the rest.
-//! - [`config`], [`telemetry`], [`build_info`]: settings, logs, what this build is.
+//! - [`config`], [`telemetry`], [`build_info`]: settings, logs, what this build is. `spans`, with the feature `otlp`: from
+//!   signal to acknowledgement, for a collector.
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
 //! - [`trace`], [`mod@record`], [`mod@simulate`], [`mod@replay`]: recorded typing, taken down, in virtual and in real time.
 //! - [`tune`]: what each setting costs and gives on recorded typing, by the same engine.
@@ -84,6 +85,8 @@ pub mod salesforce;
 pub mod sandbox;
 pub mod signal;
 pub mod simulate;
+#[cfg(feature = "otlp")]
+pub mod spans;
 pub mod systemd;
 pub mod telemetry;
 pub mod timing;

@@ -43,6 +43,12 @@ impl Instant {
         self.0 / 1_000
     }
 
+    /// The moment `span` before this one; the origin, if that is later.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(span)))
+    }
+
     /// The time from `earlier` to `self`; zero when `earlier` is the later one.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -226,12 +226,7 @@ fn request(indicator: Indicator, attempt: u32, result: &WireResult, again: Optio
     Request {
         indicator: indicator.name(),
         attempt,
-        outcome: match result.outcome {
-            Outcome::Delivered => "delivered",
-            Outcome::NotSent(_) => "not_sent",
-            Outcome::Unsure(_) => "unsure",
-            Outcome::Refused(_) => "refused",
-        },
+        outcome: result.outcome.name(),
         status: result.status,
         code: result.code,
         round_trip_ms: millis(result.elapsed),

@@ -11,6 +11,8 @@ pub struct Event {
     pub at: Instant,
     /// Whose icon.
     pub conversation: Conversation,
+    /// How long the signal that led to a decision had waited for its turn; zero where none did, and with all else.
+    pub waited: Duration,
     /// What happened.
     pub what: What,
 }

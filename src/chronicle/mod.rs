@@ -9,11 +9,12 @@ mod ring;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, SignalKind, WireResult};
+use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, Reason, SignalKind, WireResult};
 pub use event::{Event, Subject, Verdict, What};
 use ring::Ring;
 pub use ring::{AGE_MAX, BYTES_MAX, EVENTS_MAX, Past, TOLD_MAX};
@@ -79,20 +80,26 @@ impl Chronicle {
     pub fn heard(&mut self, now: Instant, conversation: ConversationRef<'_>, kind: SignalKind) {
         if kind != SignalKind::Keystroke {
             let conversation = conversation.to_owned();
-            self.ring.push(Arc::new(Event { at: now, conversation, what: What::Signal(kind) }));
+            self.ring.push(Arc::new(Event { at: now, conversation, waited: Duration::ZERO, what: What::Signal(kind) }));
         }
     }
 
-    /// The engine decided something.
-    pub fn decided(&mut self, decision: Decision) {
+    /// The engine decided something: on a signal that had waited so long for its turn, or because time had passed.
+    pub fn decided(&mut self, decision: Decision, waited: Duration) {
         let Decision { number, at, conversation, reason } = decision;
-        self.tell(Event { at, conversation, what: What::Decided(Subject { number, reason }) });
+        let waited = if is_of_signal(reason) { waited } else { Duration::ZERO };
+        self.tell(Event { at, conversation, waited, what: What::Decided(Subject { number, reason }) });
     }
 
     /// A decision came to nothing. It has been told before.
     pub fn dropped(&mut self, dropped: Dropped) {
         let Dropped { number, at, conversation, reason, why } = dropped;
-        self.tell(Event { at, conversation, what: What::Dropped(Subject { number, reason }, why) });
+        self.tell(Event {
+            at,
+            conversation,
+            waited: Duration::ZERO,
+            what: What::Dropped(Subject { number, reason }, why),
+        });
     }
 
     /// A request leaves.
@@ -114,7 +121,7 @@ impl Chronicle {
         };
         let subject = Subject { number: dispatch.decision, reason: dispatch.reason };
         let conversation = dispatch.conversation.clone();
-        self.tell(Event { at: now, conversation, what: What::Answered(subject, verdict) });
+        self.tell(Event { at: now, conversation, waited: Duration::ZERO, what: What::Answered(subject, verdict) });
     }
 
     /// The request in flight with the decision of that number.
@@ -138,6 +145,11 @@ impl Chronicle {
         }
         self.ring.push(event);
     }
+}
+
+/// Whether a signal, rather than the time, is the reason.
+const fn is_of_signal(reason: Reason) -> bool {
+    matches!(reason, Reason::FirstKeystroke | Reason::MessageSent | Reason::Stopped | Reason::Ended)
 }
 
 impl Feed {
@@ -171,7 +183,6 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Reason;
 
     fn decision(number: u64) -> Decision {
         let conversation = ConversationRef::new("c", "u").unwrap().to_owned();
@@ -188,12 +199,12 @@ mod tests {
     #[tokio::test]
     async fn whoever_is_too_slow_is_told_how_much_is_missed_and_goes_on_with_what_is_newest() {
         let (mut chronicle, feed) = Chronicle::new(1);
-        chronicle.decided(decision(1));
+        chronicle.decided(decision(1), Duration::ZERO);
         let mut watch = feed.watch().unwrap();
         let mut slow = feed.watch().unwrap();
         let all = BEHIND_MAX as u64 + 10;
         for i in 1..=all {
-            chronicle.decided(decision(i));
+            chronicle.decided(decision(i), Duration::ZERO);
             let Some(Heard::News(news)) = watch.next().await else { panic!("nothing is missed by whoever keeps up") };
             assert_eq!(number(&news), i);
         }

@@ -150,7 +150,7 @@ mod tests {
 
     fn event(from: &str, at: u64, what: What) -> Arc<Event> {
         let conversation = ConversationRef::new("c", from).unwrap().to_owned();
-        Arc::new(Event { at: Instant::from_millis(at), conversation, what })
+        Arc::new(Event { at: Instant::from_millis(at), conversation, waited: Duration::ZERO, what })
     }
 
     fn decided(number: u64) -> What {

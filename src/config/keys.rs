@@ -17,7 +17,7 @@ pub struct Key {
     pub doc: &'static str,
     /// Whether `[channels."<to>"]` may set it for one channel.
     pub per_channel: bool,
-    /// What it does in this version.
+    /// What it does in this build.
     pub status: Status,
 }
 
@@ -32,13 +32,13 @@ pub enum Absent {
     Required(&'static str),
 }
 
-/// What a key does in this version.
+/// What a key does in this build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// What its row says.
     Works,
-    /// Nothing yet, and leaving it unused would deceive: it is a problem.
-    Unsupported,
+    /// Nothing, for this build lacks the feature of that name; leaving it unused would deceive: it is a problem.
+    Lacks(&'static str),
 }
 
 impl Key {
@@ -193,9 +193,12 @@ pub const KEYS: &[Key] = &[
         "How log lines are written to standard error."),
     Key::new("log.level", Kind::OneOf(&["error", "warn", "info", "debug", "trace"]), Default(r#""info""#),
         "The least weight of a line that is logged."),
-    Key::new("log.otlp_endpoint", Kind::Url, Unset("no traces are exported"),
-        "Where to export traces, by OTLP.").status(Status::Unsupported),
+    Key::new("log.otlp_endpoint", Kind::Url, Unset("no spans are exported"),
+        "Where a collector takes spans by OTLP over HTTP: http://127.0.0.1:4318. Needs a build with the feature otlp.").status(OTLP),
 ];
+
+/// Whether spans can be exported.
+const OTLP: Status = if cfg!(feature = "otlp") { Status::Works } else { Status::Lacks("otlp") };
 
 /// The table of the tables of single channels.
 pub(super) const CHANNELS: &str = "channels";

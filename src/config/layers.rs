@@ -221,8 +221,11 @@ impl Layers {
 
     /// Reads `raw` as a value of `key`, which stands at `shown`.
     pub(super) fn setting(&mut self, key: &Key, shown: &str, raw: &Raw, origin: Origin, places: Places<'_>) -> Setting {
-        if key.status == Status::Unsupported {
-            self.problems.push(Problem::at(&origin, format!("{shown} is not supported by this version; remove it")));
+        if let Status::Lacks(feature) = key.status {
+            let text = format!(
+                "{shown} needs a typingd that was built with the feature {feature}; remove it, or take such a one"
+            );
+            self.problems.push(Problem::at(&origin, text));
             return Setting { value: None, origin };
         }
         let value = match key.kind.read(raw, places) {

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
+use url::Url;
 
 pub use difference::KeyChange;
 pub use live::{Change, Refusal, TIMED_CHANNELS_MAX};
@@ -69,6 +70,8 @@ pub struct Config {
     pub recover_within: Duration,
     /// How log lines look, and which there are.
     pub log: Log,
+    /// Where spans go; `None` in a build that can't export any.
+    pub otlp_endpoint: Option<Url>,
     /// The file that was read, as it was named.
     pub file: Option<PathBuf>,
     lines: Vec<Line>,
@@ -219,6 +222,7 @@ impl Reader {
             state_dir: self.get("delivery.state_dir"),
             recover_within: self.get("delivery.recover_within")?,
             log: log?,
+            otlp_endpoint: self.get("log.otlp_endpoint"),
             file: self.layers.file.clone(),
             lines: self.lines(),
             layers: Arc::clone(&self.layers),

@@ -6,6 +6,7 @@ mod doors;
 mod parts;
 mod reload;
 mod signals;
+mod spans;
 
 use std::fmt;
 use std::time::Duration;
@@ -39,6 +40,7 @@ use crate::inbox;
 use crate::ingest::Ingest;
 use crate::sandbox::{Options, Sandbox};
 use crate::systemd::Supervisor;
+use crate::telemetry::Pseudonyms;
 use crate::vault::Vault;
 use doors::Doors;
 use parts::{
@@ -46,6 +48,7 @@ use parts::{
 };
 use reload::Steward;
 use signals::{Signals, told_again};
+use spans::Spans;
 
 pub use parts::file_problems;
 pub(crate) use signals::until_told_to_stop;
@@ -127,7 +130,9 @@ pub async fn run(
     let (chronicle, feed) = Chronicle::new(Uuid::new_v4().as_u64_pair().0);
     let supervisor = Supervisor::present();
     let (pulse, beats) = supervisor.pulse();
-    let (herald, ledger) = (Herald::default(), ledger(&config));
+    let pseudonyms = Pseudonyms::default();
+    let spans = Spans::start(&config, &feed, &client, clock, &pseudonyms)?;
+    let (herald, ledger) = (Herald::naming(pseudonyms), ledger(&config));
     let aides = Aides { journal, herald, ledger, chronicle: Some(chronicle), pulse };
     let driver = driver::run(engine, clock, client.clone(), parcels, commands, aides);
     let driver = tokio::spawn(driver);
@@ -233,6 +238,7 @@ pub async fn run(
         icons_left: farewell.map(|farewell| farewell.unsettled),
         given_up: farewell.map_or(0, |farewell| farewell.given_up),
     }));
+    spans.finish().await;
     keeper.abort();
     let _ = stop_sandbox.send(true);
     // Whoever still has a request open gets its answer; the others have had their time.

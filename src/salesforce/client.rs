@@ -9,6 +9,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{Certificate, redirect, retry};
 use url::Url;
+use uuid::Uuid;
 
 use super::answer::{self, Verdict, not_sent, unsure};
 use super::payload::{self, Departure, Ids};
@@ -94,6 +95,12 @@ impl Client {
             "request"
         );
         result
+    }
+
+    /// The `RequestId` of the requests of a decision: of the first, and of all that repeat it.
+    #[must_use]
+    pub fn request_id(&self, decision: u64) -> Uuid {
+        self.0.ids.request(decision)
     }
 
     /// Whether a token is in hand at this moment, and why not. Holds no secret. Whoever borrows is always ready: it is the

@@ -37,6 +37,8 @@ mod schema;
 mod service;
 mod shutdown;
 mod slow;
+#[cfg(feature = "otlp")]
+mod spans;
 mod tidy;
 mod timing;
 mod tune;

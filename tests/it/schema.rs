@@ -134,3 +134,19 @@ fn schema_and_reader_take_and_refuse_the_same() {
     let each = json!({"timing": {"check_interval": null}});
     assert!(judge.schemas.validate(&each, judge.index).is_err());
 }
+
+#[test]
+fn the_manual_has_a_row_for_each_key_and_for_no_other() {
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let table = manual.split("| key | default | what it does |\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(rows.len(), KEYS.len(), "{rows:#?}");
+    for (row, key) in rows.iter().zip(KEYS) {
+        let own = if key.per_channel { " ¹" } else { "" };
+        assert!(row.starts_with(&format!("| `{}`{own} | ", key.path)), "{}: {row}", key.path);
+        if let Absent::Default(value) = key.absent {
+            assert!(row.contains(&format!(" | `{value}` | ")), "{value}: {row}");
+        }
+    }
+}

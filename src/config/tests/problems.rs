@@ -192,7 +192,18 @@ fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
             "F:5: drop_in.enabled = true: http://0.0.0.0:2 of ingest.listen can be reached from other machines, and callers of /api/v1/ show Salesforce's token, which typingd can't check; addresses of this machine alone (127.0.0.1, [::1], unix:/path) would be right",
         ),
         ("drop_in", "settle = '2m'", r#"F:2: drop_in.settle = "2m": a time from "0s" to "1m" would be right"#),
-        ("log", "otlp_endpoint = 'http://h'", "F:2: log.otlp_endpoint is not supported by this version; remove it"),
+        #[cfg(not(feature = "otlp"))]
+        (
+            "log",
+            "otlp_endpoint = 'https://h'",
+            "F:2: log.otlp_endpoint needs a typingd that was built with the feature otlp; remove it, or take such a one",
+        ),
+        #[cfg(feature = "otlp")]
+        (
+            "log",
+            "otlp_endpoint = 'http://h'",
+            "F:2: log.otlp_endpoint = \"http://h\": https would be right; plain http goes to loopback addresses only",
+        ),
         ("timming", "x = 1", "F:1: there is no table [timming]; did you mean [timing]?"),
         ("nothing.like.it", "x = 1", "F:1: there is no table [nothing]"),
         (

@@ -1,0 +1,55 @@
+//! The export of spans, where it was built in and is asked for.
+
+use tokio::task::JoinHandle;
+
+use super::StartError;
+use crate::chronicle::Feed;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::salesforce::Client;
+use crate::telemetry::Pseudonyms;
+
+/// The task that exports, if there is one.
+pub(super) struct Spans(Option<JoinHandle<()>>);
+
+impl Spans {
+    /// Begins to export what `feed` brings from now on.
+    #[cfg(feature = "otlp")]
+    pub(super) fn start(
+        config: &Config,
+        feed: &Feed,
+        client: &Client,
+        clock: Clock,
+        pseudonyms: &Pseudonyms,
+    ) -> Result<Self, StartError> {
+        let (Some(endpoint), Some(watch)) = (&config.otlp_endpoint, feed.watch()) else { return Ok(Self(None)) };
+        let client = client.clone();
+        let surroundings = crate::spans::Surroundings {
+            endpoint: endpoint.clone(),
+            clock,
+            pseudonyms: pseudonyms.clone(),
+            request_id: Box::new(move |decision| client.request_id(decision)),
+        };
+        let task = crate::spans::start(watch, surroundings);
+        Ok(Self(Some(task.map_err(|what| StartError::Configuration(vec![what]))?)))
+    }
+
+    /// Nothing: it was not built in, and a configuration that asks for it is refused.
+    #[cfg(not(feature = "otlp"))]
+    pub(super) fn start(
+        _config: &Config,
+        _feed: &Feed,
+        _client: &Client,
+        _clock: Clock,
+        _pseudonyms: &Pseudonyms,
+    ) -> Result<Self, StartError> {
+        Ok(Self(None))
+    }
+
+    /// Waits until what is left has been exported: bounded, as the task bounds itself. The driver must have ended.
+    pub(super) async fn finish(self) {
+        if let Some(task) = self.0 {
+            let _ = tokio::time::timeout(super::HANG_UP_MAX, task).await;
+        }
+    }
+}
