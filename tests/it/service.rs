@@ -171,19 +171,26 @@ fn who_has_no_manager_or_one_that_has_gone_serves_all_the_same() {
 }
 
 #[test]
-fn the_unit_the_user_and_the_configuration_fit_together() {
-    let service = unit("typingd.service");
+fn the_units_the_user_and_the_configuration_fit_together() {
+    let (service, socket) = (unit("typingd.service"), unit("typingd.socket"));
     let sysusers = std::fs::read_to_string(shipped("typingd.sysusers")).unwrap();
     let configuration = std::fs::read_to_string(shipped("typingd.toml")).unwrap();
     let user = one(&service, "User");
     assert!(sysusers.lines().any(|line| line.starts_with(&format!("u {user} "))), "{sysusers}");
-    assert_eq!(one(&service, "Group"), user);
-    let listen = configuration.lines().find(|line| line.starts_with("listen = ")).unwrap();
-    let url = one(&service, "Environment").replace("TYPINGD_URL=", "");
-    assert!(listen.contains(&format!("\"{url}\"")), "{listen}");
-    assert!(url.contains(&format!("/run/{}/", one(&service, "RuntimeDirectory"))), "{url}");
+    for (unit, key) in [(&service, "Group"), (&socket, "SocketUser"), (&socket, "SocketGroup")] {
+        assert_eq!(one(unit, key), user, "{key}");
+    }
+    // With the socket unit or without it, typingd is found at the same addresses.
+    let listen: Vec<_> = all(&socket, "ListenStream")
+        .iter()
+        .map(|address| if address.starts_with('/') { format!("unix:{address}") } else { (*address).to_owned() })
+        .collect();
+    assert!(configuration.contains(&format!("listen = {listen:?}")), "{listen:?}");
+    assert!(listen.contains(&one(&service, "Environment").replace("TYPINGD_URL=", "")), "{listen:?}");
     let state = format!("state_dir = \"/var/lib/{}\"", one(&service, "StateDirectory"));
     assert!(configuration.contains(&state), "{state}");
+    let runtime = format!("/run/{}/", one(&service, "RuntimeDirectory"));
+    assert!(listen.iter().any(|address| address.contains(&runtime)), "{runtime}");
     for credential in all(&service, "LoadCredential") {
         assert!(configuration.contains(&format!("\"${{CREDENTIALS_DIRECTORY}}/{credential}\"")), "{credential}");
     }
@@ -235,23 +242,27 @@ fn analyze(arguments: &[&str]) -> Option<(String, bool)> {
 }
 
 #[test]
-fn systemd_has_nothing_to_say_against_the_unit_and_little_is_exposed() {
+fn systemd_has_nothing_to_say_against_the_units_and_little_is_exposed() {
     let directory = tempfile::tempdir().unwrap();
     // The program is not where it will be; the page of the manual neither.
-    let text = std::fs::read_to_string(shipped("typingd.service")).unwrap();
-    let service = directory.path().join("typingd.service");
-    std::fs::write(&service, text.replace("/usr/bin/typingd", env!("CARGO_BIN_EXE_typingd"))).unwrap();
-    let service = service.to_str().unwrap();
-    let Some((said, _)) = analyze(&["verify", "--man=no", service]) else {
+    for name in ["typingd.service", "typingd.socket"] {
+        let text = std::fs::read_to_string(shipped(name)).unwrap();
+        let here = text.replace("/usr/bin/typingd", env!("CARGO_BIN_EXE_typingd"));
+        std::fs::write(directory.path().join(name), here).unwrap();
+    }
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (service, socket) = (path("typingd.service"), path("typingd.socket"));
+    let Some((said, _)) = analyze(&["verify", "--man=no", &service, &socket]) else {
         eprintln!("left out: there is no systemd-analyze");
         return;
     };
     assert_eq!(said, "");
-    let (said, kept) = analyze(&["security", "--offline=true", "--threshold=11", service]).unwrap();
+    let (said, kept) = analyze(&["security", "--offline=true", "--threshold=11", &service]).unwrap();
     let level = said.lines().find_map(|line| line.split_once("exposure level for ")).expect("a level").1;
     let level: f64 = level.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kept && level <= EXPOSURE_MAX, "{said}");
     // Every directive that is counted against the unit has its reason there.
+    let text = std::fs::read_to_string(shipped("typingd.service")).unwrap();
     for line in said.lines().filter_map(|line| line.strip_prefix("✗ ")) {
         let directive = line.split('=').next().unwrap();
         assert!(text.lines().any(|line| line.starts_with('#') && line.contains(&format!("{directive}="))), "{line}");
