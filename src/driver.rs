@@ -12,12 +12,13 @@ use tracing::{debug, info, warn};
 use crate::chronicle::Chronicle;
 use crate::clock::{self, Clock};
 use crate::engine::outbox::Belief;
-use crate::engine::policy::{Policy, Rules};
+use crate::engine::policy::{Delivery, Policy, Rules};
 use crate::engine::{Census, Counts, Engine, Page, PageQuery, Taken};
 use crate::herald::Herald;
 use crate::inbox::{Parcel, Receipt};
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::ledger::{Figures, Ledger};
+use crate::measures::Measures;
 use crate::model::{ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult};
 use crate::pulse::Pulse;
 use crate::recording::{self, Recorder, Recording};
@@ -74,22 +75,38 @@ pub enum NotRecorded {
 }
 
 /// How things stand.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Vitals {
     /// Sizes.
     pub census: Census,
     /// What has happened so far.
     pub counts: Counts,
+    /// How the work goes.
+    pub measures: Measures,
+    /// Requests that have left in the last second, to a tenth of it.
+    pub requests_in_last_second: u64,
     /// The timing in force of channels that have none of their own.
     pub rules: Rules,
+    /// The bounds of delivery in force.
+    pub delivery: Delivery,
+    /// Conversations that may be in memory.
+    pub conversations_max: usize,
     /// Why nothing is delivered at the moment; `None` while there is no such trouble.
     pub trouble: Option<String>,
     /// Requests a second that may leave at present.
     pub rate_in_force: u32,
-    /// The journal can't be written: a crash may leave icons on.
-    pub journal_degraded: bool,
+    /// How the journal fares, if there is one.
+    pub journal: Option<journal::Figures>,
     /// Somebody records the signals.
     pub recording: bool,
+}
+
+impl Vitals {
+    /// Whether the journal can't be written: a crash may leave icons on.
+    #[must_use]
+    pub fn journal_degraded(&self) -> bool {
+        self.journal.is_some_and(|journal| journal.degraded)
+    }
 }
 
 /// How the loop ended.
@@ -192,6 +209,7 @@ pub async fn run(
         slept_look: Instant::ORIGIN,
         herald: aides.herald,
         ledger: aides.ledger,
+        measures: Measures::default(),
         chronicle: aides.chronicle,
         pulse: aides.pulse,
         waited: Duration::ZERO,
@@ -211,7 +229,7 @@ pub async fn run(
             desk.note_leaving(now, &dispatch);
             leaving.push(dispatch);
         }
-        desk.keep_books();
+        desk.keep_books(now);
         // What is shown must be on record before it is shown.
         desk.keep_journal(now);
         for dispatch in leaving.drain(..) {
@@ -252,10 +270,10 @@ pub async fn run(
                         let _ = held.send(());
                     }
                     Some(Command::Vitals(answer)) => {
-                        let _ = answer.send(desk.vitals());
+                        let _ = answer.send(desk.vitals(now));
                     }
                     Some(Command::Figures(answer)) => {
-                        let _ = answer.send((desk.vitals(), desk.ledger.figures(now)));
+                        let _ = answer.send((desk.vitals(now), desk.ledger.figures(now)));
                     }
                     Some(Command::Record(answer)) => {
                         let _ = answer.send(desk.start_recording(now));
@@ -301,6 +319,7 @@ struct Desk {
     slept_look: Instant,
     herald: Herald,
     ledger: Ledger,
+    measures: Measures,
     chronicle: Option<Chronicle>,
     pulse: Pulse,
     /// How long the parcel in hand has waited for its turn; zero while there is none.
@@ -312,6 +331,7 @@ struct Desk {
 
 impl Desk {
     fn take_parcel(&mut self, now: Instant, parcel: Parcel) {
+        self.measures.handle_wait(parcel.waiting.elapsed());
         let mut receipt = Receipt::default();
         self.waited = parcel.waiting.elapsed();
         for (index, (conversation, signal)) in parcel.batch.iter().enumerate() {
@@ -329,7 +349,7 @@ impl Desk {
                         chronicle.heard(now, conversation, signal.kind);
                     }
                     // The ledger hears of what fell due before the signal, then of the signal.
-                    self.keep_books();
+                    self.keep_books(now);
                     if taken == Taken::Counts {
                         self.ledger.handle_signal(now, conversation, signal.kind);
                     }
@@ -340,7 +360,10 @@ impl Desk {
                         recorder.note(now, conversation, signal.kind);
                     }
                 }
-                Err(why) => receipt.turned_away.push((index, why)),
+                Err(why) => {
+                    self.measures.handle_turned_away(signal.kind, why);
+                    receipt.turned_away.push((index, why));
+                }
             }
         }
         self.waited = Duration::ZERO;
@@ -369,6 +392,11 @@ impl Desk {
     }
 
     fn take_outcome(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
+        self.measures.handle_result(result);
+        // Without a token or a connection it was no request that anybody counts.
+        if result.has_left() {
+            self.ledger.handle_dispatch(dispatch);
+        }
         let conversation = dispatch.conversation.as_ref();
         let awaited = self.waiters.contains_key(&dispatch.conversation);
         // A Started that was refused, or never left, has shown nothing that a Stopped would have to take away.
@@ -378,7 +406,7 @@ impl Desk {
         if let Some(chronicle) = &mut self.chronicle {
             chronicle.answered(now, dispatch, result);
         }
-        self.keep_books();
+        self.keep_books(now);
         if let Some(journal) = &mut self.journal
             && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.belief == Belief::Off)
         {
@@ -412,8 +440,9 @@ impl Desk {
     }
 
     /// Tells the ledger and the chronicle what has been decided since the last time, and what came to nothing.
-    fn keep_books(&mut self) {
+    fn keep_books(&mut self, now: Instant) {
         while let Some(decision) = self.engine.poll_decision() {
+            self.measures.handle_decision(now, &decision);
             self.ledger.handle_decision(&decision);
             if let Some(chronicle) = &mut self.chronicle {
                 chronicle.decided(decision, self.waited);
@@ -427,7 +456,7 @@ impl Desk {
     }
 
     fn note_leaving(&mut self, now: Instant, dispatch: &Dispatch) {
-        self.ledger.handle_dispatch(dispatch);
+        self.measures.handle_leaving(now, dispatch);
         if let Some(chronicle) = &mut self.chronicle {
             chronicle.leaves(now, dispatch);
         }
@@ -482,18 +511,22 @@ impl Desk {
     /// The loop has come round.
     fn show_pulse(&mut self, now: Instant) {
         let mut pulse = std::mem::take(&mut self.pulse);
-        pulse.turn(now, self.engine.census(), self.engine.counts(), || self.vitals());
+        pulse.turn(now, self.engine.census(), self.engine.counts(), || self.vitals(now));
         self.pulse = pulse;
     }
 
-    fn vitals(&self) -> Vitals {
+    fn vitals(&self, now: Instant) -> Vitals {
         Vitals {
             census: self.engine.census(),
             counts: *self.engine.counts(),
+            measures: self.measures.clone(),
+            requests_in_last_second: self.measures.requests_in_last_second(now),
             rules: self.engine.policy().rules,
+            delivery: self.engine.policy().delivery,
+            conversations_max: self.engine.policy().conversations_max,
             trouble: self.herald.trouble().map(str::to_owned),
             rate_in_force: self.engine.rate_in_force(),
-            journal_degraded: self.journal.as_ref().is_some_and(Journal::is_degraded),
+            journal: self.journal.as_ref().map(Journal::figures),
             recording: self.recorder.as_ref().is_some_and(|recorder| !recorder.is_gone()),
         }
     }

@@ -8,6 +8,8 @@
 //! When the file has grown, a new generation begins with all that is showing, and the old one is removed once the new
 //! one is on the disk: at every instant one of them is whole. The journal knows nothing of typing or of HTTP.
 
+mod figures;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -19,6 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::model::{Conversation, ConversationRef};
+pub use figures::Figures;
 
 /// A power cut may lose what was written in this time.
 const SYNC_SPACING: Duration = Duration::from_millis(100);
@@ -44,6 +47,9 @@ pub struct Journal {
     bytes_at_start: u64,
     /// The last write failed: what the file holds after that is not trusted.
     degraded: bool,
+    /// Records in the buffer, records written, writes that failed.
+    records: [u64; 2],
+    writes_failed: u64,
     syncer: Syncer,
     _lock: File,
 }
@@ -161,6 +167,8 @@ impl Journal {
             bytes,
             bytes_at_start: bytes,
             degraded: false,
+            records: [0; 2],
+            writes_failed: 0,
             syncer,
             _lock: lock,
         };
@@ -170,11 +178,13 @@ impl Journal {
     /// A Started is about to leave. Takes effect with [`Journal::flush`], which has to come before.
     pub fn showing(&mut self, conversation: ConversationRef<'_>, now: u64) {
         encode(&mut self.buffer, Kind::Showing, conversation, now);
+        self.records[0] += 1;
     }
 
     /// The far side shows nothing any more.
     pub fn gone(&mut self, conversation: ConversationRef<'_>) {
         encode(&mut self.buffer, Kind::Gone, conversation, 0);
+        self.records[0] += 1;
     }
 
     /// Hands everything to the kernel.
@@ -182,6 +192,7 @@ impl Journal {
     /// # Errors
     /// The first failure alone is told; from then on nothing is kept until [`Journal::renew`] has succeeded.
     pub fn flush(&mut self) -> io::Result<()> {
+        let records = std::mem::take(&mut self.records[0]);
         if self.buffer.is_empty() || self.degraded {
             self.buffer.clear();
             return Ok(());
@@ -191,11 +202,12 @@ impl Journal {
         self.buffer.clear();
         match written {
             Ok(()) => {
+                self.records[1] += records;
                 self.syncer.wake();
                 Ok(())
             }
             Err(error) => {
-                self.degraded = true;
+                self.note_failure();
                 Err(error)
             }
         }
@@ -224,7 +236,7 @@ impl Journal {
             Ok(file) => Arc::new(file),
             Err(error) => {
                 let _ = fs::remove_file(path_of(&self.dir, self.generation + 1));
-                self.degraded = true;
+                self.note_failure();
                 return Err(error);
             }
         };

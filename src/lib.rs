@@ -29,6 +29,7 @@
 //! - [`recording`]: the bounded hand-over to whoever records the signals, without their ids.
 //! - [`pulse`], [`systemd`]: the sign of life of the loop; what a service manager is told.
 //! - [`ledger`]: what the timing costs and gives, measured as users type.
+//! - [`measures`]: how long the daemon's own work takes, and what becomes of requests.
 //! - [`chronicle`]: what is decided and what becomes of it, told to whoever watches.
 //! - [`http`], [`admin`]: the server's edge; health, metrics, the streams of signals and of indicators, the
 //!   timing changed while running, the trace studied and simulated.
@@ -75,6 +76,7 @@ pub mod ingest;
 pub mod journal;
 pub mod ledger;
 pub mod lines;
+pub mod measures;
 pub mod model;
 pub mod probe;
 pub mod pulse;

@@ -602,6 +602,14 @@ pub struct WireResult {
     pub elapsed: Duration,
 }
 
+impl WireResult {
+    /// Whether anything of the request may have reached the far side: not without a token or a connection.
+    #[must_use]
+    pub const fn has_left(&self) -> bool {
+        self.status.is_some() || matches!(self.outcome, Outcome::Unsure(_))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -82,8 +82,7 @@ mod tests {
             rules: Policy::default().rules,
             trouble: None,
             rate_in_force: 1,
-            journal_degraded: false,
-            recording: false,
+            ..Vitals::default()
         }
     }
 

@@ -291,7 +291,7 @@ fn status(stage: Stage, vitals: &Vitals, rate: f64, obstacle: Option<String>) ->
     if counts.stops_given_up > 0 {
         let _ = write!(text, ", {} stops given up", counts.stops_given_up);
     }
-    if vitals.journal_degraded {
+    if vitals.journal_degraded() {
         text.push_str("; state_dir can't be written");
     }
     if vitals.recording {
@@ -315,6 +315,7 @@ mod tests {
     use super::*;
     use crate::engine::policy::Policy;
     use crate::engine::{Census, Counts};
+    use crate::journal::Figures;
 
     fn beat(seconds: u64, sent: u64) -> Beat {
         let vitals = Vitals {
@@ -323,8 +324,7 @@ mod tests {
             rules: Policy::default().rules,
             trouble: None,
             rate_in_force: 2_000,
-            journal_degraded: false,
-            recording: false,
+            ..Vitals::default()
         };
         Beat { at: Instant::from_millis(seconds * 1_000), vitals }
     }
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(tell(&beat(6, 10), None), "");
         assert!(tell(&beat(8, 10), Some("no token")).starts_with("Not ready (no token): 1 icon on"));
         let mut degraded = beat(10, 10);
-        degraded.vitals.journal_degraded = true;
+        degraded.vitals.journal = Some(Figures { degraded: true, ..Figures::default() });
         degraded.vitals.trouble = Some("Salesforce does not answer".to_owned());
         let status = tell(&degraded, None);
         assert!(status.starts_with("Not ready (Salesforce does not answer)"), "{status}");

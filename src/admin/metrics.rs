@@ -8,8 +8,9 @@ use axum::routing::get;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
+use super::PATIENCE;
 use super::families::{Numbers, PREFIX};
-use super::{Obstacle, PATIENCE};
+use super::look::Look;
 use crate::driver::Controls;
 use crate::http::{Gate, Problem};
 
@@ -18,14 +19,14 @@ use crate::http::{Gate, Problem};
 pub struct Metrics {
     controls: Controls,
     gate: Gate,
-    obstacle: Obstacle,
+    look: Look,
 }
 
 impl Metrics {
-    /// Callers that `gate` lets in may read. `obstacle` is asked at each look whether there is a token.
+    /// Callers that `gate` lets in may read. `look` asks the parts beside the loop.
     #[must_use]
-    pub fn new(controls: Controls, gate: Gate, obstacle: Obstacle) -> Self {
-        Self { controls, gate, obstacle }
+    pub fn new(controls: Controls, gate: Gate, look: Look) -> Self {
+        Self { controls, gate, look }
     }
 
     /// The route of this edge.
@@ -39,9 +40,8 @@ async fn metrics(State(edge): State<Metrics>, headers: HeaderMap) -> Result<Resp
     let Some((vitals, figures)) = edge.controls.figures(PATIENCE).await else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"));
     };
-    let ready = (edge.obstacle)().is_none() && vitals.trouble.is_none();
     let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Numbers { vitals, figures, ready }));
+    registry.register_collector(Box::new(Numbers { vitals, figures, seen: (edge.look)() }));
     let format = Format::asked_for(&headers);
     // Whole before a byte of it leaves: a reader that hangs holds a text, and nothing else.
     let mut page = String::new();

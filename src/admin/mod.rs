@@ -8,17 +8,40 @@ mod families;
 mod health;
 pub mod indicators;
 pub mod log;
+pub mod look;
 pub mod metrics;
 mod options;
 pub mod reading;
 pub mod simulate;
+pub mod status;
 pub mod stream;
 pub mod timing;
 pub mod tune;
 
 use std::time::Duration;
 
+use crate::driver::Vitals;
 pub use health::{Health, Obstacle};
+use look::Seen;
 
 /// The loop answers within microseconds; one that takes this long is stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether icons are remembered over a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JournalState {
+    /// Nobody wants it.
+    None,
+    Kept,
+    /// They are to be, and can't.
+    Degraded,
+}
+
+fn journal_state(vitals: &Vitals, seen: &Seen) -> JournalState {
+    match (seen.state_dir, vitals.journal) {
+        (false, _) => JournalState::None,
+        (true, Some(journal)) if !journal.degraded => JournalState::Kept,
+        // A directory that could not be used at the start has no journal at all.
+        (true, _) => JournalState::Degraded,
+    }
+}

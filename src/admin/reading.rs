@@ -14,7 +14,7 @@ pub struct Reading {
 }
 
 /// One time that the configuration was to be read again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Reload {
     /// When, in milliseconds since the Unix epoch.
     pub at: u64,

@@ -3,6 +3,7 @@
 //! `parts` builds each from the configuration, `doors` are where it listens, `reload` owns the settings in force, `signals` hears the operating system.
 
 mod doors;
+mod look;
 mod parts;
 mod reload;
 mod signals;
@@ -24,6 +25,7 @@ use crate::admin::log::Log;
 use crate::admin::metrics::Metrics;
 use crate::admin::reading::Reading;
 use crate::admin::simulate::Simulation;
+use crate::admin::status::Status;
 use crate::admin::stream::SignalStream;
 use crate::admin::timing::Timing;
 use crate::admin::tune::Tuning;
@@ -99,6 +101,7 @@ pub async fn run(
     announce: impl FnOnce(&Up),
 ) -> Result<(), StartError> {
     let clock = Clock::start();
+    let started_at = clock::wall_millis();
     let mut signals = Signals::new().map_err(|e| StartError::Surroundings(format!("can't watch for signals: {e}")))?;
     let (stop, stopping) = watch::channel(false);
 
@@ -136,6 +139,7 @@ pub async fn run(
     let aides = Aides { journal, herald, ledger, chronicle: Some(chronicle), pulse };
     let driver = driver::run(engine, clock, client.clone(), parcels, commands, aides);
     let driver = tokio::spawn(driver);
+    let base_url = settings.base_url.to_string();
     let drop_in = drop_in(&config, settings, &inbox, vault, gate.clone(), clock)?;
     let shadow = drop_in.as_ref().and_then(|(_, shadow)| shadow.clone());
     let drop_in = drop_in.map(|(drop_in, _)| drop_in);
@@ -162,8 +166,20 @@ pub async fn run(
     tokio::spawn(supervisor.clone().attend(beats, move || ready()));
     let recording = watch::Sender::new(config.ingest.recording);
     let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
-    let reading =
-        watch::Sender::new(Reading { file: config.file.clone(), read_at: clock::wall_millis(), last_reload: None });
+    let reading = watch::Sender::new(Reading { file: config.file.clone(), read_at: started_at, last_reload: None });
+    let look = look::Parts {
+        clock,
+        stopping: stopping.clone(),
+        client: client.clone(),
+        reading: reading.subscribe(),
+        started_at,
+        sandbox: up.sandbox.is_some(),
+        upstream: base_url,
+        listening: up.listening.iter().map(ToString::to_string).collect(),
+        state_dir: config.state_dir.is_some(),
+        drop_in: drop_in.is_some(),
+    }
+    .look();
     let ending = watch::Sender::new(None);
     let (timing, asked) = Timing::new(gate.clone());
     let (control, orders) = Control::new(gate.clone(), ending.subscribe());
@@ -179,7 +195,8 @@ pub async fn run(
             console::router(),
             Conversations::new(gate.clone(), controls.clone(), clock).router(),
             Indicators::new(gate.clone(), feed, clock).router(),
-            Metrics::new(controls.clone(), gate.clone(), obstacle.clone()).router(),
+            Metrics::new(controls.clone(), gate.clone(), look.clone()).router(),
+            Status::new(controls.clone(), gate.clone(), look).router(),
             Health::new(controls.clone(), obstacle).router(),
         ]
         .into_iter()

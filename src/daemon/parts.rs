@@ -12,6 +12,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::StartError;
+use super::look::token;
 use crate::admin::Obstacle;
 use crate::clock::{self, Clock};
 use crate::config::Config;
@@ -50,11 +51,7 @@ pub(super) async fn keep_token(client: Client) {
 
 /// What keeps indicators from being delivered, as far as the token is concerned.
 pub(super) fn obstacle(client: Client) -> Obstacle {
-    Arc::new(move || match client.token_state() {
-        TokenState::Held => None,
-        TokenState::Pending => Some("no token has been fetched yet".to_owned()),
-        TokenState::Failing(why) => Some(why),
-    })
+    Arc::new(move || token(&client).trouble)
 }
 
 /// Measures by channel those that the configuration names, from the start.

@@ -33,6 +33,9 @@ pub struct Census {
     pub unsettled: usize,
     /// Requests in flight.
     pub in_flight: usize,
+    /// Conversations with a request that may leave as soon as the rate lets it: Stoppeds, Starteds for an icon that is
+    /// not on, refreshes that have been shed before, other refreshes.
+    pub queued: [usize; 4],
     /// Conversations with a deadline.
     pub armed: usize,
 }

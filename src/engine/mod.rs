@@ -53,6 +53,7 @@ pub struct Engine {
     tracker: Tracker,
     wheel: Wheel,
     lines: [List; Urgency::COUNT],
+    queued: [usize; Urgency::COUNT],
     lingering: List,
     pace: Pace,
     /// Numbers the decisions.
@@ -76,6 +77,7 @@ impl Engine {
             tracker: Tracker::new(seed),
             wheel: Wheel::new(),
             lines: [List::EMPTY; Urgency::COUNT],
+            queued: [0; Urgency::COUNT],
             lingering: List::EMPTY,
             pace,
             numbers: 0,
@@ -317,6 +319,7 @@ impl Engine {
             icons: self.icons,
             unsettled: self.unsettled,
             in_flight: self.pace.in_flight(),
+            queued: self.queued,
             armed: self.wheel.armed(),
         }
     }
@@ -564,7 +567,10 @@ impl Engine {
         }
         match old {
             Standing::None => {}
-            Standing::Ready(line) => self.lines[usize::from(line)].remove(&mut self.tracker, Link::Line, slot),
+            Standing::Ready(line) => {
+                self.lines[usize::from(line)].remove(&mut self.tracker, Link::Line, slot);
+                self.queued[usize::from(line)] -= 1;
+            }
             Standing::Lingering => {
                 self.lingering.remove(&mut self.tracker, Link::Line, slot);
                 self.lingerers -= 1;
@@ -572,7 +578,10 @@ impl Engine {
         }
         match standing {
             Standing::None => {}
-            Standing::Ready(line) => self.lines[usize::from(line)].push_back(&mut self.tracker, Link::Line, slot),
+            Standing::Ready(line) => {
+                self.lines[usize::from(line)].push_back(&mut self.tracker, Link::Line, slot);
+                self.queued[usize::from(line)] += 1;
+            }
             Standing::Lingering => {
                 self.lingering.push_back(&mut self.tracker, Link::Line, slot);
                 self.lingerers += 1;

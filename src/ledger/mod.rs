@@ -2,7 +2,7 @@
 //! `tune` answers on a trace.
 //!
 //! A plain value like the engine: it reads no clock, and is told by the driver, in this order, what the engine decided
-//! up to a signal ([`Ledger::handle_decision`]), the signal if it counts ([`Ledger::handle_signal`]), and what leaves
+//! up to a signal ([`Ledger::handle_decision`]), the signal if it counts ([`Ledger::handle_signal`]), and what has left
 //! ([`Ledger::handle_dispatch`]). It has no timer: what falls silent is noticed when something else is told.
 //!
 //! The truth it measures against is that of a person composing a message. A composing interval begins with the first key
@@ -279,7 +279,7 @@ impl Ledger {
         }
     }
 
-    /// A request leaves.
+    /// A request has left, and has come to its end.
     pub fn handle_dispatch(&mut self, dispatch: &Dispatch) {
         let channel = self.channels.find_or_add(dispatch.conversation.to());
         self.channels.tally_mut(channel).requests[dispatch.indicator() as usize] += 1;

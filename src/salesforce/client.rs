@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::answer::{self, Verdict, not_sent, unsure};
 use super::payload::{self, Departure, Ids};
 use super::settings::{Auth, Settings};
-use super::token::{TokenState, Tokens, check_key};
+use super::token::{TokenFigures, TokenState, Tokens, check_key};
 use crate::clock::{self, Clock};
 use crate::model::{Cause, ChannelAddress, Dispatch, Outcome, Refusal, Setback, WireResult};
 use crate::vault::{AUTHORIZATION_CONTEXT, Credentials, ORG_ID, Vault};
@@ -108,6 +108,12 @@ impl Client {
     #[must_use]
     pub fn token_state(&self) -> TokenState {
         if self.0.lender.is_some() { TokenState::Held } else { self.0.tokens.state() }
+    }
+
+    /// How the token fares; `None` for whoever borrows.
+    #[must_use]
+    pub fn token_figures(&self) -> Option<TokenFigures> {
+        self.0.lender.is_none().then(|| self.0.tokens.figures())
     }
 
     /// Fetches the first token unless there is one, and says how that went within `request_timeout`.

@@ -18,4 +18,4 @@ mod tests;
 pub use client::{Client, SetupError, file_problems};
 pub use explain::{Explanation, explain};
 pub use settings::Settings;
-pub use token::TokenState;
+pub use token::{TokenFigures, TokenState};

@@ -2,6 +2,8 @@
 //!
 //! `State` is the whole machine and is handed the time; `Tokens` puts a lock, the clock and the fetching around it.
 
+mod figures;
+
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +19,7 @@ use super::answer::{self, Body};
 use super::settings::{Auth, JwtBearer};
 use crate::clock::{self, Clock};
 use crate::model::Instant;
+pub use figures::TokenFigures;
 
 /// Whether requests can be authorized at this moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +106,10 @@ impl Tokens {
         self.lock().public(self.0.clock.now())
     }
 
+    pub(super) fn figures(&self) -> TokenFigures {
+        self.lock().figures(self.0.clock.now())
+    }
+
     /// Fetches whenever a fetch falls due. Never returns.
     pub(super) async fn keep_fresh(&self) {
         let mut changed = self.0.changed.subscribe();
@@ -153,6 +160,9 @@ struct State {
     failures: u32,
     /// Tokens refused since one was taken.
     refusals: u32,
+    /// The same two since the start.
+    failures_total: u64,
+    refusals_total: u64,
     /// Why there is no token, unless one is simply on its way.
     trouble: Option<String>,
     /// The trouble has been logged, and its end is to be.
@@ -209,6 +219,7 @@ impl State {
             Ok(fetched) => fetched,
             Err(failure) => {
                 self.failures = self.failures.saturating_add(1);
+                self.failures_total += 1;
                 let wait = if failure.lasting { jittered(BACKOFF_MAX) } else { backoff(self.failures) };
                 self.not_before = now + if self.polls { POLL_INTERVAL } else { wait };
                 return self.fail(failure.text);
@@ -257,6 +268,7 @@ impl State {
     fn refused(&mut self, now: Instant, generation: u64) {
         let Some(held) = self.held.take_if(|held| held.token.generation == generation) else { return };
         self.refusals = self.refusals.saturating_add(1);
+        self.refusals_total += 1;
         let until = now + backoff(self.refusals);
         self.refused = Some(Refused { bearer: held.token.bearer, until });
         let fresh = !held.proven && now.since(held.obtained) < PROOF_TIME;

@@ -39,6 +39,7 @@ mod shutdown;
 mod slow;
 #[cfg(feature = "otlp")]
 mod spans;
+mod status;
 mod tidy;
 mod timing;
 mod tune;

@@ -104,10 +104,27 @@ fn what_happens_is_counted() {
     let seen = |kind: &str| sandbox.requests().iter().filter(|seen| seen["entry_type"] == kind).count() as f64;
     assert_eq!(sent("TypingStarted"), seen("TypingStartedIndicator"));
     assert_eq!(sent("TypingStopped"), seen("TypingStoppedIndicator"));
-    assert_eq!(value("typingd_requests_delivered_total", &[]), sent("TypingStarted") + sent("TypingStopped"));
-    let signals = |signal: &str| value("typingd_signals_total", &[("signal", signal)]);
-    assert_eq!(["keystroke", "message_sent", "stopped", "opened", "ended"].map(signals), [5.0, 1.0, 1.0, 0.0, 1.0]);
-    assert_eq!(value("typingd_keystrokes_ignored_total", &[("reason", "late")]), 1.0);
+    let requests = sent("TypingStarted") + sent("TypingStopped");
+    assert_eq!(value("typingd_deliveries_total", &[("outcome", "delivered")]), requests);
+    assert_eq!(value("typingd_answers_total", &[("status", "2xx")]), requests);
+    let signals = |signal: &str| value("typingd_signals_total", &[("signal", signal), ("outcome", "counted")]);
+    assert_eq!(["keystroke", "message_sent", "stopped", "opened", "ended"].map(signals), [4.0, 1.0, 1.0, 0.0, 1.0]);
+    assert_eq!(value("typingd_signals_total", &[("signal", "keystroke"), ("outcome", "late")]), 1.0);
+    // How long it took: each batch waited, each request came back, one timer had its turn.
+    assert_eq!(value("typingd_inbox_wait_seconds_count", &[]), 8.0);
+    assert_eq!(value("typingd_request_seconds_count", &[]), requests);
+    assert!(value("typingd_request_seconds_sum", &[]) > 0.0);
+    assert_eq!(value("typingd_timer_lateness_seconds_count", &[]), decided("idle"));
+    let asked_for = ["first_keystroke", "message_sent", "stopped", "ended"].map(decided).iter().sum::<f64>();
+    let left = value("typingd_signal_to_wire_seconds_count", &[]);
+    assert!(left >= 4.0 && left <= asked_for, "a Started that met its stop has not left: {left} of {asked_for}");
+    let queued = ["stop", "start", "overdue_refresh", "refresh"];
+    let queued = queued.map(|queue| value("typingd_requests_queued", &[("queue", queue)]));
+    assert_eq!((queued, value("typingd_requests_in_flight", &[])), ([0.0; 4], 0.0));
+    assert_eq!(value("typingd_token_state", &[("state", "held")]), 1.0);
+    assert_eq!((value("typingd_token_refreshes_total", &[]), value("typingd_token_failures_total", &[])), (1.0, 0.0));
+    assert!(value("typingd_token_age_seconds", &[]) > 0.0);
+    assert_eq!(page.value("typingd_token_expires_in_seconds", &[]), None, "a file does not say");
     assert_eq!(value("typingd_measured_conversations", &[]), 3.0);
     assert_eq!((value("typingd_icons", &[]), value("typingd_recording", &[])), (0.0, 0.0));
     // What it counts is what it forgets nobody for: ann is remembered for the time of her message.
@@ -129,14 +146,16 @@ fn what_is_the_matter_can_be_seen() {
         let page = page(&daemon);
         (page.value("typingd_ready", &[]) == Some(0.0)).then_some(page)
     });
-    for (name, least) in [
-        ("typingd_signals_turned_away_total", 1.0),
-        ("typingd_requests_retried_total", 4.0),
-        ("typingd_conversations_unsettled", 1.0),
-        ("typingd_recording", 1.0),
-    ] {
+    for (name, least) in
+        [("typingd_requests_retried_total", 4.0), ("typingd_conversations_unsettled", 1.0), ("typingd_recording", 1.0)]
+    {
         assert!(page.value(name, &[]) >= Some(least), "{name}: {:?}", page.value(name, &[]));
     }
+    let turned_away = [("signal", "keystroke"), ("outcome", "table_full")];
+    assert_eq!(page.value("typingd_signals_total", &turned_away), Some(1.0));
+    let failing = page.value("typingd_deliveries_total", &[("outcome", "unsure"), ("cause", "failing")]);
+    assert!(failing >= Some(5.0), "{failing:?}");
+    assert_eq!(page.value("typingd_answers_total", &[("status", "5xx")]), failing);
     sandbox.set_faults(&json!({}));
 }
 
@@ -147,13 +166,52 @@ fn what_an_earlier_run_left_on_is_counted() {
     sandbox.until_told("c", "ann", "+");
     daemon.crash();
     sandbox.until_told("c", "ann", "+-");
-    let page = page(&daemon);
     let c = ("channel", "c");
+    let page = wait_for("its answer", || {
+        let page = page(&daemon);
+        (page.value("typingd_conversations_unsettled", &[]) == Some(0.0)).then_some(page)
+    });
+    assert_eq!(page.value("typingd_journal_records_total", &[]), Some(1.0), "that its icon is gone");
+    assert!(page.value("typingd_journal_bytes", &[]) > Some(18.0));
     assert_eq!(page.value("typingd_indicators_total", &[c, ("reason", "recovered")]), Some(1.0));
     assert_eq!(page.value("typingd_requests_total", &[c, ("indicator", "TypingStopped")]), Some(1.0));
     // It is no stop of a timer's, and nobody has composed anything.
     assert_eq!(page.value("typingd_timer_stops_total", &[c]), Some(0.0));
     assert_eq!(page.value("typingd_composing_seconds_total", &[c]), Some(0.0));
+}
+
+#[test]
+fn a_request_that_found_no_credentials_is_none() {
+    let sandbox = Sandbox::start(&[]);
+    let auth = "drop_in.enabled = true\ntiming.dismiss_after = '1m'";
+    let daemon = Daemon::start_with(&sandbox.address.url(), auth, "", |_| {});
+    daemon.give("c", "ann", "keystroke");
+    let token = [("outcome", "not_sent"), ("cause", "token")];
+    let page = wait_for("a try", || {
+        let page = page(&daemon);
+        (page.value("typingd_deliveries_total", &token) >= Some(1.0)).then_some(page)
+    });
+    let c = ("channel", "c");
+    assert_eq!(page.value("typingd_requests_total", &[c, ("indicator", "TypingStarted")]), Some(0.0));
+    assert_eq!(page.value("typingd_request_seconds_count", &[]), Some(0.0));
+    assert_eq!(page.value("typingd_token_state", &[("state", "borrowed")]), Some(1.0));
+    assert_eq!(page.value("typingd_token_age_seconds", &[]), None);
+    assert_eq!(sandbox.requests().len(), 0);
+}
+
+#[test]
+fn a_configuration_that_was_wrong_can_be_seen() {
+    let (_sandbox, daemon) = pair("timing.dismiss_after = '1m'");
+    let reloaded = |page: &Page| page.value("typingd_configuration_last_reload_successful", &[]).unwrap();
+    let read_at = |page: &Page| page.value("typingd_configuration_read_timestamp_seconds", &[]).unwrap();
+    let start = page(&daemon);
+    assert_eq!(reloaded(&start), 1.0);
+    daemon.reconfigure(|text| text.replace("'1m'", "'soon'"));
+    until("the failure", || reloaded(&page(&daemon)) == 0.0);
+    assert_eq!(read_at(&page(&daemon)), read_at(&start), "the one in force is the first");
+    daemon.reconfigure(|text| text.replace("'soon'", "'2m'"));
+    until("the success", || reloaded(&page(&daemon)) == 1.0);
+    assert!(read_at(&page(&daemon)) > read_at(&start));
 }
 
 #[test]

@@ -1,0 +1,44 @@
+//! Every metric of the daemon: its name, its words, and where its numbers come from. A new one is one more call here, and
+//! one more line in the manual, which a test asks for.
+//!
+//! The numbers are copies that the loop gave away: whoever reads them, and however slowly, disturbs nobody.
+
+mod page;
+mod state;
+mod timing;
+mod work;
+
+use std::fmt::Error;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::look::Seen;
+use crate::driver::Vitals;
+use crate::ledger::Figures;
+use page::Page;
+
+/// All numbers of one moment.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    pub(super) vitals: Vitals,
+    pub(super) figures: Figures,
+    pub(super) seen: Seen,
+}
+
+impl Collector for Numbers {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let mut page = Page(encoder);
+        self.timing(&mut page)?;
+        self.signals(&mut page)?;
+        self.delivery(&mut page)?;
+        self.latency(&mut page)?;
+        self.token(&mut page)?;
+        self.conversations(&mut page)?;
+        self.journal(&mut page)?;
+        self.operation(&mut page)
+    }
+}
+
+/// What every name begins with.
+pub(super) const PREFIX: &str = "typingd";

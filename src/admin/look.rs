@@ -1,0 +1,84 @@
+//! What the parts beside the loop tell when somebody looks. They don't know this edge, nor it them: whoever puts the
+//! daemon together hands over a [`Look`] that asks them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::reading::Reading;
+
+/// Asks the other parts how they stand. It waits for nobody.
+pub type Look = Arc<dyn Fn() -> Seen + Send + Sync>;
+
+/// How the other parts stand.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// When the daemon started, in Unix epoch milliseconds.
+    pub started_at: u64,
+    /// How long it has been up.
+    pub uptime: Duration,
+    /// It has been told to stop.
+    pub stopping: bool,
+    /// It delivers to its own sandbox.
+    pub sandbox: bool,
+    /// Where it delivers to.
+    pub upstream: String,
+    /// Where it listens.
+    pub listening: Vec<String>,
+    /// Whether it is to remember icons on disk.
+    pub state_dir: bool,
+    /// Whether it stands in front of the Interaction Service.
+    pub drop_in: bool,
+    /// What its requests are authorized with.
+    pub token: Token,
+    /// The configuration in force.
+    pub configuration: Reading,
+}
+
+/// How the token stands.
+#[derive(Clone, Debug, Default)]
+pub struct Token {
+    /// Whether there is one.
+    pub state: Holding,
+    /// Why there is none.
+    pub trouble: Option<String>,
+    /// Tokens obtained since the start.
+    pub obtained: u64,
+    /// Fetches that brought none.
+    pub failures: u64,
+    /// Tokens that Salesforce did not take.
+    pub refusals: u64,
+    /// How long ago the one in hand was obtained.
+    pub age: Option<Duration>,
+    /// How long the one in hand is good for; `None` if that is not known.
+    pub expires_in: Option<Duration>,
+}
+
+/// Whether there is a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Holding {
+    /// It is in hand.
+    Held,
+    /// It is on its way.
+    #[default]
+    Pending,
+    /// It can't be had.
+    Failing,
+    /// Connectors show theirs.
+    Borrowed,
+}
+
+impl Holding {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Held, Self::Pending, Self::Failing, Self::Borrowed];
+
+    /// The name in the status and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Pending => "pending",
+            Self::Failing => "failing",
+            Self::Borrowed => "borrowed",
+        }
+    }
+}
