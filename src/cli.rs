@@ -13,6 +13,7 @@ mod schema;
 mod shutdown;
 mod simulate;
 mod surroundings;
+mod tap;
 mod timing;
 mod tune;
 mod wait;
@@ -66,6 +67,8 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// Stop a running daemon, every icon off, and wait for its end
     Shutdown(shutdown::ShutdownArgs),
+    /// Watch the indicators of a running daemon live
+    Tap(tap::TapArgs),
     /// Run the stand-in Interaction Service alone
     Sandbox(SandboxArgs),
     /// Try one real icon: on, left alone, and off again; say whether the set-up works
@@ -166,6 +169,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Wait(args) => wait::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Shutdown(args) => shutdown::run(&args),
+        Command::Tap(args) => tap::run(args),
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Probe(args) => probe::run(args),
         Command::Schema => schema::run(),

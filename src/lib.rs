@@ -39,8 +39,8 @@
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
 //! - [`trace`], [`mod@record`], [`mod@simulate`], [`mod@replay`]: recorded typing, taken down, in virtual and in real time.
 //! - [`tune`]: what each setting costs and gives on recorded typing, by the same engine.
-//! - [`client`], [`mod@timing`]: what the commands that call a running daemon have in common, and the one that changes
-//!   its timing.
+//! - [`client`], [`interrupt`], [`mod@timing`], [`mod@tap`]: what the commands that call a running daemon have in common,
+//!   the one that changes its timing, the one that watches it.
 //! - [`probe`], [`sandbox`]: one icon on and off for a trial; the stand-in Interaction Service.
 //!
 //! # Invariants
@@ -73,6 +73,7 @@ pub mod herald;
 pub mod http;
 pub mod inbox;
 pub mod ingest;
+pub mod interrupt;
 pub mod journal;
 pub mod ledger;
 pub mod lines;
@@ -90,6 +91,7 @@ pub mod simulate;
 #[cfg(feature = "otlp")]
 pub mod spans;
 pub mod systemd;
+pub mod tap;
 pub mod telemetry;
 pub mod timing;
 pub mod trace;

@@ -11,10 +11,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use serde::Serialize;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::client::Remote;
 use crate::clock::Clock;
+use crate::interrupt::Interrupt;
 use crate::lines::{Lines, Overlong};
 use crate::model::{ConversationRef, Instant};
 use crate::signal::{self as json, LINE_BYTES_MAX};
@@ -105,7 +105,7 @@ impl From<String> for RecordError {
 /// # Errors
 /// When the daemon can't be recorded, sends what is no trace, or the file can't be written.
 pub async fn record(job: &Record<'_>) -> Result<Summary, RecordError> {
-    let mut told = Told::new().map_err(|e| format!("can't watch for signals: {e}"))?;
+    let mut told = Interrupt::watch()?;
     let is_stdout = job.output == Path::new("-");
     // Before the daemon is bothered, and before an old recording is touched.
     if !is_stdout && job.existing == Existing::Keep && std::fs::symlink_metadata(job.output).is_ok() {
@@ -133,7 +133,7 @@ pub async fn record(job: &Record<'_>) -> Result<Summary, RecordError> {
 /// Hands what the daemon sends to the tape, until something ends it.
 async fn follow(
     answer: &mut reqwest::Response,
-    told: &mut Told,
+    told: &mut Interrupt,
     clock: Clock,
     tape: &mut Tape<'_>,
     progress: &ProgressBar,
@@ -301,24 +301,6 @@ impl<'a> Tape<'a> {
         self.ready = ready;
         self.ready.clear();
         Ok(())
-    }
-}
-
-/// What ends a recording from outside: the keyboard, a supervisor, a terminal that closes.
-struct Told([Signal; 3]);
-
-impl Told {
-    fn new() -> io::Result<Self> {
-        Ok(Self([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?]))
-    }
-
-    async fn next(&mut self) {
-        let Self([interrupt, terminate, hangup]) = self;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) const VARIABLES: [(&str, &str); 9] = [
         "JOURNAL_STREAM",
         "Set by systemd: tells whether the standard error is the journal, whose lines carry priorities.",
     ),
-    ("NO_COLOR", "Unless it is empty: no colours in the log."),
+    ("NO_COLOR", "Unless it is empty: no colours in the log and in tap."),
 ];
 
 /// Files and directories that the commands know by themselves.

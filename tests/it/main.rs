@@ -40,6 +40,7 @@ mod slow;
 #[cfg(feature = "otlp")]
 mod spans;
 mod status;
+mod tap;
 mod tidy;
 mod timing;
 mod tune;
