@@ -200,8 +200,10 @@ pub async fn run(
             Health::new(controls.clone(), obstacle).router(),
         ]
         .into_iter()
-        .chain(drop_in.clone().map(DropIn::router))
+        .chain(drop_in.clone().map(DropIn::report_router))
         .chain(view),
+        drop_in.clone().map(DropIn::router),
+        &gate,
     );
     let limits = Limits { keep_header_case: drop_in.is_some(), ..Limits::default() };
     let serving = watch::Sender::new(Serving { router, limits });

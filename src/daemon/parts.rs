@@ -64,9 +64,9 @@ pub(super) fn ledger(config: &Config) -> Ledger {
     ledger
 }
 
-/// The routes of all edges, and what whoever takes none of them is told.
-pub(super) fn router(edges: impl IntoIterator<Item = Router>) -> Router {
-    edges
+/// The routes of all edges and of what passes through, and what whoever takes none of them is told.
+pub(super) fn router(edges: impl IntoIterator<Item = Router>, passing: Option<Router>, gate: &Gate) -> Router {
+    let own = edges
         .into_iter()
         .fold(Router::new(), Router::merge)
         .method_not_allowed_fallback(async || {
@@ -74,7 +74,12 @@ pub(super) fn router(edges: impl IntoIterator<Item = Router>) -> Router {
         })
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address; signals go to /v1/signals")
-        })
+        });
+    let own = http::guard(own, gate.clone());
+    match passing {
+        Some(passing) => own.merge(http::guard_passing(passing)),
+        None => own,
+    }
 }
 
 /// Opens the journal, and makes the engine owe what the last process left on.

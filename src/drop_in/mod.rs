@@ -105,13 +105,14 @@ impl DropIn {
         Ok(Self(Arc::new(Shared { settings, inbox, vault, upstream, shadow, gate, clock, tally, under_way })))
     }
 
-    /// The routes of this edge.
+    /// The routes of what passes: connectors show the far side's token there, and none of ours.
     pub fn router(self) -> Router {
-        Router::new()
-            .route("/api/v1/", any(answer))
-            .route("/api/v1/{*rest}", any(answer))
-            .route("/v1/drop_in", get(report))
-            .with_state(self)
+        Router::new().route("/api/v1/", any(answer)).route("/api/v1/{*rest}", any(answer)).with_state(self)
+    }
+
+    /// The route of the report on it.
+    pub fn report_router(self) -> Router {
+        Router::new().route("/v1/drop_in", get(report)).with_state(self)
     }
 
     /// Ends when nothing is passing any more.

@@ -46,6 +46,12 @@ impl Gate {
             Err(Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is needed: Authorization: Bearer …"))
         }
     }
+
+    /// Whether no token is asked for.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.token().is_none()
+    }
 }
 
 /// The bearer token in the file `path`, which `name` has named.

@@ -5,6 +5,7 @@
 
 mod body;
 mod gate;
+mod guard;
 mod listener;
 mod passed;
 mod problem;
@@ -33,9 +34,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Sleep;
 
 use crate::clock;
+use guard::ViaUnix;
 
 pub use body::{BODY_STALL_MAX, announced_bytes, hear_out, media_type, next_data, read_body};
 pub use gate::{Gate, read_token};
+pub use guard::{guard, guard_passing};
 pub use listener::Listener;
 pub use passed::{Passed, passed};
 pub use problem::Problem;
@@ -151,8 +154,9 @@ pub async fn serve_on(
     let connections_max = serving.borrow().limits.connections_max;
     let slots = Arc::new(Semaphore::new(connections_max));
     let mut seats: VecDeque<Arc<Seat>> = VecDeque::new();
+    let via_unix = matches!(listener.address(), Address::Unix(_)).then_some(ViaUnix);
     let let_in = |stream, slot: OwnedSemaphorePermit, seats: &mut VecDeque<Arc<Seat>>| {
-        let seat = Arc::new(Seat { phase: AtomicU8::new(FRESH), leave: Notify::new() });
+        let seat = Arc::new(Seat { phase: AtomicU8::new(FRESH), leave: Notify::new(), via_unix });
         if seats.len() >= 2 * connections_max {
             seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
         }
@@ -217,6 +221,7 @@ struct Seat {
     phase: AtomicU8,
     /// Asks an idle connection to make room.
     leave: Notify,
+    via_unix: Option<ViaUnix>,
 }
 
 /// When every seat is taken it is looked this often whether one has become free or idle.
@@ -245,7 +250,10 @@ async fn connection(
     let timer = Box::pin(tokio::time::sleep(limits.head_timeout));
     let io = Timed { stream, seat: seat.clone(), timer, stall: None, limits };
     let retiring = retire.clone();
-    let service = tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+    let service = tower::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        if let Some(via_unix) = seat.via_unix {
+            request.extensions_mut().insert(via_unix);
+        }
         seat.phase.store(BUSY, Ordering::Relaxed);
         let router = serving.borrow().router.clone();
         let answer = tower::ServiceExt::oneshot(router, request);
