@@ -160,8 +160,7 @@ pub(super) async fn run(mut watch: Watch, mut stories: Stories, collector: Colle
                         leave.as_mut().reset(clock::timer_after(LINGER));
                     }
                     stories.hear(&news.event, &mut waiting);
-                    losses.lost += waiting.len().saturating_sub(WAITING_MAX) as u64;
-                    waiting.truncate(WAITING_MAX);
+                    losses.cut(&mut waiting);
                 }
                 Some(Heard::Missed(events)) => losses.lost += events,
                 None => break,
@@ -206,12 +205,22 @@ struct Losses {
 }
 
 impl Losses {
+    /// Keeps as many spans as may wait: the oldest, which the collector will be sent first.
+    fn cut(&mut self, waiting: &mut Vec<Span>) {
+        self.lost += waiting.len().saturating_sub(WAITING_MAX) as u64;
+        waiting.truncate(WAITING_MAX);
+    }
+
     /// Hears what came of a try; gives back a batch that is to be tried again, and after how long.
     fn hear(&mut self, batch: Batch, came: Came) -> Option<(Batch, Duration)> {
         let (reason, again) = match came {
             Came::Taken => {
                 if std::mem::take(&mut self.told) {
-                    info!(lost = std::mem::take(&mut self.lost), "spans are exported again");
+                    let lost = std::mem::take(&mut self.lost);
+                    info!(lost, "spans are exported again");
+                } else if self.lost > 0 && self.may_complain() {
+                    let lost = std::mem::take(&mut self.lost);
+                    warn!(lost, "the collector of log.otlp_endpoint is too slow: spans are lost");
                 }
                 return None;
             }
@@ -221,8 +230,8 @@ impl Losses {
             }
             Came::Refused(reason) => (reason, None),
         };
-        if !self.told && self.told_last.is_none_or(|told| told.elapsed() >= COMPLAINT_SPACING) {
-            (self.told, self.told_last) = (true, Some(clock::stopwatch()));
+        if !self.told && self.may_complain() {
+            self.told = true;
             warn!(reason, "the collector of log.otlp_endpoint takes no spans");
         }
         let Some(pause) = again else {
@@ -230,6 +239,15 @@ impl Losses {
             return None;
         };
         Some((batch, pause))
+    }
+
+    /// Whether a complaint may be logged now; then none may for a while.
+    fn may_complain(&mut self) -> bool {
+        let may = self.told_last.is_none_or(|told| told.elapsed() >= COMPLAINT_SPACING);
+        if may {
+            self.told_last = Some(clock::stopwatch());
+        }
+        may
     }
 }
 
@@ -268,6 +286,26 @@ mod tests {
         assert_eq!(losses.lost, 14);
         assert!(losses.told && losses.hear(batch(1), Came::Taken).is_none());
         assert_eq!((losses.told, losses.lost), (false, 0));
+        // One that is merely too slow is told of, too, but not at once again.
+        losses.lost = 3;
+        losses.hear(batch(1), Came::Taken);
+        assert_eq!(losses.lost, 3);
+        losses.told_last = None;
+        losses.hear(batch(1), Came::Taken);
+        assert_eq!(losses.lost, 0);
+    }
+
+    #[test]
+    fn more_spans_than_may_wait_are_lost_and_a_batch_holds_the_oldest() {
+        let mut losses = Losses::default();
+        let span = |number: usize| Span { start_time_unix_nano: number as u64, ..Span::default() };
+        let mut waiting: Vec<Span> = (0..WAITING_MAX + 3).map(span).collect();
+        losses.cut(&mut waiting);
+        assert_eq!((waiting.len(), losses.lost), (WAITING_MAX, 3));
+        let collector = Collector::new(&"http://127.0.0.1:4318".parse().unwrap()).unwrap();
+        let batch = collector.batch(&mut waiting);
+        assert_eq!((batch.spans, waiting.len()), (BATCH_MAX as u64, WAITING_MAX - BATCH_MAX));
+        assert_eq!(waiting[0].start_time_unix_nano, BATCH_MAX as u64);
     }
 
     #[test]

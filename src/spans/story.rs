@@ -75,7 +75,7 @@ impl Stories {
     ) {
         let Some(open) = self.open.remove(&subject.number) else { return };
         let (start, end) = self.wall(open.begun, event.at);
-        let (decided, _) = self.wall(open.decided, event.at);
+        let decided = end.saturating_sub(nanos(event.at.since(open.decided)));
         let mut attributes = self.attributes(event, subject);
         attributes.push(text("typingd.end", outcome));
         let status = match outcome {
@@ -144,11 +144,14 @@ impl Stories {
 
     /// Both moments by one reading of the wall clock, in nanoseconds, so that no step of it makes a span negative.
     fn wall(&self, start: Instant, end: Instant) -> (u64, u64) {
-        let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         let now = nanos(clock::wall_since_epoch());
         let end_nanos = now.saturating_sub(nanos(self.clock.now().since(end)));
         (end_nanos.saturating_sub(nanos(end.since(start))), end_nanos)
     }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Eight bytes that no other span has, nor are they all zero.
@@ -192,4 +195,46 @@ const fn unset() -> Option<Status> {
 
 fn error(what: &str) -> Option<Status> {
     Some(Status { code: StatusCode::Error.into(), message: what.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ConversationRef, Reason, Why};
+
+    fn event(number: u64, waited: Duration, what: impl FnOnce(Subject) -> What) -> Event {
+        let conversation = ConversationRef::new("c", "u").unwrap().to_owned();
+        let subject = Subject { number, reason: Reason::FirstKeystroke };
+        Event { at: Instant::from_millis(1_000), conversation, waited, what: what(subject) }
+    }
+
+    fn stories() -> Stories {
+        let request_id = |number| Uuid::from_u64_pair(0, number);
+        Stories::new(Clock::start(), Pseudonyms::default(), Box::new(request_id))
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_decisions_is_given_up_and_no_other() {
+        let (mut stories, mut done) = (stories(), Vec::new());
+        for number in 0..=OPEN_MAX as u64 {
+            stories.hear(&event(number, Duration::ZERO, What::Decided), &mut done);
+        }
+        assert_eq!((stories.open.len(), done.len()), (OPEN_MAX, 0));
+        for number in [0, 1, 1, OPEN_MAX as u64] {
+            stories.hear(&event(number, Duration::ZERO, |subject| What::Dropped(subject, Why::Expired)), &mut done);
+        }
+        let traces: Vec<u8> = done.iter().map(|span| span.trace_id[15]).collect();
+        assert_eq!(traces, [1, (OPEN_MAX % 256) as u8], "each ends once");
+    }
+
+    #[test]
+    fn a_span_begins_when_its_signal_came() {
+        let (mut stories, mut done) = (stories(), Vec::new());
+        stories.hear(&event(7, Duration::from_millis(250), What::Decided), &mut done);
+        stories.hear(&event(7, Duration::ZERO, |subject| What::Dropped(subject, Why::GivenUp)), &mut done);
+        let [span] = &done[..] else { panic!("{done:?}") };
+        assert_eq!(span.end_time_unix_nano - span.start_time_unix_nano, 250_000_000);
+        assert_eq!(span.events[0].time_unix_nano, span.end_time_unix_nano, "it was decided then");
+        assert_eq!(span.status.as_ref().map(|status| status.code), Some(StatusCode::Error.into()));
+    }
 }

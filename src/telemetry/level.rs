@@ -15,8 +15,8 @@ use crate::clock::{self, Stopwatch};
 pub enum Change {
     /// The configuration, read again.
     Configuration,
-    /// A caller of the running daemon, or the end of what one changed. However often that is, the log gets at most a line in
-    /// [`LINE_SPACING`] of it.
+    /// A caller of the running daemon, or the end of what one changed. However often that is, the log gets at most a line a
+    /// minute of it.
     Caller,
 }
 
