@@ -43,7 +43,7 @@ pub struct Census {
 /// What has happened so far, for metrics. All of them only ever grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Signals taken, by [`SignalKind`] in the order of [`SignalKind::ALL`].
+    /// Signals taken, by their kind in the order of [`SignalKind::ALL`](crate::model::SignalKind::ALL).
     pub signals: [u64; 5],
     /// Keystrokes ignored because a later message had gone out (rule 6).
     pub late: u64,
