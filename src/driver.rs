@@ -19,7 +19,9 @@ use crate::inbox::{Parcel, Receipt};
 use crate::journal::{self, Journal};
 use crate::ledger::{Figures, Ledger};
 use crate::measures::Measures;
-use crate::model::{ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult};
+use crate::model::{
+    ChannelAddress, Conversation, ConversationRef, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult,
+};
 use crate::pulse::Pulse;
 use crate::recording::{self, Recorder, Recording};
 pub use inquiry::Inquiry;
@@ -55,6 +57,8 @@ pub enum Command {
     Vitals(oneshot::Sender<Vitals>),
     /// Say how things stand, and what has been measured.
     Figures(oneshot::Sender<(Vitals, Figures)>),
+    /// Say whose icon the far side may show.
+    Shown(oneshot::Sender<Vec<Conversation>>),
     /// Hand the signals over to somebody who records them.
     Record(oneshot::Sender<Result<Recording, NotRecorded>>),
     /// Tell some conversations, and how many there are.
@@ -148,6 +152,11 @@ impl Controls {
     /// `patience`.
     pub async fn figures(&self, patience: Duration) -> Option<(Vitals, Figures)> {
         self.ask(patience, Command::Figures).await
+    }
+
+    /// Asks whose icon the far side may show; `None` when the loop has ended or does not answer within `patience`.
+    pub async fn shown(&self, patience: Duration) -> Option<Vec<Conversation>> {
+        self.ask(patience, Command::Shown).await
     }
 
     /// Begins a recording; `None` when the loop has ended or does not answer within `patience`.
@@ -274,6 +283,9 @@ pub async fn run(
                     }
                     Some(Command::Figures(answer)) => {
                         let _ = answer.send((desk.vitals(now), desk.ledger.figures(now)));
+                    }
+                    Some(Command::Shown(answer)) => {
+                        let _ = answer.send(desk.engine.shown().map(ConversationRef::to_owned).collect());
                     }
                     Some(Command::Record(answer)) => {
                         let _ = answer.send(desk.start_recording(now));

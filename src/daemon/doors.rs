@@ -113,6 +113,12 @@ impl Doors {
         while self.servers.try_join_next().is_some() {}
     }
 
+    /// Where the daemon listens; ports are the real ones.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        let listeners = self.open.iter().filter_map(|door| door.listener.upgrade());
+        listeners.map(|listener| listener.address().to_string()).collect()
+    }
+
     /// Ends when every connection has been closed.
     pub(super) async fn closed(&mut self) {
         while self.servers.join_next().await.is_some() {}

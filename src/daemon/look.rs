@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::far_side::Line;
 use crate::admin::look::{Holding, Look, Seen, Token};
 use crate::admin::reading::Reading;
 use crate::clock::Clock;
@@ -14,30 +15,39 @@ use crate::salesforce::{Client, TokenFigures, TokenState};
 pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) stopping: watch::Receiver<bool>,
-    pub(super) client: Client,
+    pub(super) line: Line,
     pub(super) reading: watch::Receiver<Reading>,
     pub(super) started_at: u64,
     pub(super) sandbox: bool,
+    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) state_dir: bool,
+}
+
+/// What another configuration may change.
+#[derive(Clone)]
+pub(super) struct Standing {
     pub(super) upstream: String,
     pub(super) listening: Vec<String>,
-    pub(super) state_dir: bool,
     pub(super) drop_in: bool,
 }
 
 impl Parts {
     /// Asks them all.
     pub(super) fn look(self) -> Look {
-        Arc::new(move || Seen {
-            started_at: self.started_at,
-            uptime: self.clock.now().since(Instant::ORIGIN),
-            stopping: *self.stopping.borrow(),
-            sandbox: self.sandbox,
-            upstream: self.upstream.clone(),
-            listening: self.listening.clone(),
-            state_dir: self.state_dir,
-            drop_in: self.drop_in,
-            token: token(&self.client),
-            configuration: self.reading.borrow().clone(),
+        Arc::new(move || {
+            let Standing { upstream, listening, drop_in } = self.standing.borrow().clone();
+            Seen {
+                started_at: self.started_at,
+                uptime: self.clock.now().since(Instant::ORIGIN),
+                stopping: *self.stopping.borrow(),
+                sandbox: self.sandbox,
+                upstream,
+                listening,
+                state_dir: self.state_dir,
+                drop_in,
+                token: token(&self.line.client()),
+                configuration: self.reading.borrow().clone(),
+            }
         })
     }
 }

@@ -1,8 +1,10 @@
 //! The daemon: builds the parts, runs them, drains, stops.
 //!
-//! `parts` builds each from the configuration, `doors` are where it listens, `reload` owns the settings in force, `signals` hears the operating system.
+//! `parts` builds each from the configuration, `doors` are where it listens, `far_side` is
+//! whom it delivers to, `reload` owns the settings in force, `signals` hears the operating system.
 
 mod doors;
+mod far_side;
 mod look;
 mod parts;
 mod reload;
@@ -33,21 +35,19 @@ use crate::chronicle::Chronicle;
 use crate::clock::{self, Clock};
 use crate::config::{Config, Overrides};
 use crate::console;
-use crate::driver::{self, Aides, Command, Controls, Farewell};
-use crate::drop_in::DropIn;
+use crate::driver::{self, Aides, Command, Farewell};
 use crate::engine::Engine;
 use crate::herald::Herald;
-use crate::http::{self, Address, Gate, Limits, Passed, Serving};
+use crate::http::{self, Address, Gate, Limits, Passed};
 use crate::inbox;
 use crate::ingest::Ingest;
 use crate::sandbox::{Options, Sandbox};
 use crate::systemd::Supervisor;
 use crate::telemetry::Pseudonyms;
-use crate::vault::Vault;
 use doors::Doors;
-use parts::{
-    bind_sandbox, caller_token, client, drop_in, keep_token, ledger, obstacle, open_journal, router, upstream,
-};
+use far_side::FarSide;
+use look::Standing;
+use parts::{bind_sandbox, caller_token, ledger, obstacle, open_journal};
 use reload::Steward;
 use signals::{Signals, told_again};
 use spans::Spans;
@@ -123,26 +123,22 @@ pub async fn run(
         Some(_) => None,
         None => Some(bind_sandbox().await?),
     };
-    let settings = upstream(&config, sandbox.as_ref())?;
-    let vault = Vault::default();
-    let client = client(settings.clone(), clock, vault.clone())?;
     let gate = Gate::new(token.as_deref());
 
     let (inbox, parcels) = inbox::inbox();
+    let stand_in = sandbox.as_ref().map(|(listener, token)| (listener.address().clone(), token.clone()));
+    let far_side = FarSide::new(&config, stand_in, inbox.clone(), gate.clone(), clock)?;
+    let line = far_side.line.clone();
     let (controls, commands) = driver::controls();
     let (chronicle, feed) = Chronicle::new(Uuid::new_v4().as_u64_pair().0);
     let supervisor = Supervisor::present();
     let (pulse, beats) = supervisor.pulse();
     let pseudonyms = Pseudonyms::default();
-    let spans = Spans::start(&config, &feed, &client, clock, &pseudonyms)?;
+    let spans = Spans::start(&config, &feed, &line.client(), clock, &pseudonyms)?;
     let (herald, ledger) = (Herald::naming(pseudonyms), ledger(&config));
     let aides = Aides { journal, herald, ledger, chronicle: Some(chronicle), pulse };
-    let driver = driver::run(engine, clock, client.clone(), parcels, commands, aides);
+    let driver = driver::run(engine, clock, line.clone(), parcels, commands, aides);
     let driver = tokio::spawn(driver);
-    let base_url = settings.base_url.to_string();
-    let drop_in = drop_in(&config, settings, &inbox, vault, gate.clone(), clock)?;
-    let shadow = drop_in.as_ref().and_then(|(_, shadow)| shadow.clone());
-    let drop_in = drop_in.map(|(drop_in, _)| drop_in);
 
     // The sandbox must outlive the last Stopped.
     let (stop_sandbox, sandbox_stopping) = watch::channel(false);
@@ -155,68 +151,69 @@ pub async fn run(
     if let Some((listener, token)) = sandbox {
         info!(address = %listener.address(), "sandbox listening");
         // A connector in front of it shows whatever token it has.
-        let token = drop_in.is_none().then_some(token);
+        let token = far_side.dropped_in().is_none().then_some(token);
         let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
         let router = sandbox.router(sandbox_stopping.clone());
         view = Some(sandbox.view(gate.clone(), stopping.clone()));
         servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
     }
-    let obstacle = obstacle(client.clone());
+    let obstacle = obstacle(line.clone());
     let ready = obstacle.clone();
     tokio::spawn(supervisor.clone().attend(beats, move || ready()));
     let recording = watch::Sender::new(config.ingest.recording);
     let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
     let reading = watch::Sender::new(Reading { file: config.file.clone(), read_at: started_at, last_reload: None });
+    let standing = watch::Sender::new(Standing {
+        upstream: far_side.base_url(),
+        listening: up.listening.iter().map(ToString::to_string).collect(),
+        drop_in: far_side.dropped_in().is_some(),
+    });
     let look = look::Parts {
         clock,
         stopping: stopping.clone(),
-        client: client.clone(),
+        line: line.clone(),
         reading: reading.subscribe(),
         started_at,
         sandbox: up.sandbox.is_some(),
-        upstream: base_url,
-        listening: up.listening.iter().map(ToString::to_string).collect(),
+        standing: standing.subscribe(),
         state_dir: config.state_dir.is_some(),
-        drop_in: drop_in.is_some(),
     }
     .look();
     let ending = watch::Sender::new(None);
     let (timing, asked) = Timing::new(gate.clone());
     let (control, orders) = Control::new(gate.clone(), ending.subscribe());
-    let router = router(
-        [
-            Ingest::new(inbox, gate.clone(), body_bytes_max.subscribe()).router(),
-            SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
-            timing.router(),
-            control.router(),
-            Log::new(gate.clone()).router(),
-            Tuning::new(gate.clone(), controls.clone()).router(),
-            Simulation::new(gate.clone(), controls.clone()).router(),
-            console::router(),
-            Conversations::new(gate.clone(), controls.clone(), clock).router(),
-            Indicators::new(gate.clone(), feed, clock).router(),
-            Metrics::new(controls.clone(), gate.clone(), look.clone()).router(),
-            Status::new(controls.clone(), gate.clone(), look).router(),
-            Health::new(controls.clone(), obstacle).router(),
-        ]
-        .into_iter()
-        .chain(drop_in.clone().map(DropIn::report_router))
-        .chain(view),
-        drop_in.clone().map(DropIn::router),
-        &gate,
-    );
-    let limits = Limits { keep_header_case: drop_in.is_some(), ..Limits::default() };
-    let serving = watch::Sender::new(Serving { router, limits });
+    let own: Vec<_> = [
+        Ingest::new(inbox, gate.clone(), body_bytes_max.subscribe()).router(),
+        SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
+        timing.router(),
+        control.router(),
+        Log::new(gate.clone()).router(),
+        Tuning::new(gate.clone(), controls.clone()).router(),
+        Simulation::new(gate.clone(), controls.clone()).router(),
+        console::router(),
+        Conversations::new(gate.clone(), controls.clone(), clock).router(),
+        Indicators::new(gate.clone(), feed, clock).router(),
+        Metrics::new(controls.clone(), gate.clone(), look.clone()).router(),
+        Status::new(controls.clone(), gate.clone(), look).router(),
+        Health::new(controls.clone(), obstacle).router(),
+    ]
+    .into_iter()
+    .chain(view)
+    .collect();
+    let serving = watch::Sender::new(far_side.serving(&own));
     let mut doors = Doors::new(serving.subscribe(), stopping);
     doors.open(bound);
     announce(&up);
-    let keeper = tokio::spawn(keep_token(client));
+    let keeper = tokio::spawn(line.keep_token());
 
-    let loops: Vec<Controls> = std::iter::once(controls.clone()).chain(shadow).collect();
     let mut steward = Steward {
         config,
         overrides,
-        loops,
+        controls: controls.clone(),
+        far_side,
+        own,
+        serving,
+        standing,
         gate,
         recording,
         body_bytes_max,
@@ -249,10 +246,8 @@ pub async fn run(
             vitals.map(|vitals| Farewell { unsettled: vitals.census.unsettled, given_up: vitals.counts.stops_given_up })
         }
     };
-    if let Some(drop_in) = &drop_in {
-        // Messages on their way are somebody's words: they have the rest of the grace.
-        let _ = tokio::time::timeout_at(hang_up, drop_in.idle()).await;
-    }
+    // Messages on their way are somebody's words: they have the rest of the grace.
+    let _ = tokio::time::timeout_at(hang_up, steward.far_side.idle()).await;
     ending.send_replace(Some(Ending {
         icons_left: farewell.map(|farewell| farewell.unsettled),
         given_up: farewell.map_or(0, |farewell| farewell.given_up),

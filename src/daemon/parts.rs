@@ -12,46 +12,31 @@ use url::Url;
 use uuid::Uuid;
 
 use super::StartError;
+use super::far_side::Line;
 use super::look::token;
 use crate::admin::Obstacle;
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::driver::{self, Aides, Carrier, Controls};
-use crate::drop_in::{DropIn, Shadow, Surroundings, Target};
+use crate::driver::{self, Aides, Controls};
+use crate::drop_in::{DropIn, Lasting, Shadow, Surroundings, Target};
 use crate::engine::Engine;
 use crate::herald::Herald;
 use crate::http::{self, Address, Gate, Listener, Problem};
-use crate::inbox;
+use crate::inbox::{self, Inbox};
 use crate::journal::{Journal, OpenError};
 use crate::ledger::Ledger;
-use crate::model::{ChannelAddress, Dispatch, WireResult};
+use crate::model::ChannelAddress;
 use crate::pulse::Pulse;
 use crate::salesforce::settings::{Auth, Secret, Settings};
-use crate::salesforce::{self, Client, TokenState};
+use crate::salesforce::{self, Client};
 use crate::vault::Vault;
 
 /// The sandbox's usual port; another one is taken if it is in use.
 const SANDBOX_PORT: u16 = 7481;
 
-impl Carrier for Client {
-    async fn carry(&self, dispatch: &Dispatch) -> WireResult {
-        self.deliver(dispatch).await
-    }
-}
-
-/// Keeps a token in hand, and says so when the first one is.
-pub(super) async fn keep_token(client: Client) {
-    match client.warm_up().await {
-        TokenState::Held => info!("ready"),
-        TokenState::Pending => warn!("not ready: no token in time; trying on"),
-        TokenState::Failing(why) => warn!("not ready: {why}; trying on"),
-    }
-    client.keep_token_fresh().await;
-}
-
 /// What keeps indicators from being delivered, as far as the token is concerned.
-pub(super) fn obstacle(client: Client) -> Obstacle {
-    Arc::new(move || token(&client).trouble)
+pub(super) fn obstacle(line: Line) -> Obstacle {
+    Arc::new(move || token(&line.client()).trouble)
 }
 
 /// Measures by channel those that the configuration names, from the start.
@@ -135,52 +120,94 @@ pub(super) async fn bind_sandbox() -> Result<(Listener, String), StartError> {
     Ok((listener, format!("sandbox-{}", Uuid::new_v4())))
 }
 
-pub(super) fn upstream(config: &Config, sandbox: Option<&(Listener, String)>) -> Result<Settings, StartError> {
+pub(super) fn upstream(config: &Config, sandbox: Option<&(Address, String)>) -> Result<Settings, StartError> {
     match (&config.upstream, sandbox) {
         (Some(settings), _) => Ok(settings.clone()),
-        (None, Some((listener, token))) => sandbox_settings(config, listener.address(), token),
+        (None, Some((address, token))) => sandbox_settings(config, address, token),
         (None, None) => Err(StartError::Configuration(vec!["there is no upstream".to_owned()])),
     }
 }
 
-pub(super) fn client(settings: Settings, clock: Clock, vault: Vault) -> Result<Client, StartError> {
-    Client::borrowing(settings, clock, vault).map_err(|e| {
+/// A client; one in the place of another goes on with its token if it would ask for it in the same way.
+pub(super) fn client(
+    settings: Settings,
+    clock: Clock,
+    vault: Vault,
+    predecessor: Option<&Client>,
+) -> Result<Client, StartError> {
+    let client = match predecessor {
+        None => Client::borrowing(settings, clock, vault),
+        Some(predecessor) => Client::succeeding(predecessor, settings, clock, vault),
+    };
+    client.map_err(|e| {
         let cause = std::error::Error::source(&e).map(|cause| format!(": {cause}")).unwrap_or_default();
         StartError::Configuration(vec![format!("{e}{cause}")])
     })
 }
 
-/// The drop-in, if it is switched on. In shadow mode its signals go to an engine of their own, whose loop these controls
-/// lead.
-pub(super) fn drop_in(
-    config: &Config,
-    upstream: Settings,
-    inbox: &inbox::Inbox,
-    vault: Vault,
-    gate: Gate,
-    clock: Clock,
-) -> Result<Option<(DropIn, Option<Controls>)>, StartError> {
-    let Some(settings) = config.drop_in else { return Ok(None) };
-    let vault = (upstream.auth == Auth::Borrowed).then_some(vault);
-    let target =
-        Target { base_url: upstream.base_url, ca_file: upstream.ca_file, connect_timeout: upstream.request_timeout };
-    let mut surroundings = Surroundings { inbox: inbox.clone(), vault, target, shadow: None, gate, clock };
-    let mut shadow_controls = None;
-    if settings.shadow {
+/// What a drop-in is built on, beside the configuration.
+pub(super) struct DropInGround {
+    pub(super) inbox: Inbox,
+    pub(super) vault: Vault,
+    pub(super) gate: Gate,
+    pub(super) clock: Clock,
+    pub(super) lasting: Lasting,
+    pub(super) shadow: Option<ShadowLoop>,
+}
+
+/// The drop-in, with its shadow if it has one.
+pub(super) struct DroppedIn {
+    pub(super) drop_in: DropIn,
+    pub(super) shadow: Option<ShadowLoop>,
+}
+
+/// A shadow with its engine, whose loop these controls lead.
+#[derive(Clone)]
+pub(super) struct ShadowLoop {
+    shadow: Shadow,
+    inbox: Inbox,
+    pub(super) controls: Controls,
+}
+
+impl ShadowLoop {
+    fn start(config: &Config, clock: Clock) -> Self {
         let shadow = Shadow::new(clock);
         let (inbox, parcels) = inbox::inbox();
         let (controls, commands) = driver::controls();
         let engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
-        // What it would send is compared elsewhere; nothing is measured twice.
+        // What it would send is compared elsewhere; nothing is measured or told twice.
         let (herald, ledger) = (Herald::default(), Ledger::new(0));
         let aides = Aides { journal: None, herald, ledger, chronicle: None, pulse: Pulse::default() };
         tokio::spawn(driver::run(engine, clock, shadow.carrier(), parcels, commands, aides));
         info!("drop-in in shadow mode: everything passes through, GET /v1/drop_in compares");
-        surroundings = Surroundings { inbox, shadow: Some(shadow), ..surroundings };
-        shadow_controls = Some(controls);
+        Self { shadow, inbox, controls }
     }
+}
+
+/// The drop-in, if it is switched on. In shadow mode its signals go to an engine of their own: the one of `shadow`, if
+/// there has been one before.
+pub(super) fn drop_in(
+    config: &Config,
+    upstream: Settings,
+    ground: DropInGround,
+) -> Result<Option<DroppedIn>, StartError> {
+    let Some(settings) = config.drop_in else { return Ok(None) };
+    let DropInGround { inbox, vault, gate, clock, lasting, shadow } = ground;
+    let vault = (upstream.auth == Auth::Borrowed).then_some(vault);
+    let target =
+        Target { base_url: upstream.base_url, ca_file: upstream.ca_file, connect_timeout: upstream.request_timeout };
+    let shadow = settings.shadow.then(|| shadow.unwrap_or_else(|| ShadowLoop::start(config, clock)));
+    let surroundings = Surroundings {
+        inbox: shadow.as_ref().map_or(inbox, |shadow| shadow.inbox.clone()),
+        vault,
+        target,
+        shadow: shadow.as_ref().map(|shadow| shadow.shadow.clone()),
+        gate,
+        clock,
+        lasting,
+    };
     let drop_in = DropIn::new(settings, surroundings).map_err(|what| StartError::Configuration(vec![what]))?;
-    Ok(Some((drop_in, shadow_controls)))
+    Ok(Some(DroppedIn { drop_in, shadow }))
 }
 
 /// What the client is told when the sandbox stands in for an org.

@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
 use super::doors::{Bound, Doors};
+use super::far_side::{FarSide, Turn};
+use super::look::Standing;
 use super::parts::{caller_token, file_problems};
 use super::signals::{Signals, Told};
 use crate::admin::control::{Order, Reloaded, TakesHold, Unchanged};
@@ -17,7 +20,7 @@ use crate::clock;
 use crate::config::{self, Change, Config, KeyChange, Overrides, Report};
 use crate::driver::Controls;
 use crate::engine::policy::Policy;
-use crate::http::Gate;
+use crate::http::{Gate, Serving};
 use crate::systemd::Supervisor;
 use crate::telemetry::{self, Change as LevelChange};
 
@@ -31,8 +34,12 @@ const CHANGES_TOLD_MAX: usize = 100;
 pub(super) struct Steward {
     pub(super) config: Config,
     pub(super) overrides: Overrides,
-    /// The daemon's own loop, and that of a shadow.
-    pub(super) loops: Vec<Controls>,
+    pub(super) controls: Controls,
+    pub(super) far_side: FarSide,
+    /// The daemon's own routes, to which the drop-in adds its own.
+    pub(super) own: Vec<Router>,
+    pub(super) serving: watch::Sender<Serving>,
+    pub(super) standing: watch::Sender<Standing>,
     pub(super) gate: Gate,
     pub(super) recording: watch::Sender<bool>,
     pub(super) body_bytes_max: watch::Sender<usize>,
@@ -48,6 +55,7 @@ struct Proven {
     config: Config,
     token: Option<String>,
     bound: Vec<Bound>,
+    turn: Turn,
     warnings: Vec<String>,
 }
 
@@ -167,18 +175,27 @@ impl Steward {
         let warnings = config::warnings(&config);
         let bound = self.doors.bind_missing(&config.ingest.listen).await;
         let bound = bound.map_err(|problem| Unchanged::Hindered(vec![problem]))?;
-        Ok(Proven { config, token, bound, warnings })
+        let turn = self.far_side.prove(&config).await?;
+        Ok(Proven { config, token, bound, turn, warnings })
     }
 
     /// Puts in force what has been proven.
     async fn take(&mut self, proven: Proven) -> Result<Reloaded, Unchanged> {
-        let Proven { config, token, bound, warnings } = proven;
+        let Proven { config, token, bound, turn, warnings } = proven;
         // The one thing left that can fail comes first.
         if !self.hold_to(&config.policy).await {
             return Err(Unchanged::Behind);
         }
+        if self.far_side.turn(turn, Some(&self.controls)).await {
+            self.serving.send_replace(self.far_side.serving(&self.own));
+        }
         self.gate.renew(token.as_deref());
         self.doors.turn_to(&config.ingest.listen, bound);
+        self.standing.send_replace(Standing {
+            upstream: self.far_side.base_url(),
+            listening: self.doors.addresses(),
+            drop_in: self.far_side.dropped_in().is_some(),
+        });
         self.body_bytes_max.send_replace(config.ingest.body_bytes_max);
         self.recording.send_replace(config.ingest.recording);
         let changes = self.config.changes(&config);
@@ -228,7 +245,7 @@ impl Steward {
     /// answer for.
     async fn hold_to(&self, policy: &Policy) -> bool {
         let mut held = Vec::new();
-        for controls in &self.loops {
+        for controls in std::iter::once(self.controls.clone()).chain(self.far_side.shadow()) {
             held.push(controls.hold_to(policy.clone(), DRIVER_PATIENCE).await);
         }
         held.first() == Some(&true)
@@ -263,23 +280,6 @@ fn tell(unchanged: &Unchanged) {
 
 /// From when on a changed key holds.
 fn takes_hold(change: &KeyChange) -> TakesHold {
-    const LATER: [&str; 11] = [
-        "upstream.base_url",
-        "upstream.org_id",
-        "upstream.authorization_context",
-        "upstream.request_timeout",
-        "upstream.ca_file",
-        "upstream.auth.",
-        "drop_in.",
-        "delivery.state_dir",
-        "delivery.recover_within",
-        "log.format",
-        "log.otlp_endpoint",
-    ];
-    let of_channel = change.key.starts_with("channels.") && change.key.ends_with(".authorization_context");
-    if of_channel || LATER.iter().any(|key| change.key.starts_with(key)) {
-        TakesHold::NextStart
-    } else {
-        TakesHold::Now
-    }
+    const LATER: [&str; 4] = ["delivery.state_dir", "delivery.recover_within", "log.format", "log.otlp_endpoint"];
+    if LATER.iter().any(|key| change.key.starts_with(key)) { TakesHold::NextStart } else { TakesHold::Now }
 }

@@ -75,6 +75,23 @@ pub struct Surroundings {
     pub gate: Gate,
     /// The one clock.
     pub clock: Clock,
+    /// What has been before.
+    pub lasting: Lasting,
+}
+
+/// What outlives a change of the settings: the counts, and what is under way. Cheap to clone; clones are the same.
+#[derive(Clone, Default)]
+pub struct Lasting {
+    tally: Arc<Tally>,
+    under_way: watch::Sender<usize>,
+}
+
+impl Lasting {
+    /// Ends when nothing is passing any more.
+    pub async fn idle(&self) {
+        // Fails only without a sender, which `self` holds.
+        let _ = self.under_way.subscribe().wait_for(|under_way| *under_way == 0).await;
+    }
 }
 
 /// The drop-in. Cheap to clone; clones are the same one.
@@ -89,19 +106,19 @@ struct Shared {
     shadow: Option<Shadow>,
     gate: Gate,
     clock: Clock,
-    tally: Tally,
+    tally: Arc<Tally>,
     under_way: watch::Sender<usize>,
 }
 
 impl DropIn {
-    /// A drop-in that nothing has passed yet.
+    /// A drop-in with these settings.
     ///
     /// # Errors
     /// When there can be no connections to the upstream: names the file or setting that is in the way.
     pub fn new(settings: Settings, surroundings: Surroundings) -> Result<Self, String> {
-        let Surroundings { inbox, vault, target, shadow, gate, clock } = surroundings;
+        let Surroundings { inbox, vault, target, shadow, gate, clock, lasting } = surroundings;
         let upstream = Upstream::new(&target)?;
-        let (tally, under_way) = (Tally::default(), watch::Sender::new(0));
+        let Lasting { tally, under_way } = lasting;
         Ok(Self(Arc::new(Shared { settings, inbox, vault, upstream, shadow, gate, clock, tally, under_way })))
     }
 
@@ -113,12 +130,6 @@ impl DropIn {
     /// The route of the report on it.
     pub fn report_router(self) -> Router {
         Router::new().route("/v1/drop_in", get(report)).with_state(self)
-    }
-
-    /// Ends when nothing is passing any more.
-    pub async fn idle(&self) {
-        // Fails only without a sender, which `self` holds.
-        let _ = self.0.under_way.subscribe().wait_for(|under_way| *under_way == 0).await;
     }
 
     fn begin(&self) -> UnderWay {

@@ -44,6 +44,10 @@ impl Client {
     /// When `ca_file` can't be read or holds no certificate, when a setting can't be a header's value, or when there
     /// are no trusted roots for https.
     pub fn borrowing(settings: Settings, clock: Clock, vault: Vault) -> Result<Self, SetupError> {
+        Self::with_ids(Ids::new(), settings, clock, vault)
+    }
+
+    fn with_ids(ids: Ids, settings: Settings, clock: Clock, vault: Vault) -> Result<Self, SetupError> {
         let http = http(&settings)?;
         let interactions = interactions(&settings.base_url)?;
         let context = |text: &str| header_value("authorization_context", text);
@@ -52,7 +56,7 @@ impl Client {
         Ok(Self(Arc::new(Shared {
             clock,
             lender,
-            ids: Ids::new(),
+            ids,
             interactions,
             org_id: header_value("org_id", &settings.org_id)?,
             authorization_context: context(&settings.authorization_context)?,
@@ -63,6 +67,17 @@ impl Client {
             tokens: Tokens::new(settings.auth, http.clone(), settings.request_timeout, clock),
             http,
         })))
+    }
+
+    /// A client in the place of `predecessor`: a retry keeps its ids, and the token stays in use if this one would ask for
+    /// it in the same way.
+    ///
+    /// # Errors
+    /// As [`Client::borrowing`].
+    pub fn succeeding(predecessor: &Self, settings: Settings, clock: Clock, vault: Vault) -> Result<Self, SetupError> {
+        let client = Self::with_ids(predecessor.0.ids.clone(), settings, clock, vault)?;
+        client.0.tokens.succeed(&predecessor.0.tokens);
+        Ok(client)
     }
 
     /// A client that borrows from nobody.
@@ -124,6 +139,14 @@ impl Client {
         // What it finds is in the state; a token that comes late is as good as one that comes in time.
         let _ = tokio::time::timeout(self.0.request_timeout, self.0.tokens.current()).await;
         self.token_state()
+    }
+
+    /// Whether the file of the token, if there is one, can be read and holds one at this moment.
+    ///
+    /// # Errors
+    /// One sentence that names the file.
+    pub async fn check_token_file(&self) -> Result<(), String> {
+        self.0.tokens.check_file().await
     }
 
     /// Keeps a fresh token in hand, though nobody types, and notices a changed token file within a second. Never

@@ -17,7 +17,9 @@ use crate::model::Dispatch;
 /// Makes the ids of requests and payloads from the number of their decision.
 ///
 /// A retry keeps the ids of what it retries, so that the far side can recognise a repetition, and nobody has to store
-/// them with the conversation for that. The hash is keyed at random, so that ids of two clients never meet.
+/// them with the conversation for that. The hash is keyed at random, so that ids of two clients never meet,
+/// unless one has taken the other's place.
+#[derive(Clone)]
 pub(super) struct Ids(RandomState);
 
 impl Ids {

@@ -74,6 +74,25 @@ impl Tokens {
         Self(Arc::new(Shared { auth, http, timeout, clock, state: Mutex::new(state), changed }))
     }
 
+    /// Goes on where `predecessor` is, if its token comes from the same source.
+    pub(super) fn succeed(&self, predecessor: &Self) {
+        if predecessor.0.auth == self.0.auth {
+            // Whatever is being fetched there is not heard of here.
+            *self.lock() = State { fetching: false, ..predecessor.lock().clone() };
+        }
+    }
+
+    /// Whether the token's file, if there is one, can be read and holds one.
+    pub(super) async fn check_file(&self) -> Result<(), String> {
+        match &self.0.auth {
+            Auth::TokenFile(_) => {
+                let read = fetch(&self.0.auth, &self.0.http, self.0.timeout).await;
+                read.map(drop).map_err(|failure| format!("upstream.auth: {}", failure.text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The token; waits while one is being fetched, and not while nothing is to be hoped for. Cancel safe: the fetch
     /// is a task of its own, and goes on for the others.
     pub(super) async fn current(&self) -> Result<Token, Denied> {
@@ -145,7 +164,7 @@ impl Tokens {
 }
 
 /// What is known of the token, stepped by what happens.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     /// Whether the source is a file, which is looked at every second whatever happened.
     polls: bool,
@@ -169,6 +188,7 @@ struct State {
     warned: bool,
 }
 
+#[derive(Clone)]
 struct Held {
     token: Token,
     obtained: Instant,
@@ -181,6 +201,7 @@ struct Held {
 }
 
 /// A token that was refused, lest the source's giving out the same one again be taken for a cure.
+#[derive(Clone)]
 struct Refused {
     bearer: HeaderValue,
     /// When the same one is tried again all the same.

@@ -204,3 +204,25 @@ fn a_certificate_that_nobody_trusts_is_an_upstream_out_of_reach() {
     assert!(answer.problem().starts_with("the Interaction Service can't be reached"), "{answer:?}");
     assert!(far_side.came().is_empty());
 }
+
+#[test]
+fn roots_are_read_again_with_the_configuration() {
+    let far_side = FarSide::start(&["h2"]);
+    let daemon = far_side.daemon(false);
+    let connector = Connector::new(&daemon.address, "t");
+    assert_eq!(connector.message("u").status, 502);
+    std::fs::write(daemon.file("root.pem"), &far_side.certificate).unwrap();
+    let said = daemon.tell_by("reload", &[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(connector.message("u").status, 202);
+    assert_eq!(connector.started("u").status, 202);
+    let own =
+        |came: &Came| came.headers.get("user-agent").is_some_and(|name| name.to_str().unwrap().starts_with("typingd/"));
+    until("its own request", || far_side.came().iter().any(own));
+    // What is no certificate changes nothing.
+    std::fs::write(daemon.file("root.pem"), "none").unwrap();
+    let said = daemon.tell_by("reload", &[]);
+    assert_eq!(said.code, Some(78), "{said:?}");
+    assert!(said.stderr.contains("ca_file"), "{said:?}");
+    assert_eq!(connector.message("u").status, 202);
+}

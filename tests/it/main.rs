@@ -45,5 +45,6 @@ mod tap;
 mod tidy;
 mod timing;
 mod tune;
+mod turning;
 mod upstream;
 mod wire;

@@ -284,7 +284,9 @@ fn what_is_too_long_or_stands_still_is_refused_and_reaches_nobody_whole() {
 fn what_would_not_arrive_as_it_was_sent_is_refused_and_leaves_no_line_in_the_log() {
     let far_side =
         FarSide::start(|_, stream| stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_ok());
-    let daemon = daemon(&far_side, "");
+    let mut daemon = daemon(&far_side, "");
+    // The last of what a start tells.
+    daemon.process.until_logged(" ready");
     let lines = daemon.process.log().lines().count();
     for (request, status, words) in [
         (

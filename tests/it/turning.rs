@@ -1,0 +1,167 @@
+//! Another way to Salesforce, taken while the daemon runs: another place, other credentials, the drop-in in front or not.
+
+use std::fs;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use typingd::clock;
+
+use crate::bench::{Daemon, Sandbox, pair};
+use crate::connector::Connector;
+use crate::key;
+use crate::process::until;
+
+#[test]
+fn whoever_was_shown_an_icon_elsewhere_is_told_there_that_it_is_off() {
+    let (old, mut daemon) = pair("timing.dismiss_after = '1m'\ntiming.check_interval = '300ms'");
+    let new = Sandbox::start(&[]);
+    daemon.give("c", "ann", "keystroke");
+    daemon.give("c", "bob", "keystroke");
+    old.until_told("c", "ann", "+");
+    old.until_told("c", "bob", "+");
+    daemon.edit(&old.address.url(), &new.address.url());
+    let said = daemon.tell_by("reload", &[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stdout.starts_with("upstream.base_url: ") && !said.stdout.contains("next start"), "{said:?}");
+    let status = daemon.address.get("/v1/status").json();
+    assert_eq!(status["upstream"]["base_url"], format!("{}/", new.address.url()), "{status}");
+    // An icon that is on goes on where it is; whoever begins begins at the new place.
+    daemon.give("c", "ann", "keystroke");
+    daemon.give("c", "cleo", "keystroke");
+    old.until_told("c", "ann", "++");
+    new.until_told("c", "cleo", "+");
+    daemon.give("c", "ann", "stopped");
+    old.until_told("c", "ann", "++-");
+    daemon.give("c", "ann", "keystroke");
+    new.until_told("c", "ann", "+");
+    assert_eq!((old.told("c", "ann"), old.told("c", "cleo")), ("++-".to_owned(), String::new()));
+    // Also at the end.
+    daemon.process.stop();
+    assert_eq!((old.shown(), new.shown()), (0, 0));
+    assert_eq!((old.told("c", "bob"), new.told("c", "bob")), ("+-".to_owned(), String::new()));
+}
+
+#[test]
+fn a_place_that_is_gone_holds_nobody_for_long() {
+    let (old, daemon) = pair("timing.dismiss_after = '1m'\ntiming.check_interval = '100ms'");
+    let new = Sandbox::start(&[]);
+    daemon.give("c", "ann", "keystroke");
+    old.until_told("c", "ann", "+");
+    let url = old.address.url();
+    drop(old);
+    daemon.edit(&url, &new.address.url());
+    assert_eq!(daemon.tell_by("reload", &[]).code, Some(0));
+    until("her icon at the new place", || {
+        daemon.give("c", "ann", "keystroke");
+        new.told("c", "ann").starts_with('+')
+    });
+}
+
+#[test]
+fn credentials_take_hold_when_they_are_good_and_cost_nothing_when_they_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let right = directory.path().join("right");
+    fs::write(&right, "the-right-one").unwrap();
+    let sandbox = Sandbox::start(&["--token-file", right.to_str().unwrap()]);
+    let auth = "upstream.auth.token_file = 'mine'";
+    let daemon = Daemon::start_with(&sandbox.address.url(), auth, "timing.dismiss_after = '1m'", |directory| {
+        fs::write(directory.path().join("mine"), "the-right-one").unwrap();
+        fs::write(directory.path().join("key.pem"), key::private()).unwrap();
+    });
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+");
+    // A file that is not there.
+    daemon.edit("'mine'", "'yours'");
+    let said = daemon.tell_by("reload", &[]);
+    assert_eq!(said.code, Some(78), "{said:?}");
+    assert!(said.stderr.contains("upstream.auth: ") && said.stderr.contains("yours"), "{said:?}");
+    // An endpoint that nobody listens at, then one that never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let flow = |at: &str| {
+        format!(
+            "[upstream.auth.jwt_bearer]\ntoken_url = 'http://{at}/token'\nconsumer_key = 'k'\nsubject = 's'\n\
+             audience = 'https://login.salesforce.com'\nprivate_key_file = 'key.pem'"
+        )
+    };
+    let text = fs::read_to_string(daemon.file("typingd.toml")).unwrap().replace(&auth.replace("mine", "yours"), "");
+    for at in ["127.0.0.1:1".to_owned(), silent.local_addr().unwrap().to_string()] {
+        fs::write(daemon.file("typingd.toml"), format!("{text}\nupstream.request_timeout = '300ms'\n{}", flow(&at)))
+            .unwrap();
+        let watch = clock::stopwatch();
+        let said = daemon.tell_by("reload", &[]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.stderr.contains("nothing has been changed: upstream.auth: "), "{said:?}");
+        assert!(watch.elapsed() < Duration::from_secs(8), "{:?}", watch.elapsed());
+    }
+    assert_eq!(daemon.address.get("/readyz").status, 200);
+    daemon.give("c", "ann", "stopped");
+    sandbox.until_told("c", "ann", "+-");
+    // The sandbox's own endpoint gives out good ones.
+    let flow = flow(sandbox.address.url().trim_start_matches("http://")).replace("/token", "/services/oauth2/token");
+    fs::write(daemon.file("typingd.toml"), format!("{text}\n{flow}")).unwrap();
+    let said = daemon.tell_by("reload", &[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+-+");
+    assert_eq!(sandbox.token_calls(), 1);
+    // What else changes costs no other token.
+    daemon.edit("'00DXX0000000001'", "'00DXX0000000002'");
+    assert_eq!(daemon.tell_by("reload", &[]).code, Some(0));
+    daemon.give("c", "bob", "keystroke");
+    sandbox.until_told("c", "bob", "+");
+    assert_eq!(sandbox.token_calls(), 1);
+}
+
+#[test]
+fn where_nothing_is_delivered_anything_is_tried() {
+    let sandbox = Sandbox::start(&[]);
+    let auth = "upstream.auth.token_file = 'missing'";
+    let daemon = Daemon::start_with(&sandbox.address.url(), auth, "", |_| {});
+    assert_eq!(daemon.address.get("/readyz").status, 503);
+    daemon.edit("'missing'", "'missing-too'");
+    assert_eq!(daemon.tell_by("reload", &[]).code, Some(0));
+    daemon.edit("'missing-too'", "'token'");
+    assert_eq!(daemon.tell_by("reload", &[]).code, Some(0));
+    assert_eq!(daemon.tell_by("wait", &[]).code, Some(0));
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+-");
+}
+
+#[test]
+fn the_drop_in_is_switched_on_and_off_and_turned_elsewhere() {
+    let (old, mut daemon) = pair("timing.dismiss_after = '100ms'");
+    let new = Sandbox::start(&[]);
+    let connector = Connector::new(&daemon.address, "t0ken-of-the-connector");
+    let reload = || {
+        let said = daemon.tell_by("reload", &[]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+    };
+    let report = || -> Value { daemon.address.get("/v1/drop_in").json() };
+    assert_eq!(connector.started("u").status, 404);
+    daemon
+        .edit("timing.dismiss_after", "drop_in.enabled = true\ndrop_in.activity_lasts = '100ms'\ntiming.dismiss_after");
+    reload();
+    assert_eq!(connector.started("u").status, 202);
+    old.until_told("c", "u", "+-");
+    assert_eq!(connector.message("u").status, 202);
+    daemon.edit("'100ms'\ntiming", "'1m'\ntiming");
+    daemon.edit(&old.address.url(), &new.address.url());
+    reload();
+    assert_eq!(connector.started("u").status, 202);
+    new.until_told("c", "u", "+");
+    assert_eq!(connector.message("u").status, 202);
+    // Icon on, icon off, the message.
+    until("the message", || (old.of("c", "u").len(), new.of("c", "u").len()) == (3, 3));
+    assert_eq!((&report()["started_taken"], &report()["messages"]), (&json!(2), &json!(2)), "the counts go on");
+    daemon.edit("drop_in.enabled = true", "drop_in.enabled = true\ndrop_in.shadow = true");
+    reload();
+    assert_eq!(connector.started("v").status, 202);
+    until("it has passed", || new.of("c", "v").len() == 1);
+    assert!(report()["shadow"].is_object(), "{}", report());
+    daemon.edit("drop_in.enabled = true\ndrop_in.shadow = true\ndrop_in.activity_lasts = '1m'", "");
+    reload();
+    assert_eq!(connector.started("u").status, 404);
+    assert_eq!(daemon.address.get("/v1/drop_in").status, 404);
+    daemon.process.stop();
+}
