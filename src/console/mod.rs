@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use base64::Engine as _;
 
+use crate::http::Problem;
 use crate::tune::html;
 
 /// A file of the page.
@@ -43,7 +44,9 @@ pub fn router() -> Router {
     for file in STYLES.iter().chain(&PICTURES).chain(&SCRIPTS) {
         router = router.route(&format!("/console/{}", file.name), route(file, None));
     }
-    router
+    router.method_not_allowed_fallback(async || {
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address takes GET and HEAD alone")
+    })
 }
 
 /// Who has the file already, by its tag, is told only that. A tag changes with the file, so that a page never runs with

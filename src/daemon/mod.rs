@@ -34,7 +34,6 @@ use crate::admin::tune::Tuning;
 use crate::chronicle::Chronicle;
 use crate::clock::{self, Clock};
 use crate::config::{Config, Overrides};
-use crate::console;
 use crate::driver::{self, Aides, Command, Farewell};
 use crate::engine::Engine;
 use crate::herald::Herald;
@@ -190,7 +189,6 @@ pub async fn run(
         Log::new(gate.clone()).router(),
         Tuning::new(gate.clone(), controls.clone()).router(),
         Simulation::new(gate.clone(), controls.clone()).router(),
-        console::router(),
         Conversations::new(gate.clone(), controls.clone(), clock).router(),
         Indicators::new(gate.clone(), feed, clock).router(),
         Metrics::new(controls.clone(), gate.clone(), look.clone()).router(),

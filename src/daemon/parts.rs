@@ -17,6 +17,7 @@ use super::look::token;
 use crate::admin::Obstacle;
 use crate::clock::{self, Clock};
 use crate::config::Config;
+use crate::console;
 use crate::driver::{self, Aides, Controls};
 use crate::drop_in::{DropIn, Lasting, Shadow, Surroundings, Target};
 use crate::engine::Engine;
@@ -60,7 +61,8 @@ pub(super) fn router(edges: impl IntoIterator<Item = Router>, passing: Option<Ro
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address; signals go to /v1/signals")
         });
-    let own = http::guard(own, gate.clone());
+    // A link to the page may stand on any other. It tells nothing, and what it calls is guarded.
+    let own = http::guard(own, gate.clone()).merge(console::router());
     match passing {
         Some(passing) => own.merge(http::guard_passing(passing)),
         None => own,

@@ -34,19 +34,23 @@ fn the_page_comes_from_the_daemon_alone_and_asks_for_no_token() {
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{page:?}");
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
-    let mut files: Vec<&str> = page.body.split('"').filter(|text| text.starts_with("/console/")).collect();
+    let mut files: Vec<&str> = page.body.split('"').filter(|text| text.starts_with("console/")).collect();
     files.sort_unstable();
     files.dedup();
     assert!(files.len() > 3, "{files:?}");
     for file in files {
-        let got = address.get(file);
+        let got = address.get(&format!("/{file}"));
         assert_eq!(got.status, 200, "{file}");
         // Whatever a script names in its turn is there as well.
         for import in got.body.split('"').filter(|text| text.starts_with("./") && text.ends_with(".js")) {
             assert_eq!(address.get(&format!("/console/{}", &import[2..])).status, 200, "{file}: {import}");
         }
     }
-    assert_eq!(address.call("POST", "/", &[], b"").status, 405);
+    assert_eq!(address.call("POST", "/", &[], b"").header("content-type"), Some("application/problem+json"));
+    // Whoever follows a link from another page gets there, and that page gets nothing of what is behind it.
+    let linked = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("accept-language", "en")];
+    assert_eq!(address.call("GET", "/", &linked, b"").status, 200);
+    assert_eq!(address.call("GET", "/v1/timing", &linked, b"").status, 403);
 }
 
 #[test]

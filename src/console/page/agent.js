@@ -32,6 +32,7 @@ export class Agent {
   #line(state) {
     const { name } = this;
     if (this.sandbox) return state === "on" ? `${name} is typing` : `No typing icon for ${name}`;
+    if (this.strip.icon.length === 0) return "Salesforce was told nothing from here yet";
     if (state === "unknown") return "Not known: an answer never came";
     return state === "on" ? `Salesforce was told: ${name} is typing` : `Salesforce was told: ${name} is not typing`;
   }

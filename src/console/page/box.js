@@ -78,14 +78,14 @@ export class Box {
 
   #start() {
     this.clear();
-    this.demo.textContent = "Stop her";
+    this.demo.textContent = "Stop";
     this.demo.setAttribute("aria-pressed", "true");
     this.typist.start();
   }
 
   #stop() {
     this.typist.stop();
-    this.demo.textContent = "Let Ann type";
+    this.demo.textContent = "Type for me";
     this.demo.setAttribute("aria-pressed", "false");
   }
 

@@ -33,6 +33,7 @@ export class Daemon extends EventTarget {
   #token = "";
   #asking = /** @type {Promise<void> | null} */ (null);
   #up = /** @type {boolean | null} */ (null);
+  #studies = /** @type {Promise<unknown>} */ (Promise.resolve());
 
   /** @param {(wrong: boolean) => Promise<string>} ask Asks the reader for the token. */
   constructor(ask) {
@@ -68,7 +69,8 @@ export class Daemon extends EventTarget {
       if (shown) headers.authorization = `Bearer ${shown}`;
       let answer;
       try {
-        answer = await fetch(path, { method, headers, body, signal, cache: "no-store", redirect: "error" });
+        // Relative to the page: a proxy may give both a path of its own.
+        answer = await fetch(`.${path}`, { method, headers, body, signal, cache: "no-store", redirect: "error" });
       } catch (error) {
         if (signal?.aborted) throw error;
         this.#note(false);
@@ -118,6 +120,19 @@ export class Daemon extends EventTarget {
       this.#note(false);
       throw new Unreachable("the daemon's answer broke off", { cause: error });
     }
+  }
+
+  /**
+   * Has a trace studied. The daemon studies one at a time, so this page asks for one at a time.
+   * @param {string} query
+   * @param {string | Blob} trace
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Response>}
+   */
+  study(query, trace, signal) {
+    const asked = this.#studies.then(() => this.call("POST", `/v1/tune?${query}`, { body: trace, type: "application/x-ndjson", signal }));
+    this.#studies = asked.catch(() => {});
+    return asked;
   }
 
   /**

@@ -17,13 +17,16 @@ export function askToken(wrong) {
   dialog.showModal();
   input.focus();
   return new Promise((resolve) => {
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    // A browser may let its reader close any dialog; there is nothing to be seen without a token.
+    const insist = () => dialog.showModal();
+    dialog.addEventListener("close", insist);
     at("token-form").addEventListener(
       "submit",
       (/** @type {Event} */ event) => {
         event.preventDefault();
         const token = input.value.trim();
         input.value = "";
+        dialog.removeEventListener("close", insist);
         dialog.close();
         resolve(token);
       },

@@ -39,7 +39,12 @@ const agent = new Agent(strip);
 const figures = new Figures();
 const explained = new Explained(daemon);
 const newest = new Newest((conversation) => void explained.show(conversation));
-const signals = new Signals(daemon, (error) => tell(at("box-trouble"), error?.message ?? ""));
+const signals = new Signals(daemon, (error) => {
+  tell(at("box-trouble"), error?.message ?? "");
+  if (error) return;
+  known = true;
+  lookSoon();
+});
 
 /** @type {import("./daemon.js").Conversation | null} */
 let conversation = null;
@@ -48,6 +53,8 @@ let skew = new Skew();
 let streams = new AbortController();
 let started = 0;
 let looking = 0;
+/** Whether the daemon has heard of the conversation, as far as this page knows. */
+let known = false;
 
 const timing = new Timing(daemon, () => conversation?.to ?? USUAL.to);
 const sliders = new Sliders(timing, sure, (error) => tell(at("tune-trouble"), error.message));
@@ -58,7 +65,6 @@ new Box((signal) => {
   if (!conversation) return;
   strip.signal(signal);
   signals.give(conversation, signal);
-  lookSoon();
 });
 
 /** Everything that is told of the conversation on the page, and of all others. */
@@ -87,6 +93,7 @@ function hear(event, data) {
   const here = skew.here(data.at);
   if (event === "decided") {
     const told = { id: data.id, at: here, indicator: data.indicator, reason: data.reason, outcome: null };
+    known = true;
     strip.tell(told);
     pulse(told);
     caption(told);
@@ -124,7 +131,7 @@ async function look() {
   clearTimeout(looking);
   looking = setTimeout(look, LOOK_MS);
   const busy = strip.shown !== false || now() - (strip.signals.at(-1)?.at ?? 0) < AFTERWARDS_MS;
-  if (!conversation || document.hidden || !daemon.up || !busy) return;
+  if (!conversation || !known || document.hidden || !daemon.up || !busy) return;
   try {
     const asked = now();
     const found = await daemon.get(`/v1/conversations?${naming(conversation)}`);
@@ -149,11 +156,13 @@ function lookSoon() {
 /** @param {import("./daemon.js").Conversation | null} chosen */
 function choose(chosen) {
   conversation = chosen;
+  known = false;
   strip.clear();
   agent.name = chosen?.from ?? "nobody";
   agent.sandbox = sandbox;
   tell(at("user-name"), chosen?.from ?? "nobody yet");
   tell(at("face"), (chosen?.from ?? "?").slice(0, 1).toUpperCase());
+  if (chosen) [at("whom-to").value, at("whom-from").value] = [chosen.to, chosen.from];
   tell(at("whom-now"), chosen ? `${chosen.to} / ${chosen.from}` : "none is chosen yet");
   for (const id of ["box", "send", "clear", "leave", "demo"]) at(id).disabled = !chosen;
   agent.show();
@@ -162,15 +171,12 @@ function choose(chosen) {
   void timing.look(true).catch(() => {});
 }
 
-/** What depends on whether a real org is behind the daemon. */
-async function begin() {
-  try {
-    await daemon.get(`/v1/sandbox/icons?${naming(USUAL)}`);
-    sandbox = true;
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    sandbox = false;
-  }
+/**
+ * What depends on whether a real org is behind the daemon.
+ * @param {boolean} built_in Whether it is the sandbox that is.
+ */
+function begin(built_in) {
+  sandbox = built_in;
   sliders.live = sandbox;
   tell(at("agent-what"), sandbox ? "as the sandbox shows it" : "as the upstream has acknowledged it");
   tell(
@@ -202,8 +208,8 @@ at("whom-form").addEventListener("submit", async (/** @type {Event} */ event) =>
 
 /** @param {any} status */
 function showState(status) {
-  const ready = !status || status.state === "ready";
-  const text = !status ? "answers" : ready ? "ready" : status.state === "stopping" ? "stopping" : `not ready: ${status.why ?? "no reason given"}`;
+  const ready = status.state === "ready";
+  const text = ready ? "ready" : status.state === "stopping" ? "stopping" : `not ready: ${status.why ?? "no reason given"}`;
   at("state").dataset.state = ready ? "ready" : "not-ready";
   tell(at("state-text"), `${text} · ${sandbox ? "sandbox" : "real upstream"}`);
 }
@@ -214,19 +220,15 @@ async function watch() {
   for (;;) {
     if (!document.hidden) {
       try {
-        const status = await daemon.get("/v1/status").catch((error) => {
-          if (error instanceof Refusal && error.status === 404) return null;
-          throw error;
-        });
-        const other = status && status.started_at !== started;
-        if (failures > 0 || other || !at("state").dataset.met) {
-          started = status?.started_at ?? 0;
+        const status = await daemon.get("/v1/status");
+        if (failures > 0 || status.started_at !== started) {
+          started = status.started_at;
           at("state").dataset.met = "yes";
           newest.clear();
-          await begin();
+          begin(status.sandbox);
         }
         await timing.look();
-        if (status) figures.show(status);
+        figures.show(status);
         showState(status);
         failures = 0;
       } catch (error) {
@@ -240,11 +242,16 @@ async function watch() {
 
 daemon.addEventListener("link", () => {
   document.documentElement.dataset.link = daemon.up ? "up" : "down";
-  if (daemon.up) return tell(at("trouble"), "");
+  if (daemon.up) {
+    replay.ask();
+    return tell(at("trouble"), "");
+  }
   tell(at("trouble"), "typingd does not answer. Is it running? This page goes on by itself as soon as it does.");
   at("state").dataset.state = "down";
   tell(at("state-text"), "no answer");
-  // Whoever has gone can't say what is shown.
+  // Whoever has gone can't say what is shown, and may have forgotten it when it is back.
+  known = false;
+  tell(at("explained"), "");
   strip.expect(null, null);
   if (strip.shown) strip.show(now(), null);
 });

@@ -11,6 +11,7 @@ export class Paint {
   height = 0;
   /** @type {Record<string, string>} */
   #colours = {};
+  #family = "sans-serif";
   #hatch = /** @type {CanvasPattern | null} */ (null);
   #dots = /** @type {CanvasPattern | null} */ (null);
 
@@ -36,6 +37,7 @@ export class Paint {
     this.canvas.height = Math.round(this.height * scale);
     this.pen.setTransform(scale, 0, 0, scale, 0, 0);
     const style = getComputedStyle(this.canvas);
+    this.#family = style.fontFamily;
     for (const name of COLOURS) this.#colours[name] = style.getPropertyValue(`--${name}`).trim() || "currentColor";
     this.#hatch = this.#pattern(6, "missed-ground", (pen) => {
       pen.strokeStyle = this.colour("missed");
@@ -162,12 +164,21 @@ export class Paint {
 
   /**
    * @param {string} text
+   * @param {number} [size]
+   */
+  measure(text, size = 11.5) {
+    this.pen.font = `400 ${size}px ${this.#family}`;
+    return this.pen.measureText(text).width;
+  }
+
+  /**
+   * @param {string} text
    * @param {number} x
    * @param {number} y
    * @param {{colour?: string, align?: CanvasTextAlign, weight?: number, size?: number}} [how]
    */
   write(text, x, y, { colour = "soft", align = "left", weight = 400, size = 11.5 } = {}) {
-    this.pen.font = `${weight} ${size}px ${getComputedStyle(this.canvas).fontFamily}`;
+    this.pen.font = `${weight} ${size}px ${this.#family}`;
     this.pen.fillStyle = this.colour(colour);
     this.pen.textAlign = align;
     this.pen.textBaseline = "middle";

@@ -164,7 +164,7 @@ export class Replay {
       current: `${before.mode}:${span(before.check)}/${span(before.dismiss)}`,
       want: "none",
     });
-    const answer = await this.daemon.call("POST", `/v1/tune?${query}`, { body: trace, type: "application/x-ndjson" });
+    const answer = await this.daemon.study(query.toString(), trace);
     return answer.json();
   }
 
@@ -203,7 +203,8 @@ export class Replay {
       const name = number === 0 ? (this.sliders.live ? "before" : "in force") : "with the sliders";
       const width = paint.write(name, 0, base - LANE - 8, { colour: "ink", weight: 650, size: 12 });
       paint.write(named(setting), width + 8, base - LANE - 8, { size: 12 });
-      paint.write(`${told.length} requests`, paint.width, base - LANE - 8, { align: "right", size: 12 });
+      const requests = told.filter(({ at }) => at <= length).length;
+      paint.write(`${requests} ${requests === 1 ? "request" : "requests"}`, paint.width, base - LANE - 8, { align: "right", size: 12 });
       for (const [from, to, kind] of pieces(composing, lit(told, length))) {
         paint.piece(kind, x(from), Math.max(0.8, x(to) - x(from)), base, LANE);
       }

@@ -1,10 +1,13 @@
 // A trace dropped onto the page, and the report of `tune` on it.
 
-import { at, tell } from "./dom.js";
+import { Refusal } from "./daemon.js";
+import { at, pause, tell } from "./dom.js";
 import { count } from "./words.js";
 
 /** The longest trace that the daemon takes. */
 const TRACE_BYTES_MAX = 64 * 1024 * 1024;
+/** When to come again if the daemon studies another trace. */
+const BUSY_MS = 2_000;
 
 export class Report {
   #url = "";
@@ -50,17 +53,29 @@ export class Report {
     }
     say(`Studying ${file.name} (${count(Math.ceil(file.size / 1024))} KiB) under 330 settings…`);
     try {
-      const answer = await this.daemon.call("POST", "/v1/tune?format=html", {
-        body: file,
-        type: "application/x-ndjson",
-        signal: asked.signal,
-      });
+      const answer = await this.#ask(file, asked.signal);
       const page = await answer.blob();
       if (asked.signal.aborted) return;
       say(`The report on ${file.name} is open.`);
       this.#show(page, file.name);
     } catch (error) {
       if (!asked.signal.aborted) say(`${file.name}: ${/** @type {Error} */ (error).message}`);
+    }
+  }
+
+  /**
+   * While the daemon studies somebody else's trace, this one waits.
+   * @param {File} file
+   * @param {AbortSignal} signal
+   */
+  async #ask(file, signal) {
+    for (;;) {
+      try {
+        return await this.daemon.study("format=html", file, signal);
+      } catch (error) {
+        if (!(error instanceof Refusal) || error.status !== 503) throw error;
+        await pause(BUSY_MS, signal);
+      }
     }
   }
 

@@ -14,8 +14,8 @@ export class Timing extends EventTarget {
   /** Whether the channel has timing of its own. */
   own = false;
   #wanted = /** @type {import("./words.js").Setting | null} */ (null);
-  #busy = false;
-  #looked = 0;
+  #running = /** @type {Promise<void> | null} */ (null);
+  #looked = -LOOK_MS;
 
   /**
    * @param {import("./daemon.js").Daemon} daemon
@@ -27,32 +27,38 @@ export class Timing extends EventTarget {
     this.channel = channel;
   }
 
-  /** Looks at it, if that was a while ago. */
-  async look(/** @type {boolean} */ surely = false) {
-    if (this.#busy || (!surely && performance.now() - this.#looked < LOOK_MS)) return;
+  /**
+   * Looks at it, if the last look was a while ago.
+   * @param {boolean} [surely] However long ago that was.
+   */
+  async look(surely = false) {
+    if (this.#running || (!surely && performance.now() - this.#looked < LOOK_MS)) return;
     this.#looked = performance.now();
-    this.#take(await this.daemon.get("/v1/timing"));
+    const report = await this.daemon.get("/v1/timing");
+    // What a change has brought about meanwhile is newer.
+    if (!this.#running) this.#take(report);
   }
 
   /**
-   * Changes it; of several wishes the last counts.
+   * Changes it; of several wishes the last counts. Done when there is none left.
    * @param {import("./words.js").Setting} wanted
    */
-  async change(wanted) {
+  change(wanted) {
     this.#wanted = wanted;
-    if (this.#busy) return;
-    this.#busy = true;
-    try {
-      while (this.#wanted) {
-        const { mode, check, dismiss } = this.#wanted;
-        this.#wanted = null;
-        const path = this.own ? `/v1/timing/${encodeURIComponent(this.channel())}` : "/v1/timing";
-        const body = { dismiss: mode, check_interval: span(check), dismiss_after: span(dismiss) };
-        this.#take(await this.daemon.give("PUT", path, body));
-      }
-    } finally {
-      this.#busy = false;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
       this.#wanted = null;
+    });
+    return this.#running;
+  }
+
+  async #run() {
+    while (this.#wanted) {
+      const { mode, check, dismiss } = this.#wanted;
+      this.#wanted = null;
+      const path = this.own ? `/v1/timing/${encodeURIComponent(this.channel())}` : "/v1/timing";
+      const body = { dismiss: mode, check_interval: span(check), dismiss_after: span(dismiss) };
+      this.#take(await this.daemon.give("PUT", path, body));
     }
   }
 

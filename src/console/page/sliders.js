@@ -80,13 +80,16 @@ export class Sliders extends EventTarget {
     try {
       await this.timing.change(wanted);
       tell(at("tune-trouble"), "");
+      if (this.draft === wanted) this.#moved = false;
     } catch (error) {
       this.failed(/** @type {Error} */ (error));
-    } finally {
-      this.#moved = false;
-      if (this.timing.held && this.draft && !same(this.draft, this.timing.held)) this.#follow();
-      this.#show();
+      // Unless the sliders have moved on, they go back to what holds.
+      if (this.draft === wanted) {
+        this.#moved = false;
+        this.#follow();
+      }
     }
+    this.#show();
   }
 
   async #apply() {

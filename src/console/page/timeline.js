@@ -40,7 +40,7 @@ export class Timeline {
   /** How many seconds are shown, past and ahead. */
   get #view() {
     const { width } = this.paint;
-    const past = width >= 900 ? 30_000 : width >= 560 ? 20_000 : 12_000;
+    const past = width >= 780 ? 30_000 : width >= 560 ? 20_000 : 12_000;
     return { past, ahead: width >= 560 ? 6_000 : 4_000 };
   }
 
@@ -63,7 +63,7 @@ export class Timeline {
     paint.clear();
     this.#grid(moment, x);
     if (!this.#moving(moment)) {
-      paint.write("Press a key above, or let Ann type.", x(moment) / 2, 46, { align: "center", size: 14 });
+      paint.write("Press a key above, or let the page type for you.", x(moment) / 2, 46, { align: "center", size: 14 });
     }
     for (const { at, signal } of strip.signals) {
       if (x(at) < 0) continue;
@@ -140,8 +140,7 @@ export class Timeline {
       paint.mark(told, place, MARKS);
       const lost = told.outcome !== null && told.outcome !== "delivered";
       const text = lost ? `${why(told.reason)}: ${told.outcome?.replace("_", " ")}` : why(told.reason);
-      paint.pen.font = `400 11.5px ${getComputedStyle(paint.canvas).fontFamily}`;
-      const wide = paint.pen.measureText(text).width;
+      const wide = paint.measure(text);
       const left = Math.min(Math.max(place - wide / 2, 2), paint.width - wide - 2);
       if (left + wide + REASON_GAP > free) continue;
       paint.write(text, left, MARKS + 17, { colour: lost ? "warn" : "soft" });
@@ -172,14 +171,25 @@ export class Timeline {
       const to = Math.min(x(dismiss), edge + 4);
       paint.bar("accent-soft", from, ICON.top, to - from, ICON.height, 5);
       if (to < edge) paint.upright("accent", to, ICON.top - 4, ICON.top + ICON.height + 4, [], 2);
-      const text = `off in ${spell(Math.round((dismiss - moment) / 100) * 100)}`;
-      paint.write(text, Math.min(from + 8, edge - 64), ICON.top - 8, { colour: "ink", size: 11 });
+      this.#beside(from, `off in ${spell(Math.ceil((dismiss - moment) / 100) * 100)}`, ICON.top - 8, "ink");
     }
     if (check !== null && check > moment) {
       const place = x(check);
       if (place < edge - 4) this.#check(place, "accent");
-      const text = `check in ${spell(Math.round((check - moment) / 100) * 100)}`;
-      paint.write(text, Math.min(x(moment) + 8, edge - 82), CHECKS - 14, { colour: "soft", size: 11 });
+      this.#beside(x(moment), `check in ${spell(Math.ceil((check - moment) / 100) * 100)}`, CHECKS - 14, "soft");
     }
+  }
+
+  /**
+   * A word right of the present, as far as there is room.
+   * @param {number} x
+   * @param {string} text
+   * @param {number} y
+   * @param {string} colour
+   */
+  #beside(x, text, y, colour) {
+    const { paint } = this;
+    const room = paint.width - x - 8 > paint.measure(text, 11);
+    paint.write(text, room ? x + 8 : paint.width, y, { colour, size: 11, align: room ? "left" : "right" });
   }
 }

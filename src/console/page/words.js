@@ -99,11 +99,12 @@ export function became(outcome) {
 }
 
 /**
- * A setting as `typingd tune` writes it.
+ * A setting in short: `idle 5s/2.5s`.
  * @param {Setting} setting
  */
 export function named(setting) {
-  return `${setting.mode} ${span(setting.check)}/${span(setting.dismiss)}`;
+  const short = (/** @type {number} */ ms) => (ms >= 1_000 && ms < 60_000 ? `${ms / 1_000}s` : span(ms));
+  return `${setting.mode} ${short(setting.check)}/${short(setting.dismiss)}`;
 }
 
 /**
