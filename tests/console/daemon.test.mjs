@@ -1,0 +1,118 @@
+// The page and its daemon: a token that is asked for, an org that is real, a daemon that goes and comes back.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Daemon, sandbox, until } from "./daemon.mjs";
+import { icon, met, shows, withPage } from "./page.mjs";
+
+test("the token is asked for, a wrong one again, and kept nowhere but in memory", async (t) => {
+  const daemon = await Daemon.start(t, { token: "s3cret" });
+  const lawful = /401 \(Unauthorized\)/;
+  await withPage(
+    daemon.url,
+    async (page) => {
+      await page.locator("dialog#token[open]").waitFor();
+      await page.keyboard.type("wrong");
+      await page.keyboard.press("Enter");
+      await shows(page, "#token-wrong", "does not take that token");
+      await page.keyboard.press("Escape");
+      assert.ok(await page.locator("dialog#token").isVisible(), "there is nothing to be seen without it");
+      await page.keyboard.type("s3cret");
+      await page.keyboard.press("Enter");
+      await met(page);
+      assert.ok(!(await page.locator("dialog#token").isVisible()));
+      await page.locator("#box").pressSequentially("k");
+      await icon(page, "on");
+      const kept = await page.evaluate(() => [localStorage.length, sessionStorage.length, document.cookie, location.href]);
+      assert.deepEqual(kept, [0, 0, "", `${daemon.url}/`]);
+      assert.ok(!(await page.content()).includes("s3cret"));
+      await page.reload();
+      await page.locator("dialog#token[open]").waitFor();
+    },
+    { lawful },
+  );
+});
+
+test("a daemon that stops is shown as such, and the page goes on when it is back", async (t) => {
+  const daemon = await Daemon.start(t, { settings: 'timing.dismiss_after = "1m"' });
+  await withPage(
+    daemon.url,
+    async (page) => {
+      await met(page);
+      await shows(page, "#state-text", "ready · sandbox");
+      await page.locator("#box").pressSequentially("k");
+      await icon(page, "on");
+      await daemon.stop("SIGKILL");
+      await shows(page, "#trouble", "typingd does not answer");
+      await shows(page, "#state-text", "no answer");
+      await icon(page, "unknown");
+      await page.locator("#box").pressSequentially("lost keys");
+      await daemon.again();
+      await shows(page, "#state-text", "ready · sandbox");
+      assert.equal(await page.textContent("#trouble"), "");
+      await icon(page, "off");
+      await page.locator("#box").pressSequentially("k");
+      await icon(page, "on");
+      await shows(page, "#newest", "first key");
+    },
+    { lawful: /net::ERR_/ },
+  );
+});
+
+test("with a real org nobody is told anything before it is said who types, and the timing waits for a word", async (t) => {
+  const far = await sandbox(t);
+  const daemon = await Daemon.start(t, { upstream: far.url, settings: 'timing.dismiss_after = "1m"' });
+  await withPage(daemon.url, async (page) => {
+    await page.locator('#state[data-met="yes"]').waitFor();
+    await shows(page, "#state-text", "real upstream");
+    assert.ok(await page.locator("#box").isDisabled());
+    await page.fill("#whom-to", "trying");
+    await page.fill("#whom-from", "eve");
+    await page.click("#whom-form button");
+    await shows(page, "#sure-what", "typed by eve on trying");
+    await page.click("#sure-no");
+    assert.ok(await page.locator("#box").isDisabled());
+    await page.click("#whom-form button");
+    await page.click("#sure-yes");
+    await page.locator("#box").pressSequentially("k");
+    await icon(page, "on");
+    await shows(page, "#icon-state", "Salesforce was told: eve is typing");
+    const requests = async () => (await (await fetch(`${far.url}/requests`)).json()).requests;
+    assert.deepEqual((await requests()).map(({ to, from }) => `${to}/${from}`), ["trying/eve"]);
+
+    const timing = async () => (await daemon.get("/v1/timing")).timing.dismiss_after;
+    await page.focus("#dismiss");
+    await page.keyboard.press("ArrowLeft");
+    await page.locator("#apply:enabled").waitFor();
+    assert.equal(await timing(), "1m");
+    await page.click("#apply");
+    await shows(page, "#sure-what", "This holds at once for all channels".toLowerCase());
+    await page.click("#sure-no");
+    assert.equal(await timing(), "1m");
+    await page.click("#apply");
+    await page.click("#sure-yes");
+    await until("it holds", async () => (await timing()) === "30s");
+    await page.locator("#apply:disabled").waitFor();
+    await page.click("#clear");
+    await icon(page, "off");
+  });
+});
+
+test("figures move, and a conversation is explained", async (t) => {
+  const daemon = await Daemon.start(t, { settings: 'timing.dismiss_after = "1m"' });
+  await withPage(daemon.url, async (page) => {
+    await met(page);
+    const body = JSON.stringify({ to: "support", from: "bob", signal: "keystroke" });
+    await fetch(`${daemon.url}/v1/signals`, { method: "POST", headers: { "content-type": "application/json" }, body });
+    await shows(page, "#newest", "support / bob");
+    await shows(page, "#f-conversations", "1");
+    await shows(page, "#f-delivered", "1");
+    await page.click("#newest button");
+    await shows(page, "#facts", "icon");
+    assert.notEqual(await page.textContent("#found-say"), "");
+    await shows(page, "#past", "Started");
+    await page.locator("#box").pressSequentially("k");
+    await until("the page says what comes next", async () => ((await page.textContent("#explained")) ?? "") !== "");
+  });
+});

@@ -1,0 +1,69 @@
+// The page in a real browser, watched for everything that a browser complains of.
+
+import { after, before } from "node:test";
+import assert from "node:assert/strict";
+
+import { chromium } from "playwright-core";
+
+import { PATIENCE_MS } from "./daemon.mjs";
+
+/** @type {import("playwright-core").Browser} */
+let browser;
+
+before(async () => {
+  browser = await chromium.launch({
+    executablePath: process.env.TYPINGD_TEST_CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync",
+    ],
+  });
+});
+
+after(() => browser?.close());
+
+/**
+ * Opens the page, hands it to `use`, and fails if the browser complained of anything that `lawful` does not name.
+ * @param {string} url
+ * @param {(page: import("playwright-core").Page) => Promise<void>} use
+ * @param {{width?: number, height?: number, scheme?: "light" | "dark", still?: boolean, lawful?: RegExp}} [how]
+ */
+export async function withPage(url, use, { width = 1280, height = 900, scheme = "light", still = false, lawful } = {}) {
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: scheme,
+    reducedMotion: still ? "reduce" : "no-preference",
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  /** @type {string[]} */
+  const complaints = [];
+  const hosts = new Set();
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("request", (request) => request.url().startsWith("http") && hosts.add(new URL(request.url()).origin));
+  try {
+    await page.goto(url);
+    await use(page);
+    assert.deepEqual(complaints.filter((complaint) => !lawful?.test(complaint)), []);
+    assert.deepEqual([...hosts], [new URL(url).origin], "nobody else is called");
+  } finally {
+    await context.close();
+  }
+}
+
+/** Waits until the page shows this. @param {import("playwright-core").Page} page */
+export function shows(page, selector, text) {
+  return page.locator(selector).filter({ hasText: text }).waitFor({ state: "attached" });
+}
+
+/** Waits until the agent's icon is in this state. @param {import("playwright-core").Page} page */
+export function icon(page, state) {
+  return page.locator(`#agent[data-icon="${state}"]`).waitFor({ state: "attached" });
+}
+
+/** Waits until the page has met its daemon. @param {import("playwright-core").Page} page */
+export async function met(page) {
+  await page.locator('#state[data-met="yes"]').waitFor();
+  await page.locator("#box:enabled").waitFor();
+}
