@@ -167,7 +167,49 @@ fn text_of(news: &News, clock: &Clock) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Request;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
     use super::*;
+    use crate::chronicle::Chronicle;
+    use crate::model::{Decision, Reason};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silence_is_broken_by_comments_and_ends_with_the_driver() {
+        let (mut chronicle, feed) = Chronicle::new(1);
+        let clock = Clock::start();
+        let router = Indicators::new(Gate::default(), feed, clock).router();
+        let request = Request::builder().uri("/v1/indicators?to=c").body(Body::empty()).unwrap();
+        let mut body = router.oneshot(request).await.unwrap().into_body();
+        let next = async |body: &mut Body| {
+            let piece = body.frame().await?.unwrap().into_data().unwrap();
+            Some(String::from_utf8(piece.to_vec()).unwrap())
+        };
+        let decide = |to: &str| Decision {
+            number: 1,
+            at: clock.now(),
+            conversation: ConversationRef::new(to, "ann").unwrap().to_owned(),
+            reason: Reason::FirstKeystroke,
+        };
+        assert_eq!(next(&mut body).await.as_deref(), Some("retry: 1000\n\n"));
+        // What is not asked for is no news to this reader, and breaks no silence.
+        let start = clock.now();
+        let elsewhere = async {
+            for _ in 0..14 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                chronicle.decided(decide("d"), Duration::ZERO);
+            }
+        };
+        let (piece, ()) = tokio::join!(next(&mut body), elsewhere);
+        assert_eq!(piece.as_deref(), Some(": still here\n\n"));
+        assert_eq!(clock.now().since(start).as_secs(), HEARTBEAT.as_secs());
+        chronicle.decided(decide("c"), Duration::ZERO);
+        let piece = next(&mut body).await.unwrap();
+        assert!(piece.starts_with("event: decided\ndata: {\"id\":1,\"at\":") && piece.ends_with("\n\n"), "{piece}");
+        drop(chronicle);
+        assert!(next(&mut body).await.is_none());
+    }
 
     #[test]
     fn who_is_asked_for_is_read_within_bounds() {

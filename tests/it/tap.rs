@@ -124,6 +124,15 @@ fn a_daemon_that_goes_is_looked_for_until_it_is_back() {
 }
 
 #[test]
+fn a_daemon_that_dies_is_no_good_end() {
+    let (_sandbox, mut daemon) = pair("timing.dismiss_after = '1m'");
+    let mut once = tap(&daemon, "c", &["--once"]);
+    daemon.process.kill();
+    assert_eq!(once.end().code(), Some(1), "{}", once.log());
+    assert!(once.log().contains("has broken off"), "{}", once.log());
+}
+
+#[test]
 fn without_a_daemon_or_with_something_else_it_fails() {
     let (sandbox, mut daemon) = pair("");
     let url = daemon.address.url();

@@ -11,7 +11,7 @@ use typingd::engine::Engine;
 use typingd::engine::outbox::Belief;
 use typingd::engine::policy::{Delivery, Mode, Policy};
 use typingd::model::{
-    Cause, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, Setback, Signal, SignalKind,
+    Cause, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, Setback, Signal, SignalKind, Why,
 };
 
 use crate::rng::Rng;
@@ -95,6 +95,8 @@ pub(crate) struct History {
     pub(crate) faults: u64,
     pub(crate) keys: u64,
     pub(crate) seconds: u64,
+    /// Decisions that came to nothing, by [`Why`] in the order of [`Why::ALL`].
+    pub(crate) dropped: [u64; Why::ALL.len()],
 }
 
 pub(crate) struct World {
@@ -326,6 +328,7 @@ impl World {
         while let Some(dropped) = engine.poll_dropped() {
             let known = self.open.remove(&dropped.number);
             assert!(known, "seed {seed}: dropped what was not decided, or had ended: {dropped:?}");
+            self.history.dropped[dropped.why as usize] += 1;
         }
     }
 
@@ -465,6 +468,8 @@ fn climate(seed: u64) -> Climate {
     policy.delivery = Delivery {
         requests_per_second_max: if seed.is_multiple_of(2) { 2_000 } else { 15 },
         in_flight_max: if seed % 5 == 4 { 3 } else { 256 },
+        // By default the next check takes a Started's place just as it would expire.
+        started_lifespan: (seed % 6 == 5).then_some(Duration::from_secs(1)),
         ..Delivery::default()
     };
     Climate { people: 60, typing: Duration::from_secs(600), crashes: seed % 4 >= 2, storms: true, policy }
@@ -489,8 +494,12 @@ fn every_seeded_world_keeps_the_promises() {
         total.faults += history.faults;
         total.keys += history.keys;
         total.seconds += history.seconds;
+        for (total, dropped) in total.dropped.iter_mut().zip(history.dropped) {
+            *total += dropped;
+        }
     }
     println!("seeds {first}..{}: {total:?}", first + seeds);
+    assert!(total.dropped.iter().all(|dropped| *dropped > 0), "not everything came to nothing: {total:?}");
     assert!(total.faults > 100 && total.crashes > 10 && total.storms > 10, "the worlds were too kind: {total:?}");
 }
 
