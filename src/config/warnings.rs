@@ -33,9 +33,9 @@ pub fn capacity(config: &Config) -> String {
     let beyond = if people < ORG_SESSIONS_MAX { ", fewer than the 11000 sessions an org may have" } else { "" };
     let check = Written(check);
     format!(
-        "in the worst case, everybody typing without a pause, {people} people can type at a time before refreshes are \
-         shed{beyond} \
-         ({scope}: check_interval {check}, {rate} requests a second)"
+        "if everybody typed without a pause, {people} people could type at a time before refreshes are shed{beyond} \
+         ({scope}: check_interval {check}, {rate} requests a second); each pause costs a stop and a start, which what \
+         follows counts"
     )
 }
 

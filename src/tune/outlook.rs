@@ -41,7 +41,7 @@ pub fn outlook(scopes: &[(String, Rules)], limit: f64) -> Vec<String> {
 fn sentence(row: &Row) -> String {
     format!(
         "{} on made-up typists: recall {}, flicker {}/msg, {} of its stops too early, off p95 {}, {} req/min; with \
-         pauses as theirs, room for {} who compose at a time",
+         their pauses, room for {} who compose at a time",
         row.setting,
         percent(row.recall.value, 0),
         number(row.flicker_per_msg.value, 1),
