@@ -28,6 +28,7 @@ mod log;
 mod manual;
 mod metrics;
 mod node;
+mod package;
 mod passing;
 mod probe;
 mod process;
