@@ -1,6 +1,6 @@
-//! What the packages are made of: the container's recipe, the example for Kubernetes.
+//! What the packages are made of: the Debian package's table, the container's recipe, the example for Kubernetes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Value;
 
@@ -17,6 +17,48 @@ fn text(name: &str) -> String {
 
 fn manifest() -> Value {
     Value::Table(text("Cargo.toml").parse().unwrap())
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn the_debian_package_holds_all_that_is_shipped_and_names_nothing_that_is_not() {
+    let manifest = manifest();
+    let deb = &manifest["package"]["metadata"]["deb"];
+    let assets = deb["assets"].as_array().unwrap().iter().map(|asset| {
+        let field = |index: usize| asset[index].as_str().unwrap().to_owned();
+        (field(0), field(1), field(2))
+    });
+    let assets: Vec<_> = assets.collect();
+    let has = |source: &str| {
+        assets.iter().any(|(name, ..)| {
+            name == source || name.strip_suffix('*').is_some_and(|directory| source.starts_with(directory))
+        })
+    };
+    let units = deb["systemd-units"]["unit-scripts"].as_str().unwrap();
+    let scripts = deb["maintainer-scripts"].as_str().unwrap();
+    for path in files(&root().join("systemd")) {
+        let name = path.strip_prefix(root()).unwrap().to_str().unwrap();
+        let taken = [".service", ".socket", ".sysusers"].iter().any(|kind| name.ends_with(kind));
+        let unit = taken && name.starts_with(units);
+        assert!(unit || name.starts_with(scripts) || has(name), "{name} is in no package");
+    }
+    for (source, destination, mode) in &assets {
+        // What is generated is made by the script that builds the package.
+        if !source.starts_with("target/") {
+            let path = root().join(source.trim_end_matches('*'));
+            assert!(path.exists(), "{source} is not there");
+        }
+        assert!(mode == "644" || (mode == "755" && destination == "usr/bin/"), "{destination}: {mode}");
+    }
+    // What an operator changes survives an update.
+    for (_, destination, _) in assets.iter().filter(|(_, destination, _)| destination.starts_with("etc/")) {
+        let kept = deb["conf-files"].as_array().unwrap().iter().any(|file| file.as_str().unwrap()[1..] == *destination);
+        assert!(kept, "{destination}");
+    }
 }
 
 #[test]
