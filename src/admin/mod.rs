@@ -10,6 +10,7 @@ pub mod indicators;
 pub mod log;
 pub mod look;
 pub mod metrics;
+pub mod openapi;
 mod options;
 pub mod reading;
 pub mod simulate;

@@ -25,6 +25,7 @@ use crate::admin::conversations::Conversations;
 use crate::admin::indicators::Indicators;
 use crate::admin::log::Log;
 use crate::admin::metrics::Metrics;
+use crate::admin::openapi::OpenApi;
 use crate::admin::reading::Reading;
 use crate::admin::simulate::Simulation;
 use crate::admin::status::Status;
@@ -187,6 +188,7 @@ pub async fn run(
         timing.router(),
         control.router(),
         Log::new(gate.clone()).router(),
+        OpenApi::new(gate.clone()).router(),
         Tuning::new(gate.clone(), controls.clone()).router(),
         Simulation::new(gate.clone(), controls.clone()).router(),
         Conversations::new(gate.clone(), controls.clone(), clock).router(),

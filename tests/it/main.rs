@@ -28,6 +28,7 @@ mod log;
 mod manual;
 mod metrics;
 mod node;
+mod openapi;
 mod package;
 mod passing;
 mod probe;
