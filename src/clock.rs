@@ -69,6 +69,13 @@ pub fn monotonic_micros() -> u64 {
     micros(Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default())
 }
 
+/// The processor time that the process has spent, the system's part included; `None` where the system keeps no count.
+#[must_use]
+pub fn processor_time() -> Option<Duration> {
+    use rustix::time::{ClockId, clock_gettime};
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()
+}
+
 /// The wall clock: the time since the Unix epoch; zero if the clock stands before it.
 #[must_use]
 pub fn wall_since_epoch() -> Duration {

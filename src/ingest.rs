@@ -1,6 +1,8 @@
 //! `POST /v1/signals`: bytes in, signals to the driver, what became of them out.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -48,9 +50,22 @@ pub struct Settings {
     pub recording: bool,
 }
 
+/// How much was refused that was no signal. Cheap to clone; clones share the count.
+#[derive(Clone, Debug, Default)]
+pub struct Malformed(Arc<AtomicU64>);
+
+impl Malformed {
+    /// Since the start.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What the handlers share.
 #[derive(Clone)]
 pub struct Ingest {
+    malformed: Malformed,
     inbox: Inbox,
     gate: Gate,
     body_bytes_max: watch::Receiver<usize>,
@@ -60,7 +75,18 @@ impl Ingest {
     /// Signals of callers that `gate` lets in go to `inbox`. `body_bytes_max` is looked at with every request.
     #[must_use]
     pub fn new(inbox: Inbox, gate: Gate, body_bytes_max: watch::Receiver<usize>) -> Self {
-        Self { inbox, gate, body_bytes_max }
+        Self { malformed: Malformed::default(), inbox, gate, body_bytes_max }
+    }
+
+    /// How much was refused that was no signal.
+    #[must_use]
+    pub fn malformed(&self) -> Malformed {
+        self.malformed.clone()
+    }
+
+    /// Counts what could not be read since the last time: a stream may go on for long.
+    fn count_malformed(&self, tally: &mut Tally) {
+        self.malformed.0.fetch_add(std::mem::take(&mut tally.malformed), Ordering::Relaxed);
     }
 
     /// The routes of this edge.
@@ -158,6 +184,7 @@ async fn take_json(
     } else {
         batch.read(0, &body, &mut tally);
     }
+    ingest.count_malformed(&mut tally);
     let messages = batch.signals.iter().any(|(_, signal)| signal.kind == SignalKind::MessageSent);
     let receipt = ingest.inbox.deliver(batch.signals, wait.is_some() && messages).await.map_err(undeliverable)?;
     let unsettled = tally.enter(&batch.indexes, receipt);
@@ -184,6 +211,7 @@ async fn take_stream(ingest: &Ingest, body: &mut Body) -> Result<Tally, Problem>
             Some(data) => lines.feed(data, |index, line| batch.read_line(index, line, &mut tally)),
             None => lines.finish(|index, line| batch.read_line(index, line, &mut tally)),
         }
+        ingest.count_malformed(&mut tally);
         if !batch.signals.is_empty() {
             let receipt = ingest.inbox.deliver_when_possible(batch.signals).await.map_err(undeliverable)?;
             tally.enter(&batch.indexes, receipt);
@@ -210,7 +238,7 @@ impl Batch {
                 self.signals.push(parsed.conversation(), parsed.signal);
                 self.indexes.push(index);
             }
-            Err(error) => tally.reject(index, error),
+            Err(error) => tally.reject_malformed(index, error),
         }
     }
 
@@ -219,9 +247,8 @@ impl Batch {
             // Blank lines are common at a stream's end, and no mistake.
             Ok(line) if line.trim_ascii().is_empty() => {}
             Ok(line) => self.read(index, line, tally),
-            Err(Overlong) => {
-                tally.reject(index, format!("is longer than {LINE_BYTES_MAX} bytes; one signal a line is right"))
-            }
+            Err(Overlong) => tally
+                .reject_malformed(index, format!("is longer than {LINE_BYTES_MAX} bytes; one signal a line is right")),
         }
     }
 }
@@ -232,11 +259,18 @@ struct Tally {
     accepted: usize,
     rejected: Vec<(usize, String)>,
     rejected_total: usize,
+    /// Those that were no signals, and have not been counted for the operator yet.
+    malformed: u64,
     turned_away: Option<TurnedAway>,
     settled: Option<bool>,
 }
 
 impl Tally {
+    fn reject_malformed(&mut self, index: usize, error: String) {
+        self.malformed += 1;
+        self.reject(index, error);
+    }
+
     fn reject(&mut self, index: usize, error: String) {
         self.rejected_total += 1;
         if self.rejected.len() < REJECTS_TOLD_MAX {

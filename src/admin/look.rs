@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::reading::Reading;
+use crate::http::Traffic;
 
 /// Asks the other parts how they stand. It waits for nobody.
 pub type Look = Arc<dyn Fn() -> Seen + Send + Sync>;
@@ -24,14 +25,31 @@ pub struct Seen {
     pub upstream: String,
     /// Where it listens.
     pub listening: Vec<String>,
+    /// What comes to it.
+    pub traffic: Traffic,
+    /// What was to be a signal and was none.
+    pub malformed: u64,
     /// Whether it is to remember icons on disk.
     pub state_dir: bool,
-    /// Whether it stands in front of the Interaction Service.
-    pub drop_in: bool,
+    /// What passes by it, if it stands in front of the Interaction Service.
+    pub drop_in: Option<Passing>,
     /// What its requests are authorized with.
     pub token: Token,
     /// The configuration in force.
     pub configuration: Reading,
+}
+
+/// What has passed on to Salesforce, or was taken instead.
+#[derive(Clone, Copy, Debug)]
+pub struct Passing {
+    /// Requests, by what they were and what became of them: a name for metrics, and how many.
+    pub requests: [(&'static str, u64); 6],
+    /// Messages, by what became of their icons: the same.
+    pub messages: [(&'static str, u64); 3],
+    /// Requests for which there was no answer to pass on.
+    pub unanswered: u64,
+    /// Requests that are passing.
+    pub under_way: usize,
 }
 
 /// How the token stands.

@@ -9,8 +9,9 @@ use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 use super::PATIENCE;
-use super::families::{Numbers, PREFIX};
+use super::families::{Machine, Numbers, PREFIX, PROCESS_PREFIX};
 use super::look::Look;
+use super::process::Process;
 use crate::driver::Controls;
 use crate::http::{Gate, Problem};
 
@@ -40,8 +41,13 @@ async fn metrics(State(edge): State<Metrics>, headers: HeaderMap) -> Result<Resp
     let Some((vitals, figures)) = edge.controls.figures(PATIENCE).await else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"));
     };
-    let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Numbers { vitals, figures, seen: (edge.look)() }));
+    let seen = (edge.look)();
+    // Off the async threads: the system may have thousands of descriptors to count.
+    let process = tokio::task::spawn_blocking(Process::look).await.unwrap_or_default();
+    let machine = Machine { process, started_at: seen.started_at };
+    let mut registry = Registry::default();
+    registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Numbers { vitals, figures, seen }));
+    registry.sub_registry_with_prefix(PROCESS_PREFIX).register_collector(Box::new(machine));
     let format = Format::asked_for(&headers);
     // Whole before a byte of it leaves: a reader that hangs holds a text, and nothing else.
     let mut page = String::new();

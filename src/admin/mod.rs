@@ -12,6 +12,7 @@ pub mod look;
 pub mod metrics;
 pub mod openapi;
 mod options;
+mod process;
 pub mod reading;
 pub mod simulate;
 pub mod status;

@@ -206,7 +206,7 @@ impl<'a> Answer<'a> {
                 JournalState::Degraded => "degraded",
             },
             recording: vitals.recording,
-            drop_in: seen.drop_in,
+            drop_in: seen.drop_in.is_some(),
             configuration: Configuration {
                 file: seen.configuration.file.as_deref(),
                 read_at: seen.configuration.read_at,

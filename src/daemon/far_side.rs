@@ -18,7 +18,7 @@ use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::driver::{Carrier, Controls};
 use crate::drop_in::{self, DropIn, Lasting};
-use crate::http::{Address, Gate, Limits, Serving};
+use crate::http::{Address, Gate, Limits, Serving, Traffic};
 use crate::inbox::Inbox;
 use crate::model::{Conversation, Dispatch, Indicator, Outcome, WireResult};
 use crate::salesforce::settings::Settings;
@@ -138,6 +138,8 @@ impl Carrier for Line {
 /// Whatever depends on where Salesforce is and on how to be let in there.
 pub(super) struct FarSide {
     pub(super) line: Line,
+    /// What comes in is counted on, whatever changes.
+    pub(super) traffic: Traffic,
     settings: Settings,
     /// What `ca_file` held.
     roots: Option<u64>,
@@ -178,6 +180,7 @@ impl FarSide {
         let line = Line::new(client(settings.clone(), clock, vault.clone(), None)?);
         let mut this = Self {
             line,
+            traffic: Traffic::default(),
             roots: roots(&settings),
             settings,
             sandbox,
@@ -225,7 +228,8 @@ impl FarSide {
         let drop_in = self.dropped_in();
         let limits = Limits { keep_header_case: drop_in.is_some(), ..Limits::default() };
         let edges = own.iter().cloned().chain(drop_in.cloned().map(DropIn::report_router));
-        Serving { router: router(edges, drop_in.cloned().map(DropIn::router), &self.gate), limits }
+        let router = router(edges, drop_in.cloned().map(DropIn::router), &self.gate);
+        Serving { router, limits, traffic: self.traffic.clone() }
     }
 
     /// Makes ready what `config` asks for, without changing anything.

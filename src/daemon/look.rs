@@ -5,9 +5,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::far_side::Line;
-use crate::admin::look::{Holding, Look, Seen, Token};
+use crate::admin::look::{Holding, Look, Passing, Seen, Token};
 use crate::admin::reading::Reading;
 use crate::clock::Clock;
+use crate::drop_in::DropIn;
+use crate::http::Traffic;
+use crate::ingest::Malformed;
 use crate::model::Instant;
 use crate::salesforce::{Client, TokenFigures, TokenState};
 
@@ -20,6 +23,8 @@ pub(super) struct Parts {
     pub(super) started_at: u64,
     pub(super) sandbox: bool,
     pub(super) standing: watch::Receiver<Standing>,
+    pub(super) traffic: Traffic,
+    pub(super) malformed: Malformed,
     pub(super) state_dir: bool,
 }
 
@@ -28,7 +33,7 @@ pub(super) struct Parts {
 pub(super) struct Standing {
     pub(super) upstream: String,
     pub(super) listening: Vec<String>,
-    pub(super) drop_in: bool,
+    pub(super) drop_in: Option<DropIn>,
 }
 
 impl Parts {
@@ -43,12 +48,35 @@ impl Parts {
                 sandbox: self.sandbox,
                 upstream,
                 listening,
+                traffic: self.traffic.clone(),
+                malformed: self.malformed.count(),
                 state_dir: self.state_dir,
-                drop_in,
+                drop_in: drop_in.as_ref().map(passing),
                 token: token(&self.line.client()),
                 configuration: self.reading.borrow().clone(),
             }
         })
+    }
+}
+
+fn passing(drop_in: &DropIn) -> Passing {
+    let figures = drop_in.figures();
+    Passing {
+        requests: [
+            ("started_taken", figures.started_taken),
+            ("stopped_taken", figures.stopped_taken),
+            ("typing_passed", figures.typing_passed),
+            ("message", figures.messages),
+            ("unread", figures.unread),
+            ("other", figures.others),
+        ],
+        messages: [
+            ("off", figures.messages.saturating_sub(figures.settled + figures.unsettled)),
+            ("settled", figures.settled),
+            ("late", figures.unsettled),
+        ],
+        unanswered: figures.unanswered,
+        under_way: figures.under_way,
     }
 }
 

@@ -166,8 +166,9 @@ pub async fn run(
     let standing = watch::Sender::new(Standing {
         upstream: far_side.base_url(),
         listening: up.listening.iter().map(ToString::to_string).collect(),
-        drop_in: far_side.dropped_in().is_some(),
+        drop_in: far_side.dropped_in().cloned(),
     });
+    let ingest = Ingest::new(inbox, gate.clone(), body_bytes_max.subscribe());
     let look = look::Parts {
         clock,
         stopping: stopping.clone(),
@@ -176,6 +177,8 @@ pub async fn run(
         started_at,
         sandbox: up.sandbox.is_some(),
         standing: standing.subscribe(),
+        traffic: far_side.traffic.clone(),
+        malformed: ingest.malformed(),
         state_dir: config.state_dir.is_some(),
     }
     .look();
@@ -183,7 +186,7 @@ pub async fn run(
     let (timing, asked) = Timing::new(gate.clone());
     let (control, orders) = Control::new(gate.clone(), ending.subscribe());
     let own: Vec<_> = [
-        Ingest::new(inbox, gate.clone(), body_bytes_max.subscribe()).router(),
+        ingest.router(),
         SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
         timing.router(),
         control.router(),

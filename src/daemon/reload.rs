@@ -194,7 +194,7 @@ impl Steward {
         self.standing.send_replace(Standing {
             upstream: self.far_side.base_url(),
             listening: self.doors.addresses(),
-            drop_in: self.far_side.dropped_in().is_some(),
+            drop_in: self.far_side.dropped_in().cloned(),
         });
         self.body_bytes_max.send_replace(config.ingest.body_bytes_max);
         self.recording.send_replace(config.ingest.recording);

@@ -36,6 +36,7 @@ use interaction::{Found, Interaction, Kind};
 use late::{Boxed, Late};
 use passage::{BODY_BYTES_MAX, Broken, Hold, Passage};
 pub use shadow::{Shadow, ShadowCarrier};
+pub use tally::Figures;
 use tally::Tally;
 pub use upstream::Target;
 use upstream::Upstream;
@@ -130,6 +131,12 @@ impl DropIn {
     /// The route of the report on it.
     pub fn report_router(self) -> Router {
         Router::new().route("/v1/drop_in", get(report)).with_state(self)
+    }
+
+    /// How often what has happened.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.0.tally.figures(*self.0.under_way.borrow())
     }
 
     fn begin(&self) -> UnderWay {

@@ -27,7 +27,49 @@ pub(super) struct Tally {
     pub(super) unanswered: Count,
 }
 
+/// The same, to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// TypingStartedIndicators that were answered here.
+    pub started_taken: u64,
+    /// TypingStoppedIndicators that were answered here.
+    pub stopped_taken: u64,
+    /// Typing entries that went on to the upstream.
+    pub typing_passed: u64,
+    /// Messages and attachments.
+    pub messages: u64,
+    /// Of these, how many found an icon that had to be put off first.
+    pub settled: u64,
+    /// Of these, how many went on although the icon was perhaps still on.
+    pub unsettled: u64,
+    /// Interactions that could not be read.
+    pub unread: u64,
+    /// Whatever else.
+    pub others: u64,
+    /// Requests for which there was no answer to pass on.
+    pub unanswered: u64,
+    /// Requests that are passing.
+    pub under_way: usize,
+}
+
 impl Tally {
+    pub(super) fn figures(&self, under_way: usize) -> Figures {
+        // Each message is counted before what became of it: read in the other order, no part is more than the whole.
+        let (settled, unsettled) = (self.settled.get(), self.unsettled.get());
+        Figures {
+            started_taken: self.started_taken.get(),
+            stopped_taken: self.stopped_taken.get(),
+            typing_passed: self.typing_passed.get(),
+            messages: self.messages.get(),
+            settled,
+            unsettled,
+            unread: self.unread.get(),
+            others: self.others.get(),
+            unanswered: self.unanswered.get(),
+            under_way,
+        }
+    }
+
     pub(super) fn to_json(&self) -> Value {
         json!({
             "started_taken": self.started_taken.get(),

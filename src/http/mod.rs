@@ -11,6 +11,7 @@ mod passed;
 mod problem;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -42,6 +43,8 @@ pub use guard::{guard, guard_passing};
 pub use listener::Listener;
 pub use passed::{Passed, passed};
 pub use problem::Problem;
+use traffic::Door;
+pub use traffic::{ANSWERS, Connections, Route, Traffic};
 
 /// Where to listen: `127.0.0.1:7480` or `unix:/run/typingd/typingd.sock`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,12 +135,14 @@ pub struct Serving {
     pub router: Router,
     /// What connections are granted that come from now on.
     pub limits: Limits,
+    /// Where they are counted.
+    pub traffic: Traffic,
 }
 
 /// Serves `router` on `listener` until `stop` becomes true; then open requests are finished, idle connections closed,
 /// and the future ends when the last one has gone.
 pub async fn serve(listener: Listener, router: Router, limits: Limits, stop: watch::Receiver<bool>) {
-    let (_serving, serving) = watch::channel(Serving { router, limits });
+    let (_serving, serving) = watch::channel(Serving { router, limits, traffic: Traffic::default() });
     let (_retire, retire) = watch::channel(false);
     serve_on(Arc::new(listener), serving, stop, retire).await;
 }
@@ -152,6 +157,7 @@ pub async fn serve_on(
     retire: watch::Receiver<bool>,
 ) {
     let connections_max = serving.borrow().limits.connections_max;
+    let door = serving.borrow().traffic.door(listener.address());
     let slots = Arc::new(Semaphore::new(connections_max));
     let mut seats: VecDeque<Arc<Seat>> = VecDeque::new();
     let via_unix = matches!(listener.address(), Address::Unix(_)).then_some(ViaUnix);
@@ -161,18 +167,19 @@ pub async fn serve_on(
             seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
         }
         seats.push_back(seat.clone());
+        let visit = door.enter();
         let connection = connection(stream, serving.clone(), seat.clone(), stop.clone(), retire.clone());
         tokio::spawn(async move {
             connection.await;
             seat.phase.store(GONE, Ordering::Relaxed);
-            drop(slot);
+            drop((slot, visit));
         });
     };
     let (mut told_to_stop, mut told_to_retire) = (stop.clone(), retire.clone());
     loop {
         let full = slots.available_permits() == 0;
         if full {
-            make_room(&mut seats);
+            make_room(&mut seats, &door);
         }
         let accepted = tokio::select! {
             () = stopped(&mut told_to_stop) => break,
@@ -187,7 +194,10 @@ pub async fn serve_on(
         match accepted {
             (slot, Ok(stream)) => let_in(stream, slot, &mut seats),
             // Out of file descriptors, most likely: give the deadlines time to free some, and don't spin.
-            (_, Err(_)) => tokio::time::sleep(CROWD_LOOK_SPACING).await,
+            (_, Err(_)) => {
+                door.note_failed();
+                tokio::time::sleep(CROWD_LOOK_SPACING).await;
+            }
         }
     }
     if !*stop.borrow() {
@@ -208,11 +218,12 @@ pub async fn serve_on(
 
 /// Asks the connection that has been open for longest and lies idle to leave: whoever comes when all seats are taken
 /// gets the seat of somebody who only sits there.
-fn make_room(seats: &mut VecDeque<Arc<Seat>>) {
+fn make_room(seats: &mut VecDeque<Arc<Seat>>, door: &Door) {
     seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
     let idle = seats.iter().position(|seat| seat.phase.load(Ordering::Relaxed) == IDLE);
     if let Some(seat) = idle.and_then(|place| seats.remove(place)) {
         seat.leave.notify_one();
+        door.note_displaced();
     }
 }
 
@@ -255,11 +266,15 @@ async fn connection(
             request.extensions_mut().insert(via_unix);
         }
         seat.phase.store(BUSY, Ordering::Relaxed);
-        let router = serving.borrow().router.clone();
+        let Serving { router, traffic, .. } = serving.borrow().clone();
+        let route = Route::of(request.uri().path());
         let answer = tower::ServiceExt::oneshot(router, request);
         let (seat, retiring) = (seat.clone(), retiring.clone());
         async move {
             let mut answer = answer.await;
+            if let Ok(answer) = &answer {
+                traffic.note(route, answer.status());
+            }
             // Idle connections are not closed at once: a request that is on its way would be lost with them.
             if let Ok(answer) = &mut answer
                 && *retiring.borrow()

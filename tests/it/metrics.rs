@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::json;
+use typingd::clock;
 use typingd::ledger::CHANNELS_OTHER_MAX;
 
 use crate::bench::{Daemon, Sandbox, pair, signal_of};
+use crate::connector::Connector;
 use crate::exposition::{Page, Text};
 use crate::process::{until, wait_for};
 use crate::wire::{Answer, Headers};
@@ -200,6 +202,73 @@ fn a_request_that_found_no_credentials_is_none() {
 }
 
 #[test]
+fn what_comes_to_its_interface_is_counted() {
+    let (_sandbox, daemon) = pair("timing.dismiss_after = '1m'");
+    daemon.give("c", "ann", "keystroke");
+    let two = json!([signal_of("c", "ann", "keystroke"), {"to": "c", "text": "hello"}]);
+    assert_eq!(daemon.post("/v1/signals", &two).status, 202);
+    assert_eq!(daemon.post("/v1/signals", &json!({"to": ""})).status, 400);
+    let lines = [crate::bench::NDJSON];
+    assert_eq!(daemon.address.call("POST", "/v1/signals", &lines, b"{}\nnull\n").status, 400);
+    assert_eq!(daemon.address.get("/nothing/at/all").status, 404);
+    assert_eq!(daemon.address.get("/v1/timing").status, 200);
+    let _idle: Vec<_> = (0..3).map(|_| daemon.address.connect().unwrap()).collect();
+    let address = daemon.address.url();
+    let listener = ("listener", address.as_str());
+    let page = wait_for("the connections", || {
+        let page = page(&daemon);
+        // The three, and the one that asks; those before it may be a moment in going.
+        (page.value("typingd_connections", &[listener]) == Some(4.0)).then_some(page)
+    });
+    let requests = |route: &str, status: &str| {
+        page.value("typingd_http_requests_total", &[("route", route), ("status", status)]).unwrap()
+    };
+    assert_eq!((requests("signals", "2xx"), requests("signals", "4xx"), requests("signals", "5xx")), (2.0, 2.0, 0.0));
+    assert_eq!((requests("unknown", "4xx"), requests("operation", "2xx")), (1.0, 1.0));
+    assert_eq!(page.value("typingd_signals_malformed_total", &[]), Some(4.0));
+    let opened = page.value("typingd_connections_opened_total", &[listener]).unwrap();
+    assert!(opened >= 10.0, "{opened}");
+    let failed = page.value("typingd_accept_failures_total", &[listener]);
+    assert_eq!((page.value("typingd_connections_displaced_total", &[listener]), failed), (Some(0.0), Some(0.0)));
+    assert_eq!(page.value("typingd_drop_in_under_way", &[]), None, "there is no drop-in");
+}
+
+#[test]
+fn the_process_is_told_of() {
+    let (_sandbox, daemon) = pair("");
+    let page = page(&daemon);
+    let value = |name: &str| page.value(&format!("process_{name}"), &[]).unwrap_or_else(|| panic!("no {name}"));
+    assert!(value("resident_memory_bytes") > 1e6 && value("resident_memory_bytes") < value("virtual_memory_bytes"));
+    assert!(value("threads") >= 2.0 && value("open_fds") >= 5.0 && value("open_fds") < value("max_fds"));
+    assert!(value("cpu_seconds_total") > 0.0);
+    let age = clock::wall_millis() as f64 / 1e3 - value("start_time_seconds");
+    assert!((0.0..600.0).contains(&age), "{age}");
+}
+
+#[test]
+fn what_passes_the_drop_in_is_counted() {
+    let sandbox = Sandbox::start(&[]);
+    let settings = "timing.dismiss_after = '1m'\ndrop_in.settle = '5s'";
+    let daemon = Daemon::start_with(&sandbox.address.url(), "drop_in.enabled = true", settings, |_| {});
+    let connector = Connector::new(&daemon.address, "t0ken-of-the-connector");
+    assert_eq!(connector.started("u").status, 202);
+    sandbox.until_told("c", "u", "+");
+    assert_eq!(connector.message("u").status, 202);
+    assert_eq!(connector.message("u").status, 202);
+    let page = wait_for("nothing under way", || {
+        let page = page(&daemon);
+        (page.value("typingd_drop_in_under_way", &[]) == Some(0.0)).then_some(page)
+    });
+    let requests = |kind: &str| page.value("typingd_drop_in_requests_total", &[("kind", kind)]);
+    assert_eq!(["started_taken", "message", "other"].map(requests), [Some(1.0), Some(2.0), Some(0.0)]);
+    let messages = |icon: &str| page.value("typingd_drop_in_messages_total", &[("icon", icon)]);
+    assert_eq!(["off", "settled", "late"].map(messages), [Some(1.0), Some(1.0), Some(0.0)]);
+    assert_eq!(page.value("typingd_drop_in_unanswered_total", &[]), Some(0.0));
+    let passed = [("route", "drop_in"), ("status", "2xx")];
+    assert_eq!(page.value("typingd_http_requests_total", &passed), Some(3.0));
+}
+
+#[test]
 fn a_configuration_that_was_wrong_can_be_seen() {
     let (_sandbox, daemon) = pair("timing.dismiss_after = '1m'");
     let reloaded = |page: &Page| page.value("typingd_configuration_last_reload_successful", &[]).unwrap();
@@ -262,18 +331,20 @@ fn readers_show_the_token_and_one_that_hangs_holds_nobody_up() {
 
 #[test]
 fn the_manual_names_every_metric_and_no_other() {
-    let (_sandbox, daemon) = pair("");
+    // With the drop-in, so that its series are there with their labels.
+    let (_sandbox, daemon) = pair("drop_in.enabled = true");
     let exposed: BTreeSet<String> = page(&daemon).0.into_iter().map(|family| family.name).collect();
     let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let section = manual.split("\n## Metrics\n").nth(1).expect("a section on metrics").split("\n## ").next().unwrap();
     // The first cell of each row of the table: `typingd_ready`, or `typingd_signals_total{signal}`.
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `typingd_"));
-    let told: Vec<String> = rows.map(|row| format!("typingd_{}", row.split(['`', '{']).next().unwrap())).collect();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let names = rows.map(|row| row.split(['`', '{']).next().unwrap().to_owned());
+    let told: Vec<String> = names.filter(|name| name.starts_with("typingd_") || name.starts_with("process_")).collect();
     assert_eq!(told.iter().cloned().collect::<BTreeSet<_>>(), exposed);
     assert_eq!(told.len(), exposed.len(), "each once");
     // What stands in queries exists, too.
     let words = section.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    for word in words.filter(|word| word.starts_with("typingd_")) {
+    for word in words.filter(|word| word.starts_with("typingd_") || word.starts_with("process_")) {
         let base = word.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum");
         assert!(exposed.contains(word) || exposed.contains(base), "{word}");
     }

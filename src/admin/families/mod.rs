@@ -4,8 +4,10 @@
 //! The numbers are copies that the loop gave away: whoever reads them, and however slowly, disturbs nobody.
 
 mod page;
+mod process;
 mod state;
 mod timing;
+mod traffic;
 mod work;
 
 use std::fmt::Error;
@@ -17,6 +19,7 @@ use super::look::Seen;
 use crate::driver::Vitals;
 use crate::ledger::Figures;
 use page::Page;
+pub(super) use process::{Machine, PROCESS_PREFIX};
 
 /// All numbers of one moment.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ impl Collector for Numbers {
         self.token(&mut page)?;
         self.conversations(&mut page)?;
         self.journal(&mut page)?;
+        self.traffic(&mut page)?;
+        self.drop_in(&mut page)?;
         self.operation(&mut page)
     }
 }

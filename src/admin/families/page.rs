@@ -80,12 +80,18 @@ impl Page<'_> {
         Ok(())
     }
 
-    pub(super) fn bytes(&mut self, name: &str, help: &str, value: u64) -> Result<(), Error> {
+    /// A size; the family alone, without a series, if there is none at present.
+    pub(super) fn bytes(&mut self, name: &str, help: &str, value: Option<u64>) -> Result<(), Error> {
         let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Bytes), MetricType::Gauge)?;
-        family.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
+        value.map_or(Ok(()), |value| family.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX)))
     }
 
-    /// A time; the family alone, without a series, if there is none at present.
+    /// A number that is known, or no series.
+    pub(super) fn known(&mut self, name: &str, help: &str, value: Option<u64>) -> Result<(), Error> {
+        self.gauges(name, help, value.map(|value| (NO_LABELS, value)))
+    }
+
+    /// A time, or no series.
     pub(super) fn span(&mut self, name: &str, help: &str, span: Option<Duration>) -> Result<(), Error> {
         let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
         span.map_or(Ok(()), |span| family.encode_gauge(&span.as_secs_f64()))
@@ -104,7 +110,8 @@ impl Page<'_> {
     }
 }
 
-const NO_LABELS: [(&str, &str); 0] = [];
+/// For families of one series.
+pub(super) const NO_LABELS: [(&str, &str); 0] = [];
 
 /// A double holds two hundred years of microseconds exactly.
 fn seconds(micros: u64) -> f64 {

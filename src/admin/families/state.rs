@@ -45,7 +45,7 @@ impl Numbers {
             "1 if the journal can't be written, so that a crash may leave icons on",
             u32::from(state == JournalState::Degraded),
         )?;
-        page.bytes("journal", "Bytes in the journal's file", journal.bytes)?;
+        page.bytes("journal", "Bytes in the journal's file", Some(journal.bytes))?;
         page.counter("journal_records", "Records written to the journal", journal.records)?;
         page.counter("journal_writes_failed", "Writes to the journal that failed", journal.writes_failed)
     }

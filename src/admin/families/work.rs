@@ -22,6 +22,11 @@ impl Numbers {
             "signals",
             "Signals, by kind and by what became of them",
             all.map(|(kind, outcome, number)| ([("signal", kind.name()), ("outcome", outcome)], number)),
+        )?;
+        page.counter(
+            "signals_malformed",
+            "Lines and items that were no signals, and were refused one by one",
+            self.seen.malformed,
         )
     }
 

@@ -1,0 +1,238 @@
+//! What comes to the server, counted: connections by listening address, requests by route and by class of answer.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use axum::http::StatusCode;
+
+use super::Address;
+
+/// The counts. Cheap to clone; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    requests: [[AtomicU64; ANSWERS.len()]; Route::ALL.len()],
+    /// Each lives as long as its listener or a connection of it: there are as many as the configuration names, and for
+    /// a while those that it named before.
+    doors: Mutex<Vec<Weak<Door>>>,
+}
+
+/// The classes of answers, by their first digit less one.
+pub const ANSWERS: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Where a request goes. Nobody outside can make more of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Signals of connectors.
+    Signals,
+    /// Answers that go on: signals to whoever records, indicators to whoever watches.
+    Streams,
+    /// What connectors send to Salesforce.
+    DropIn,
+    /// Whether it is alive and ready.
+    Health,
+    /// The metrics.
+    Metrics,
+    /// The console's page and what it loads.
+    Console,
+    /// Everything else that operators ask and change.
+    Operation,
+    /// There is nothing there.
+    Unknown,
+}
+
+impl Route {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 8] = [
+        Self::Signals,
+        Self::Streams,
+        Self::DropIn,
+        Self::Health,
+        Self::Metrics,
+        Self::Console,
+        Self::Operation,
+        Self::Unknown,
+    ];
+
+    /// The name in the metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Signals => "signals",
+            Self::Streams => "streams",
+            Self::DropIn => "drop_in",
+            Self::Health => "health",
+            Self::Metrics => "metrics",
+            Self::Console => "console",
+            Self::Operation => "operation",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub(super) fn of(path: &str) -> Self {
+        match path {
+            "/v1/signals" => Self::Signals,
+            "/v1/signals/stream" | "/v1/indicators" => Self::Streams,
+            "/healthz" | "/readyz" => Self::Health,
+            "/metrics" => Self::Metrics,
+            "/" => Self::Console,
+            "/openapi.json" => Self::Operation,
+            _ if path.starts_with("/api/v1/") => Self::DropIn,
+            _ if path.starts_with("/console/") => Self::Console,
+            _ if path.starts_with("/v1/") => Self::Operation,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The connections of one listening address.
+#[derive(Debug)]
+pub(super) struct Door {
+    address: String,
+    open: AtomicU64,
+    opened: AtomicU64,
+    displaced: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// The numbers of a [`Door`] at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// The listening address.
+    pub address: String,
+    /// Those that are open.
+    pub open: u64,
+    /// Those that were let in so far.
+    pub opened: u64,
+    /// Idle ones that were asked to make room for others.
+    pub displaced: u64,
+    /// Those that could not be accepted.
+    pub failed: u64,
+}
+
+impl Traffic {
+    /// A request to `route` has been answered.
+    pub(super) fn note(&self, route: Route, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, ANSWERS.len()) - 1;
+        self.0.requests[route as usize][class].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Where the connections of `address` are counted.
+    pub(super) fn door(&self, address: &Address) -> Arc<Door> {
+        let address = address.to_string();
+        let mut doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.retain(|door| door.strong_count() > 0);
+        let known = doors.iter().filter_map(Weak::upgrade).find(|door| door.address == address);
+        known.unwrap_or_else(|| {
+            let [open, opened, displaced, failed] = Default::default();
+            let door = Arc::new(Door { address, open, opened, displaced, failed });
+            doors.push(Arc::downgrade(&door));
+            door
+        })
+    }
+
+    /// How many requests to `route` got an answer of each class, in the order of [`ANSWERS`].
+    #[must_use]
+    pub fn requests(&self, route: Route) -> [u64; ANSWERS.len()] {
+        self.0.requests[route as usize].each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// The connections of each listening address.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connections> {
+        let doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = |door: Arc<Door>| Connections {
+            address: door.address.clone(),
+            open: door.open.load(Ordering::Relaxed),
+            opened: door.opened.load(Ordering::Relaxed),
+            displaced: door.displaced.load(Ordering::Relaxed),
+            failed: door.failed.load(Ordering::Relaxed),
+        };
+        doors.iter().filter_map(Weak::upgrade).map(look).collect()
+    }
+}
+
+impl Door {
+    /// A connection is let in; it has gone when the visit is dropped.
+    pub(super) fn enter(self: &Arc<Self>) -> Visit {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Visit(Arc::clone(self))
+    }
+
+    /// An idle connection is asked to make room.
+    pub(super) fn note_displaced(&self) {
+        self.displaced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection could not be accepted.
+    pub(super) fn note_failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection, for as long as it is open.
+pub(super) struct Visit(Arc<Door>);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_caller_asks_for_is_one_of_few_routes() {
+        for (path, route) in [
+            ("/v1/signals", Route::Signals),
+            ("/v1/signals/stream", Route::Streams),
+            ("/v1/indicators", Route::Streams),
+            ("/v1/timing/a%20b", Route::Operation),
+            ("/api/v1/interactions", Route::DropIn),
+            ("/readyz", Route::Health),
+            ("/metrics", Route::Metrics),
+            ("/metrics/", Route::Unknown),
+            ("/", Route::Console),
+            ("/console/page.js", Route::Console),
+            ("/etc/passwd", Route::Unknown),
+            ("", Route::Unknown),
+        ] {
+            assert_eq!(Route::of(path), route, "{path}");
+        }
+        assert!(Route::ALL.iter().enumerate().all(|(place, route)| *route as usize == place));
+    }
+
+    #[test]
+    fn each_answer_is_counted_in_its_class() {
+        let traffic = Traffic::default();
+        for status in [101, 200, 202, 304, 404, 429, 503, 999] {
+            traffic.clone().note(Route::Signals, StatusCode::from_u16(status).unwrap());
+        }
+        assert_eq!(traffic.requests(Route::Signals), [1, 2, 1, 2, 2]);
+        assert_eq!(traffic.requests(Route::Metrics), [0; 5]);
+    }
+
+    #[test]
+    fn a_door_counts_until_its_listener_and_its_last_visitor_have_gone() {
+        let traffic = Traffic::default();
+        let address: Address = "127.0.0.1:7480".parse().unwrap();
+        let door = traffic.door(&address);
+        let visits = [door.enter(), door.enter()];
+        door.note_displaced();
+        door.note_failed();
+        let [first, second] = visits;
+        drop(first);
+        let count = Connections { address: address.to_string(), open: 1, opened: 2, displaced: 1, failed: 1 };
+        assert_eq!(traffic.connections(), std::slice::from_ref(&count));
+        drop(door);
+        assert_eq!(traffic.connections(), [count], "somebody is still inside");
+        assert!(Arc::ptr_eq(&traffic.door(&address), &second.0), "the same address counts on");
+        drop(second);
+        assert_eq!(traffic.connections(), []);
+    }
+}
