@@ -27,6 +27,7 @@ mod key;
 mod log;
 mod manual;
 mod metrics;
+mod monitoring;
 mod node;
 mod openapi;
 mod package;
