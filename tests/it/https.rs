@@ -62,8 +62,11 @@ async fn answer(request: Request<Incoming>, came: Arc<Mutex<Vec<Came>>>) -> Resu
         )]))));
     }
     let frames = futures_util::StreamExt::then(futures_util::stream::iter(frames), |frame| async {
-        // What stands before is sent by itself.
-        tokio::task::yield_now().await;
+        // What stands before is sent by itself; and arrives by itself, where the end would overtake it.
+        match &frame {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
+        }
         frame
     });
     let mut response = Response::new(BodyExt::boxed(StreamBody::new(frames)));
