@@ -67,6 +67,12 @@ impl Line {
         self.0.former.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// From now on no Started waits for a token.
+    pub(super) fn close(&self) {
+        self.client().close();
+        self.former().clients.values().for_each(Client::close);
+    }
+
     /// Puts `client` in force. If it leads elsewhere, `controls` tell whose icon may be on where it led before.
     async fn turn_to(&self, client: Client, elsewhere: Option<&Controls>) {
         let _turning = self.0.turning.write().await;

@@ -231,6 +231,7 @@ pub async fn run(
     let _ = stop.send(true);
     supervisor.stopping(shutdown_grace).await;
     controls.give(Command::Shutdown(shutdown_grace)).await;
+    steward.far_side.line.close();
     let farewell = tokio::select! {
         farewell = driver => match farewell {
             Ok(farewell) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{Certificate, redirect, retry};
+use tokio::sync::watch;
 use url::Url;
 use uuid::Uuid;
 
@@ -16,7 +17,7 @@ use super::payload::{self, Departure, Ids};
 use super::settings::{Auth, Settings};
 use super::token::{TokenFigures, TokenState, Tokens, check_key};
 use crate::clock::{self, Clock};
-use crate::model::{Cause, ChannelAddress, Dispatch, Outcome, Refusal, Setback, WireResult};
+use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Refusal, Setback, WireResult};
 use crate::vault::{AUTHORIZATION_CONTEXT, Credentials, ORG_ID, Vault};
 
 /// Speaks to the Interaction Service. Cheap to clone; clones share connections and token.
@@ -35,6 +36,8 @@ struct Shared {
     authorization_context: HeaderValue,
     channel_contexts: HashMap<ChannelAddress, HeaderValue>,
     request_timeout: Duration,
+    /// No Started waits for a token any more.
+    closing: watch::Sender<bool>,
 }
 
 impl Client {
@@ -66,6 +69,7 @@ impl Client {
             request_timeout: settings.request_timeout,
             tokens: Tokens::new(settings.auth, http.clone(), settings.request_timeout, clock),
             http,
+            closing: watch::Sender::new(false),
         })))
     }
 
@@ -141,6 +145,12 @@ impl Client {
         self.token_state()
     }
 
+    /// From now on a Started that has no token yet is given up at once: nobody is to be shown an icon any more, and a
+    /// token endpoint that hangs would hold up the end.
+    pub fn close(&self) {
+        self.0.closing.send_replace(true);
+    }
+
     /// Whether the file of the token, if there is one, can be read and holds one at this moment.
     ///
     /// # Errors
@@ -167,7 +177,14 @@ impl fmt::Debug for Client {
 
 impl Shared {
     async fn request_on_own_account(&self, dispatch: &Dispatch, deadline: tokio::time::Instant) -> WireResult {
-        let token = match tokio::time::timeout_at(deadline, self.tokens.current()).await {
+        let token = tokio::select! {
+            biased;
+            token = tokio::time::timeout_at(deadline, self.tokens.current()) => token,
+            () = self.given_up(dispatch) => {
+                return unanswered(not_sent(Cause::Token), Some("the daemon stops".into()), Duration::ZERO);
+            }
+        };
+        let token = match token {
             Ok(Ok(token)) => token,
             Ok(Err(denied)) => {
                 // Asking again costs nothing but a look at the token: a mended one must not wait out a long back-off.
@@ -192,6 +209,16 @@ impl Shared {
             _ => {}
         }
         result
+    }
+
+    /// Ends when the request of `dispatch` is not to leave any more.
+    async fn given_up(&self, dispatch: &Dispatch) {
+        if dispatch.indicator() == Indicator::TypingStarted {
+            // Fails only without a sender, which `self` holds.
+            let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Uses what a connector has shown for this channel. What it lacks concerns this channel alone, so that the others

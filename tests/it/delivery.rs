@@ -149,7 +149,7 @@ fn a_token_file_that_is_mended_is_taken_within_seconds() {
 }
 
 /// Credentials of the JWT bearer flow.
-fn jwt(token_url: &str) -> String {
+pub(crate) fn jwt(token_url: &str) -> String {
     [
         ("token_url", token_url),
         ("consumer_key", "consumer"),

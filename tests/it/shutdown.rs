@@ -6,6 +6,8 @@ use serde_json::json;
 use typingd::clock;
 
 use crate::bench::{Daemon, JSON, NDJSON, Sandbox, pair, signal_of};
+use crate::delivery::jwt;
+use crate::key;
 use crate::process::until;
 
 /// A shutdown that would take ages if nothing bounded it takes less than this.
@@ -86,4 +88,21 @@ fn meanwhile_signals_are_turned_away_and_a_second_word_ends_it_at_once() {
     daemon.process.end();
     assert!(watch.elapsed() < SOON, "{:?}", watch.elapsed());
     assert!(daemon.process.log().contains("told twice"), "{}", daemon.process.log());
+}
+
+#[test]
+fn a_token_that_never_comes_holds_up_nothing_that_is_owed_to_nobody() {
+    let sandbox = Sandbox::start(&["--token-fault", "hang"]);
+    let auth = jwt(&format!("{}/services/oauth2/token", sandbox.address.url()));
+    let settings = "upstream.request_timeout = '1m'\ndelivery.shutdown_grace = '1m'\ntiming.dismiss_after = '1m'";
+    let mut daemon = Daemon::start_with(&sandbox.address.url(), &auth, settings, |directory| {
+        std::fs::write(directory.path().join("key.pem"), key::private()).unwrap();
+    });
+    // A Started that waits for the token.
+    daemon.give("c", "ann", "keystroke");
+    let watch = clock::stopwatch();
+    daemon.process.stop();
+    assert!(watch.elapsed() < SOON, "{:?}", watch.elapsed());
+    assert!(daemon.process.log().contains("every icon is off"), "{}", daemon.process.log());
+    assert_eq!(sandbox.told("c", "ann"), "");
 }

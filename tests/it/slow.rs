@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use typingd::clock;
 use typingd::http::{Limits, Listener, serve};
 
-use crate::bench::{JSON, NDJSON, pair, signal_of};
-use crate::process::until;
+use crate::bench::{JSON, NDJSON, Sandbox, pair, signal_of};
+use crate::process::{Process, until};
 use crate::wire::Address;
 
 #[test]
@@ -116,4 +116,68 @@ fn an_answer_that_nobody_takes_is_not_held_for_ever() {
     assert!(watch.elapsed() >= Duration::from_millis(250), "{:?}", watch.elapsed());
     assert!(taken > 0 && !reading.some().is_empty(), "whoever goes on reading is served on");
     until("the end of the other, too", || answers() == 0);
+}
+
+#[test]
+fn five_hundred_idle_connections_hold_nobody_up_and_make_room() {
+    let (sandbox, daemon) = pair("timing.dismiss_after = '1m'");
+    let ask = b"GET /healthz HTTP/1.1\r\nhost: typingd\r\n\r\n";
+    // As many as there is room for, and some more: the first have to leave for the last.
+    let idle: Vec<_> = (0..540)
+        .map(|_| {
+            let mut wire = daemon.address.connect().unwrap();
+            wire.write(ask).unwrap();
+            assert!(wire.some().starts_with(b"HTTP/1.1 200 OK"));
+            wire
+        })
+        .collect();
+    let watch = clock::stopwatch();
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+");
+    assert!(watch.elapsed() < Duration::from_secs(5), "{:?}", watch.elapsed());
+    // Whoever has not had to leave is served on.
+    let mut last = idle.into_iter().next_back().unwrap();
+    last.write(ask).unwrap();
+    assert!(last.some().starts_with(b"HTTP/1.1 200 OK"));
+}
+
+#[test]
+fn out_of_file_descriptors_the_daemon_rests_and_heals() {
+    let sandbox = Sandbox::start(&[]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("typingd.toml");
+    std::fs::write(directory.path().join("token"), "t0ken").unwrap();
+    let text = format!(
+        "upstream.base_url = '{}'\nupstream.org_id = '00DXX0000000001'\nupstream.authorization_context = 'A'\n\
+         upstream.auth.token_file = 'token'\ntiming.dismiss_after = '1m'",
+        sandbox.address.url()
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 40; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_typingd"), "run"]);
+    command.args(["--config", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]).env_clear();
+    let mut process = Process::start(command);
+    let address = process.address();
+    process.until_logged(" ready");
+    let silent: Vec<_> = (0..100).map(|_| address.connect().unwrap()).collect();
+    let (watch, before) = (clock::stopwatch(), processor_ticks(process.id()));
+    // He stands behind the hundred, whose deadlines let him in.
+    let body = signal_of("c", "ann", "keystroke").to_string();
+    until("service again", || {
+        let answer = address.try_call("POST", "/v1/signals", &[JSON], body.as_bytes());
+        answer.is_some_and(|answer| answer.status == 202)
+    });
+    let (took, worked) = (watch.elapsed(), processor_ticks(process.id()) - before);
+    // A hundredth of a second each: an accept that spins would take nearly all of the time.
+    assert!(worked < took.as_millis() as u64 / 10 / 3, "{worked} ticks in {took:?}");
+    drop(silent);
+    sandbox.until_told("c", "ann", "+");
+    process.stop();
+}
+
+/// What a process has had of the processor so far.
+fn processor_ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
