@@ -12,6 +12,7 @@ mod problem;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod unread;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
+use bytes::{Buf, Bytes};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -259,7 +261,7 @@ async fn connection(
     let limits = serving.borrow().limits;
     let asked_to_leave = seat.clone();
     let timer = Box::pin(tokio::time::sleep(limits.head_timeout));
-    let io = Timed { stream, seat: seat.clone(), timer, stall: None, limits };
+    let io = Timed { stream, seat: seat.clone(), timer, stall: None, unread: Bytes::new(), limits };
     let retiring = retire.clone();
     let service = tower::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         if let Some(via_unix) = seat.via_unix {
@@ -288,6 +290,8 @@ async fn connection(
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
+        // The buffer alone would let a longer one in, if it comes whole with the last read.
+        .max_header_size(limits.head_bytes_max)
         .max_buf_size(limits.head_bytes_max.max(8 * 1024))
         .half_close(false)
         .preserve_header_case(limits.keep_header_case)
@@ -334,6 +338,8 @@ struct Timed {
     timer: Pin<Box<Sleep>>,
     /// Runs from the first write that the client's side had no room for.
     stall: Option<Pin<Box<Sleep>>>,
+    /// What is left of the answer to a request that can't be read.
+    unread: Bytes,
     limits: Limits,
 }
 
@@ -367,15 +373,20 @@ impl AsyncRead for Timed {
 
 impl AsyncWrite for Timed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.takes_for_unread(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.note_write(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.write_unread(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.write_unread(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
@@ -384,6 +395,11 @@ impl AsyncWrite for Timed {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [buf] = bufs
+            && self.takes_for_unread(buf)
+        {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.note_write(cx, written)
     }
@@ -394,6 +410,30 @@ impl AsyncWrite for Timed {
 }
 
 impl Timed {
+    /// Whether `buf` is hyper's own answer to a request that it could not read: another one is written in its place.
+    fn takes_for_unread(&mut self, buf: &[u8]) -> bool {
+        // No answer of a handler's is written while a head is being read, but for one that whoever asked did not take.
+        if !matches!(self.seat.phase.load(Ordering::Relaxed), FRESH | HEAD) || self.stall.is_some() {
+            return false;
+        }
+        match unread::told(buf) {
+            Some(told) => self.unread = told,
+            None => return false,
+        }
+        true
+    }
+
+    fn write_unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unread.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.unread);
+            match ready!(self.note_write(cx, written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.unread.advance(bytes),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn note_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.stall = None;

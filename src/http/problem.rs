@@ -32,6 +32,20 @@ impl Problem {
         self
     }
 
+    /// The document as it is sent, with the members that were added.
+    pub(super) fn into_document(self) -> serde_json::Value {
+        let mut body = serde_json::json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Some(object) = body.as_object_mut() {
+            object.extend(self.extra);
+        }
+        body
+    }
+
     /// Adds a member beside the standard ones.
     #[must_use]
     pub fn with(mut self, name: &str, value: serde_json::Value) -> Self {
@@ -42,22 +56,14 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = serde_json::json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        if let Some(object) = body.as_object_mut() {
-            object.extend(self.extra);
-        }
-        let mut response = (self.status, body.to_string()).into_response();
+        let (status, retry_after) = (self.status, self.retry_after);
+        let mut response = (status, self.into_document().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response

@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use axum::routing::get;
-use bytes::Bytes;
 use futures_util::stream;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;

@@ -235,13 +235,46 @@ fn bodies_and_heads_have_a_bound() {
     let mut large = daemon.address.connect().unwrap();
     large.write(b"GET /healthz HTTP/1.1\r\nhost: typingd\r\nx-junk: ").unwrap();
     large.write(&[b'x'; 16 * 1_024]).unwrap();
-    let answer = String::from_utf8(large.rest()).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer:?}");
+    let answer = large.answer();
+    assert_eq!(answer.status, 431, "{answer:?}");
+    assert!(answer.problem().contains("16 KiB"), "{answer:?}");
+    // The address is a part of the head, also where all of it comes at once.
+    for (bytes, status) in [(16_000, 404), (17_000, 431), (20_000, 431)] {
+        let answer = daemon.address.get(&format!("/{}", "x".repeat(bytes)));
+        assert_eq!(answer.status, status, "{bytes}");
+        answer.problem();
+    }
     until("all icons", || sandbox.shown() == 101);
 }
 
 #[test]
+fn what_is_no_http_is_told_so() {
+    let (_sandbox, daemon) = steady("");
+    for garbage in [
+        "s3cret\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET / x / HTTP/1.1\r\n\r\n",
+        "POST /v1/signals HTTP/1.1\r\ncontent-length: many\r\n\r\n",
+        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+    ] {
+        let mut wire = daemon.address.connect().unwrap();
+        wire.write(garbage.as_bytes()).unwrap();
+        let answer = wire.answer();
+        assert_eq!(answer.status, 400, "{garbage:?}: {answer:?}");
+        assert!(
+            answer.problem().contains("can't be read") && !answer.body.contains("s3cret"),
+            "{garbage:?}: {answer:?}"
+        );
+    }
+    // Behind a request that can be read, too.
+    let mut wire = daemon.address.connect().unwrap();
+    wire.write(b"GET /healthz HTTP/1.1\r\nhost: t\r\n\r\n").unwrap();
+    assert!(String::from_utf8(wire.some()).unwrap().starts_with("HTTP/1.1 200 "));
+    wire.write(b"s3cret\r\n\r\n").unwrap();
+    assert!(wire.answer().problem().contains("can't be read"));
+}
 
+#[test]
 fn a_client_that_writes_all_before_it_reads_learns_why_it_is_turned_away() {
     let (_sandbox, daemon) = steady("ingest.max_body = '1KiB'");
     let body = vec![b' '; 4 << 20];
