@@ -29,6 +29,13 @@ pub(super) fn options<'q, const N: usize>(
     Ok(values)
 }
 
+/// The name of an option that is there twice, if one is: which of the two is meant can't be told.
+pub(super) fn twice(options: &[(Cow<'_, str>, Cow<'_, str>)]) -> Option<String> {
+    let mut others = options.iter().enumerate();
+    let (_, (name, _)) = others.find(|(place, (name, _))| options[..*place].iter().any(|(other, _)| other == name))?;
+    Some(name.chars().take(NAME_CHARS_MAX).collect())
+}
+
 /// A channel's address, or an end user's id, in the option `name`.
 ///
 /// # Errors
@@ -45,4 +52,4 @@ pub(super) fn bad(detail: impl Into<String>) -> Problem {
 }
 
 /// How much of an unknown name is repeated.
-const NAME_CHARS_MAX: usize = 40;
+pub(super) const NAME_CHARS_MAX: usize = 40;

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::PATIENCE;
+use super::options::twice;
 use crate::config::duration;
 use crate::driver::Controls;
 use crate::engine::policy::{Mode, Policy, Rules};
@@ -95,9 +96,11 @@ async fn simulate(
 
 /// The timing in force, changed as the options of the query say.
 fn asked(mut rules: Rules, query: Option<&str>) -> Result<Rules, Problem> {
-    let mut problems = Vec::new();
+    let options: Vec<_> = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
+    let mut problems: Vec<_> =
+        twice(&options).map(|name| format!("{name} is there twice; once is right")).into_iter().collect();
     let mut dismiss_asked = false;
-    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+    for (name, value) in options {
         let time = || duration::parse(&value).filter(|time| (TIME_MIN..=TIME_MAX).contains(time));
         let taken = match &*name {
             "check" => time().map(|check| rules = rules.with_check(check)),

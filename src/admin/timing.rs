@@ -115,6 +115,9 @@ async fn change(
     let wanted = async {
         timing.gate.admit(&head.headers)?;
         no_options(query.as_deref())?;
+        if !is_encoded(head.uri.path()) {
+            return Err(bad("the channel address has a % without two hexadecimal digits behind it; %25 stands for %"));
+        }
         let to = to.map_err(|_| bad("the channel address is not UTF-8; encode its bytes as %XX"))?;
         let to = to.map(|Path(to)| ChannelAddress::new(&to)).transpose();
         let to = to.map_err(|error| bad(format!("the channel address {error}")))?;
@@ -128,6 +131,12 @@ async fn change(
         Ok(change) => timing.ask(Some(change)).await,
         Err(problem) => Err(hear_out(&head.headers, &mut body, problem).await),
     }
+}
+
+/// Whether each per cent sign of a path has its two digits. One that has not would be taken for itself.
+fn is_encoded(path: &str) -> bool {
+    let is_hex = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    path.split('%').skip(1).all(|rest| rest.get(..2).is_some_and(is_hex))
 }
 
 /// An option that is overlooked may have been meant to name a channel: what was meant for one would hold for all.

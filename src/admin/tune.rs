@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::PATIENCE;
+use super::options::{NAME_CHARS_MAX, twice};
 use crate::driver::Controls;
 use crate::engine::policy::Rules;
 use crate::http::{Gate, Problem, hear_out, media_type, read_body};
@@ -103,8 +104,15 @@ async fn study(
 /// The options of the query: those of the command, and `format`.
 fn asked(rules: &Rules, query: Option<&str>) -> Result<(Plan, Format), Problem> {
     let options: Vec<_> = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
+    let mut problems: Vec<_> =
+        twice(&options).map(|name| format!("{name}: is there twice; once is right")).into_iter().collect();
     let (formats, choices): (Vec<_>, Vec<_>) = options.iter().partition(|(name, _)| name == "format");
-    let mut problems = Vec::new();
+    let (choices, unknown): (Vec<_>, Vec<_>) =
+        choices.into_iter().partition(|(name, _)| Plan::OPTIONS.contains(&&**name));
+    if let Some((name, _)) = unknown.first() {
+        let name: String = name.chars().take(NAME_CHARS_MAX).collect();
+        problems.push(format!("{name}: there is no such option; {}, format are", Plan::OPTIONS.join(", ")));
+    }
     let mut format = Format::Json;
     for (_, value) in formats {
         match &**value {

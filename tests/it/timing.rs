@@ -141,6 +141,8 @@ fn a_wrong_change_changes_nothing_and_all_of_it_is_told() {
         ("/v1/timing/", "{}", 400, "the channel address is empty"),
         (&long, "{}", 400, "the channel address has 241 characters; 1 to 240 are right"),
         ("/v1/timing/%ff", "{}", 400, "the channel address is not UTF-8"),
+        ("/v1/timing/%zz", "{}", 400, "two hexadecimal digits"),
+        ("/v1/timing/a%2", "{}", 400, "two hexadecimal digits"),
         ("/v1/timing/a/b", "{}", 404, "nothing at this address"),
     ];
     for (path, body, status, words) in cases {
