@@ -75,14 +75,12 @@ pub enum OpenError {
         /// The other daemon's process id.
         pid: Option<u32>,
     },
-    /// The directory can't be written. The daemon can serve without, and make good what could be read.
+    /// The directory can't be had. The daemon can serve without.
     Unusable {
         /// The directory.
         dir: PathBuf,
         /// Why.
         source: io::Error,
-        /// What was still showing, as far as it could be read.
-        recovered: Recovered,
     },
 }
 
@@ -120,14 +118,24 @@ impl Journal {
     /// what was shown longer than `max_age` ago is forgotten, for a late Stopped might open a new session.
     ///
     /// # Errors
-    /// When the directory is held by another daemon, or can't be used at all. Broken files are no error.
+    /// When the directory is held by another daemon, or can't be used at all. Broken files are no error, and neither is
+    /// a disk that takes nothing: the journal is degraded then, until [`Journal::renew`] succeeds.
     pub fn open(dir: &Path, now: u64, max_age: Duration) -> Result<(Self, Recovered), OpenError> {
-        let unusable = |source, recovered| OpenError::Unusable { dir: dir.to_owned(), source, recovered };
-        fs::create_dir_all(dir).map_err(|source| unusable(source, Recovered::default()))?;
+        Self::open_by(dir, now, max_age, begin)
+    }
+
+    fn open_by(
+        dir: &Path,
+        now: u64,
+        max_age: Duration,
+        begin: impl FnOnce(&Path, u64, &[u8]) -> io::Result<File>,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let unusable = |source| OpenError::Unusable { dir: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(unusable)?;
         let lock = lock(dir)?;
         let mut recovered = Recovered::default();
         let mut showing = Showing::default();
-        let generations = generations(dir).map_err(|source| unusable(source, Recovered::default()))?;
+        let generations = generations(dir).map_err(unusable)?;
         for (_, path) in &generations {
             showing.read(path, &mut recovered.complaints);
         }
@@ -137,39 +145,45 @@ impl Journal {
         showing.retain(|(_, at)| *at >= oldest);
         recovered.forgotten = count - showing.len();
 
-        let generation = generations.last().map_or(0, |(number, _)| *number + 1);
+        let last = generations.last().map_or(0, |(number, _)| *number);
+        let generation = if generations.is_empty() { 0 } else { last + 1 };
         let begun = encode_all(showing.iter().map(|(conversation, at)| (conversation.as_ref(), *at)));
         recovered.showing = showing.into_iter().map(|(conversation, _)| conversation).collect();
         let started = begin(dir, generation, &begun).and_then(|file| {
             file.sync_data()?;
             sync_dir(dir)?;
-            let file = Arc::new(file);
-            Ok((file.clone(), Syncer::start(file)?))
+            Ok(file)
         });
-        let (file, syncer) = match started {
-            Ok(started) => started,
-            // The disk is full or read-only: what could be read is made good all the same.
+        let degraded = started.is_err();
+        let (file, generation, bytes) = match started {
+            Ok(file) => {
+                for (_, path) in &generations {
+                    // Left behind, it is read again by the next start, which does no harm.
+                    let _ = fs::remove_file(path);
+                }
+                (file, generation, begun.len() as u64)
+            }
+            // The disk is full or read-only: what could be read is made good all the same, and kept until a renewal takes
+            // its place. Nothing is written to this file meanwhile.
             Err(source) => {
                 let _ = fs::remove_file(path_of(dir, generation));
-                return Err(unusable(source, recovered));
+                let trouble = "can't be written; until it can, a crash may leave icons on";
+                recovered.complaints.push(format!("{} {trouble}: {source}", dir.display()));
+                (lock.try_clone().map_err(unusable)?, last, 0)
             }
         };
-        for (_, path) in &generations {
-            // Left behind, it is read again by the next start, which does no harm.
-            let _ = fs::remove_file(path);
-        }
-        let bytes = begun.len() as u64;
+        let file = Arc::new(file);
         let journal = Self {
             dir: dir.to_owned(),
+            syncer: Syncer::start(file.clone()).map_err(unusable)?,
             file,
             generation,
             buffer: Vec::new(),
             bytes,
             bytes_at_start: bytes,
-            degraded: false,
+            degraded,
             records: [0; 2],
-            writes_failed: 0,
-            syncer,
+            writes_failed: u64::from(degraded),
             _lock: lock,
         };
         Ok((journal, recovered))
@@ -252,7 +266,7 @@ impl Journal {
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
-    let unusable = |source| OpenError::Unusable { dir: dir.to_owned(), source, recovered: Recovered::default() };
+    let unusable = |source| OpenError::Unusable { dir: dir.to_owned(), source };
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     // On a read-only disk the file can be held all the same.
     let mut file = options.or_else(|_| File::open(&path)).map_err(unusable)?;
@@ -498,178 +512,4 @@ impl Shared {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: u64 = 1_800_000_000_000;
-    const AGE: Duration = Duration::from_secs(600);
-
-    fn pair(from: &str) -> ConversationRef<'_> {
-        ConversationRef::new("channel", from).unwrap()
-    }
-
-    fn open(dir: &Path) -> (Journal, Vec<String>, Recovered) {
-        let (journal, recovered) = Journal::open(dir, NOW, AGE).unwrap();
-        let names = recovered.showing.iter().map(|c| c.from().to_owned()).collect();
-        (journal, names, recovered)
-    }
-
-    fn only_file(dir: &Path) -> PathBuf {
-        let all = generations(dir).unwrap();
-        assert_eq!(all.len(), 1);
-        all[0].1.clone()
-    }
-
-    #[test]
-    fn what_is_showing_survives_and_what_is_gone_does_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut journal, names, _) = open(dir.path());
-        assert_eq!(names, [""; 0]);
-        for from in ["a", "b", "c"] {
-            journal.showing(pair(from), NOW);
-        }
-        journal.gone(pair("b"));
-        journal.flush().unwrap();
-        journal.showing(pair("lost: never handed to the kernel"), NOW);
-        drop(journal);
-        for _ in 0..3 {
-            // Any number of crashes later it is still the same, in the same order.
-            let (_journal, names, _) = open(dir.path());
-            assert_eq!(names, ["a", "c"]);
-        }
-    }
-
-    #[test]
-    fn what_was_shown_too_long_ago_is_forgotten_however_often_it_was_opened() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut journal, ..) = open(dir.path());
-        journal.showing(pair("old"), NOW - 500_000);
-        journal.showing(pair("new"), NOW);
-        journal.flush().unwrap();
-        drop(journal);
-        assert_eq!(open(dir.path()).1, ["old", "new"]);
-        let (_, recovered) = Journal::open(dir.path(), NOW + 200_000, AGE).unwrap();
-        assert_eq!((recovered.showing.len(), recovered.forgotten), (1, 1));
-    }
-
-    #[test]
-    fn a_tail_torn_at_any_byte_loses_what_was_torn_and_says_where() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut journal, ..) = open(dir.path());
-        journal.showing(pair("a"), NOW);
-        journal.showing(pair("b"), NOW);
-        journal.flush().unwrap();
-        drop(journal);
-        let whole = fs::read(only_file(dir.path())).unwrap();
-        let one = (whole.len() - MAGIC.len()) / 2;
-        for length in 0..whole.len() {
-            fs::write(only_file(dir.path()), &whole[..length]).unwrap();
-            let (journal, names, recovered) = open(dir.path());
-            let records = length.saturating_sub(MAGIC.len()) / one;
-            assert_eq!(names, ["a", "b"][..records]);
-            let torn = length > MAGIC.len() && !(length - MAGIC.len()).is_multiple_of(one);
-            assert_eq!(recovered.complaints.len(), usize::from(torn), "{length}: {:?}", recovered.complaints);
-            if torn {
-                assert!(recovered.complaints[0].contains(&format!("byte {}", MAGIC.len() + records * one)));
-            }
-            drop(journal);
-        }
-    }
-
-    #[test]
-    fn no_mutation_of_the_file_brings_it_down_or_makes_icons_up() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut whole = encode_all(["a", "b", "c", "d"].map(|from| (pair(from), NOW)).into_iter());
-        encode(&mut whole, Kind::Gone, pair("b"), 0);
-        let mut state = 1u64;
-        let mut random = |bound: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % bound
-        };
-        let path = dir.path().join("icons-0.journal");
-        for round in 0..100_000 {
-            let mut bytes = whole.clone();
-            for _ in 0..=random(4) {
-                let at = random(bytes.len());
-                match random(3) {
-                    0 => bytes[at] ^= 1 << random(8),
-                    1 => bytes.truncate(at.max(1)),
-                    _ => bytes.insert(at, random(256) as u8),
-                }
-            }
-            let mut showing = Showing::default();
-            if round % 100 == 0 {
-                fs::write(&path, &bytes).unwrap();
-                showing.read(&path, &mut Vec::new());
-            } else if let Some(mut rest) = bytes.strip_prefix(MAGIC) {
-                while let Some((_, at, conversation, length)) = decode(rest) {
-                    assert!(at == NOW || at == 0);
-                    showing.icons.insert(conversation.to_owned(), (0, at));
-                    rest = &rest[length..];
-                }
-            }
-            assert!(showing.icons.keys().all(|c| ["a", "b", "c", "d"].contains(&c.from())));
-        }
-    }
-
-    #[test]
-    fn a_foreign_file_is_kept_aside_and_said() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = path_of(dir.path(), 7);
-        fs::write(&path, "somebody's diary, not a journal").unwrap();
-        let (_journal, names, recovered) = open(dir.path());
-        assert_eq!((names.len(), recovered.complaints.len()), (0, 1));
-        assert_eq!(fs::read_to_string(path.with_extension("foreign")).unwrap(), "somebody's diary, not a journal");
-    }
-
-    #[test]
-    fn a_second_daemon_is_told_who_holds_the_directory() {
-        let dir = tempfile::tempdir().unwrap();
-        let _journal = open(dir.path());
-        match Journal::open(dir.path(), NOW, AGE) {
-            Err(OpenError::Held { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn it_grows_into_a_new_generation_and_the_old_one_goes() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut journal, ..) = open(dir.path());
-        let mut renewals = 0;
-        for round in 0..20_000 {
-            journal.showing(pair(&format!("user-{}", round % 100)), NOW);
-            journal.gone(pair(&format!("user-{}", (round + 90) % 100)));
-            journal.flush().unwrap();
-            if journal.wants_renewal() {
-                let showing: Vec<_> = (0..10).map(|i| format!("user-{}", (round + 91 + i) % 100)).collect();
-                journal.renew(showing.iter().map(|from| pair(from)), NOW).unwrap();
-                renewals += 1;
-            }
-        }
-        assert!((1..10).contains(&renewals), "{renewals}");
-        drop(journal);
-        assert!(fs::metadata(only_file(dir.path())).unwrap().len() < 2 * GENERATION_BYTES_MIN);
-        let (_journal, mut names, _) = open(dir.path());
-        names.sort();
-        assert_eq!(names.len(), 10, "{names:?}");
-    }
-
-    #[test]
-    fn a_full_disk_is_told_once_and_a_renewal_mends_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut journal, ..) = open(dir.path());
-        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let good = std::mem::replace(&mut journal.file, Arc::new(full));
-        journal.showing(pair("a"), NOW);
-        assert_eq!(journal.flush().unwrap_err().kind(), io::ErrorKind::StorageFull);
-        journal.showing(pair("b"), NOW);
-        journal.flush().unwrap();
-        assert!(journal.is_degraded() && journal.wants_renewal());
-        drop(good);
-        journal.renew([pair("a"), pair("b")].into_iter(), NOW).unwrap();
-        assert!(!journal.is_degraded());
-        drop(journal);
-        assert_eq!(open(dir.path()).1, ["a", "b"]);
-    }
-}
+mod tests;

@@ -73,12 +73,11 @@ pub(super) fn router(edges: impl IntoIterator<Item = Router>, passing: Option<Ro
 pub(super) fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -> Result<Option<Journal>, StartError> {
     let Some(dir) = &config.state_dir else { return Ok(None) };
     let (journal, recovered) = match Journal::open(dir, clock::wall_millis(), config.recover_within) {
-        Ok((journal, recovered)) => (Some(journal), recovered),
+        Ok(opened) => opened,
         Err(error @ OpenError::Held { .. }) => return Err(StartError::Held(error.to_string())),
         Err(error) => {
             warn!("{error}");
-            let OpenError::Unusable { recovered, .. } = error else { return Ok(None) };
-            (None, recovered)
+            return Ok(None);
         }
     };
     for complaint in &recovered.complaints {
@@ -94,7 +93,7 @@ pub(super) fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -
     for conversation in &recovered.showing {
         engine.handle_recovered(now, conversation.as_ref());
     }
-    Ok(journal)
+    Ok(Some(journal))
 }
 
 /// What is wrong with the files that the configuration names, all of it. `run` refuses to start with any of it, `check`

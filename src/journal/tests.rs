@@ -1,0 +1,200 @@
+//! The journal's own tests: torn, foreign, full.
+
+use super::*;
+
+const NOW: u64 = 1_800_000_000_000;
+const AGE: Duration = Duration::from_secs(600);
+
+fn pair(from: &str) -> ConversationRef<'_> {
+    ConversationRef::new("channel", from).unwrap()
+}
+
+fn open(dir: &Path) -> (Journal, Vec<String>, Recovered) {
+    let (journal, recovered) = Journal::open(dir, NOW, AGE).unwrap();
+    let names = recovered.showing.iter().map(|c| c.from().to_owned()).collect();
+    (journal, names, recovered)
+}
+
+fn only_file(dir: &Path) -> PathBuf {
+    let all = generations(dir).unwrap();
+    assert_eq!(all.len(), 1);
+    all[0].1.clone()
+}
+
+#[test]
+fn what_is_showing_survives_and_what_is_gone_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, names, _) = open(dir.path());
+    assert_eq!(names, [""; 0]);
+    for from in ["a", "b", "c"] {
+        journal.showing(pair(from), NOW);
+    }
+    journal.gone(pair("b"));
+    journal.flush().unwrap();
+    journal.showing(pair("lost: never handed to the kernel"), NOW);
+    drop(journal);
+    for _ in 0..3 {
+        // Any number of crashes later it is still the same, in the same order.
+        let (_journal, names, _) = open(dir.path());
+        assert_eq!(names, ["a", "c"]);
+    }
+}
+
+#[test]
+fn what_was_shown_too_long_ago_is_forgotten_however_often_it_was_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, ..) = open(dir.path());
+    journal.showing(pair("old"), NOW - 500_000);
+    journal.showing(pair("new"), NOW);
+    journal.flush().unwrap();
+    drop(journal);
+    assert_eq!(open(dir.path()).1, ["old", "new"]);
+    let (_, recovered) = Journal::open(dir.path(), NOW + 200_000, AGE).unwrap();
+    assert_eq!((recovered.showing.len(), recovered.forgotten), (1, 1));
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_loses_what_was_torn_and_says_where() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, ..) = open(dir.path());
+    journal.showing(pair("a"), NOW);
+    journal.showing(pair("b"), NOW);
+    journal.flush().unwrap();
+    drop(journal);
+    let whole = fs::read(only_file(dir.path())).unwrap();
+    let one = (whole.len() - MAGIC.len()) / 2;
+    for length in 0..whole.len() {
+        fs::write(only_file(dir.path()), &whole[..length]).unwrap();
+        let (journal, names, recovered) = open(dir.path());
+        let records = length.saturating_sub(MAGIC.len()) / one;
+        assert_eq!(names, ["a", "b"][..records]);
+        let torn = length > MAGIC.len() && !(length - MAGIC.len()).is_multiple_of(one);
+        assert_eq!(recovered.complaints.len(), usize::from(torn), "{length}: {:?}", recovered.complaints);
+        if torn {
+            assert!(recovered.complaints[0].contains(&format!("byte {}", MAGIC.len() + records * one)));
+        }
+        drop(journal);
+    }
+}
+
+#[test]
+fn no_mutation_of_the_file_brings_it_down_or_makes_icons_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut whole = encode_all(["a", "b", "c", "d"].map(|from| (pair(from), NOW)).into_iter());
+    encode(&mut whole, Kind::Gone, pair("b"), 0);
+    let mut state = 1u64;
+    let mut random = |bound: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % bound
+    };
+    let path = dir.path().join("icons-0.journal");
+    for round in 0..100_000 {
+        let mut bytes = whole.clone();
+        for _ in 0..=random(4) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => bytes[at] ^= 1 << random(8),
+                1 => bytes.truncate(at.max(1)),
+                _ => bytes.insert(at, random(256) as u8),
+            }
+        }
+        let mut showing = Showing::default();
+        if round % 100 == 0 {
+            fs::write(&path, &bytes).unwrap();
+            showing.read(&path, &mut Vec::new());
+        } else if let Some(mut rest) = bytes.strip_prefix(MAGIC) {
+            while let Some((_, at, conversation, length)) = decode(rest) {
+                assert!(at == NOW || at == 0);
+                showing.icons.insert(conversation.to_owned(), (0, at));
+                rest = &rest[length..];
+            }
+        }
+        assert!(showing.icons.keys().all(|c| ["a", "b", "c", "d"].contains(&c.from())));
+    }
+}
+
+#[test]
+fn a_foreign_file_is_kept_aside_and_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = path_of(dir.path(), 7);
+    fs::write(&path, "somebody's diary, not a journal").unwrap();
+    let (_journal, names, recovered) = open(dir.path());
+    assert_eq!((names.len(), recovered.complaints.len()), (0, 1));
+    assert_eq!(fs::read_to_string(path.with_extension("foreign")).unwrap(), "somebody's diary, not a journal");
+}
+
+#[test]
+fn a_second_daemon_is_told_who_holds_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let _journal = open(dir.path());
+    match Journal::open(dir.path(), NOW, AGE) {
+        Err(OpenError::Held { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn it_grows_into_a_new_generation_and_the_old_one_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, ..) = open(dir.path());
+    let mut renewals = 0;
+    for round in 0..20_000 {
+        journal.showing(pair(&format!("user-{}", round % 100)), NOW);
+        journal.gone(pair(&format!("user-{}", (round + 90) % 100)));
+        journal.flush().unwrap();
+        if journal.wants_renewal() {
+            let showing: Vec<_> = (0..10).map(|i| format!("user-{}", (round + 91 + i) % 100)).collect();
+            journal.renew(showing.iter().map(|from| pair(from)), NOW).unwrap();
+            renewals += 1;
+        }
+    }
+    assert!((1..10).contains(&renewals), "{renewals}");
+    drop(journal);
+    assert!(fs::metadata(only_file(dir.path())).unwrap().len() < 2 * GENERATION_BYTES_MIN);
+    let (_journal, mut names, _) = open(dir.path());
+    names.sort();
+    assert_eq!(names.len(), 10, "{names:?}");
+}
+
+#[test]
+fn a_full_disk_is_told_once_and_a_renewal_mends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, ..) = open(dir.path());
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let good = std::mem::replace(&mut journal.file, Arc::new(full));
+    journal.showing(pair("a"), NOW);
+    assert_eq!(journal.flush().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    journal.showing(pair("b"), NOW);
+    journal.flush().unwrap();
+    assert!(journal.is_degraded() && journal.wants_renewal());
+    drop(good);
+    journal.renew([pair("a"), pair("b")].into_iter(), NOW).unwrap();
+    assert!(!journal.is_degraded());
+    drop(journal);
+    assert_eq!(open(dir.path()).1, ["a", "b"]);
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_start_loses_nothing_of_the_last_run_and_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, ..) = open(dir.path());
+    journal.showing(pair("a"), NOW);
+    journal.flush().unwrap();
+    drop(journal);
+    let full = |_: &Path, _, _: &[u8]| Err(io::ErrorKind::StorageFull.into());
+    for _ in 0..2 {
+        let (mut journal, recovered) = Journal::open_by(dir.path(), NOW, AGE, full).unwrap();
+        assert_eq!(recovered.showing.len(), 1);
+        assert_eq!(recovered.complaints.len(), 1, "{recovered:?}");
+        assert!(recovered.complaints[0].contains("can't be written"), "{recovered:?}");
+        assert!(journal.is_degraded() && journal.wants_renewal());
+        journal.showing(pair("b"), NOW);
+        journal.flush().unwrap();
+    }
+    let (mut journal, _) = Journal::open_by(dir.path(), NOW, AGE, full).unwrap();
+    journal.renew([pair("a"), pair("c")].into_iter(), NOW).unwrap();
+    assert!(!journal.is_degraded());
+    drop(journal);
+    assert_eq!(generations(dir.path()).unwrap().len(), 1, "what the last run left has been replaced");
+    assert_eq!(open(dir.path()).1, ["a", "c"]);
+}
