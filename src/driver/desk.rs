@@ -1,0 +1,254 @@
+//! The engine with those who stand around it: what the loop does in each of its turns.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
+
+use super::{NotRecorded, SLEEP_LOOK_SPACING, Vitals};
+use crate::chronicle::Chronicle;
+use crate::clock;
+use crate::engine::outbox::Belief;
+use crate::engine::policy::Policy;
+use crate::engine::{Engine, Taken};
+use crate::herald::Herald;
+use crate::inbox::{Parcel, Receipt};
+use crate::journal::Journal;
+use crate::ledger::Ledger;
+use crate::measures::Measures;
+use crate::model::{ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult};
+use crate::pulse::Pulse;
+use crate::recording::{self, Recorder, Recording};
+
+/// Conversations that somebody waits for before those whose asker has gone are looked for.
+const WAITERS_SWEEP: usize = 1_024;
+/// What two readings of clocks may differ by without a sleep between them.
+const SLEEP_MIN: Duration = Duration::from_millis(500);
+/// A journal that could not be written is tried again this often.
+const RENEWAL_SPACING: Duration = Duration::from_secs(1);
+
+/// The engine with those who wait for it.
+pub(super) struct Desk {
+    pub(super) engine: Engine,
+    pub(super) waiters: HashMap<Conversation, Vec<oneshot::Sender<bool>>>,
+    pub(super) journal: Option<Journal>,
+    /// Not before this is a journal that could not be written tried again.
+    pub(super) renew_at: Instant,
+    /// How long the machine had slept at the last look, and when the next look is due.
+    pub(super) asleep: Duration,
+    pub(super) slept_look: Instant,
+    pub(super) herald: Herald,
+    pub(super) ledger: Ledger,
+    pub(super) measures: Measures,
+    pub(super) chronicle: Option<Chronicle>,
+    pub(super) pulse: Pulse,
+    /// How long the parcel in hand has waited for its turn; zero while there is none.
+    pub(super) waited: Duration,
+    pub(super) recorder: Option<Recorder>,
+    /// No signal is taken any more.
+    pub(super) stopping: bool,
+}
+
+impl Desk {
+    pub(super) fn take_parcel(&mut self, now: Instant, parcel: Parcel) {
+        self.waited = parcel.waiting.elapsed();
+        self.measures.handle_wait(self.waited);
+        let mut receipt = Receipt::default();
+        for (index, (conversation, signal)) in parcel.batch.iter().enumerate() {
+            let lasts = parcel.batch.keystrokes_last();
+            let taken = match signal.kind {
+                SignalKind::Keystroke if !lasts.is_zero() => self.engine.handle_typing(now, conversation, lasts),
+                _ => self.engine.handle_signal(now, conversation, signal),
+            };
+            match taken {
+                Ok(taken) => {
+                    if taken == Taken::Counts
+                        && let Some(chronicle) = &mut self.chronicle
+                    {
+                        // What the signal decides is told after it.
+                        chronicle.heard(now, conversation, signal.kind);
+                    }
+                    // The ledger hears of what fell due before the signal, then of the signal.
+                    self.keep_books(now);
+                    if taken == Taken::Counts {
+                        self.ledger.handle_signal(now, conversation, signal.kind);
+                    }
+                    // A trace tells no late keystroke from a fresh one: it has one clock, that of the arrivals.
+                    if let Some(recorder) = &mut self.recorder
+                        && taken != Taken::Late
+                    {
+                        recorder.note(now, conversation, signal.kind);
+                    }
+                }
+                Err(why) => {
+                    self.measures.handle_turned_away(signal.kind, why);
+                    receipt.turned_away.push((index, why));
+                }
+            }
+        }
+        self.waited = Duration::ZERO;
+        if parcel.wait {
+            for (conversation, signal) in parcel.batch.iter() {
+                let settled = || self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off());
+                if signal.kind == SignalKind::MessageSent && !settled() {
+                    let (tell, told) = oneshot::channel();
+                    self.add_waiter(conversation.to_owned(), tell);
+                    receipt.unsettled.push(told);
+                }
+            }
+        }
+        // Whoever does not wait for the receipt has hung up.
+        let _ = parcel.receipt.send(receipt);
+    }
+
+    fn add_waiter(&mut self, conversation: Conversation, waiter: oneshot::Sender<bool>) {
+        if self.waiters.len() >= WAITERS_SWEEP {
+            self.waiters.retain(|_, waiters| {
+                waiters.retain(|waiter| !waiter.is_closed());
+                !waiters.is_empty()
+            });
+        }
+        self.waiters.entry(conversation).or_default().push(waiter);
+    }
+
+    pub(super) fn take_outcome(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
+        self.measures.handle_result(result);
+        // Without a token or a connection it was no request that anybody counts.
+        if result.has_left() {
+            self.ledger.handle_dispatch(dispatch);
+        }
+        let conversation = dispatch.conversation.as_ref();
+        let awaited = self.waiters.contains_key(&dispatch.conversation);
+        // A Started that was refused, or never left, has shown nothing that a Stopped would have to take away.
+        let was_off = awaited && self.engine.snapshot(conversation).is_some_and(|old| old.belief == Belief::Off);
+        let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
+        self.herald.hear(now, dispatch, result, notice, self.engine.rate_in_force());
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.answered(now, dispatch, result);
+        }
+        self.keep_books(now);
+        if let Some(journal) = &mut self.journal
+            && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.belief == Belief::Off)
+        {
+            journal.gone(conversation);
+        }
+        if awaited && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off()) {
+            for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
+                let _ = waiter.send(was_off || result.outcome == Outcome::Delivered);
+            }
+        }
+    }
+
+    /// After a suspension the timers go on as if no time had passed; the agents have been looking at icons all the while.
+    pub(super) fn notice_sleep(&mut self, now: Instant) {
+        if self.slept_look > now {
+            return;
+        }
+        self.slept_look = now + SLEEP_LOOK_SPACING;
+        let asleep = clock::time_asleep();
+        let slept = asleep.saturating_sub(self.asleep);
+        self.asleep = asleep;
+        if slept > SLEEP_MIN {
+            warn!(?slept, "the machine slept: every icon goes off");
+            self.engine.handle_suspension(now);
+        }
+    }
+
+    pub(super) fn take_policy(&mut self, now: Instant, policy: Policy) {
+        self.ledger.name_channels(policy.channels.keys().map(ChannelAddress::as_str));
+        self.engine.handle_policy(now, policy);
+    }
+
+    /// Tells the ledger and the chronicle what has been decided since the last time, and what came to nothing.
+    pub(super) fn keep_books(&mut self, now: Instant) {
+        while let Some(decision) = self.engine.poll_decision() {
+            self.measures.handle_decision(now, &decision);
+            self.ledger.handle_decision(&decision);
+            if let Some(chronicle) = &mut self.chronicle {
+                chronicle.decided(decision, self.waited);
+            }
+        }
+        while let Some(dropped) = self.engine.poll_dropped() {
+            if let Some(chronicle) = &mut self.chronicle {
+                chronicle.dropped(dropped);
+            }
+        }
+    }
+
+    pub(super) fn note_leaving(&mut self, now: Instant, dispatch: &Dispatch) {
+        self.measures.handle_leaving(now, dispatch);
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.leaves(now, dispatch);
+        }
+        if let Some(journal) = &mut self.journal
+            && dispatch.indicator() == Indicator::TypingStarted
+        {
+            journal.showing(dispatch.conversation.as_ref(), clock::wall_millis());
+        }
+    }
+
+    /// Hands the journal's records to the kernel, and lets it begin anew when it has grown or failed. A journal that
+    /// can't be written costs its protection, never the service.
+    pub(super) fn keep_journal(&mut self, now: Instant) {
+        let Some(journal) = &mut self.journal else { return };
+        if let Err(error) = journal.flush() {
+            warn!(%error, "the journal can't be written: until it can, a crash may leave icons on");
+        }
+        if journal.wants_renewal() && self.renew_at <= now {
+            self.renew_at = now + RENEWAL_SPACING;
+            let was_degraded = journal.is_degraded();
+            match journal.renew(self.engine.shown(), clock::wall_millis()) {
+                Ok(()) if was_degraded => info!("the journal is written again"),
+                Ok(()) => debug!("the journal has begun a new generation"),
+                Err(error) if was_degraded => debug!(%error, "the journal still can't be written"),
+                Err(error) => warn!(%error, "the journal can't be renewed: until it can, a crash may leave icons on"),
+            }
+        }
+    }
+
+    /// One recording at a time: what a reader holds is bounded once, whoever asks how often.
+    pub(super) fn start_recording(&mut self, now: Instant) -> Result<Recording, NotRecorded> {
+        if self.stopping {
+            return Err(NotRecorded::Stopping);
+        }
+        if self.recorder.as_ref().is_some_and(|recorder| !recorder.is_gone()) {
+            return Err(NotRecorded::Busy);
+        }
+        let (recorder, recording) = recording::recording(now);
+        self.recorder = Some(recorder);
+        Ok(recording)
+    }
+
+    pub(super) fn shut_down(&mut self, now: Instant) {
+        self.stopping = true;
+        self.engine.handle_shutdown(now);
+        // There is nothing to record any more; its reader must not hold up the end.
+        if let Some(recorder) = self.recorder.take() {
+            recorder.finish();
+        }
+    }
+
+    /// The loop has come round.
+    pub(super) fn show_pulse(&mut self, now: Instant) {
+        let mut pulse = std::mem::take(&mut self.pulse);
+        pulse.turn(now, self.engine.census(), self.engine.counts(), || self.vitals(now));
+        self.pulse = pulse;
+    }
+
+    pub(super) fn vitals(&self, now: Instant) -> Vitals {
+        Vitals {
+            census: self.engine.census(),
+            counts: *self.engine.counts(),
+            measures: self.measures.clone(),
+            requests_in_last_second: self.measures.requests_in_last_second(now),
+            rules: self.engine.policy().rules,
+            delivery: self.engine.policy().delivery,
+            conversations_max: self.engine.policy().conversations_max,
+            trouble: self.herald.trouble().map(str::to_owned),
+            rate_in_force: self.engine.rate_in_force(),
+            journal: self.journal.as_ref().map(Journal::figures),
+            recording: self.recorder.as_ref().is_some_and(|recorder| !recorder.is_gone()),
+        }
+    }
+}
