@@ -97,7 +97,7 @@ pub(super) struct Door {
     failed: AtomicU64,
 }
 
-/// The numbers of a [`Door`] at one moment.
+/// The numbers of one listening address at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connections {
     /// The listening address.
