@@ -1,6 +1,7 @@
 // The page and its daemon: a token that is asked for, an org that is real, a daemon that goes and comes back.
 
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 import { test } from "node:test";
 
 import { Daemon, sandbox, until } from "./daemon.mjs";
@@ -18,10 +19,16 @@ test("the token is asked for, a wrong one again, and kept nowhere but in memory"
       await shows(page, "#token-wrong", "does not take that token");
       await page.keyboard.press("Escape");
       assert.ok(await page.locator("dialog#token").isVisible(), "there is nothing to be seen without it");
+      await page.keyboard.type("tökén👍");
+      await page.keyboard.press("Enter");
+      await shows(page, "#token-wrong", "That can’t be a token");
+      assert.ok(await page.locator("dialog#token").isVisible());
+      assert.equal(await page.textContent("#trouble"), "");
       await page.keyboard.type("s3cret");
       await page.keyboard.press("Enter");
       await met(page);
       assert.ok(!(await page.locator("dialog#token").isVisible()));
+      assert.equal(await page.evaluate(() => document.activeElement?.id), "box");
       await page.locator("#box").pressSequentially("k");
       await icon(page, "on");
       const kept = await page.evaluate(() => [localStorage.length, sessionStorage.length, document.cookie, location.href]);
@@ -48,6 +55,10 @@ test("a daemon that stops is shown as such, and the page goes on when it is back
       await shows(page, "#state-text", "no answer");
       await icon(page, "unknown");
       await page.locator("#box").pressSequentially("lost keys");
+      await page.fill("#find-to", "support");
+      await page.fill("#find-from", "ann");
+      await page.click("#find button");
+      await shows(page, "#found-say", "typingd does not answer");
       await daemon.again();
       await shows(page, "#state-text", "ready · sandbox");
       assert.equal(await page.textContent("#trouble"), "");
@@ -114,5 +125,68 @@ test("figures move, and a conversation is explained", async (t) => {
     await shows(page, "#past", "Started");
     await page.locator("#box").pressSequentially("k");
     await until("the page says what comes next", async () => ((await page.textContent("#explained")) ?? "") !== "");
+  });
+});
+
+test("what a failing org answers is named, until a stop is acknowledged", async (t) => {
+  let status = 503;
+  const far = createServer((request, answer) => {
+    request.resume();
+    request.on("end", () => answer.writeHead(status).end());
+  });
+  await new Promise((resolve) => far.listen(0, "127.0.0.1", () => resolve(null)));
+  t.after(() => (far.closeAllConnections(), far.close()));
+  const daemon = await Daemon.start(t, { upstream: `http://127.0.0.1:${far.address().port}`, settings: 'timing.dismiss_after = "1m"' });
+  await withPage(daemon.url, async (page) => {
+    await page.locator('#state[data-met="yes"]').waitFor();
+    await page.fill("#whom-to", "trying");
+    await page.fill("#whom-from", "eve");
+    await page.click("#whom-form button");
+    await page.click("#sure-yes");
+    await page.locator("#box").pressSequentially("k");
+    await shows(page, "#icon-state", "Salesforce answered 503; the typing is tried again");
+    status = 202;
+    await page.click("#clear");
+    await shows(page, "#icon-state", "Salesforce was told: eve is not typing");
+    await icon(page, "off");
+  });
+});
+
+test("an id can neither hide a character, nor turn round or push aside what stands beside it", async (t) => {
+  const daemon = await Daemon.start(t, { settings: 'timing.dismiss_after = "1m"' });
+  await withPage(daemon.url, async (page) => {
+    await met(page);
+    const say = async (from) => {
+      const body = JSON.stringify({ to: "support", from, signal: "keystroke" });
+      const answer = await fetch(`${daemon.url}/v1/signals`, { method: "POST", headers: { "content-type": "application/json" }, body });
+      assert.equal(answer.status, 202, await answer.text());
+    };
+    await say("eve\u202Eevil\u2066");
+    await say(" padded ");
+    await say("x".repeat(240));
+    for (const list of ["#newest", "#offered"]) {
+      await shows(page, list, "eve‹U+202E›evil‹U+2066›");
+      await shows(page, list, "support / ␠padded␠");
+    }
+    const { wide, isolated, over } = await page.evaluate(() => ({
+      wide: Math.max(...[...document.querySelectorAll("#newest button, #offered button")].map((one) => one.getBoundingClientRect().width)),
+      isolated: [...document.querySelectorAll("#newest .id, #offered .id")].every((one) => getComputedStyle(one).unicodeBidi === "isolate"),
+      over: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    }));
+    assert.ok(wide < 450, `${wide}`);
+    assert.ok(isolated);
+    assert.equal(over, 0);
+    await page.locator("#offered button", { hasText: "padded" }).click();
+    await shows(page, "#past", "Started");
+    await page.click("#find button");
+    await shows(page, "#found-say", "The end user types");
+    await page.click("#whom summary");
+    await page.fill("#whom-from", `eve\u202E${"y".repeat(200)}`);
+    await page.click("#whom-form button");
+    await shows(page, "#user-name", "eve‹U+202E›yyy");
+    await shows(page, "#whom-now", "support / eve‹U+202E›yyy");
+    await page.locator("#box").pressSequentially("k");
+    await shows(page, "#icon-state", "yyy is typing");
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), 0);
   });
 });

@@ -126,3 +126,18 @@ test("a change by somebody else is followed, and a channel's own timing is what 
     await shows(page, "#dismiss-value", "3\u00a0s");
   });
 });
+
+test("a draft is not typed over", async (t) => {
+  const daemon = await Daemon.start(t, { settings: 'timing.dismiss_after = "1m"' });
+  await withPage(daemon.url, async (page) => {
+    await met(page);
+    await page.locator("#demo:enabled").waitFor();
+    await page.locator("#box").pressSequentially("a draft");
+    await page.locator("#demo:disabled").waitFor();
+    await page.click("#clear");
+    await page.click("#demo");
+    await until("the page types", async () => (await page.inputValue("#box")).length > 1);
+    await page.click("#demo");
+    await page.locator("#demo:enabled[aria-pressed=false]").waitFor();
+  });
+});

@@ -9,6 +9,9 @@ const BUBBLES_MAX = 3;
 
 export class Box {
   #empty = true;
+  /** Whether what is in the box is the reader's. */
+  #own = false;
+  #chosen = false;
 
   /** @param {(signal: string) => void} happened Is given each signal. */
   constructor(happened) {
@@ -18,7 +21,11 @@ export class Box {
     this.demo = at("demo");
     this.typist = new Typist((key) => this.#stroke(key));
     this.shown = "";
-    this.area.addEventListener("input", () => (this.#stop(), this.#typed()));
+    this.area.addEventListener("input", () => {
+      this.#own = !this.#wiped;
+      this.#stop();
+      this.#typed();
+    });
     this.area.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
@@ -74,6 +81,21 @@ export class Box {
     this.area.value = "";
     this.shown = "";
     this.#empty = true;
+    this.#own = false;
+    this.#offer();
+  }
+
+  /** @param {boolean} chosen Whether there is a conversation to type in. */
+  enable(chosen) {
+    this.#chosen = chosen;
+    for (const name of ["box", "send", "clear", "leave"]) at(name).disabled = !chosen;
+    this.#offer();
+  }
+
+  /** A draft of the reader's is not typed over. */
+  #offer() {
+    this.demo.disabled = !this.#chosen || this.#own;
+    this.demo.title = this.#own ? "Send or clear what is in the box first" : "";
   }
 
   #start() {
@@ -87,6 +109,7 @@ export class Box {
     this.typist.stop();
     this.demo.textContent = "Type for me";
     this.demo.setAttribute("aria-pressed", "false");
+    this.#offer();
   }
 
   /** @param {string | null} key */

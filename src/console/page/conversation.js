@@ -1,8 +1,8 @@
 // One conversation, found and explained.
 
-import { Refusal, naming } from "./daemon.js";
-import { at, make, tell } from "./dom.js";
-import { became, clock, lag, spell, why } from "./words.js";
+import { Refusal, Unreachable, naming } from "./daemon.js";
+import { at, id, make, tell } from "./dom.js";
+import { became, clock, lag, later, spell, visible, why } from "./words.js";
 
 /** An explanation in view is asked for anew this often. */
 const AGAIN_MS = 1_000;
@@ -25,6 +25,8 @@ const DEADLINES = {
 export class Explained {
   /** @type {import("./daemon.js").Conversation | null} */
   #shown = null;
+  /** @type {import("./daemon.js").Conversation | null} */
+  #picked = null;
   #busy = false;
   #offered = 0;
 
@@ -33,14 +35,21 @@ export class Explained {
     this.daemon = daemon;
     at("find").addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
-      void this.show({ to: at("find-to").value.trim(), from: at("find-from").value.trim() });
+      // A name with spaces at its ends that was picked, not typed, has them by right.
+      const named = (/** @type {"to" | "from"} */ end) => {
+        const { value } = at(`find-${end}`);
+        return value === this.#picked?.[end] ? value : value.trim();
+      };
+      void this.show({ to: named("to"), from: named("from") });
     });
+    daemon.addEventListener("link", () => (daemon.up ? (this.#offered = 0) : this.#silent()));
     setInterval(() => !document.hidden && this.daemon.up && void this.#look(), AGAIN_MS);
   }
 
   /** @param {import("./daemon.js").Conversation} conversation */
   async show(conversation) {
     this.#shown = conversation;
+    this.#picked = conversation;
     at("find-to").value = conversation.to;
     at("find-from").value = conversation.from;
     await this.#look();
@@ -56,11 +65,18 @@ export class Explained {
     } catch (error) {
       // What is not there is not asked for again by itself.
       if (error instanceof Refusal && error.status === 404) this.#shown = null;
-      if (error instanceof Refusal) this.#none(error.status === 404 ? "There is nothing in memory of that conversation." : error.message);
+      if (error instanceof Refusal) this.#none(error.status === 404 ? "There is nothing in memory of that conversation." : visible(error.message));
+      if (error instanceof Unreachable) this.#silent();
       this.#offered = performance.now() + UNKNOWN_MS;
     } finally {
       this.#busy = false;
     }
+  }
+
+  #silent() {
+    at("offered").replaceChildren();
+    delete at("offered").dataset.names;
+    this.#none("typingd does not answer; what you ask for is shown as soon as it does.");
   }
 
   /** @param {string} text */
@@ -77,8 +93,8 @@ export class Explained {
     if (at("offered").dataset.names === names.join("\n")) return;
     at("offered").dataset.names = names.join("\n");
     at("offered").replaceChildren(
-      ...conversations.map((/** @type {any} */ one, /** @type {number} */ number) => {
-        const button = make("button", { type: "button", class: "who" }, names[number]);
+      ...conversations.map((/** @type {any} */ one) => {
+        const button = make("button", { type: "button", class: "who" }, id(one.to), " / ", id(one.from));
         button.addEventListener("click", () => void this.show({ to: one.to, from: one.from }));
         return make("li", {}, button);
       }),
@@ -92,7 +108,7 @@ export class Explained {
     at("offered").replaceChildren();
     delete at("offered").dataset.names;
     at("found").hidden = false;
-    tell(at("found-say"), found.explanation ?? "It is no longer in memory; this is what is still known of it.");
+    tell(at("found-say"), found.explanation ? later(found.explanation, 0) : "It is no longer in memory; this is what is still known of it.");
     const facts = [
       ["state", found.state],
       ["icon", found.icon ? "on" : "off"],

@@ -1,6 +1,9 @@
 // What the page asks its reader, and waits for.
 
-import { at, tell } from "./dom.js";
+import { at, tell, write } from "./dom.js";
+
+/** What can stand in a header, and so in a token: visible ASCII. */
+const TOKEN = /^[\x21-\x7e]+$/;
 
 /**
  * Asks for the daemon's token. It stays in this page's memory, and goes with it.
@@ -20,30 +23,34 @@ export function askToken(wrong) {
     // A browser may let its reader close any dialog; there is nothing to be seen without a token.
     const insist = () => dialog.showModal();
     dialog.addEventListener("close", insist);
-    at("token-form").addEventListener(
-      "submit",
-      (/** @type {Event} */ event) => {
-        event.preventDefault();
-        const token = input.value.trim();
-        input.value = "";
-        dialog.removeEventListener("close", insist);
-        dialog.close();
-        resolve(token);
-      },
-      { once: true },
-    );
+    const take = (/** @type {Event} */ event) => {
+      event.preventDefault();
+      const token = input.value.trim();
+      if (!TOKEN.test(token)) {
+        tell(at("token-wrong"), "That can’t be a token: it has visible ASCII characters alone, and no space within.");
+        return input.select();
+      }
+      input.value = "";
+      dialog.removeEventListener("close", insist);
+      at("token-form").removeEventListener("submit", take);
+      // It gives the focus back to whatever had it.
+      dialog.close();
+      if (document.activeElement === document.body) at("box").focus();
+      resolve(token);
+    };
+    at("token-form").addEventListener("submit", take);
   });
 }
 
 /**
  * Asks whether something is to be done.
- * @param {string} question
+ * @param {...(Node | string)} question
  * @returns {Promise<boolean>}
  */
-export function sure(question) {
+export function sure(...question) {
   /** @type {HTMLDialogElement} */
   const dialog = at("sure");
-  tell(at("sure-what"), question);
+  write(at("sure-what"), ...question);
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {

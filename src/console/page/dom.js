@@ -1,5 +1,7 @@
 // The document, by few words.
 
+import { visible } from "./words.js";
+
 /**
  * The element with this id, which is there.
  * @param {string} id
@@ -18,6 +20,24 @@ export function at(id) {
  */
 export function tell(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * Writes a text with elements in it, if it is another.
+ * @param {Element} element
+ * @param {...(Node | string)} parts
+ */
+export function write(element, ...parts) {
+  const text = parts.map((part) => (typeof part === "string" ? part : part.textContent)).join("");
+  if (element.textContent !== text) element.replaceChildren(...parts);
+}
+
+/**
+ * An id of whomever: what would hide in it is seen, and it can neither turn round nor push aside what stands beside it.
+ * @param {string} text
+ */
+export function id(text) {
+  return make("bdi", { class: "id", title: visible(text) }, visible(text));
 }
 
 /**

@@ -1,7 +1,7 @@
 // The newest indicators of all conversations, with what became of each.
 
-import { at, make, tell } from "./dom.js";
-import { became, clock, lag, why } from "./words.js";
+import { at, id, make, tell } from "./dom.js";
+import { became, clock, lag, visible, why } from "./words.js";
 
 /** Rows in the table, and decisions whose result is still awaited. */
 const ROWS_MAX = 12;
@@ -34,17 +34,17 @@ export class Newest {
   take(event, data) {
     if (event === "lagged") this.#missed += data.missed;
     else {
-      const { id, at, to, from, indicator, reason } = data;
-      const row = this.#rows.get(id) ?? { id, at, to, from, indicator, reason, what: "on its way", state: "" };
+      const { at, to, from, indicator, reason } = data;
+      const row = this.#rows.get(data.id) ?? { id: data.id, at, to, from, indicator, reason, what: "on its way", state: "" };
       if (event === "result") {
-        row.what = data.outcome === "delivered" ? `${data.status ?? "delivered"} in ${lag(data.round_trip_ms)}` : became(data.outcome);
-        if (data.outcome !== "delivered" && data.detail) row.what += `: ${data.detail}`;
+        row.what = data.outcome === "delivered" ? `${data.status ?? "delivered"} in ${lag(data.round_trip_ms)}` : became(data.outcome) + (data.status ? ` (${data.status})` : "");
+        if (data.outcome !== "delivered" && data.detail) row.what += `: ${visible(data.detail)}`;
         if (data.attempt > 0) row.what += `, try ${data.attempt + 1}`;
         row.state = data.outcome;
       } else if (event === "dropped") {
         [row.what, row.state] = [`dropped: ${why(data.why)}`, "dropped"];
       }
-      this.#rows.set(id, row);
+      this.#rows.set(data.id, row);
       while (this.#rows.size > AWAITED_MAX) this.#rows.delete(/** @type {number} */ (this.#rows.keys().next().value));
     }
     this.#soon();
@@ -73,7 +73,7 @@ export class Newest {
   /** @param {Row} row */
   #line(row) {
     const started = row.indicator === "TypingStarted";
-    const who = make("button", { type: "button", class: "who", title: "Explain this conversation" }, `${row.to} / ${row.from}`);
+    const who = make("button", { type: "button", class: "who", title: "Explain this conversation" }, id(row.to), " / ", id(row.from));
     who.addEventListener("click", () => this.pick({ to: row.to, from: row.from }));
     return make(
       "tr",

@@ -1,8 +1,8 @@
 // A trace dropped onto the page, and the report of `tune` on it.
 
-import { Refusal } from "./daemon.js";
+import { Refusal, Unreachable } from "./daemon.js";
 import { at, pause, tell } from "./dom.js";
-import { count } from "./words.js";
+import { count, visible } from "./words.js";
 
 /** The longest trace that the daemon takes. */
 const TRACE_BYTES_MAX = 64 * 1024 * 1024;
@@ -13,10 +13,14 @@ export class Report {
   #url = "";
   #asked = /** @type {AbortController | null} */ (null);
   #depth = 0;
+  #unheard = false;
 
   /** @param {import("./daemon.js").Daemon} daemon */
   constructor(daemon) {
     this.daemon = daemon;
+    daemon.addEventListener("link", () => {
+      if (daemon.up && this.#unheard) tell(at("report-state"), "");
+    });
     /** @type {HTMLInputElement} */
     const input = at("trace");
     input.addEventListener("change", () => {
@@ -47,7 +51,10 @@ export class Report {
   async study(file) {
     this.#asked?.abort();
     const asked = (this.#asked = new AbortController());
-    const say = (/** @type {string} */ text) => tell(at("report-state"), text);
+    const say = (/** @type {string} */ text) => {
+      this.#unheard = false;
+      tell(at("report-state"), visible(text));
+    };
     if (file.size > TRACE_BYTES_MAX) {
       return say(`${file.name} is longer than 64 MiB; typingd tune, the command, takes traces of any length.`);
     }
@@ -59,7 +66,9 @@ export class Report {
       say(`The report on ${file.name} is open.`);
       this.#show(page, file.name);
     } catch (error) {
-      if (!asked.signal.aborted) say(`${file.name}: ${/** @type {Error} */ (error).message}`);
+      if (asked.signal.aborted) return;
+      say(`${file.name}: ${/** @type {Error} */ (error).message}`);
+      this.#unheard = error instanceof Unreachable;
     }
   }
 

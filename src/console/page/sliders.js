@@ -1,6 +1,6 @@
 // The controls of the timing: two sliders and the mode, what they would do, and what they do.
 
-import { at, tell } from "./dom.js";
+import { at, id, make, tell, write } from "./dom.js";
 import { named, same, spell } from "./words.js";
 
 /** The stops of the sliders, in milliseconds: fine where a little matters, coarse where it does not. */
@@ -22,7 +22,7 @@ export class Sliders extends EventTarget {
 
   /**
    * @param {import("./setting.js").Timing} timing
-   * @param {(question: string) => Promise<boolean>} sure
+   * @param {(...question: (Node | string)[]) => Promise<boolean>} sure
    * @param {(error: Error) => void} failed
    */
   constructor(timing, sure, failed) {
@@ -95,11 +95,13 @@ export class Sliders extends EventTarget {
   async #apply() {
     const { draft } = this;
     if (!draft || !this.timing.held) return;
-    const whom = this.timing.own ? `the channel ${this.timing.channel()}` : "all channels without timing of their own";
-    const question =
-      `The upstream is a real one. From ${named(this.timing.held)} to ${named(draft)}: this holds at once for ${whom}, ` +
-      "conversations under way included, until the daemon is started or reloaded.";
-    if (await this.sure(question)) await this.#change(draft);
+    const whom = this.timing.own ? ["the channel ", id(this.timing.channel())] : ["all channels without timing of their own"];
+    const question = [
+      `The upstream is a real one. From ${named(this.timing.held)} to ${named(draft)}: this holds at once for `,
+      ...whom,
+      ", conversations under way included, until the daemon is started or reloaded.",
+    ];
+    if (await this.sure(...question)) await this.#change(draft);
   }
 
   /** @param {import("./words.js").Setting} before */
@@ -119,10 +121,11 @@ export class Sliders extends EventTarget {
     at("apply").hidden = this.live;
     /** @type {HTMLButtonElement} */ (at("apply")).disabled = !pending;
     /** @type {HTMLButtonElement} */ (at("undo")).disabled = !before || same(draft, before);
-    const whom = timing.own ? `for the channel ${timing.channel()}` : "for all channels";
-    tell(at("held"), `In force ${whom}: ${named(timing.held)}`);
+    const whom = timing.own ? ["for the channel ", id(timing.channel())] : ["for all channels"];
+    write(at("held"), "In force ", ...whom, `: ${named(timing.held)}`);
     at("keep").hidden = !timing.keep;
-    tell(at("keep-file"), timing.keep?.file ?? "a configuration");
+    const file = timing.keep?.file;
+    write(at("keep-how"), ...(file ? ["write to ", make("code", {}, file)] : ["put this into a configuration:"]));
     tell(at("keep-toml"), timing.keep?.toml.trim() ?? "");
   }
 }

@@ -4,7 +4,7 @@
 import { still } from "./dom.js";
 import { Paint } from "./paint.js";
 import { now } from "./strip.js";
-import { spell, why } from "./words.js";
+import { became, spell, why } from "./words.js";
 
 /** The lanes, from above: where each is, in pixels. */
 const KEYS = { top: 20, height: 26 };
@@ -139,7 +139,7 @@ export class Timeline {
       if (place < -40) break;
       paint.mark(told, place, MARKS);
       const lost = told.outcome !== null && told.outcome !== "delivered";
-      const text = lost ? `${why(told.reason)}: ${told.outcome?.replace("_", " ")}` : why(told.reason);
+      const text = lost ? `${why(told.reason)}: ${became(told.outcome ?? "")}` : why(told.reason);
       const wide = paint.measure(text);
       const left = Math.min(Math.max(place - wide / 2, 2), paint.width - wide - 2);
       if (left + wide + REASON_GAP > free) continue;

@@ -85,9 +85,18 @@ const REASONS = {
   shutdown: "shutting down",
 };
 
+/** Why a request came to nothing, for people. @type {Record<string, string>} */
+const DROPS = {
+  replaced: "replaced by a newer one",
+  moot: "not needed",
+  expired: "too late",
+  muted: "left alone after a refusal",
+  given_up: "given up",
+};
+
 /** @param {string} reason */
 export function why(reason) {
-  return REASONS[reason] ?? reason.replaceAll("_", " ");
+  return REASONS[reason] ?? DROPS[reason] ?? reason.replaceAll("_", " ");
 }
 
 /** What became of a request, for people. @type {Record<string, string>} */
@@ -95,7 +104,37 @@ const OUTCOMES = { delivered: "delivered", not_sent: "not sent", unsure: "not kn
 
 /** @param {string} outcome */
 export function became(outcome) {
-  return OUTCOMES[outcome] ?? outcome;
+  return OUTCOMES[outcome] ?? why(outcome);
+}
+
+/**
+ * A text of somebody else, with what can't be seen in it made visible: controls, marks of direction, spaces at its ends.
+ * @param {string} text
+ */
+export function visible(text) {
+  return text
+    .replace(/^ +| +$| {2,}/g, (spaces) => "␠".repeat(spaces.length))
+    .replace(/(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/gu, (hidden) => {
+      const point = /** @type {number} */ (hidden.codePointAt(0));
+      return `‹U+${point.toString(16).toUpperCase().padStart(4, "0")}›`;
+    });
+}
+
+/**
+ * An explanation of the daemon so long after it was given: its times go down, and it is over with the first of them.
+ * @param {string} text
+ * @param {number} ms
+ */
+export function later(text, ms) {
+  let over = false;
+  const told = text.replace(/(?:(\d+) min )?(\d+(?:\.\d)?) (ms|s)\b/g, (_, minutes, number, unit) => {
+    const left = Number(minutes ?? 0) * 60_000 + Number(number) * (unit === "s" ? 1_000 : 1) - ms;
+    over ||= left < 0;
+    const tenths = Math.max(0, Math.ceil(left / 100));
+    if (tenths < 600) return `${(tenths / 10).toFixed(1)}\u00a0s`;
+    return `${Math.floor(tenths / 600)}\u00a0min ${Math.floor((tenths % 600) / 10)}\u00a0s`.replaceAll(" ", "\u00a0");
+  });
+  return over ? "" : told;
 }
 
 /**
