@@ -147,8 +147,16 @@ impl Remote {
     /// # Errors
     /// One sentence: the daemon is out of reach, or lets nobody in without the right token.
     pub async fn call(&self, request: RequestBuilder) -> Result<Answer, String> {
+        self.call_within(ANSWER_MAX, request).await
+    }
+
+    /// As [`Remote::call`], for what may take as long as `patience`.
+    ///
+    /// # Errors
+    /// As those of [`Remote::call`].
+    pub async fn call_within(&self, patience: Duration, request: RequestBuilder) -> Result<Answer, String> {
         let all = async { self.read(self.send(request).await?).await };
-        tokio::time::timeout(ANSWER_MAX, all).await.map_err(|_| self.silence())?
+        tokio::time::timeout(patience, all).await.map_err(|_| self.silence(patience))?
     }
 
     /// Sends a request whose answer has no end, and waits for its beginning only.
@@ -163,7 +171,7 @@ impl Remote {
                 false => Err(self.read(response).await?.refusal()),
             }
         };
-        tokio::time::timeout(ANSWER_MAX, begun).await.map_err(|_| self.silence())?
+        tokio::time::timeout(ANSWER_MAX, begun).await.map_err(|_| self.silence(ANSWER_MAX))?
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, String> {
@@ -196,9 +204,9 @@ impl Remote {
         Ok(Answer { status: response.status(), body: String::from_utf8_lossy(&body).into_owned(), place })
     }
 
-    fn silence(&self) -> String {
+    fn silence(&self, patience: Duration) -> String {
         let place = &self.place;
-        format!("{place} has not answered for {} s; is it typingd that listens there?", ANSWER_MAX.as_secs())
+        format!("{place} has not answered for {} s; is it typingd that listens there?", patience.as_secs())
     }
 }
 

@@ -34,7 +34,7 @@
 //! - [`http`], [`admin`]: the server's edge; health, metrics, the streams of signals and of indicators, the
 //!   timing changed while running, the trace studied and simulated.
 //! - [`console`]: the page for people, which calls the rest.
-//! - [`config`], [`telemetry`], [`build_info`]: settings, logs, what this build is. `spans`, with the feature `otlp`: from
+//! - [`config`], [`files`], [`telemetry`], [`build_info`]: settings, logs, what this build is. `spans`, with the feature `otlp`: from
 //!   signal to acknowledgement, for a collector.
 //! - [`daemon`], [`cli`]: the parts put together, the commands.
 //! - [`trace`], [`mod@record`], [`mod@simulate`], [`mod@replay`]: recorded typing, taken down, in virtual and in real time.
@@ -69,6 +69,7 @@ pub mod daemon;
 pub mod driver;
 pub mod drop_in;
 pub mod engine;
+pub mod files;
 pub mod herald;
 pub mod http;
 pub mod inbox;

@@ -117,7 +117,9 @@ impl Control {
         match tokio::time::timeout(PATIENCE, ordered).await {
             Ok(Some(told)) => Ok(told),
             Ok(None) => Err(unavailable("the daemon is shutting down")),
-            Err(_) => Err(unavailable("the daemon is behind with its work; its log tells what became of this")),
+            Err(_) => {
+                Err(unavailable("the daemon is behind with its work; this may still be done, and its log will tell"))
+            }
         }
     }
 }

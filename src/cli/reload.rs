@@ -1,6 +1,7 @@
 //! `typingd reload`: a running daemon reads its configuration again, and says what has changed.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use reqwest::Method;
@@ -34,10 +35,13 @@ struct Unchanged {
     problems: Vec<String>,
 }
 
+/// The daemon gives up after 20 s, and says why; this is some more.
+const RELOAD_MAX: Duration = Duration::from_secs(25);
+
 pub(super) fn run(args: &ReloadArgs) -> Result<(), Failure> {
     let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
     let request = remote.request(Method::POST, &["v1", "reload"]);
-    let answer = runtime()?.block_on(remote.call(request)).map_err(Failure::Failed)?;
+    let answer = runtime()?.block_on(remote.call_within(RELOAD_MAX, request)).map_err(Failure::Failed)?;
     let reloaded: Reloaded = match (answer.status, serde_json::from_str(&answer.body)) {
         (StatusCode::OK, Ok(reloaded)) => reloaded,
         (StatusCode::UNPROCESSABLE_ENTITY, _) => match serde_json::from_str(&answer.body) {

@@ -18,6 +18,7 @@ use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::driver::{Carrier, Controls};
 use crate::drop_in::{self, DropIn, Lasting};
+use crate::files;
 use crate::http::{Address, Gate, Limits, Serving, Traffic};
 use crate::inbox::Inbox;
 use crate::model::{Conversation, Dispatch, Indicator, Outcome, WireResult};
@@ -305,6 +306,6 @@ impl FarSide {
 /// What tells one content of `ca_file` from another.
 fn roots(settings: &Settings) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
-    hasher.write(&std::fs::read(settings.ca_file.as_ref()?).ok()?);
+    hasher.write(&files::read(settings.ca_file.as_ref()?, files::CA_FILE_BYTES_MAX).ok()?);
     Some(hasher.finish())
 }

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::config::{self, Change, Config, KeyChange, Overrides, Report};
 use crate::driver::Controls;
 use crate::engine::policy::Policy;
+use crate::files;
 use crate::http::{Gate, Serving};
 use crate::systemd::Supervisor;
 use crate::telemetry::{self, Change as LevelChange};
@@ -164,6 +165,13 @@ impl Steward {
 
     /// Reads the configuration, and does all for it that can fail, without changing anything.
     async fn prove(&self) -> Result<Proven, Unchanged> {
+        // Who starts the daemon may pass the configuration through a pipe; reading that again would wait for ever.
+        if let Some(path) = &self.config.file
+            && path.exists()
+            && let Err(error) = files::must_be_regular(path)
+        {
+            return Err(Unchanged::Wrong(vec![format!("{} can't be read again: {error}", path.display())]));
+        }
         let config = config::load(&self.overrides)
             .map_err(|problems| Unchanged::Wrong(problems.iter().map(ToString::to_string).collect()))?;
         let problems = file_problems(&config);

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use subtle::ConstantTimeEq;
 
 use super::Problem;
+use crate::files;
 
 /// Lets in callers that show the right bearer token, or everybody if none is asked for. Cheap to clone; clones ask for
 /// the same token.
@@ -60,7 +61,7 @@ impl Gate {
 /// One sentence that names both: the file can't be read, or holds no single token.
 pub fn read_token(name: &str, path: &Path) -> Result<String, String> {
     let fail = |what: &str| format!("{name} {}: {what}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|e| fail(&format!("can't be read: {e}")))?;
+    let text = files::read_text(path, files::TOKEN_FILE_BYTES_MAX).map_err(|e| fail(&format!("can't be read: {e}")))?;
     match text.trim() {
         "" => Err(fail("is empty; one line with the token would be right")),
         token if token.bytes().all(|b| b.is_ascii_graphic()) => Ok(token.to_owned()),

@@ -197,6 +197,24 @@ const DETAIL_CHARS_MAX: usize = 200;
 /// Nothing that is owed lives longer than a minute or so, and one wrong header must not silence everybody for an hour.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
+/// `text` without the end user, where it stands as a word: an id may be as short as a letter of other words.
+pub(super) fn unnamed(text: &str, end_user: &str) -> String {
+    let mut told = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(end_user) {
+        let (before, after) = (&rest[..at], &rest[at + end_user.len()..]);
+        told.push_str(before);
+        let glued = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let inside = glued(told.chars().next_back()) || glued(after.chars().next());
+        told.push_str(if inside && end_user.chars().count() < ID_TELLING_CHARS { end_user } else { "(end user)" });
+        rest = after;
+    }
+    told + rest
+}
+
+/// An id of so many characters is no part of an ordinary word.
+const ID_TELLING_CHARS: usize = 6;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,5 +340,18 @@ mod tests {
         assert_eq!(detail.chars().count(), DETAIL_CHARS_MAX);
         assert!(detail.starts_with("bad …[31m é"), "{detail}");
         assert_eq!(verdict(400, "").detail, None);
+    }
+
+    #[test]
+    fn an_end_user_is_left_out_and_words_that_hold_its_letters_stay() {
+        for (text, end_user, told) in [
+            ("no user b here, bytes", "b", "no user (end user) here, bytes"),
+            ("client tel:+15550100: unknown", "tel:+15550100", "client (end user): unknown"),
+            ("id5f2c9d1e77suffix", "5f2c9d1e77", "id(end user)suffix"),
+            ("bbb", "b", "bbb"),
+            ("\u{e9}a a", "a", "\u{e9}a (end user)"),
+        ] {
+            assert_eq!(unnamed(text, end_user), told);
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::payload::{self, Departure, Ids};
 use super::settings::{Auth, Settings};
 use super::token::{TokenFigures, TokenState, Tokens, check_key};
 use crate::clock::{self, Clock};
+use crate::files;
 use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Refusal, Setback, WireResult};
 use crate::vault::{AUTHORIZATION_CONTEXT, Credentials, ORG_ID, Vault};
 
@@ -271,7 +272,7 @@ impl Shared {
         let elapsed = stopwatch.elapsed();
         let Verdict { outcome, code, detail } = answer::classify(status, &headers, &body, credentials.secret());
         // The far side's message goes to logs, where end users have no names.
-        let detail = detail.map(|text| text.replace(dispatch.conversation.from(), "(end user)"));
+        let detail = detail.map(|text| answer::unnamed(&text, dispatch.conversation.from()));
         WireResult { outcome, status: Some(status.as_u16()), code, detail, elapsed }
     }
 
@@ -366,7 +367,7 @@ fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
 
 fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
     let failed = |source| SetupError::CaFile { path: path.to_owned(), source };
-    let pem = std::fs::read(path).map_err(|error| failed(error.into()))?;
+    let pem = files::read(path, files::CA_FILE_BYTES_MAX).map_err(|error| failed(error.into()))?;
     let roots = Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
     if roots.is_empty() { Err(failed("it holds no PEM certificate".into())) } else { Ok(roots) }
 }

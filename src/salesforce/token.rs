@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::answer::{self, Body};
 use super::settings::{Auth, JwtBearer};
 use crate::clock::{self, Clock};
+use crate::files;
 use crate::model::Instant;
 pub use figures::TokenFigures;
 
@@ -394,14 +395,11 @@ fn bearer(text: &str) -> Result<HeaderValue, Failure> {
 async fn read(path: PathBuf, bytes_max: usize) -> Result<String, Failure> {
     let name = path.display().to_string();
     let read = move || {
-        // A pipe would block its thread for good.
-        if !std::fs::metadata(&path)?.is_file() {
-            return Err(std::io::Error::other("not a regular file"));
-        }
+        files::must_be_regular(&path)?;
         let mut text = String::new();
         // White space around the token may put it slightly over; the token's own bound is checked later.
         std::fs::File::open(&path)?.take(bytes_max as u64 + 64).read_to_string(&mut text)?;
-        Ok(text)
+        Ok::<_, std::io::Error>(text)
     };
     match tokio::task::spawn_blocking(read).await {
         Ok(Ok(text)) => Ok(text),
@@ -424,8 +422,8 @@ struct Claims {
 /// Names the file and what is wrong with it.
 pub(super) fn check_key(jwt: &JwtBearer) -> Result<(), String> {
     let path = &jwt.private_key_file;
-    let pem =
-        std::fs::read(path).map_err(|error| format!("private_key_file {} can't be read: {error}", path.display()))?;
+    let pem = files::read(path, files::KEY_FILE_BYTES_MAX)
+        .map_err(|error| format!("private_key_file {} can't be read: {error}", path.display()))?;
     // A key that can be parsed may still be unable to sign: a public one, or one too short.
     let signed = EncodingKey::from_rsa_pem(&pem)
         .and_then(|key| jsonwebtoken::encode(&Header::new(Algorithm::RS256), &serde_json::Map::new(), &key));

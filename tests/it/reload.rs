@@ -2,6 +2,7 @@
 //! told.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -138,5 +139,34 @@ fn the_token_of_callers_is_changed_without_a_gap_and_an_unreadable_one_changes_n
     daemon.edit("ingest.token_file = 'other'", "");
     assert_eq!(command("three").code, Some(0));
     assert_eq!(status("anything"), 202);
-    sandbox.until_told("c", "ann", "+-");
+    until("the icon is off in the end", || sandbox.shown() == 0);
+    assert!(sandbox.told("c", "ann").starts_with('+'));
+}
+
+#[test]
+fn a_file_that_blocks_or_never_ends_holds_up_no_reload_and_no_stop() {
+    let sandbox = Sandbox::start(&[]);
+    let auth = "upstream.auth.token_file = 'token'\ningest.token_file = 'callers'";
+    let mut daemon = Daemon::start_with(&sandbox.address.url(), auth, "", |directory| {
+        fs::write(directory.path().join("callers"), "one\n").unwrap();
+        fs::write(directory.path().join("key"), "one\n").unwrap();
+    });
+    let key = daemon.file("key");
+    let refused = |told: &str| {
+        let said = daemon.tell_by("reload", &["--token-file", key.to_str().unwrap()]);
+        assert_eq!(said.code, Some(78), "{said:?}");
+        assert!(said.stderr.contains(told), "{said:?}");
+    };
+    let put = |name: &str, command: &str, arguments: &[&str]| {
+        let _ = fs::remove_file(daemon.file(name));
+        let made = Command::new(command).args(arguments).arg(daemon.file(name)).status();
+        assert!(made.is_ok_and(|status| status.success()), "{command}");
+    };
+    put("callers", "mkfifo", &[]);
+    refused("can't be read: not a regular file");
+    put("callers", "ln", &["-s", "/dev/zero"]);
+    refused("can't be read: not a regular file");
+    put("typingd.toml", "mkfifo", &[]);
+    refused("can't be read again: not a regular file");
+    daemon.process.stop();
 }

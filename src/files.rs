@@ -1,0 +1,68 @@
+//! Small files that a configuration names: read whole, with a bound, and only if they are files.
+
+use std::fs::File;
+use std::io::{Error, ErrorKind, Read, Result};
+use std::path::Path;
+
+/// The largest file with a bearer token: a token has 16 KiB at most, and white space around it little more.
+pub const TOKEN_FILE_BYTES_MAX: u64 = 17 << 10;
+/// The largest file with a private key; one of 16,384 bits has 13 KiB.
+pub const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
+/// The largest file with certificates; all roots of a system have some 250 KiB.
+pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// What the file at `path` holds.
+///
+/// # Errors
+/// Also when it is no regular file, for opening a pipe may block for ever and a device may never end, and when it is
+/// larger than `bytes_max`.
+pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
+    must_be_regular(path)?;
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(Error::new(ErrorKind::FileTooLarge, format!("larger than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// As [`read`], of a file that must be text.
+///
+/// # Errors
+/// As those of [`read`], and when it is not UTF-8.
+pub fn read_text(path: &Path, bytes_max: u64) -> Result<String> {
+    String::from_utf8(read(path, bytes_max)?).map_err(|_| Error::new(ErrorKind::InvalidData, "not UTF-8"))
+}
+
+/// Whether there is a regular file at `path`, by itself or by a link.
+///
+/// # Errors
+/// When there is not, or nobody can tell.
+pub fn must_be_regular(path: &Path) -> Result<()> {
+    match std::fs::metadata(path)?.is_file() {
+        true => Ok(()),
+        false => Err(Error::other("not a regular file")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_ends_is_no_file_and_what_is_too_large_is_not_read_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("fits"), "12345678").unwrap();
+        assert_eq!(read_text(&at("fits"), 8).unwrap(), "12345678");
+        assert_eq!(read(&at("fits"), 7).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        std::os::unix::fs::symlink("fits", at("link")).unwrap();
+        assert_eq!(read(&at("link"), 8).unwrap(), b"12345678");
+        std::fs::write(at("bytes"), [0xff]).unwrap();
+        assert_eq!(read_text(&at("bytes"), 8).unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(read(&at("nowhere"), 8).unwrap_err().kind(), ErrorKind::NotFound);
+        for path in [Path::new("/dev/zero"), dir.path()] {
+            assert_eq!(read(path, 8).unwrap_err().to_string(), "not a regular file", "{}", path.display());
+        }
+    }
+}
