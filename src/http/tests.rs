@@ -39,3 +39,23 @@ async fn who_leaves_an_answer_unread_loses_the_connection() {
     assert_eq!(ended.await, Ok(None), "the connection is still served");
     drop(client);
 }
+
+#[test]
+fn what_other_machines_can_reach_is_known_for_it() {
+    for (address, local) in [
+        ("127.0.0.1:1", true),
+        ("127.9.9.9:1", true),
+        ("[::1]:1", true),
+        ("[::ffff:127.0.0.1]:1", true),
+        ("unix:/run/typingd.sock", true),
+        ("0.0.0.0:1", false),
+        ("[::]:1", false),
+        ("[::ffff:0.0.0.0]:1", false),
+        ("[::ffff:10.0.0.1]:1", false),
+        ("[fe80::1]:1", false),
+        ("192.168.0.1:1", false),
+        ("128.0.0.1:1", false),
+    ] {
+        assert_eq!(address.parse::<Address>().unwrap().is_local(), local, "{address}");
+    }
+}
