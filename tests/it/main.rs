@@ -19,6 +19,7 @@ mod doors;
 mod drop_in;
 mod exposition;
 mod far_side;
+mod faults;
 mod https;
 mod indicators;
 mod ingest;

@@ -1,0 +1,186 @@
+//! What goes wrong around a daemon: its disk is full, its clock jumps. It serves, within its bounds, and says so once.
+
+use std::fs::OpenOptions;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+use typingd::clock;
+
+use crate::bench::{JSON, Sandbox, signal_of};
+use crate::process::{Process, typingd, until};
+use crate::wire::Address;
+
+/// A daemon's files: what it delivers to, and how.
+fn configured(sandbox: &Sandbox, settings: &str) -> (TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("typingd.toml");
+    std::fs::write(directory.path().join("token"), "t0ken").unwrap();
+    let text = format!(
+        "upstream.base_url = '{}'\nupstream.org_id = '00DXX0000000001'\nupstream.authorization_context = 'A'\n\
+         upstream.auth.token_file = 'token'\n{settings}\n",
+        sandbox.address.url()
+    );
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    (directory, file)
+}
+
+fn give(address: &Address, from: &str, signal: &str) {
+    let answer = address.call("POST", "/v1/signals", &[JSON], signal_of("c", from, signal).to_string().as_bytes());
+    assert_eq!((answer.status, &answer.json()["accepted"]), (202, &json!(1)), "{answer:?}");
+}
+
+/// How often the log says `words` at warn or above.
+fn warned(process: &Process, words: &str) -> usize {
+    process
+        .log()
+        .lines()
+        .filter(|line| (line.contains(" WARN ") || line.contains("ERROR")) && line.contains(words))
+        .count()
+}
+
+/// Whether this machine lets a process have mounts of its own.
+fn may_mount() -> bool {
+    let tried =
+        Command::new("unshare").args(["-Urm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).stderr(Stdio::null()).status();
+    tried.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_full_disk_keeps_nobody_from_serving_and_is_said_once() {
+    if !may_mount() {
+        eprintln!("left out: no disk of a few pages can be mounted here");
+        return;
+    }
+    let sandbox = Sandbox::start(&[]);
+    let (directory, file) = configured(&sandbox, "timing.dismiss_after = '1m'\ndelivery.state_dir = 'state'");
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    // A disk of sixteen pages, which nobody but the daemon sees.
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs -o size=64k tmpfs \"$1\" && shift && exec \"$@\"";
+    command.args(["-Urm", "sh", "-c", script, "sh", state.to_str().unwrap(), env!("CARGO_BIN_EXE_typingd"), "run"]);
+    command.args(["--config", &file, "--listen", "127.0.0.1:0"]).env_clear();
+    command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    let mut process = Process::start(command);
+    let address = process.address();
+    let journal = || address.get("/v1/status").json()["journal"].as_str().unwrap().to_owned();
+    assert_eq!(journal(), "ok");
+    give(&address, "before", "keystroke");
+
+    let filler = Path::new("/proc")
+        .join(process.id().to_string())
+        .join("root")
+        .join(state.strip_prefix("/").unwrap())
+        .join("filler");
+    let mut full = std::fs::File::create(&filler).unwrap();
+    while full.write(&[0; 4_096]).is_ok() {}
+    drop(full);
+    // More than what is left of the journal's last page.
+    let crowd: Vec<_> = (0..60).map(|i| signal_of("c", &format!("{i:0>200}"), "keystroke")).collect();
+    let answer = address.call("POST", "/v1/signals", &[JSON], json!(crowd).to_string().as_bytes());
+    assert_eq!(answer.json()["accepted"], 60, "{answer:?}");
+    until("all icons", || sandbox.shown() == 61);
+    until("a journal that is behind", || journal() == "degraded");
+    assert!(address.get("/metrics").body.contains("\ntypingd_journal_degraded 1\n"));
+    assert_eq!(address.get("/readyz").status, 200, "it delivers all the same");
+    // It goes on, with a try a second, and has said it all.
+    let watch = clock::stopwatch();
+    let mut rounds = (0..).map(|round: u32| format!("{:0>200}", round % 10));
+    until("some tries", || {
+        let from = rounds.next().unwrap();
+        give(&address, &from, "stopped");
+        give(&address, &from, "keystroke");
+        watch.elapsed() > Duration::from_millis(2_500)
+    });
+    assert_eq!(warned(&process, "the journal can't be"), 1, "{}", process.log());
+
+    std::fs::remove_file(&filler).unwrap();
+    until("a journal that is whole again", || journal() == "ok");
+    process.until_logged("the journal is written again");
+    give(&address, "after", "keystroke");
+    sandbox.until_told("c", "after", "+");
+    process.stop();
+    assert_eq!(sandbox.shown(), 0);
+}
+
+/// A library that tells a process another wall clock: as many seconds later as the file says that it is given.
+const OTHER_CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t id, struct timespec *time) {
+    static volatile int64_t *offset;
+    if (!offset) {
+        int file = open(getenv("OTHER_CLOCK"), O_RDONLY);
+        offset = mmap(0, sizeof *offset, PROT_READ, MAP_SHARED, file, 0);
+        close(file);
+    }
+    int result = syscall(SYS_clock_gettime, id, time);
+    if (id == CLOCK_REALTIME) time->tv_sec += *offset;
+    return result;
+}
+"#;
+
+#[test]
+fn a_wall_clock_that_jumps_moves_no_icon() {
+    const DAY_SECONDS: i64 = 86_400;
+    let sandbox = Sandbox::start(&[]);
+    let (directory, file) = configured(&sandbox, "timing.dismiss_after = '300ms'\ntiming.check_interval = '10s'");
+    let (source, library) = (directory.path().join("clock.c"), directory.path().join("clock.so"));
+    std::fs::write(&source, OTHER_CLOCK).unwrap();
+    // What compiles the cryptography compiles this, too.
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    assert!(compiled.unwrap().success());
+    let offset = directory.path().join("offset");
+    std::fs::write(&offset, 0_i64.to_ne_bytes()).unwrap();
+    // In place: the process has mapped it.
+    let jump = |seconds: i64| {
+        let mut file = OpenOptions::new().write(true).open(&offset).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(&seconds.to_ne_bytes()).unwrap();
+    };
+    let mut command = typingd(&["run", "--config", &file, "--listen", "127.0.0.1:0"]);
+    command.env("LD_PRELOAD", &library).env("OTHER_CLOCK", &offset);
+    let mut process = Process::start(command);
+    let address = process.address();
+    process.until_logged(" ready");
+    // When the daemon thinks that it was asked.
+    let days_ahead = || {
+        let reloaded = address.call("POST", "/v1/reload", &[], b"");
+        assert_eq!(reloaded.status, 200, "{reloaded:?}");
+        let read_at = address.get("/v1/status").json()["configuration"]["read_at"].as_u64().unwrap();
+        (read_at as f64 - clock::wall_millis() as f64) / 1e3 / DAY_SECONDS as f64
+    };
+    let before = warned(&process, "");
+
+    let mut told = String::new();
+    for days in [0, 1, -2, 3_650, -3_650] {
+        // In the midst of typing, too.
+        give(&address, "ann", "keystroke");
+        jump(days * DAY_SECONDS);
+        told.push_str("+-");
+        sandbox.until_told("c", "ann", &told);
+        assert!((days_ahead() - days as f64).abs() < 0.1, "the daemon did not see the jump of {days} days");
+        // And what was settled is settled: a message waits for no other clock.
+        give(&address, "ann", "keystroke");
+        let message = signal_of("c", "ann", "message_sent").to_string();
+        let answer = address.call("POST", "/v1/signals?wait=10s", &[JSON], message.as_bytes());
+        assert_eq!(answer.json()["settled"], true, "{answer:?}");
+        told.push_str("+-");
+        assert_eq!(sandbox.told("c", "ann"), told);
+    }
+    assert_eq!(address.get("/readyz").status, 200);
+    assert_eq!(warned(&process, ""), before, "{}", process.log());
+    process.stop();
+}
