@@ -28,7 +28,8 @@ pub(super) fn told(written: &[u8]) -> Option<Bytes> {
         return None;
     }
     let body = Problem::new(status, detail).into_document().to_string();
-    let fields = "content-type: application/problem+json\r\ncache-control: no-store\r\nx-content-type-options: nosniff";
+    let fields = "content-type: application/problem+json\r\ncache-control: no-store\r\n\
+                  x-content-type-options: nosniff\r\ncross-origin-resource-policy: same-origin";
     Some(format!("{}\r\n{fields}\r\ncontent-length: {}\r\n\r\n{body}", rest.join("\r\n"), body.len()).into())
 }
 
