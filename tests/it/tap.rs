@@ -34,6 +34,8 @@ fn it_tells_what_happens_until_it_is_interrupted() {
     let mut machines = tap(&daemon, "c", &["--format", "json"]);
     daemon.give("c", "ann", "keystroke");
     sandbox.until_told("c", "ann", "+");
+    // What the far side has taken the daemon may not have heard yet.
+    until("its result", || events(&machines, "ann").len() == 2);
     daemon.give("c", "ann", "message_sent");
     let told = wait_for("four events", || {
         let told = events(&machines, "ann");
