@@ -96,7 +96,7 @@ fn what_keeps_an_icon_from_its_wish_is_told() {
     assert_eq!((&muted["shown"], &muted["last_result"]["code"]), (&json!("off"), &json!(10028)));
 
     daemon.give("c", "ann", "keystroke");
-    sandbox.until_told("c", "ann", "+");
+    until("the acknowledgement", || one(&daemon, "c", "ann")["shown"] == "on");
     sandbox.set_faults(&json!({"faults": ["hang"]}));
     daemon.give("c", "ann", "stopped");
     let flying = wait_for("the request in flight", || {
