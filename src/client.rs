@@ -228,7 +228,7 @@ impl Answer {
 }
 
 /// The innermost cause, which is the one that tells something: `connection refused` rather than `client error`.
-fn root_of(error: &reqwest::Error) -> String {
+pub(crate) fn root_of(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

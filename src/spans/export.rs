@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::story::{Stories, attribute};
 use crate::build_info;
 use crate::chronicle::{Heard, Watch};
+use crate::client::root_of;
 use crate::clock::{self, Stopwatch};
 
 /// Spans sent at a time: some 300 kB.
@@ -249,15 +250,6 @@ impl Losses {
         }
         may
     }
-}
-
-/// The innermost cause, which is the one that tells something.
-fn root_of(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]
