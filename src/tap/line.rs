@@ -252,4 +252,12 @@ mod tests {
             assert!(Screen::new(Format::Json).write(&mut text, "decided", data).is_err(), "{data}");
         }
     }
+
+    #[test]
+    fn nothing_that_moves_the_cursor_or_turns_the_order_reaches_a_terminal() {
+        assert_eq!(
+            printable("a\u{1b}[31m\u{202e}b\u{2066}\r\u{200b}c\u{e9}"),
+            "a\u{fffd}[31m\u{fffd}b\u{fffd}\u{fffd}\u{fffd}c\u{e9}"
+        );
+    }
 }
