@@ -198,8 +198,11 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// One thread for everything that waits, and others for what computes or blocks. Its tasks run in the order in which what
+/// they wait for has happened: what a connector sends first is read first. Of several threads each runs the newest of its
+/// tasks first, which turns a burst of messages round.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::Failed(format!("can't start the runtime: {e}")))
