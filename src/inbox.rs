@@ -1,5 +1,7 @@
 //! The bounded hand-over of signals from the edges to the driver.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{self, Stopwatch};
@@ -15,8 +17,8 @@ pub const PARCELS_MAX: usize = 1_024;
 pub struct Parcel {
     /// The signals.
     pub batch: SignalBatch,
-    /// Whether the sender wants to know when the icons of its messages are off.
-    pub wait: bool,
+    /// How long the sender waits for the icons of its messages to be off, if it does.
+    pub wait: Option<Duration>,
     /// Takes the receipt.
     pub receipt: oneshot::Sender<Receipt>,
     /// Runs from its coming to its turn.
@@ -31,6 +33,10 @@ pub struct Receipt {
     /// For a parcel that waits: one for each conversation whose icon is not off yet. Each says whether the Stopped was
     /// acknowledged.
     pub unsettled: Vec<oneshot::Receiver<bool>>,
+    /// For a parcel that waits: there is a Stopped among them that can't leave in that time, whatever happens.
+    pub blocked: bool,
+    /// For a parcel that waits: how long it should, by what Stoppeds have taken of late, if that is known.
+    pub wait_needed: Option<Duration>,
 }
 
 /// Why a batch could not be handed over.
@@ -54,11 +60,12 @@ pub fn inbox() -> (Inbox, mpsc::Receiver<Parcel>) {
 }
 
 impl Inbox {
-    /// Hands a batch over, or says at once that it can't, and waits for the receipt.
+    /// Hands a batch over, or says at once that it can't, and waits for the receipt. `wait` is how long the sender then
+    /// waits for the icons of its messages to be off, if it does.
     ///
     /// # Errors
     /// When the driver is behind or gone.
-    pub async fn deliver(&self, batch: SignalBatch, wait: bool) -> Result<Receipt, Undeliverable> {
+    pub async fn deliver(&self, batch: SignalBatch, wait: Option<Duration>) -> Result<Receipt, Undeliverable> {
         let (receipt, answer) = oneshot::channel();
         self.0.try_send(Parcel { batch, wait, receipt, waiting: clock::stopwatch() }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Undeliverable::Full,
@@ -74,7 +81,7 @@ impl Inbox {
     /// When the driver is gone.
     pub async fn deliver_when_possible(&self, batch: SignalBatch) -> Result<Receipt, Undeliverable> {
         let (receipt, answer) = oneshot::channel();
-        let parcel = Parcel { batch, wait: false, receipt, waiting: clock::stopwatch() };
+        let parcel = Parcel { batch, wait: None, receipt, waiting: clock::stopwatch() };
         self.0.send(parcel).await.map_err(|_| Undeliverable::Closed)?;
         answer.await.map_err(|_| Undeliverable::Closed)
     }

@@ -186,7 +186,7 @@ async fn take_json(
     }
     ingest.count_malformed(&mut tally);
     let messages = batch.signals.iter().any(|(_, signal)| signal.kind == SignalKind::MessageSent);
-    let receipt = ingest.inbox.deliver(batch.signals, wait.is_some() && messages).await.map_err(undeliverable)?;
+    let receipt = ingest.inbox.deliver(batch.signals, wait.filter(|_| messages)).await.map_err(undeliverable)?;
     let unsettled = tally.enter(&batch.indexes, receipt);
     if let Some(wait) = wait {
         tally.settled = Some(all_acknowledged(unsettled, wait).await);

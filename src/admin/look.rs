@@ -45,7 +45,9 @@ pub struct Passing {
     /// Requests, by what they were and what became of them: a name for metrics, and how many.
     pub requests: [(&'static str, u64); 6],
     /// Messages, by what became of their icons: the same.
-    pub messages: [(&'static str, u64); 3],
+    pub messages: [(&'static str, u64); 4],
+    /// Requests that went on although the one of the same end user before them was not written yet.
+    pub overdue: u64,
     /// Requests for which there was no answer to pass on.
     pub unanswered: u64,
     /// Requests that are passing.

@@ -12,6 +12,7 @@ impl Reader {
         let settings = Settings {
             activity_lasts: self.get("drop_in.activity_lasts")?,
             settle: self.get("drop_in.settle")?,
+            order_wait: self.get("drop_in.order_wait")?,
             stall_timeout: self.get("drop_in.stall_timeout")?,
             borrow_credentials: self.get("drop_in.borrow_credentials")?,
             shadow: self.get("drop_in.shadow")?,

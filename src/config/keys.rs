@@ -169,6 +169,8 @@ pub const KEYS: &[Key] = &[
         "How long a TypingStartedIndicator counts as typing."),
     Key::new("drop_in.settle", time(0, MINUTE), Default(r#""250ms""#),
         "How long a message may wait for its conversation's Stopped."),
+    Key::new("drop_in.order_wait", time(MILLI, MINUTE), Default(r#""5s""#),
+        "How long a request may wait for those of the same end user before it."),
     Key::new("drop_in.stall_timeout", time(MILLI, HOUR), Default(r#""60s""#),
         "How long a request or an answer that passes through may stand still."),
     Key::new("drop_in.borrow_credentials", Kind::Flag, Default("true"),

@@ -183,7 +183,7 @@ impl FarSide {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let settings = upstream(config, sandbox.as_ref())?;
-        let (vault, lasting) = (Vault::default(), Lasting::default());
+        let (vault, lasting) = (Vault::default(), Lasting::new(clock));
         let line = Line::new(client(settings.clone(), clock, vault.clone(), None)?);
         let mut this = Self {
             line,

@@ -71,10 +71,12 @@ fn passing(drop_in: &DropIn) -> Passing {
             ("other", figures.others),
         ],
         messages: [
-            ("off", figures.messages.saturating_sub(figures.settled + figures.unsettled)),
+            ("off", figures.messages.saturating_sub(figures.settled + figures.unsettled + figures.unwaited)),
             ("settled", figures.settled),
             ("late", figures.unsettled),
+            ("unwaited", figures.unwaited),
         ],
+        overdue: figures.overdue,
         unanswered: figures.unanswered,
         under_way: figures.under_way,
     }

@@ -28,10 +28,18 @@ const SLEEP_MIN: Duration = Duration::from_millis(500);
 /// A journal that could not be written is tried again this often.
 const RENEWAL_SPACING: Duration = Duration::from_secs(1);
 
+/// Who waits for a conversation's Stopped.
+pub(super) struct Waiter {
+    /// For so long.
+    until: Instant,
+    /// Takes whether it was acknowledged.
+    answer: oneshot::Sender<bool>,
+}
+
 /// The engine with those who wait for it.
 pub(super) struct Desk {
     pub(super) engine: Engine,
-    pub(super) waiters: HashMap<Conversation, Vec<oneshot::Sender<bool>>>,
+    pub(super) waiters: HashMap<Conversation, Vec<Waiter>>,
     pub(super) journal: Option<Journal>,
     /// Not before this is a journal that could not be written tried again.
     pub(super) renew_at: Instant,
@@ -88,12 +96,15 @@ impl Desk {
             }
         }
         self.waited = Duration::ZERO;
-        if parcel.wait {
+        if let Some(wait) = parcel.wait {
+            receipt.wait_needed = self.measures.stopped_trips.wait_needed();
             for (conversation, signal) in parcel.batch.iter() {
                 let settled = || self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off());
                 if signal.kind == SignalKind::MessageSent && !settled() {
-                    let (tell, told) = oneshot::channel();
-                    self.add_waiter(conversation.to_owned(), tell);
+                    let until = now + wait;
+                    receipt.blocked |= self.engine.stop_leaves_after(now, conversation) > until;
+                    let (answer, told) = oneshot::channel();
+                    self.add_waiter(conversation.to_owned(), Waiter { until, answer });
                     receipt.unsettled.push(told);
                 }
             }
@@ -102,10 +113,10 @@ impl Desk {
         let _ = parcel.receipt.send(receipt);
     }
 
-    fn add_waiter(&mut self, conversation: Conversation, waiter: oneshot::Sender<bool>) {
+    fn add_waiter(&mut self, conversation: Conversation, waiter: Waiter) {
         if self.waiters.len() >= WAITERS_SWEEP {
             self.waiters.retain(|_, waiters| {
-                waiters.retain(|waiter| !waiter.is_closed());
+                waiters.retain(|waiter| !waiter.answer.is_closed());
                 !waiters.is_empty()
             });
         }
@@ -113,7 +124,7 @@ impl Desk {
     }
 
     pub(super) fn take_outcome(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
-        self.measures.handle_result(result);
+        self.measures.handle_result(dispatch.indicator(), result);
         // Without a token or a connection it was no request that anybody counts.
         if result.has_left() {
             self.ledger.handle_dispatch(dispatch);
@@ -135,9 +146,24 @@ impl Desk {
         }
         if awaited && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off()) {
             for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
-                let _ = waiter.send(was_off || result.outcome == Outcome::Delivered);
+                let _ = waiter.answer.send(was_off || result.outcome == Outcome::Delivered);
             }
         }
+        if result.outcome != Outcome::Delivered {
+            self.dismiss_waiters(now);
+        }
+    }
+
+    /// None waits for a Stopped that can't leave any more in the time for which it waits.
+    fn dismiss_waiters(&mut self, now: Instant) {
+        let Self { engine, waiters, .. } = self;
+        waiters.retain(|conversation, waiters| {
+            let leaves_after = engine.stop_leaves_after(now, conversation.as_ref());
+            for waiter in waiters.extract_if(.., |waiter| waiter.until < leaves_after) {
+                let _ = waiter.answer.send(false);
+            }
+            !waiters.is_empty()
+        });
     }
 
     /// After a suspension the timers go on as if no time had passed; the agents have been looking at icons all the while.

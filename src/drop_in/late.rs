@@ -63,7 +63,23 @@ impl<S: FnOnce(Interaction) -> Boxed<()> + Send + Unpin> HttpBody for Late<S> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = self.get_mut();
-        while !this.ended {
+        loop {
+            if let Some(settling) = &mut this.settling
+                && settling.as_mut().poll(cx).is_ready()
+            {
+                this.settling = None;
+            }
+            // Trailers are the end as well: what stands before them is held back with them.
+            let more_behind = this.held.len() > 1 && this.held.back().is_some_and(Frame::is_data);
+            let settled = this.reader.is_none() && this.settling.is_none();
+            if (more_behind || settled)
+                && let Some(frame) = this.held.pop_front()
+            {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if this.ended {
+                return if settled { Poll::Ready(None) } else { Poll::Pending };
+            }
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Some(data) = frame.data_ref()
@@ -73,27 +89,17 @@ impl<S: FnOnce(Interaction) -> Boxed<()> + Send + Unpin> HttpBody for Late<S> {
                         this.read_along(cx);
                     }
                     this.held.push_back(frame);
-                    // Trailers are the end as well: what stands before them is held back with them.
-                    if this.held.len() > 1 && this.held.back().is_some_and(Frame::is_data) {
-                        return Poll::Ready(this.held.pop_front().map(Ok));
-                    }
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
                 Poll::Ready(None) => {
                     this.ended = true;
                     this.pieces.end();
                     this.read_along(cx);
+                    this.reader = None;
                 }
                 Poll::Pending => return Poll::Pending,
             }
         }
-        if let Some(settling) = &mut this.settling {
-            if settling.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            this.settling = None;
-        }
-        Poll::Ready(this.held.pop_front().map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {

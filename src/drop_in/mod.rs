@@ -8,7 +8,9 @@ mod late;
 mod passage;
 mod shadow;
 mod tally;
+mod turns;
 mod upstream;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::Bytes;
 use hyper::body::Frame;
+use hyper_util::client::legacy::connect::capture_connection;
 use serde_json::json;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -38,6 +41,7 @@ use passage::{BODY_BYTES_MAX, Broken, Hold, Passage};
 pub use shadow::{Shadow, ShadowCarrier};
 pub use tally::Figures;
 use tally::Tally;
+use turns::{Entered, Held, Turns};
 pub use upstream::Target;
 use upstream::Upstream;
 
@@ -54,6 +58,8 @@ pub struct Settings {
     pub activity_lasts: Duration,
     /// How long a message may wait for its conversation's Stopped.
     pub settle: Duration,
+    /// How long a request may wait for those of the same end user before it.
+    pub order_wait: Duration,
     /// How long a request or an answer may stand still before it is given up.
     pub stall_timeout: Duration,
     /// Whether typingd uses the credentials that the connector last sent.
@@ -80,14 +86,22 @@ pub struct Surroundings {
     pub lasting: Lasting,
 }
 
-/// What outlives a change of the settings: the counts, and what is under way. Cheap to clone; clones are the same.
-#[derive(Clone, Default)]
+/// What outlives a change of the settings: the counts, what is under way, and its order. Cheap to clone; clones are the
+/// same.
+#[derive(Clone)]
 pub struct Lasting {
     tally: Arc<Tally>,
     under_way: watch::Sender<usize>,
+    turns: Turns,
 }
 
 impl Lasting {
+    /// Nothing has passed yet.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { tally: Arc::default(), under_way: watch::Sender::default(), turns: Turns::new(clock) }
+    }
+
     /// Ends when nothing is passing any more.
     pub async fn idle(&self) {
         // Fails only without a sender, which `self` holds.
@@ -107,6 +121,7 @@ struct Shared {
     shadow: Option<Shadow>,
     gate: Gate,
     clock: Clock,
+    turns: Turns,
     tally: Arc<Tally>,
     under_way: watch::Sender<usize>,
 }
@@ -119,8 +134,9 @@ impl DropIn {
     pub fn new(settings: Settings, surroundings: Surroundings) -> Result<Self, String> {
         let Surroundings { inbox, vault, target, shadow, gate, clock, lasting } = surroundings;
         let upstream = Upstream::new(&target)?;
-        let Lasting { tally, under_way } = lasting;
-        Ok(Self(Arc::new(Shared { settings, inbox, vault, upstream, shadow, gate, clock, tally, under_way })))
+        let Lasting { tally, under_way, turns } = lasting;
+        turns.set_wait_max(settings.order_wait);
+        Ok(Self(Arc::new(Shared { settings, inbox, vault, upstream, shadow, gate, clock, turns, tally, under_way })))
     }
 
     /// The routes of what passes: connectors show the far side's token there, and none of ours.
@@ -136,7 +152,7 @@ impl DropIn {
     /// How often what has happened.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        self.0.tally.figures(*self.0.under_way.borrow())
+        self.0.tally.figures(self.0.turns.overdue(), *self.0.under_way.borrow())
     }
 
     fn begin(&self) -> UnderWay {
@@ -157,8 +173,7 @@ impl Drop for UnderWay {
 async fn report(State(drop_in): State<DropIn>, headers: HeaderMap) -> Result<Response, Problem> {
     let shared = &drop_in.0;
     shared.gate.admit(&headers)?;
-    let mut report = shared.tally.to_json();
-    report["under_way"] = (*shared.under_way.borrow()).into();
+    let mut report = json!(drop_in.figures());
     if let Some(shadow) = &shared.shadow {
         report["shadow"] = shadow.to_json();
     }
@@ -174,7 +189,7 @@ async fn answer(State(drop_in): State<DropIn>, request: Request) -> Result<Respo
         return shared.interaction(head, body, hold).await;
     }
     shared.tally.others.add();
-    shared.pass(head, Vec::new(), body, hold).await
+    shared.pass(head, Vec::new(), body, hold, Held::default()).await
 }
 
 /// What would not arrive as it was sent: a tunnel has no path, and of a coding beside `chunked` the far side would not
@@ -200,31 +215,35 @@ impl Shared {
             Found::Known(interaction) => interaction,
             Found::Unknown => {
                 self.tally.unread.add();
-                return self.pass(head, ahead.frames, body, hold).await;
+                return self.pass(head, ahead.frames, body, hold, Held::default()).await;
             }
             Found::Later(boundary) => {
-                let credentials = Credentials::of(&head.headers);
-                let body = Body::new(Late::new(boundary, &ahead.frames, body, self.settle_late(credentials)));
-                return self.pass(head, ahead.frames, body, hold).await;
+                let (credentials, held) = (Credentials::of(&head.headers), Held::default());
+                let settle = self.settle_late(credentials, held.clone());
+                let body = Body::new(Late::new(boundary, &ahead.frames, body, settle));
+                return self.pass(head, ahead.frames, body, hold, held).await;
             }
         };
         let credentials = Credentials::of(&head.headers);
         let standing = self.look_at(conversation.to(), credentials.as_ref());
-        match kind {
-            Kind::Message => self.settle(&conversation, self.settings.settle).await,
-            Kind::Started(id) | Kind::Stopped(id) => {
-                let welcome = standing == Standing::Good && head.headers.contains_key(REQUEST_ID);
-                if welcome && self.shadow.is_none() {
-                    return self.take(&conversation, kind, id).await;
-                }
-                self.tally.typing_passed.add();
-                // Safe whatever becomes of it: at worst there is no icon to put off.
-                if matches!(kind, Kind::Stopped(_)) {
-                    let _ = self.signal(&conversation, SignalKind::Stopped).await;
-                }
+        if let Kind::Started(id) | Kind::Stopped(id) = kind {
+            let welcome = standing == Standing::Good && head.headers.contains_key(REQUEST_ID);
+            if welcome && self.shadow.is_none() {
+                return self.take(conversation, kind, id).await;
             }
         }
-        let answer = self.pass(head, ahead.frames, body, hold).await?;
+        let place = self.turns.enter(&conversation);
+        place.turn().await;
+        match kind {
+            Kind::Message => self.settle(&conversation, self.settings.settle).await,
+            Kind::Started(_) => self.tally.typing_passed.add(),
+            Kind::Stopped(_) => {
+                self.tally.typing_passed.add();
+                // Safe whatever becomes of it: at worst there is no icon to put off.
+                let _ = self.signal(&conversation, SignalKind::Stopped).await;
+            }
+        }
+        let answer = self.pass(head, ahead.frames, body, hold, place.into()).await?;
         self.learn(&conversation, kind, credentials.as_ref(), answer.status()).await;
         Ok(answer)
     }
@@ -239,13 +258,26 @@ impl Shared {
         }
     }
 
-    /// Takes a typing entry: it is answered here and goes no further.
-    async fn take(&self, conversation: &Conversation, kind: Kind, id: Uuid) -> Result<Response, Problem> {
+    /// Takes a typing entry: it is answered here at once and goes no further. Behind a message that has not passed yet
+    /// its signal waits: a key that comes after a message must not show before it.
+    async fn take(self: &Arc<Self>, conversation: Conversation, kind: Kind, id: Uuid) -> Result<Response, Problem> {
         let (count, signal) = match kind {
             Kind::Stopped(_) => (&self.tally.stopped_taken, SignalKind::Stopped),
             _ => (&self.tally.started_taken, SignalKind::Keystroke),
         };
-        self.signal(conversation, signal).await?;
+        match self.turns.enter_typing(&conversation, signal) {
+            Entered::First(_place) => self.signal(&conversation, signal).await?,
+            Entered::Waits(place) => {
+                let shared = Arc::clone(self);
+                tokio::spawn(async move {
+                    if let Some(signal) = place.turn().await {
+                        // Its sender has been answered; a signal that finds no room is repaired by the next one.
+                        let _ = shared.signal(&conversation, signal).await;
+                    }
+                });
+            }
+            Entered::Joined => {}
+        }
         count.add();
         // The conversation's identifier is Salesforce's secret; none is better than a wrong one.
         let body = json!({"id": id, "success": true, "workItemIds": []});
@@ -257,7 +289,7 @@ impl Shared {
         // Without a time: connectors send made-up ones.
         batch.push(conversation.as_ref(), Signal { kind, at: None });
         let later = |detail| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS);
-        let receipt = self.inbox.deliver(batch, false).await.map_err(|why| match why {
+        let receipt = self.inbox.deliver(batch, None).await.map_err(|why| match why {
             Undeliverable::Full => later("typingd is behind with its work; come again"),
             Undeliverable::Closed => later("typingd is shutting down"),
         })?;
@@ -272,40 +304,57 @@ impl Shared {
     fn settle_late(
         self: &Arc<Self>,
         credentials: Option<Credentials>,
+        held: Held,
     ) -> impl FnOnce(Interaction) -> Boxed<()> + use<> {
         let shared = Arc::clone(self);
         move |Interaction { conversation, kind }| {
+            let place = shared.turns.enter(&conversation);
             Box::pin(async move {
                 shared.look_at(conversation.to(), credentials.as_ref());
                 if kind == Kind::Message {
                     // The body stands still meanwhile, and must not be given up for that.
-                    let patience = shared.settings.settle.min(shared.settings.stall_timeout / 2);
-                    shared.settle(&conversation, patience).await;
+                    let timeout = shared.settings.stall_timeout / 2;
+                    let _ = tokio::time::timeout(timeout, place.turn()).await;
+                    shared.settle(&conversation, shared.settings.settle.min(timeout)).await;
                 }
+                held.keep(place);
             })
         }
     }
 
-    /// A message is about to pass: waits until its conversation's icon is off, no longer than `patience`.
-    async fn settle(&self, conversation: &Conversation, patience: Duration) {
+    /// A message is about to pass: waits until its conversation's icon is off, no longer than `timeout`, and not at all
+    /// where its Stopped can't leave by then.
+    async fn settle(&self, conversation: &Conversation, timeout: Duration) {
         self.tally.messages.add();
         if let Some(shadow) = &self.shadow {
             shadow.note_message(conversation);
         }
         let mut batch = SignalBatch::default();
         batch.push(conversation.as_ref(), Signal { kind: SignalKind::MessageSent, at: None });
+        let wait = self.shadow.is_none().then_some(timeout);
+        let mut needed = None;
         let off = async {
-            let receipt = self.inbox.deliver(batch, self.shadow.is_none()).await.ok()?;
+            let receipt = self.inbox.deliver(batch, wait).await.ok()?;
+            needed = receipt.wait_needed;
+            if receipt.blocked {
+                return Some(&self.tally.unwaited);
+            }
             if receipt.unsettled.is_empty() {
                 return None;
             }
             let told = futures_util::future::join_all(receipt.unsettled).await;
-            Some(told.into_iter().all(|told| told == Ok(true)))
+            let settled = told.into_iter().all(|told| told == Ok(true));
+            Some(if settled { &self.tally.settled } else { &self.tally.unsettled })
         };
-        match tokio::time::timeout(patience, off).await {
+        match tokio::time::timeout(timeout, off).await {
             Ok(None) => {}
-            Ok(Some(true)) => self.tally.settled.add(),
-            Ok(Some(false)) | Err(_) => self.tally.unsettled.add(),
+            Ok(Some(count)) => count.add(),
+            Err(_) => {
+                self.tally.unsettled.add();
+                if let Some(needed) = needed.filter(|needed| *needed > timeout) {
+                    self.turns.warn_of_settle(timeout, needed);
+                }
+            }
         }
     }
 
@@ -343,6 +392,7 @@ impl Shared {
         ahead: Vec<Frame<Bytes>>,
         body: Body,
         hold: Hold,
+        place: Held,
     ) -> Result<Response, Problem> {
         let expects = head.headers.contains_key(header::EXPECT);
         let body = Passage::of_request(ahead, body, self.clock, self.settings.stall_timeout);
@@ -356,13 +406,15 @@ impl Shared {
             match self.upstream.address(&head.uri) {
                 Ok(uri) => {
                     head.uri = uri;
-                    self.exchange(axum::http::Request::from_parts(head, body)).await
+                    self.exchange(axum::http::Request::from_parts(head, body), &place).await
                 }
                 Err(error) => {
                     Err(Problem::new(StatusCode::BAD_REQUEST, format!("the address can't be passed on: {error}")))
                 }
             }
         };
+        // Whatever became of it, it holds up no one any more.
+        place.release();
         match result {
             Ok(answer) => {
                 let (mut head, body) = answer.into_parts();
@@ -382,12 +434,16 @@ impl Shared {
         }
     }
 
-    /// Waits for an answer's head for as long as anything moves.
+    /// Waits for an answer's head for as long as anything moves. Gives up the request's place as soon as what has arrived
+    /// of it is written.
     async fn exchange(
         &self,
-        request: axum::http::Request<Passage>,
+        mut request: axum::http::Request<Passage>,
+        place: &Held,
     ) -> Result<axum::http::Response<hyper::body::Incoming>, Problem> {
         let watch = request.body().watch();
+        let written = written::written(capture_connection(&mut request), request.body().watch(), || place.release());
+        let mut written = std::pin::pin!(written);
         let mut answer = std::pin::pin!(self.upstream.request(request));
         let mut still_since = watch.moved();
         loop {
@@ -399,6 +455,7 @@ impl Shared {
                         Problem::new(StatusCode::BAD_GATEWAY, format!("the Interaction Service {what}: {}", causes(&error)))
                     }
                 }),
+                () = written.as_mut() => {}
                 () = self.clock.sleep_until(still_since + self.settings.stall_timeout) => {
                     if watch.awaited() {
                         still_since = self.clock.now();

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 
+use super::written::moment;
 use crate::clock::{self, Clock};
 use crate::model::Instant;
 
@@ -89,13 +90,41 @@ pub(super) struct Watch {
     moved: AtomicU64,
     /// It is its sender's turn: the silence is watched by the body itself.
     awaited: AtomicBool,
+    /// When its last piece was given ([`moment`]).
+    given: AtomicU64,
+    /// It has nothing more to give for now.
+    caught_up: AtomicBool,
+    ended: AtomicBool,
     broken: OnceLock<Broken>,
 }
 
 impl Watch {
     fn new(clock: Clock) -> Arc<Self> {
         let moved = AtomicU64::new(clock.now().as_micros());
-        Arc::new(Self { clock, moved, awaited: AtomicBool::new(false), broken: OnceLock::new() })
+        Arc::new(Self {
+            clock,
+            moved,
+            awaited: AtomicBool::new(false),
+            given: AtomicU64::new(moment()),
+            caught_up: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            broken: OnceLock::new(),
+        })
+    }
+
+    /// When the last that has arrived of it was taken to be written, if all has been.
+    pub(super) fn caught_up(&self) -> Option<u64> {
+        self.caught_up.load(Ordering::SeqCst).then(|| self.given.load(Ordering::SeqCst))
+    }
+
+    /// Whether nothing more will come.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    fn note_caught_up(&self, ended: bool) {
+        self.ended.fetch_or(ended, Ordering::SeqCst);
+        self.caught_up.store(true, Ordering::SeqCst);
     }
 
     /// When its last byte moved on.
@@ -192,6 +221,41 @@ impl HttpBody for Passage {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
+        this.watch.caught_up.store(false, Ordering::SeqCst);
+        let polled = this.poll_piece(cx);
+        if matches!(polled, Poll::Ready(Some(_))) {
+            this.watch.given.store(moment(), Ordering::SeqCst);
+        }
+        // A connection that has been told that this piece is the last does not ask for another.
+        let ended = matches!(polled, Poll::Ready(None)) || (polled.is_ready() && this.is_end_stream());
+        if ended || polled.is_pending() {
+            this.watch.note_caught_up(ended);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ahead.is_empty() && lock(&self.rest).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if !self.sized {
+            return SizeHint::default();
+        }
+        let ahead: u64 = self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        let rest = lock(&self.rest).size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(ahead));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(ahead));
+        }
+        hint
+    }
+}
+
+impl Passage {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = self;
         if let Some(broken) = this.watch.broken() {
             return Poll::Ready(Some(Err(broken)));
         }
@@ -219,24 +283,6 @@ impl HttpBody for Passage {
                 }
             }
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ahead.is_empty() && lock(&self.rest).is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if !self.sized {
-            return SizeHint::default();
-        }
-        let ahead: u64 = self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
-        let rest = lock(&self.rest).size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(ahead));
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper.saturating_add(ahead));
-        }
-        hint
     }
 }
 

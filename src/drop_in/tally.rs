@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 /// Counts since the start. All of them only ever grow.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub(super) struct Tally {
     pub(super) settled: Count,
     /// Of these, how many went on although the icon was perhaps still on: `settle` was over.
     pub(super) unsettled: Count,
+    /// Of these, how many did not wait, for no Stopped can leave at present.
+    pub(super) unwaited: Count,
     /// Interactions that could not be read.
     pub(super) unread: Count,
     /// Whatever else.
@@ -28,7 +30,7 @@ pub(super) struct Tally {
 }
 
 /// The same, to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// TypingStartedIndicators that were answered here.
     pub started_taken: u64,
@@ -42,6 +44,10 @@ pub struct Figures {
     pub settled: u64,
     /// Of these, how many went on although the icon was perhaps still on.
     pub unsettled: u64,
+    /// Of these, how many did not wait, for no Stopped could leave.
+    pub unwaited: u64,
+    /// Requests that went on although the one of the same end user before them was not written yet.
+    pub overdue: u64,
     /// Interactions that could not be read.
     pub unread: u64,
     /// Whatever else.
@@ -53,9 +59,9 @@ pub struct Figures {
 }
 
 impl Tally {
-    pub(super) fn figures(&self, under_way: usize) -> Figures {
+    pub(super) fn figures(&self, overdue: u64, under_way: usize) -> Figures {
         // Each message is counted before what became of it: read in the other order, no part is more than the whole.
-        let (settled, unsettled) = (self.settled.get(), self.unsettled.get());
+        let (settled, unsettled, unwaited) = (self.settled.get(), self.unsettled.get(), self.unwaited.get());
         Figures {
             started_taken: self.started_taken.get(),
             stopped_taken: self.stopped_taken.get(),
@@ -63,25 +69,13 @@ impl Tally {
             messages: self.messages.get(),
             settled,
             unsettled,
+            unwaited,
+            overdue,
             unread: self.unread.get(),
             others: self.others.get(),
             unanswered: self.unanswered.get(),
             under_way,
         }
-    }
-
-    pub(super) fn to_json(&self) -> Value {
-        json!({
-            "started_taken": self.started_taken.get(),
-            "stopped_taken": self.stopped_taken.get(),
-            "typing_passed": self.typing_passed.get(),
-            "messages": self.messages.get(),
-            "settled": self.settled.get(),
-            "unsettled": self.unsettled.get(),
-            "unread": self.unread.get(),
-            "others": self.others.get(),
-            "unanswered": self.unanswered.get(),
-        })
     }
 }
 
@@ -93,7 +87,7 @@ impl Count {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -17,6 +17,7 @@ use rustls_platform_verifier::Verifier;
 use url::Url;
 
 use super::passage::Passage;
+use super::written::Watching;
 
 /// Where requests pass on to.
 #[derive(Clone, Debug)]
@@ -31,7 +32,7 @@ pub struct Target {
 
 /// The far side of what passes through: an address and a pool of connections.
 pub(super) struct Upstream {
-    client: legacy::Client<HttpsConnector<HttpConnector>, Passage>,
+    client: legacy::Client<Watching<HttpsConnector<HttpConnector>>, Passage>,
     scheme: Scheme,
     authority: Authority,
     /// The path of `base_url`, without a slash at its end.
@@ -52,8 +53,9 @@ impl Upstream {
         tcp.set_keepalive(Some(KEEPALIVE_INTERVAL));
         #[cfg(target_os = "linux")]
         tcp.set_tcp_user_timeout(Some(USER_TIMEOUT));
+        // HTTP/1.1 alone: one request a connection at a time is what tells when a request has been written.
         let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
         let client = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -61,10 +63,7 @@ impl Upstream {
             .pool_max_idle_per_host(POOL_IDLE_MAX)
             .http1_max_buf_size(HEAD_BYTES_MAX)
             .http1_preserve_header_case(true)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .http2_max_header_list_size(HEAD_BYTES_MAX as u32)
-            .build(connector);
+            .build(Watching(connector));
         let prefix = url.path().trim_end_matches('/').to_owned();
         Ok(Self { client, scheme, authority, prefix })
     }
@@ -113,8 +112,6 @@ fn verifier(provider: Arc<CryptoProvider>, ca_file: Option<&Path>) -> Result<Ver
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(3);
 /// Often enough to keep the entry of a firewall or a load balancer alive (the short ones drop it after 60 s).
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-/// A round trip with one loss takes well under a second.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection whose bytes are not acknowledged for so long is given up.
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(20);

@@ -14,6 +14,7 @@ mod inquiry;
 mod lasting;
 mod list;
 mod observed;
+pub mod order;
 pub mod outbox;
 mod pace;
 pub mod policy;
@@ -342,6 +343,21 @@ impl Engine {
             in_flight: state.outbox.in_flight(),
             due: state.timing.due(&self.tracker.channel(slot).rules),
         })
+    }
+
+    /// The earliest instant at which a Stopped of the conversation may leave, as far as is known at `now`: later while the
+    /// upstream fails, asks for patience or refuses the channel. [`Instant::NEVER`]: not before another answer.
+    pub fn stop_leaves_after(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Instant {
+        let Some(slot) = self.tracker.find(conversation) else { return now };
+        let muted_until = self.tracker.channel(slot).muted_until;
+        let outbox = &self.tracker.entry(slot).state.outbox;
+        // A Started under way is answered first, and that tells more.
+        if outbox.in_flight().is_some_and(|reason| reason.indicator() == Indicator::TypingStarted) {
+            return now.max(muted_until);
+        }
+        let retry = outbox.retry().unwrap_or(now);
+        let pace = if outbox.in_flight().is_some() { now } else { self.pace.held_until(now) };
+        now.max(muted_until).max(retry).max(pace)
     }
 
     fn handle_newcomer(

@@ -40,6 +40,8 @@ pub(super) struct Pace {
     answered: VecDeque<Instant>,
     in_flight: usize,
     paused_until: Instant,
+    /// The part of the pause that is for want of a token.
+    no_token_until: Instant,
     last_cut: Option<Instant>,
     last_rise: Instant,
     gate: Gate,
@@ -63,6 +65,7 @@ impl Pace {
             answered: VecDeque::new(),
             in_flight: 0,
             paused_until: Instant::ORIGIN,
+            no_token_until: Instant::ORIGIN,
             last_cut: None,
             last_rise: Instant::ORIGIN,
             gate: OPEN,
@@ -121,6 +124,13 @@ impl Pace {
         ))
     }
 
+    /// Until when nothing leaves, whatever there is to send; [`Instant::NEVER`] while there is no token or the upstream
+    /// fails, for nobody knows how long that takes. The rate and the requests under way hold a request up for a moment
+    /// only, and are not counted.
+    pub(super) fn held_until(&self, now: Instant) -> Instant {
+        if self.is_shut() || now < self.no_token_until { Instant::NEVER } else { self.paused_until.max(now) }
+    }
+
     /// A request of the conversation in `slot` leaves.
     pub(super) fn leave(&mut self, now: Instant, slot: u32) {
         self.in_flight += 1;
@@ -145,6 +155,7 @@ impl Pace {
                 Cause::Token => {
                     if let Some(wait) = setback.retry_after {
                         self.paused_until = self.paused_until.max(now + wait);
+                        self.no_token_until = self.paused_until;
                     }
                 }
                 Cause::Unreachable | Cause::NoAnswer | Cause::Failing => {}

@@ -5,13 +5,15 @@
 
 mod histogram;
 mod recent;
+mod trips;
 
 use std::time::Duration;
 
 use crate::engine::TurnedAway;
-use crate::model::{Cause, Decision, Dispatch, Instant, Outcome, Reason, Refusal, SignalKind, WireResult};
+use crate::model::{Cause, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, SignalKind, WireResult};
 pub use histogram::Histogram;
 use recent::Recent;
+pub use trips::Trips;
 
 /// The measuring, and what it has come to. All but the recent requests only ever grows.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,8 @@ pub struct Measures {
     pub signal_to_wire: Histogram,
     /// From a request's leaving to its answer, or to its being given up without one.
     pub round_trip: Histogram,
+    /// The same of the latest Stoppeds that were acknowledged: what a message that waits for one must allow for.
+    pub stopped_trips: Trips,
     /// From the moment a timer was due to its turn.
     pub timer_lateness: Histogram,
     /// Requests that have come to their end, by [`End`] in the order of [`End::ALL`].
@@ -144,8 +148,11 @@ impl Measures {
         }
     }
 
-    /// A request has come to its end.
-    pub fn handle_result(&mut self, result: &WireResult) {
+    /// A request for `indicator` has come to its end.
+    pub fn handle_result(&mut self, indicator: Indicator, result: &WireResult) {
+        if indicator == Indicator::TypingStopped && result.outcome == Outcome::Delivered {
+            self.stopped_trips.add(result.elapsed);
+        }
         let end = End::from(result.outcome);
         if let Some(place) = End::ALL.iter().position(|known| *known == end) {
             self.ended[place] += 1;
@@ -197,7 +204,7 @@ mod tests {
             (Outcome::Unsure(setback(Cause::Failing)), Some(503)),
             (Outcome::Unsure(setback(Cause::Failing)), Some(700)),
         ] {
-            measures.handle_result(&result(outcome, status));
+            measures.handle_result(Indicator::TypingStarted, &result(outcome, status));
         }
         assert_eq!(measures.answers, [1, 0, 2, 1, 4]);
         let ended = ["delivered", "not_sent", "unsure", "refused"].map(|outcome| measures.ended_as(outcome));

@@ -163,6 +163,42 @@ const MISTAKES: &[Mistake] = &[
         right: "        } else if state.hold_until > now {\n            due",
         wrong: "        } else if state.hold_until >= Instant::ORIGIN {\n            due",
     },
+    Mistake {
+        name: "a message does not wait for the one before it",
+        file: "order.rs",
+        right: "            if front.ticket == ticket {",
+        wrong: "            if front.ticket == ticket || front.typing.is_none() {",
+    },
+    Mistake {
+        name: "a key does not wait for the message before it",
+        file: "order.rs",
+        right: "        let first = queue.is_empty();",
+        wrong: "        let first = queue.len() < 2;",
+    },
+    Mistake {
+        name: "typing before a message waits on behind it",
+        file: "order.rs",
+        right: "let replaced = if waits { queue.pop_back().map(|last| last.waker) } else { None };",
+        wrong: "let replaced = if waits { queue.pop_front().map(|last| last.waker) } else { None };",
+    },
+    Mistake {
+        name: "the next request is not told that its turn has come",
+        file: "order.rs",
+        right: "let next = queue.front().filter(|_| index == 0).map(|front| front.waker.clone());",
+        wrong: "let next = queue.front().filter(|_| index == 1).map(|front| front.waker.clone());",
+    },
+    Mistake {
+        name: "a message waits for a stuck one without end",
+        file: "order.rs",
+        right: "Some(begun) => deadline.max(begun + grace),",
+        wrong: "Some(begun) => deadline.max(begun + grace * 200),",
+    },
+    Mistake {
+        name: "those who waited for a stuck message go on all at once",
+        file: "order.rs",
+        right: "None => now + grace,",
+        wrong: "None => now,",
+    },
 ];
 
 const MANIFEST: &str = r#"[package]

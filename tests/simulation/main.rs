@@ -4,6 +4,7 @@
 mod exhaustive;
 mod lasting;
 mod oracle;
+mod ordering;
 mod pressure;
 mod rng;
 mod rules;

@@ -44,14 +44,26 @@ impl Numbers {
         )?;
         page.counters(
             "drop_in_messages",
-            "Messages that passed: whether the icon was off, put off in time, or perhaps still on",
+            "Messages that passed: whether the icon was off, put off in time, or perhaps still on (late: settle was over; unwaited: no Stopped could leave)",
             drop_in.iter().flat_map(|seen| seen.messages).map(|(icon, count)| ([("icon", icon)], count)),
+        )?;
+        page.counters(
+            "drop_in_overdue",
+            "Requests that went on after order_wait although the one before them was not written yet",
+            drop_in.iter().map(|seen| (NO_LABELS, seen.overdue)),
         )?;
         page.counters(
             "drop_in_unanswered",
             "Requests for which there was no answer of Salesforce to pass on",
             drop_in.iter().map(|seen| (NO_LABELS, seen.unanswered)),
         )?;
+        if drop_in.is_some() {
+            page.span(
+                "drop_in_settle_needed",
+                "What drop_in.settle should be at least, by what the latest TypingStoppeds have taken",
+                self.vitals.measures.stopped_trips.wait_needed(),
+            )?;
+        }
         page.gauges(
             "drop_in_under_way",
             "Requests that are passing",

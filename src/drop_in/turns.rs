@@ -1,0 +1,190 @@
+//! Each end user's requests go on one after the other: [`Order`] with its clock, its lock and those who wait.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::tally::Count;
+use crate::clock::Clock;
+use crate::engine::order::{Order, Ticket, Turn, Typing};
+use crate::model::{Conversation, Instant, SignalKind};
+
+/// Each kind of warning is written this often.
+const WARNING_SPACING: Duration = Duration::from_secs(60);
+
+/// The order of what passes. Cheap to clone; clones are the same one.
+#[derive(Clone)]
+pub(super) struct Turns(Arc<Shared>);
+
+struct Shared {
+    order: Mutex<Order<Arc<Notify>>>,
+    clock: Clock,
+    warn_at: Mutex<[Instant; 2]>,
+    overdue: Count,
+}
+
+/// A request's place. Those behind it wait until it is dropped.
+pub(super) struct Place {
+    turns: Turns,
+    conversation: Conversation,
+    ticket: Ticket,
+    woken: Arc<Notify>,
+}
+
+/// Where a typing entry stands.
+pub(super) enum Entered {
+    /// Nothing is before it.
+    First(Place),
+    /// A message is before it.
+    Waits(Place),
+    /// It waits in the place of an earlier one.
+    Joined,
+}
+
+impl Turns {
+    pub(super) fn new(clock: Clock) -> Self {
+        let order = Mutex::new(Order::new(Duration::MAX));
+        let warn_at = Mutex::default();
+        Self(Arc::new(Shared { order, clock, warn_at, overdue: Count::default() }))
+    }
+
+    /// No request waits longer than this for those before it.
+    pub(super) fn set_wait_max(&self, wait_max: Duration) {
+        self.order().set_wait_max(wait_max);
+    }
+
+    /// The place of a request that passes upstream.
+    pub(super) fn enter(&self, conversation: &Conversation) -> Place {
+        let woken = Arc::new(Notify::new());
+        let (ticket, replaced) = self.order().enter(self.0.clock.now(), conversation, Arc::clone(&woken));
+        if let Some(replaced) = replaced {
+            replaced.notify_one();
+        }
+        self.place(conversation, ticket, woken)
+    }
+
+    /// The place of a typing entry that is answered here.
+    pub(super) fn enter_typing(&self, conversation: &Conversation, kind: SignalKind) -> Entered {
+        let woken = Arc::new(Notify::new());
+        let entered = self.order().enter_typing(self.0.clock.now(), conversation, kind, Arc::clone(&woken));
+        match entered {
+            Typing::First(ticket) => Entered::First(self.place(conversation, ticket, woken)),
+            Typing::Waits(ticket) => Entered::Waits(self.place(conversation, ticket, woken)),
+            Typing::Joined => Entered::Joined,
+        }
+    }
+
+    /// Requests that went on out of order because they had waited for `order_wait`.
+    pub(super) fn overdue(&self) -> u64 {
+        self.0.overdue.get()
+    }
+
+    fn place(&self, conversation: &Conversation, ticket: Ticket, woken: Arc<Notify>) -> Place {
+        Place { turns: self.clone(), conversation: conversation.clone(), ticket, woken }
+    }
+
+    fn order(&self) -> MutexGuard<'_, Order<Arc<Notify>>> {
+        self.0.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_overdue(&self) {
+        self.0.overdue.add();
+        if self.may_warn(Warning::Overdue) {
+            warn!(
+                total = self.0.overdue.get(),
+                "a message went on after drop_in.order_wait although the one before it was not written upstream yet: their \
+                 order may be wrong"
+            );
+        }
+    }
+
+    /// A message has gone on under its icon after `settle`, since a Stopped usually takes longer than that.
+    pub(super) fn warn_of_settle(&self, settle: Duration, needed: Duration) {
+        if self.may_warn(Warning::Settle) {
+            warn!(
+                ?settle,
+                "messages arrive before their icon is off: a TypingStopped takes longer than drop_in.settle; expected \
+                 drop_in.settle = \"{}ms\"",
+                needed.as_millis()
+            );
+        }
+    }
+
+    fn may_warn(&self, warning: Warning) -> bool {
+        let now = self.0.clock.now();
+        let warn_at = &mut self.0.warn_at.lock().unwrap_or_else(PoisonError::into_inner)[warning as usize];
+        let may = *warn_at <= now;
+        if may {
+            *warn_at = now + WARNING_SPACING;
+        }
+        may
+    }
+}
+
+/// What is warned of, at most once in [`WARNING_SPACING`] each.
+#[derive(Clone, Copy)]
+enum Warning {
+    Overdue,
+    Settle,
+}
+
+impl Place {
+    /// Waits until the request goes on. Returns the typing that it tells of, if it is a typing entry; `None` when there
+    /// is nothing to do for it, or nothing but to pass.
+    pub(super) async fn turn(&self) -> Option<SignalKind> {
+        loop {
+            let turn = self.turns.order().turn(self.turns.0.clock.now(), &self.conversation, self.ticket);
+            match turn {
+                Turn::Replaced => return None,
+                Turn::Now { typing, overdue } => {
+                    if overdue {
+                        self.turns.note_overdue();
+                    }
+                    return typing;
+                }
+                Turn::Wait(until) => {
+                    // Being woken too early is harmless, and a wake-up that comes before the wait is kept.
+                    let _ = tokio::time::timeout_at(self.turns.0.clock.timer_at(until), self.woken.notified()).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let next = self.turns.order().leave(&self.conversation, self.ticket);
+        if let Some(next) = next {
+            next.notify_one();
+        }
+    }
+}
+
+/// A place that may come to be known while its request passes already, and is given up while it still passes. Cheap to
+/// clone; clones are the same one.
+#[derive(Clone, Default)]
+pub(super) struct Held(Arc<Mutex<Option<Place>>>);
+
+impl Held {
+    pub(super) fn keep(&self, place: Place) {
+        *self.lock() = Some(place);
+    }
+
+    /// Those behind it go on.
+    pub(super) fn release(&self) {
+        let place = self.lock().take();
+        drop(place);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Place>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<Place> for Held {
+    fn from(place: Place) -> Self {
+        Self(Arc::new(Mutex::new(Some(place))))
+    }
+}

@@ -1,0 +1,249 @@
+//! The order of one end user's requests on their way through the drop-in: each goes on after the one before it.
+//!
+//! A pure value, like the rest of the engine. Whoever drives it enters each request at the moment at which it is known
+//! whose it is ([`Order::enter`], [`Order::enter_typing`]), asks before it goes on ([`Order::turn`]), and says when it no
+//! longer holds up those behind it ([`Order::leave`]): a message when it is written upstream, a typing entry when the
+//! engine has it. A request waits for at most `wait_max`, then it goes on.
+//!
+//! Typing that waits behind a message is one desired state, not a queue: the newest entry takes the place of the one
+//! before it, and a message takes the place of the typing that waits before it.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::model::{Conversation, Instant, SignalKind};
+
+/// A request that has overstayed at the front holds up the next one for this part of `wait_max` longer, so that those who
+/// waited for it together go on one after the other all the same.
+const GRACE_PART: u32 = 10;
+
+/// All conversations that have a request under way. `W` wakes whoever waits with a request.
+#[derive(Debug)]
+pub struct Order<W> {
+    queues: HashMap<Conversation, VecDeque<Place<W>>>,
+    wait_max: Duration,
+    /// Numbers the tickets.
+    entered: u64,
+}
+
+/// A request's place in the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+/// What to do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It goes on.
+    Now {
+        /// The typing that it tells of, if it is a typing entry: the newest that has taken this place.
+        typing: Option<SignalKind>,
+        /// It has waited for as long as it may: it may overtake the one before it.
+        overdue: bool,
+    },
+    /// It waits until it is woken, and asks again at this instant in any case.
+    Wait(Instant),
+    /// It has been replaced by a later request: there is nothing left to do.
+    Replaced,
+}
+
+/// Where a typing entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typing {
+    /// Nothing is before it: it goes on at once.
+    First(Ticket),
+    /// It waits for a message before it.
+    Waits(Ticket),
+    /// It has taken the place of typing that waits already.
+    Joined,
+}
+
+#[derive(Debug)]
+struct Place<W> {
+    ticket: Ticket,
+    entered: Instant,
+    /// When it went on; `None` while it waits.
+    begun: Option<Instant>,
+    /// `None` for what passes upstream.
+    typing: Option<SignalKind>,
+    waker: W,
+}
+
+impl<W: Clone> Order<W> {
+    /// An order in which no request waits longer than `wait_max` for those before it.
+    #[must_use]
+    pub fn new(wait_max: Duration) -> Self {
+        Self { queues: HashMap::new(), wait_max, entered: 0 }
+    }
+
+    /// From now on no request waits longer than `wait_max`; those that wait already follow when they next ask.
+    pub fn set_wait_max(&mut self, wait_max: Duration) {
+        self.wait_max = wait_max;
+    }
+
+    /// A request that passes upstream takes its place. Returns whom to wake as well: the typing that waited before it and
+    /// is replaced, for a message ends it before it has shown.
+    pub fn enter(&mut self, now: Instant, conversation: &Conversation, waker: W) -> (Ticket, Option<W>) {
+        let ticket = self.next_ticket();
+        let queue = self.queues.entry(conversation.clone()).or_default();
+        let waits = queue.back().is_some_and(Place::waits_with_typing);
+        let replaced = if waits { queue.pop_back().map(|last| last.waker) } else { None };
+        queue.push_back(Place { ticket, entered: now, begun: None, typing: None, waker });
+        (ticket, replaced)
+    }
+
+    /// A typing entry takes its place.
+    pub fn enter_typing(&mut self, now: Instant, conversation: &Conversation, kind: SignalKind, waker: W) -> Typing {
+        let ticket = self.next_ticket();
+        let queue = self.queues.entry(conversation.clone()).or_default();
+        if let Some(last) = queue.back_mut().filter(|last| last.waits_with_typing()) {
+            last.typing = Some(kind);
+            return Typing::Joined;
+        }
+        let first = queue.is_empty();
+        queue.push_back(Place { ticket, entered: now, begun: first.then_some(now), typing: Some(kind), waker });
+        if first { Typing::First(ticket) } else { Typing::Waits(ticket) }
+    }
+
+    /// Whether the request of `ticket` goes on. Spurious calls are harmless.
+    pub fn turn(&mut self, now: Instant, conversation: &Conversation, ticket: Ticket) -> Turn {
+        let Some(queue) = self.queues.get_mut(conversation) else { return Turn::Replaced };
+        let Some(own) = queue.iter().find(|place| place.ticket == ticket) else { return Turn::Replaced };
+        let (deadline, grace) = (own.entered + self.wait_max, self.wait_max / GRACE_PART);
+        let mut overdue = false;
+        while let Some(front) = queue.front_mut() {
+            if front.ticket == ticket {
+                front.begun = Some(now);
+                return Turn::Now { typing: front.typing, overdue };
+            }
+            let gives_way = match front.begun {
+                _ if now < deadline => deadline,
+                Some(begun) => deadline.max(begun + grace),
+                // It is as overdue, and about to begin.
+                None => now + grace,
+            };
+            if now < gives_way {
+                return Turn::Wait(gives_way);
+            }
+            // It goes on all the same, but those behind it no longer wait for it.
+            overdue = true;
+            queue.pop_front();
+        }
+        Turn::Replaced
+    }
+
+    /// The request of `ticket` no longer holds up those behind it: it is written, answered or given up. Returns whom to
+    /// wake. Spurious calls are harmless.
+    pub fn leave(&mut self, conversation: &Conversation, ticket: Ticket) -> Option<W> {
+        let queue = self.queues.get_mut(conversation)?;
+        let index = queue.iter().position(|place| place.ticket == ticket)?;
+        queue.remove(index);
+        let next = queue.front().filter(|_| index == 0).map(|front| front.waker.clone());
+        if queue.is_empty() {
+            self.queues.remove(conversation);
+        }
+        next
+    }
+
+    /// Conversations with a request under way.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Whether nothing is under way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        self.entered += 1;
+        Ticket(self.entered)
+    }
+}
+
+impl<W> Place<W> {
+    fn waits_with_typing(&self) -> bool {
+        self.typing.is_some() && self.begun.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ConversationRef;
+
+    const WAIT_MAX: Duration = Duration::from_secs(5);
+    const GOES: Turn = Turn::Now { typing: None, overdue: false };
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    fn user(from: &str) -> Conversation {
+        ConversationRef::new("c", from).unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_request_goes_on_when_the_one_before_it_has_left() {
+        let (mut order, ann, bob) = (Order::new(WAIT_MAX), user("ann"), user("bob"));
+        let (first, _) = order.enter(at(0), &ann, 'a');
+        let (second, _) = order.enter(at(1), &ann, 'b');
+        let (other, _) = order.enter(at(2), &bob, 'c');
+        assert_eq!(order.turn(at(3), &ann, second), Turn::Wait(at(5_001)));
+        assert_eq!([order.turn(at(3), &ann, first), order.turn(at(3), &bob, other)], [GOES; 2]);
+        assert_eq!(order.turn(at(4), &ann, second), Turn::Wait(at(5_001)), "begun is not left");
+        assert_eq!(order.leave(&ann, first), Some('b'));
+        assert_eq!(order.turn(at(5), &ann, second), GOES);
+        assert_eq!((order.leave(&ann, first), order.leave(&ann, second), order.leave(&bob, other)), (None, None, None));
+        assert!(order.is_empty());
+    }
+
+    #[test]
+    fn a_request_that_is_given_up_in_the_midst_holds_up_no_one() {
+        let (mut order, ann) = (Order::new(WAIT_MAX), user("ann"));
+        let [first, second, third] = ['a', 'b', 'c'].map(|waker| order.enter(at(0), &ann, waker).0);
+        assert_eq!(order.turn(at(0), &ann, first), GOES);
+        assert_eq!(order.leave(&ann, second), None, "the first is still under way");
+        assert_eq!(order.leave(&ann, first), Some('c'));
+        assert_eq!(order.turn(at(1), &ann, third), GOES);
+    }
+
+    #[test]
+    fn typing_that_waits_is_the_newest_and_ends_with_a_message() {
+        use SignalKind::{Keystroke, Stopped};
+        let (mut order, ann) = (Order::new(WAIT_MAX), user("ann"));
+        let Typing::First(key) = order.enter_typing(at(0), &ann, Keystroke, 'k') else {
+            panic!("nothing is before it")
+        };
+        let (message, replaced) = order.enter(at(1), &ann, 'm');
+        assert_eq!(replaced, None, "a key that has begun is not replaced");
+        assert_eq!(order.leave(&ann, key), Some('m'));
+        assert_eq!(order.turn(at(2), &ann, message), GOES);
+        let Typing::Waits(waiting) = order.enter_typing(at(3), &ann, Keystroke, 'w') else {
+            panic!("a message is before")
+        };
+        assert_eq!(order.enter_typing(at(4), &ann, Stopped, 'x'), Typing::Joined);
+        assert_eq!(order.leave(&ann, message), Some('w'));
+        assert_eq!(order.turn(at(5), &ann, waiting), Turn::Now { typing: Some(Stopped), overdue: false });
+        let Typing::Waits(later) = order.enter_typing(at(6), &ann, Keystroke, 'y') else { panic!("one has begun") };
+        let (_, replaced) = order.enter(at(7), &ann, 'n');
+        assert_eq!((replaced, order.turn(at(8), &ann, later)), (Some('y'), Turn::Replaced));
+    }
+
+    #[test]
+    fn none_waits_longer_than_it_may_and_those_behind_go_on_one_by_one() {
+        let (mut order, ann) = (Order::new(WAIT_MAX), user("ann"));
+        let [stuck, second, third] = [0, 10, 20].map(|millis| order.enter(at(millis), &ann, millis).0);
+        assert_eq!(order.turn(at(20), &ann, stuck), GOES);
+        assert_eq!(order.turn(at(5_009), &ann, second), Turn::Wait(at(5_010)));
+        assert_eq!(order.turn(at(5_010), &ann, second), Turn::Now { typing: None, overdue: true });
+        assert_eq!(order.turn(at(5_020), &ann, third), Turn::Wait(at(5_510)), "the second has only just begun");
+        assert_eq!(order.leave(&ann, stuck), None, "it has lost its place");
+        assert_eq!(order.turn(at(5_510), &ann, third), Turn::Now { typing: None, overdue: true });
+        // Both at once: the earlier one goes first, whoever asks first.
+        let [_, second, third] = [0, 10, 20].map(|millis| order.enter(at(millis), &user("bob"), millis).0);
+        assert_eq!(order.turn(at(9_000), &user("bob"), third), Turn::Wait(at(9_500)));
+        assert_eq!(order.turn(at(9_000), &user("bob"), second), Turn::Wait(at(9_500)), "the front has not begun");
+    }
+}
