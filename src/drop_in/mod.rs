@@ -24,7 +24,6 @@ use bytes::Bytes;
 use hyper::body::Frame;
 use serde_json::json;
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::engine::TurnedAway;
@@ -196,7 +195,7 @@ impl Shared {
     async fn interaction(self: &Arc<Self>, head: Parts, mut body: Body, hold: Hold) -> Result<Response, Problem> {
         let read = interaction::read_ahead(&head.headers, &mut body, self.settings.stall_timeout).await;
         let (ahead, found) = read.map_err(broken_problem)?;
-        let Interaction { conversation, kind } = match found {
+        let Interaction { conversation, kind, id } = match found {
             Found::Known(interaction) => interaction,
             Found::Unknown => {
                 self.tally.unread.add();
@@ -212,14 +211,14 @@ impl Shared {
         let standing = self.look_at(conversation.to(), credentials.as_ref());
         match kind {
             Kind::Message => self.settle(&conversation, self.settings.settle).await,
-            Kind::Started(id) | Kind::Stopped(id) => {
+            Kind::Started | Kind::Stopped => {
                 let welcome = standing == Standing::Good && head.headers.contains_key(REQUEST_ID);
                 if welcome && self.shadow.is_none() {
-                    return self.take(&conversation, kind, id).await;
+                    return self.take(&conversation, kind, &id).await;
                 }
                 self.tally.typing_passed.add();
                 // Safe whatever becomes of it: at worst there is no icon to put off.
-                if matches!(kind, Kind::Stopped(_)) {
+                if kind == Kind::Stopped {
                     let _ = self.signal(&conversation, SignalKind::Stopped).await;
                 }
             }
@@ -240,9 +239,9 @@ impl Shared {
     }
 
     /// Takes a typing entry: it is answered here and goes no further.
-    async fn take(&self, conversation: &Conversation, kind: Kind, id: Uuid) -> Result<Response, Problem> {
+    async fn take(&self, conversation: &Conversation, kind: Kind, id: &str) -> Result<Response, Problem> {
         let (count, signal) = match kind {
-            Kind::Stopped(_) => (&self.tally.stopped_taken, SignalKind::Stopped),
+            Kind::Stopped => (&self.tally.stopped_taken, SignalKind::Stopped),
             _ => (&self.tally.started_taken, SignalKind::Keystroke),
         };
         self.signal(conversation, signal).await?;
@@ -274,7 +273,7 @@ impl Shared {
         credentials: Option<Credentials>,
     ) -> impl FnOnce(Interaction) -> Boxed<()> + use<> {
         let shared = Arc::clone(self);
-        move |Interaction { conversation, kind }| {
+        move |Interaction { conversation, kind, .. }| {
             Box::pin(async move {
                 shared.look_at(conversation.to(), credentials.as_ref());
                 if kind == Kind::Message {
@@ -327,7 +326,7 @@ impl Shared {
         if !status.is_success() {
             return;
         }
-        if matches!(kind, Kind::Started(_)) {
+        if kind == Kind::Started {
             // Whatever went on past typingd is looked after all the same.
             let _ = self.signal(conversation, SignalKind::Keystroke).await;
         }
