@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use support::{cpu_nanos, quantile, quick, resident_bytes_of};
+use support::{Subject, cpu_nanos, quantile, quick, resident_bytes_of};
 use tokio::net::TcpListener;
 use typingd::clock::{Stopwatch, stopwatch};
 
@@ -200,60 +200,23 @@ fn read_answer(connection: &mut TcpStream) {
     assert!(buffer.starts_with(b"HTTP/1.1 202 "), "{}", String::from_utf8_lossy(&buffer[..read]));
 }
 
-/// A process under measurement; ends with its value.
-struct Subject {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Subject {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 /// The daemon, with intervals so long that nothing but first Starteds is sent.
 fn start_typingd(upstream: SocketAddr, directory: &Path) -> Subject {
     let token = directory.join("token");
     std::fs::write(&token, "a-token").expect("the directory can be written to");
-    let file = directory.join("typingd.toml");
     let settings = format!(
         r#"
-        [upstream]
-        base_url = "http://{upstream}"
-        org_id = "00DXX0000000001"
-        authorization_context = "Bench"
-        max_requests_per_second = 100000
-        auth.token_file = "token"
-        [timing]
-        check_interval = "1h"
-        dismiss_after = "1h"
-        max_typing = "1h"
-        [ingest]
-        listen = ["127.0.0.1:0"]
-        [log]
-        format = "json"
+        upstream.base_url = "http://{upstream}"
+        upstream.org_id = "00DXX0000000001"
+        upstream.authorization_context = "Bench"
+        upstream.max_requests_per_second = 100000
+        upstream.auth.token_file = "token"
+        timing.check_interval = "1h"
+        timing.dismiss_after = "1h"
+        timing.max_typing = "1h"
         "#
     );
-    std::fs::write(&file, settings).expect("the directory can be written to");
-    let mut process = Command::new(env!("CARGO_BIN_EXE_typingd"))
-        .args(["run", "--config"])
-        .arg(&file)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the daemon starts");
-    let log = BufReader::new(process.stderr.take().expect("its log is piped"));
-    let (mut address, mut said) = (None, String::new());
-    for line in log.lines().map_while(Result::ok) {
-        let _ = writeln!(said, "{line}");
-        let told = line.split("http://").nth(1).and_then(|rest| rest.split('"').next()?.parse().ok());
-        address = address.or(told);
-        if line.contains(r#""ready""#) {
-            break;
-        }
-    }
-    Subject { process, address: address.unwrap_or_else(|| panic!("the daemon did not come up: {said}")) }
+    support::start_typingd(&settings, directory)
 }
 
 /// This very program, as a relay.

@@ -1,16 +1,16 @@
 //! Messages that pass through with no icon on: through typingd, through nginx as reverse proxy, and straight. Requests a
 //! second, latency, and processor time of what stands between. On loopback, each a process of its own.
 //!
-//! `cargo bench --bench drop_in`; `BENCH_QUICK=1` only shows that it works. Without nginx it is left out.
+//! `cargo bench --bench drop_in`; `BENCH_QUICK=1` only shows that it works. Without nginx, nginx is left out.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 mod support;
 
 use std::convert::Infallible;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use support::{cpu_nanos, quantile, quick, resident_bytes_of};
+use support::{Subject, cpu_nanos, quantile, quick, resident_bytes_of};
 use typingd::clock::stopwatch;
 
 /// Clients at a time, each with one request under way.
@@ -189,41 +189,9 @@ fn read_answer(connection: &mut TcpStream) {
     assert!(answer.starts_with(b"HTTP/1.1 202 "), "{}", String::from_utf8_lossy(&answer));
 }
 
-/// A process under measurement; ends with its value.
-struct Subject {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Subject {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 fn start_typingd(upstream: SocketAddr, directory: &Path) -> Subject {
-    let file = directory.join("typingd.toml");
-    let settings = format!(
-        "upstream.base_url = \"http://{upstream}\"\ningest.listen = [\"127.0.0.1:0\"]\ndrop_in.enabled = true\n\
-         log.format = \"json\"\n"
-    );
-    std::fs::write(&file, settings).expect("the directory can be written to");
-    let mut process = Command::new(env!("CARGO_BIN_EXE_typingd"))
-        .args(["run", "--config"])
-        .arg(&file)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the daemon starts");
-    let log = BufReader::new(process.stderr.take().expect("its log is piped"));
-    let mut address = None;
-    for line in log.lines().map_while(Result::ok) {
-        address = address.or(line.split("http://").nth(1).and_then(|rest| rest.split('"').next()?.parse().ok()));
-        if line.contains(r#""ready""#) {
-            break;
-        }
-    }
-    Subject { process, address: address.expect("the daemon comes up") }
+    let settings = format!("upstream.base_url = \"http://{upstream}\"\ndrop_in.enabled = true\n");
+    support::start_typingd(&settings, directory)
 }
 
 /// nginx with the settings that its manual gives for this, in one process, as typingd is one.

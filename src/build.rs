@@ -13,7 +13,8 @@ fn main() {
     let is_release = variable("PROFILE").is_some_and(|profile| profile == "release");
     let commit = told.or_else(|| if is_release { commit_of_work_tree() } else { None });
     if let Some(commit) = commit {
-        println!("cargo::rustc-env=TYPINGD_BUILD_COMMIT={}", commit.trim());
+        // Cargo hands it on to what it runs: so it must not begin like a key's variable.
+        println!("cargo::rustc-env=COMMIT_OF_TYPINGD={}", commit.trim());
     }
 }
 

@@ -7,7 +7,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The commit that it was built from, with `-dirty` behind it if something had been changed since; `None` in an archive
 /// without a repository, and in a build that is no release.
-pub const COMMIT: Option<&str> = option_env!("TYPINGD_BUILD_COMMIT");
+pub const COMMIT: Option<&str> = option_env!("COMMIT_OF_TYPINGD");
 
 /// The optional parts that were built in.
 pub const FEATURES: &[&str] = &[

@@ -329,7 +329,7 @@ fn encode_all<'a>(showing: impl Iterator<Item = (ConversationRef<'a>, u64)>) -> 
 fn encode(bytes: &mut Vec<u8>, kind: Kind, conversation: ConversationRef<'_>, at: u64) {
     let (to, from) = (conversation.to().as_bytes(), conversation.from().as_bytes());
     let start = bytes.len();
-    let length = |bytes: usize| u16::try_from(bytes).expect("two ids of 240 characters are below 2,000 bytes");
+    let length = |bytes: usize| u16::try_from(bytes).expect("two ids of 255 characters are below 2,100 bytes");
     bytes.extend_from_slice(&length(PAYLOAD_BYTES_MIN + to.len() + from.len()).to_le_bytes());
     bytes.extend_from_slice(&[0; 4]);
     bytes.push(kind as u8);

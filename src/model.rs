@@ -71,38 +71,43 @@ pub fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The longest channel address identifier and end-user client identifier, in characters (Salesforce's own bound).
-pub const ID_CHARS_MAX: usize = 240;
+/// The longest channel address identifier and end-user client identifier, in characters. Salesforce's manual says 240,
+/// and its OpenAPI description allows an interaction's `from` 255: what a connector may send must be kept apart.
+pub const ID_CHARS_MAX: usize = 255;
 
 /// Why a text can't be a channel address or an end user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdError {
-    /// It has no characters.
-    Empty,
-    /// It has more than [`ID_CHARS_MAX`] characters: this many.
-    TooLong(usize),
+pub struct IdError {
+    /// How many characters it has; none, or more than `chars_max`.
+    pub chars: usize,
+    /// How many would be right at most.
+    pub chars_max: usize,
 }
 
 impl fmt::Display for IdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => write!(f, "is empty; 1 to {ID_CHARS_MAX} characters are right"),
-            Self::TooLong(chars) => write!(f, "has {chars} characters; 1 to {ID_CHARS_MAX} are right"),
+            Self { chars: 0, chars_max } => write!(f, "is empty; 1 to {chars_max} characters are right"),
+            Self { chars, chars_max } => write!(f, "has {chars} characters; 1 to {chars_max} are right"),
         }
     }
 }
 
 impl std::error::Error for IdError {}
 
-fn check_id(text: &str) -> Result<(), IdError> {
+/// Whether `text` has 1 to `chars_max` characters.
+///
+/// # Errors
+/// When it has not.
+pub fn check_id(text: &str, chars_max: usize) -> Result<(), IdError> {
     if text.is_empty() {
-        return Err(IdError::Empty);
+        return Err(IdError { chars: 0, chars_max });
     }
-    // A text of at most 240 bytes has at most 240 characters, so that the count is needed for few.
-    if text.len() > ID_CHARS_MAX {
+    // A text of no more bytes has no more characters, so that the count is needed for few.
+    if text.len() > chars_max {
         let chars = text.chars().count();
-        if chars > ID_CHARS_MAX {
-            return Err(IdError::TooLong(chars));
+        if chars > chars_max {
+            return Err(IdError { chars, chars_max });
         }
     }
     Ok(())
@@ -114,9 +119,9 @@ pub struct ChannelAddress(Box<str>);
 
 impl ChannelAddress {
     /// # Errors
-    /// When `text` is not 1 to 240 characters long.
+    /// When `text` is not 1 to [`ID_CHARS_MAX`] characters long.
     pub fn new(text: &str) -> Result<Self, IdError> {
-        check_id(text)?;
+        check_id(text, ID_CHARS_MAX)?;
         Ok(Self(text.into()))
     }
 
@@ -139,7 +144,8 @@ impl fmt::Display for ChannelAddress {
     }
 }
 
-/// A conversation, borrowed: the pair of a channel address (`to`) and an end user (`from`), each 1 to 240 characters.
+/// A conversation, borrowed: the pair of a channel address (`to`) and an end user (`from`), each 1 to [`ID_CHARS_MAX`]
+/// characters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConversationRef<'a> {
     to: &'a str,
@@ -150,8 +156,8 @@ impl<'a> ConversationRef<'a> {
     /// # Errors
     /// Names the field (`to` or `from`) that is empty or too long.
     pub fn new(to: &'a str, from: &'a str) -> Result<Self, (&'static str, IdError)> {
-        check_id(to).map_err(|e| ("to", e))?;
-        check_id(from).map_err(|e| ("from", e))?;
+        check_id(to, ID_CHARS_MAX).map_err(|e| ("to", e))?;
+        check_id(from, ID_CHARS_MAX).map_err(|e| ("from", e))?;
         Ok(Self { to, from })
     }
 
@@ -288,7 +294,7 @@ impl SignalBatch {
         let start = u32::try_from(self.ids.len()).expect("a batch is cut long before four gigabytes");
         self.ids.push_str(conversation.to);
         self.ids.push_str(conversation.from);
-        let bytes = |text: &str| u16::try_from(text.len()).expect("240 characters are at most 960 bytes");
+        let bytes = |text: &str| u16::try_from(text.len()).expect("255 characters are at most 1,020 bytes");
         self.items.push(BatchItem {
             start,
             to_bytes: bytes(conversation.to),
@@ -615,24 +621,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_has_one_to_240_characters_whatever_their_bytes() {
+    fn an_id_has_one_to_255_characters_whatever_their_bytes() {
+        let wrong = |field, chars| Err((field, IdError { chars, chars_max: 255 }));
         for (text, result) in [
-            (String::new(), Err(("to", IdError::Empty))),
+            (String::new(), wrong("to", 0)),
             ("x".into(), Ok(())),
-            ("x".repeat(240), Ok(())),
-            ("é".repeat(240), Ok(())),
-            ("x".repeat(241), Err(("to", IdError::TooLong(241)))),
-            ("é".repeat(241), Err(("to", IdError::TooLong(241)))),
+            ("x".repeat(255), Ok(())),
+            ("é".repeat(255), Ok(())),
+            ("x".repeat(256), wrong("to", 256)),
+            ("é".repeat(256), wrong("to", 256)),
         ] {
             assert_eq!(ConversationRef::new(&text, "u").map(|_| ()), result, "{} bytes", text.len());
         }
-        assert_eq!(ConversationRef::new("c", "").map(|_| ()), Err(("from", IdError::Empty)));
+        assert_eq!(ConversationRef::new("c", "").map(|_| ()), wrong("from", 0));
     }
 
     #[test]
     fn a_batch_gives_back_what_was_pushed_in_order() {
         let mut batch = SignalBatch::default();
-        let long = "é".repeat(240);
+        let long = "é".repeat(255);
         let signal = |kind| Signal { kind, at: None };
         let pushed = [("c", "u", SignalKind::Keystroke), (long.as_str(), "ü", SignalKind::Ended)];
         for (to, from, kind) in pushed {

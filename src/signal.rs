@@ -8,11 +8,15 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use crate::model::{AT_MILLIS_MAX, ConversationRef, Signal, SignalKind};
+use crate::model::{AT_MILLIS_MAX, ConversationRef, Signal, SignalKind, check_id};
 
 /// The longest line of a stream or a trace, in bytes: two ids of 240 characters, each written as a pair of six-byte
 /// escapes, come to 5,760; the rest is for names, numbers and blanks.
 pub const LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// The longest `to` and `from` of a signal, in characters: what Salesforce's manual says, which is less than passes in an
+/// interaction.
+const ID_CHARS_MAX: usize = 240;
 
 /// A signal as it was read; its ids borrow from the line where they can.
 #[derive(Debug)]
@@ -98,7 +102,9 @@ impl<'de> Visitor<'de> for SignalVisitor {
         let missing = |name| A::Error::custom(format_args!("`{name}` is missing; {FIELDS}"));
         let (to, from) = (to.ok_or_else(|| missing("to"))?, from.ok_or_else(|| missing("from"))?);
         let kind = kind.ok_or_else(|| missing("signal"))?;
-        ConversationRef::new(&to, &from).map_err(|(name, e)| A::Error::custom(format_args!("`{name}` {e}")))?;
+        for (name, id) in [("to", &to), ("from", &from)] {
+            check_id(id, ID_CHARS_MAX).map_err(|e| A::Error::custom(format_args!("`{name}` {e}")))?;
+        }
         Ok(ParsedSignal { to, from, signal: Signal { kind, at: at.flatten() } })
     }
 }

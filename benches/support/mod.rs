@@ -2,7 +2,11 @@
 //! memory.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 /// Whether only to see that the benchmark works: small sizes, few rounds, no figure worth anything.
 pub(crate) fn quick() -> bool {
@@ -111,4 +115,45 @@ pub(crate) fn cpu_nanos(pid: &str, prefix: &str) -> u64 {
         .filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok())
         .filter_map(|text| text.split(' ').next()?.parse::<u64>().ok())
         .sum()
+}
+
+/// A process under measurement; ends with its value.
+pub(crate) struct Subject {
+    pub(crate) process: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The daemon, ready, with a configuration file in `directory` and nothing of the environment. `settings` are TOML;
+/// where it listens and how it logs is added in front of them.
+pub(crate) fn start_typingd(settings: &str, directory: &Path) -> Subject {
+    let file = directory.join("typingd.toml");
+    let settings = format!("ingest.listen = [\"127.0.0.1:0\"]\nlog.format = \"json\"\n{settings}");
+    std::fs::write(&file, settings).expect("the directory can be written to");
+    let mut process = Command::new(env!("CARGO_BIN_EXE_typingd"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .env_clear()
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the daemon starts");
+    let log = BufReader::new(process.stderr.take().expect("its log is piped"));
+    let (mut address, mut ready, mut said) = (None, false, String::new());
+    for line in log.lines().map_while(Result::ok) {
+        let _ = writeln!(said, "{line}");
+        let told = line.split("http://").nth(1).and_then(|rest| rest.split('"').next()?.parse().ok());
+        address = address.or(told);
+        ready = line.contains(r#""ready""#);
+        if ready {
+            break;
+        }
+    }
+    let address = address.filter(|_| ready).unwrap_or_else(|| panic!("the daemon did not come up: {said}"));
+    Subject { process, address }
 }

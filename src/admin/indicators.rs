@@ -222,7 +222,7 @@ mod tests {
         ] {
             assert_eq!(whose(query).unwrap(), Whose { to, from }, "{query:?}");
         }
-        let long = format!("to={}", "x".repeat(241));
+        let long = format!("to={}", "x".repeat(256));
         for query in ["from=a", "to=", "to=a&to=b", "channel=c", "to=c&from=", &long] {
             assert_eq!(whose(Some(query)).unwrap_err().status(), StatusCode::BAD_REQUEST, "{query}");
         }

@@ -69,7 +69,7 @@ impl Timing {
         Router::new()
             .route("/v1/timing", get(tell).put(change))
             .route("/v1/timing/{to}", put(change).delete(change))
-            .route("/v1/timing/", any(async || bad("the channel address is empty; 1 to 240 characters are right")))
+            .route("/v1/timing/", any(async || bad("the channel address is empty; 1 to 255 characters are right")))
             .with_state(self)
     }
 

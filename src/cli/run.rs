@@ -38,6 +38,9 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     for warning in config::warnings(&config) {
         tracing::warn!("configuration: {warning}");
     }
+    for name in config.foreign_variables() {
+        tracing::debug!("environment variable {name}: somebody else's; there is no key for it, nor a similar one");
+    }
     runtime()?.block_on(daemon::run(config, overrides, passed, |up| {
         // A guide for people; whoever reads logs finds the addresses there.
         if let Some(guide) = guide(up) {

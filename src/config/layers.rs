@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, Absent, CHANNELS, ENVIRONMENT_PREFIX, KEYS, Key, Status};
+use super::environment::Variable;
+use super::keys::{self, Absent, CHANNELS, KEYS, Key, Status};
 use super::problem::{Origin, Problem};
 use super::value::{FromValue, Places, Quoted, Raw, Value};
 use super::{Flag, Overrides, TIMING};
@@ -83,6 +84,8 @@ pub(super) struct Layers {
     pub(super) file: Option<PathBuf>,
     /// The file could not be read as a whole, so that nothing can be said of what it lacks.
     pub(super) broken: bool,
+    /// Environment variables that begin like a key's and are somebody else's.
+    pub(super) foreign_variables: Vec<String>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -160,28 +163,24 @@ impl Layers {
 
     fn set_environment(&mut self, overrides: &Overrides, places: Places<'_>) {
         for (name, text) in &overrides.environment {
-            let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
-            if RESERVED_VARIABLES.contains(&name.as_str()) || is_service_link(rest) {
-                continue;
-            }
             let origin = Origin::Environment(name.clone());
-            let path = rest.to_ascii_lowercase().replace("__", ".");
-            match keys::find(&path).filter(|(_, key)| key.environment() == *name) {
-                Some((index, key)) => {
+            match Variable::of(name, |other| overrides.variable(other).is_some()) {
+                Variable::Key(index, key) => {
                     let raw = Raw::from_text(text, key.kind);
                     let setting = self.setting(key, key.path, &raw, origin, places);
                     self.global.set(index, setting);
                 }
-                None if path == CHANNELS || path.starts_with("channels.") => self.problems.push(Problem::at(
+                Variable::Channel => self.problems.push(Problem::at(
                     &origin,
                     "the environment can't set single channels; write [channels.\"<to>\"] in the file",
                 )),
-                None => {
-                    let near = keys::nearest_key(&path, |_| true);
+                Variable::Unknown(near) => {
                     let hint = near.map_or_else(String::new, |key| format!("; did you mean {}?", key.environment()));
-                    let text = format!("there is no key for it{hint}{}", secret_hint(&path));
+                    let text = format!("there is no key for it{hint}{}", secret_hint(name));
                     self.problems.push(Problem::at(&origin, text));
                 }
+                Variable::Foreign => self.foreign_variables.push(name.clone()),
+                Variable::Other => {}
             }
         }
     }
@@ -355,11 +354,6 @@ pub(super) fn secret_hint(name: &str) -> &'static str {
     }
 }
 
-/// Kubernetes tells every container of a service named `typingd` where that is, in variables of these names.
-fn is_service_link(rest: &str) -> bool {
-    !rest.contains("__") && (rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_"))
-}
-
 /// Line and column of a byte, counted from 1.
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.min(text.len())];
@@ -398,13 +392,11 @@ fn why(error: &io::Error) -> String {
 /// The variable that names the file when `--config` does not.
 pub(super) const FILE_VARIABLE: &str = "TYPINGD_CONFIG";
 
-/// The file that is read when none is named, if there is one.
 /// Where the daemon listens.
 const LISTEN: &str = "ingest.listen";
-pub(super) const FILE_DEFAULT: &str = "/etc/typingd/typingd.toml";
 
-/// Variables that begin like a key's and are none: the file, and the daemon that client commands call.
-const RESERVED_VARIABLES: [&str; 3] = [FILE_VARIABLE, "TYPINGD_URL", "TYPINGD_TOKEN_FILE"];
+/// The file that is read when none is named, if there is one.
+pub(super) const FILE_DEFAULT: &str = "/etc/typingd/typingd.toml";
 
 /// Room for 2,000 channels, as many as an org may have, with every key and a comment each.
 const FILE_BYTES_MAX: u64 = 2 << 20;

@@ -12,6 +12,7 @@
 mod difference;
 mod drop_in;
 pub mod duration;
+mod environment;
 pub mod keys;
 mod layers;
 mod live;
@@ -157,6 +158,12 @@ fn settle(mut layers: Layers, read: Option<&Arc<Layers>>, sandbox: bool) -> Resu
 }
 
 impl Config {
+    /// Environment variables that begin with `TYPINGD_`, and neither set a key nor look as if they should.
+    #[must_use]
+    pub fn foreign_variables(&self) -> &[String] {
+        &self.read.foreign_variables
+    }
+
     /// The settings in force as TOML that reads back to the same, with the origin of each as a comment. No secrets:
     /// there are none in a configuration.
     #[must_use]

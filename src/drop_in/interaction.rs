@@ -7,34 +7,37 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
-use multer::{Constraints, Multipart, SizeLimit};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use super::late::Pieces;
 use super::passage::Broken;
-use crate::model::{Conversation, ConversationRef};
+use crate::http::multipart::{self, Event, Scanner};
+use crate::model::{Conversation, ConversationRef, check_id};
 
 /// How much of a body is read ahead in search of its part `json`. A typing entry has some 600 bytes, a message a few
 /// thousand. A form that brings a long file first is read on as it passes.
 pub(super) const AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// The longest id of a typing entry that is answered. They are UUIDs, mostly.
+const ENTRY_ID_CHARS_MAX: usize = 255;
 
 /// An interaction that means something here.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Interaction {
     pub(super) conversation: Conversation,
     pub(super) kind: Kind,
+    /// The payload's id, of a typing entry: its answer repeats it. Empty for messages.
+    pub(super) id: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Typing entries, with the payload's id: whole, and as the Interaction Service wants them.
-    Started(Uuid),
-    Stopped(Uuid),
+    /// Typing entries, whole, and as the Interaction Service wants them.
+    Started,
+    Stopped,
     /// A message or an attachment.
     Message,
 }
@@ -106,56 +109,93 @@ pub(super) async fn read_ahead(
 }
 
 fn boundary(headers: &HeaderMap) -> Option<String> {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let boundary = multer::parse_boundary(types.next()?.to_str().ok()?).ok()?;
-    (types.next().is_none() && !headers.contains_key(header::CONTENT_ENCODING)).then_some(boundary)
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let plain = encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if plain { multipart::boundary(headers) } else { None }
 }
 
 /// Reads along with a form that passes, until its part `json` has come or can't come any more.
-pub(super) async fn find_late(boundary: String, pieces: Pieces) -> Option<Interaction> {
-    let limits = SizeLimit::new().for_field("json", AHEAD_BYTES_MAX as u64);
-    let mut parts = Multipart::with_constraints(pieces.clone(), boundary, Constraints::new().size_limit(limits));
+pub(super) async fn find_late(boundary: String, mut pieces: Pieces) -> Option<Interaction> {
+    let mut search = Search::new(&boundary);
     loop {
-        let mut part = parts.next_field().await.ok()??;
+        let Some(Ok(piece)) = pieces.next().await else { return None };
         pieces.note_read();
-        if part.name() == Some("json") {
-            return read(&part.bytes().await.ok()?);
-        }
-        while part.chunk().await.ok()?.is_some() {
-            pieces.note_read();
+        if let Some(json) = search.read(&piece)? {
+            return read(&json);
         }
     }
 }
 
 async fn find(boundary: &str, body: &mut Body, ahead: &mut Ahead, patience: Duration) -> Option<Interaction> {
-    let mut alone = true;
-    let interaction = {
-        // The parser takes all it can get before it looks at it: one piece at a time is what it gets.
-        let pieces = stream::unfold((&mut *ahead, &mut *body), |(ahead, body)| async move {
-            if !ahead.frames.is_empty() {
-                tokio::task::yield_now().await;
-            }
-            let piece = ahead.next(body, patience).await.transpose()?;
-            Some((piece, (ahead, body)))
-        });
-        let mut parts = Multipart::new(pieces, boundary);
-        let json = loop {
-            let part = parts.next_field().await.ok()??;
-            if part.name() == Some("json") {
-                break part.bytes().await.ok()?;
-            }
-            alone = false;
-        };
-        let interaction = read(&json)?;
-        if interaction.kind == Kind::Message {
-            return Some(interaction);
+    let mut search = Search::new(boundary);
+    let json = loop {
+        let piece = ahead.next(body, patience).await.ok()??;
+        if let Some(json) = search.read(&piece)? {
+            break json;
         }
-        // A typing entry is answered here and never seen by anybody else: all of it must be as expected.
-        alone &= parts.next_field().await.ok()?.is_none();
-        interaction
     };
-    while ahead.next(body, patience).await.ok()?.is_some() {}
-    alone.then_some(interaction)
+    let interaction = read(&json)?;
+    if interaction.kind == Kind::Message {
+        return Some(interaction);
+    }
+    // A typing entry is answered here and never seen by anybody else: all of it must be as expected.
+    let mut piece = Bytes::new();
+    loop {
+        search.read(&piece)?;
+        match ahead.next(body, patience).await.ok()? {
+            Some(next) => piece = next,
+            None => return (search.parts == 1 && search.ended).then_some(interaction),
+        }
+    }
+}
+
+/// The search for a form's part `json`.
+struct Search {
+    scanner: Scanner,
+    /// Of the part `json`, while it comes.
+    json: Option<Vec<u8>>,
+    parts: usize,
+    ended: bool,
+}
+
+impl Search {
+    fn new(boundary: &str) -> Self {
+        Self { scanner: Scanner::new(boundary), json: None, parts: 0, ended: false }
+    }
+
+    /// Reads a piece up to the end of the next part `json`, and gives its content. `None` when it is no form, or holds
+    /// nothing that is read here: a part that is encoded, or too long.
+    fn read(&mut self, piece: &[u8]) -> Option<Option<Vec<u8>>> {
+        self.scanner.push(piece);
+        while let Some(event) = self.scanner.poll_event().ok()? {
+            match event {
+                Event::Part(part) => {
+                    self.parts += 1;
+                    if part.name.as_deref() == Some("json") {
+                        if part.encoded {
+                            return None;
+                        }
+                        self.json = Some(Vec::new());
+                    }
+                }
+                Event::Content(bytes) => {
+                    if let Some(json) = &mut self.json {
+                        json.extend_from_slice(&bytes);
+                        if json.len() > AHEAD_BYTES_MAX {
+                            return None;
+                        }
+                    }
+                }
+                Event::PartEnd => {
+                    if let Some(json) = self.json.take() {
+                        return Some(Some(json));
+                    }
+                }
+                Event::End => self.ended = true,
+            }
+        }
+        Some(None)
+    }
 }
 
 /// The fields that tell what it is. Nothing else of it is parsed, a message's text least of all.
@@ -192,31 +232,35 @@ struct Payload<'a> {
 }
 
 fn read(json: &[u8]) -> Option<Interaction> {
+    let json = json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json);
     let Envelope { to, from, interactions: [item] } = serde_json::from_slice(json).ok()?;
-    let kind = match (&*item.interaction_type, &item.payload) {
-        ("AttachmentInteraction", _) => Kind::Message,
+    let (kind, id) = match (&*item.interaction_type, &item.payload) {
+        ("AttachmentInteraction", _) => (Kind::Message, String::new()),
         ("EntryInteraction", Some(payload)) => {
             // What the Interaction Service would refuse it is to refuse itself.
-            let entry = || {
+            let id = || {
                 item.timestamp?.get().parse::<i64>().ok()?;
                 payload.timestamp?.get().parse::<i64>().ok()?;
-                serde_json::from_str::<Uuid>(payload.id?.get()).ok()
+                let id: String = serde_json::from_str(payload.id?.get()).ok()?;
+                check_id(&id, ENTRY_ID_CHARS_MAX).is_ok().then_some(id)
             };
             match payload.entry_type.as_deref()? {
-                "Message" => Kind::Message,
-                "TypingStartedIndicator" => Kind::Started(entry()?),
-                "TypingStoppedIndicator" => Kind::Stopped(entry()?),
+                "Message" => (Kind::Message, String::new()),
+                "TypingStartedIndicator" => (Kind::Started, id()?),
+                "TypingStoppedIndicator" => (Kind::Stopped, id()?),
                 _ => return None,
             }
         }
         _ => return None,
     };
     let conversation = ConversationRef::new(&to, &from).ok()?.to_owned();
-    Some(Interaction { conversation, kind })
+    Some(Interaction { conversation, kind, id })
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
+
     use super::*;
 
     const ID: &str = "8a3c9a30-8c5f-4e6a-9a8e-30a44ad2f0a1";
@@ -254,13 +298,13 @@ mod tests {
         let rest = body.collect().await.unwrap().to_bytes().to_vec();
         if let Some(found) = &found {
             assert_eq!((found.conversation.to(), found.conversation.from()), ("c", "ué"));
+            assert_eq!(found.id, if found.kind == Kind::Message { "" } else { ID });
         }
         (found.map(|found| found.kind), ahead, rest)
     }
 
     #[tokio::test]
     async fn what_connectors_send_is_known_and_what_nobody_foresaw_is_not_and_no_byte_is_lost() {
-        let id: Uuid = ID.parse().unwrap();
         let started = entry("TypingStartedIndicator");
         let message = entry("Message").replace(
             r#""entryType""#,
@@ -269,10 +313,9 @@ mod tests {
         let attachment =
             r#"{"to":"c","from":"ué","interactions":[{"interactionType":"AttachmentInteraction","id":"x"}]}"#;
         let file = part("Content-Disposition: form-data; name=\"attachments\"; filename=\"a.bin\"", &"x".repeat(500));
-        let big = part("Content-Disposition: form-data; name=\"attachments\"", &"x".repeat(AHEAD_BYTES_MAX));
         let end = "--b--\r\n";
         let form = "multipart/form-data; boundary=b";
-        let known = Some(Kind::Started(id));
+        let known = Some(Kind::Started);
         let cases = [
             ("plain", form, json_part(&started) + end, known),
             ("quoted boundary", "Multipart/Form-Data; charset=utf-8; boundary=\"b\"", json_part(&started) + end, known),
@@ -291,21 +334,38 @@ mod tests {
                 ) + end,
                 known,
             ),
-            ("stopped", form, json_part(&entry("TypingStoppedIndicator")) + end, Some(Kind::Stopped(id))),
+            ("stopped", form, json_part(&entry("TypingStoppedIndicator")) + end, Some(Kind::Stopped)),
             ("a message", form, json_part(&message) + end, Some(Kind::Message)),
             ("an attachment", form, json_part(attachment) + &file + end, Some(Kind::Message)),
             ("its file first", form, file.clone() + &json_part(attachment) + end, Some(Kind::Message)),
-            ("a big file first", form, big + &json_part(attachment) + end, None),
             ("typing with another part", form, json_part(&started) + &file + end, None),
             ("typing behind another part", form, file.clone() + &json_part(&started) + end, None),
             ("typing twice", form, json_part(&started) + &json_part(&started) + end, None),
             ("typing without the end", form, json_part(&started) + "--b", None),
             ("another entry", form, json_part(&entry("ReadAcknowledgement")) + end, None),
+            (
+                "base64, which nobody need understand",
+                form,
+                part("Content-Disposition: form-data; name=\"json\"\r\nContent-Transfer-Encoding: base64", &started)
+                    + end,
+                None,
+            ),
+            (
+                "quoted-printable",
+                form,
+                part(
+                    "Content-Transfer-Encoding: quoted-printable\r\nContent-Disposition: form-data; name=json",
+                    &started,
+                ) + end,
+                None,
+            ),
             ("no form", "application/json", started.clone(), None),
             ("another boundary", "multipart/form-data; boundary=c", json_part(&started) + end, None),
             ("no boundary", "multipart/form-data", json_part(&started) + end, None),
             ("no json", form, json_part("{\"to\":") + end, None),
-            ("no id", form, json_part(&started.replace(ID, "1")) + end, None),
+            ("a number as id", form, json_part(&started.replace(&format!("\"{ID}\""), "1")) + end, None),
+            ("no id", form, json_part(&started.replace(ID, "")) + end, None),
+            ("a long id", form, json_part(&started.replace(ID, &"x".repeat(256))) + end, None),
             ("a time as text", form, json_part(&started.replace("1688190840000", "\"1688190840000\"")) + end, None),
             ("no end user", form, json_part(&started.replace("u\\u00e9", "")) + end, None),
             ("two interactions", form, json_part(&started.replace("}]}", "},{}]}")) + end, None),
@@ -321,10 +381,60 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_part_json_is_found_in_every_form_that_client_libraries_write() {
+        #[derive(Deserialize)]
+        struct Form {
+            client: String,
+            content_type: String,
+            body: String,
+        }
+        let forms: Vec<Form> = serde_json::from_str(include_str!("../../tests/data/forms.json")).unwrap();
+        assert!(forms.len() > 25);
+        for Form { client, content_type, body } in forms {
+            for kind in [Kind::Started, Kind::Stopped, Kind::Message] {
+                let name = match kind {
+                    Kind::Started => "TypingStartedIndicator",
+                    Kind::Stopped => "TypingStoppedIndicator",
+                    Kind::Message => "Message",
+                };
+                let json = entry(name);
+                let body = body.replace("{json}", &json).replace("{length}", &json.len().to_string());
+                for piece in 1..body.len() {
+                    let (found, ahead, rest) = read_in(&content_type, &body, piece).await;
+                    assert_eq!(found, Some(kind), "{client}, in pieces of {piece}: {body}");
+                    assert!([ahead, rest].concat() == body.as_bytes(), "{client}: bytes are lost");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_is_read_with_what_is_unusual_in_it() {
+        let long = "\u{fc}".repeat(255);
+        for (json, from, id) in [
+            (entry("TypingStartedIndicator"), "u\u{e9}", ID),
+            (format!("\u{feff}{}", entry("TypingStartedIndicator")), "u\u{e9}", ID),
+            (entry("TypingStartedIndicator").replace("u\\u00e9", &long), &long, ID),
+            (entry("TypingStartedIndicator").replace(ID, "no \\\"UUID\\\""), "u\u{e9}", "no \"UUID\""),
+            (entry("TypingStartedIndicator").replace(ID, &long), "u\u{e9}", &long),
+        ] {
+            let found = read(json.as_bytes()).unwrap_or_else(|| panic!("{json}"));
+            assert_eq!((found.conversation.from(), &*found.id, found.kind), (from, id, Kind::Started));
+        }
+        for json in
+            [entry("Message").replace("u\\u00e9", &"x".repeat(256)), format!("\u{feff}\u{feff}{}", entry("Message"))]
+        {
+            assert_eq!(read(json.as_bytes()), None, "{json}");
+        }
+    }
+
+    #[tokio::test]
     async fn no_more_is_read_ahead_than_there_is_room_for_and_a_message_is_not_read_to_its_end() {
         let form = "multipart/form-data; boundary=b";
         let long = "x".repeat(10 * AHEAD_BYTES_MAX);
-        for body in [json_part(&long), long.clone(), part("Content-Disposition: form-data; name=\"other\"", &long)] {
+        let other = part("Content-Disposition: form-data; name=\"other\"", &long);
+        let late = other.clone() + &json_part(&entry("Message"));
+        for body in [json_part(&long), long.clone(), other, late] {
             let (kind, ahead, _) = read_in(form, &body, 1_000).await;
             assert_eq!(kind, None);
             assert!(ahead.len() < AHEAD_BYTES_MAX + 1_000, "{}", ahead.len());

@@ -27,7 +27,6 @@ use hyper::body::Frame;
 use hyper_util::client::legacy::connect::capture_connection;
 use serde_json::json;
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::engine::TurnedAway;
@@ -211,7 +210,7 @@ impl Shared {
     async fn interaction(self: &Arc<Self>, head: Parts, mut body: Body, hold: Hold) -> Result<Response, Problem> {
         let read = interaction::read_ahead(&head.headers, &mut body, self.settings.stall_timeout).await;
         let (ahead, found) = read.map_err(broken_problem)?;
-        let Interaction { conversation, kind } = match found {
+        let Interaction { conversation, kind, id } = match found {
             Found::Known(interaction) => interaction,
             Found::Unknown => {
                 self.tally.unread.add();
@@ -226,18 +225,18 @@ impl Shared {
         };
         let credentials = Credentials::of(&head.headers);
         let standing = self.look_at(conversation.to(), credentials.as_ref());
-        if let Kind::Started(id) | Kind::Stopped(id) = kind {
+        if kind != Kind::Message {
             let welcome = standing == Standing::Good && head.headers.contains_key(REQUEST_ID);
             if welcome && self.shadow.is_none() {
-                return self.take(conversation, kind, id).await;
+                return self.take(conversation, kind, &id).await;
             }
         }
         let place = self.turns.enter(&conversation);
         place.turn().await;
         match kind {
             Kind::Message => self.settle(&conversation, self.settings.settle).await,
-            Kind::Started(_) => self.tally.typing_passed.add(),
-            Kind::Stopped(_) => {
+            Kind::Started => self.tally.typing_passed.add(),
+            Kind::Stopped => {
                 self.tally.typing_passed.add();
                 // Safe whatever becomes of it: at worst there is no icon to put off.
                 let _ = self.signal(&conversation, SignalKind::Stopped).await;
@@ -260,9 +259,9 @@ impl Shared {
 
     /// Takes a typing entry: it is answered here at once and goes no further. Behind a message that has not passed yet
     /// its signal waits: a key that comes after a message must not show before it.
-    async fn take(self: &Arc<Self>, conversation: Conversation, kind: Kind, id: Uuid) -> Result<Response, Problem> {
+    async fn take(self: &Arc<Self>, conversation: Conversation, kind: Kind, id: &str) -> Result<Response, Problem> {
         let (count, signal) = match kind {
-            Kind::Stopped(_) => (&self.tally.stopped_taken, SignalKind::Stopped),
+            Kind::Stopped => (&self.tally.stopped_taken, SignalKind::Stopped),
             _ => (&self.tally.started_taken, SignalKind::Keystroke),
         };
         match self.turns.enter_typing(&conversation, signal) {
@@ -307,7 +306,7 @@ impl Shared {
         held: Held,
     ) -> impl FnOnce(Interaction) -> Boxed<()> + use<> {
         let shared = Arc::clone(self);
-        move |Interaction { conversation, kind }| {
+        move |Interaction { conversation, kind, .. }| {
             let place = shared.turns.enter(&conversation);
             Box::pin(async move {
                 shared.look_at(conversation.to(), credentials.as_ref());
@@ -376,7 +375,7 @@ impl Shared {
         if !status.is_success() {
             return;
         }
-        if matches!(kind, Kind::Started(_)) {
+        if kind == Kind::Started {
             // Whatever went on past typingd is looked after all the same.
             let _ = self.signal(conversation, SignalKind::Keystroke).await;
         }

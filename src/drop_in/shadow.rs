@@ -51,8 +51,8 @@ impl Shadow {
     /// The connector has told Salesforce this, and Salesforce has taken it.
     pub(super) fn note_connector(&self, conversation: &Conversation, kind: Kind) {
         let indicator = match kind {
-            Kind::Started(_) => Indicator::TypingStarted,
-            Kind::Stopped(_) => Indicator::TypingStopped,
+            Kind::Started => Indicator::TypingStarted,
+            Kind::Stopped => Indicator::TypingStopped,
             Kind::Message => return,
         };
         self.lock().note(self.clock.now(), conversation, Side::Connector, indicator);

@@ -7,6 +7,7 @@ mod body;
 mod gate;
 mod guard;
 mod listener;
+pub mod multipart;
 mod passed;
 mod problem;
 #[cfg(test)]

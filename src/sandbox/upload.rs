@@ -4,16 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
-use bytes::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
-use multer::{Constraints, Multipart, SizeLimit};
 
 use super::rejection::{MULTIPART, Rejection};
+use crate::http::multipart::{self, Event, Part, Scanner};
 
 /// The parts of an interaction.
 pub(super) struct Upload {
-    /// The part `json`, byte for byte.
+    /// The part `json`, without a byte order mark.
     pub(super) json: Bytes,
     /// How long the part `attachments` was, if one came.
     pub(super) attachment_bytes: Option<u64>,
@@ -21,44 +21,106 @@ pub(super) struct Upload {
 
 /// Reads a multipart body: one part `json`, at most one `attachments`. Other parts are ignored.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Upload, Rejection> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let boundary = match multer::parse_boundary(content_type) {
-        Ok(boundary) => boundary,
-        Err(_) => {
-            drain(body).await;
-            return Err(wrong("Content-Type must be multipart/form-data with a boundary"));
-        }
+    let Some(boundary) = multipart::boundary(headers) else {
+        drain(body).await;
+        return Err(wrong("Content-Type must be multipart/form-data with a boundary"));
     };
-    let limits = SizeLimit::new()
-        .whole_stream(BODY_BYTES_MAX)
-        .for_field("attachments", ATTACHMENT_BYTES_MAX)
-        .for_field("json", JSON_BYTES_MAX);
-    let mut parts = Multipart::with_constraints(timed(body), boundary, Constraints::new().size_limit(limits));
-    let (mut json, mut attachment_bytes) = (None, None);
-    while let Some(mut part) = parts.next_field().await.map_err(failed)? {
-        match part.name() {
-            Some("json") if json.is_some() => return Err(wrong("there is more than one part `json`")),
-            Some("json") => {
-                if part.content_type().is_some_and(|kind| kind.essence_str() != "application/json") {
-                    return Err(wrong("the part `json` must be of type application/json"));
-                }
-                json = Some(part.bytes().await.map_err(failed)?);
-            }
-            Some("attachments") if attachment_bytes.is_some() => {
-                return Err(wrong("there is more than one part `attachments`"));
-            }
-            Some("attachments") => {
-                let mut bytes = 0;
-                while let Some(chunk) = part.chunk().await.map_err(failed)? {
-                    bytes += chunk.len() as u64;
-                }
-                attachment_bytes = Some(bytes);
-            }
-            _ => {}
+    let mut chunks = std::pin::pin!(timed(body));
+    let (mut scanner, mut form, mut bytes) = (Scanner::new(&boundary), Form::default(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(stalled)?;
+        bytes += chunk.len() as u64;
+        if bytes > BODY_BYTES_MAX {
+            return Err(too_large(BODY_BYTES_MAX));
+        }
+        scanner.push(&chunk);
+        while let Some(event) = scanner.poll_event().map_err(malformed)? {
+            form.take(event)?;
         }
     }
-    let json = json.ok_or_else(|| wrong("the part `json` is missing"))?;
-    Ok(Upload { json, attachment_bytes })
+    form.end()
+}
+
+/// A form while it comes.
+#[derive(Default)]
+struct Form {
+    json: Option<BytesMut>,
+    attachment_bytes: Option<u64>,
+    current: Current,
+    ended: bool,
+}
+
+/// The part that comes.
+#[derive(Clone, Copy, Default)]
+enum Current {
+    Json,
+    Attachment,
+    #[default]
+    Other,
+}
+
+impl Form {
+    fn take(&mut self, event: Event) -> Result<(), Rejection> {
+        match event {
+            Event::Part(part) => self.current = self.begin(&part)?,
+            Event::Content(content) => match self.current {
+                Current::Json => {
+                    let json = self.json.get_or_insert_default();
+                    json.extend_from_slice(&content);
+                    if json.len() as u64 > JSON_BYTES_MAX {
+                        return Err(too_large(JSON_BYTES_MAX));
+                    }
+                }
+                Current::Attachment => {
+                    let bytes = self.attachment_bytes.get_or_insert(0);
+                    *bytes += content.len() as u64;
+                    if *bytes > ATTACHMENT_BYTES_MAX {
+                        return Err(too_large(ATTACHMENT_BYTES_MAX));
+                    }
+                }
+                Current::Other => {}
+            },
+            Event::PartEnd => {}
+            Event::End => self.ended = true,
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, part: &Part) -> Result<Current, Rejection> {
+        match part.name.as_deref() {
+            Some("json") if self.json.is_some() => Err(wrong("there is more than one part `json`")),
+            Some("json") => {
+                if part.content_type.as_ref().is_some_and(|kind| kind != "application/json") {
+                    return Err(wrong("the part `json` must be of type application/json"));
+                }
+                if part.encoded {
+                    return Err(wrong(
+                        "the part `json` must have no Content-Transfer-Encoding but 7bit, 8bit or binary",
+                    ));
+                }
+                self.json = Some(BytesMut::new());
+                Ok(Current::Json)
+            }
+            Some("attachments") if self.attachment_bytes.is_some() => {
+                Err(wrong("there is more than one part `attachments`"))
+            }
+            Some("attachments") => {
+                self.attachment_bytes = Some(0);
+                Ok(Current::Attachment)
+            }
+            _ => Ok(Current::Other),
+        }
+    }
+
+    fn end(self) -> Result<Upload, Rejection> {
+        if !self.ended {
+            return Err(malformed("it ends before its last boundary"));
+        }
+        let json = self.json.ok_or_else(|| wrong("the part `json` is missing"))?.freeze();
+        // As Jackson does, which services in Java read with.
+        let json = if json.starts_with(BYTE_ORDER_MARK) { json.slice(BYTE_ORDER_MARK.len()..) } else { json };
+        Ok(Upload { json, attachment_bytes: self.attachment_bytes })
+    }
 }
 
 /// Reads a small body whole.
@@ -117,17 +179,8 @@ fn stalled(stall: Stall) -> Rejection {
     }
 }
 
-fn failed(error: multer::Error) -> Rejection {
-    match error {
-        multer::Error::StreamReadFailed(cause) => match cause.downcast_ref::<Stall>() {
-            Some(stall) => stalled(*stall),
-            None => wrong("the body broke off"),
-        },
-        multer::Error::FieldSizeExceeded { limit, .. } | multer::Error::StreamSizeExceeded { limit } => {
-            too_large(limit)
-        }
-        error => wrong(format!("the multipart body is malformed: {error}")),
-    }
+fn malformed(why: impl fmt::Display) -> Rejection {
+    wrong(format!("the multipart body is malformed: {why}"))
 }
 
 fn wrong(message: impl Into<String>) -> Rejection {
@@ -148,3 +201,5 @@ const JSON_BYTES_MAX: u64 = 1 << 20;
 const BODY_BYTES_MAX: u64 = ATTACHMENT_BYTES_MAX + 2 * JSON_BYTES_MAX;
 /// Faults and token requests; far more than either needs.
 const SMALL_BYTES_MAX: usize = 64 << 10;
+/// In UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();

@@ -156,6 +156,36 @@ fn flags_override_the_environment_which_overrides_the_file() {
 }
 
 #[test]
+fn variables_of_others_are_told_at_debug_and_keep_it_from_nothing() {
+    let mut command = typingd(&["run", "--sandbox", "--listen", "127.0.0.1:0"]);
+    // Of Cargo and images; of Kubernetes, for services named typingd, typingd-log and typingd--timing.
+    let foreign = [
+        "TYPINGD_BUILD_COMMIT",
+        "TYPINGD_VERSION",
+        "TYPINGD_SOCKET",
+        "TYPINGD_PORT_7480_TCP_ADDR",
+        "TYPINGD_LOG_PORT",
+        "TYPINGD__TIMING_SERVICE_HOST",
+        "TYPINGD__TIMING_PORT",
+    ];
+    command.envs(foreign.map(|name| (name, "10.0.0.1"))).env("TYPINGD_LOG__LEVEL", "debug");
+    let mut process = Process::start(command);
+    process.address();
+    for name in foreign {
+        process.until_logged(&format!("environment variable {name}: somebody else's"));
+    }
+    process.stop();
+
+    let mut command = typingd(&["run", "--sandbox", "--listen", "127.0.0.1:0"]);
+    command.envs([("TYPINGD_LOG_LEVEL", "debug"), ("TYPINGD_VERSION", "1")]);
+    let said = run_with(command, "");
+    assert_eq!(said.code, Some(78), "{said:?}");
+    let right =
+        "typingd: environment variable TYPINGD_LOG_LEVEL: there is no key for it; did you mean TYPINGD_LOG__LEVEL?\n";
+    assert_eq!(said.stderr, right);
+}
+
+#[test]
 fn a_change_takes_hold_of_live_conversations_and_a_wrong_one_of_nothing() {
     let (sandbox, mut daemon) = pair("timing.dismiss_after = '1m'");
     daemon.give("c", "ann", "keystroke");

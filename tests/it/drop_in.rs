@@ -187,7 +187,7 @@ fn a_connector_that_sends_every_few_moments_keeps_the_icon_on_without_a_blink() 
 fn what_can_not_be_read_passes_and_what_salesforce_would_refuse_is_refused_by_it() {
     let (sandbox, daemon, connector) = pair(&[], "");
     let entry = typing("c", "u", "TypingStartedIndicator");
-    let wrong_id = entry.to_string().replace(REQUEST_ID, "no-uuid");
+    let wrong_id = entry.to_string().replace(&format!("\"{REQUEST_ID}\""), "5");
     let answer = connector.send(&form(&serde_json::from_str(&wrong_id).unwrap()));
     assert_eq!(answer.status, 400, "{answer:?}");
     assert!(answer.json()["code"].is_i64(), "Salesforce's own words: {answer:?}");

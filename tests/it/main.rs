@@ -20,6 +20,7 @@ mod drop_in;
 mod exposition;
 mod far_side;
 mod faults;
+mod forms;
 mod https;
 mod indicators;
 mod ingest;

@@ -120,7 +120,7 @@ fn it_is_told_what_holds_where_from_and_what_a_restart_would_undo() {
 fn a_wrong_change_changes_nothing_and_all_of_it_is_told() {
     let (sandbox, daemon) = typing("channels.c.max_typing = '2m'");
     let before = daemon.timing();
-    let long = format!("/v1/timing/{}", "%C3%BC".repeat(241));
+    let long = format!("/v1/timing/{}", "%C3%BC".repeat(256));
     let deep = format!("{{\"dismiss\": {}", "[".repeat(4_000));
     let cases: &[(&str, &str, u16, &str)] = &[
         ("/v1/timing", r#"{"check_interval": 5}"#, 400, "timing.check_interval = 5: it needs a unit"),
@@ -139,7 +139,7 @@ fn a_wrong_change_changes_nothing_and_all_of_it_is_told() {
         ("/v1/timing", &deep, 400, "the body is not JSON"),
         ("/v1/timing?to=c", "{}", 400, "a channel is named in the path"),
         ("/v1/timing/", "{}", 400, "the channel address is empty"),
-        (&long, "{}", 400, "the channel address has 241 characters; 1 to 240 are right"),
+        (&long, "{}", 400, "the channel address has 256 characters; 1 to 255 are right"),
         ("/v1/timing/%ff", "{}", 400, "the channel address is not UTF-8"),
         ("/v1/timing/%zz", "{}", 400, "two hexadecimal digits"),
         ("/v1/timing/a%2", "{}", 400, "two hexadecimal digits"),
@@ -337,7 +337,7 @@ fn the_command_tells_changes_and_resets() {
         (&["--mode", "x", "--check", "2h"], 2, "flag --check: timing.check_interval = \"2h\": a time from"),
         (&["--reset"], 2, "--to <TO>"),
         (&["--to", "c", "--reset", "--check", "1s"], 2, "cannot be used with"),
-        (&["--to", "", "--check", "1s"], 2, "is empty; 1 to 240 characters are right"),
+        (&["--to", "", "--check", "1s"], 2, "is empty; 1 to 255 characters are right"),
         (&["--to", "..", "--check", "1s"], 2, "can't stand in the path of a URL"),
         (&["--format", "xml"], 2, "table, json"),
     ] {

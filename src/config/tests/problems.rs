@@ -64,7 +64,7 @@ fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
         ),
         ("channels.a", "org_id = 'x'", r#"F:2: channels."a": there is no key org_id for a single channel"#),
         ("channels", "a = 5", r#"F:2: channels."a" is a table; [channels."a"] on a line of its own would be right"#),
-        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; 1 to 240 characters are right"#),
+        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; 1 to 255 characters are right"#),
         (
             "upstream",
             "max_in_flight = 0",
@@ -276,7 +276,7 @@ fn variables_that_mean_nothing_are_told() {
         ("TYPINGD_TIMING_CHECK_INTERVAL", "there is no key for it; did you mean TYPINGD_TIMING__CHECK_INTERVAL?"),
         ("TYPINGD_CHECK_INTERVAL", "there is no key for it; did you mean TYPINGD_TIMING__CHECK_INTERVAL?"),
         ("TYPINGD_timing__dismiss", "there is no key for it; did you mean TYPINGD_TIMING__DISMISS?"),
-        ("TYPINGD_PASSWORD", "there is no key for it (secrets come from files: token_file, private_key_file)"),
+        ("TYPINGD_INGEST__PASSWORD", "there is no key for it (secrets come from files: token_file, private_key_file)"),
         (
             "TYPINGD_CHANNELS__A__DISMISS",
             "the environment can't set single channels; write [channels.\"<to>\"] in the file",
@@ -286,19 +286,13 @@ fn variables_that_mean_nothing_are_told() {
         overrides.environment.push(environment(name, "hush"));
         assert_eq!(file.told(&overrides), [format!("environment variable {name}: {told}")]);
     }
-    // Those that client commands read, and those that Kubernetes sets for a service of that name.
+    // Those that client commands read, and those of others.
     let (_file, mut overrides) = sandbox("");
-    for name in [
-        "TYPINGD_URL",
-        "TYPINGD_TOKEN_FILE",
-        "TYPINGD_PORT",
-        "TYPINGD_PORT_7480_TCP_ADDR",
-        "TYPINGD_SERVICE_HOST",
-        "TYPINGDX",
-    ] {
+    for name in ["TYPINGD_URL", "TYPINGD_TOKEN_FILE", "TYPINGD_PORT", "TYPINGD__LOG_SERVICE_HOST", "TYPINGD_COMMIT"] {
         overrides.environment.push(environment(name, "tcp://10.0.0.1:7480"));
     }
-    assert!(load(&overrides).is_ok());
+    let foreign = ["TYPINGD_PORT", "TYPINGD__LOG_SERVICE_HOST", "TYPINGD_COMMIT"];
+    assert_eq!(load(&overrides).unwrap().foreign_variables(), foreign);
 }
 
 #[test]
