@@ -164,7 +164,7 @@ pub const KEYS: &[Key] = &[
         "Whether callers may record when your users type, by GET /v1/signals/stream or typingd record."),
 
     Key::new("drop_in.enabled", Kind::Flag, Default("false"),
-        "Whether to answer /api/v1/ as the Interaction Service does, in front of the real one."),
+        "Whether to stand in front of the Interaction Service: its interactions are read, all else passes."),
     Key::new("drop_in.activity_lasts", time(MILLI, HOUR), Default(r#""5s""#),
         "How long a TypingStartedIndicator counts as typing."),
     Key::new("drop_in.settle", time(0, MINUTE), Default(r#""250ms""#),

@@ -50,8 +50,8 @@ pub(super) fn ledger(config: &Config) -> Ledger {
     ledger
 }
 
-/// The routes of all edges and of what passes through, and what whoever takes none of them is told.
-pub(super) fn router(edges: impl IntoIterator<Item = Router>, passing: Option<Router>, gate: &Gate) -> Router {
+/// The routes of all edges, and what whoever takes none of them is told; with the drop-in, all else passes through.
+pub(super) fn router(edges: impl IntoIterator<Item = Router>, drop_in: Option<DropIn>, gate: &Gate) -> Router {
     let own = edges
         .into_iter()
         .fold(Router::new(), Router::merge)
@@ -63,8 +63,8 @@ pub(super) fn router(edges: impl IntoIterator<Item = Router>, passing: Option<Ro
         });
     // A link to the page may stand on any other. It tells nothing, and what it calls is guarded.
     let own = http::guard(own, gate.clone()).merge(console::router());
-    match passing {
-        Some(passing) => own.merge(http::guard_passing(passing)),
+    match drop_in {
+        Some(drop_in) => drop_in.router(own),
         None => own,
     }
 }

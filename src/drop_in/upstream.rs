@@ -72,7 +72,8 @@ impl Upstream {
     /// Where a request for `asked` goes: the same path and query, byte for byte, behind `base_url`.
     pub(super) fn address(&self, asked: &Uri) -> Result<Uri, axum::http::Error> {
         let path = match asked.path_and_query() {
-            Some(path) if self.prefix.is_empty() => path.clone(),
+            // `*` is asked of the server as a whole.
+            Some(path) if self.prefix.is_empty() || path == "*" => path.clone(),
             Some(path) => PathAndQuery::try_from(format!("{}{path}", self.prefix))?,
             None => PathAndQuery::from_static("/"),
         };

@@ -20,6 +20,7 @@ mod drop_in;
 mod exposition;
 mod far_side;
 mod faults;
+mod front;
 mod https;
 mod indicators;
 mod ingest;
