@@ -35,6 +35,7 @@ use crate::http::{Gate, Problem, Route, announced_bytes, hear_out};
 use crate::inbox::{Inbox, Undeliverable};
 use crate::model::{Conversation, Signal, SignalBatch, SignalKind};
 use crate::vault::{Credentials, Standing, Vault};
+use crate::via;
 use interaction::{Found, Interaction, Kind};
 use late::{Boxed, Late};
 use passage::{BODY_BYTES_MAX, Broken, Hold, Passage};
@@ -187,9 +188,11 @@ async fn serve(State(front): State<Front>, request: Request) -> Response {
 
 async fn answer(drop_in: DropIn, request: Request) -> Result<Response, Problem> {
     let hold: Hold = Box::new(drop_in.begin());
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let shared = &drop_in.0;
-    guard::refuse_what_cannot_pass(&head)?;
+    if let Err(problem) = guard::refuse_what_cannot_pass(&head, &shared.gate) {
+        return Err(hear_out(&head.headers, &mut body, problem).await);
+    }
     if head.method == Method::POST && head.uri.path() == INTERACTIONS && !guard::is_from_page(&head.headers) {
         return shared.interaction(head, body, hold).await;
     }
@@ -357,6 +360,7 @@ impl Shared {
         } else {
             passage::strip(&mut head.headers);
             head.headers.remove(header::HOST);
+            via::append(&mut head.headers);
             head.version = Version::HTTP_11;
             match self.upstream.address(&head.uri) {
                 Ok(uri) => {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, VIA};
 use reqwest::{Certificate, redirect, retry};
 use tokio::sync::watch;
 use url::Url;
@@ -20,6 +20,7 @@ use crate::clock::{self, Clock};
 use crate::files;
 use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Refusal, Setback, WireResult};
 use crate::vault::{AUTHORIZATION_CONTEXT, Credentials, ORG_ID, Vault};
+use crate::via;
 
 /// Speaks to the Interaction Service. Cheap to clone; clones share connections and token.
 #[derive(Clone)]
@@ -291,6 +292,7 @@ impl Shared {
             .header(AUTHORIZATION_CONTEXT, credentials.authorization_context.clone())
             .header(REQUEST_ID, self.ids.request(dispatch.decision).to_string())
             .header(ACCEPT, "application/json")
+            .header(VIA, via::own())
             .multipart(form.map_err(answer::error_text)?)
             .build()
             .map_err(answer::error_text)
