@@ -81,6 +81,8 @@ pub(super) struct Layers {
     pub(super) channels: BTreeMap<ChannelAddress, Scope>,
     /// The file that was read.
     pub(super) file: Option<PathBuf>,
+    /// The variable that names a proxy to other programs.
+    pub(super) ambient_proxy: Option<&'static str>,
     /// The file could not be read as a whole, so that nothing can be said of what it lacks.
     pub(super) broken: bool,
     pub(super) problems: Vec<Problem>,
@@ -159,6 +161,8 @@ impl Layers {
     }
 
     fn set_environment(&mut self, overrides: &Overrides, places: Places<'_>) {
+        let set = |name: &&&str| overrides.variable(name).is_some_and(|value| !value.is_empty());
+        self.ambient_proxy = PROXY_VARIABLES.iter().find(set).copied();
         for (name, text) in &overrides.environment {
             let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
             if RESERVED_VARIABLES.contains(&name.as_str()) || is_service_link(rest) {
@@ -405,6 +409,9 @@ pub(super) const FILE_DEFAULT: &str = "/etc/typingd/typingd.toml";
 
 /// Variables that begin like a key's and are none: the file, and the daemon that client commands call.
 const RESERVED_VARIABLES: [&str; 3] = [FILE_VARIABLE, "TYPINGD_URL", "TYPINGD_TOKEN_FILE"];
+
+/// Where other programs look for a proxy.
+const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Room for 2,000 channels, as many as an org may have, with every key and a comment each.
 const FILE_BYTES_MAX: u64 = 2 << 20;

@@ -195,8 +195,13 @@ pub(super) fn drop_in(
     let Some(settings) = config.drop_in else { return Ok(None) };
     let DropInGround { inbox, vault, gate, clock, lasting, shadow } = ground;
     let vault = (upstream.auth == Auth::Borrowed).then_some(vault);
-    let target =
-        Target { base_url: upstream.base_url, ca_file: upstream.ca_file, connect_timeout: upstream.request_timeout };
+    let target = Target {
+        base_url: upstream.base_url,
+        ca_file: upstream.ca_file,
+        proxy: upstream.proxy,
+        connect_to: upstream.connect_to,
+        connect_timeout: upstream.request_timeout,
+    };
     let shadow = settings.shadow.then(|| shadow.unwrap_or_else(|| ShadowLoop::start(config, clock)));
     let surroundings = Surroundings {
         inbox: shadow.as_ref().map_or(inbox, |shadow| shadow.inbox.clone()),
@@ -222,6 +227,8 @@ pub(super) fn sandbox_settings(config: &Config, address: &Address, token: &str) 
         request_timeout: Duration::from_secs(5),
         in_flight_max: config.policy.delivery.in_flight_max,
         ca_file: None,
+        proxy: None,
+        connect_to: None,
         auth: Auth::Fixed(Secret::new(token.to_owned())),
     })
 }

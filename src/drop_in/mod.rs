@@ -3,6 +3,7 @@
 //!
 //! What passes is opaque bytes: of an interaction the ids and kinds are read, of a message's text nothing.
 
+mod dialer;
 mod guard;
 mod interaction;
 mod late;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, VIA};
-use reqwest::{Certificate, redirect, retry};
+use reqwest::{Certificate, NoProxy, redirect, retry};
 use tokio::sync::watch;
 use url::Url;
 use uuid::Uuid;
 
 use super::answer::{self, Verdict, not_sent, unsure};
 use super::payload::{self, Departure, Ids};
+use super::proxy::DIRECT;
 use super::settings::{Auth, Settings};
 use super::token::{TokenFigures, TokenState, Tokens, check_key};
 use crate::clock::{self, Clock};
@@ -332,8 +333,8 @@ pub fn file_problems(settings: &Settings) -> Vec<String> {
 }
 
 /// Connections: HTTP/2 where the far side offers it, else HTTP/1.1 kept alive. Redirects are not followed, for they
-/// would carry the token elsewhere; the environment's proxies are not used, for the file is where settings come from;
-/// and nothing is retried but a request that found its pooled connection closed before a byte of it had left.
+/// would carry the token elsewhere; the environment's proxies are not used, for the file is where settings come from
+/// (`no_proxy` comes first, and the one of the settings after it); and nothing is retried but a request that found its pooled connection closed before a byte of it had left.
 fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("typingd/", env!("CARGO_PKG_VERSION")))
@@ -351,6 +352,13 @@ fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
     #[cfg(target_os = "linux")]
     {
         builder = builder.tcp_user_timeout(USER_TIMEOUT);
+    }
+    if let Some(proxy) = &settings.proxy {
+        let proxy = reqwest::Proxy::https(proxy.expose()).map_err(|source| SetupError::Http { source })?;
+        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(DIRECT)));
+    }
+    if let (Some(address), Some(host)) = (settings.connect_to, settings.base_url.host_str()) {
+        builder = builder.resolve(host, address);
     }
     let encrypted = settings.base_url.scheme() == "https"
         || matches!(&settings.auth, Auth::JwtBearer(jwt) if jwt.token_url.scheme() == "https");

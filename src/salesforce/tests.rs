@@ -26,6 +26,8 @@ fn settings(base_url: &str) -> Settings {
         request_timeout: Duration::from_secs(10),
         in_flight_max: 16,
         ca_file: None,
+        proxy: None,
+        connect_to: None,
         auth: Auth::Fixed(Secret::new("t0ken.t0ken")),
     }
 }

@@ -36,6 +36,7 @@ mod package;
 mod passing;
 mod probe;
 mod process;
+mod proxy;
 mod recording;
 mod reload;
 mod report;
