@@ -1,5 +1,7 @@
 //! `[drop_in]`: the settings of the drop-in, and what must not be beside them.
 
+use std::net::SocketAddr;
+
 use super::keys::KEYS;
 use super::{Origin, Reader};
 use crate::drop_in::Settings;
@@ -35,7 +37,15 @@ impl Reader {
             );
             self.problem("drop_in.enabled", text);
         }
-        if let Some(base_url) = self.get::<url::Url>("upstream.base_url")
+        if let Some(address) = self.get::<SocketAddr>("upstream.connect_to") {
+            if listen.iter().any(|own| *own == Address::Tcp(address)) {
+                let text = format!(
+                    "upstream.connect_to = \"{address}\": typingd listens there itself, and would pass requests on to \
+                     itself; expected the address of the Interaction Service"
+                );
+                self.problem("upstream.connect_to", text);
+            }
+        } else if let Some(base_url) = self.get::<url::Url>("upstream.base_url")
             && listen.iter().any(|address| is_at(&base_url, address))
         {
             let text = format!(

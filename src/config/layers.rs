@@ -82,6 +82,8 @@ pub(super) struct Layers {
     pub(super) channels: BTreeMap<ChannelAddress, Scope>,
     /// The file that was read.
     pub(super) file: Option<PathBuf>,
+    /// The variable that names a proxy to other programs.
+    pub(super) ambient_proxy: Option<&'static str>,
     /// The file could not be read as a whole, so that nothing can be said of what it lacks.
     pub(super) broken: bool,
     /// Environment variables that begin like a key's and are somebody else's.
@@ -162,6 +164,8 @@ impl Layers {
     }
 
     fn set_environment(&mut self, overrides: &Overrides, places: Places<'_>) {
+        let set = |name: &&&str| overrides.variable(name).is_some_and(|value| !value.is_empty());
+        self.ambient_proxy = PROXY_VARIABLES.iter().find(set).copied();
         for (name, text) in &overrides.environment {
             let origin = Origin::Environment(name.clone());
             match Variable::of(name, |other| overrides.variable(other).is_some()) {
@@ -397,6 +401,9 @@ const LISTEN: &str = "ingest.listen";
 
 /// The file that is read when none is named, if there is one.
 pub(super) const FILE_DEFAULT: &str = "/etc/typingd/typingd.toml";
+
+/// Where other programs look for a proxy.
+const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Room for 2,000 channels, as many as an org may have, with every key and a comment each.
 const FILE_BYTES_MAX: u64 = 2 << 20;

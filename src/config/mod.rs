@@ -18,6 +18,7 @@ mod layers;
 mod live;
 mod problem;
 mod report;
+mod route;
 mod schema;
 pub mod size;
 #[cfg(test)]
@@ -73,6 +74,8 @@ pub struct Config {
     pub log: Log,
     /// Where spans go; `None` in a build that can't export any.
     pub otlp_endpoint: Option<Url>,
+    /// The environment variable that names a proxy to other programs. typingd doesn't use it.
+    ambient_proxy: Option<&'static str>,
     /// The file that was read, as it was named.
     pub file: Option<PathBuf>,
     lines: Vec<Line>,
@@ -230,6 +233,7 @@ impl Reader {
             recover_within: self.get("delivery.recover_within")?,
             log: log?,
             otlp_endpoint: self.get("log.otlp_endpoint"),
+            ambient_proxy: self.layers.ambient_proxy,
             file: self.layers.file.clone(),
             lines: self.lines(),
             layers: Arc::clone(&self.layers),
@@ -288,8 +292,10 @@ impl Reader {
             (self.required("upstream.org_id"), self.required("upstream.authorization_context"))
         };
         let auth = self.auth();
+        let route = self.route(base_url.as_ref());
         let contexts = self.layers.channels.iter();
         let contexts = contexts.filter_map(|(to, own)| Some((to.clone(), own.get("upstream.authorization_context")?)));
+        let (proxy, connect_to) = route?;
         Some(Settings {
             base_url: base_url?,
             org_id: org_id?,
@@ -298,6 +304,8 @@ impl Reader {
             request_timeout: self.get("upstream.request_timeout")?,
             in_flight_max: self.count("upstream.max_in_flight")?,
             ca_file: self.get("upstream.ca_file"),
+            proxy,
+            connect_to,
             auth: auth?,
         })
     }

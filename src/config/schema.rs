@@ -88,6 +88,8 @@ fn of_kind(kind: Kind) -> (Value, Option<String>) {
         Kind::OneOf(words) => (json!({"enum": words}), None),
         Kind::Path => (text(PATH), None),
         Kind::Url => (text(URL), None),
+        Kind::Proxy => (text(PROXY), None),
+        Kind::SocketAddress => (text(SOCKET_ADDRESS), None),
         Kind::OrgId => (text(ORG_ID), None),
         Kind::Header => (text(HEADER), None),
         Kind::Text => {
@@ -114,6 +116,10 @@ const SIZE: &str = "^[0-9]+(B|KiB|MiB|GiB)$";
 const PATH: &str = "^[^\\u0000-\\u001f\\u007f]+$";
 /// https, or plain http to this machine; without user, query and fragment.
 const URL: &str = "^(https://[^/?#@\\s]+|http://(localhost|127(\\.[0-9]{1,3}){3}|\\[::1\\])(:[0-9]+)?)(/[^?#\\s]*)?$";
+/// Plain http, with or without user and password; without path, query and fragment.
+const PROXY: &str = "^http://[^/?#\\s]+/?$";
+/// An IP address with a port.
+const SOCKET_ADDRESS: &str = "^([0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9A-Fa-f:.]+(%[0-9]+)?\\]):[0-9]{1,5}$";
 const ORG_ID: &str = "^00D[A-Za-z0-9]{12}([A-Za-z0-9]{3})?$";
 /// Visible ASCII.
 const HEADER: &str = "^[!-~]{1,1024}$";

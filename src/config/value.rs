@@ -1,6 +1,7 @@
 //! Values: what stands in the file, an environment variable or a flag, and what it becomes.
 
 use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use url::{Host, Url};
 use super::duration::{self, Written};
 use super::size;
 use crate::http::Address;
+use crate::salesforce::Proxy;
 
 /// Which values of a key are right.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +46,10 @@ pub enum Kind {
     Path,
     /// `https`, or `http` to a loopback host, without credentials, query and fragment.
     Url,
+    /// The address of an HTTP proxy, `http`, with or without credentials: these are not shown.
+    Proxy,
+    /// An IP address with a port.
+    SocketAddress,
     /// The id of a Salesforce org.
     OrgId,
     /// A text that can be the value of an HTTP header.
@@ -75,6 +81,8 @@ pub(super) enum Value {
     Text(String),
     Path(PathBuf),
     Url(Url),
+    Proxy(Proxy),
+    SocketAddress(SocketAddr),
     Addresses(Vec<Address>),
 }
 
@@ -142,7 +150,7 @@ impl Kind {
     pub(super) fn read(self, raw: &Raw, places: Places<'_>) -> Result<Value, (String, String)> {
         let shown = match (self, raw) {
             // A password in an address, or a token in its query, is not repeated.
-            (Self::Url, Raw::Text(text)) if text.contains(['@', '?', '#']) => "(not shown)".to_owned(),
+            (Self::Url | Self::Proxy, Raw::Text(text)) if text.contains(['@', '?', '#']) => "(not shown)".to_owned(),
             _ => raw.to_string(),
         };
         self.value(raw, places).map_err(|right| (shown, right))
@@ -165,13 +173,16 @@ impl Kind {
             (Self::Addresses, _) => Err(r#"a list would be right, ["127.0.0.1:7480"]"#.into()),
             (Self::Path, Raw::Text(text)) => path(text, places).map(Value::Path),
             (Self::Url, Raw::Text(text)) => url(text).map(Value::Url),
+            (Self::Proxy, Raw::Text(text)) => Proxy::parse(text).map(Value::Proxy),
+            (Self::SocketAddress, Raw::Text(text)) => socket_address(text).map(Value::SocketAddress),
             (Self::OrgId | Self::Header | Self::Text, Raw::Text(text)) => match self.accepts(text) {
                 Ok(()) => Ok(Value::Text(text.clone())),
                 Err(right) => Err(right.into()),
             },
-            (Self::Path | Self::Url | Self::OrgId | Self::Header | Self::Text, _) => {
-                Err("a text in quotes would be right".into())
-            }
+            (
+                Self::Path | Self::Url | Self::Proxy | Self::SocketAddress | Self::OrgId | Self::Header | Self::Text,
+                _,
+            ) => Err("a text in quotes would be right".into()),
         }
     }
 
@@ -286,6 +297,11 @@ fn url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse().ok().filter(|address: &SocketAddr| address.port() > 0 && !address.ip().is_unspecified());
+    address.ok_or_else(|| "expected an IP address with a port: 203.0.113.7:443 or [2001:db8::7]:443".into())
+}
+
 /// Whether `text` is a secret where its file's path was asked for: a PEM block, a JWT, a Salesforce session id.
 fn looks_secret(text: &str) -> bool {
     text.contains("-----BEGIN") || text.starts_with("eyJ") || (text.starts_with("00D") && text.contains('!'))
@@ -309,6 +325,9 @@ impl fmt::Display for Value {
             Self::Text(text) => write!(f, "{}", Quoted(text)),
             Self::Path(path) => write!(f, "{}", Quoted(&path.to_string_lossy())),
             Self::Url(url) => write!(f, "{}", Quoted(url.as_str().trim_end_matches('/'))),
+            // For people: what reads back would show a password.
+            Self::Proxy(proxy) => write!(f, "{}", Quoted(&proxy.to_string())),
+            Self::SocketAddress(address) => write!(f, "\"{address}\""),
             Self::Addresses(addresses) => {
                 f.write_char('[')?;
                 for (i, address) in addresses.iter().enumerate() {
@@ -365,6 +384,8 @@ from_value! {
     Text => String,
     Path => PathBuf,
     Url => Url,
+    Proxy => Proxy,
+    SocketAddress => SocketAddr,
     Addresses => Vec<Address>,
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::Config;
 use super::duration::Written;
 use crate::engine::policy::{Mode, Rules};
+use crate::salesforce::Proxy;
+use crate::salesforce::settings::Auth;
 
 /// One sentence for each thing that these settings will do badly: blink, starve, or exceed the org's limit.
 #[must_use]
@@ -15,6 +17,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     of_delivery(config, &mut found);
     of_ingest(config, &mut found);
+    of_proxy(config, &mut found);
     of_drop_in(config, &mut found);
     found
 }
@@ -133,6 +136,26 @@ fn of_ingest(config: &Config, found: &mut Vec<String>) {
             "ingest: recording is on: {who} can record when your users type, and how somebody types may tell who it \
              is; recording = false is right while nobody needs one"
         ));
+    }
+}
+
+fn of_proxy(config: &Config, found: &mut Vec<String>) {
+    let Some(upstream) = &config.upstream else { return };
+    let token_url = match &upstream.auth {
+        Auth::JwtBearer(jwt) => Some(&jwt.token_url),
+        _ => None,
+    };
+    let mut urls = std::iter::once(&upstream.base_url).chain(token_url);
+    match (&upstream.proxy, config.ambient_proxy) {
+        (Some(proxy), _) => found.extend(urls.filter(|url| !Proxy::is_for(url)).map(|url| {
+            let url = url.as_str().trim_end_matches('/');
+            format!("upstream: proxy {proxy} is not used for {url}: addresses of this machine are reached directly")
+        })),
+        (None, Some(variable)) if urls.any(Proxy::is_for) => found.push(format!(
+            "upstream: {variable} is set in the environment, and not used; if Salesforce is to be reached through that \
+             proxy, write it as proxy under [upstream]"
+        )),
+        (None, _) => {}
     }
 }
 

@@ -235,7 +235,7 @@ impl FarSide {
         let drop_in = self.dropped_in();
         let limits = Limits { keep_header_case: drop_in.is_some(), ..Limits::default() };
         let edges = own.iter().cloned().chain(drop_in.cloned().map(DropIn::report_router));
-        let router = router(edges, drop_in.cloned().map(DropIn::router), &self.gate);
+        let router = router(edges, drop_in.cloned(), &self.gate);
         Serving { router, limits, traffic: self.traffic.clone() }
     }
 

@@ -50,8 +50,8 @@ pub(super) fn ledger(config: &Config) -> Ledger {
     ledger
 }
 
-/// The routes of all edges and of what passes through, and what whoever takes none of them is told.
-pub(super) fn router(edges: impl IntoIterator<Item = Router>, passing: Option<Router>, gate: &Gate) -> Router {
+/// The routes of all edges, and what whoever takes none of them is told; with the drop-in, all else passes through.
+pub(super) fn router(edges: impl IntoIterator<Item = Router>, drop_in: Option<DropIn>, gate: &Gate) -> Router {
     let own = edges
         .into_iter()
         .fold(Router::new(), Router::merge)
@@ -63,8 +63,8 @@ pub(super) fn router(edges: impl IntoIterator<Item = Router>, passing: Option<Ro
         });
     // A link to the page may stand on any other. It tells nothing, and what it calls is guarded.
     let own = http::guard(own, gate.clone()).merge(console::router());
-    match passing {
-        Some(passing) => own.merge(http::guard_passing(passing)),
+    match drop_in {
+        Some(drop_in) => drop_in.router(own),
         None => own,
     }
 }
@@ -195,8 +195,13 @@ pub(super) fn drop_in(
     let Some(settings) = config.drop_in else { return Ok(None) };
     let DropInGround { inbox, vault, gate, clock, lasting, shadow } = ground;
     let vault = (upstream.auth == Auth::Borrowed).then_some(vault);
-    let target =
-        Target { base_url: upstream.base_url, ca_file: upstream.ca_file, connect_timeout: upstream.request_timeout };
+    let target = Target {
+        base_url: upstream.base_url,
+        ca_file: upstream.ca_file,
+        proxy: upstream.proxy,
+        connect_to: upstream.connect_to,
+        connect_timeout: upstream.request_timeout,
+    };
     let shadow = settings.shadow.then(|| shadow.unwrap_or_else(|| ShadowLoop::start(config, clock)));
     let surroundings = Surroundings {
         inbox: shadow.as_ref().map_or(inbox, |shadow| shadow.inbox.clone()),
@@ -222,6 +227,8 @@ pub(super) fn sandbox_settings(config: &Config, address: &Address, token: &str) 
         request_timeout: Duration::from_secs(5),
         in_flight_max: config.policy.delivery.in_flight_max,
         ca_file: None,
+        proxy: None,
+        connect_to: None,
         auth: Auth::Fixed(Secret::new(token.to_owned())),
     })
 }

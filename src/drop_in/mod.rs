@@ -1,10 +1,13 @@
-//! `/api/v1/…`, as the Interaction Service answers it, in front of the real one: typing entries are taken, messages wait
-//! until the icon is off, everything else passes through.
+//! The Interaction Service's addresses, in front of the real one: typing entries are taken, messages wait until the icon
+//! is off, everything that is not typingd's own passes through.
 //!
 //! What passes is opaque bytes: of an interaction the ids and kinds are read, of a message's text nothing.
 
+mod dialer;
+mod guard;
 mod interaction;
 mod late;
+mod own;
 mod passage;
 mod shadow;
 mod tally;
@@ -21,19 +24,21 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::get;
 use bytes::Bytes;
 use hyper::body::Frame;
 use hyper_util::client::legacy::connect::capture_connection;
 use serde_json::json;
 use tokio::sync::watch;
+use tower::ServiceExt;
 
 use crate::clock::Clock;
 use crate::engine::TurnedAway;
-use crate::http::{Gate, Problem, announced_bytes, hear_out};
+use crate::http::{Gate, Problem, Route, announced_bytes, hear_out};
 use crate::inbox::{Inbox, Undeliverable};
 use crate::model::{Conversation, Signal, SignalBatch, SignalKind};
 use crate::vault::{Credentials, Standing, Vault};
+use crate::via;
 use interaction::{Found, Interaction, Kind};
 use late::{Boxed, Late};
 use passage::{BODY_BYTES_MAX, Broken, Hold, Passage};
@@ -138,9 +143,10 @@ impl DropIn {
         Ok(Self(Arc::new(Shared { settings, inbox, vault, upstream, shadow, gate, clock, turns, tally, under_way })))
     }
 
-    /// The routes of what passes: connectors show the far side's token there, and none of ours.
-    pub fn router(self) -> Router {
-        Router::new().route("/api/v1/", any(answer)).route("/api/v1/{*rest}", any(answer)).with_state(self)
+    /// What is served: `own` at typingd's own addresses; everything else passes. Connectors show the far side's token,
+    /// and none of ours.
+    pub fn router(self, own: Router) -> Router {
+        Router::new().fallback(serve).with_state(Front { drop_in: self, own })
     }
 
     /// The route of the report on it.
@@ -179,31 +185,34 @@ async fn report(State(drop_in): State<DropIn>, headers: HeaderMap) -> Result<Res
     Ok(([(header::CONTENT_TYPE, "application/json")], report.to_string()).into_response())
 }
 
-async fn answer(State(drop_in): State<DropIn>, request: Request) -> Result<Response, Problem> {
+/// The drop-in, and what is behind typingd's own addresses.
+#[derive(Clone)]
+struct Front {
+    drop_in: DropIn,
+    own: Router,
+}
+
+async fn serve(State(front): State<Front>, request: Request) -> Response {
+    if own::is_own(request.method(), request.uri().path()) {
+        return front.own.oneshot(request).await.unwrap_or_else(|never| match never {});
+    }
+    let mut answer = answer(front.drop_in, request).await.into_response();
+    answer.extensions_mut().insert(Route::DropIn);
+    answer
+}
+
+async fn answer(drop_in: DropIn, request: Request) -> Result<Response, Problem> {
     let hold: Hold = Box::new(drop_in.begin());
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let shared = &drop_in.0;
-    refuse_what_cannot_pass(&head)?;
-    if head.method == Method::POST && head.uri.path() == INTERACTIONS {
+    if let Err(problem) = guard::refuse_what_cannot_pass(&head, &shared.gate) {
+        return Err(hear_out(&head.headers, &mut body, problem).await);
+    }
+    if head.method == Method::POST && head.uri.path() == INTERACTIONS && !guard::is_from_page(&head.headers) {
         return shared.interaction(head, body, hold).await;
     }
     shared.tally.others.add();
     shared.pass(head, Vec::new(), body, hold, Held::default()).await
-}
-
-/// What would not arrive as it was sent: a tunnel has no path, and of a coding beside `chunked` the far side would not
-/// learn.
-fn refuse_what_cannot_pass(head: &Parts) -> Result<(), Problem> {
-    if head.method == Method::CONNECT {
-        let detail = "CONNECT is for proxies that are asked for a host; typingd stands in front of one";
-        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail));
-    }
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    if codings.any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
-        let detail = "no transfer coding but `chunked` is understood; a content encoding passes";
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
-    }
-    Ok(())
 }
 
 impl Shared {
@@ -401,6 +410,7 @@ impl Shared {
         } else {
             passage::strip(&mut head.headers);
             head.headers.remove(header::HOST);
+            via::append(&mut head.headers);
             head.version = Version::HTTP_11;
             match self.upstream.address(&head.uri) {
                 Ok(uri) => {

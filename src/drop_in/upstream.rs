@@ -1,5 +1,6 @@
 //! Connections to the Interaction Service for requests that pass through. It adds nothing to them.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
 use url::Url;
 
+use super::dialer::Dialer;
 use super::passage::Passage;
 use super::written::Watching;
+use crate::salesforce::Proxy;
 
 /// Where requests pass on to.
 #[derive(Clone, Debug)]
@@ -26,13 +29,17 @@ pub struct Target {
     pub base_url: Url,
     /// A file of PEM certificates that are trusted beside the system's roots.
     pub ca_file: Option<PathBuf>,
+    /// What connections to other machines go through.
+    pub proxy: Option<Proxy>,
+    /// Where `base_url`'s host is, whatever the name service says.
+    pub connect_to: Option<SocketAddr>,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
 }
 
 /// The far side of what passes through: an address and a pool of connections.
 pub(super) struct Upstream {
-    client: legacy::Client<Watching<HttpsConnector<HttpConnector>>, Passage>,
+    client: legacy::Client<Watching<HttpsConnector<Dialer>>, Passage>,
     scheme: Scheme,
     authority: Authority,
     /// The path of `base_url`, without a slash at its end.
@@ -44,18 +51,25 @@ impl Upstream {
         let url = &target.base_url;
         let scheme = if url.scheme() == "https" { Scheme::HTTPS } else { Scheme::HTTP };
         let authority = url[url::Position::BeforeHost..url::Position::AfterPort].parse();
-        let authority = authority.map_err(|e| format!("upstream.base_url can't be passed on to: {e}"))?;
+        let authority: Authority = authority.map_err(|e| format!("upstream.base_url can't be passed on to: {e}"))?;
+        let host = Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query("/").build();
+        let host = host.map_err(|e| format!("upstream.base_url can't be passed on to: {e}"))?;
         let tls = tls(scheme == Scheme::HTTPS, target.ca_file.as_deref())?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(target.connect_timeout.min(CONNECT_TIMEOUT_MAX)));
         tcp.set_keepalive(Some(KEEPALIVE_INTERVAL));
         #[cfg(target_os = "linux")]
         tcp.set_tcp_user_timeout(Some(USER_TIMEOUT));
-        // HTTP/1.1 alone: one request a connection at a time is what tells when a request has been written.
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        let timeout = target.connect_timeout.min(CONNECT_TIMEOUT_MAX);
+        tcp.set_connect_timeout(Some(timeout));
+        let dialer = Dialer::new(tcp, &host, target.connect_to, target.proxy.as_ref(), timeout);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            // HTTP/1.1 alone: one request a connection at a time is what tells when a request has been written.
+            .enable_http1()
+            .wrap_connector(dialer);
         let client = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -71,7 +85,8 @@ impl Upstream {
     /// Where a request for `asked` goes: the same path and query, byte for byte, behind `base_url`.
     pub(super) fn address(&self, asked: &Uri) -> Result<Uri, axum::http::Error> {
         let path = match asked.path_and_query() {
-            Some(path) if self.prefix.is_empty() => path.clone(),
+            // `*` is asked of the server as a whole.
+            Some(path) if self.prefix.is_empty() || path == "*" => path.clone(),
             Some(path) => PathAndQuery::try_from(format!("{}{path}", self.prefix))?,
             None => PathAndQuery::from_static("/"),
         };

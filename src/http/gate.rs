@@ -48,6 +48,17 @@ impl Gate {
         }
     }
 
+    /// Whether a request shows the token, in whatever form and beside whatever else: the last word of an
+    /// `Authorization`.
+    #[must_use]
+    pub fn is_shown(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = self.token() else { return false };
+        headers.get_all(header::AUTHORIZATION).iter().any(|value| {
+            let shown = value.as_bytes().trim_ascii().rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
+            bool::from(shown.ct_eq(token.as_bytes()))
+        })
+    }
+
     /// Whether no token is asked for.
     #[must_use]
     pub fn is_open(&self) -> bool {

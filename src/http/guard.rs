@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower::Layer;
 
@@ -27,16 +27,6 @@ pub(super) struct ViaUnix;
 pub fn guard(router: Router, gate: Gate) -> Router {
     // Around the router and not within: only there an answer has its `Allow`.
     Router::new().fallback_service(from_fn_with_state(gate, guarded).layer(router))
-}
-
-/// The same for what passes through and is guarded by no token of ours: the answers are left as they are.
-pub fn guard_passing(router: Router) -> Router {
-    router.layer(from_fn(async |request: Request, next: Next| {
-        match stranger(request.headers(), !is_via_unix(&request)) {
-            Some(problem) => dressed(problem.into_response()),
-            None => next.run(request).await,
-        }
-    }))
 }
 
 async fn guarded(State(gate): State<Gate>, request: Request, next: Next) -> Response {

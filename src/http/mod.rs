@@ -42,7 +42,7 @@ use guard::ViaUnix;
 
 pub use body::{BODY_STALL_MAX, announced_bytes, hear_out, media_type, next_data, read_body};
 pub use gate::{Gate, read_token};
-pub use guard::{guard, guard_passing};
+pub use guard::guard;
 pub use listener::Listener;
 pub use passed::{Passed, passed};
 pub use problem::Problem;
@@ -277,7 +277,8 @@ async fn connection(
         async move {
             let mut answer = answer.await;
             if let Ok(answer) = &answer {
-                traffic.note(route, answer.status());
+                // Whoever answers knows better than the path.
+                traffic.note(answer.extensions().get().copied().unwrap_or(route), answer.status());
             }
             // Idle connections are not closed at once: a request that is on its way would be lost with them.
             if let Ok(answer) = &mut answer

@@ -111,8 +111,8 @@ fn meaning_of_status(status: StatusCode) -> Outcome {
         // It says that it did nothing, but a proxy may say so after the request has gone on: a stop is the smaller evil.
         408 | 425 | 503 => unsure(Cause::Failing),
         // Where the Interaction Service itself misses something, it says so with a code. A bare 404 or a redirect comes
-        // from another server: base_url is wrong.
-        300..=399 | 403 | 404 | 407 => Outcome::Refused(Refusal::Configuration),
+        // from another server: base_url is wrong. So it is where the request comes back (508).
+        300..=399 | 403 | 404 | 407 | 508 => Outcome::Refused(Refusal::Configuration),
         400..=499 | 501 => Outcome::Refused(Refusal::Request),
         _ => unsure(Cause::Failing),
     }
@@ -270,6 +270,7 @@ mod tests {
             (502, unsure(Cause::Failing)),
             (503, unsure(Cause::Failing)),
             (504, unsure(Cause::Failing)),
+            (508, configuration),
             (599, unsure(Cause::Failing)),
         ] {
             for body in ["", "<html>", "{}", r#"{"code":77}"#, r#"{"code":null,"message":[1]}"#, "[1]", "\u{0}"] {

@@ -6,20 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue};
-use reqwest::{Certificate, redirect, retry};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, VIA};
+use reqwest::{Certificate, NoProxy, redirect, retry};
 use tokio::sync::watch;
 use url::Url;
 use uuid::Uuid;
 
 use super::answer::{self, Verdict, not_sent, unsure};
 use super::payload::{self, Departure, Ids};
+use super::proxy::DIRECT;
 use super::settings::{Auth, Settings};
 use super::token::{TokenFigures, TokenState, Tokens, check_key};
 use crate::clock::{self, Clock};
 use crate::files;
 use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Refusal, Setback, WireResult};
 use crate::vault::{AUTHORIZATION_CONTEXT, Credentials, ORG_ID, Vault};
+use crate::via;
 
 /// Speaks to the Interaction Service. Cheap to clone; clones share connections and token.
 #[derive(Clone)]
@@ -291,6 +293,7 @@ impl Shared {
             .header(AUTHORIZATION_CONTEXT, credentials.authorization_context.clone())
             .header(REQUEST_ID, self.ids.request(dispatch.decision).to_string())
             .header(ACCEPT, "application/json")
+            .header(VIA, via::own())
             .multipart(form.map_err(answer::error_text)?)
             .build()
             .map_err(answer::error_text)
@@ -330,8 +333,8 @@ pub fn file_problems(settings: &Settings) -> Vec<String> {
 }
 
 /// Connections: HTTP/2 where the far side offers it, else HTTP/1.1 kept alive. Redirects are not followed, for they
-/// would carry the token elsewhere; the environment's proxies are not used, for the file is where settings come from;
-/// and nothing is retried but a request that found its pooled connection closed before a byte of it had left.
+/// would carry the token elsewhere; the environment's proxies are not used, for the file is where settings come from
+/// (`no_proxy` comes first, and the one of the settings after it); and nothing is retried but a request that found its pooled connection closed before a byte of it had left.
 fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("typingd/", env!("CARGO_PKG_VERSION")))
@@ -349,6 +352,13 @@ fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
     #[cfg(target_os = "linux")]
     {
         builder = builder.tcp_user_timeout(USER_TIMEOUT);
+    }
+    if let Some(proxy) = &settings.proxy {
+        let proxy = reqwest::Proxy::https(proxy.expose()).map_err(|source| SetupError::Http { source })?;
+        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(DIRECT)));
+    }
+    if let (Some(address), Some(host)) = (settings.connect_to, settings.base_url.host_str()) {
+        builder = builder.resolve(host, address);
     }
     let encrypted = settings.base_url.scheme() == "https"
         || matches!(&settings.auth, Auth::JwtBearer(jwt) if jwt.token_url.scheme() == "https");

@@ -9,6 +9,7 @@ mod answer;
 mod client;
 mod explain;
 mod payload;
+pub mod proxy;
 pub mod settings;
 mod token;
 
@@ -17,5 +18,6 @@ mod tests;
 
 pub use client::{Client, SetupError, file_problems};
 pub use explain::{Explanation, explain};
+pub use proxy::Proxy;
 pub use settings::Settings;
 pub use token::{TokenFigures, TokenState};

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
+use super::proxy::Proxy;
 use crate::model::ChannelAddress;
 
 /// Where and how to deliver.
@@ -26,6 +28,10 @@ pub struct Settings {
     pub in_flight_max: usize,
     /// A file of PEM certificates that are trusted beside the system's roots.
     pub ca_file: Option<PathBuf>,
+    /// What connections to other machines go through.
+    pub proxy: Option<Proxy>,
+    /// Where `base_url`'s host is, whatever the name service says. Its name stays, in TLS and in `Host`.
+    pub connect_to: Option<SocketAddr>,
     /// Where the bearer token comes from.
     pub auth: Auth,
 }

@@ -26,6 +26,8 @@ fn settings(base_url: &str) -> Settings {
         request_timeout: Duration::from_secs(10),
         in_flight_max: 16,
         ca_file: None,
+        proxy: None,
+        connect_to: None,
         auth: Auth::Fixed(Secret::new("t0ken.t0ken")),
     }
 }
@@ -91,12 +93,13 @@ async fn a_request_is_what_the_reference_says() {
         let mut names: Vec<_> = request.head.lines().filter_map(|line| line.split_once(": ")).map(|(k, _)| k).collect();
         names.sort_unstable();
         let expected =
-            "accept authorization authorizationcontext content-length content-type host orgid requestid user-agent";
+            "accept authorization authorizationcontext content-length content-type host orgid requestid user-agent via";
         assert_eq!(names.join(" "), expected);
         assert_eq!(request.header("authorization"), Some("Bearer t0ken.t0ken"));
         assert_eq!(request.header("orgid"), Some("00DXX0000000001"));
         assert_eq!(request.header("authorizationcontext"), Some(context));
         assert_eq!(request.header("accept"), Some("application/json"));
+        assert_eq!(request.header("via"), crate::via::own().to_str().ok());
 
         let opening = format!(
             "--{boundary}\r\nContent-Disposition: form-data; name=\"json\"\r\nContent-Type: application/json\r\n\r\n"

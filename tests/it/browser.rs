@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::bench::{Daemon, JSON, Sandbox, pair, signal_of};
+use crate::connector::{Connector, REQUEST_ID, form, typing};
 use crate::process::until;
 use crate::wire::{Address, Answer, Headers};
 
@@ -98,16 +99,26 @@ fn with_a_token_or_by_a_socket_of_this_machine_a_browser_may_use_any_name() {
 }
 
 #[test]
-fn what_passes_through_is_no_page_of_a_browser_either() {
+fn what_a_web_page_sends_to_salesforce_passes_and_switches_no_icon() {
     let sandbox = Sandbox::start(&[]);
     let prepare = |dir: &tempfile::TempDir| std::fs::write(dir.path().join("callers"), "c4llers").unwrap();
     let auth = "drop_in.enabled = true\ningest.token_file = 'callers'";
     let daemon = Daemon::start_with(&sandbox.address.url(), auth, "", prepare);
-    for (host, headers) in [("127.0.0.1:7480", CROSS_SITE), ("rebound.example", REBOUND)] {
-        let answer = ask(&daemon.address, "POST /api/v1/interactions", host, headers, "");
-        assert!(is_refused(&answer), "{headers:?}: {answer:?}");
+    let connector = Connector::new(&daemon.address, "t");
+    let entry = form(&typing("c", "u", "TypingStartedIndicator"));
+    let of = |page: Headers<'static>| connector.headers().into_iter().chain(page.iter().copied()).collect::<Vec<_>>();
+    for page in [CROSS_SITE, &[("origin", "http://rebound.example")], &[("origin", "null")]] {
+        let answer = daemon.address.call("POST", "/api/v1/interactions", &of(page), &entry);
+        assert_eq!(answer.status, 202, "{page:?}: {answer:?}");
     }
-    assert_eq!(sandbox.requests(), Vec::<serde_json::Value>::new());
+    let ids: Vec<_> = sandbox.of("c", "u").iter().map(|seen| seen["request_id"].clone()).collect();
+    assert_eq!(ids, [REQUEST_ID; 3], "its own requests, and none of typingd's");
+    let report = daemon.address.call("GET", "/v1/drop_in", &[("authorization", "Bearer c4llers")], b"").json();
+    assert_eq!((&report["others"], &report["started_taken"]), (&json!(3), &json!(0)), "{report}");
+    // The `fetch` of Node, by whatever name it calls, is a program.
+    let node = of(&[("accept-language", "*"), ("sec-fetch-mode", "cors"), ("user-agent", "node")]);
+    let answer = daemon.address.call("POST", "/api/v1/interactions", &node, &entry);
+    assert_eq!(answer.json()["workItemIds"], json!([]), "typingd's own answer: {answer:?}");
     // Whatever the far side says of itself is left as it is.
     let answer = ask(&daemon.address, "GET /api/v1/nothing", "typingd", &[], "");
     assert!(answer.status >= 400 && answer.header("x-content-type-options").is_none(), "{answer:?}");

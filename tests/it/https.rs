@@ -21,19 +21,31 @@ use crate::connector::{Connector, connect, form, message};
 use crate::process::until;
 
 #[derive(Clone, Debug)]
-struct Came {
+pub(crate) struct Came {
     version: Version,
     path: String,
-    headers: HeaderMap,
-    body: Vec<u8>,
+    pub(crate) authority: Option<String>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
     trailers: Option<HeaderMap>,
 }
 
-struct FarSide {
-    address: SocketAddr,
-    certificate: String,
+impl Came {
+    /// Whether it is a request of typingd's own.
+    pub(crate) fn is_own(&self) -> bool {
+        self.headers.get("user-agent").is_some_and(|name| name.to_str().unwrap().starts_with("typingd/"))
+    }
+}
+
+/// It is `localhost` and [`NAME`].
+pub(crate) struct FarSide {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate: String,
     came: Arc<Mutex<Vec<Came>>>,
 }
+
+/// A name that no name service knows.
+pub(crate) const NAME: &str = "scrt.example";
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
@@ -45,9 +57,11 @@ async fn answer(request: Request<Incoming>, came: Arc<Mutex<Vec<Came>>>) -> Resu
     let body = body.to_bytes();
     let path = head.uri.path().to_owned();
     let cut = path == "/api/v1/cut";
+    let host = head.headers.get("host").map(|host| host.to_str().unwrap().to_owned());
     came.lock().unwrap().push(Came {
         version: head.version,
         path,
+        authority: head.uri.authority().map(ToString::to_string).or(host),
         headers: head.headers,
         body: body.to_vec(),
         trailers,
@@ -84,8 +98,8 @@ fn acknowledged() -> Response<Body> {
 
 impl FarSide {
     /// `protocols` are those that it offers.
-    fn start(protocols: &[&str]) -> Self {
-        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    pub(crate) fn start(protocols: &[&str]) -> Self {
+        let key = rcgen::generate_simple_self_signed(["localhost".to_owned(), NAME.to_owned()]).unwrap();
         let (certificate, chain) = (key.cert.pem(), vec![key.cert.der().clone()]);
         let private = PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -144,7 +158,7 @@ impl FarSide {
         })
     }
 
-    fn came(&self) -> Vec<Came> {
+    pub(crate) fn came(&self) -> Vec<Came> {
         self.came.lock().unwrap().clone()
     }
 }
@@ -219,9 +233,7 @@ fn roots_are_read_again_with_the_configuration() {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(connector.message("u").status, 202);
     assert_eq!(connector.started("u").status, 202);
-    let own =
-        |came: &Came| came.headers.get("user-agent").is_some_and(|name| name.to_str().unwrap().starts_with("typingd/"));
-    until("its own request", || far_side.came().iter().any(own));
+    until("its own request", || far_side.came().iter().any(Came::is_own));
     // What is no certificate changes nothing.
     std::fs::write(daemon.file("root.pem"), "none").unwrap();
     let said = daemon.tell_by("reload", &[]);

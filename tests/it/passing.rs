@@ -58,7 +58,9 @@ fn a_request_and_its_answer_pass_untouched_whatever_they_are() {
     assert_eq!(came.line(), "PATCH /base/api/v1/consent?a=%2f&b=%C3%BC&&c HTTP/1.1");
     let host = format!("HOST: {}", far_side.url().trim_start_matches("http://"));
     let expected = ["AuthorizationContext: A b", "Content-Length: 5", &host, "X-CASE: 1", "X-Twice: 2", "x-twice: 1"];
-    assert_eq!(came.fields(), expected);
+    let (added, passed): (Vec<_>, Vec<_>) = came.fields().into_iter().partition(|field| field.starts_with("via: "));
+    assert_eq!(passed, expected);
+    assert!(matches!(added[..], [via] if via.starts_with("via: 1.1 typingd-")), "{added:?}");
     assert_eq!(came.body, b"\0\xff\r\n\0");
 
     let answer = exchange(&daemon, b"DELETE /api/v1/route HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n");
@@ -79,10 +81,6 @@ fn a_request_and_its_answer_pass_untouched_whatever_they_are() {
     assert!(answer.ends_with("4\r\nabcd\r\n2\r\nef\r\n0\r\nx-sum: 6\r\n\r\n"), "{answer}");
     let came = far_side.await_request(6);
     assert_eq!((came.body, came.trailers), (b"abcd".to_vec(), "x-end: 1\r\n".to_owned()));
-
-    let elsewhere = daemon.address.get("/api/v2/x");
-    assert_eq!(elsewhere.status, 404, "{elsewhere:?}");
-    assert_eq!(far_side.came().len(), 6);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod live;
 mod problems;
+mod route;
 
 use std::fs;
 use std::path::Path;
@@ -135,6 +136,8 @@ fn a_good_file_becomes_settings() {
         request_timeout: millis(4_000),
         in_flight_max: 128,
         ca_file: Some("/etc/ssl/extra.pem".into()),
+        proxy: None,
+        connect_to: None,
         auth: Auth::JwtBearer(JwtBearer {
             token_url: "https://login.salesforce.com/services/oauth2/token".parse().unwrap(),
             consumer_key: "3MVG9".into(),

@@ -1,0 +1,120 @@
+//! The way to Salesforce: a proxy, or the address that a host name is to have.
+
+use super::*;
+
+fn file(base_url: &str, lines: &str) -> File {
+    File::new(UPSTREAM.replace("https://h", base_url) + lines)
+}
+
+#[test]
+fn a_proxy_or_an_address_becomes_a_setting_and_no_password_is_shown() {
+    let config = load(&file("https://h", "proxy = 'http://user:s3cret@proxy:3128'\n").overrides()).unwrap();
+    let proxy = config.upstream.as_ref().unwrap().proxy.clone().unwrap();
+    assert_eq!(proxy.expose(), "http://user:s3cret@proxy:3128/");
+    let shown = config.effective();
+    assert!(shown.contains("proxy = \"http://…@proxy:3128\"") && !shown.contains("s3cret"), "{shown}");
+    let debug = format!("{config:?}");
+    assert!(!debug.contains("s3cret"), "{debug}");
+    let other = load(&file("https://h", "proxy = 'http://proxy:3129'\n").overrides()).unwrap();
+    let changes: Vec<_> = config.changes(&other).iter().map(ToString::to_string).collect();
+    assert_eq!(changes, ["upstream.proxy: \"http://…@proxy:3128\" -> \"http://proxy:3129\""]);
+
+    for (base_url, address) in [
+        ("https://h", "203.0.113.7:443"),
+        ("https://h", "127.0.0.1:8443"),
+        ("https://h:8443/base", "[2001:db8::7]:8443"),
+        ("http://localhost", "127.0.0.1:8080"),
+    ] {
+        let config = load(&file(base_url, &format!("connect_to = '{address}'\n")).overrides()).unwrap();
+        assert_eq!(config.upstream.as_ref().unwrap().connect_to, Some(address.parse().unwrap()));
+        assert!(config.effective().contains(&format!("connect_to = \"{address}\"")), "{}", config.effective());
+        assert_eq!(warnings(&config), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_told_with_its_place() {
+    for (base_url, lines, told) in [
+        (
+            "https://h",
+            "proxy = 'socks5://user:s3cret@proxy'",
+            "F:6: upstream.proxy = (not shown): expected the address of an HTTP proxy, such as http://proxy:3128",
+        ),
+        (
+            "https://h",
+            "proxy = 'proxy:3128'",
+            "F:6: upstream.proxy = \"proxy:3128\": expected the address of an HTTP proxy, such as http://proxy:3128",
+        ),
+        (
+            "https://h",
+            "connect_to = 'real.example:443'",
+            "F:6: upstream.connect_to = \"real.example:443\": expected an IP address with a port: 203.0.113.7:443 or [2001:db8::7]:443",
+        ),
+        (
+            "https://h",
+            "connect_to = '0.0.0.0:443'",
+            "F:6: upstream.connect_to = \"0.0.0.0:443\": expected an IP address with a port: 203.0.113.7:443 or [2001:db8::7]:443",
+        ),
+        (
+            "https://h",
+            "connect_to = '203.0.113.7:443'\nproxy = 'http://p:1'",
+            "F:6: upstream.connect_to = \"203.0.113.7:443\": upstream.proxy (F:7) finds the host by itself; expected one of the two",
+        ),
+        (
+            "https://192.0.2.1",
+            "connect_to = '203.0.113.7:443'",
+            "F:6: upstream.connect_to = \"203.0.113.7:443\": upstream.base_url, https://192.0.2.1, is an address already; expected a host's name there",
+        ),
+        (
+            "https://h:8443",
+            "connect_to = '203.0.113.7:443'",
+            "F:6: upstream.connect_to = \"203.0.113.7:443\": upstream.base_url, https://h:8443, has another port; expected the same, or none there",
+        ),
+        (
+            "http://localhost",
+            "connect_to = '203.0.113.7:80'",
+            "F:6: upstream.connect_to = \"203.0.113.7:80\": upstream.base_url, http://localhost, is plain http; expected a loopback address, or https",
+        ),
+        (
+            "https://h",
+            "connect_to = '127.0.0.1:7480'\n[drop_in]\nenabled = true",
+            "F:6: upstream.connect_to = \"127.0.0.1:7480\": typingd listens there itself, and would pass requests on to itself; expected the address of the Interaction Service",
+        ),
+    ] {
+        let file = file(base_url, lines);
+        assert_eq!(file.told(&file.overrides()), [told], "{base_url} {lines}");
+    }
+}
+
+#[test]
+fn a_proxy_that_is_not_used_is_pointed_out() {
+    let jwt = "jwt_bearer={token_url='https://login.example/t',consumer_key='k',subject='s',audience='a',private_key_file='/k'}";
+    let told = |base_url: &str, lines: &str, variables: &[(&str, &str)]| {
+        let file = file(base_url, lines);
+        let mut overrides = file.overrides();
+        overrides.environment.extend(variables.iter().map(|(name, value)| environment(name, value)));
+        warnings(&load(&overrides).unwrap())
+    };
+    let none = Vec::<String>::new();
+    assert_eq!(told("https://h", "proxy = 'http://p:1'", &[("HTTPS_PROXY", "http://x")]), none);
+    let unused = "upstream: proxy http://…@p:1 is not used for https://localhost:8443: addresses of this machine are reached directly";
+    assert_eq!(told("https://localhost:8443", "proxy = 'http://u:s3cret@p:1'", &[]), [unused]);
+    for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        let found = told("https://h", "", &[("HTTP_PROXY", "http://y"), (variable, "http://u:s3cret@x:1")]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&format!("upstream: {variable} is set in the environment, and not used; ")));
+        assert!(!found[0].contains("s3cret"), "{found:?}");
+    }
+    // Nothing that a proxy is for, or no proxy.
+    assert_eq!(told("http://127.0.0.1:1", "", &[("HTTPS_PROXY", "http://x")]), none);
+    assert_eq!(told("https://h", "", &[("HTTPS_PROXY", ""), ("NO_PROXY", "*"), ("HTTP_PROXY", "http://x")]), none);
+    // The token's endpoint counts, too.
+    let file = File::new(
+        UPSTREAM.replace("https://h", "http://127.0.0.1:1").replace("auth.token_file='/t'", &format!("auth.{jwt}")),
+    );
+    let mut overrides = file.overrides();
+    overrides.environment.push(environment("https_proxy", "http://x"));
+    assert_eq!(warnings(&load(&overrides).unwrap()).len(), 1);
+    overrides.sandbox = true;
+    assert_eq!(warnings(&load(&overrides).unwrap()), none);
+}

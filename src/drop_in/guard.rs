@@ -1,0 +1,53 @@
+//! What is not passed on: what would not arrive as it was sent, typingd's own secret, and what goes round in a circle.
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+
+use crate::http::{Gate, Problem};
+use crate::via::{self, Loop};
+
+/// What browsers say of the page that a request is made for; no page can leave it out.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Refuses what must not be passed on. `gate` knows the token that typingd's own callers show.
+pub(super) fn refuse_what_cannot_pass(head: &Parts, gate: &Gate) -> Result<(), Problem> {
+    refuse_what_would_change(head)?;
+    if gate.is_shown(&head.headers) {
+        let detail = "this is the token of ingest.token_file, which opens typingd itself and must not reach Salesforce; \
+                      what passes needs a token of Salesforce's";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    match via::find_loop(&head.headers) {
+        None => Ok(()),
+        Some(Loop::Own) => {
+            let detail = "the request has been here before: the way to Salesforce leads back to typingd; see to \
+                          upstream.base_url and upstream.connect_to";
+            Err(Problem::new(StatusCode::LOOP_DETECTED, detail))
+        }
+        Some(Loop::Many) => {
+            let detail = "the request has passed three typingd already; one beside the connector is enough";
+            Err(Problem::new(StatusCode::LOOP_DETECTED, detail))
+        }
+    }
+}
+
+/// What would not arrive as it was sent: a tunnel has no path, and of a coding beside `chunked` the far side would not
+/// learn.
+fn refuse_what_would_change(head: &Parts) -> Result<(), Problem> {
+    if head.method == Method::CONNECT {
+        let detail = "CONNECT is for proxies that are asked for a host; typingd stands in front of one";
+        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail));
+    }
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+        let detail = "no transfer coding but `chunked` is understood; a content encoding passes";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
+    }
+    Ok(())
+}
+
+/// Whether a browser sends this on behalf of a web page. Such a request passes as any other, but typingd doesn't act on
+/// it: no page that a person visits may switch icons. Browsers say so with every POST; programs don't.
+pub(super) fn is_from_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE)
+}
