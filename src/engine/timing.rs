@@ -24,7 +24,7 @@ pub struct Timing {
     last_check: u64,
     phase: Phase,
     icon: bool,
-    /// A keystroke came since the last TypingStarted.
+    /// A keystroke arrived after the last TypingStarted.
     key_since: bool,
 }
 
@@ -211,7 +211,9 @@ impl Timing {
             Timer::Dismissal => self.extinguish(Reason::Dismissed),
             Timer::Check => {
                 self.last_check = due;
-                if self.key_since {
+                // Typing that goes on beyond the check counts; typing that ends with it needs a signal of its own, or one
+                // entry and then nothing would be refreshed at its own end.
+                if self.key_since || self.last_key > due {
                     self.show(due);
                     return Some(Reason::Check);
                 }
@@ -251,13 +253,12 @@ impl Timing {
         }
     }
 
-    /// The typing that [`Timing::keystroke`] has just told of goes on for `lasts` after `now`, as if a key were pressed at
-    /// every moment until then: whoever reports typing seldom says with one keystroke what others say with many.
+    /// The typing that [`Timing::keystroke`] has just reported goes on for `lasts` after `now`: a check before its end
+    /// refreshes the icon, and a pause counts from its end. It never ends sooner for a later signal.
     pub fn prolong(&mut self, now: Instant, lasts: Duration) {
         let end = (now + lasts).as_micros();
-        if self.phase != Phase::Idle && end > self.last_key {
-            self.last_key = end;
-            self.key_since = true;
+        if self.phase != Phase::Idle {
+            self.last_key = self.last_key.max(end);
         }
     }
 
@@ -273,7 +274,7 @@ impl Timing {
     fn show(&mut self, at: u64) {
         self.icon = true;
         self.last_started = at;
-        self.key_since = self.last_key > at;
+        self.key_since = false;
     }
 
     fn extinguish(&mut self, reason: Reason) -> Option<Reason> {

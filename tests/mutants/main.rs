@@ -100,8 +100,14 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "typing that lasts is not refreshed",
         file: "timing.rs",
-        right: "self.key_since = self.last_key > at;",
-        wrong: "self.key_since = false;",
+        right: "if self.key_since || self.last_key > due {",
+        wrong: "if self.key_since {",
+    },
+    Mistake {
+        name: "typing that lasts is refreshed at its own end",
+        file: "timing.rs",
+        right: "if self.key_since || self.last_key > due {",
+        wrong: "if self.key_since || self.last_key >= due {",
     },
     Mistake {
         name: "typing that lasts outlives the message",

@@ -54,7 +54,7 @@ fn all_times() -> impl Iterator<Item = Times> {
 
 fn kind_of(event: Event) -> SignalKind {
     match event {
-        Event::Key => SignalKind::Keystroke,
+        Event::Key | Event::Lasting(_) => SignalKind::Keystroke,
         Event::Message => SignalKind::MessageSent,
         Event::Stopped => SignalKind::Stopped,
         Event::Ended => SignalKind::Ended,

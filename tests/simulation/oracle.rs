@@ -17,6 +17,8 @@ pub(crate) struct Times {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Key,
+    /// A keystroke whose typing goes on for so long.
+    Lasting(u64),
     Message,
     Stopped,
     Ended,
@@ -29,7 +31,8 @@ struct State {
     checks_from: Option<u64>,
     shown_at: u64,
     key_since: bool,
-    last_key: Option<u64>,
+    /// When the typing reported so far ends: with the last key, unless one said that it goes on for longer.
+    typing_until: Option<u64>,
     typing_since: u64,
     silenced: bool,
 }
@@ -39,8 +42,9 @@ pub(crate) fn decisions(times: &Times, events: &[(u64, Event)]) -> Vec<(u64, Rea
     let mut s = State::default();
     let mut decided = Vec::new();
     let last = events.last().map_or(0, |(at, _)| *at);
-    for t in 0..=last + times.check + times.dismiss + times.max_typing + 1 {
-        let pause = s.last_key.map_or(u64::MAX, |key| t - key);
+    let lasting = events.iter().map(|(_, event)| lasts(*event)).max().unwrap_or(0);
+    for t in 0..=last + lasting + times.check + times.dismiss + times.max_typing + 1 {
+        let pause = s.typing_until.map_or(u64::MAX, |until| t.saturating_sub(until));
         if s.silenced {
             s.silenced = pause < times.dismiss;
         } else {
@@ -48,8 +52,8 @@ pub(crate) fn decisions(times: &Times, events: &[(u64, Event)]) -> Vec<(u64, Rea
         }
         for (_, event) in events.iter().filter(|(at, _)| *at == t) {
             let stop = match event {
-                Event::Key => {
-                    key(times, &mut s, t, &mut decided);
+                Event::Key | Event::Lasting(_) => {
+                    key(times, &mut s, t, t + lasts(*event), &mut decided);
                     continue;
                 }
                 Event::Message => Reason::MessageSent,
@@ -65,6 +69,10 @@ pub(crate) fn decisions(times: &Times, events: &[(u64, Event)]) -> Vec<(u64, Rea
     decided
 }
 
+fn lasts(event: Event) -> u64 {
+    if let Event::Lasting(lasts) = event { lasts } else { 0 }
+}
+
 fn timers(times: &Times, s: &mut State, t: u64, pause: u64, decided: &mut Vec<(u64, Reason)>) {
     let in_burst = s.checks_from.is_some();
     let at_check = s.checks_from.is_some_and(|from| t > from && (t - from).is_multiple_of(times.check));
@@ -78,10 +86,11 @@ fn timers(times: &Times, s: &mut State, t: u64, pause: u64, decided: &mut Vec<(u
         if s.icon {
             decided.push((t, Reason::MaxTyping));
         }
-        *s = State { silenced: true, last_key: s.last_key, ..State::default() };
+        *s = State { silenced: true, typing_until: s.typing_until, ..State::default() };
         return;
     }
-    if at_check && s.key_since {
+    let goes_on = s.typing_until.is_some_and(|until| until > t);
+    if at_check && (s.key_since || goes_on) {
         decided.push((t, Reason::Check));
         s.icon = true;
         s.shown_at = t;
@@ -95,9 +104,9 @@ fn timers(times: &Times, s: &mut State, t: u64, pause: u64, decided: &mut Vec<(u
     }
 }
 
-fn key(times: &Times, s: &mut State, t: u64, decided: &mut Vec<(u64, Reason)>) {
-    let paused = s.last_key.is_none_or(|key| t - key >= times.dismiss);
-    s.last_key = Some(t);
+fn key(times: &Times, s: &mut State, t: u64, until: u64, decided: &mut Vec<(u64, Reason)>) {
+    let paused = s.typing_until.is_none_or(|before| t >= before + times.dismiss);
+    s.typing_until = s.typing_until.max(Some(until));
     if s.silenced {
         return;
     }
