@@ -165,7 +165,7 @@ pub const KEYS: &[Key] = &[
 
     Key::new("drop_in.enabled", Kind::Flag, Default("false"),
         "Whether to answer /api/v1/ as the Interaction Service does, in front of the real one."),
-    Key::new("drop_in.activity_lasts", time(MILLI, HOUR), Default(r#""5s""#),
+    Key::new("drop_in.activity_lasts", time(MILLI, MINUTE), Default(r#""5s""#),
         "How long a TypingStartedIndicator counts as typing."),
     Key::new("drop_in.settle", time(0, MINUTE), Default(r#""250ms""#),
         "How long a message may wait for its conversation's Stopped."),

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::engine::TurnedAway;
 use crate::http::{Gate, Problem, announced_bytes, hear_out};
 use crate::inbox::{Inbox, Undeliverable};
-use crate::model::{Conversation, Signal, SignalBatch, SignalKind};
+use crate::model::{Conversation, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
 use crate::vault::{Credentials, Standing, Vault};
 use interaction::{Found, Interaction, Kind};
 use late::{Boxed, Late};
@@ -253,9 +253,14 @@ impl Shared {
     }
 
     async fn signal(&self, conversation: &Conversation, kind: SignalKind) -> Result<(), Problem> {
-        let mut batch = SignalBatch::default().lasting(self.settings.activity_lasts);
         // Without a time: connectors send made-up ones.
-        batch.push(conversation.as_ref(), Signal { kind, at: None });
+        let mut signal = Signal::new(kind);
+        if kind == SignalKind::Keystroke {
+            let lasts = u16::try_from(self.settings.activity_lasts.as_millis());
+            signal.lasts_millis = lasts.unwrap_or(LASTS_MILLIS_MAX).min(LASTS_MILLIS_MAX);
+        }
+        let mut batch = SignalBatch::default();
+        batch.push(conversation.as_ref(), signal);
         let later = |detail| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS);
         let receipt = self.inbox.deliver(batch, false).await.map_err(|why| match why {
             Undeliverable::Full => later("typingd is behind with its work; come again"),
@@ -293,7 +298,7 @@ impl Shared {
             shadow.note_message(conversation);
         }
         let mut batch = SignalBatch::default();
-        batch.push(conversation.as_ref(), Signal { kind: SignalKind::MessageSent, at: None });
+        batch.push(conversation.as_ref(), Signal::new(SignalKind::MessageSent));
         let off = async {
             let receipt = self.inbox.deliver(batch, self.shadow.is_none()).await.ok()?;
             if receipt.unsettled.is_empty() {

@@ -187,7 +187,7 @@ mod tests {
 
     fn give(engine: &mut Engine, to: &str, from: &str, kind: SignalKind) {
         let now = Instant::from_millis(1);
-        engine.handle_signal(now, ConversationRef::new(to, from).unwrap(), Signal { kind, at: None }).unwrap();
+        engine.handle_signal(now, ConversationRef::new(to, from).unwrap(), Signal::new(kind)).unwrap();
         while let Some(dispatch) = engine.poll_dispatch(now) {
             engine.handle_outcome(now, dispatch.id, crate::model::Outcome::Delivered);
         }

@@ -11,7 +11,6 @@
 
 mod account;
 mod inquiry;
-mod lasting;
 mod list;
 mod observed;
 pub mod outbox;
@@ -110,7 +109,7 @@ impl Engine {
         };
         self.counts.signals[signal.kind as usize] += 1;
         if signal.kind == SignalKind::Keystroke {
-            return Ok(self.handle_keystroke(now, slot, signal.at));
+            return Ok(self.handle_keystroke(now, slot, signal));
         }
         self.handle_word(now, slot, signal);
         Ok(Taken::Counts)
@@ -373,7 +372,7 @@ impl Engine {
         }
         let slot = self.tracker.insert(conversation, || rules);
         if signal.kind == SignalKind::Keystroke {
-            return Ok(self.handle_keystroke(now, slot, signal.at));
+            return Ok(self.handle_keystroke(now, slot, signal));
         }
         self.handle_word(now, slot, signal);
         Ok(Taken::Counts)
@@ -389,9 +388,9 @@ impl Engine {
         true
     }
 
-    fn handle_keystroke(&mut self, now: Instant, slot: u32, at: Option<u64>) -> Taken {
+    fn handle_keystroke(&mut self, now: Instant, slot: u32, signal: Signal) -> Taken {
         let (state, rules) = self.tracker.state_mut(slot);
-        if at.is_some_and(|at| at < state.barrier) {
+        if signal.at.is_some_and(|at| at < state.barrier) {
             self.counts.late += 1;
             return Taken::Late;
         }
@@ -405,7 +404,7 @@ impl Engine {
             self.advance(now, slot);
         }
         let (state, rules) = self.tracker.state_mut(slot);
-        match state.timing.keystroke(rules, now) {
+        match state.timing.keystroke(rules, now, signal.typing_until(now)) {
             // The common keystroke, of somebody who is typing already, has moved one field and no timer. Only a key that
             // keeps a typing unbroken which was about to break can bring a deadline nearer: that of max_typing.
             None if !fell_due && state.timing.due(rules) >= due => return Taken::Counts,

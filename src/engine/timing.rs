@@ -2,8 +2,6 @@
 //!
 //! It knows nothing of delivery, nor of other conversations. `tune` drives it by itself, the daemon inside the engine.
 
-use std::time::Duration;
-
 use super::policy::{Mode, Rules};
 use crate::model::{Instant, Reason};
 
@@ -14,7 +12,7 @@ use crate::model::{Instant, Reason};
 /// instant at which it fell due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// Lies ahead while typing that lasts is under way ([`Timing::prolong`]).
+    /// Ahead of the clock while typing that was reported with `lasts` goes on.
     last_key: u64,
     /// The first keystroke of the present unbroken typing: no two neighbours are a pause of `dismiss_after` apart.
     run_start: u64,
@@ -225,12 +223,14 @@ impl Timing {
         }
     }
 
-    /// A keystroke at `now`; the timers have been stepped to `now`. Returns what it decides.
+    /// A keystroke at `now` whose typing goes on until `until`, which is `now` for a plain key; the timers have been
+    /// stepped to `now`. Returns what it decides. A check before `until` refreshes the icon, and a pause counts from there;
+    /// a later keystroke never brings it nearer.
     #[inline]
-    pub fn keystroke(&mut self, rules: &Rules, now: Instant) -> Option<Reason> {
+    pub fn keystroke(&mut self, rules: &Rules, now: Instant, until: Instant) -> Option<Reason> {
         let now = now.as_micros();
         let paused = now.saturating_sub(self.last_key) >= rules.dismiss;
-        self.last_key = self.last_key.max(now);
+        self.last_key = self.last_key.max(until.as_micros());
         match self.phase {
             Phase::Silent => None,
             // A change from after_shown to idle in mid-typing leaves a burst without its icon; the next key mends that.
@@ -250,15 +250,6 @@ impl Timing {
                 self.show(now);
                 Some(Reason::FirstKeystroke)
             }
-        }
-    }
-
-    /// The typing that [`Timing::keystroke`] has just reported goes on for `lasts` after `now`: a check before its end
-    /// refreshes the icon, and a pause counts from its end. It never ends sooner for a later signal.
-    pub fn prolong(&mut self, now: Instant, lasts: Duration) {
-        let end = (now + lasts).as_micros();
-        if self.phase != Phase::Idle {
-            self.last_key = self.last_key.max(end);
         }
     }
 
@@ -284,6 +275,8 @@ impl Timing {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// What one conversation hears at a time in milliseconds.
@@ -298,6 +291,10 @@ mod tests {
         Rules::new(mode, Duration::from_millis(check), Duration::from_millis(dismiss), Duration::from_secs(300))
     }
 
+    fn key(timing: &mut Timing, rules: &Rules, at: u64) -> Option<Reason> {
+        timing.keystroke(rules, Instant::from_millis(at), Instant::from_millis(at))
+    }
+
     fn trace(rules: &Rules, events: &[Event]) -> Vec<(u64, Reason)> {
         let mut timing = Timing::IDLE;
         let mut decided = Vec::new();
@@ -308,7 +305,7 @@ mod tests {
                 decided.push((at.as_millis(), reason));
             }
             let decision = match *event {
-                Key(_) => timing.keystroke(rules, now),
+                Key(_) => timing.keystroke(rules, now, now),
                 Stop(_, reason) => timing.stop(reason),
             };
             decided.extend(decision.map(|reason| (at, reason)));
@@ -483,7 +480,7 @@ mod tests {
                     assert!(timing.due(&r) >= quiet, "{mode:?} {max_typing} {gaps}");
                     decided |= timing.step(&r, at).is_some();
                 }
-                decided |= timing.keystroke(&r, at).is_some();
+                decided |= timing.keystroke(&r, at, at).is_some();
                 if decided || at >= quiet {
                     quiet = timing.quiet_until(&r);
                 }
@@ -496,7 +493,7 @@ mod tests {
         let slow = rules(Mode::Idle, 10_000, 8_000);
         let fast = rules(Mode::Idle, 1_000, 500);
         let mut timing = Timing::IDLE;
-        assert_eq!(timing.keystroke(&slow, Instant::from_millis(100)), Some(First));
+        assert_eq!(key(&mut timing, &slow, 100), Some(First));
         assert_eq!(timing.due(&slow), Instant::from_millis(8_100));
         assert_eq!(timing.due(&fast), Instant::from_millis(600));
     }
@@ -506,11 +503,11 @@ mod tests {
         let sample = rules(Mode::AfterShown, 5_000, 1_000);
         let idle = rules(Mode::Idle, 5_000, 1_000);
         let mut timing = Timing::IDLE;
-        timing.keystroke(&sample, Instant::ORIGIN);
+        key(&mut timing, &sample, 0);
         assert_eq!(timing.step(&sample, Instant::from_millis(1_000)).map(|(_, reason)| reason), Some(Dismissed));
-        timing.keystroke(&sample, Instant::from_millis(1_100));
+        key(&mut timing, &sample, 1_100);
         assert!(!timing.icon());
-        assert_eq!(timing.keystroke(&idle, Instant::from_millis(1_200)), Some(First));
+        assert_eq!(key(&mut timing, &idle, 1_200), Some(First));
         assert!(timing.icon());
     }
 }

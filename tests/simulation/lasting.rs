@@ -29,12 +29,8 @@ fn play(rules: &Rules, events: &[(u64, Event)]) -> Vec<(u64, Reason)> {
             decided.push((at.as_millis(), reason));
         }
         let decision = match event {
-            Key => timing.keystroke(rules, now),
-            Lasting(millis) => {
-                let decision = timing.keystroke(rules, now);
-                timing.prolong(now, Duration::from_millis(millis));
-                decision
-            }
+            Key => timing.keystroke(rules, now, now),
+            Lasting(millis) => timing.keystroke(rules, now, now + Duration::from_millis(millis)),
             Message => timing.stop(MessageSent),
             Event::Stopped => timing.stop(Reason::Stopped),
             Event::Ended => timing.stop(Reason::Ended),
@@ -87,7 +83,14 @@ fn a_check_counts_a_signal_since_the_last_started_and_typing_that_goes_on_beyond
             "one that goes on beyond two checks, to the third",
             AFTER_SHOWN,
             vec![(0, Lasting(15_000))],
-            vec![(0, First), (2_000, Dismissed), (5_000, Check), (7_000, Dismissed), (10_000, Check), (12_000, Dismissed)],
+            vec![
+                (0, First),
+                (2_000, Dismissed),
+                (5_000, Check),
+                (7_000, Dismissed),
+                (10_000, Check),
+                (12_000, Dismissed),
+            ],
         ),
         ("shorter than the check", IDLE, vec![(0, Lasting(3_000))], vec![(0, First), (5_000, Idle)]),
         (
@@ -268,9 +271,9 @@ fn pair() -> ConversationRef<'static> {
     ConversationRef::new("channel", "user").expect("a valid pair")
 }
 
-fn lasting(engine: &mut Engine, at: u64, seconds: u64) {
-    let lasts = Duration::from_secs(seconds);
-    engine.handle_typing(Instant::from_millis(at), pair(), lasts).expect("there is room");
+fn lasting(engine: &mut Engine, at: u64, seconds: u16) {
+    let key = Signal { lasts_millis: seconds * 1_000, ..Signal::new(SignalKind::Keystroke) };
+    engine.handle_signal(Instant::from_millis(at), pair(), key).expect("there is room");
 }
 
 #[test]
@@ -294,7 +297,7 @@ fn a_message_ends_what_would_have_lasted_and_the_next_started_begins_anew() {
     let mut engine = Engine::new(Policy::default(), 3);
     lasting(&mut engine, 0, 60);
     assert_eq!(sent(&mut engine, 0, 12_000), [(0, First), (5_000, Check), (10_000, Check)]);
-    let message = Signal { kind: SignalKind::MessageSent, at: None };
+    let message = Signal::new(SignalKind::MessageSent);
     engine.handle_signal(Instant::from_millis(12_500), pair(), message).expect("there is room");
     assert_eq!(sent(&mut engine, 12_500, 60_000), [(12_500, MessageSent)], "and nothing after it");
     lasting(&mut engine, 80_000, 1);
@@ -305,8 +308,12 @@ fn a_message_ends_what_would_have_lasted_and_the_next_started_begins_anew() {
 #[test]
 fn what_lasts_too_long_is_not_believed() {
     let mut engine = Engine::new(Policy::default(), 3);
-    lasting(&mut engine, 0, 3_600);
-    let all = sent(&mut engine, 0, 7_200_000);
+    let mut all = Vec::new();
+    for entry in 0..10 {
+        lasting(&mut engine, entry * 50_000, 60);
+        all.extend(sent(&mut engine, entry * 50_000, 49_999));
+    }
+    all.extend(sent(&mut engine, 500_000, 3_600_000));
     assert_eq!(all.last(), Some(&(300_000, MaxTyping)));
     assert_eq!(engine.census().conversations, 0, "and it is forgotten in the end");
 }
@@ -318,9 +325,7 @@ fn who_is_not_open_is_not_served_by_what_lasts_either() {
     let mut engine = Engine::new(policy, 3);
     lasting(&mut engine, 0, 5);
     assert_eq!(sent(&mut engine, 0, 20_000), []);
-    engine
-        .handle_signal(Instant::from_millis(20_000), pair(), Signal { kind: SignalKind::Opened, at: None })
-        .expect("there is room");
+    engine.handle_signal(Instant::from_millis(20_000), pair(), Signal::new(SignalKind::Opened)).expect("there is room");
     lasting(&mut engine, 20_000, 5);
     assert_eq!(sent(&mut engine, 20_000, 20_000), [(20_000, First), (27_000, Idle)]);
 }
