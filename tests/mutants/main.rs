@@ -100,14 +100,14 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "typing that lasts is not refreshed",
         file: "timing.rs",
-        right: "if self.key_since || self.last_key > due {",
-        wrong: "if self.key_since {",
+        right: "if self.key_since || self.last_key > due {\n                    self.show(due);",
+        wrong: "if self.key_since {\n                    self.show(due);",
     },
     Mistake {
         name: "typing that lasts is refreshed at its own end",
         file: "timing.rs",
-        right: "if self.key_since || self.last_key > due {",
-        wrong: "if self.key_since || self.last_key >= due {",
+        right: "if self.key_since || self.last_key > due {\n                    self.show(due);",
+        wrong: "if self.key_since || self.last_key >= due {\n                    self.show(due);",
     },
     Mistake {
         name: "typing that lasts outlives the message",
@@ -118,14 +118,14 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "the next keystroke cuts typing that lasts short",
         file: "timing.rs",
-        right: "self.last_key = self.last_key.max(now);",
-        wrong: "self.last_key = now;",
+        right: "self.last_key = self.last_key.max(until.as_micros());",
+        wrong: "self.last_key = until.as_micros();",
     },
     Mistake {
         name: "a late keystroke is not known by its time",
         file: "mod.rs",
-        right: "if at.is_some_and(|at| at < state.barrier) {",
-        wrong: "if at.is_some_and(|at| at + 1 < state.barrier) {",
+        right: "if signal.at.is_some_and(|at| at < state.barrier) {",
+        wrong: "if signal.at.is_some_and(|at| at + 1 < state.barrier) {",
     },
     Mistake {
         name: "requests in flight don't count towards the rate",
