@@ -208,7 +208,11 @@ impl Engine {
         let Self { tracker, policy, .. } = self;
         tracker.set_rules(|name| policy.rules_of(name));
         for slot in slots {
-            self.advance(now, slot);
+            loop {
+                let (state, rules) = self.tracker.state_mut(slot);
+                let Some(reason) = state.timing.change(rules, now) else { break };
+                self.decide(slot, now, reason);
+            }
             self.settle(now, slot);
         }
     }
@@ -476,7 +480,7 @@ impl Engine {
     fn advance(&mut self, now: Instant, slot: u32) {
         loop {
             let (state, rules) = self.tracker.state_mut(slot);
-            let Some((at, reason)) = state.timing.step(rules, now) else { return };
+            let Some((at, reason)) = state.timing.step_late(rules, now) else { return };
             self.decide(slot, at, reason);
         }
     }

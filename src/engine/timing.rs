@@ -17,9 +17,10 @@ pub struct Timing {
     /// The first keystroke of the present unbroken typing: no two neighbours are a pause of `dismiss_after` apart.
     run_start: u64,
     last_started: u64,
-    /// The check before the next one, or the first keystroke. The next check is derived from it, so that a changed
-    /// interval takes hold at once.
-    last_check: u64,
+    /// The first keystroke of the burst. The grid of checks is anchored here, whatever becomes of the interval.
+    burst_start: u64,
+    /// Checks of that grid that have passed.
+    checks: u32,
     phase: Phase,
     icon: bool,
     /// A keystroke arrived after the last TypingStarted.
@@ -71,7 +72,8 @@ impl Timing {
         last_key: 0,
         run_start: 0,
         last_started: 0,
-        last_check: 0,
+        burst_start: 0,
+        checks: 0,
         phase: Phase::Idle,
         icon: false,
         key_since: false,
@@ -125,7 +127,7 @@ impl Timing {
         if self.phase == Phase::Silent {
             return Deadlines { check: Instant::NEVER, dismissal: Instant::NEVER, max_typing: Instant::NEVER, pause };
         }
-        let check = when(burst, at(self.last_check, rules.check));
+        let check = when(burst, Instant::from_micros(self.next_check(rules)));
         Deadlines { check, dismissal, max_typing: limit, pause: Instant::NEVER }
     }
 
@@ -146,15 +148,22 @@ impl Timing {
     /// `max_typing`, that over a check, a check over a dismissal (rules 3, 4, 7).
     #[inline]
     fn next(&self, rules: &Rules) -> (u64, Timer) {
+        self.next_from(rules, 0)
+    }
+
+    /// The same, where a timer that would be due before `floor` is due at `floor`.
+    #[inline]
+    fn next_from(&self, rules: &Rules, floor: u64) -> (u64, Timer) {
         let mut next = (u64::MAX, Timer::Paused);
         let mut consider = |at: u64, timer: Timer| {
+            let at = at.max(floor);
             if at < next.0 {
                 next = (at, timer);
             }
         };
         let paused = self.last_key.saturating_add(rules.dismiss);
         let max_typing = self.run_start.saturating_add(rules.max_typing);
-        let check = self.last_check.saturating_add(rules.check);
+        let check = self.next_check(rules);
         match (self.phase, rules.mode) {
             (Phase::Idle, _) if !self.icon => {}
             (Phase::Silent, _) => consider(paused, Timer::Paused),
@@ -181,6 +190,11 @@ impl Timing {
         next
     }
 
+    #[inline]
+    fn next_check(&self, rules: &Rules) -> u64 {
+        self.burst_start.saturating_add((u64::from(self.checks) + 1).saturating_mul(rules.check))
+    }
+
     /// Runs the timers due at or before `now`, in order, up to the first that decides something. Returns that with the
     /// instant at which it fell due; `None` once nothing due is left.
     #[inline]
@@ -192,6 +206,80 @@ impl Timing {
             }
             if let Some(reason) = self.run(rules, due, timer) {
                 return Some((Instant::from_micros(due), reason));
+            }
+        }
+    }
+
+    /// As [`Timing::step`], for a caller who may come late. Of several checks that have passed by `now` at most one
+    /// decides something: the last at which the icon would have been refreshed.
+    #[inline]
+    pub fn step_late(&mut self, rules: &Rules, now: Instant) -> Option<(Instant, Reason)> {
+        let now = now.as_micros();
+        loop {
+            let (mut due, timer) = self.next(rules);
+            if due > now {
+                return None;
+            }
+            if matches!(timer, Timer::Check) && now - due >= rules.check {
+                due = self.skip_checks(rules, due, now);
+            }
+            if let Some(reason) = self.run(rules, due, timer) {
+                return Some((Instant::from_micros(due), reason));
+            }
+        }
+    }
+
+    /// Of the checks from `due`, the next one, up to `now`: passes over those before the one that counts, and returns that.
+    fn skip_checks(&mut self, rules: &Rules, due: u64, now: u64) -> u64 {
+        let last = if self.key_since || self.last_key > due {
+            // Later ones would refresh while the typing goes on beyond them, and is believed.
+            let believed = self.run_start.saturating_add(rules.max_typing);
+            now.min(self.last_key.saturating_sub(1)).min(believed.saturating_sub(1))
+        } else if rules.mode == Mode::Idle {
+            // None of them does anything.
+            now
+        } else {
+            // This one ends the burst.
+            return due;
+        };
+        let skipped = last.saturating_sub(due) / rules.check;
+        let check = due + skipped * rules.check;
+        self.pass_checks(rules, check - rules.check);
+        check
+    }
+
+    /// All checks up to `now` have passed.
+    fn pass_checks(&mut self, rules: &Rules, now: u64) {
+        let passed = now.saturating_sub(self.burst_start) / rules.check;
+        match u32::try_from(passed) {
+            Ok(passed) => self.checks = passed,
+            // Anchored anew at one of its own instants the grid stays where it is.
+            Err(_) => {
+                self.burst_start += passed * rules.check;
+                self.checks = 0;
+            }
+        }
+    }
+
+    /// The rules are `rules` from `at` on; the timers have been stepped to `at` under those before. The checks fall on the
+    /// new grid, the next one after `at`. What by the new rules should have happened already happens now: to be called
+    /// until it returns `None`, with the same arguments.
+    pub fn change(&mut self, rules: &Rules, at: Instant) -> Option<Reason> {
+        let at = at.as_micros();
+        if self.phase == Phase::Burst {
+            self.pass_checks(rules, at);
+        }
+        if rules.mode == Mode::AfterShown && self.last_key.saturating_add(rules.dismiss) <= at {
+            // Broken by the new rules, the typing is not measured against `max_typing`.
+            self.run_start = at;
+        }
+        loop {
+            let (due, timer) = self.next_from(rules, at);
+            if due > at {
+                return None;
+            }
+            if let Some(reason) = self.run(rules, due, timer) {
+                return Some(reason);
             }
         }
     }
@@ -208,7 +296,10 @@ impl Timing {
             }
             Timer::Dismissal => self.extinguish(Reason::Dismissed),
             Timer::Check => {
-                self.last_check = due;
+                match self.checks.checked_add(1) {
+                    Some(checks) => self.checks = checks,
+                    None => (self.burst_start, self.checks) = (due, 0),
+                }
                 // Typing that goes on beyond the check counts; typing that ends with it needs a signal of its own, or one
                 // entry and then nothing would be refreshed at its own end.
                 if self.key_since || self.last_key > due {
@@ -242,11 +333,12 @@ impl Timing {
                 None
             }
             Phase::Burst | Phase::Idle => {
-                if paused || !self.icon {
+                if paused || (self.phase == Phase::Idle && !self.icon) {
                     self.run_start = now;
                 }
                 self.phase = Phase::Burst;
-                self.last_check = now;
+                self.burst_start = now;
+                self.checks = 0;
                 self.show(now);
                 Some(Reason::FirstKeystroke)
             }

@@ -110,6 +110,24 @@ const MISTAKES: &[Mistake] = &[
         wrong: "if self.key_since || self.last_key >= due {\n                    self.show(due);",
     },
     Mistake {
+        name: "a changed check interval goes on from the checks of the old one",
+        file: "timing.rs",
+        right: "        if self.phase == Phase::Burst {\n            self.pass_checks(rules, at);\n        }",
+        wrong: "        let _ = Self::pass_checks;",
+    },
+    Mistake {
+        name: "what a change brings forward is decided in the past",
+        file: "timing.rs",
+        right: "let (due, timer) = self.next_from(rules, at);",
+        wrong: "let (due, timer) = self.next(rules);",
+    },
+    Mistake {
+        name: "a loop that comes late refreshes for each check that it missed",
+        file: "timing.rs",
+        right: "if matches!(timer, Timer::Check) && now - due >= rules.check {",
+        wrong: "if false && now - due >= rules.check {",
+    },
+    Mistake {
         name: "typing that lasts outlives the message",
         file: "timing.rs",
         right: "        self.last_key = 0;\n        self.extinguish(reason)",

@@ -3,46 +3,15 @@
 use std::time::Duration;
 
 use typingd::engine::Engine;
-use typingd::engine::policy::{Mode, Policy, Rules};
-use typingd::engine::timing::Timing;
+use typingd::engine::policy::{Mode, Policy};
 use typingd::model::{ConversationRef, Instant, Outcome, Reason, Signal, SignalKind};
 
 use crate::oracle::{self, Event, Times};
+use crate::player::{play, rules};
 use crate::rng::Rng;
 use crate::typist::Typist;
 use Event::{Key, Lasting, Message};
 use Reason::{Check, Dismissed, FirstKeystroke as First, Idle, MaxTyping, MessageSent};
-
-fn rules(times: &Times) -> Rules {
-    let Times { mode, check, dismiss, max_typing } = *times;
-    let millis = Duration::from_millis;
-    Rules::new(mode, millis(check), millis(dismiss), millis(max_typing))
-}
-
-/// Plays events, each at its millisecond, and lets everything run out.
-fn play(rules: &Rules, events: &[(u64, Event)]) -> Vec<(u64, Reason)> {
-    let mut timing = Timing::IDLE;
-    let mut decided = Vec::new();
-    for &(at, event) in events {
-        let now = Instant::from_millis(at);
-        while let Some((at, reason)) = timing.step(rules, now) {
-            decided.push((at.as_millis(), reason));
-        }
-        let decision = match event {
-            Key => timing.keystroke(rules, now, now),
-            Lasting(millis) => timing.keystroke(rules, now, now + Duration::from_millis(millis)),
-            Message => timing.stop(MessageSent),
-            Event::Stopped => timing.stop(Reason::Stopped),
-            Event::Ended => timing.stop(Reason::Ended),
-        };
-        decided.extend(decision.map(|reason| (at, reason)));
-    }
-    while !timing.is_idle() {
-        let due = timing.due(rules);
-        decided.extend(timing.step(rules, due).map(|(at, reason)| (at.as_millis(), reason)));
-    }
-    decided
-}
 
 const SECOND: u64 = 1_000;
 const IDLE: Times = Times { mode: Mode::Idle, check: 5 * SECOND, dismiss: 2 * SECOND, max_typing: 300 * SECOND };

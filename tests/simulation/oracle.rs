@@ -6,7 +6,7 @@ use typingd::engine::policy::Mode;
 use typingd::model::Reason;
 
 /// Everything in ticks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
     pub(crate) mode: Mode,
     pub(crate) check: u64,
@@ -22,6 +22,8 @@ pub(crate) enum Event {
     Message,
     Stopped,
     Ended,
+    /// From here on these times hold.
+    Change(Times),
 }
 
 #[derive(Default)]
@@ -41,19 +43,26 @@ struct State {
 pub(crate) fn decisions(times: &Times, events: &[(u64, Event)]) -> Vec<(u64, Reason)> {
     let mut s = State::default();
     let mut decided = Vec::new();
+    let mut times = *times;
     let last = events.last().map_or(0, |(at, _)| *at);
     let lasting = events.iter().map(|(_, event)| lasts(*event)).max().unwrap_or(0);
-    for t in 0..=last + lasting + times.check + times.dismiss + times.max_typing + 1 {
-        let pause = s.typing_until.map_or(u64::MAX, |until| t.saturating_sub(until));
-        if s.silenced {
-            s.silenced = pause < times.dismiss;
-        } else {
-            timers(times, &mut s, t, pause, &mut decided);
+    let mut end = last + lasting + times.check + times.dismiss + times.max_typing + 1;
+    for t in 0.. {
+        if t > end {
+            break;
         }
+        timers(&times, &mut s, t, Checks::Fall, &mut decided);
         for (_, event) in events.iter().filter(|(at, _)| *at == t) {
             let stop = match event {
+                Event::Change(changed) => {
+                    times = *changed;
+                    end = end.max(t + lasting + times.check + times.dismiss + times.max_typing + 1);
+                    // What should have happened by now happens now; the next check comes after it.
+                    timers(&times, &mut s, t, Checks::HaveFallen, &mut decided);
+                    continue;
+                }
                 Event::Key | Event::Lasting(_) => {
-                    key(times, &mut s, t, t + lasts(*event), &mut decided);
+                    key(&times, &mut s, t, t + lasts(*event), &mut decided);
                     continue;
                 }
                 Event::Message => Reason::MessageSent,
@@ -73,16 +82,36 @@ fn lasts(event: Event) -> u64 {
     if let Event::Lasting(lasts) = event { lasts } else { 0 }
 }
 
-fn timers(times: &Times, s: &mut State, t: u64, pause: u64, decided: &mut Vec<(u64, Reason)>) {
-    let in_burst = s.checks_from.is_some();
-    let at_check = s.checks_from.is_some_and(|from| t > from && (t - from).is_multiple_of(times.check));
-    if times.mode == Mode::Idle && s.icon && pause == times.dismiss {
-        decided.push((t, Reason::Idle));
-        *s = State::default();
+/// Whether a check may fall at this tick.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Checks {
+    Fall,
+    /// Those of this tick have.
+    HaveFallen,
+}
+
+fn timers(times: &Times, s: &mut State, t: u64, checks: Checks, decided: &mut Vec<(u64, Reason)>) {
+    let pause = s.typing_until.map_or(u64::MAX, |until| t.saturating_sub(until));
+    if s.silenced {
+        s.silenced = pause < times.dismiss;
         return;
     }
+    let in_burst = s.checks_from.is_some();
+    let on_grid = s.checks_from.is_some_and(|from| t > from && (t - from).is_multiple_of(times.check));
+    let at_check = on_grid && checks == Checks::Fall;
+    if times.mode == Mode::Idle && (in_burst || s.icon) && pause >= times.dismiss {
+        if s.icon {
+            decided.push((t, Reason::Idle));
+        }
+        *s = State { typing_until: s.typing_until, ..State::default() };
+        return;
+    }
+    // A change can find the typing broken that was not; it is counted anew from there.
+    if checks == Checks::HaveFallen && pause >= times.dismiss {
+        s.typing_since = t;
+    }
     // Without a pause of D the typing is unbroken; rule 7 counts it from its first keystroke.
-    if (in_burst || s.icon) && pause < times.dismiss && t == s.typing_since + times.max_typing {
+    if (in_burst || s.icon) && pause < times.dismiss && t >= s.typing_since + times.max_typing {
         if s.icon {
             decided.push((t, Reason::MaxTyping));
         }
@@ -98,7 +127,7 @@ fn timers(times: &Times, s: &mut State, t: u64, pause: u64, decided: &mut Vec<(u
     } else if at_check && times.mode == Mode::AfterShown {
         s.checks_from = None;
     }
-    if times.mode == Mode::AfterShown && s.icon && t == s.shown_at + times.dismiss {
+    if times.mode == Mode::AfterShown && s.icon && t >= s.shown_at + times.dismiss {
         decided.push((t, Reason::Dismissed));
         s.icon = false;
     }
@@ -113,7 +142,8 @@ fn key(times: &Times, s: &mut State, t: u64, until: u64, decided: &mut Vec<(u64,
     if paused || (s.checks_from.is_none() && !s.icon) {
         s.typing_since = t;
     }
-    if s.checks_from.is_none() {
+    // A change from after_shown to idle in the midst of typing leaves a burst without an icon; the next key mends that.
+    if s.checks_from.is_none() || (times.mode == Mode::Idle && !s.icon) {
         decided.push((t, Reason::FirstKeystroke));
         s.icon = true;
         s.shown_at = t;
