@@ -1,10 +1,11 @@
 //! A change of the timing while people are typing: rule 11.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use typingd::engine::Engine;
 use typingd::engine::policy::{Mode, Policy, Rules};
-use typingd::model::{ConversationRef, Decision, Instant, Reason, Signal, SignalKind};
+use typingd::model::{ChannelAddress, ConversationRef, Decision, Instant, Reason, Signal, SignalKind};
 
 use crate::oracle::{self, Event, Times};
 use crate::player::{play, rules};
@@ -203,7 +204,10 @@ fn a_check_of_a_minute_that_becomes_one_of_five_milliseconds_refreshes_each_icon
     engine.handle_policy(change, Policy { rules: of_check(5), ..Policy::default() });
     // The loop is late by far more than the check.
     for at in [30_001, 30_300, 30_900] {
-        engine.handle_timeout(Instant::from_millis(at));
+        // A slice at a time.
+        for _ in 0..2 * PEOPLE.div_ceil(500) {
+            engine.handle_timeout(Instant::from_millis(at));
+        }
     }
     let checks = decided(&mut engine);
     assert!(checks.iter().all(|told| told.reason == Check && told.at > change), "{:?}", checks.first());
@@ -225,4 +229,111 @@ fn a_loop_that_comes_late_decides_one_refresh_the_last_that_was_due() {
     engine.handle_timeout(Instant::from_millis(1_000));
     let told: Vec<_> = decided(&mut engine).iter().map(|told| (told.at.as_millis(), told.reason)).collect();
     assert_eq!(told, [(1_000, Check)]);
+}
+
+/// What a made-up world changes: the timing of all, that of two channels, or that the machine sleeps.
+#[derive(Clone, Copy)]
+enum Wide {
+    Timing { all: Times, of: [Option<Times>; 2] },
+    Sleep,
+}
+
+const CHANNELS: [&str; 3] = ["plain", "own", "other"];
+
+fn policy(all: Times, of: [Option<Times>; 2]) -> Policy {
+    let own = CHANNELS[1..]
+        .iter()
+        .zip(of)
+        .filter_map(|(name, times)| Some((ChannelAddress::new(name).expect("a valid name"), rules(&times?))));
+    Policy { rules: rules(&all), channels: own.collect(), ..Policy::default() }
+}
+
+/// What the engine decides, each conversation followed by itself, when its loop comes late and changes are followed in
+/// slices, against the oracle, for which everything changes at its instant. `people` over the three channels.
+fn late_and_in_slices(seed: u64, people: usize, events: usize) -> usize {
+    let mut rng = Rng::new(seed);
+    let any = |rng: &mut Rng| Times {
+        mode: [Mode::Idle, Mode::AfterShown][rng.below(2) as usize],
+        check: 1 + rng.below(80),
+        dismiss: 1 + rng.below(60),
+        max_typing: 1 + rng.below(300),
+    };
+    let first = any(&mut rng);
+    let few: Vec<Times> = (0..3).map(|_| any(&mut rng)).collect();
+    let mut engine = Engine::new(policy(first, [None; 2]), seed);
+    engine.observe_decisions();
+    let mut told: Vec<Vec<(u64, Event)>> = vec![Vec::new(); people];
+    let mut found: BTreeMap<String, Vec<(u64, Reason)>> = BTreeMap::new();
+    let mut at = 0;
+    for _ in 0..events {
+        at += [0, 1, 3, 20][rng.below(4) as usize] * rng.below(8);
+        let now = Instant::from_millis(at);
+        if rng.below(3) == 0 {
+            engine.handle_timeout(now);
+        }
+        if rng.below(12) == 0 {
+            let own = |rng: &mut Rng| (rng.below(2) == 0).then(|| few[rng.below(3) as usize]);
+            let wide = match rng.below(5) {
+                0 => Wide::Sleep,
+                _ => Wide::Timing { all: few[rng.below(3) as usize], of: [own(&mut rng), own(&mut rng)] },
+            };
+            // A change may be waiting for room; then it is made in the end.
+            match wide {
+                Wide::Timing { all, of } if engine.has_room_for_policy() => {
+                    engine.handle_policy(now, policy(all, of));
+                    for (person, told) in told.iter_mut().enumerate() {
+                        let times = match person % 3 {
+                            0 => all,
+                            channel => of[channel - 1].unwrap_or(all),
+                        };
+                        told.push((at, Change(times)));
+                    }
+                }
+                Wide::Timing { .. } => {}
+                Wide::Sleep => {
+                    engine.handle_suspension(now);
+                    told.iter_mut().for_each(|told| told.push((at, Event::Slept)));
+                }
+            }
+        }
+        for _ in 0..=rng.below(people as u64 / 8 + 2) {
+            let person = rng.below(people as u64) as usize;
+            let (event, kind) = match rng.below(8) {
+                0 => (Message, SignalKind::MessageSent),
+                1 => (Event::Stopped, SignalKind::Stopped),
+                _ => (Key, SignalKind::Keystroke),
+            };
+            let from = person.to_string();
+            let who = ConversationRef::new(CHANNELS[person % 3], &from).expect("a valid pair");
+            engine.handle_signal(now, who, Signal::new(kind)).expect("there is room");
+            told[person].push((at, event));
+        }
+        collect(&mut engine, &mut found);
+    }
+    while engine.census().icons > 0 || engine.next_deadline() < Instant::from_millis(at + 20_000) {
+        at += 1;
+        engine.handle_timeout(Instant::from_millis(at));
+        collect(&mut engine, &mut found);
+    }
+    let mut decided = 0;
+    for (person, told) in told.iter().enumerate() {
+        let found = found.remove(&person.to_string()).unwrap_or_default();
+        decided += found.len();
+        assert_eq!(found, oracle::decisions(&first, told), "seed {seed}, person {person}: {first:?} {told:?}");
+    }
+    decided
+}
+
+fn collect(engine: &mut Engine, found: &mut BTreeMap<String, Vec<(u64, Reason)>>) {
+    while let Some(Decision { at, conversation, reason, .. }) = engine.poll_decision() {
+        found.entry(conversation.from().to_owned()).or_default().push((at.as_millis(), reason));
+    }
+}
+
+#[test]
+fn changes_that_are_followed_late_and_in_slices_are_those_of_all_at_their_instant() {
+    let few: usize = (0..300).map(|seed| late_and_in_slices(seed, 7, 150)).sum();
+    // More than follow in one slice.
+    let many: usize = (0..6).map(|seed| late_and_in_slices(1_000 + seed, 1_500, 80)).sum();
+    assert!(few > 20_000 && many > 20_000, "{few} {many}");
 }

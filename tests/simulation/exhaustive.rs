@@ -62,7 +62,7 @@ fn signal_of(event: Event) -> Signal {
         Event::Message => signal(SignalKind::MessageSent),
         Event::Stopped => signal(SignalKind::Stopped),
         Event::Ended => signal(SignalKind::Ended),
-        Event::Change(_) => unreachable!("here the rules stay as they are"),
+        Event::Slept | Event::Change(_) => unreachable!("here the rules stay as they are"),
     }
 }
 

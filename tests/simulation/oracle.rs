@@ -22,6 +22,8 @@ pub(crate) enum Event {
     Message,
     Stopped,
     Ended,
+    /// The machine slept: the icon goes off.
+    Slept,
     /// From here on these times hold.
     Change(Times),
 }
@@ -56,7 +58,7 @@ pub(crate) fn decisions(times: &Times, events: &[(u64, Event)]) -> Vec<(u64, Rea
             let stop = match event {
                 Event::Change(changed) => {
                     times = *changed;
-                    end = end.max(t + lasting + times.check + times.dismiss + times.max_typing + 1);
+                    end = end.max(last + lasting + times.check + times.dismiss + times.max_typing + 1);
                     // What should have happened by now happens now; the next check comes after it.
                     timers(&times, &mut s, t, Checks::HaveFallen, &mut decided);
                     continue;
@@ -68,6 +70,7 @@ pub(crate) fn decisions(times: &Times, events: &[(u64, Event)]) -> Vec<(u64, Rea
                 Event::Message => Reason::MessageSent,
                 Event::Stopped => Reason::Stopped,
                 Event::Ended => Reason::Ended,
+                Event::Slept => Reason::Idle,
             };
             if s.icon {
                 decided.push((t, stop));

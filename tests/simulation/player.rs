@@ -31,6 +31,7 @@ pub(crate) fn play(rules: &Rules, events: &[(u64, Event)]) -> Vec<(u64, Reason)>
             Event::Message => timing.stop(Reason::MessageSent),
             Event::Stopped => timing.stop(Reason::Stopped),
             Event::Ended => timing.stop(Reason::Ended),
+            Event::Slept => timing.stop(Reason::Idle),
             Event::Change(times) => {
                 rules = self::rules(&times);
                 while let Some(reason) = timing.change(&rules, now) {
