@@ -25,7 +25,7 @@ use typingd::model::{ConversationRef, Instant, Outcome, Signal, SignalBatch, Sig
 const CHANNEL_CONVERSATIONS: usize = 200;
 /// Signals that the driver is handed at a time.
 const BATCH_SIGNALS: usize = 1_024;
-const KEY: Signal = Signal { kind: SignalKind::Keystroke, at: None };
+const KEY: Signal = Signal::new(SignalKind::Keystroke);
 
 fn main() {
     let sizes: &[usize] = if quick() { &[1_000] } else { &[10_000, 100_000, 1_000_000] };
@@ -113,7 +113,7 @@ fn memory(conversations: usize) {
         let mut ids = (String::new(), String::new());
         for n in 0..conversations {
             pair_of(n, channel_conversations, &mut ids);
-            let ended = Signal { kind: SignalKind::Ended, at: None };
+            let ended = Signal::new(SignalKind::Ended);
             engine.handle_signal(now, conversation(&ids), ended).expect("nobody is turned away");
             acknowledge(&mut engine, now);
             if n % 10_000 == 0 {
@@ -282,7 +282,7 @@ fn whole_life_of_a_conversation(bencher: divan::Bencher<'_, '_>) {
     let mut engine = Engine::new(policy(Rules::default()), 1);
     let mut ids = (String::new(), String::new());
     pair_of(1, CHANNEL_CONVERSATIONS, &mut ids);
-    let message = Signal { kind: SignalKind::MessageSent, at: None };
+    let message = Signal::new(SignalKind::MessageSent);
     let mut now = Instant::ORIGIN;
     bencher.bench_local(|| {
         now = now + Duration::from_millis(10);

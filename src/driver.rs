@@ -283,7 +283,7 @@ pub async fn run(
                         let _ = answer.send(desk.start_recording(now));
                     }
                     Some(Command::Page(query, answer)) => {
-                        let _ = answer.send(desk.page(&query));
+                        let _ = answer.send(desk.page(now, &query));
                     }
                     Some(Command::Inquire(conversation, answer)) => {
                         let _ = answer.send(desk.inquire(now, conversation.as_ref()));

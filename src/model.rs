@@ -262,14 +262,34 @@ impl SignalKind {
 /// sent microseconds.
 pub const AT_MILLIS_MAX: u64 = 253_402_300_799_999;
 
+/// The longest `lasts` of a keystroke, in milliseconds.
+pub const LASTS_MILLIS_MAX: u16 = 60_000;
+
 /// One signal, without its conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal {
     /// What happened.
     pub kind: SignalKind,
+    /// Of a keystroke: the typing goes on for so long after it, in milliseconds, at most [`LASTS_MILLIS_MAX`]. It comes
+    /// from a channel that reports typing once in a while. 0: the moment of the key.
+    pub lasts_millis: u16,
     /// When it happened by the caller's wall clock, Unix epoch milliseconds, at most [`AT_MILLIS_MAX`]. It only ever
     /// tells a late keystroke from a fresh one; it drives no timer.
     pub at: Option<u64>,
+}
+
+impl Signal {
+    /// A signal of that kind without a time of its own, for the moment at which it arrives.
+    #[must_use]
+    pub const fn new(kind: SignalKind) -> Self {
+        Self { kind, lasts_millis: 0, at: None }
+    }
+
+    /// When the typing that it reports ends, if it arrives at `now`.
+    #[must_use]
+    pub const fn typing_until(self, now: Instant) -> Instant {
+        Instant(now.0.saturating_add(self.lasts_millis as u64 * 1_000))
+    }
 }
 
 /// Signals on their way from an edge to the driver: one allocation for the ids of all of them.
@@ -277,7 +297,6 @@ pub struct Signal {
 pub struct SignalBatch {
     ids: String,
     items: Vec<BatchItem>,
-    lasting: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -301,18 +320,6 @@ impl SignalBatch {
             from_bytes: bytes(conversation.from),
             signal,
         });
-    }
-
-    /// Each of its keystrokes counts as typing for `lasting`: it comes from somebody who reports them seldom.
-    #[must_use]
-    pub fn lasting(self, lasting: Duration) -> Self {
-        Self { lasting, ..self }
-    }
-
-    /// How long each of its keystrokes counts as typing; zero for the moment of the key.
-    #[must_use]
-    pub const fn keystrokes_last(&self) -> Duration {
-        self.lasting
     }
 
     /// The signals in the order they were added.
@@ -640,7 +647,7 @@ mod tests {
     fn a_batch_gives_back_what_was_pushed_in_order() {
         let mut batch = SignalBatch::default();
         let long = "é".repeat(255);
-        let signal = |kind| Signal { kind, at: None };
+        let signal = |kind| Signal::new(kind);
         let pushed = [("c", "u", SignalKind::Keystroke), (long.as_str(), "ü", SignalKind::Ended)];
         for (to, from, kind) in pushed {
             batch.push(ConversationRef::new(to, from).unwrap(), signal(kind));

@@ -261,7 +261,7 @@ impl<'a> Tape<'a> {
             return Err(format!("whose `at` goes back from {} to {at}", self.last_at));
         }
         let whole = self.ready.len();
-        let line = TraceLine::new(parsed.conversation(), parsed.signal.kind, at - at % self.job.round_millis);
+        let line = TraceLine::new(parsed.conversation(), parsed.signal, at - at % self.job.round_millis);
         line.write(&mut self.ready).map_err(|e| e.to_string())?;
         if self.bytes + self.ready.len() as u64 > self.job.bytes_max {
             self.ready.truncate(whole);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::model::{ConversationRef, Instant, SignalKind};
+use crate::model::{ConversationRef, Instant, Signal, SignalKind};
 
 /// Signals that may wait for the reader: 2 MiB of them, six seconds of 10,000 signals a second.
 pub const SIGNALS_MAX: usize = 65_536;
@@ -45,13 +45,14 @@ pub struct Recorder {
 
 impl Recorder {
     /// A signal was taken at `now`.
-    pub fn note(&mut self, now: Instant, conversation: ConversationRef<'_>, kind: SignalKind) {
+    pub fn note(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         let Some(notes) = &self.notes else { return };
         let note = Note {
             to: self.masks.of(Field::To, conversation.to()),
             from: self.masks.of(Field::From, conversation.from()),
             at: u64::try_from(now.since(self.start).as_millis()).unwrap_or(u64::MAX),
-            kind,
+            kind: signal.kind,
+            lasts_millis: signal.lasts_millis,
         };
         if notes.try_send(note).is_err() {
             self.notes = None;
@@ -124,14 +125,16 @@ struct Note {
     /// Milliseconds since the recording's start.
     at: u64,
     kind: SignalKind,
+    lasts_millis: u16,
 }
 
 impl Note {
     fn write(self, lines: &mut Vec<u8>) {
-        let Self { to, from, at, kind } = self;
+        let Self { to, from, at, kind, lasts_millis } = self;
         // By hand, as there is nothing to escape: hexadecimal digits and names of ours.
         let kind = kind.name();
-        writeln!(lines, r#"{{"to":"{to:016x}","from":"{from:016x}","signal":"{kind}","at":{at}}}"#)
+        let lasts = if lasts_millis == 0 { String::new() } else { format!(r#","lasts":{lasts_millis}"#) };
+        writeln!(lines, r#"{{"to":"{to:016x}","from":"{from:016x}","signal":"{kind}","at":{at}{lasts}}}"#)
             .expect("a vector takes what it is given");
     }
 }
@@ -199,9 +202,13 @@ mod tests {
         let start = Instant::from_millis(5_000);
         let (mut recorder, mut recording) = recording(start);
         for (i, kind) in SignalKind::ALL.into_iter().enumerate() {
-            recorder.note(start + Duration::from_micros(1_700 * i as u64), pair(["ann", "bob"][i % 2]), kind);
+            recorder.note(
+                start + Duration::from_micros(1_700 * i as u64),
+                pair(["ann", "bob"][i % 2]),
+                Signal::new(kind),
+            );
         }
-        recorder.note(start + Duration::from_secs(1), pair("channel"), SignalKind::Keystroke);
+        recorder.note(start + Duration::from_secs(1), pair("channel"), Signal::new(SignalKind::Keystroke));
         let read = lines(&mut recording).await;
         let said: Vec<_> = read.iter().map(|(.., kind, at)| (*kind, *at)).collect();
         let [a, b, c, d, e] = SignalKind::ALL;
@@ -216,6 +223,10 @@ mod tests {
                 assert!(id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
             }
         }
+        let lasting = Signal { lasts_millis: 5_000, at: Some(7), ..Signal::new(SignalKind::Keystroke) };
+        recorder.note(start + Duration::from_secs(2), pair("ann"), lasting);
+        let line = String::from_utf8(recording.next().await.unwrap().unwrap().to_vec()).unwrap();
+        assert!(line.ends_with("\"at\":2000,\"lasts\":5000}\n"), "{line}");
         recorder.finish();
         assert_eq!(recording.next().await, None);
     }
@@ -225,7 +236,7 @@ mod tests {
         let mut names = Vec::new();
         for _ in 0..2 {
             let (mut recorder, mut recording) = recording(Instant::ORIGIN);
-            recorder.note(Instant::ORIGIN, pair("ann"), SignalKind::Keystroke);
+            recorder.note(Instant::ORIGIN, pair("ann"), Signal::new(SignalKind::Keystroke));
             let (to, from, ..) = lines(&mut recording).await.remove(0);
             names.extend([to, from]);
         }
@@ -250,12 +261,12 @@ mod tests {
     async fn a_reader_that_is_too_slow_loses_its_recording_at_the_bound() {
         let (mut recorder, mut recording) = recording(Instant::ORIGIN);
         for _ in 0..SIGNALS_MAX {
-            recorder.note(Instant::ORIGIN, pair("ann"), SignalKind::Keystroke);
+            recorder.note(Instant::ORIGIN, pair("ann"), Signal::new(SignalKind::Keystroke));
         }
         // One more than there is room for, then room: it is lost all the same, for something is missing.
-        recorder.note(Instant::ORIGIN, pair("ann"), SignalKind::MessageSent);
+        recorder.note(Instant::ORIGIN, pair("ann"), Signal::new(SignalKind::MessageSent));
         let mut read = lines(&mut recording).await.len();
-        recorder.note(Instant::ORIGIN, pair("ann"), SignalKind::MessageSent);
+        recorder.note(Instant::ORIGIN, pair("ann"), Signal::new(SignalKind::MessageSent));
         assert!(!recorder.is_gone(), "it still holds what it was given");
         recorder.finish();
         while read < SIGNALS_MAX {
@@ -279,7 +290,7 @@ mod tests {
         assert!(!recorder.is_gone());
         drop(recording);
         assert!(recorder.is_gone());
-        recorder.note(Instant::ORIGIN, pair("ann"), SignalKind::Keystroke);
+        recorder.note(Instant::ORIGIN, pair("ann"), Signal::new(SignalKind::Keystroke));
         recorder.finish();
     }
 }

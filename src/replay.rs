@@ -87,7 +87,7 @@ async fn send(remote: &Remote, batch: &[TraceSignal], wall: u64, origin: u64) ->
         .map(|signal| {
             // Not divided by the speed: what is later in the trace must not become simultaneous.
             let at = (wall + (signal.at - origin)).min(AT_MILLIS_MAX);
-            TraceLine::new(signal.conversation.as_ref(), signal.signal.kind, at)
+            TraceLine::new(signal.conversation.as_ref(), signal.signal, at)
         })
         .collect();
     let body = serde_json::to_vec(&lines).map_err(|e| e.to_string())?;

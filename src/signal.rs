@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use crate::model::{AT_MILLIS_MAX, ConversationRef, Signal, SignalKind, check_id};
+use crate::model::{AT_MILLIS_MAX, ConversationRef, LASTS_MILLIS_MAX, Signal, SignalKind, check_id};
 
 /// The longest line of a stream or a trace, in bytes: two ids of 240 characters, each written as a pair of six-byte
 /// escapes, come to 5,760; the rest is for names, numbers and blanks.
@@ -61,7 +61,8 @@ fn describe(error: &serde_json::Error) -> String {
     }
 }
 
-const FIELDS: &str = "a signal has `to`, `from`, `signal` and perhaps `at`, and typingd takes no message content";
+const FIELDS: &str =
+    "a signal has `to`, `from`, `signal` and perhaps `at` and `lasts`, and typingd takes no message content";
 
 impl<'de: 'a, 'a> Deserialize<'de> for ParsedSignal<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -75,7 +76,7 @@ impl<'de> Visitor<'de> for SignalVisitor {
     type Value = ParsedSignal<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a signal: an object with `to`, `from`, `signal` and perhaps `at`")
+        f.write_str("a signal: an object with `to`, `from`, `signal` and perhaps `at` and `lasts`")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -85,13 +86,14 @@ impl<'de> Visitor<'de> for SignalVisitor {
                 Some(_) => Err(E::custom(format_args!("`{name}` stands there twice"))),
             }
         }
-        let (mut to, mut from, mut kind, mut at) = (None, None, None, None);
+        let (mut to, mut from, mut kind, mut at, mut lasts) = (None, None, None, None, None);
         while let Some(Text(name)) = map.next_key()? {
             match &*name {
                 "to" => once(&mut to, "to", map.next_value::<Field<Text<'de>>>()?.named("to")?.0)?,
                 "from" => once(&mut from, "from", map.next_value::<Field<Text<'de>>>()?.named("from")?.0)?,
                 "signal" => once(&mut kind, "signal", map.next_value::<Field<Kind>>()?.named("signal")?.0)?,
                 "at" => once(&mut at, "at", map.next_value::<Field<At>>()?.named("at")?.0)?,
+                "lasts" => once(&mut lasts, "lasts", map.next_value::<Field<Lasts>>()?.named("lasts")?.0)?,
                 unknown => {
                     map.next_value::<IgnoredAny>()?;
                     let shown: String = unknown.chars().take(40).collect();
@@ -105,7 +107,13 @@ impl<'de> Visitor<'de> for SignalVisitor {
         for (name, id) in [("to", &to), ("from", &from)] {
             check_id(id, ID_CHARS_MAX).map_err(|e| A::Error::custom(format_args!("`{name}` {e}")))?;
         }
-        Ok(ParsedSignal { to, from, signal: Signal { kind, at: at.flatten() } })
+        let lasts = lasts.flatten();
+        if lasts.is_some() && kind != SignalKind::Keystroke {
+            let name = kind.name();
+            return Err(A::Error::custom(format_args!("`lasts` is there with {name}; it goes with keystroke alone")));
+        }
+        let signal = Signal { kind, lasts_millis: lasts.unwrap_or(0), at: at.flatten() };
+        Ok(ParsedSignal { to, from, signal })
     }
 }
 
@@ -137,7 +145,11 @@ macro_rules! field {
             fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
                 Ok(Field::Wrong(format!("is a boolean; {} is right", $right)))
             }
-            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+            fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Self::Value, E> {
+                // As JSON Schema has it, 5.0 is an integer.
+                if (0.0..=WHOLE_MAX).contains(&value) && value.fract() == 0.0 {
+                    return self.visit_u64(value as u64);
+                }
                 Ok(Field::Wrong(format!("is a number with a fraction or out of range; {} is right", $right)))
             }
             fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
@@ -164,6 +176,10 @@ macro_rules! field {
 struct Text<'a>(Cow<'a, str>);
 struct Kind(SignalKind);
 struct At(Option<u64>);
+struct Lasts(Option<u16>);
+
+/// Up to here a floating point number has no rounding in it: 2^53.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 field!(TextVisitor, Text<'de>, "a string of 1 to 240 characters", {
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
@@ -220,6 +236,22 @@ field!(AtVisitor, At, "an integer of milliseconds since the Unix epoch", {
     }
 });
 
+field!(LastsVisitor, Lasts, "an integer of milliseconds, at most 60,000,", {
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        let millis = u16::try_from(value).ok().filter(|millis| *millis <= LASTS_MILLIS_MAX);
+        Ok(match millis {
+            Some(millis) => Field::Value(Lasts(Some(millis))),
+            None => Field::Wrong(format!("is {value}; milliseconds, at most {LASTS_MILLIS_MAX}, are right")),
+        })
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Field::Wrong("is a string; an integer of milliseconds, at most 60,000, is right".to_owned()))
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Field::Value(Lasts(None)))
+    }
+});
+
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.deserialize_any(TextVisitor)? {
@@ -238,11 +270,27 @@ mod tests {
         let parsed =
             parse(br#" {"to": "c", "from": "caf\u00e9", "signal": "message_sent", "at": 1700000000123} "#).unwrap();
         assert_eq!((parsed.conversation().to(), parsed.conversation().from()), ("c", "café"));
-        assert_eq!(parsed.signal, Signal { kind: SignalKind::MessageSent, at: Some(1_700_000_000_123) });
+        let at = Some(1_700_000_000_123);
+        assert_eq!(parsed.signal, Signal { at, ..Signal::new(SignalKind::MessageSent) });
         for at in ["", r#", "at": null"#] {
             let line = format!(r#"{{"signal": "opened", "from": "u", "to": "c"{at}}}"#);
-            assert_eq!(parse(line.as_bytes()).unwrap().signal, Signal { kind: SignalKind::Opened, at: None });
+            assert_eq!(parse(line.as_bytes()).unwrap().signal, Signal::new(SignalKind::Opened));
         }
+    }
+
+    #[test]
+    fn a_keystroke_may_last() {
+        for (lasts, millis) in [("5000", 5_000), ("0", 0), ("null", 0), ("60000", 60_000), ("5e3", 5_000), ("7.0", 7)] {
+            let line = format!(r#"{{"to":"c","from":"u","signal":"keystroke","lasts":{lasts},"at":9.0}}"#);
+            let signal = parse(line.as_bytes()).unwrap().signal;
+            assert_eq!((signal.lasts_millis, signal.at), (millis, Some(9)), "{line}");
+        }
+        let line = br#"{"to":"c","from":"u","signal":"message_sent","lasts":null}"#;
+        assert_eq!(
+            parse(line).unwrap().signal,
+            Signal::new(SignalKind::MessageSent),
+            "an absent field, as many write it"
+        );
     }
 
     #[test]
@@ -251,15 +299,18 @@ mod tests {
         for (line, expected) in [
             ("", "is empty; one JSON object is right"),
             ("{", "is not JSON: EOF while parsing an object at column 1"),
-            ("[]", "invalid type: sequence, expected a signal: an object with `to`, `from`, `signal` and perhaps `at`"),
+            (
+                "[]",
+                "invalid type: sequence, expected a signal: an object with `to`, `from`, `signal` and perhaps `at` and `lasts`",
+            ),
             (r#"{"to":"c","from":"u","signal":"keystroke"} x"#, "is not JSON: trailing characters at column 44"),
             (
                 r#"{"from":"u","signal":"keystroke"}"#,
-                "`to` is missing; a signal has `to`, `from`, `signal` and perhaps `at`, and typingd takes no message content",
+                "`to` is missing; a signal has `to`, `from`, `signal` and perhaps `at` and `lasts`, and typingd takes no message content",
             ),
             (
                 r#"{"to":"c","from":"u","signal":"keystroke","text":"secret"}"#,
-                "unknown field `text`; a signal has `to`, `from`, `signal` and perhaps `at`, and typingd takes no message content",
+                "unknown field `text`; a signal has `to`, `from`, `signal` and perhaps `at` and `lasts`, and typingd takes no message content",
             ),
             (r#"{"to":"","from":"u","signal":"keystroke"}"#, "`to` is empty; 1 to 240 characters are right"),
             (
@@ -298,6 +349,22 @@ mod tests {
             (
                 r#"{"to":"c","from":"u","signal":"keystroke","at":"12"}"#,
                 "`at` is a string; whole milliseconds since the Unix epoch, at most the year 9999, are right",
+            ),
+            (
+                r#"{"to":"c","from":"u","signal":"keystroke","lasts":60001}"#,
+                "`lasts` is 60001; milliseconds, at most 60000, are right",
+            ),
+            (
+                r#"{"to":"c","from":"u","signal":"keystroke","lasts":-1}"#,
+                "`lasts` is the number -1; an integer of milliseconds, at most 60,000, is right",
+            ),
+            (
+                r#"{"to":"c","from":"u","signal":"keystroke","lasts":"5s"}"#,
+                "`lasts` is a string; an integer of milliseconds, at most 60,000, is right",
+            ),
+            (
+                r#"{"to":"c","from":"u","lasts":5000,"signal":"stopped"}"#,
+                "`lasts` is there with stopped; it goes with keystroke alone",
             ),
         ] {
             assert_eq!(parse(line.as_bytes()).unwrap_err(), expected, "{line}");

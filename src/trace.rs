@@ -8,7 +8,7 @@ use std::path::Path;
 use aws_lc_rs::digest;
 use serde::Serialize;
 
-use crate::model::{Conversation, ConversationRef, Instant, Signal, SignalKind};
+use crate::model::{Conversation, ConversationRef, Instant, Signal};
 use crate::signal::{self, LINE_BYTES_MAX, ParsedSignal};
 
 /// One line of a trace.
@@ -37,13 +37,21 @@ pub struct TraceLine<'a> {
     from: &'a str,
     signal: &'static str,
     at: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    lasts: u16,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(millis: &u16) -> bool {
+    *millis == 0
 }
 
 impl<'a> TraceLine<'a> {
-    /// `at` counts milliseconds from whatever origin the line's reader expects.
+    /// `at` counts milliseconds from whatever origin the line's reader expects; the signal's own is not written.
     #[must_use]
-    pub fn new(conversation: ConversationRef<'a>, kind: SignalKind, at: u64) -> Self {
-        Self { to: conversation.to(), from: conversation.from(), signal: kind.name(), at }
+    pub fn new(conversation: ConversationRef<'a>, signal: Signal, at: u64) -> Self {
+        let Signal { kind, lasts_millis, .. } = signal;
+        Self { to: conversation.to(), from: conversation.from(), signal: kind.name(), at, lasts: lasts_millis }
     }
 
     /// Writes the line with its end.

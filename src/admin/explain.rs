@@ -10,8 +10,16 @@ use crate::model::{Indicator, Instant, Reason, Refusal};
 
 /// One or two sentences.
 pub(super) fn explanation(account: &Account, now: Instant) -> String {
-    let (why, next) = (why(account, now), next(account, now));
-    if next.is_empty() { why } else { format!("{why} {next}") }
+    let parts = [why(account, now), lasts(account, now), next(account, now)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// That the user counts as typing without a further key, where a signal has said so.
+fn lasts(account: &Account, now: Instant) -> String {
+    match account.last_key.filter(|until| account.stage == Stage::Typing && *until > now) {
+        Some(until) => format!("By what a signal said, the typing goes on for another {}.", span(until.since(now))),
+        None => String::new(),
+    }
 }
 
 fn why(account: &Account, now: Instant) -> String {
@@ -77,7 +85,11 @@ fn next(account: &Account, now: Instant) -> String {
     if account.muted.is_some() {
         return String::new();
     }
+    let beyond = account.last_key.is_some_and(|until| until > deadlines.check);
     match (account.stage, account.icon, account.rules.mode) {
+        (Stage::Typing, true, Mode::AfterShown) if beyond && deadlines.check <= deadlines.dismissal => {
+            format!("At the next check, in {}, it is asked for again, {BEYOND}.", until(deadlines.check))
+        }
         (Stage::Typing, true, Mode::Idle) if deadlines.max_typing < deadlines.dismissal => {
             format!("It goes off in {}, for typing without a pause is believed no longer.", until(deadlines.max_typing))
         }
@@ -92,14 +104,16 @@ fn next(account: &Account, now: Instant) -> String {
             until(deadlines.dismissal)
         ),
         (Stage::Typing, true, Mode::AfterShown) => format!(
-            "It goes off in {}, whatever is typed, and comes back at the next check, in {}, if a key has come by then.",
+            "It goes off in {}, whatever is typed, and comes back at the next check, in {}, {}.",
             until(deadlines.dismissal),
-            until(deadlines.check)
+            until(deadlines.check),
+            if beyond { BEYOND } else { "if a key has come by then" }
         ),
         (Stage::Typing, false, _) => {
             format!(
-                "It comes back at the next check, in {}, if a key has come since it was shown.",
-                until(deadlines.check)
+                "It comes back at the next check, in {}, {}.",
+                until(deadlines.check),
+                if beyond { BEYOND } else { "if a key has come since it was shown" }
             )
         }
         (Stage::Silenced, ..) => format!(
@@ -113,6 +127,9 @@ fn next(account: &Account, now: Instant) -> String {
         (_, false, _) => "The next key shows it at once.".to_owned(),
     }
 }
+
+/// Why a check counts typing without a further key.
+const BEYOND: &str = "for the typing goes on beyond it";
 
 /// A span of time for a person.
 fn span(span: Duration) -> String {
@@ -146,7 +163,7 @@ mod tests {
         fn give(&mut self, at: u64, kind: SignalKind) -> String {
             let now = Instant::from_millis(at);
             self.engine.handle_timeout(now);
-            self.engine.handle_signal(now, conversation(), Signal { kind, at: Some(at) }).unwrap();
+            self.engine.handle_signal(now, conversation(), Signal { at: Some(at), ..Signal::new(kind) }).unwrap();
             self.look(at)
         }
 
@@ -203,6 +220,29 @@ mod tests {
         scene.look(4_500);
         let told = scene.answer(4_600, Outcome::Delivered);
         assert_eq!(told, "Nobody types, and the icon is off. The next key shows it at once.");
+    }
+
+    #[test]
+    fn of_typing_that_lasts() {
+        let key = Signal { lasts_millis: 9_000, ..Signal::new(SignalKind::Keystroke) };
+        for (mode, said) in [
+            (
+                Mode::Idle,
+                "By what a signal said, the typing goes on for another 8.9 s. It goes off in 7.9 s, \
+                 for typing without a pause is believed no longer.",
+            ),
+            (
+                Mode::AfterShown,
+                "By what a signal said, the typing goes on for another 8.9 s. It goes off in 1.9 s, whatever is typed, \
+                 and comes back at the next check, in 4.9 s, for the typing goes on beyond it.",
+            ),
+        ] {
+            let mut scene = Scene::new(mode);
+            scene.engine.handle_signal(Instant::from_millis(1_000), conversation(), key).unwrap();
+            scene.look(1_000);
+            let told = scene.answer(1_100, Outcome::Delivered);
+            assert!(told.ends_with(said), "{told}");
+        }
     }
 
     #[test]

@@ -169,7 +169,7 @@ pub const KEYS: &[Key] = &[
 
     Key::new("drop_in.enabled", Kind::Flag, Default("false"),
         "Whether to stand in front of the Interaction Service: its interactions are read, all else passes."),
-    Key::new("drop_in.activity_lasts", time(MILLI, HOUR), Default(r#""5s""#),
+    Key::new("drop_in.activity_lasts", time(MILLI, MINUTE), Default(r#""5s""#),
         "How long a TypingStartedIndicator counts as typing."),
     Key::new("drop_in.settle", time(0, MINUTE), Default(r#""250ms""#),
         "How long a message may wait for its conversation's Stopped."),

@@ -64,12 +64,7 @@ impl Desk {
         self.measures.handle_wait(self.waited);
         let mut receipt = Receipt::default();
         for (index, (conversation, signal)) in parcel.batch.iter().enumerate() {
-            let lasts = parcel.batch.keystrokes_last();
-            let taken = match signal.kind {
-                SignalKind::Keystroke if !lasts.is_zero() => self.engine.handle_typing(now, conversation, lasts),
-                _ => self.engine.handle_signal(now, conversation, signal),
-            };
-            match taken {
+            match self.engine.handle_signal(now, conversation, signal) {
                 Ok(taken) => {
                     if taken == Taken::Counts
                         && let Some(chronicle) = &mut self.chronicle
@@ -80,13 +75,13 @@ impl Desk {
                     // The ledger hears of what fell due before the signal, then of the signal.
                     self.keep_books(now);
                     if taken == Taken::Counts {
-                        self.ledger.handle_signal(now, conversation, signal.kind);
+                        self.ledger.handle_signal(now, conversation, signal);
                     }
                     // A trace tells no late keystroke from a fresh one: it has one clock, that of the arrivals.
                     if let Some(recorder) = &mut self.recorder
                         && taken != Taken::Late
                     {
-                        recorder.note(now, conversation, signal.kind);
+                        recorder.note(now, conversation, signal);
                     }
                 }
                 Err(why) => {

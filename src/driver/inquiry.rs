@@ -37,8 +37,8 @@ impl Controls {
 }
 
 impl Desk {
-    pub(super) fn page(&self, query: &PageQuery) -> (Page, usize) {
-        (self.engine.page(query), self.engine.census().conversations)
+    pub(super) fn page(&mut self, now: Instant, query: &PageQuery) -> (Page, usize) {
+        (self.engine.page(now, query), self.engine.census().conversations)
     }
 
     pub(super) fn inquire(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Inquiry {

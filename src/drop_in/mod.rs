@@ -36,7 +36,7 @@ use crate::clock::Clock;
 use crate::engine::TurnedAway;
 use crate::http::{Gate, Problem, Route, announced_bytes, hear_out};
 use crate::inbox::{Inbox, Undeliverable};
-use crate::model::{Conversation, Signal, SignalBatch, SignalKind};
+use crate::model::{Conversation, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
 use crate::vault::{Credentials, Standing, Vault};
 use crate::via;
 use interaction::{Found, Interaction, Kind};
@@ -293,9 +293,14 @@ impl Shared {
     }
 
     async fn signal(&self, conversation: &Conversation, kind: SignalKind) -> Result<(), Problem> {
-        let mut batch = SignalBatch::default().lasting(self.settings.activity_lasts);
         // Without a time: connectors send made-up ones.
-        batch.push(conversation.as_ref(), Signal { kind, at: None });
+        let mut signal = Signal::new(kind);
+        if kind == SignalKind::Keystroke {
+            let lasts = u16::try_from(self.settings.activity_lasts.as_millis());
+            signal.lasts_millis = lasts.unwrap_or(LASTS_MILLIS_MAX).min(LASTS_MILLIS_MAX);
+        }
+        let mut batch = SignalBatch::default();
+        batch.push(conversation.as_ref(), signal);
         let later = |detail| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS);
         let receipt = self.inbox.deliver(batch, None).await.map_err(|why| match why {
             Undeliverable::Full => later("typingd is behind with its work; come again"),
@@ -338,7 +343,7 @@ impl Shared {
             shadow.note_message(conversation);
         }
         let mut batch = SignalBatch::default();
-        batch.push(conversation.as_ref(), Signal { kind: SignalKind::MessageSent, at: None });
+        batch.push(conversation.as_ref(), Signal::new(SignalKind::MessageSent));
         let wait = self.shadow.is_none().then_some(timeout);
         let mut needed = None;
         let off = async {

@@ -107,7 +107,7 @@ pub struct Account {
 impl Engine {
     /// Some of the conversations. No more than [`LOOKS_MAX`] slots are looked at.
     #[must_use]
-    pub fn page(&self, query: &PageQuery) -> Page {
+    pub fn page(&mut self, now: Instant, query: &PageQuery) -> Page {
         let end = self.tracker.slots_end();
         let stop = end.min(query.start.saturating_add(LOOKS_MAX));
         let mut rows = Vec::new();
@@ -119,7 +119,7 @@ impl Engine {
             },
         };
         for slot in query.start..stop {
-            if !self.tracker.holds(slot) {
+            if !self.tracker.holds(slot) || !self.follow(now, slot) {
                 continue;
             }
             let entry = self.tracker.entry(slot);
@@ -143,8 +143,11 @@ impl Engine {
 
     /// One conversation in full; `None` if it is not in memory.
     #[must_use]
-    pub fn account(&self, now: Instant, conversation: ConversationRef<'_>) -> Option<Account> {
+    pub fn account(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Option<Account> {
         let slot = self.tracker.find(conversation)?;
+        if !self.follow(now, slot) {
+            return None;
+        }
         let (entry, channel) = (self.tracker.entry(slot), self.tracker.channel(slot));
         let (state, rules) = (&entry.state, channel.rules);
         let own = if state.muted { state.hold_until } else { Instant::ORIGIN };
@@ -187,18 +190,18 @@ mod tests {
 
     fn give(engine: &mut Engine, to: &str, from: &str, kind: SignalKind) {
         let now = Instant::from_millis(1);
-        engine.handle_signal(now, ConversationRef::new(to, from).unwrap(), Signal { kind, at: None }).unwrap();
+        engine.handle_signal(now, ConversationRef::new(to, from).unwrap(), Signal::new(kind)).unwrap();
         while let Some(dispatch) = engine.poll_dispatch(now) {
             engine.handle_outcome(now, dispatch.id, crate::model::Outcome::Delivered);
         }
     }
 
     /// The conversations of all pages.
-    fn all(engine: &Engine, query: &PageQuery) -> Vec<Row> {
+    fn all(engine: &mut Engine, query: &PageQuery) -> Vec<Row> {
         let mut query = query.clone();
         let mut rows = Vec::new();
         loop {
-            let page = engine.page(&query);
+            let page = engine.page(Instant::from_millis(1), &query);
             assert!(page.rows.len() <= query.limit);
             rows.extend(page.rows);
             let Some(next) = page.next else { return rows };
@@ -223,15 +226,18 @@ mod tests {
         }
         let left = engine.census().conversations;
         let query = PageQuery { start: 0, limit: 100, to: None, lit: false };
-        let rows = all(&engine, &query);
+        let rows = all(&mut engine, &query);
         let told: HashSet<_> = rows.iter().map(|row| row.conversation.from().to_owned()).collect();
         assert_eq!((rows.len(), told.len()), (left, left));
         assert!(rows.iter().all(|row| row.icon && row.stage == Stage::Typing), "{:?}", rows[0]);
 
-        let of_b = all(&engine, &PageQuery { to: Some("b".into()), ..query.clone() });
+        let of_b = all(&mut engine, &PageQuery { to: Some("b".into()), ..query.clone() });
         assert!(!of_b.is_empty() && of_b.len() < left && of_b.iter().all(|row| row.conversation.to() == "b"));
-        let unknown = engine.page(&PageQuery { to: Some("c".into()), ..query.clone() });
+        let unknown = engine.page(Instant::from_millis(1), &PageQuery { to: Some("c".into()), ..query.clone() });
         assert!(unknown.rows.is_empty() && unknown.next.is_none());
-        assert!(engine.page(&PageQuery { start: u32::MAX, ..query }).next.is_none(), "a stale cursor is the end");
+        assert!(
+            engine.page(Instant::from_millis(1), &PageQuery { start: u32::MAX, ..query }).next.is_none(),
+            "a stale cursor is the end"
+        );
     }
 }

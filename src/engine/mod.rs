@@ -8,10 +8,14 @@
 //! 2. hand each outcome back with [`Engine::handle_outcome`], exactly once;
 //! 3. call [`Engine::handle_timeout`] when the instant of [`Engine::poll_timeout`] has come. Early, late and spurious
 //!    calls are harmless.
+//!
+//! No call does more than some milliseconds' work: what is wide goes in slices, and [`Engine::poll_timeout`] asks for the
+//! next one at once.
 
 mod account;
+mod changes;
+mod index;
 mod inquiry;
-mod lasting;
 mod list;
 mod observed;
 pub mod order;
@@ -19,6 +23,7 @@ pub mod outbox;
 mod pace;
 pub mod policy;
 mod receipt;
+mod slab;
 pub mod timing;
 mod tracker;
 mod wheel;
@@ -28,6 +33,7 @@ use std::time::Duration;
 use crate::model::{
     ConversationRef, Decision, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Refusal, Signal, SignalKind,
 };
+use changes::Changes;
 use list::{Link, List};
 use observed::Observed;
 use outbox::{Belief, Lifespans, Losses, Outbox, Urgency, Verdict};
@@ -44,6 +50,10 @@ pub use receipt::{Taken, TurnedAway};
 const BARRIER_KEPT: Duration = Duration::from_secs(600);
 /// Channels that were muted and have no conversation are looked for this often.
 const SWEEP_SPACING: Duration = Duration::from_secs(60);
+/// Conversations whose timers run in one call of [`Engine::handle_timeout`]; the others have their turn in the next one.
+const TIMERS_PER_CALL: usize = 512;
+/// Conversations that turn out to have nothing to send any more in one call of [`Engine::poll_dispatch`].
+const STALE_PER_CALL: usize = 512;
 /// Without an explicit lifespan no Started leaves later than this, however long the check interval is.
 const STARTED_LIFESPAN_MAX: Duration = Duration::from_secs(5);
 
@@ -57,6 +67,7 @@ pub struct Engine {
     queued: [usize; Urgency::COUNT],
     lingering: List,
     pace: Pace,
+    changes: Changes,
     /// Numbers the decisions.
     numbers: u64,
     icons: usize,
@@ -81,6 +92,7 @@ impl Engine {
             queued: [0; Urgency::COUNT],
             lingering: List::EMPTY,
             pace,
+            changes: Changes::default(),
             numbers: 0,
             icons: 0,
             unsettled: 0,
@@ -106,12 +118,13 @@ impl Engine {
             self.counts.turned_away += 1;
             return Err(TurnedAway::Stopping);
         }
-        let Some(slot) = self.tracker.find(conversation) else {
+        let found = self.tracker.find(conversation);
+        let Some(slot) = found.filter(|slot| self.follow(now, *slot)) else {
             return self.handle_newcomer(now, conversation, signal);
         };
         self.counts.signals[signal.kind as usize] += 1;
         if signal.kind == SignalKind::Keystroke {
-            return Ok(self.handle_keystroke(now, slot, signal.at));
+            return Ok(self.handle_keystroke(now, slot, signal));
         }
         self.handle_word(now, slot, signal);
         Ok(Taken::Counts)
@@ -122,7 +135,7 @@ impl Engine {
     pub fn handle_recovered(&mut self, now: Instant, conversation: ConversationRef<'_>) {
         if self.tracker.find(conversation).is_none() {
             let rules = self.policy.rules_of(conversation.to());
-            let slot = self.tracker.insert(conversation, || rules);
+            let slot = self.tracker.insert(conversation, self.changes.generation(), || rules);
             self.tracker.state_mut(slot).0.outbox = Outbox::LEFT_ON;
             self.decide(slot, now, Reason::Recovered);
             self.settle(now, slot);
@@ -131,8 +144,8 @@ impl Engine {
 
     /// The conversations whose icon the far side may show, in no order that means anything.
     pub fn shown(&self) -> impl Iterator<Item = ConversationRef<'_>> {
-        self.tracker.slots().into_iter().filter_map(|slot| {
-            let outbox = &self.tracker.entry(slot).state.outbox;
+        self.tracker.entries().filter_map(|(slot, entry)| {
+            let outbox = &entry.state.outbox;
             let shown = outbox.belief() != Belief::Off || outbox.in_flight().is_some();
             shown.then(|| self.tracker.conversation_ref(slot))
         })
@@ -150,7 +163,9 @@ impl Engine {
         let was_shut = self.pace.is_shut();
         let rate = self.pace.rate();
         self.pace.settle(now, id.slot, &outcome);
-        // The timers first: an outcome must not send a Started for somebody whose deadline has passed.
+        // The timers first: an outcome must not send a Started for somebody whose deadline has passed. What has a request
+        // in flight stays in the table.
+        self.follow(now, id.slot);
         self.advance(now, id.slot);
         let lifespans = self.lifespans(id.slot);
         let Self { tracker, pace, .. } = self;
@@ -182,73 +197,37 @@ impl Engine {
         notice
     }
 
-    /// Runs what is due at `now`.
+    /// Runs what is due at `now`, and lets conversations follow what has changed, a slice of either at a time.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(slot) = self.wheel.pop(&mut self.tracker, now) {
+        for _ in 0..TIMERS_PER_CALL {
+            let Some(slot) = self.wheel.pop(&mut self.tracker, now) else { break };
             self.tracker.entry_mut(slot).place = Place::NONE;
-            self.advance(now, slot);
-            self.settle(now, slot);
+            if self.follow(now, slot) {
+                self.advance(now, slot);
+                self.settle(now, slot);
+            }
         }
+        self.follow_some(now);
         if self.swept + SWEEP_SPACING <= now {
             self.swept = now;
             self.tracker.sweep_channels(now);
         }
     }
 
-    /// New timing and new bounds. They hold at once, for conversations under way too; none is lost.
-    pub fn handle_policy(&mut self, now: Instant, policy: Policy) {
-        // What was due under the old rules happens under the old rules.
-        self.handle_timeout(now);
-        let slots = self.tracker.slots();
-        for &slot in &slots {
-            let (state, rules) = self.tracker.state_mut(slot);
-            // Whoever was served without `opened` so far is not to fall silent in mid-session.
-            state.opened |= !rules.require_open;
-        }
-        self.pace.set_limits(policy.delivery);
-        self.policy = policy;
-        let Self { tracker, policy, .. } = self;
-        tracker.set_rules(|name| policy.rules_of(name));
-        for slot in slots {
-            self.advance(now, slot);
-            self.settle(now, slot);
-        }
-    }
-
-    /// The machine slept, and the monotonic clock with it: whoever typed before has long stopped. Every icon goes off.
-    pub fn handle_suspension(&mut self, now: Instant) {
-        self.stop_everybody(now, Reason::Idle);
-    }
-
-    /// The end: no signal is taken any more, every icon goes off. Drive the engine on until [`Engine::is_settled`].
-    pub fn handle_shutdown(&mut self, now: Instant) {
-        self.stopping = true;
-        self.stop_everybody(now, Reason::Shutdown);
-    }
-
-    fn stop_everybody(&mut self, now: Instant, reason: Reason) {
-        for slot in self.tracker.slots() {
-            self.advance(now, slot);
-            let (state, _) = self.tracker.state_mut(slot);
-            if let Some(reason) = state.timing.stop(reason) {
-                self.decide(slot, now, reason);
-            }
-            self.settle(now, slot);
-        }
-    }
-
     /// The next request that may leave at `now`.
     #[must_use]
     pub fn poll_dispatch(&mut self, now: Instant) -> Option<Dispatch> {
-        loop {
+        for _ in 0..STALE_PER_CALL {
             let slot = self.lines.iter().find_map(List::front)?;
             if self.pace.ready_at(now) > now {
                 return None;
             }
             // Whoever stood in line while the driver was late may have fallen idle, been muted or expired meanwhile.
             let standing = self.tracker.entry(slot).standing;
-            self.advance(now, slot);
-            self.settle(now, slot);
+            if self.follow(now, slot) {
+                self.advance(now, slot);
+                self.settle(now, slot);
+            }
             if !self.tracker.holds(slot) || self.tracker.entry(slot).standing != standing {
                 continue;
             }
@@ -268,12 +247,16 @@ impl Engine {
                 attempt: leaving.attempt,
             });
         }
+        None
     }
 
     /// When to call [`Engine::handle_timeout`] and [`Engine::poll_dispatch`] again, if nothing happens before;
     /// [`Instant::NEVER`]: not at all.
     #[must_use]
     pub fn poll_timeout(&mut self, now: Instant) -> Instant {
+        if self.changes.are_under_way() {
+            return now;
+        }
         let waiting = self.lines.iter().any(|line| !line.is_empty());
         let ready = if waiting { self.pace.ready_at(now) } else { Instant::NEVER };
         ready.min(self.wheel.next())
@@ -289,7 +272,7 @@ impl Engine {
     /// Whether nothing is typed, owed or in flight any more.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.pace.in_flight() == 0 && self.unsettled == 0
+        self.pace.in_flight() == 0 && self.unsettled == 0 && !self.changes.are_under_way()
     }
 
     /// Whether the upstream has failed so often in a row that only probes are sent.
@@ -387,9 +370,9 @@ impl Engine {
             self.counts.unopened += u64::from(unopened);
             return Ok(if unopened { Taken::Unopened } else { Taken::Counts });
         }
-        let slot = self.tracker.insert(conversation, || rules);
+        let slot = self.tracker.insert(conversation, self.changes.generation(), || rules);
         if signal.kind == SignalKind::Keystroke {
-            return Ok(self.handle_keystroke(now, slot, signal.at));
+            return Ok(self.handle_keystroke(now, slot, signal));
         }
         self.handle_word(now, slot, signal);
         Ok(Taken::Counts)
@@ -405,9 +388,9 @@ impl Engine {
         true
     }
 
-    fn handle_keystroke(&mut self, now: Instant, slot: u32, at: Option<u64>) -> Taken {
+    fn handle_keystroke(&mut self, now: Instant, slot: u32, signal: Signal) -> Taken {
         let (state, rules) = self.tracker.state_mut(slot);
-        if at.is_some_and(|at| at < state.barrier) {
+        if signal.at.is_some_and(|at| at < state.barrier) {
             self.counts.late += 1;
             return Taken::Late;
         }
@@ -421,7 +404,7 @@ impl Engine {
             self.advance(now, slot);
         }
         let (state, rules) = self.tracker.state_mut(slot);
-        match state.timing.keystroke(rules, now) {
+        match state.timing.keystroke(rules, now, signal.typing_until(now)) {
             // The common keystroke, of somebody who is typing already, has moved one field and no timer. Only a key that
             // keeps a typing unbroken which was about to break can bring a deadline nearer: that of max_typing.
             None if !fell_due && state.timing.due(rules) >= due => return Taken::Counts,
@@ -493,7 +476,7 @@ impl Engine {
     fn advance(&mut self, now: Instant, slot: u32) {
         loop {
             let (state, rules) = self.tracker.state_mut(slot);
-            let Some((at, reason)) = state.timing.step(rules, now) else { return };
+            let Some((at, reason)) = state.timing.step_late(rules, now) else { return };
             self.decide(slot, at, reason);
         }
     }

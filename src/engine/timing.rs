@@ -2,8 +2,6 @@
 //!
 //! It knows nothing of delivery, nor of other conversations. `tune` drives it by itself, the daemon inside the engine.
 
-use std::time::Duration;
-
 use super::policy::{Mode, Rules};
 use crate::model::{Instant, Reason};
 
@@ -14,17 +12,18 @@ use crate::model::{Instant, Reason};
 /// instant at which it fell due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// Lies ahead while typing that lasts is under way ([`Timing::prolong`]).
+    /// Ahead of the clock while typing that was reported with `lasts` goes on.
     last_key: u64,
     /// The first keystroke of the present unbroken typing: no two neighbours are a pause of `dismiss_after` apart.
     run_start: u64,
     last_started: u64,
-    /// The check before the next one, or the first keystroke. The next check is derived from it, so that a changed
-    /// interval takes hold at once.
-    last_check: u64,
+    /// The first keystroke of the burst. The grid of checks is anchored here, whatever becomes of the interval.
+    burst_start: u64,
+    /// Checks of that grid that have passed.
+    checks: u32,
     phase: Phase,
     icon: bool,
-    /// A keystroke came since the last TypingStarted.
+    /// A keystroke arrived after the last TypingStarted.
     key_since: bool,
 }
 
@@ -73,7 +72,8 @@ impl Timing {
         last_key: 0,
         run_start: 0,
         last_started: 0,
-        last_check: 0,
+        burst_start: 0,
+        checks: 0,
         phase: Phase::Idle,
         icon: false,
         key_since: false,
@@ -127,7 +127,7 @@ impl Timing {
         if self.phase == Phase::Silent {
             return Deadlines { check: Instant::NEVER, dismissal: Instant::NEVER, max_typing: Instant::NEVER, pause };
         }
-        let check = when(burst, at(self.last_check, rules.check));
+        let check = when(burst, Instant::from_micros(self.next_check(rules)));
         Deadlines { check, dismissal, max_typing: limit, pause: Instant::NEVER }
     }
 
@@ -148,15 +148,22 @@ impl Timing {
     /// `max_typing`, that over a check, a check over a dismissal (rules 3, 4, 7).
     #[inline]
     fn next(&self, rules: &Rules) -> (u64, Timer) {
+        self.next_from(rules, 0)
+    }
+
+    /// The same, where a timer that would be due before `floor` is due at `floor`.
+    #[inline]
+    fn next_from(&self, rules: &Rules, floor: u64) -> (u64, Timer) {
         let mut next = (u64::MAX, Timer::Paused);
         let mut consider = |at: u64, timer: Timer| {
+            let at = at.max(floor);
             if at < next.0 {
                 next = (at, timer);
             }
         };
         let paused = self.last_key.saturating_add(rules.dismiss);
         let max_typing = self.run_start.saturating_add(rules.max_typing);
-        let check = self.last_check.saturating_add(rules.check);
+        let check = self.next_check(rules);
         match (self.phase, rules.mode) {
             (Phase::Idle, _) if !self.icon => {}
             (Phase::Silent, _) => consider(paused, Timer::Paused),
@@ -183,6 +190,11 @@ impl Timing {
         next
     }
 
+    #[inline]
+    fn next_check(&self, rules: &Rules) -> u64 {
+        self.burst_start.saturating_add((u64::from(self.checks) + 1).saturating_mul(rules.check))
+    }
+
     /// Runs the timers due at or before `now`, in order, up to the first that decides something. Returns that with the
     /// instant at which it fell due; `None` once nothing due is left.
     #[inline]
@@ -194,6 +206,80 @@ impl Timing {
             }
             if let Some(reason) = self.run(rules, due, timer) {
                 return Some((Instant::from_micros(due), reason));
+            }
+        }
+    }
+
+    /// As [`Timing::step`], for a caller who may come late. Of several checks that have passed by `now` at most one
+    /// decides something: the last at which the icon would have been refreshed.
+    #[inline]
+    pub fn step_late(&mut self, rules: &Rules, now: Instant) -> Option<(Instant, Reason)> {
+        let now = now.as_micros();
+        loop {
+            let (mut due, timer) = self.next(rules);
+            if due > now {
+                return None;
+            }
+            if matches!(timer, Timer::Check) && now - due >= rules.check {
+                due = self.skip_checks(rules, due, now);
+            }
+            if let Some(reason) = self.run(rules, due, timer) {
+                return Some((Instant::from_micros(due), reason));
+            }
+        }
+    }
+
+    /// Of the checks from `due`, the next one, up to `now`: passes over those before the one that counts, and returns that.
+    fn skip_checks(&mut self, rules: &Rules, due: u64, now: u64) -> u64 {
+        let last = if self.key_since || self.last_key > due {
+            // Later ones would refresh while the typing goes on beyond them, and is believed.
+            let believed = self.run_start.saturating_add(rules.max_typing);
+            now.min(self.last_key.saturating_sub(1)).min(believed.saturating_sub(1))
+        } else if rules.mode == Mode::Idle {
+            // None of them does anything.
+            now
+        } else {
+            // This one ends the burst.
+            return due;
+        };
+        let skipped = last.saturating_sub(due) / rules.check;
+        let check = due + skipped * rules.check;
+        self.pass_checks(rules, check - rules.check);
+        check
+    }
+
+    /// All checks up to `now` have passed.
+    fn pass_checks(&mut self, rules: &Rules, now: u64) {
+        let passed = now.saturating_sub(self.burst_start) / rules.check;
+        match u32::try_from(passed) {
+            Ok(passed) => self.checks = passed,
+            // Anchored anew at one of its own instants the grid stays where it is.
+            Err(_) => {
+                self.burst_start += passed * rules.check;
+                self.checks = 0;
+            }
+        }
+    }
+
+    /// The rules are `rules` from `at` on; the timers have been stepped to `at` under those before. The checks fall on the
+    /// new grid, the next one after `at`. What by the new rules should have happened already happens now: to be called
+    /// until it returns `None`, with the same arguments.
+    pub fn change(&mut self, rules: &Rules, at: Instant) -> Option<Reason> {
+        let at = at.as_micros();
+        if self.phase == Phase::Burst {
+            self.pass_checks(rules, at);
+        }
+        if rules.mode == Mode::AfterShown && self.last_key.saturating_add(rules.dismiss) <= at {
+            // Broken by the new rules, the typing is not measured against `max_typing`.
+            self.run_start = at;
+        }
+        loop {
+            let (due, timer) = self.next_from(rules, at);
+            if due > at {
+                return None;
+            }
+            if let Some(reason) = self.run(rules, due, timer) {
+                return Some(reason);
             }
         }
     }
@@ -210,8 +296,13 @@ impl Timing {
             }
             Timer::Dismissal => self.extinguish(Reason::Dismissed),
             Timer::Check => {
-                self.last_check = due;
-                if self.key_since {
+                match self.checks.checked_add(1) {
+                    Some(checks) => self.checks = checks,
+                    None => (self.burst_start, self.checks) = (due, 0),
+                }
+                // Typing that goes on beyond the check counts; typing that ends with it needs a signal of its own, or one
+                // entry and then nothing would be refreshed at its own end.
+                if self.key_since || self.last_key > due {
                     self.show(due);
                     return Some(Reason::Check);
                 }
@@ -223,12 +314,14 @@ impl Timing {
         }
     }
 
-    /// A keystroke at `now`; the timers have been stepped to `now`. Returns what it decides.
+    /// A keystroke at `now` whose typing goes on until `until`, which is `now` for a plain key; the timers have been
+    /// stepped to `now`. Returns what it decides. A check before `until` refreshes the icon, and a pause counts from there;
+    /// a later keystroke never brings it nearer.
     #[inline]
-    pub fn keystroke(&mut self, rules: &Rules, now: Instant) -> Option<Reason> {
+    pub fn keystroke(&mut self, rules: &Rules, now: Instant, until: Instant) -> Option<Reason> {
         let now = now.as_micros();
         let paused = now.saturating_sub(self.last_key) >= rules.dismiss;
-        self.last_key = self.last_key.max(now);
+        self.last_key = self.last_key.max(until.as_micros());
         match self.phase {
             Phase::Silent => None,
             // A change from after_shown to idle in mid-typing leaves a burst without its icon; the next key mends that.
@@ -240,24 +333,15 @@ impl Timing {
                 None
             }
             Phase::Burst | Phase::Idle => {
-                if paused || !self.icon {
+                if paused || (self.phase == Phase::Idle && !self.icon) {
                     self.run_start = now;
                 }
                 self.phase = Phase::Burst;
-                self.last_check = now;
+                self.burst_start = now;
+                self.checks = 0;
                 self.show(now);
                 Some(Reason::FirstKeystroke)
             }
-        }
-    }
-
-    /// The typing that [`Timing::keystroke`] has just told of goes on for `lasts` after `now`, as if a key were pressed at
-    /// every moment until then: whoever reports typing seldom says with one keystroke what others say with many.
-    pub fn prolong(&mut self, now: Instant, lasts: Duration) {
-        let end = (now + lasts).as_micros();
-        if self.phase != Phase::Idle && end > self.last_key {
-            self.last_key = end;
-            self.key_since = true;
         }
     }
 
@@ -273,7 +357,7 @@ impl Timing {
     fn show(&mut self, at: u64) {
         self.icon = true;
         self.last_started = at;
-        self.key_since = self.last_key > at;
+        self.key_since = false;
     }
 
     fn extinguish(&mut self, reason: Reason) -> Option<Reason> {
@@ -283,6 +367,8 @@ impl Timing {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// What one conversation hears at a time in milliseconds.
@@ -297,6 +383,10 @@ mod tests {
         Rules::new(mode, Duration::from_millis(check), Duration::from_millis(dismiss), Duration::from_secs(300))
     }
 
+    fn key(timing: &mut Timing, rules: &Rules, at: u64) -> Option<Reason> {
+        timing.keystroke(rules, Instant::from_millis(at), Instant::from_millis(at))
+    }
+
     fn trace(rules: &Rules, events: &[Event]) -> Vec<(u64, Reason)> {
         let mut timing = Timing::IDLE;
         let mut decided = Vec::new();
@@ -307,7 +397,7 @@ mod tests {
                 decided.push((at.as_millis(), reason));
             }
             let decision = match *event {
-                Key(_) => timing.keystroke(rules, now),
+                Key(_) => timing.keystroke(rules, now, now),
                 Stop(_, reason) => timing.stop(reason),
             };
             decided.extend(decision.map(|reason| (at, reason)));
@@ -482,7 +572,7 @@ mod tests {
                     assert!(timing.due(&r) >= quiet, "{mode:?} {max_typing} {gaps}");
                     decided |= timing.step(&r, at).is_some();
                 }
-                decided |= timing.keystroke(&r, at).is_some();
+                decided |= timing.keystroke(&r, at, at).is_some();
                 if decided || at >= quiet {
                     quiet = timing.quiet_until(&r);
                 }
@@ -495,7 +585,7 @@ mod tests {
         let slow = rules(Mode::Idle, 10_000, 8_000);
         let fast = rules(Mode::Idle, 1_000, 500);
         let mut timing = Timing::IDLE;
-        assert_eq!(timing.keystroke(&slow, Instant::from_millis(100)), Some(First));
+        assert_eq!(key(&mut timing, &slow, 100), Some(First));
         assert_eq!(timing.due(&slow), Instant::from_millis(8_100));
         assert_eq!(timing.due(&fast), Instant::from_millis(600));
     }
@@ -505,11 +595,11 @@ mod tests {
         let sample = rules(Mode::AfterShown, 5_000, 1_000);
         let idle = rules(Mode::Idle, 5_000, 1_000);
         let mut timing = Timing::IDLE;
-        timing.keystroke(&sample, Instant::ORIGIN);
+        key(&mut timing, &sample, 0);
         assert_eq!(timing.step(&sample, Instant::from_millis(1_000)).map(|(_, reason)| reason), Some(Dismissed));
-        timing.keystroke(&sample, Instant::from_millis(1_100));
+        key(&mut timing, &sample, 1_100);
         assert!(!timing.icon());
-        assert_eq!(timing.keystroke(&idle, Instant::from_millis(1_200)), Some(First));
+        assert_eq!(key(&mut timing, &idle, 1_200), Some(First));
         assert!(timing.icon());
     }
 }

@@ -1,11 +1,15 @@
 //! All conversations: the table, found by their ids, and the channels they belong to. It knows no rule.
 
-use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use super::list::{Link, Links, NIL, Neighbours};
+use foldhash::fast::FixedState;
+
+use super::changes::Generation;
+use super::index::Index;
+use super::list::{Link, Links, Neighbours};
 use super::outbox::Outbox;
 use super::policy::Rules;
+use super::slab::Slab;
 use super::timing::Timing;
 use super::wheel::Place;
 use crate::model::{Conversation, ConversationRef, Instant};
@@ -29,11 +33,15 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Entry {
     from: Box<str>,
+    /// The half of the ids' hash that the index goes by, so that it can grow without a look at them.
+    hash: u32,
     pub(super) channel: u32,
     deadline: Neighbours,
     line: Neighbours,
     pub(super) place: Place,
     pub(super) standing: Standing,
+    /// The newest of the changes of all that it has followed.
+    pub(super) generation: Generation,
     /// Counted among those whose icon should be on.
     pub(super) lit: bool,
     /// Counted among those that have not told the far side off yet.
@@ -52,12 +60,6 @@ pub(super) enum Standing {
     Lingering,
 }
 
-#[derive(Debug)]
-enum Slot {
-    Used(Entry),
-    Free { next: u32 },
-}
-
 /// A channel: what its conversations share.
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -65,62 +67,72 @@ pub(super) struct Channel {
     pub(super) rules: Rules,
     pub(super) muted_until: Instant,
     conversations: u32,
+    /// It stands in the list of those that were left while they were muted.
+    left_muted: bool,
+    /// The change of all since which its rules are these.
+    generation: Generation,
 }
 
 /// The table.
 #[derive(Debug)]
 pub(super) struct Tracker {
-    slots: Vec<Slot>,
-    free: u32,
-    index: HashTable<u32>,
-    channels: Vec<Channel>,
-    free_channels: Vec<u32>,
-    channel_index: HashTable<u32>,
-    hash: foldhash::fast::FixedState,
+    entries: Slab<Entry>,
+    index: Index,
+    channels: Slab<Channel>,
+    channel_index: Index,
+    /// Channels that were left by their last conversation while they were muted.
+    left_muted: Vec<u32>,
+    hash: FixedState,
 }
 
 impl Tracker {
     /// `seed` keys the hash, for ids come from outside.
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            slots: Vec::new(),
-            free: NIL,
-            index: HashTable::new(),
-            channels: Vec::new(),
-            free_channels: Vec::new(),
-            channel_index: HashTable::new(),
-            hash: foldhash::fast::FixedState::with_seed(seed),
+            entries: Slab::new(),
+            index: Index::new(),
+            channels: Slab::new(),
+            channel_index: Index::new(),
+            left_muted: Vec::new(),
+            hash: FixedState::with_seed(seed),
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.index.len()
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len()
     }
 
-    pub(super) fn channels_len(&self) -> usize {
-        self.channel_index.len()
+    pub(super) const fn channels_len(&self) -> usize {
+        self.channels.len()
     }
 
+    #[inline]
     pub(super) fn find(&self, conversation: ConversationRef<'_>) -> Option<u32> {
         let hash = hash_of(&self.hash, conversation.to(), conversation.from());
-        self.index
-            .find(hash, |&slot| {
-                let entry = used(&self.slots, slot);
-                *entry.from == *conversation.from() && *self.channels[entry.channel as usize].name == *conversation.to()
-            })
-            .copied()
+        self.index.find(spread(hash), |slot| {
+            let entry = self.entry(slot);
+            *entry.from == *conversation.from() && *self.channel_at(entry.channel).name == *conversation.to()
+        })
     }
 
-    /// Adds a conversation that is not in the table. `rules` are those of its channel, should that be new as well.
-    pub(super) fn insert(&mut self, conversation: ConversationRef<'_>, rules: impl FnOnce() -> Rules) -> u32 {
-        let channel = self.join_channel(conversation.to(), rules);
-        let entry = Entry {
+    /// Adds a conversation that is not in the table. `rules` are those of its channel since the change `generation`.
+    pub(super) fn insert(
+        &mut self,
+        conversation: ConversationRef<'_>,
+        generation: Generation,
+        rules: impl FnOnce() -> Rules,
+    ) -> u32 {
+        let hash = hash_of(&self.hash, conversation.to(), conversation.from());
+        let channel = self.join_channel(conversation.to(), generation, rules);
+        let slot = self.entries.insert(Entry {
             from: conversation.from().into(),
+            hash,
             channel,
             deadline: Neighbours::NONE,
             line: Neighbours::NONE,
             place: Place::NONE,
             standing: Standing::None,
+            generation,
             lit: false,
             unsettled: false,
             state: State {
@@ -131,84 +143,64 @@ impl Tracker {
                 opened: false,
                 muted: false,
             },
-        };
-        let slot = match self.free {
-            NIL => {
-                self.slots.push(Slot::Used(entry));
-                u32::try_from(self.slots.len() - 1).expect("the table's bound is far below four thousand million")
-            }
-            slot => {
-                if let Slot::Free { next } = self.slots[slot as usize] {
-                    self.free = next;
-                }
-                self.slots[slot as usize] = Slot::Used(entry);
-                slot
-            }
-        };
-        let (slots, channels, state) = (&self.slots, &self.channels, &self.hash);
-        let hash = hash_of(state, conversation.to(), conversation.from());
-        self.index.insert_unique(hash, slot, |&slot| {
-            let entry = used(slots, slot);
-            hash_of(state, &channels[entry.channel as usize].name, &entry.from)
         });
+        let entries = &self.entries;
+        self.index.insert(spread(hash), slot, |slot| spread(entries.get(slot).expect(KNOWN).hash));
         slot
     }
 
     /// Forgets a conversation that stands in no line and has no deadline.
     pub(super) fn remove(&mut self, slot: u32, now: Instant) {
-        let entry = used(&self.slots, slot);
+        let Some(entry) = self.entries.remove(slot) else { return };
         debug_assert!(entry.place == Place::NONE && entry.standing == Standing::None);
-        let channel = entry.channel;
-        let hash = hash_of(&self.hash, &self.channels[channel as usize].name, &entry.from);
-        if let Ok(found) = self.index.find_entry(hash, |&other| other == slot) {
-            found.remove();
-        }
-        self.slots[slot as usize] = Slot::Free { next: self.free };
-        self.free = slot;
-        self.leave_channel(channel, now);
-        if self.index.is_empty() {
-            self.release();
-        }
+        let entries = &self.entries;
+        self.index.remove(spread(entry.hash), slot, |slot| spread(entries.get(slot).expect(KNOWN).hash));
+        self.leave_channel(entry.channel, now);
     }
 
-    /// Gives the memory of a crowd back once the last of it has gone.
-    fn release(&mut self) {
-        self.slots = Vec::new();
-        self.free = NIL;
-        self.index = HashTable::new();
-    }
-
+    #[inline]
     pub(super) fn entry(&self, slot: u32) -> &Entry {
-        used(&self.slots, slot)
+        self.entries.get(slot).expect(KNOWN)
     }
 
+    #[inline]
     pub(super) fn entry_mut(&mut self, slot: u32) -> &mut Entry {
-        match &mut self.slots[slot as usize] {
-            Slot::Used(entry) => entry,
-            Slot::Free { .. } => unreachable!("{FREED}"),
-        }
+        self.entries.get_mut(slot).expect(KNOWN)
     }
 
     /// The conversation's state and the rules of its channel.
+    #[inline]
     pub(super) fn state_mut(&mut self, slot: u32) -> (&mut State, &Rules) {
-        match &mut self.slots[slot as usize] {
-            Slot::Used(entry) => (&mut entry.state, &self.channels[entry.channel as usize].rules),
-            Slot::Free { .. } => unreachable!("{FREED}"),
-        }
+        let entry = self.entries.get_mut(slot).expect(KNOWN);
+        (&mut entry.state, &self.channels.get(entry.channel).expect(KNOWN).rules)
     }
 
     /// Whether `slot` holds a conversation at all.
     pub(super) fn holds(&self, slot: u32) -> bool {
-        matches!(self.slots.get(slot as usize), Some(Slot::Used(_)))
+        self.entries.get(slot).is_some()
     }
 
     pub(super) fn channel(&self, slot: u32) -> &Channel {
-        &self.channels[self.entry(slot).channel as usize]
+        self.channel_at(self.entry(slot).channel)
     }
 
     pub(super) fn channel_mut(&mut self, slot: u32) -> &mut Channel {
         let channel = self.entry(slot).channel;
-        &mut self.channels[channel as usize]
+        self.channels.get_mut(channel).expect(KNOWN)
+    }
+
+    fn channel_at(&self, channel: u32) -> &Channel {
+        self.channels.get(channel).expect(KNOWN)
+    }
+
+    pub(super) fn channel_name(&self, slot: u32) -> &str {
+        &self.channel(slot).name
+    }
+
+    /// The newest change that the conversation in `slot` has followed, if there is one.
+    #[inline]
+    pub(super) fn generation(&self, slot: u32) -> Option<Generation> {
+        self.entries.get(slot).map(|entry| entry.generation)
     }
 
     pub(super) fn conversation(&self, slot: u32) -> Conversation {
@@ -217,94 +209,93 @@ impl Tracker {
 
     pub(super) fn conversation_ref(&self, slot: u32) -> ConversationRef<'_> {
         let entry = self.entry(slot);
-        ConversationRef::new(&self.channels[entry.channel as usize].name, &entry.from)
+        ConversationRef::new(&self.channel_at(entry.channel).name, &entry.from)
             .expect("it was valid when it was put in")
     }
 
-    /// The slots of all conversations, in no order that means anything.
-    pub(super) fn slots(&self) -> Vec<u32> {
-        self.index.iter().copied().collect()
+    /// The conversations, in the order of their slots.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u32, &Entry)> {
+        self.entries.iter()
     }
 
-    /// Up to the first slot that has never been used.
+    /// Up to the first slot behind all that are used.
     pub(super) fn slots_end(&self) -> u32 {
-        u32::try_from(self.slots.len()).expect("the table's bound is far below four thousand million")
+        self.entries.end()
     }
 
     /// The channel of that name, as its conversations have it.
     pub(super) fn find_channel(&self, name: &str) -> Option<u32> {
-        let hash = self.hash.hash_one(name);
-        self.channel_index.find(hash, |&channel| *self.channels[channel as usize].name == *name).copied()
+        self.channel_index.find(self.hash.hash_one(name), |channel| *self.channel_at(channel).name == *name)
     }
 
-    /// Gives every channel the rules that `rules` has for its name.
-    pub(super) fn set_rules(&mut self, rules: impl Fn(&str) -> Rules) {
-        for &channel in &self.channel_index {
-            let channel = &mut self.channels[channel as usize];
+    /// The channel of `slot` has the rules that `rules` says since the change `generation`.
+    pub(super) fn refresh_channel(&mut self, slot: u32, generation: Generation, rules: impl FnOnce(&str) -> Rules) {
+        let channel = self.channel_mut(slot);
+        if channel.generation != generation {
+            channel.generation = generation;
             channel.rules = rules(&channel.name);
         }
     }
 
-    fn join_channel(&mut self, name: &str, rules: impl FnOnce() -> Rules) -> u32 {
-        let hash = self.hash.hash_one(name);
-        let channels = &self.channels;
-        if let Some(&found) = self.channel_index.find(hash, |&channel| *channels[channel as usize].name == *name) {
-            self.channels[found as usize].conversations += 1;
+    fn join_channel(&mut self, name: &str, generation: Generation, rules: impl FnOnce() -> Rules) -> u32 {
+        if let Some(found) = self.find_channel(name) {
+            let channel = self.channels.get_mut(found).expect(KNOWN);
+            // Nobody has told one without conversations of any change.
+            if channel.generation != generation || channel.conversations == 0 {
+                channel.generation = generation;
+                channel.rules = rules();
+            }
+            channel.conversations += 1;
             return found;
         }
-        let new = Channel { name: name.into(), rules: rules(), muted_until: Instant::ORIGIN, conversations: 1 };
-        let channel = match self.free_channels.pop() {
-            Some(channel) => {
-                self.channels[channel as usize] = new;
-                channel
-            }
-            None => {
-                self.channels.push(new);
-                u32::try_from(self.channels.len() - 1).expect("there are no more channels than conversations")
-            }
+        let new = Channel {
+            name: name.into(),
+            rules: rules(),
+            muted_until: Instant::ORIGIN,
+            conversations: 1,
+            left_muted: false,
+            generation,
         };
+        let channel = self.channels.insert(new);
         let (channels, state) = (&self.channels, &self.hash);
-        self.channel_index.insert_unique(hash, channel, |&channel| state.hash_one(&*channels[channel as usize].name));
+        let hash_of = |channel| state.hash_one(&*channels.get(channel).expect(KNOWN).name);
+        self.channel_index.insert(state.hash_one(name), channel, hash_of);
         channel
     }
 
     fn leave_channel(&mut self, channel: u32, now: Instant) {
-        let left = &mut self.channels[channel as usize];
+        let left = self.channels.get_mut(channel).expect(KNOWN);
         left.conversations -= 1;
         // A muted channel is remembered: forgetting it would try it again with the next conversation.
-        if left.conversations == 0 && left.muted_until <= now {
-            self.drop_channel(channel);
+        if left.conversations == 0 {
+            if left.muted_until <= now {
+                self.drop_channel(channel);
+            } else if !std::mem::replace(&mut left.left_muted, true) {
+                self.left_muted.push(channel);
+            }
         }
     }
 
     /// Forgets the channels that were muted, are no longer, and have no conversation.
     pub(super) fn sweep_channels(&mut self, now: Instant) {
-        let done: Vec<u32> = self
-            .channel_index
-            .iter()
-            .copied()
-            .filter(|&channel| {
-                let channel = &self.channels[channel as usize];
-                channel.conversations == 0 && channel.muted_until <= now
-            })
-            .collect();
-        for channel in done {
-            self.drop_channel(channel);
+        for channel in std::mem::take(&mut self.left_muted) {
+            // One that was dropped meanwhile may have left its place to another.
+            let Some(left) = self.channels.get_mut(channel).filter(|left| left.left_muted) else { continue };
+            if left.conversations > 0 {
+                left.left_muted = false;
+            } else if left.muted_until <= now {
+                self.drop_channel(channel);
+            } else {
+                self.left_muted.push(channel);
+            }
         }
     }
 
     fn drop_channel(&mut self, channel: u32) {
-        let hash = self.hash.hash_one(&*self.channels[channel as usize].name);
-        if let Ok(found) = self.channel_index.find_entry(hash, |&other| other == channel) {
-            found.remove();
-        }
-        self.channels[channel as usize].name = Box::default();
-        self.free_channels.push(channel);
-        if self.channel_index.is_empty() {
-            self.channels = Vec::new();
-            self.free_channels = Vec::new();
-            self.channel_index = HashTable::new();
-        }
+        let Some(dropped) = self.channels.remove(channel) else { return };
+        let (channels, state) = (&self.channels, &self.hash);
+        let hash_of = |channel| state.hash_one(&*channels.get(channel).expect(KNOWN).name);
+        self.channel_index.remove(state.hash_one(&*dropped.name), channel, hash_of);
     }
 }
 
@@ -318,20 +309,19 @@ impl Links for Tracker {
     }
 }
 
-const FREED: &str = "lists, wheel and index only hold conversations of the table";
+const KNOWN: &str = "lists, wheel and index only hold conversations of the table, and these only channels of it";
 
+/// The upper half of the hash of the ids.
 #[inline]
-fn used(slots: &[Slot], slot: u32) -> &Entry {
-    match &slots[slot as usize] {
-        Slot::Used(entry) => entry,
-        Slot::Free { .. } => unreachable!("{FREED}"),
-    }
-}
-
-#[inline]
-fn hash_of(state: &foldhash::fast::FixedState, to: &str, from: &str) -> u64 {
+fn hash_of(state: &FixedState, to: &str, from: &str) -> u32 {
     let mut hasher = state.build_hasher();
     to.hash(&mut hasher);
     from.hash(&mut hasher);
-    hasher.finish()
+    (hasher.finish() >> 32) as u32
+}
+
+/// What the index goes by: 32 bits are enough to find one among many millions, and half of what 64 take in memory.
+#[inline]
+const fn spread(hash: u32) -> u64 {
+    (hash as u64) << 32 | hash as u64
 }

@@ -6,7 +6,7 @@
 //! ([`Ledger::handle_dispatch`]). It has no timer: what falls silent is noticed when something else is told.
 //!
 //! The truth it measures against is that of a person composing a message. A composing interval begins with the first key
-//! after the last one's end. It ends with its message; or with its last key, when [`AWAY`] goes by without another, the
+//! after the last one's end. It ends with its message; or with its last key, or what that lasts, when [`AWAY`] goes by without another, the
 //! user clears the box, or the session ends.
 
 mod channels;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use crate::model::{ConversationRef, Decision, Dispatch, Indicator, Instant, Reason, SignalKind, micros};
+use crate::model::{ConversationRef, Decision, Dispatch, Indicator, Instant, Reason, Signal, SignalKind, micros};
 use channels::Channels;
 pub use channels::{CHANNELS_NAMED_MAX, CHANNELS_OTHER_MAX, OTHER};
 
@@ -151,6 +151,8 @@ struct Entry {
     /// When a timer switched the icon off, if `dark` or `awaited`.
     stopped: Instant,
     channel: u16,
+    /// How long after the last key the typing goes on that the keys so far have reported.
+    lasts_millis: u16,
     /// A composing interval is under way.
     composing: bool,
     /// A timer has switched the icon off, and it has not come on again.
@@ -160,27 +162,34 @@ struct Entry {
 }
 
 impl Entry {
-    fn press(&mut self, now: Instant, tally: &mut Tally) {
-        let silence = now.since(self.last_key);
-        if self.composing && silence <= AWAY {
-            tally.composing_micros += micros(silence);
+    /// When the typing that the keys so far have reported ends.
+    fn typing_until(&self) -> Instant {
+        self.last_key + Duration::from_millis(u64::from(self.lasts_millis))
+    }
+
+    fn press(&mut self, now: Instant, lasts_millis: u16, tally: &mut Tally) {
+        let until = self.typing_until();
+        if self.composing && now.since(until) <= AWAY {
+            tally.composing_micros += micros(now.since(self.last_key));
             let resumed = self.awaited && now.since(self.stopped) <= RESUMED_WITHIN;
             tally.timer_stops_resumed += u64::from(resumed);
         } else {
             self.abandon(tally);
         }
+        // A later key never shortens what an earlier one reported.
+        let left = if self.composing { until.since(now).as_millis() } else { 0 };
+        self.lasts_millis = u16::try_from(left).unwrap_or(u16::MAX).max(lasts_millis);
         self.last_key = now;
         self.composing = true;
         self.awaited = false;
     }
 
     fn finish(&mut self, now: Instant, end: End, tally: &mut Tally) {
-        let silence = now.since(self.last_key);
-        if self.composing && silence <= AWAY {
+        let until = self.typing_until();
+        if self.composing && now.since(until) <= AWAY {
             // Whoever sends has looked at the message until then; whoever clears it may have left it long before.
-            if end == End::Sent {
-                tally.composing_micros += micros(silence);
-            }
+            let composed = if end == End::Sent { now } else { until.min(now) };
+            tally.composing_micros += micros(composed.since(self.last_key));
             tally.messages[end as usize] += 1;
             self.close();
         } else {
@@ -188,9 +197,12 @@ impl Entry {
         }
     }
 
-    /// Its interval, if one is under way, has ended with its last key.
+    /// Its interval, if one is under way, has ended with its last key, or what that lasted.
     fn abandon(&mut self, tally: &mut Tally) {
-        tally.messages[End::Abandoned as usize] += u64::from(self.composing);
+        if self.composing {
+            tally.messages[End::Abandoned as usize] += 1;
+            tally.composing_micros += u64::from(self.lasts_millis) * 1_000;
+        }
         self.close();
     }
 
@@ -206,7 +218,7 @@ impl Entry {
 
     fn light_up(&mut self, at: Instant, tally: &mut Tally) {
         // Told before the key that caused it: a key after a long silence begins another interval.
-        if std::mem::take(&mut self.dark) && at.since(self.last_key) <= AWAY {
+        if std::mem::take(&mut self.dark) && at.since(self.typing_until()) <= AWAY {
             tally.gaps.add(at.since(self.stopped));
         }
     }
@@ -234,9 +246,9 @@ impl Ledger {
     }
 
     /// A signal that counts came at `now`. What the engine decided at it or before has been told.
-    pub fn handle_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, kind: SignalKind) {
+    pub fn handle_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         self.look_through(now, LOOKS_PER_SIGNAL);
-        let end = match kind {
+        let end = match signal.kind {
             SignalKind::Keystroke => None,
             SignalKind::MessageSent => Some(End::Sent),
             SignalKind::Stopped => Some(End::Cleared),
@@ -250,10 +262,10 @@ impl Ledger {
                     // Its channel may have been given a name since the last interval.
                     entry.channel = self.channels.find_or_add(conversation.to());
                 }
-                entry.press(now, self.channels.tally_mut(entry.channel));
+                entry.press(now, signal.lasts_millis, self.channels.tally_mut(entry.channel));
             }
             (Some(entry), Some(end)) => entry.finish(now, end, self.channels.tally_mut(entry.channel)),
-            (None, None) => self.begin(now, key, conversation.to()),
+            (None, None) => self.begin(now, signal.lasts_millis, key, conversation.to()),
             (None, Some(_)) => {}
         }
     }
@@ -296,13 +308,22 @@ impl Ledger {
     }
 
     /// The first key of a conversation that nothing is known of.
-    fn begin(&mut self, now: Instant, key: u64, to: &str) {
+    fn begin(&mut self, now: Instant, lasts_millis: u16, key: u64, to: &str) {
         if self.entries.len() >= CONVERSATIONS_MAX {
             self.unmeasured += 1;
             return;
         }
         let channel = self.channels.find_or_add(to);
-        let entry = Entry { key, last_key: now, stopped: now, channel, composing: true, dark: false, awaited: false };
+        let entry = Entry {
+            key,
+            last_key: now,
+            stopped: now,
+            channel,
+            lasts_millis,
+            composing: true,
+            dark: false,
+            awaited: false,
+        };
         self.entries.insert_unique(key, entry, |entry| entry.key);
         self.looks.push_back((now, key));
     }
@@ -318,7 +339,7 @@ impl Ledger {
             self.looks.pop_front();
             let Ok(mut found) = self.entries.find_entry(key, |entry| entry.key == key) else { continue };
             let entry = found.get_mut();
-            if entry.composing && now.since(entry.last_key) <= AWAY {
+            if entry.composing && now.since(entry.typing_until()) <= AWAY {
                 self.looks.push_back((now, key));
                 continue;
             }

@@ -9,10 +9,12 @@ use crate::model::{Conversation, DispatchId, Signal};
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Key(u64),
+    /// A key whose typing goes on for so long.
+    Lasting(u64, u16),
     Word(u64, SignalKind),
     Decided(u64, Reason),
 }
-use Event::{Decided, Key, Word};
+use Event::{Decided, Key, Lasting, Word};
 
 fn pair(from: &str) -> ConversationRef<'_> {
     ConversationRef::new("c", from).unwrap()
@@ -24,8 +26,12 @@ fn decision(conversation: ConversationRef<'_>, at: u64, reason: Reason) -> Decis
 
 fn tell(ledger: &mut Ledger, conversation: ConversationRef<'_>, event: Event) {
     match event {
-        Key(at) => ledger.handle_signal(Instant::from_millis(at), conversation, SignalKind::Keystroke),
-        Word(at, kind) => ledger.handle_signal(Instant::from_millis(at), conversation, kind),
+        Key(at) => tell(ledger, conversation, Lasting(at, 0)),
+        Lasting(at, lasts_millis) => {
+            let signal = Signal { lasts_millis, ..Signal::new(SignalKind::Keystroke) };
+            ledger.handle_signal(Instant::from_millis(at), conversation, signal);
+        }
+        Word(at, kind) => ledger.handle_signal(Instant::from_millis(at), conversation, Signal::new(kind)),
         Decided(at, reason) => ledger.handle_decision(&decision(conversation, at, reason)),
     }
 }
@@ -63,6 +69,12 @@ fn composing_lasts_from_the_first_key_to_the_message_or_the_last_key() {
         ("cleared long after", vec![Key(0), Key(100), Word(30_101, Stopped)], 100, [0, 1, 0, 0]),
         ("sent without a key", vec![Word(5, MessageSent), Word(6, Stopped), Word(7, Ended)], 0, [0; 4]),
         ("two messages", vec![Key(0), Word(9, MessageSent), Key(20), Word(25, MessageSent)], 14, [2, 0, 0, 0]),
+        ("left alone while it lasts", vec![Lasting(0, 5_000), Key(700)], 5_000, [0, 1, 0, 0]),
+        ("sent while it lasts", vec![Lasting(0, 5_000), Word(1_000, MessageSent)], 1_000, [1, 0, 0, 0]),
+        ("cleared while it lasts", vec![Lasting(0, 5_000), Word(1_000, Stopped)], 1_000, [0, 0, 1, 0]),
+        ("cleared after it", vec![Lasting(0, 5_000), Word(9_000, Stopped)], 5_000, [0, 0, 1, 0]),
+        ("away counts from its end", vec![Lasting(0, 5_000), Key(35_000)], 35_000, [0, 1, 0, 0]),
+        ("away by a hair", vec![Lasting(0, 5_000), Lasting(35_001, 10)], 5_010, [0, 2, 0, 0]),
         ("sent twice", vec![Key(0), Word(9, MessageSent), Word(20, MessageSent)], 9, [1, 0, 0, 0]),
     ] {
         let tally = tallied(&events, LONG);
@@ -207,8 +219,12 @@ fn channels_have_names_up_to_a_bound_and_those_of_the_configuration_always() {
     let mut ledger = Ledger::new(1);
     ledger.name_channels(["mine", "other", "mine"]);
     let key = |ledger: &mut Ledger, to: &str| {
-        ledger.handle_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), SignalKind::Keystroke);
-        ledger.handle_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), MessageSent);
+        ledger.handle_signal(
+            Instant::ORIGIN,
+            ConversationRef::new(to, "u").unwrap(),
+            Signal::new(SignalKind::Keystroke),
+        );
+        ledger.handle_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), Signal::new(MessageSent));
     };
     for n in 0..CHANNELS_OTHER_MAX + 20 {
         key(&mut ledger, &format!("channel-{n}"));
@@ -240,12 +256,12 @@ fn beyond_the_bound_newcomers_are_counted_and_nobody_is_forgotten_before_the_tim
     let at = Instant::from_millis;
     let names: Vec<_> = (0..=CONVERSATIONS_MAX).map(|n| n.to_string()).collect();
     for name in &names {
-        ledger.handle_signal(at(0), pair(name), SignalKind::Keystroke);
+        ledger.handle_signal(at(0), pair(name), Signal::new(SignalKind::Keystroke));
     }
     for _ in 0..3 {
-        ledger.handle_signal(at(5_000), pair(&names[CONVERSATIONS_MAX]), SignalKind::Keystroke);
+        ledger.handle_signal(at(5_000), pair(&names[CONVERSATIONS_MAX]), Signal::new(SignalKind::Keystroke));
     }
-    ledger.handle_signal(at(5_000), pair(&names[7]), SignalKind::Keystroke);
+    ledger.handle_signal(at(5_000), pair(&names[7]), Signal::new(SignalKind::Keystroke));
     let figures = ledger.figures(at(30_000));
     assert_eq!((figures.measured, figures.unmeasured), (CONVERSATIONS_MAX, 4));
     assert_eq!(of(&figures, "c").messages, [0; 4]);
@@ -267,8 +283,8 @@ fn beyond_the_bound_newcomers_are_counted_and_nobody_is_forgotten_before_the_tim
 fn who_sends_and_types_again_stands_in_the_queue_once() {
     let mut ledger = Ledger::new(1);
     for n in 0..1_000_u64 {
-        ledger.handle_signal(Instant::from_millis(n * 20), pair("u"), SignalKind::Keystroke);
-        ledger.handle_signal(Instant::from_millis(n * 20 + 10), pair("u"), MessageSent);
+        ledger.handle_signal(Instant::from_millis(n * 20), pair("u"), Signal::new(SignalKind::Keystroke));
+        ledger.handle_signal(Instant::from_millis(n * 20 + 10), pair("u"), Signal::new(MessageSent));
         assert_eq!((ledger.looks.len(), ledger.entries.len()), (1, 1));
     }
 }
@@ -385,7 +401,7 @@ impl Bench {
                 self.wait(at, |_, event| seen.push(event));
             }
             self.now = at;
-            let signal = Signal { kind: *kind, at: None };
+            let signal = Signal::new(*kind);
             self.engine.handle_signal(Instant::from_millis(at), pair("u"), signal).expect("there is room");
             self.drain(|_, event| seen.push(event));
             seen.push(if *kind == SignalKind::Keystroke { Key(at) } else { Word(at, *kind) });
@@ -476,7 +492,7 @@ fn many_conversations_at_once_are_the_sum_of_each_by_itself() {
             _ => SignalKind::Keystroke,
         };
         let now = Instant::from_millis(at);
-        bench.engine.handle_signal(now, pair(from), Signal { kind, at: None }).expect("there is room");
+        bench.engine.handle_signal(now, pair(from), Signal::new(kind)).expect("there is room");
         bench.drain(|conversation, event| note(&mut ledger, conversation.from(), event));
         note(&mut ledger, from, if kind == SignalKind::Keystroke { Key(at) } else { Word(at, kind) });
         if random(50) == 0 {

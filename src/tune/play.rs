@@ -101,7 +101,7 @@ pub fn play(timeline: &Timeline, rules: &Rules, away: u64, play: &mut Play) {
             }
         }
         let decided = if event.is_key() {
-            timing.keystroke(rules, now)
+            timing.keystroke(rules, now, Instant::from_millis(event.typing_until()))
         } else {
             word(event.happening()).and_then(|reason| timing.stop(reason))
         };
@@ -174,7 +174,8 @@ pub fn play_over(link: Link, timeline: &Timeline, rules: &Rules, away: u64, seed
                 Happening::Cleared => SignalKind::Stopped,
                 Happening::Closed => SignalKind::Ended,
             };
-            let taken = engine.handle_signal(now, who, Signal { kind, at: None });
+            let signal = Signal { lasts_millis: event.lasts_millis(), ..Signal::new(kind) };
+            let taken = engine.handle_signal(now, who, signal);
             debug_assert!(taken.is_ok(), "one conversation has room");
             while let Some(decision) = engine.poll_decision() {
                 play.judge(decision.at.as_millis(), decision.reason, Some(event), away);

@@ -17,13 +17,20 @@ impl Silences {
     pub fn of(study: &Study, away: u64) -> Self {
         let mut silences = Self::default();
         for timeline in &study.timelines {
-            for (i, event) in timeline.events.iter().enumerate().filter(|(_, e)| e.happening() == Happening::Key) {
+            // Silence begins where the typing ends that the keys so far have reported.
+            let mut until = 0;
+            for (i, event) in timeline.events.iter().enumerate() {
+                if event.happening() != Happening::Key {
+                    until = 0;
+                    continue;
+                }
+                until = event.typing_until().max(until);
                 let (length, resumed) = match timeline.events.get(i + 1) {
                     Some(next) => {
                         let goes_on = matches!(next.happening(), Happening::Key | Happening::Sent);
-                        (next.at() - event.at(), goes_on)
+                        (next.at().saturating_sub(until), goes_on)
                     }
-                    None => (timeline.end - event.at(), false),
+                    None => (timeline.end.saturating_sub(until), false),
                 };
                 if length > away {
                     silences.all.push(away + 1);

@@ -52,7 +52,7 @@ pub struct Timeline {
 }
 
 /// Something that happened in a conversation, in eight bytes: a trace of a million keys is gone through hundreds of
-/// times.
+/// times. Two bits say what, sixteen for how long it lasts, the rest when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event(u64);
 
@@ -70,17 +70,42 @@ pub enum Happening {
 }
 
 impl Event {
+    /// The latest there is, in milliseconds: more than two thousand years from the first line. What is later is taken for
+    /// that.
+    pub const AT_MAX: u64 = u64::MAX >> 18;
+
     /// `happening` at `at` milliseconds.
     #[must_use]
     pub const fn new(at: u64, happening: Happening) -> Self {
-        Self(at << 2 | happening as u64)
+        let at = if at < Self::AT_MAX { at } else { Self::AT_MAX };
+        Self(at << 18 | happening as u64)
+    }
+
+    /// A key at `at` milliseconds whose typing goes on for `lasts_millis`.
+    #[must_use]
+    pub const fn key(at: u64, lasts_millis: u16) -> Self {
+        Self(Self::new(at, Happening::Key).0 | (lasts_millis as u64) << 2)
     }
 
     /// When, in milliseconds.
     #[inline]
     #[must_use]
     pub const fn at(self) -> u64 {
-        self.0 >> 2
+        self.0 >> 18
+    }
+
+    /// How long the typing goes on that a key reports, in milliseconds.
+    #[inline]
+    #[must_use]
+    pub const fn lasts_millis(self) -> u16 {
+        (self.0 >> 2) as u16
+    }
+
+    /// When the typing that a key reports ends, in milliseconds.
+    #[inline]
+    #[must_use]
+    pub const fn typing_until(self) -> u64 {
+        self.at() + self.lasts_millis() as u64
     }
 
     /// What.
@@ -105,7 +130,8 @@ impl Event {
     /// The same, `millis` later.
     #[must_use]
     pub const fn later(self, millis: u64) -> Self {
-        Self(self.0 + (millis << 2))
+        let at = Self::new(self.at().saturating_add(millis), Happening::Key).0;
+        Self(at | self.0 & !(u64::MAX << 18))
     }
 }
 
@@ -129,7 +155,7 @@ impl Study {
         let mut end = 0;
         let mut keys = 0;
         while let Some((at, parsed)) = trace.next_line()? {
-            let at = at - *origin.get_or_insert(at);
+            let at = (at - *origin.get_or_insert(at)).min(Event::AT_MAX);
             end = at;
             let slot = index.find(parsed.conversation(), at, &mut self.timelines, &mut self.users);
             keys += u64::from(self.timelines[slot].enter(at, parsed.signal));
@@ -177,6 +203,8 @@ impl Study {
     #[must_use]
     pub fn watched(&self, longest: u64) -> u64 {
         let of = |timeline: &Timeline| {
+            let lasts = timeline.events.iter().map(|event| u64::from(event.lasts_millis())).max();
+            let longest = longest.saturating_add(lasts.unwrap_or_default());
             let gaps = timeline.events.windows(2).map(|pair| (pair[1].at() - pair[0].at()).min(longest));
             gaps.fold(longest, u64::saturating_add)
         };
@@ -215,26 +243,29 @@ impl Timeline {
         if key && self.events.iter().rev().take_while(late).any(sent) {
             return false;
         }
-        self.events.push(Event::new(at, happening));
+        self.events.push(if key { Event::key(at, signal.lasts_millis) } else { Event::new(at, happening) });
         key
     }
 
     fn abandon(&mut self, away: u64, mut drawn: impl FnMut() -> bool) {
         let (mut delay, mut inserted) = (0, 0);
-        let mut last_key = None;
+        let mut typed: Option<u64> = None;
         let mut moved: Vec<Event> = Vec::with_capacity(self.events.len());
         for event in &self.events {
             let event = event.later(delay);
             match event.happening() {
-                Happening::Key => last_key = Some(event.at()),
+                Happening::Key => typed = typed.max(Some(event.typing_until())),
                 Happening::Sent => {
-                    let composed = last_key.take().filter(|key| event.at() - key <= away);
-                    if composed.is_some() && drawn() {
-                        delay += away + 1;
+                    let composed = typed.take().filter(|until| event.at().saturating_sub(*until) <= away);
+                    if let Some(until) = composed
+                        && drawn()
+                    {
+                        // Away begins where the typing ends.
+                        delay += until.saturating_sub(event.at()) + away + 1;
                         continue;
                     }
                 }
-                Happening::Cleared | Happening::Closed => last_key = None,
+                Happening::Cleared | Happening::Closed => typed = None,
             }
             inserted = delay;
             moved.push(event);

@@ -52,7 +52,7 @@ pub const BURST_GAP_MILLIS: u64 = 2_000;
 pub struct Interval {
     /// The first key.
     pub from: u64,
-    /// The send, or the last key.
+    /// The send, or the end of the typing that its keys reported: for most the last key.
     pub to: u64,
     /// How it ended.
     pub close: Close,
@@ -86,13 +86,13 @@ impl Truth {
             Kind::Message | Kind::SentOnly => self.away,
         };
         let mut intervals: Vec<Interval> = Vec::new();
-        // The first and the last key of what is being composed.
+        // The first key of what is being composed, and when the typing that its keys report ends.
         let mut open: Option<(u64, u64)> = None;
         let mut close = |(from, last): (u64, u64), at: u64, how: Close| {
             let (to, close) = match how {
-                _ if at - last > gap_max => (last, Close::Abandoned),
+                _ if at.saturating_sub(last) > gap_max => (last, Close::Abandoned),
                 Close::Sent => (at, how),
-                _ => (last, how),
+                _ => (last.min(at), how),
             };
             let counts = self.kind != Kind::SentOnly || close == Close::Sent;
             intervals.push(Interval { from, to, close, next: end, counts });
@@ -101,13 +101,14 @@ impl Truth {
             let at = event.at();
             let how = match event.happening() {
                 Happening::Key => {
+                    let until = event.typing_until();
                     open = match open {
-                        Some((from, last)) if at - last <= gap_max => Some((from, at)),
+                        Some((from, last)) if at.saturating_sub(last) <= gap_max => Some((from, last.max(until))),
                         gone => {
                             if let Some(gone) = gone {
                                 close(gone, at, Close::Abandoned);
                             }
-                            Some((at, at))
+                            Some((at, until))
                         }
                     };
                     continue;
@@ -174,6 +175,26 @@ mod tests {
             ("equal times", vec![(5, K), (5, K), (5, S)], 5, vec![(5, 5, Sent, 5, true)]),
         ] {
             assert_eq!(intervals(Kind::Message, &events, end), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn typing_that_lasts_is_composing_until_its_end() {
+        let truth = Truth { kind: Kind::Message, away: 30_000 };
+        let key = Event::key;
+        let word = Event::new;
+        for (name, events, end, expected) in [
+            ("left alone", vec![key(0, 5_000)], 90_000, (0, 5_000, Abandoned)),
+            ("sent while it lasts", vec![key(0, 5_000), word(4_000, S)], 90_000, (0, 4_000, Sent)),
+            ("cleared while it lasts", vec![key(0, 5_000), word(4_000, C)], 90_000, (0, 4_000, Cleared)),
+            ("cleared after it", vec![key(0, 5_000), word(9_000, C)], 90_000, (0, 5_000, Cleared)),
+            ("the trace ends while it lasts", vec![key(0, 5_000)], 3_000, (0, 3_000, Censored)),
+            ("away counts from its end", vec![key(0, 5_000), word(35_000, S)], 90_000, (0, 35_000, Sent)),
+            ("a shorter one doesn't shorten it", vec![key(0, 9_000), key(1_000, 2)], 90_000, (0, 9_000, Abandoned)),
+        ] {
+            let found = truth.intervals(&events, end);
+            let seen: Vec<_> = found.iter().map(|i| (i.from, i.to, i.close)).collect();
+            assert_eq!(seen, [expected], "{name}");
         }
     }
 

@@ -44,6 +44,13 @@ fn bad_input_has_one_clear_answer_and_disturbs_nobody() {
         ("an absurd time", signal("at", u64::MAX.into()), "`at` "),
         ("a time with a fraction", signal("at", 1.5.into()), "`at` is a number with a fraction"),
         ("a time as text", signal("at", "1".into()), "`at` "),
+        ("a key that lasts too long", signal("lasts", 60_001.into()), "`lasts` is 60001; milliseconds, at most 60000"),
+        ("what lasts as text", signal("lasts", "5s".into()), "`lasts` is a string"),
+        (
+            "a message that lasts",
+            text(r#"{"to": "c", "from": "u", "signal": "message_sent", "lasts": 5000}"#),
+            "`lasts` is there with message_sent; it goes with keystroke alone",
+        ),
         ("broken UTF-8", b"{\"to\": \"c\xff\", \"from\": \"u\", \"signal\": \"keystroke\"}".to_vec(), "UTF-8"),
         ("broken UTF-8 in an array", b"[\"\xff\"]".to_vec(), "UTF-8"),
         ("none but bad ones", text(r#"[{"to": 1}, 5, null]"#), "none of the 3 signals"),
@@ -79,6 +86,38 @@ fn bad_input_has_one_clear_answer_and_disturbs_nobody() {
     assert_eq!(sandbox.requests(), Vec::<Value>::new());
     daemon.give("c", "u", "keystroke");
     sandbox.until_told("c", "u", "+");
+}
+
+/// A channel that reports typing once in a while: one keystroke, refreshed while it lasts, gone after it.
+#[test]
+fn a_keystroke_that_lasts_counts_as_typing_for_so_long() {
+    let (sandbox, daemon) = pair("timing.check_interval = '100ms'\ntiming.dismiss_after = '100ms'");
+    let mut key = signal_of("c", "u", "keystroke");
+    key["lasts"] = json!(450);
+    let stream = format!("{key}\n").replace("\"u\"", "\"v\"");
+    let watch = clock::stopwatch();
+    assert_eq!(daemon.post("/v1/signals", &key).status, 202);
+    assert_eq!(daemon.address.call("POST", "/v1/signals", &[NDJSON], stream.as_bytes()).status, 202);
+    for user in ["u", "v"] {
+        until("refreshes, and the icon off again", || {
+            let told = sandbox.told("c", user);
+            told.starts_with("++") && told.ends_with('-')
+        });
+        assert!(
+            sandbox.told("c", user).len() <= 6,
+            "first, at most four checks, the stop: {}",
+            sandbox.told("c", user)
+        );
+    }
+    assert!(watch.elapsed() >= Duration::from_millis(550), "{:?}", watch.elapsed());
+    // While it lasts that is told.
+    key["lasts"] = json!(60_000);
+    daemon.post("/v1/signals", &key);
+    let told = daemon.address.get("/v1/conversations?to=c&from=u").json();
+    let said = told["explanation"].as_str().unwrap_or_default();
+    assert!(said.contains("By what a signal said, the typing goes on for another "), "{told}");
+    daemon.give("c", "u", "message_sent");
+    until("the icon off at once", || sandbox.told("c", "u").ends_with('-'));
 }
 
 #[test]

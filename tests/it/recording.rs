@@ -187,6 +187,9 @@ fn what_is_replayed_into_a_daemon_is_what_is_recorded_from_it() {
         };
         let mut line = signal_of(&format!("channel-{}", i % 2), &format!("user-{}", i % 7), kind);
         line["at"] = json!(i * 100 + i / 60 * 20_000);
+        if kind == "keystroke" && i % 3 == 0 {
+            line["lasts"] = json!(1_000 + i);
+        }
         text.push_str(&format!("{line}\n"));
     }
     std::fs::write(&played, &text).unwrap();
@@ -206,6 +209,8 @@ fn what_is_replayed_into_a_daemon_is_what_is_recorded_from_it() {
     let original: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds = |lines: &[Value]| -> Vec<String> { lines.iter().map(|line| line["signal"].to_string()).collect() };
     assert_eq!(kinds(&recorded), kinds(&original), "all of them, in their order");
+    let lasts = |lines: &[Value]| -> Vec<Value> { lines.iter().map(|line| line["lasts"].clone()).collect() };
+    assert_eq!(lasts(&recorded), lasts(&original));
     assert_eq!(conversations(&recorded), conversations(&original));
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(!text.contains("user-") && !text.contains("channel-"), "no id leaves the daemon");

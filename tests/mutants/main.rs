@@ -100,8 +100,32 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "typing that lasts is not refreshed",
         file: "timing.rs",
-        right: "self.key_since = self.last_key > at;",
-        wrong: "self.key_since = false;",
+        right: "if self.key_since || self.last_key > due {\n                    self.show(due);",
+        wrong: "if self.key_since {\n                    self.show(due);",
+    },
+    Mistake {
+        name: "typing that lasts is refreshed at its own end",
+        file: "timing.rs",
+        right: "if self.key_since || self.last_key > due {\n                    self.show(due);",
+        wrong: "if self.key_since || self.last_key >= due {\n                    self.show(due);",
+    },
+    Mistake {
+        name: "a changed check interval goes on from the checks of the old one",
+        file: "timing.rs",
+        right: "        if self.phase == Phase::Burst {\n            self.pass_checks(rules, at);\n        }",
+        wrong: "        let _ = Self::pass_checks;",
+    },
+    Mistake {
+        name: "what a change brings forward is decided in the past",
+        file: "timing.rs",
+        right: "let (due, timer) = self.next_from(rules, at);",
+        wrong: "let (due, timer) = self.next(rules);",
+    },
+    Mistake {
+        name: "a loop that comes late refreshes for each check that it missed",
+        file: "timing.rs",
+        right: "if matches!(timer, Timer::Check) && now - due >= rules.check {",
+        wrong: "if false && now - due >= rules.check {",
     },
     Mistake {
         name: "typing that lasts outlives the message",
@@ -112,14 +136,14 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "the next keystroke cuts typing that lasts short",
         file: "timing.rs",
-        right: "self.last_key = self.last_key.max(now);",
-        wrong: "self.last_key = now;",
+        right: "self.last_key = self.last_key.max(until.as_micros());",
+        wrong: "self.last_key = until.as_micros();",
     },
     Mistake {
         name: "a late keystroke is not known by its time",
         file: "mod.rs",
-        right: "if at.is_some_and(|at| at < state.barrier) {",
-        wrong: "if at.is_some_and(|at| at + 1 < state.barrier) {",
+        right: "if signal.at.is_some_and(|at| at < state.barrier) {",
+        wrong: "if signal.at.is_some_and(|at| at + 1 < state.barrier) {",
     },
     Mistake {
         name: "requests in flight don't count towards the rate",

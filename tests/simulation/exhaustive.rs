@@ -28,7 +28,7 @@ fn conversation(from: &str) -> ConversationRef<'_> {
 }
 
 fn signal(kind: SignalKind) -> Signal {
-    Signal { kind, at: None }
+    Signal::new(kind)
 }
 
 /// All sequences of `len` letters out of `0..letters`.
@@ -52,17 +52,23 @@ fn all_times() -> impl Iterator<Item = Times> {
     })
 }
 
-fn kind_of(event: Event) -> SignalKind {
+fn signal_of(event: Event) -> Signal {
     match event {
-        Event::Key => SignalKind::Keystroke,
-        Event::Message => SignalKind::MessageSent,
-        Event::Stopped => SignalKind::Stopped,
-        Event::Ended => SignalKind::Ended,
+        Event::Key => signal(SignalKind::Keystroke),
+        Event::Lasting(ticks) => {
+            let lasts_millis = u16::try_from(ticks * TICK).expect("a few ticks");
+            Signal { lasts_millis, ..signal(SignalKind::Keystroke) }
+        }
+        Event::Message => signal(SignalKind::MessageSent),
+        Event::Stopped => signal(SignalKind::Stopped),
+        Event::Ended => signal(SignalKind::Ended),
+        Event::Slept | Event::Change(_) => unreachable!("here the rules stay as they are"),
     }
 }
 
 /// Two conversations, every sequence of keys, a message and ticks: each must decide what the oracle says of it alone
-/// (rules 1 to 5, 7 and 9), whether the timers are run at their times or late, by the next signal.
+/// (rules 1 to 5, 7, 9 and 12), whether the timers are run at their times or late, by the next signal. The keys of one
+/// of them last for a while.
 #[test]
 fn the_timing_rules_hold_for_every_sequence_of_two_conversations() {
     // A key of either, an end of either, a tick, three ticks.
@@ -75,12 +81,13 @@ fn the_timing_rules_hold_for_every_sequence_of_two_conversations() {
         for (number, letters) in sequences(LETTERS, 6).enumerate() {
             let punctual = number % 2 == 0;
             let end = [Event::Message, Event::Stopped, Event::Ended][number % 3];
+            let lasts = [0, 1, times.check, times.check + 1][number / 6 % 4];
             let (mut events_a, mut events_b) = (Vec::new(), Vec::new());
             let mut tick = 0;
             for letter in &letters {
                 match letter {
                     0 => events_a.push((tick, Event::Key)),
-                    1 => events_b.push((tick, Event::Key)),
+                    1 => events_b.push((tick, Event::Lasting(lasts))),
                     2 => events_a.push((tick, end)),
                     3 => events_b.push((tick, end)),
                     4 => tick += 1,
@@ -95,7 +102,7 @@ fn the_timing_rules_hold_for_every_sequence_of_two_conversations() {
                 if punctual {
                     run_timers(&mut engine, now);
                 }
-                engine.handle_signal(now, conversation(from), signal(kind_of(event))).expect("there is room");
+                engine.handle_signal(now, conversation(from), signal_of(event)).expect("there is room");
             }
             run_timers(&mut engine, Instant::from_millis(base + (tick + 1_000) * TICK));
             let mut decided = Vec::new();

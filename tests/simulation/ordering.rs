@@ -20,7 +20,7 @@ use crate::rng::Rng;
 const RUNS: u64 = 20_000;
 const ORDER_WAIT: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_millis(250);
-const ACTIVITY_LASTS: Duration = Duration::from_secs(5);
+const ACTIVITY_LASTS_MILLIS: u16 = 5_000;
 /// The part of `order_wait` that each request before it may add to a request's wait.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -280,11 +280,9 @@ impl Run {
     }
 
     fn tell(&mut self, engine: &mut Engine, kind: SignalKind) {
-        let told = match kind {
-            SignalKind::Keystroke => engine.handle_typing(self.now, self.user.as_ref(), ACTIVITY_LASTS),
-            _ => engine.handle_signal(self.now, self.user.as_ref(), Signal { kind, at: None }),
-        };
-        told.expect("there is room");
+        let lasts_millis = if kind == SignalKind::Keystroke { ACTIVITY_LASTS_MILLIS } else { 0 };
+        let signal = Signal { lasts_millis, ..Signal::new(kind) };
+        engine.handle_signal(self.now, self.user.as_ref(), signal).expect("there is room");
     }
 
     fn send(&mut self, engine: &mut Engine) {

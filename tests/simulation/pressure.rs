@@ -94,7 +94,7 @@ impl Org {
     fn signal(&mut self, person: usize, kind: SignalKind) {
         let from = format!("user-{person}");
         let conversation = ConversationRef::new("channel", &from).expect("a valid pair");
-        self.engine.handle_signal(self.now, conversation, Signal { kind, at: None }).expect("there is room");
+        self.engine.handle_signal(self.now, conversation, Signal::new(kind)).expect("there is room");
     }
 }
 
@@ -132,7 +132,7 @@ fn an_org_that_types_beyond_its_limit_sheds_refreshes_and_nothing_else() {
             let person = *person;
             let from = format!("user-{person}");
             let conversation = ConversationRef::new("channel", &from).expect("a valid pair");
-            let key = Signal { kind: SignalKind::Keystroke, at: None };
+            let key = Signal::new(SignalKind::Keystroke);
             org.engine.handle_signal(org.now, conversation, key).expect("there is room");
         }
     }

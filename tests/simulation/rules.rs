@@ -20,7 +20,7 @@ impl Bench {
     }
 
     fn signal(&mut self, from: &str, kind: SignalKind, at: Option<u64>) -> Result<Taken, TurnedAway> {
-        self.engine.handle_signal(self.now, pair(from), Signal { kind, at })
+        self.engine.handle_signal(self.now, pair(from), Signal { at, ..Signal::new(kind) })
     }
 
     fn key(&mut self, from: &str) {

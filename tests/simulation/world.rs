@@ -288,7 +288,7 @@ impl World {
             (kind, 500 + self.rng.below(8_000))
         };
         if let Some(engine) = &mut self.engine {
-            let taken = engine.handle_signal(self.now, pair(&person.name), Signal { kind, at: None });
+            let taken = engine.handle_signal(self.now, pair(&person.name), Signal::new(kind));
             assert!(taken.is_ok(), "there is room");
         }
         if !(resting && kind != SignalKind::Keystroke) {

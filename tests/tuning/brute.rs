@@ -6,6 +6,8 @@
 //! The measures, for one conversation with its keys, its sends, its other endings and the end of its observation, which
 //! is the last line of its trace:
 //!
+//! - A keystroke may say that the typing goes on for a while (`lasts`): whatever is said below of the last key's time is
+//!   then said of the latest such end of those pressed so far, cut off by the next happening that is no key.
 //! - A keystroke in the millisecond of a message before it is late (rule 6) and no key; an `ended` in between makes the
 //!   daemon forget the message. `opened` is no happening, but a chat's life begins with it.
 //! - Truth `message`: a composing interval opens at the first key after the last one closed. It closes as sent at its
@@ -149,7 +151,7 @@ fn is_late(events: &[(u64, Kind)], at: u64, kind: Kind) -> bool {
             _ => {}
         }
     }
-    kind == Kind::Key && message == Some(at)
+    kind.is_key() && message == Some(at)
 }
 
 /// What the daemon would tell about each conversation of `lines`, by (`to`, `from`), times from the first line on.
@@ -180,34 +182,34 @@ pub(crate) fn composing(conversation: &Conversation, truth: Truth, away: u64) ->
     // The longest silence that is still composing.
     let pause = if truth == Truth::Burst { away.min(BURST_GAP) } else { away };
     let mut all = Vec::new();
+    // The ends of what the keys so far have reported, behind the time of the first.
     let mut keys: Vec<u64> = Vec::new();
-    let close = |keys: &mut Vec<u64>, all: &mut Vec<Interval>, sent: Option<u64>, silent: u64| {
-        let (Some(start), Some(last)) = (keys.first().copied(), keys.last().copied()) else { return };
+    let close = |keys: &mut Vec<u64>, all: &mut Vec<Interval>, sent: Option<u64>, now: u64| {
+        let (Some(start), Some(last)) = (keys.first().copied(), keys.iter().max().copied()) else { return };
         let (end, close) = match sent {
-            _ if silent > pause => (last, Close::Abandoned),
+            _ if last + pause < now => (last, Close::Abandoned),
             Some(sent) => (sent, Close::Sent),
-            None => (last, Close::Open),
+            None => (last.min(now), Close::Open),
         };
         let counts = truth != Truth::SentOnly || close == Close::Sent;
         all.push(Interval { start, end, close, counts });
         keys.clear();
     };
     for (at, kind) in events {
-        let silent = keys.last().map_or(0, |last| at - last);
         match kind {
-            Kind::Key => {
-                if silent > pause {
-                    close(&mut keys, &mut all, None, silent);
+            Kind::Key | Kind::Lasting(_) => {
+                if keys.iter().all(|key| key + pause < *at) {
+                    close(&mut keys, &mut all, None, *at);
+                    keys.push(*at);
                 }
-                keys.push(*at);
+                keys.push(at + kind.lasts());
             }
-            Kind::Sent => close(&mut keys, &mut all, Some(*at), silent),
-            Kind::Stopped | Kind::Ended => close(&mut keys, &mut all, None, silent),
+            Kind::Sent => close(&mut keys, &mut all, Some(*at), *at),
+            Kind::Stopped | Kind::Ended => close(&mut keys, &mut all, None, *at),
             Kind::Opened => unreachable!("it is no happening"),
         }
     }
-    let silent = keys.last().map_or(0, |last| end - last);
-    close(&mut keys, &mut all, None, silent);
+    close(&mut keys, &mut all, None, *end);
     all
 }
 
@@ -327,7 +329,7 @@ impl Counts {
         for stop in stops {
             self.timer_stops += 1;
             let next = events.iter().find(|(at, _)| *at >= stop.at);
-            let resumed = next.is_some_and(|(at, kind)| *kind == Kind::Key && at - stop.at <= away);
+            let resumed = next.is_some_and(|(at, kind)| kind.is_key() && at - stop.at <= away);
             self.wrong_stops += u64::from(resumed);
         }
         let mut news = *end;
@@ -359,16 +361,17 @@ pub(crate) fn percentile<T: Copy + PartialOrd>(values: &[T], per_cent: usize) ->
 pub(crate) fn resumes(conversations: &[Conversation], away: u64, millis: u64) -> Option<f64> {
     let (mut resumed, mut all) = (0, 0);
     for Conversation { events, end, .. } in conversations {
-        for (place, (at, _)) in events.iter().enumerate().filter(|(_, (_, kind))| *kind == Kind::Key) {
+        for place in (0..events.len()).filter(|place| events[*place].1.is_key()) {
             let next = events.get(place + 1);
-            let silent = next.map_or(*end, |(at, _)| *at) - at;
+            let run = events[..=place].iter().rev().take_while(|(_, kind)| kind.is_key());
+            let until = run.map(|(at, kind)| at + kind.lasts()).max().expect("this key");
+            let silent = next.map_or(*end, |(at, _)| *at).saturating_sub(until);
             // A trace that ends before the user counts as away doesn't tell how it went on.
             if silent < millis || next.is_none() && silent <= away {
                 continue;
             }
             all += 1;
-            resumed +=
-                u64::from(silent <= away && next.is_some_and(|(_, kind)| matches!(kind, Kind::Key | Kind::Sent)));
+            resumed += u64::from(silent <= away && next.is_some_and(|(_, kind)| kind.is_key() || *kind == Kind::Sent));
         }
     }
     share(resumed, all)

@@ -40,11 +40,15 @@ fn every_short_trace_measures_as_defined() {
     let lens = Lens { truth: Truth::Message, away: AWAY, ttl: None };
     let plans: Vec<_> = settings.chunks(2).map(|pair| plan(pair, lens)).collect();
     let mut checked = 0usize;
-    for end in [Kind::Stopped, Kind::Ended] {
-        all(&mut Vec::new(), [Kind::Key, Kind::Sent, end], &mut |events| {
+    for (kinds, all_settings) in [
+        ([Kind::Key, Kind::Sent, Kind::Stopped], true),
+        ([Kind::Key, Kind::Sent, Kind::Ended], false),
+        ([Kind::Lasting(3), Kind::Sent, Kind::Key], true),
+    ] {
+        all(&mut Vec::new(), kinds, &mut |events| {
             // Up to four events meet every setting; of five, each trace meets one pair of settings and one kind of end.
             checked += 1;
-            if events.len() == EVENTS_MAX && checked % 2 == usize::from(end == Kind::Ended) {
+            if events.len() == EVENTS_MAX && checked % 2 == usize::from(!all_settings) {
                 return;
             }
             let mut lines = one(events);
@@ -52,7 +56,7 @@ fn every_short_trace_measures_as_defined() {
                 lines.push(Line { at: 20, to: "c".into(), from: "another".into(), kind: Kind::Opened });
             }
             let turn = checked % plans.len();
-            let every = events.len() < EVENTS_MAX && end == Kind::Stopped;
+            let every = events.len() < EVENTS_MAX && all_settings;
             for plan in if every { &plans[..] } else { &plans[turn..=turn] } {
                 if let Err(found) = compare(std::slice::from_ref(&lines), plan, lens) {
                     panic!("{found}\nthe trace:\n{}", text(&lines));
@@ -60,5 +64,5 @@ fn every_short_trace_measures_as_defined() {
             }
         });
     }
-    assert_eq!(checked, 2 * 17_086, "by 3 kinds, n times out of 4 moments: the sum of 3^n (n + 3 over 3)");
+    assert_eq!(checked, 3 * 17_086, "by 3 kinds, n times out of 4 moments: the sum of 3^n (n + 3 over 3)");
 }

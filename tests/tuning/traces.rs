@@ -11,6 +11,8 @@ use crate::rng::Rng;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Key,
+    /// A keystroke whose typing goes on for so many milliseconds.
+    Lasting(u64),
     Sent,
     Stopped,
     Opened,
@@ -18,9 +20,17 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    pub(crate) fn is_key(self) -> bool {
+        matches!(self, Self::Key | Self::Lasting(_))
+    }
+
+    pub(crate) fn lasts(self) -> u64 {
+        if let Self::Lasting(millis) = self { millis } else { 0 }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Key => "keystroke",
+            Self::Key | Self::Lasting(_) => "keystroke",
             Self::Sent => "message_sent",
             Self::Stopped => "stopped",
             Self::Opened => "opened",
@@ -50,7 +60,8 @@ pub(crate) fn one(events: &[(u64, Kind)]) -> File {
 pub(crate) fn text(lines: &[Line]) -> String {
     lines.iter().fold(String::new(), |mut text, line| {
         let Line { at, to, from, kind } = line;
-        let _ = writeln!(text, r#"{{"to":"{to}","from":"{from}","signal":"{}","at":{at}}}"#, kind.name());
+        let lasts = if kind.lasts() == 0 { String::new() } else { format!(r#","lasts":{}"#, kind.lasts()) };
+        let _ = writeln!(text, r#"{{"to":"{to}","from":"{from}","signal":"{}"{lasts},"at":{at}}}"#, kind.name());
         text
     })
 }
@@ -85,6 +96,8 @@ fn file(rng: &mut Rng, shape: Shape) -> File {
     let (mut to, mut from) = (0, 0);
     // Some people send much and type little, some never send.
     let sends = rng.below(30);
+    // Some channels report typing once in a while.
+    let seldom = rng.below(4) == 0;
     for _ in 0..=rng.below(shape.lines) {
         at += shape.scale
             * match rng.below(20) {
@@ -103,6 +116,7 @@ fn file(rng: &mut Rng, shape: Shape) -> File {
             n if n < sends + 4 => Kind::Stopped,
             n if n < sends + 7 => Kind::Ended,
             n if n < sends + 10 => Kind::Opened,
+            _ if seldom && rng.below(4) > 0 => Kind::Lasting(shape.scale * rng.below(60)),
             _ => Kind::Key,
         };
         for repeat in 0..if kind == Kind::Key { held } else { 1 } {

@@ -1,0 +1,214 @@
+//! Changes of everything at once: another policy, a suspension, the end.
+//!
+//! A change is written down with its instant, and holds from there. Each conversation follows when it is next touched, or
+//! in its slice of [`Engine::handle_timeout`]: what it decides is what it would have decided had all of them changed at that
+//! instant. So none of it keeps the loop from its other work, however many conversations there are.
+
+use super::Engine;
+use super::policy::{Delivery, Policy, Rules};
+use crate::model::{Instant, Reason};
+
+/// Numbers the changes. It wraps around: no conversation is ever more than a few changes behind.
+pub(super) type Generation = u8;
+
+/// Changes of the policy under way, before the next one has to wait until all conversations have followed.
+const CHANGES_MAX: usize = 16;
+/// Work of one call: slots that are looked at. A thousand of them take some ten microseconds if nothing is to be done.
+const LOOKS_PER_CALL: usize = 8_192;
+/// A conversation that has something to follow costs as much as so many that have not.
+const FOLLOW_COST: usize = 16;
+
+/// The changes under way.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Those that some conversation may not have followed, the oldest first.
+    under_way: Vec<Change>,
+    /// The number of the newest.
+    generation: Generation,
+    /// The slot to look at next; `None` if all conversations have followed.
+    next: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Change {
+    at: Instant,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// Another policy than this one holds.
+    Policy { before: Box<Policy>, lifespans: Lifespans },
+    /// Every icon goes off.
+    Stop(Reason),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lifespans {
+    Same,
+    Others,
+}
+
+impl Changes {
+    pub(super) const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Whether a conversation may have a change to follow.
+    pub(super) const fn are_under_way(&self) -> bool {
+        self.next.is_some()
+    }
+}
+
+impl Engine {
+    /// New timing and new bounds. They hold from `now` on, for conversations under way too; none is lost. Ask first
+    /// whether there is room for a further change ([`Engine::has_room_for_policy`]).
+    pub fn handle_policy(&mut self, now: Instant, policy: Policy) {
+        self.pace.set_limits(policy.delivery);
+        let lifespans = if lifespans(&self.policy.delivery) == lifespans(&policy.delivery) {
+            Lifespans::Same
+        } else {
+            Lifespans::Others
+        };
+        let concerns = lifespans == Lifespans::Others || self.concerns(&policy);
+        let before = Box::new(std::mem::replace(&mut self.policy, policy));
+        if concerns {
+            self.write_down(now, What::Policy { before, lifespans });
+        }
+    }
+
+    /// Whether another policy may be given now. Some may be under way at a time; each takes a second with a million
+    /// conversations.
+    #[must_use]
+    pub const fn has_room_for_policy(&self) -> bool {
+        self.changes.under_way.len() < CHANGES_MAX
+    }
+
+    /// The machine slept, and the monotonic clock with it: whoever typed before has long stopped. Every icon goes off.
+    pub fn handle_suspension(&mut self, now: Instant) {
+        self.write_down(now, What::Stop(Reason::Idle));
+    }
+
+    /// The end: no signal is taken any more, every icon goes off. Drive the engine on until [`Engine::is_settled`].
+    pub fn handle_shutdown(&mut self, now: Instant) {
+        self.stopping = true;
+        self.write_down(now, What::Stop(Reason::Shutdown));
+    }
+
+    /// Whether any conversation has other timing under `policy` than under the one in force.
+    fn concerns(&self, policy: &Policy) -> bool {
+        if self.policy.rules != policy.rules {
+            return true;
+        }
+        // Beside the timing of all there is that of a few channels.
+        let names = self.policy.channels.keys().chain(policy.channels.keys()).map(|name| name.as_str());
+        let mut differ = names.filter(|name| self.policy.rules_of(name) != policy.rules_of(name));
+        differ.any(|name| self.tracker.find_channel(name).is_some())
+    }
+
+    fn write_down(&mut self, at: Instant, what: What) {
+        if self.tracker.len() == 0 {
+            return;
+        }
+        self.changes.under_way.push(Change { at, what });
+        self.changes.generation = self.changes.generation.wrapping_add(1);
+        self.changes.next = Some(0);
+    }
+
+    /// Lets some more conversations follow the changes under way.
+    pub(super) fn follow_some(&mut self, now: Instant) {
+        let Some(mut next) = self.changes.next else { return };
+        let mut looks = LOOKS_PER_CALL;
+        while looks > 0 {
+            if next >= self.tracker.slots_end() {
+                self.changes.next = None;
+                self.changes.under_way = Vec::new();
+                return;
+            }
+            looks -= 1;
+            if self.tracker.generation(next).is_some_and(|generation| generation != self.changes.generation) {
+                looks = looks.saturating_sub(FOLLOW_COST);
+                self.catch_up(now, next);
+            }
+            next += 1;
+        }
+        self.changes.next = Some(next);
+    }
+
+    /// Lets a conversation follow before it is touched. Returns whether it is still in the table.
+    #[inline]
+    pub(super) fn follow(&mut self, now: Instant, slot: u32) -> bool {
+        if self.tracker.entry(slot).generation == self.changes.generation {
+            return true;
+        }
+        self.catch_up(now, slot);
+        self.tracker.holds(slot)
+    }
+
+    #[cold]
+    fn catch_up(&mut self, now: Instant, slot: u32) {
+        let Changes { generation, .. } = self.changes;
+        let entry = self.tracker.entry_mut(slot);
+        let missed = usize::from(generation.wrapping_sub(std::mem::replace(&mut entry.generation, generation)));
+        let changes = std::mem::take(&mut self.changes.under_way);
+        let mut concerned = false;
+        for number in changes.len().saturating_sub(missed)..changes.len() {
+            let at = changes[number].at;
+            let name = self.tracker.channel_name(slot);
+            let before = rules_before(&changes[number..], &self.policy, name);
+            match &changes[number].what {
+                What::Policy { lifespans, .. } => {
+                    let after = rules_before(&changes[number + 1..], &self.policy, name);
+                    concerned |= before != after || *lifespans == Lifespans::Others;
+                    if before != after {
+                        self.change_rules(at, slot, &before, &after);
+                    }
+                }
+                What::Stop(reason) => {
+                    concerned = true;
+                    self.advance_under(at, slot, &before);
+                    if let Some(reason) = self.tracker.state_mut(slot).0.timing.stop(*reason) {
+                        self.decide(slot, at, reason);
+                    }
+                }
+            }
+        }
+        self.changes.under_way = changes;
+        let Self { tracker, policy, .. } = self;
+        tracker.refresh_channel(slot, generation, |name| policy.rules_of(name));
+        if concerned {
+            self.advance(now, slot);
+            self.settle(now, slot);
+        }
+    }
+
+    fn change_rules(&mut self, at: Instant, slot: u32, before: &Rules, after: &Rules) {
+        // What was due under the old rules happens under the old rules.
+        self.advance_under(at, slot, before);
+        // Whoever was served without `opened` so far is not to fall silent in mid-session.
+        self.tracker.state_mut(slot).0.opened |= !before.require_open;
+        while let Some(reason) = self.tracker.state_mut(slot).0.timing.change(after, at) {
+            self.decide(slot, at, reason);
+        }
+    }
+
+    fn advance_under(&mut self, until: Instant, slot: u32, rules: &Rules) {
+        while let Some((at, reason)) = self.tracker.state_mut(slot).0.timing.step_late(rules, until) {
+            self.decide(slot, at, reason);
+        }
+    }
+}
+
+/// The timing of a channel before the first of `changes`; `policy` holds after the last.
+fn rules_before(changes: &[Change], policy: &Policy, name: &str) -> Rules {
+    let before = changes.iter().find_map(|change| match &change.what {
+        What::Policy { before, .. } => Some(&**before),
+        What::Stop(_) => None,
+    });
+    before.unwrap_or(policy).rules_of(name)
+}
+
+/// What decides how long a request may wait: where that changes, deadlines do.
+const fn lifespans(delivery: &Delivery) -> (Option<std::time::Duration>, std::time::Duration) {
+    (delivery.started_lifespan, delivery.stopped_lifespan)
+}
