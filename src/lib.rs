@@ -24,7 +24,7 @@
 //!   operators.
 //! - [`signal`], [`lines`], [`ingest`]: bytes to signals.
 //! - [`salesforce`]: dispatches to HTTPS, and the token.
-//! - [`drop_in`], [`vault`]: what connectors send to Salesforce, passed on; the credentials that they show.
+//! - [`drop_in`], [`credentials`]: what connectors send to Salesforce, passed on; the credentials that they show.
 //! - [`journal`]: icons told on and not yet off, on disk: what a crash must not lose.
 //! - [`recording`]: the bounded hand-over to whoever records the signals, without their ids.
 //! - [`pulse`], [`systemd`]: the sign of life of the loop; what a service manager is told.
@@ -65,6 +65,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod console;
+pub mod credentials;
 pub mod daemon;
 pub mod driver;
 pub mod drop_in;
@@ -97,4 +98,3 @@ pub mod telemetry;
 pub mod timing;
 pub mod trace;
 pub mod tune;
-pub mod vault;

@@ -16,6 +16,7 @@ use super::{HANG_UP_MAX, StartError};
 use crate::admin::control::Unchanged;
 use crate::clock::{self, Clock};
 use crate::config::Config;
+use crate::credentials::Vault;
 use crate::driver::{Carrier, Controls};
 use crate::drop_in::{self, DropIn, Lasting};
 use crate::files;
@@ -24,7 +25,6 @@ use crate::inbox::Inbox;
 use crate::model::{Conversation, Dispatch, Indicator, Outcome, WireResult};
 use crate::salesforce::settings::Settings;
 use crate::salesforce::{Client, TokenState};
-use crate::vault::Vault;
 
 /// What new credentials have to prove themselves. A token endpoint answers in well under a second.
 const PROOF_MAX: Duration = Duration::from_secs(5);

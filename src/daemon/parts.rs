@@ -18,6 +18,7 @@ use crate::admin::Obstacle;
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::console;
+use crate::credentials::Vault;
 use crate::driver::{self, Aides, Controls};
 use crate::drop_in::{DropIn, Lasting, Shadow, Surroundings, Target};
 use crate::engine::Engine;
@@ -30,7 +31,6 @@ use crate::model::ChannelAddress;
 use crate::pulse::Pulse;
 use crate::salesforce::settings::{Auth, Secret, Settings};
 use crate::salesforce::{self, Client};
-use crate::vault::Vault;
 
 /// The sandbox's usual port; another one is taken if it is in use.
 const SANDBOX_PORT: u16 = 7481;

@@ -27,11 +27,11 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::credentials::{Credentials, Standing, Vault};
 use crate::engine::TurnedAway;
 use crate::http::{Gate, Problem, announced_bytes, hear_out};
 use crate::inbox::{Inbox, Undeliverable};
 use crate::model::{Conversation, Signal, SignalBatch, SignalKind};
-use crate::vault::{Credentials, Standing, Vault};
 use interaction::{Found, Interaction, Kind};
 use late::{Boxed, Late};
 use passage::{BODY_BYTES_MAX, Broken, Hold, Passage};

@@ -17,9 +17,9 @@ use super::payload::{self, Departure, Ids};
 use super::settings::{Auth, Settings};
 use super::token::{TokenFigures, TokenState, Tokens, check_key};
 use crate::clock::{self, Clock};
+use crate::credentials::{AUTHORIZATION_CONTEXT, Credentials, ORG_ID, Vault};
 use crate::files;
 use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Refusal, Setback, WireResult};
-use crate::vault::{AUTHORIZATION_CONTEXT, Credentials, ORG_ID, Vault};
 
 /// Speaks to the Interaction Service. Cheap to clone; clones share connections and token.
 #[derive(Clone)]

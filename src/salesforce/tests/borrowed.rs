@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header};
 
 use super::stub::{Reply, Stub, accepted, answer};
 use super::*;
-use crate::vault::{AUTHORIZATION_CONTEXT, Credentials, ORG_ID, Vault};
+use crate::credentials::{AUTHORIZATION_CONTEXT, Credentials, ORG_ID, Vault};
 
 fn shown(token: &str) -> Credentials {
     let mut headers = HeaderMap::new();
