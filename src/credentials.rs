@@ -66,7 +66,7 @@ pub enum Standing {
 
 /// The newest credentials of each channel. Cheap to clone; clones share them.
 #[derive(Clone, Default)]
-pub struct Vault(Arc<Shelf>);
+pub struct CredentialCache(Arc<Shelf>);
 
 #[derive(Default)]
 struct Shelf {
@@ -89,7 +89,7 @@ struct Channel {
     shown: u64,
 }
 
-impl Vault {
+impl CredentialCache {
     /// A connector has shown `credentials` for `channel`. They are kept, unless they are those that were refused.
     pub fn show(&self, channel: &str, credentials: &Credentials) -> Standing {
         let fingerprint = self.fingerprint(credentials);
@@ -135,7 +135,7 @@ impl Vault {
 
     /// The credentials to use for `channel`.
     #[must_use]
-    pub fn borrow(&self, channel: &str) -> Option<Credentials> {
+    pub fn of_channel(&self, channel: &str) -> Option<Credentials> {
         self.lock().by_name.get(channel)?.held.clone()
     }
 
@@ -148,9 +148,9 @@ impl Vault {
     }
 }
 
-impl fmt::Debug for Vault {
+impl fmt::Debug for CredentialCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Vault(…)")
+        f.write_str("CredentialCache(…)")
     }
 }
 
@@ -200,33 +200,33 @@ mod tests {
 
     #[test]
     fn the_newest_are_lent_and_refused_ones_only_after_others_or_an_acceptance() {
-        let (vault, old, new) = (Vault::default(), credentials("old"), credentials("new"));
-        assert_eq!(vault.borrow("c"), None);
-        vault.show("c", &old);
-        assert_eq!(vault.show("c", &new), Standing::Good);
-        assert_eq!((vault.borrow("c"), vault.borrow("d")), (Some(new.clone()), None));
-        vault.refused("c", &old);
-        assert_eq!(vault.borrow("c"), Some(new.clone()), "a late refusal of older ones");
-        vault.refused("c", &new);
-        assert_eq!(vault.borrow("c"), None);
-        assert_eq!(vault.show("c", &new), Standing::Refused);
-        assert_eq!(vault.borrow("c"), None, "still the refused ones");
-        vault.accepted("c", &new);
-        assert_eq!(vault.borrow("c"), Some(new.clone()), "Salesforce has changed its mind");
-        vault.refused("c", &new);
-        assert_eq!(vault.show("c", &old), Standing::Good);
-        assert_eq!(vault.borrow("c"), Some(old));
+        let (cache, old, new) = (CredentialCache::default(), credentials("old"), credentials("new"));
+        assert_eq!(cache.of_channel("c"), None);
+        cache.show("c", &old);
+        assert_eq!(cache.show("c", &new), Standing::Good);
+        assert_eq!((cache.of_channel("c"), cache.of_channel("d")), (Some(new.clone()), None));
+        cache.refused("c", &old);
+        assert_eq!(cache.of_channel("c"), Some(new.clone()), "a late refusal of older ones");
+        cache.refused("c", &new);
+        assert_eq!(cache.of_channel("c"), None);
+        assert_eq!(cache.show("c", &new), Standing::Refused);
+        assert_eq!(cache.of_channel("c"), None, "still the refused ones");
+        cache.accepted("c", &new);
+        assert_eq!(cache.of_channel("c"), Some(new.clone()), "Salesforce has changed its mind");
+        cache.refused("c", &new);
+        assert_eq!(cache.show("c", &old), Standing::Good);
+        assert_eq!(cache.of_channel("c"), Some(old));
     }
 
     #[test]
     fn no_more_channels_are_kept_than_an_org_has_and_nothing_prints_a_secret() {
-        let vault = Vault::default();
+        let cache = CredentialCache::default();
         let token = credentials("s3cret");
         for i in 0..=CHANNELS_MAX {
-            vault.show(&i.to_string(), &token);
+            cache.show(&i.to_string(), &token);
         }
-        assert_eq!(vault.lock().by_name.len(), CHANNELS_MAX);
-        assert_eq!((vault.borrow("0"), vault.borrow("1")), (None, Some(token.clone())));
-        assert!(!format!("{vault:?}{token:?}{:?}", token.authorization).contains("s3cret"));
+        assert_eq!(cache.lock().by_name.len(), CHANNELS_MAX);
+        assert_eq!((cache.of_channel("0"), cache.of_channel("1")), (None, Some(token.clone())));
+        assert!(!format!("{cache:?}{token:?}{:?}", token.authorization).contains("s3cret"));
     }
 }

@@ -82,12 +82,12 @@ pub enum Holding {
     /// It can't be had.
     Failing,
     /// Connectors show theirs.
-    Borrowed,
+    Cached,
 }
 
 impl Holding {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Held, Self::Pending, Self::Failing, Self::Borrowed];
+    pub const ALL: [Self; 4] = [Self::Held, Self::Pending, Self::Failing, Self::Cached];
 
     /// The name in the status and in metrics.
     #[must_use]
@@ -96,7 +96,7 @@ impl Holding {
             Self::Held => "held",
             Self::Pending => "pending",
             Self::Failing => "failing",
-            Self::Borrowed => "borrowed",
+            Self::Cached => "borrowed",
         }
     }
 }

@@ -49,7 +49,7 @@ impl Reader {
 
     /// Whether typingd's own deliveries are authorized with what connectors show. Configured credentials take
     /// precedence.
-    pub(super) fn borrows(&self) -> bool {
+    pub(super) fn uses_cached_credentials(&self) -> bool {
         let own = KEYS.iter().filter(|key| key.path.starts_with("upstream.auth."));
         self.get("drop_in.enabled") == Some(true)
             && self.get("drop_in.borrow_credentials") == Some(true)

@@ -16,7 +16,7 @@ use super::{HANG_UP_MAX, StartError};
 use crate::admin::control::Unchanged;
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::credentials::Vault;
+use crate::credentials::CredentialCache;
 use crate::driver::{Carrier, Controls};
 use crate::drop_in::{self, DropIn, Lasting};
 use crate::files;
@@ -151,7 +151,7 @@ pub(super) struct FarSide {
     /// What `ca_file` held.
     roots: Option<u64>,
     sandbox: Option<(Address, String)>,
-    vault: Vault,
+    cache: CredentialCache,
     clock: Clock,
     inbox: Inbox,
     gate: Gate,
@@ -183,15 +183,15 @@ impl FarSide {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let settings = upstream(config, sandbox.as_ref())?;
-        let (vault, lasting) = (Vault::default(), Lasting::default());
-        let line = Line::new(client(settings.clone(), clock, vault.clone(), None)?);
+        let (cache, lasting) = (CredentialCache::default(), Lasting::default());
+        let line = Line::new(client(settings.clone(), clock, cache.clone(), None)?);
         let mut this = Self {
             line,
             traffic: Traffic::default(),
             roots: roots(&settings),
             settings,
             sandbox,
-            vault,
+            cache,
             clock,
             inbox,
             gate,
@@ -206,7 +206,7 @@ impl FarSide {
     fn drop_in(&self, config: &Config, settings: &Settings) -> Result<Option<DroppedIn>, StartError> {
         let ground = DropInGround {
             inbox: self.inbox.clone(),
-            vault: self.vault.clone(),
+            cache: self.cache.clone(),
             gate: self.gate.clone(),
             clock: self.clock,
             lasting: self.lasting.clone(),
@@ -254,7 +254,7 @@ impl FarSide {
         let same = settings == self.settings && roots == self.roots;
         let client = match same {
             true => None,
-            false => Some(client(settings.clone(), self.clock, self.vault.clone(), Some(&current)).map_err(wrong)?),
+            false => Some(client(settings.clone(), self.clock, self.cache.clone(), Some(&current)).map_err(wrong)?),
         };
         // Where nothing is delivered as it is, there is nothing to lose.
         if current.token_state() == TokenState::Held {

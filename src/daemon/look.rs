@@ -83,7 +83,7 @@ fn passing(drop_in: &DropIn) -> Passing {
 /// How the token stands.
 pub(super) fn token(client: &Client) -> Token {
     let Some(figures) = client.token_figures() else {
-        return Token { state: Holding::Borrowed, ..Token::default() };
+        return Token { state: Holding::Cached, ..Token::default() };
     };
     let (state, trouble) = match figures.state {
         TokenState::Held => (Holding::Held, None),

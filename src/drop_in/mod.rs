@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::credentials::{Credentials, Standing, Vault};
+use crate::credentials::{CredentialCache, Credentials, Standing};
 use crate::engine::TurnedAway;
 use crate::http::{Gate, Problem, announced_bytes, hear_out};
 use crate::inbox::{Inbox, Undeliverable};
@@ -66,8 +66,8 @@ pub struct Settings {
 pub struct Surroundings {
     /// Takes the signals: the daemon's own, or in shadow mode the shadow's.
     pub inbox: Inbox,
-    /// Takes the credentials that connectors show, if they are borrowed.
-    pub vault: Option<Vault>,
+    /// Takes the credentials that connectors show, if they are cached.
+    pub cache: Option<CredentialCache>,
     /// Where everything passes on to.
     pub target: Target,
     /// What the connector's own entries are compared with, if nothing is to be taken.
@@ -102,7 +102,7 @@ pub struct DropIn(Arc<Shared>);
 struct Shared {
     settings: Settings,
     inbox: Inbox,
-    vault: Option<Vault>,
+    cache: Option<CredentialCache>,
     upstream: Upstream,
     shadow: Option<Shadow>,
     gate: Gate,
@@ -117,10 +117,10 @@ impl DropIn {
     /// # Errors
     /// When there can be no connections to the upstream: names the file or setting that is in the way.
     pub fn new(settings: Settings, surroundings: Surroundings) -> Result<Self, String> {
-        let Surroundings { inbox, vault, target, shadow, gate, clock, lasting } = surroundings;
+        let Surroundings { inbox, cache, target, shadow, gate, clock, lasting } = surroundings;
         let upstream = Upstream::new(&target)?;
         let Lasting { tally, under_way } = lasting;
-        Ok(Self(Arc::new(Shared { settings, inbox, vault, upstream, shadow, gate, clock, tally, under_way })))
+        Ok(Self(Arc::new(Shared { settings, inbox, cache, upstream, shadow, gate, clock, tally, under_way })))
     }
 
     /// The routes of what passes: connectors show the far side's token there, and none of ours.
@@ -229,13 +229,13 @@ impl Shared {
         Ok(answer)
     }
 
-    /// What is to be thought of the credentials that a request shows. They are kept, if they are to be borrowed.
+    /// What is to be thought of the credentials that a request shows. They are kept, if they are to be cached.
     fn look_at(&self, channel: &str, credentials: Option<&Credentials>) -> Standing {
-        match (credentials, &self.vault) {
+        match (credentials, &self.cache) {
             // Whoever shows none is to hear from Salesforce itself.
             (None, _) => Standing::Refused,
             (Some(_), None) => Standing::Good,
-            (Some(credentials), Some(vault)) => vault.show(channel, credentials),
+            (Some(credentials), Some(cache)) => cache.show(channel, credentials),
         }
     }
 
@@ -317,11 +317,11 @@ impl Shared {
         credentials: Option<&Credentials>,
         status: StatusCode,
     ) {
-        if let (Some(credentials), Some(vault)) = (credentials, &self.vault) {
+        if let (Some(credentials), Some(cache)) = (credentials, &self.cache) {
             if status.is_success() {
-                vault.accepted(conversation.to(), credentials);
+                cache.accepted(conversation.to(), credentials);
             } else if status == StatusCode::UNAUTHORIZED {
-                vault.refused(conversation.to(), credentials);
+                cache.refused(conversation.to(), credentials);
             }
         }
         if !status.is_success() {

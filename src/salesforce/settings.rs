@@ -14,7 +14,7 @@ use crate::model::ChannelAddress;
 pub struct Settings {
     /// `https://<MyDomain>.my.salesforce-scrt.com`; plain http only to loopback.
     pub base_url: Url,
-    /// The `OrgId` header: 15 or 18 characters, `00D…`. Not used with [`Auth::Borrowed`], like the contexts.
+    /// The `OrgId` header: 15 or 18 characters, `00D…`. Not used with [`Auth::Cached`], like the contexts.
     pub org_id: String,
     /// The `AuthorizationContext` header of channels that have none of their own.
     pub authorization_context: String,
@@ -40,7 +40,7 @@ pub enum Auth {
     /// A token in memory: the built-in sandbox's. No configuration can set it, for secrets come from files.
     Fixed(Secret),
     /// What connectors show with their own requests.
-    Borrowed,
+    Cached,
 }
 
 /// A text that no log and no debug print shows.

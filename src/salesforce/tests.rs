@@ -1,6 +1,6 @@
 //! The client against real sockets: what leaves, and what every kind of answer and failure becomes.
 
-mod borrowed;
+mod cached;
 mod stub;
 mod tokens;
 

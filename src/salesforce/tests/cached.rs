@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header};
 
 use super::stub::{Reply, Stub, accepted, answer};
 use super::*;
-use crate::credentials::{AUTHORIZATION_CONTEXT, Credentials, ORG_ID, Vault};
+use crate::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, ORG_ID};
 
 fn shown(token: &str) -> Credentials {
     let mut headers = HeaderMap::new();
@@ -21,26 +21,26 @@ async fn what_the_connector_showed_for_the_channel_is_used_and_dropped_when_refu
         _ => Reply::Send(answer("401 Unauthorized", "", r#"{"code":10004,"message":"bad stale, says Salesforce"}"#)),
     })
     .await;
-    let (vault, clock) = (Vault::default(), Clock::start());
-    let settings = Settings { auth: Auth::Borrowed, ..settings(&stub.url()) };
-    let client = Client::borrowing(settings, clock, vault.clone()).unwrap();
-    assert_eq!(client.warm_up().await, TokenState::Held, "whoever borrows has nothing to wait for");
+    let (cache, clock) = (CredentialCache::default(), Clock::start());
+    let settings = Settings { auth: Auth::Cached, ..settings(&stub.url()) };
+    let client = Client::with_cache(settings, clock, cache.clone()).unwrap();
+    assert_eq!(client.warm_up().await, TokenState::Held, "with cached credentials there is nothing to wait for");
 
     let result = deliver(&client).await;
     assert_eq!((result.outcome, result.status), (not_sent(Cause::Token), None));
     assert!(stub.seen().is_empty(), "without credentials nothing leaves");
 
-    vault.show("channel", &shown("stale"));
+    cache.show("channel", &shown("stale"));
     let result = deliver(&client).await;
     assert_eq!((result.outcome, result.status), (not_sent(Cause::Token), Some(401)));
     assert_eq!(result.detail.as_deref(), Some("bad …, says Salesforce"), "the token is not repeated");
-    assert_eq!(vault.borrow("channel"), None);
+    assert_eq!(cache.of_channel("channel"), None);
 
-    vault.show("channel", &shown("stale"));
+    cache.show("channel", &shown("stale"));
     deliver(&client).await;
     assert_eq!(stub.seen().len(), 1, "refused ones are not tried again");
 
-    vault.show("channel", &shown("good"));
+    cache.show("channel", &shown("good"));
     assert_eq!(deliver(&client).await.outcome, Outcome::Delivered);
     let seen = stub.seen().pop().unwrap();
     assert_eq!(seen.header("orgid"), Some("00DBB0000000001"));
@@ -53,9 +53,9 @@ async fn what_the_connector_showed_for_the_channel_is_used_and_dropped_when_refu
 #[tokio::test]
 async fn configured_credentials_take_precedence_over_shown_ones() {
     let stub = Stub::start(|_| accepted()).await;
-    let vault = Vault::default();
-    vault.show("channel", &shown("other"));
-    let client = Client::borrowing(settings(&stub.url()), Clock::start(), vault).unwrap();
+    let cache = CredentialCache::default();
+    cache.show("channel", &shown("other"));
+    let client = Client::with_cache(settings(&stub.url()), Clock::start(), cache).unwrap();
     assert_eq!(deliver(&client).await.outcome, Outcome::Delivered);
     let seen = stub.seen().pop().unwrap();
     assert_eq!(seen.header("authorization"), Some("Bearer t0ken.t0ken"));
