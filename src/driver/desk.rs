@@ -17,7 +17,9 @@ use crate::inbox::{Parcel, Receipt};
 use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::measures::Measures;
-use crate::model::{ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult};
+use crate::model::{
+    ChannelAddress, Conversation, ConversationRef, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult,
+};
 use crate::pulse::Pulse;
 use crate::recording::{self, Recorder, Recording};
 
@@ -63,6 +65,9 @@ impl Desk {
             };
             match taken {
                 Ok(taken) => {
+                    if let Some(credentials) = parcel.batch.credentials() {
+                        self.engine.handle_credentials(now, conversation, credentials);
+                    }
                     if taken == Taken::Counts
                         && let Some(chronicle) = &mut self.chronicle
                     {
@@ -93,7 +98,11 @@ impl Desk {
                 let settled = || self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off());
                 if signal.kind == SignalKind::MessageSent && !settled() {
                     let (tell, told) = oneshot::channel();
-                    self.add_waiter(conversation.to_owned(), tell);
+                    // Without credentials there is nothing to wait for.
+                    match self.is_blocked(conversation) {
+                        true => drop(tell.send(false)),
+                        false => self.add_waiter(conversation.to_owned(), tell),
+                    }
                     receipt.unsettled.push(told);
                 }
             }
@@ -137,6 +146,21 @@ impl Desk {
             for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
                 let _ = waiter.send(was_off || result.outcome == Outcome::Delivered);
             }
+        } else if awaited && self.is_blocked(conversation) {
+            for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
+                let _ = waiter.send(false);
+            }
+        }
+    }
+
+    /// Whether its Stopped waits for credentials, which may not come for long.
+    fn is_blocked(&self, conversation: ConversationRef<'_>) -> bool {
+        self.engine.snapshot(conversation).is_some_and(|snapshot| snapshot.blocked)
+    }
+
+    pub(super) fn take_acceptances(&mut self, now: Instant, channels: &[Box<str>]) {
+        for channel in channels {
+            self.engine.handle_acceptance(now, channel);
         }
     }
 
@@ -245,10 +269,17 @@ impl Desk {
             rules: self.engine.policy().rules,
             delivery: self.engine.policy().delivery,
             conversations_max: self.engine.policy().conversations_max,
-            trouble: self.herald.trouble().map(str::to_owned),
+            trouble: self.herald.trouble().map(str::to_owned).or_else(|| blocked(self.engine.census().blocked)),
             rate_in_force: self.engine.rate_in_force(),
             journal: self.journal.as_ref().map(Journal::figures),
             recording: self.recorder.as_ref().is_some_and(|recorder| !recorder.is_gone()),
         }
     }
+}
+
+/// Why typingd is not ready while owed Stoppeds wait for credentials.
+fn blocked(stops: usize) -> Option<String> {
+    (stops > 0).then(|| {
+        format!("{stops} owed TypingStopped wait for credentials: no connector has shown any that Salesforce accepts")
+    })
 }

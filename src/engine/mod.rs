@@ -10,6 +10,7 @@
 //!    calls are harmless.
 
 mod account;
+mod credentials;
 mod inquiry;
 mod lasting;
 mod list;
@@ -61,6 +62,7 @@ pub struct Engine {
     icons: usize,
     unsettled: usize,
     lingerers: usize,
+    blocked: usize,
     counts: Counts,
     observed: Observed,
     swept: Instant,
@@ -84,6 +86,7 @@ impl Engine {
             icons: 0,
             unsettled: 0,
             lingerers: 0,
+            blocked: 0,
             counts: Counts::default(),
             observed: Observed::default(),
             swept: Instant::ORIGIN,
@@ -156,6 +159,7 @@ impl Engine {
         let (state, _) = tracker.state_mut(id.slot);
         let sent = state.outbox.in_flight();
         let (verdict, losses) = state.outbox.settle(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
+        self.unblock_if_accepted_since(id.slot);
         self.note_losses(now, id.slot, losses);
         let mut notice = match (was_shut, self.pace.is_shut()) {
             (false, true) => Some(Notice::UpstreamFailing),
@@ -252,8 +256,11 @@ impl Engine {
                 continue;
             }
             self.stand(slot, Standing::None);
+            let acceptances = self.tracker.channel(slot).acceptances;
             let (state, _) = self.tracker.state_mut(slot);
             let Some(leaving) = state.outbox.leave() else { continue };
+            state.acceptances_seen = acceptances;
+            let credentials = state.credentials;
             self.pace.leave(now, slot);
             self.counts.sent += 1;
             self.counts.retried += u64::from(leaving.attempt > 0);
@@ -265,6 +272,7 @@ impl Engine {
                 decided: leaving.decided,
                 decision: leaving.number,
                 attempt: leaving.attempt,
+                credentials,
             });
         }
     }
@@ -318,6 +326,7 @@ impl Engine {
             channels: self.tracker.channels_len(),
             icons: self.icons,
             unsettled: self.unsettled,
+            blocked: self.blocked,
             in_flight: self.pace.in_flight(),
             queued: self.queued,
             armed: self.wheel.armed(),
@@ -340,6 +349,7 @@ impl Engine {
             belief: state.outbox.belief(),
             wish: state.outbox.wish(),
             in_flight: state.outbox.in_flight(),
+            blocked: state.outbox.is_blocked(),
             due: state.timing.due(&self.tracker.channel(slot).rules),
         })
     }
@@ -528,6 +538,8 @@ impl Engine {
         let mut due = state.timing.due(rules).min(state.outbox.due(now, &lifespans));
         let standing = if let Some(urgency) = ready {
             Standing::Ready(urgency as u8)
+        } else if state.outbox.is_blocked() {
+            Standing::Blocked
         } else if unsettled || !state.timing.is_idle() {
             Standing::None
         } else if state.hold_until > now {
@@ -575,6 +587,7 @@ impl Engine {
                 self.lingering.remove(&mut self.tracker, Link::Line, slot);
                 self.lingerers -= 1;
             }
+            Standing::Blocked => self.leave_blocked(slot),
         }
         match standing {
             Standing::None => {}
@@ -586,6 +599,7 @@ impl Engine {
                 self.lingering.push_back(&mut self.tracker, Link::Line, slot);
                 self.lingerers += 1;
             }
+            Standing::Blocked => self.join_blocked(slot),
         }
         self.tracker.entry_mut(slot).standing = standing;
     }

@@ -3,12 +3,12 @@
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use super::list::{Link, Links, NIL, Neighbours};
+use super::list::{Link, Links, List, NIL, Neighbours};
 use super::outbox::Outbox;
 use super::policy::Rules;
 use super::timing::Timing;
 use super::wheel::Place;
-use crate::model::{Conversation, ConversationRef, Instant};
+use crate::model::{Conversation, ConversationRef, CredentialId, Instant};
 
 /// Everything about one conversation: what would have to be stored if another process were to go on with it.
 #[derive(Debug)]
@@ -23,6 +23,10 @@ pub(super) struct State {
     pub(super) opened: bool,
     /// Refused for good: left alone until `hold_until`.
     pub(super) muted: bool,
+    /// How often credentials of the channel had been accepted when the request in flight left; wraps.
+    pub(super) acceptances_seen: u16,
+    /// The newest that a request of this conversation showed.
+    pub(super) credentials: Option<CredentialId>,
 }
 
 /// A conversation's place in the table.
@@ -50,6 +54,8 @@ pub(super) enum Standing {
     Ready(u8),
     /// Remembered although nothing is going on; the first to go when the table is full.
     Lingering,
+    /// In the channel's: a Stopped that waits until credentials of the channel are accepted.
+    Blocked,
 }
 
 #[derive(Debug)]
@@ -64,6 +70,10 @@ pub(super) struct Channel {
     name: Box<str>,
     pub(super) rules: Rules,
     pub(super) muted_until: Instant,
+    /// Conversations whose Stopped waits until credentials of this channel are accepted.
+    pub(super) blocked: List,
+    /// How often credentials of this channel have been accepted that were not before; wraps.
+    pub(super) acceptances: u16,
     conversations: u32,
 }
 
@@ -130,6 +140,8 @@ impl Tracker {
                 hold_until: Instant::ORIGIN,
                 opened: false,
                 muted: false,
+                acceptances_seen: 0,
+                credentials: None,
             },
         };
         let slot = match self.free {
@@ -237,6 +249,10 @@ impl Tracker {
         self.channel_index.find(hash, |&channel| *self.channels[channel as usize].name == *name).copied()
     }
 
+    pub(super) fn channel_at_mut(&mut self, channel: u32) -> &mut Channel {
+        &mut self.channels[channel as usize]
+    }
+
     /// Gives every channel the rules that `rules` has for its name.
     pub(super) fn set_rules(&mut self, rules: impl Fn(&str) -> Rules) {
         for &channel in &self.channel_index {
@@ -252,7 +268,14 @@ impl Tracker {
             self.channels[found as usize].conversations += 1;
             return found;
         }
-        let new = Channel { name: name.into(), rules: rules(), muted_until: Instant::ORIGIN, conversations: 1 };
+        let new = Channel {
+            name: name.into(),
+            rules: rules(),
+            muted_until: Instant::ORIGIN,
+            blocked: List::EMPTY,
+            acceptances: 0,
+            conversations: 1,
+        };
         let channel = match self.free_channels.pop() {
             Some(channel) => {
                 self.channels[channel as usize] = new;

@@ -48,6 +48,7 @@ fn dispatch(clock: &Clock, to: &str, decision: u64, reason: Reason) -> Dispatch 
         decided: clock.now(),
         decision,
         attempt: 0,
+        credentials: None,
     }
 }
 
