@@ -1,22 +1,47 @@
-//! The credentials that connectors have shown, the newest of each channel: in memory only, never printed.
+//! The credentials that connectors show, each distinct set once: what Salesforce said of it, and which channels it is shown
+//! for. In memory only, and nothing of it is ever printed.
+//!
+//! A conversation's TypingStarted leaves with the set that its own requests showed, and with no other. An owed
+//! TypingStopped may also leave with one that was accepted for its channel, within the same org and authorization context:
+//! a connector whose token has expired must not leave its icons on.
 
-use std::collections::HashMap;
+mod sets;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio::sync::Notify;
 
-/// Channels whose credentials are kept: as many as an org may have. Beyond it the one that was shown longest ago goes.
-const CHANNELS_MAX: usize = 2_000;
+use crate::clock::Clock;
+use crate::model::{CredentialId, Indicator};
+use sets::Sets;
+
+/// Sets that are kept. Beyond it the one that was used longest ago goes.
+pub const SETS_MAX: usize = 10_000;
+/// The values of a set, in bytes; a longer one is not cached. Access tokens have 100 to 2,000 bytes.
+pub const SET_BYTES_MAX: usize = 8 * 1024;
+/// Channels whose sets are known: as many as an org may have. Beyond it the one that was shown longest ago goes.
+pub const CHANNELS_MAX: usize = 2_000;
+/// Sets known of one channel: the processes of a connector, each with a token of its own. Beyond it one goes that is not
+/// accepted, or the one that was accepted longest ago.
+pub const SETS_PER_CHANNEL_MAX: usize = 16;
+/// How long a refusal is believed. Then the set is tried again, for a refusal may have been a mistake.
+pub const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// The org's id.
 pub const ORG_ID: HeaderName = HeaderName::from_static("orgid");
 /// The developer name of the ConversationChannelDefinition.
 pub const AUTHORIZATION_CONTEXT: HeaderName = HeaderName::from_static("authorizationcontext");
 
+/// The part of an org's id that tells it from others: the form of 18 characters adds a checksum.
+const ORG_ID_BYTES: usize = 15;
+
 /// What a request to the Interaction Service is authorized with.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Credentials {
     /// `Authorization`, marked as sensitive.
     pub authorization: HeaderValue,
@@ -27,7 +52,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// What a request shows; `None` unless each of the three stands there once and is not empty.
+    /// What a request shows; `None` unless each of the three is there once and not empty, and they keep to
+    /// [`SET_BYTES_MAX`].
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let one = |name: HeaderName| {
@@ -38,7 +64,9 @@ impl Credentials {
         };
         let mut authorization = one(header::AUTHORIZATION)?;
         authorization.set_sensitive(true);
-        Some(Self { authorization, org_id: one(ORG_ID)?, authorization_context: one(AUTHORIZATION_CONTEXT)? })
+        let set = Self { authorization, org_id: one(ORG_ID)?, authorization_context: one(AUTHORIZATION_CONTEXT)? };
+        let bytes = set.authorization.len() + set.org_id.len() + set.authorization_context.len();
+        (bytes <= SET_BYTES_MAX).then_some(set)
     }
 
     /// The secret in it, without its scheme: what no log and no answer may repeat.
@@ -55,178 +83,134 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Whether credentials are worth anything, as far as is known.
+/// Whether two ids name the same org, each with 15 or 18 characters.
+#[must_use]
+pub fn same_org(a: &[u8], b: &[u8]) -> bool {
+    let decisive = |id: &[u8]| id.len().min(ORG_ID_BYTES);
+    a[..decisive(a)] == b[..decisive(b)]
+}
+
+/// Why a set is refused, as a caller is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The code of the Interaction Service.
+    pub code: i64,
+    /// A sentence, bounded and without the secret.
+    pub message: Arc<str>,
+}
+
+/// A set that was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its name in the cache.
+    pub id: CredentialId,
+    /// Why it is refused, as long as that is believed.
+    pub rejection: Option<Rejection>,
+}
+
+/// What a request may be authorized with if its conversation has no set of its own. Empty: any will do.
+#[derive(Clone, Copy, Debug)]
+pub struct Within<'a> {
+    /// The org.
+    pub org_id: &'a [u8],
+    /// The authorization context.
+    pub authorization_context: &'a [u8],
+}
+
+/// No set is known that may be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// They are taken, or have not been tried.
-    Good,
-    /// The far side has refused just these.
-    Refused,
+pub struct NoneGood {
+    /// When the conversation's own is tried again, if it is refused.
+    pub again_after: Option<Duration>,
 }
 
-/// The newest credentials of each channel. Cheap to clone; clones share them.
-#[derive(Clone, Default)]
-pub struct CredentialCache(Arc<Shelf>);
+/// The cache. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub struct CredentialCache(Arc<Shared>);
 
-#[derive(Default)]
-struct Shelf {
-    channels: Mutex<Channels>,
-    /// Keyed at random: of refused credentials only a hash is kept.
-    hash: RandomState,
-}
-
-#[derive(Default)]
-struct Channels {
-    by_name: HashMap<Box<str>, Channel>,
-    shown: u64,
-}
-
-#[derive(Default)]
-struct Channel {
-    held: Option<Credentials>,
-    refused: Option<u64>,
-    /// The number of the last showing.
-    shown: u64,
+struct Shared {
+    sets: Mutex<Sets>,
+    /// Channels have sets that were accepted, and that has not been reported.
+    news: Notify,
+    clock: Clock,
+    refused_for: Duration,
 }
 
 impl CredentialCache {
-    /// A connector has shown `credentials` for `channel`. They are kept, unless they are those that were refused.
-    pub fn show(&self, channel: &str, credentials: &Credentials) -> Standing {
-        let fingerprint = self.fingerprint(credentials);
-        let mut channels = self.lock();
-        channels.shown += 1;
-        let shown = channels.shown;
-        let place = channels.place(channel);
-        place.shown = shown;
-        if place.refused == Some(fingerprint) {
-            return Standing::Refused;
-        }
-        if place.held.as_ref() != Some(credentials) {
-            place.held = Some(credentials.clone());
-            place.refused = None;
-        }
-        Standing::Good
-    }
-
-    /// The far side has taken `credentials`, whatever it said of them before.
-    pub fn accepted(&self, channel: &str, credentials: &Credentials) {
-        let fingerprint = self.fingerprint(credentials);
-        let mut channels = self.lock();
-        if let Some(place) = channels.by_name.get_mut(channel)
-            && place.refused == Some(fingerprint)
-        {
-            place.refused = None;
-            place.held = Some(credentials.clone());
-        }
-    }
-
-    /// The far side has refused `credentials` (401): they are dropped until the connector shows others.
-    pub fn refused(&self, channel: &str, credentials: &Credentials) {
-        let fingerprint = self.fingerprint(credentials);
-        let mut channels = self.lock();
-        // A late refusal of older ones says nothing of those that have come since.
-        if let Some(place) = channels.by_name.get_mut(channel)
-            && place.held.as_ref().is_none_or(|held| held == credentials)
-        {
-            place.held = None;
-            place.refused = Some(fingerprint);
-        }
-    }
-
-    /// The credentials to use for `channel`.
+    /// An empty one, which believes a refusal for so long ([`REFUSED_FOR`] but in tests).
     #[must_use]
-    pub fn of_channel(&self, channel: &str) -> Option<Credentials> {
-        self.lock().by_name.get(channel)?.held.clone()
+    pub fn new(clock: Clock, refused_for: Duration) -> Self {
+        Self(Arc::new(Shared { sets: Mutex::default(), news: Notify::new(), clock, refused_for }))
     }
 
-    fn fingerprint(&self, credentials: &Credentials) -> u64 {
-        self.0.hash.hash_one(credentials.authorization.as_bytes())
+    /// A request for `channel` showed `credentials`.
+    pub fn show(&self, channel: &str, credentials: &Credentials) -> Shown {
+        let now = self.0.clock.now();
+        self.with(|sets| sets.show(now, channel, credentials))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Channels> {
-        self.0.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The name of `credentials`, if they are cached.
+    #[must_use]
+    pub fn find(&self, credentials: &Credentials) -> Option<CredentialId> {
+        self.lock().find(credentials)
+    }
+
+    /// A request that showed this set was accepted, whatever was said of it before. `channel` is the request's, if it is
+    /// known.
+    pub fn accept(&self, id: CredentialId, channel: Option<&str>) {
+        self.with(|sets| sets.accept(id, channel));
+    }
+
+    /// A request that showed this set was refused (401). It says nothing of any other set.
+    pub fn reject(&self, id: CredentialId, code: Option<i64>, message: Option<&str>) {
+        let until = self.0.clock.now() + self.0.refused_for;
+        self.with(|sets| sets.reject(id, until, code, message));
+    }
+
+    /// The set that an indicator of a conversation leaves with, whose newest set is `own`.
+    ///
+    /// # Errors
+    /// When none is known that may be accepted.
+    pub fn select(
+        &self,
+        channel: &str,
+        own: Option<CredentialId>,
+        indicator: Indicator,
+        within: Within<'_>,
+    ) -> Result<(CredentialId, Credentials), NoneGood> {
+        let now = self.0.clock.now();
+        self.lock().select(now, channel, own, indicator, within)
+    }
+
+    /// The channels that have got a set that was accepted, and had not before; waits until there are some. To be called
+    /// by one task.
+    pub async fn acceptances(&self) -> Vec<Box<str>> {
+        loop {
+            let channels = self.lock().take_news();
+            if !channels.is_empty() {
+                return channels;
+            }
+            // What happens between the two is remembered.
+            self.0.news.notified().await;
+        }
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Sets) -> T) -> T {
+        let mut sets = self.lock();
+        let result = change(&mut sets);
+        if sets.has_news() {
+            self.0.news.notify_one();
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sets> {
+        self.0.sets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for CredentialCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CredentialCache(…)")
-    }
-}
-
-impl Channels {
-    /// The place of `channel`; somebody else's, if there is no room for another.
-    fn place(&mut self, channel: &str) -> &mut Channel {
-        if !self.by_name.contains_key(channel) && self.by_name.len() >= CHANNELS_MAX {
-            let oldest = self.by_name.iter().min_by_key(|(_, channel)| channel.shown);
-            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
-                self.by_name.remove(&oldest);
-            }
-        }
-        self.by_name.entry(channel.into()).or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(token: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
-        headers.insert(ORG_ID, "00DXX0000000001".parse().unwrap());
-        headers.insert(AUTHORIZATION_CONTEXT, "A".parse().unwrap());
-        headers
-    }
-
-    fn credentials(token: &str) -> Credentials {
-        Credentials::of(&headers(token)).unwrap()
-    }
-
-    #[test]
-    fn credentials_are_three_headers_each_once_and_not_empty() {
-        assert_eq!(credentials("t").secret(), "t");
-        for name in [header::AUTHORIZATION, ORG_ID, AUTHORIZATION_CONTEXT] {
-            let mut without = headers("t");
-            without.remove(&name);
-            assert_eq!(Credentials::of(&without), None, "no {name}");
-            without.insert(&name, HeaderValue::from_static(" "));
-            assert_eq!(Credentials::of(&without), None, "empty {name}");
-            let mut twice = headers("t");
-            twice.append(&name, HeaderValue::from_static("other"));
-            assert_eq!(Credentials::of(&twice), None, "two of {name}");
-        }
-    }
-
-    #[test]
-    fn the_newest_are_lent_and_refused_ones_only_after_others_or_an_acceptance() {
-        let (cache, old, new) = (CredentialCache::default(), credentials("old"), credentials("new"));
-        assert_eq!(cache.of_channel("c"), None);
-        cache.show("c", &old);
-        assert_eq!(cache.show("c", &new), Standing::Good);
-        assert_eq!((cache.of_channel("c"), cache.of_channel("d")), (Some(new.clone()), None));
-        cache.refused("c", &old);
-        assert_eq!(cache.of_channel("c"), Some(new.clone()), "a late refusal of older ones");
-        cache.refused("c", &new);
-        assert_eq!(cache.of_channel("c"), None);
-        assert_eq!(cache.show("c", &new), Standing::Refused);
-        assert_eq!(cache.of_channel("c"), None, "still the refused ones");
-        cache.accepted("c", &new);
-        assert_eq!(cache.of_channel("c"), Some(new.clone()), "Salesforce has changed its mind");
-        cache.refused("c", &new);
-        assert_eq!(cache.show("c", &old), Standing::Good);
-        assert_eq!(cache.of_channel("c"), Some(old));
-    }
-
-    #[test]
-    fn no_more_channels_are_kept_than_an_org_has_and_nothing_prints_a_secret() {
-        let cache = CredentialCache::default();
-        let token = credentials("s3cret");
-        for i in 0..=CHANNELS_MAX {
-            cache.show(&i.to_string(), &token);
-        }
-        assert_eq!(cache.lock().by_name.len(), CHANNELS_MAX);
-        assert_eq!((cache.of_channel("0"), cache.of_channel("1")), (None, Some(token.clone())));
-        assert!(!format!("{cache:?}{token:?}{:?}", token.authorization).contains("s3cret"));
     }
 }

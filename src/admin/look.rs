@@ -43,7 +43,7 @@ pub struct Seen {
 #[derive(Clone, Copy, Debug)]
 pub struct Passing {
     /// Requests, by what they were and what became of them: a name for metrics, and how many.
-    pub requests: [(&'static str, u64); 6],
+    pub requests: [(&'static str, u64); 7],
     /// Messages, by what became of their icons: the same.
     pub messages: [(&'static str, u64); 3],
     /// Requests for which there was no answer to pass on.

@@ -2,6 +2,7 @@
 
 use super::keys::KEYS;
 use super::{Origin, Reader};
+use crate::credentials::REFUSED_FOR;
 use crate::drop_in::Settings;
 use crate::http::Address;
 use url::Host;
@@ -14,6 +15,7 @@ impl Reader {
             settle: self.get("drop_in.settle")?,
             stall_timeout: self.get("drop_in.stall_timeout")?,
             borrow_credentials: self.get("drop_in.borrow_credentials")?,
+            refused_for: REFUSED_FOR,
             shadow: self.get("drop_in.shadow")?,
         };
         if !self.get("drop_in.enabled")? {

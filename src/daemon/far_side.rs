@@ -16,8 +16,8 @@ use super::{HANG_UP_MAX, StartError};
 use crate::admin::control::Unchanged;
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::credentials::CredentialCache;
-use crate::driver::{Carrier, Controls};
+use crate::credentials::{CredentialCache, REFUSED_FOR};
+use crate::driver::{Carrier, Command, Controls};
 use crate::drop_in::{self, DropIn, Lasting};
 use crate::files;
 use crate::http::{Address, Gate, Limits, Serving, Traffic};
@@ -183,7 +183,8 @@ impl FarSide {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let settings = upstream(config, sandbox.as_ref())?;
-        let (cache, lasting) = (CredentialCache::default(), Lasting::default());
+        let refused_for = config.drop_in.map_or(REFUSED_FOR, |drop_in| drop_in.refused_for);
+        let (cache, lasting) = (CredentialCache::new(clock, refused_for), Lasting::default());
         let line = Line::new(client(settings.clone(), clock, cache.clone(), None)?);
         let mut this = Self {
             line,
@@ -213,6 +214,15 @@ impl FarSide {
             shadow: self.drop_in.as_ref().and_then(|dropped_in| dropped_in.shadow.clone()),
         };
         drop_in(config, settings.clone(), ground)
+    }
+
+    /// Tells the loop of credentials that were accepted: something that is owed may wait for them. Ends with the loop.
+    pub(super) fn report_acceptances(&self, controls: Controls) -> impl Future<Output = ()> + Send + use<> {
+        let cache = self.cache.clone();
+        async move {
+            // Whatever comes while the loop is behind is told together.
+            while controls.give(Command::Accepted(cache.acceptances().await)).await {}
+        }
     }
 
     /// The drop-in in force.

@@ -66,6 +66,7 @@ fn passing(drop_in: &DropIn) -> Passing {
             ("started_taken", figures.started_taken),
             ("stopped_taken", figures.stopped_taken),
             ("typing_passed", figures.typing_passed),
+            ("typing_rejected", figures.typing_rejected),
             ("message", figures.messages),
             ("unread", figures.unread),
             ("other", figures.others),

@@ -195,12 +195,15 @@ pub(super) fn drop_in(
     let Some(settings) = config.drop_in else { return Ok(None) };
     let DropInGround { inbox, cache, gate, clock, lasting, shadow } = ground;
     let cache = (upstream.auth == Auth::Cached).then_some(cache);
+    // Of the sandbox's own org no connector knows.
+    let org_id = config.upstream.as_ref().map(|upstream| upstream.org_id.clone()).filter(|id| !id.is_empty());
     let target =
         Target { base_url: upstream.base_url, ca_file: upstream.ca_file, connect_timeout: upstream.request_timeout };
     let shadow = settings.shadow.then(|| shadow.unwrap_or_else(|| ShadowLoop::start(config, clock)));
     let surroundings = Surroundings {
         inbox: shadow.as_ref().map_or(inbox, |shadow| shadow.inbox.clone()),
         cache,
+        org_id,
         target,
         shadow: shadow.as_ref().map(|shadow| shadow.shadow.clone()),
         gate,

@@ -4,6 +4,7 @@
 //! What passes is opaque bytes: of an interaction the ids and kinds are read, of a message's text nothing.
 
 mod interaction;
+mod judge;
 mod late;
 mod passage;
 mod shadow;
@@ -27,12 +28,13 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::credentials::{CredentialCache, Credentials, Standing};
+use crate::credentials::{CredentialCache, Credentials};
 use crate::engine::TurnedAway;
 use crate::http::{Gate, Problem, announced_bytes, hear_out};
 use crate::inbox::{Inbox, Undeliverable};
-use crate::model::{Conversation, Signal, SignalBatch, SignalKind};
+use crate::model::{Conversation, CredentialId, Signal, SignalBatch, SignalKind};
 use interaction::{Found, Interaction, Kind};
+use judge::Judgement;
 use late::{Boxed, Late};
 use passage::{BODY_BYTES_MAX, Broken, Hold, Passage};
 pub use shadow::{Shadow, ShadowCarrier};
@@ -56,8 +58,10 @@ pub struct Settings {
     pub settle: Duration,
     /// How long a request or an answer may stand still before it is given up.
     pub stall_timeout: Duration,
-    /// Whether typingd uses the credentials that the connector last sent.
+    /// Whether typingd uses the credentials that the connector sent.
     pub borrow_credentials: bool,
+    /// How long a refusal of credentials is believed.
+    pub refused_for: Duration,
     /// Whether everything passes, and typingd only tells what it would have sent.
     pub shadow: bool,
 }
@@ -68,6 +72,8 @@ pub struct Surroundings {
     pub inbox: Inbox,
     /// Takes the credentials that connectors show, if they are cached.
     pub cache: Option<CredentialCache>,
+    /// The org that the configuration names; requests for others are left alone.
+    pub org_id: Option<String>,
     /// Where everything passes on to.
     pub target: Target,
     /// What the connector's own entries are compared with, if nothing is to be taken.
@@ -103,6 +109,7 @@ struct Shared {
     settings: Settings,
     inbox: Inbox,
     cache: Option<CredentialCache>,
+    org_id: Option<String>,
     upstream: Upstream,
     shadow: Option<Shadow>,
     gate: Gate,
@@ -117,10 +124,10 @@ impl DropIn {
     /// # Errors
     /// When there can be no connections to the upstream: names the file or setting that is in the way.
     pub fn new(settings: Settings, surroundings: Surroundings) -> Result<Self, String> {
-        let Surroundings { inbox, cache, target, shadow, gate, clock, lasting } = surroundings;
+        let Surroundings { inbox, cache, org_id, target, shadow, gate, clock, lasting } = surroundings;
         let upstream = Upstream::new(&target)?;
         let Lasting { tally, under_way } = lasting;
-        Ok(Self(Arc::new(Shared { settings, inbox, cache, upstream, shadow, gate, clock, tally, under_way })))
+        Ok(Self(Arc::new(Shared { settings, inbox, cache, org_id, upstream, shadow, gate, clock, tally, under_way })))
     }
 
     /// The routes of what passes: connectors show the far side's token there, and none of ours.
@@ -170,11 +177,12 @@ async fn answer(State(drop_in): State<DropIn>, request: Request) -> Result<Respo
     let (head, body) = request.into_parts();
     let shared = &drop_in.0;
     refuse_what_cannot_pass(&head)?;
-    if head.method == Method::POST && head.uri.path() == INTERACTIONS {
+    let interaction = head.method == Method::POST && head.uri.path() == INTERACTIONS;
+    if interaction && !shared.is_of_another_org(&head.headers) {
         return shared.interaction(head, body, hold).await;
     }
     shared.tally.others.add();
-    shared.pass(head, Vec::new(), body, hold).await
+    shared.forward(head, Vec::new(), body, hold).await
 }
 
 /// What would not arrive as it was sent: a tunnel has no path, and of a coding beside `chunked` the far side would not
@@ -200,60 +208,66 @@ impl Shared {
             Found::Known(interaction) => interaction,
             Found::Unknown => {
                 self.tally.unread.add();
-                return self.pass(head, ahead.frames, body, hold).await;
+                return self.forward(head, ahead.frames, body, hold).await;
             }
             Found::Later(boundary) => {
                 let credentials = Credentials::of(&head.headers);
                 let body = Body::new(Late::new(boundary, &ahead.frames, body, self.settle_late(credentials)));
-                return self.pass(head, ahead.frames, body, hold).await;
+                return self.forward(head, ahead.frames, body, hold).await;
             }
         };
         let credentials = Credentials::of(&head.headers);
-        let standing = self.look_at(conversation.to(), credentials.as_ref());
+        let judgement = self.look_at(conversation.to(), credentials.as_ref());
+        let credentials = judgement.credentials();
         match kind {
-            Kind::Message => self.settle(&conversation, self.settings.settle).await,
+            Kind::Message => self.settle(&conversation, self.settings.settle, credentials).await,
             Kind::Started(id) | Kind::Stopped(id) => {
-                let welcome = standing == Standing::Good && head.headers.contains_key(REQUEST_ID);
-                if welcome && self.shadow.is_none() {
-                    return self.take(&conversation, kind, id).await;
+                if self.shadow.is_none() && head.headers.contains_key(REQUEST_ID) {
+                    match judgement {
+                        Judgement::Welcome(_) => return self.take(&conversation, kind, id, credentials).await,
+                        Judgement::Refused(rejection) => return Ok(self.reject(&conversation, kind, &rejection).await),
+                        Judgement::Missing => {}
+                    }
                 }
                 self.tally.typing_passed.add();
                 // Safe whatever becomes of it: at worst there is no icon to put off.
                 if matches!(kind, Kind::Stopped(_)) {
-                    let _ = self.signal(&conversation, SignalKind::Stopped).await;
+                    let _ = self.signal(&conversation, SignalKind::Stopped, credentials).await;
                 }
             }
         }
-        let answer = self.pass(head, ahead.frames, body, hold).await?;
-        self.learn(&conversation, kind, credentials.as_ref(), answer.status()).await;
+        let answer = self.forward(head, ahead.frames, body, hold).await?;
+        self.learn(&conversation, kind, credentials, answer.status()).await;
         Ok(answer)
     }
 
-    /// What is to be thought of the credentials that a request shows. They are kept, if they are to be cached.
-    fn look_at(&self, channel: &str, credentials: Option<&Credentials>) -> Standing {
-        match (credentials, &self.cache) {
-            // Whoever shows none is to hear from Salesforce itself.
-            (None, _) => Standing::Refused,
-            (Some(_), None) => Standing::Good,
-            (Some(credentials), Some(cache)) => cache.show(channel, credentials),
-        }
-    }
-
     /// Takes a typing entry: it is answered here and goes no further.
-    async fn take(&self, conversation: &Conversation, kind: Kind, id: Uuid) -> Result<Response, Problem> {
+    async fn take(
+        &self,
+        conversation: &Conversation,
+        kind: Kind,
+        id: Uuid,
+        credentials: Option<CredentialId>,
+    ) -> Result<Response, Problem> {
         let (count, signal) = match kind {
             Kind::Stopped(_) => (&self.tally.stopped_taken, SignalKind::Stopped),
             _ => (&self.tally.started_taken, SignalKind::Keystroke),
         };
-        self.signal(conversation, signal).await?;
+        self.signal(conversation, signal, credentials).await?;
         count.add();
         // The conversation's identifier is Salesforce's secret; none is better than a wrong one.
         let body = json!({"id": id, "success": true, "workItemIds": []});
         Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response())
     }
 
-    async fn signal(&self, conversation: &Conversation, kind: SignalKind) -> Result<(), Problem> {
-        let mut batch = SignalBatch::default().lasting(self.settings.activity_lasts);
+    async fn signal(
+        &self,
+        conversation: &Conversation,
+        kind: SignalKind,
+        credentials: Option<CredentialId>,
+    ) -> Result<(), Problem> {
+        let batch = SignalBatch::default().lasting(self.settings.activity_lasts);
+        let mut batch = batch.with_credentials(credentials);
         // Without a time: connectors send made-up ones.
         batch.push(conversation.as_ref(), Signal { kind, at: None });
         let later = |detail| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS);
@@ -276,23 +290,23 @@ impl Shared {
         let shared = Arc::clone(self);
         move |Interaction { conversation, kind }| {
             Box::pin(async move {
-                shared.look_at(conversation.to(), credentials.as_ref());
+                let credentials = shared.look_at(conversation.to(), credentials.as_ref()).credentials();
                 if kind == Kind::Message {
                     // The body stands still meanwhile, and must not be given up for that.
                     let patience = shared.settings.settle.min(shared.settings.stall_timeout / 2);
-                    shared.settle(&conversation, patience).await;
+                    shared.settle(&conversation, patience, credentials).await;
                 }
             })
         }
     }
 
     /// A message is about to pass: waits until its conversation's icon is off, no longer than `patience`.
-    async fn settle(&self, conversation: &Conversation, patience: Duration) {
+    async fn settle(&self, conversation: &Conversation, patience: Duration, credentials: Option<CredentialId>) {
         self.tally.messages.add();
         if let Some(shadow) = &self.shadow {
             shadow.note_message(conversation);
         }
-        let mut batch = SignalBatch::default();
+        let mut batch = SignalBatch::default().with_credentials(credentials);
         batch.push(conversation.as_ref(), Signal { kind: SignalKind::MessageSent, at: None });
         let off = async {
             let receipt = self.inbox.deliver(batch, self.shadow.is_none()).await.ok()?;
@@ -309,27 +323,20 @@ impl Shared {
         }
     }
 
-    /// The upstream has answered an interaction: it has judged the credentials, and may show an icon now.
+    /// The upstream has answered an interaction: it may show an icon now.
     async fn learn(
         &self,
         conversation: &Conversation,
         kind: Kind,
-        credentials: Option<&Credentials>,
+        credentials: Option<CredentialId>,
         status: StatusCode,
     ) {
-        if let (Some(credentials), Some(cache)) = (credentials, &self.cache) {
-            if status.is_success() {
-                cache.accepted(conversation.to(), credentials);
-            } else if status == StatusCode::UNAUTHORIZED {
-                cache.refused(conversation.to(), credentials);
-            }
-        }
         if !status.is_success() {
             return;
         }
         if matches!(kind, Kind::Started(_)) {
             // Whatever went on past typingd is looked after all the same.
-            let _ = self.signal(conversation, SignalKind::Keystroke).await;
+            let _ = self.signal(conversation, SignalKind::Keystroke, credentials).await;
         }
         if let Some(shadow) = &self.shadow {
             shadow.note_connector(conversation, kind);

@@ -17,7 +17,7 @@ use super::payload::{self, Departure, Ids};
 use super::settings::{Auth, Settings};
 use super::token::{TokenFigures, TokenState, Tokens, check_key};
 use crate::clock::{self, Clock};
-use crate::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, ORG_ID};
+use crate::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within};
 use crate::files;
 use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Refusal, Setback, WireResult};
 
@@ -42,7 +42,7 @@ struct Shared {
 }
 
 impl Client {
-    /// A client that has not spoken to anybody yet. With [`Auth::Cached`] it uses what `cache` holds for the channel.
+    /// A client that has not spoken to anybody yet. With [`Auth::Cached`] it uses what `cache` holds.
     ///
     /// # Errors
     /// When `ca_file` can't be read or holds no certificate, when a setting can't be a header's value, or when there
@@ -95,7 +95,7 @@ impl Client {
     /// # Errors
     /// As [`Client::with_cache`].
     pub fn new(settings: Settings, clock: Clock) -> Result<Self, SetupError> {
-        Self::with_cache(settings, clock, CredentialCache::default())
+        Self::with_cache(settings, clock, CredentialCache::new(clock, REFUSED_FOR))
     }
 
     /// Sends one request, once, and says what became of it within `request_timeout`, a wait for the token included.
@@ -227,8 +227,8 @@ impl Shared {
         }
     }
 
-    /// Uses what a connector has shown for this channel. What it lacks concerns this channel alone, so that the others
-    /// are not asked to wait.
+    /// Uses what connectors have shown. What is missing concerns this conversation alone, so that the others are not asked
+    /// to wait.
     async fn request_with_cached(
         &self,
         dispatch: &Dispatch,
@@ -236,14 +236,23 @@ impl Shared {
         deadline: tokio::time::Instant,
     ) -> WireResult {
         let channel = dispatch.conversation.to();
-        let Some(credentials) = cache.of_channel(channel) else {
-            let why = "no connector has shown credentials for this channel that Salesforce takes";
-            return unanswered(not_sent(Cause::Token), Some(why.into()), Duration::ZERO);
+        let context = self.channel_contexts.get(channel).unwrap_or(&self.authorization_context);
+        let within = Within { org_id: self.org_id.as_bytes(), authorization_context: context.as_bytes() };
+        let selected = cache.select(channel, dispatch.credentials, dispatch.indicator(), within);
+        let (id, credentials) = match selected {
+            Ok(selected) => selected,
+            Err(NoneGood { again_after }) => {
+                let why = "no connector has shown credentials that Salesforce accepts for this conversation";
+                let setback = Setback { cause: Cause::NoCredentials, retry_after: again_after };
+                return unanswered(Outcome::NotSent(setback), Some(why.into()), Duration::ZERO);
+            }
         };
         let mut result = self.request(dispatch, &credentials, deadline).await;
-        if let Outcome::NotSent(setback @ Setback { cause: Cause::Token, .. }) = &mut result.outcome {
-            cache.refused(channel, &credentials);
-            setback.retry_after = None;
+        if matches!(result.outcome, Outcome::NotSent(Setback { cause: Cause::Token, .. })) {
+            cache.reject(id, result.code, result.detail.as_deref());
+            result.outcome = not_sent(Cause::Credentials);
+        } else if result.status.is_some_and(|status| (200..300).contains(&status)) {
+            cache.accept(id, Some(channel));
         }
         result
     }
