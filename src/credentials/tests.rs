@@ -1,3 +1,5 @@
+//! The cache, by itself: what serves whom, what is refused for how long, and how much is kept.
+
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
