@@ -55,6 +55,8 @@ pub enum Command {
     Record(oneshot::Sender<Result<Recording, NotRecorded>>),
     /// Tell some conversations, and how many there are.
     Page(PageQuery, oneshot::Sender<(Page, usize)>),
+    /// Credentials of these channels were accepted that were not before.
+    Accepted(Vec<Box<str>>),
     /// Tell everything about one conversation.
     Inquire(Conversation, oneshot::Sender<Inquiry>),
     /// Take no more signals, switch every icon off, and end within this time.
@@ -226,6 +228,7 @@ pub async fn run(
         desk.notice_sleep(now);
         desk.engine.handle_timeout(now);
         desk.herald.count(now, desk.engine.counts());
+        desk.herald.note_blocked(now, desk.engine.census().blocked);
         while let Some(dispatch) = desk.engine.poll_dispatch(now) {
             desk.note_leaving(now, &dispatch);
             leaving.push(dispatch);
@@ -288,6 +291,7 @@ pub async fn run(
                     Some(Command::Inquire(conversation, answer)) => {
                         let _ = answer.send(desk.inquire(now, conversation.as_ref()));
                     }
+                    Some(Command::Accepted(channels)) => desk.take_acceptances(now, &channels),
                     Some(Command::Shutdown(grace)) => {
                         end = now + grace;
                         desk.shut_down(now);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::engine::{Counts, Notice};
-use crate::model::{Cause, Dispatch, Instant, Outcome, Refusal, WireResult};
+use crate::model::{Cause, Dispatch, Instant, Outcome, Refusal, Setback, WireResult};
 use crate::telemetry::Pseudonyms;
 
 /// So many failures without a success between them are told, and make the daemon not ready.
@@ -29,6 +29,9 @@ pub struct Herald {
     malformed: Throttle,
     given_up: Throttle,
     rate_cut: Throttle,
+    blocked: Throttle,
+    /// That Stoppeds wait for credentials has been logged: the end of that will be, too.
+    blocked_logged: bool,
 }
 
 impl Herald {
@@ -72,9 +75,12 @@ impl Herald {
                     detail,
                     "not delivered"
                 );
-                // A token that has run out is renewed, and that is no failure. A configuration does not mend itself.
+                // A token that has run out is renewed, and that is no failure. Nor are credentials of a connector. A configuration does not mend itself.
                 self.failures = match outcome {
-                    Outcome::NotSent(setback) if setback.cause == Cause::Token => self.failures,
+                    Outcome::NotSent(Setback {
+                        cause: Cause::Token | Cause::Credentials | Cause::NoCredentials,
+                        ..
+                    }) => self.failures,
                     Outcome::Refused(Refusal::Configuration) => self.failures.saturating_add(FAILURES_TOLD),
                     _ => self.failures.saturating_add(1),
                 };
@@ -125,6 +131,23 @@ impl Herald {
                     );
                 }
             }
+        }
+    }
+
+    /// So many owed Stoppeds wait for credentials.
+    pub fn note_blocked(&mut self, now: Instant, stops: usize) {
+        if stops == 0 {
+            if std::mem::take(&mut self.blocked_logged) {
+                info!("no owed TypingStopped waits for credentials any more");
+            }
+        } else if !self.blocked_logged
+            && let Some(more) = self.blocked.pass(now, 1)
+        {
+            warn!(
+                stops,
+                more, "owed TypingStopped wait for credentials: no connector has shown any that Salesforce accepts"
+            );
+            self.blocked_logged = true;
         }
     }
 

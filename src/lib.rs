@@ -24,8 +24,8 @@
 //!   operators.
 //! - [`signal`], [`lines`], [`ingest`]: bytes to signals.
 //! - [`salesforce`]: dispatches to HTTPS, and the token.
-//! - [`drop_in`], [`vault`], [`via`]: what connectors send to Salesforce, passed on; the credentials that they show; the
-//!   header by which a request that comes back is known.
+//! - [`drop_in`], [`credentials`], [`via`]: what connectors send to Salesforce, passed on; the credentials that they show;
+//!   the header by which a request that comes back is known.
 //! - [`journal`]: icons told on and not yet off, on disk: what a crash must not lose.
 //! - [`recording`]: the bounded hand-over to whoever records the signals, without their ids.
 //! - [`pulse`], [`systemd`]: the sign of life of the loop; what a service manager is told.
@@ -66,6 +66,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod console;
+pub mod credentials;
 pub mod daemon;
 pub mod driver;
 pub mod drop_in;
@@ -98,5 +99,4 @@ pub mod telemetry;
 pub mod timing;
 pub mod trace;
 pub mod tune;
-pub mod vault;
 pub mod via;

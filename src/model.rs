@@ -2,9 +2,13 @@
 //!
 //! Plain values without behaviour beyond their own rules. Nothing here can carry message text.
 
+mod credential;
+
 use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
+
+pub use credential::CredentialId;
 
 /// A moment on the monotonic clock, in microseconds since an origin that the clock's owner chose.
 ///
@@ -297,6 +301,7 @@ impl Signal {
 pub struct SignalBatch {
     ids: String,
     items: Vec<BatchItem>,
+    credentials: Option<CredentialId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -320,6 +325,18 @@ impl SignalBatch {
             from_bytes: bytes(conversation.from),
             signal,
         });
+    }
+
+    /// The request that brought it showed these credentials.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Option<CredentialId>) -> Self {
+        Self { credentials, ..self }
+    }
+
+    /// The credentials of the request that brought it, if they are cached.
+    #[must_use]
+    pub const fn credentials(&self) -> Option<CredentialId> {
+        self.credentials
     }
 
     /// The signals in the order they were added.
@@ -527,6 +544,8 @@ pub struct Dispatch {
     pub decision: u64,
     /// 0 for the first try.
     pub attempt: u32,
+    /// The newest credentials that a request of the conversation showed.
+    pub credentials: Option<CredentialId>,
 }
 
 impl Dispatch {
@@ -577,6 +596,11 @@ pub struct Setback {
 pub enum Cause {
     /// The token was not taken, or none could be had. A fresh one is being fetched.
     Token,
+    /// The cached credentials were refused. Others may be taken.
+    Credentials,
+    /// Nothing has left: no cached credentials are known that may be taken. `retry_after` is when to look again, if no
+    /// others are accepted before.
+    NoCredentials,
     /// The org's rate limit.
     RateLimited,
     /// No connection: name resolution, refusal, TLS.

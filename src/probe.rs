@@ -195,6 +195,7 @@ impl Sender {
             decided: self.clock.now(),
             decision: number,
             attempt,
+            credentials: None,
         };
         self.client.deliver(&dispatch).await
     }

@@ -77,6 +77,7 @@ fn next(account: &Account, now: Instant) -> String {
     if let Some(wish) = account.wish.filter(|_| account.in_flight.is_none()) {
         let name = wish.indicator().name();
         return match account.retry.filter(|at| *at > now) {
+            _ if account.blocked => format!("The {name} waits for credentials that Salesforce accepts."),
             Some(at) => format!("The {name} is tried again in {}.", until(at)),
             None if account.failing => format!("The {name} waits: while the upstream fails only probes are sent."),
             None => format!("The {name} waits for its turn: requests are held to a rate and to a number at a time."),

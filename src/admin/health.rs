@@ -44,7 +44,7 @@ async fn healthz(State(health): State<Health>) -> Response {
     }
 }
 
-/// Ready to deliver: a token in hand, and an upstream that isn't failing.
+/// Ready to deliver: a token in hand, an upstream that isn't failing, and no Stopped that waits for credentials.
 async fn readyz(State(health): State<Health>) -> Response {
     let obstacle = match health.controls.vitals(PATIENCE).await {
         None => Some("the driver does not answer".to_owned()),

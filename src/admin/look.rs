@@ -43,7 +43,7 @@ pub struct Seen {
 #[derive(Clone, Copy, Debug)]
 pub struct Passing {
     /// Requests, by what they were and what became of them: a name for metrics, and how many.
-    pub requests: [(&'static str, u64); 6],
+    pub requests: [(&'static str, u64); 7],
     /// Messages, by what became of their icons: the same.
     pub messages: [(&'static str, u64); 4],
     /// Requests that went on although the one of the same end user before them was not written yet.
@@ -84,12 +84,12 @@ pub enum Holding {
     /// It can't be had.
     Failing,
     /// Connectors show theirs.
-    Borrowed,
+    Cached,
 }
 
 impl Holding {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Held, Self::Pending, Self::Failing, Self::Borrowed];
+    pub const ALL: [Self; 4] = [Self::Held, Self::Pending, Self::Failing, Self::Cached];
 
     /// The name in the status and in metrics.
     #[must_use]
@@ -98,7 +98,7 @@ impl Holding {
             Self::Held => "held",
             Self::Pending => "pending",
             Self::Failing => "failing",
-            Self::Borrowed => "borrowed",
+            Self::Cached => "borrowed",
         }
     }
 }

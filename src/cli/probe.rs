@@ -59,8 +59,8 @@ pub(super) fn run(args: ProbeArgs) -> Result<(), Failure> {
     let Some(settings) = config.upstream else {
         return Err(Failure::Failed("there is no upstream".to_owned()));
     };
-    if settings.auth == Auth::Borrowed {
-        let what = "upstream.auth is missing: a probe has no connector whose credentials it could borrow";
+    if settings.auth == Auth::Cached {
+        let what = "upstream.auth is missing: a probe has no connector whose credentials it could use";
         return Err(Failure::Misconfigured(vec![what.to_owned()]));
     }
     let problems = file_problems(&settings);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::keys::KEYS;
 use super::{Origin, Reader};
+use crate::credentials::REFUSED_FOR;
 use crate::drop_in::Settings;
 use crate::http::Address;
 use url::Host;
@@ -17,6 +18,7 @@ impl Reader {
             order_wait: self.get("drop_in.order_wait")?,
             stall_timeout: self.get("drop_in.stall_timeout")?,
             borrow_credentials: self.get("drop_in.borrow_credentials")?,
+            refused_for: REFUSED_FOR,
             shadow: self.get("drop_in.shadow")?,
         };
         if !self.get("drop_in.enabled")? {
@@ -60,7 +62,7 @@ impl Reader {
 
     /// Whether typingd's own deliveries are authorized with what connectors show. Configured credentials take
     /// precedence.
-    pub(super) fn borrows(&self) -> bool {
+    pub(super) fn uses_cached_credentials(&self) -> bool {
         let own = KEYS.iter().filter(|key| key.path.starts_with("upstream.auth."));
         self.get("drop_in.enabled") == Some(true)
             && self.get("drop_in.borrow_credentials") == Some(true)

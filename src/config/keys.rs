@@ -178,7 +178,7 @@ pub const KEYS: &[Key] = &[
     Key::new("drop_in.stall_timeout", time(MILLI, HOUR), Default(r#""60s""#),
         "How long a request or an answer that passes through may stand still."),
     Key::new("drop_in.borrow_credentials", Kind::Flag, Default("true"),
-        "Whether typingd uses the credentials that the connector last sent, if it has none of its own."),
+        "Whether typingd uses the credentials that connectors send, if it has none of its own."),
     Key::new("drop_in.shadow", Kind::Flag, Default("false"),
         "Whether everything passes through, and typingd only tells what it would have sent."),
 

@@ -284,8 +284,8 @@ impl Reader {
 
     fn upstream(&mut self) -> Option<Settings> {
         let base_url = self.required("upstream.base_url");
-        // What is borrowed is borrowed together.
-        let (org_id, authorization_context) = if self.borrows() {
+        // Cached credentials hold all three.
+        let (org_id, authorization_context) = if self.uses_cached_credentials() {
             let own = |path| Some(self.get(path).unwrap_or_default());
             (own("upstream.org_id"), own("upstream.authorization_context"))
         } else {
@@ -335,7 +335,7 @@ impl Reader {
                     private_key_file: private_key_file?,
                 }))
             }
-            (None, None) if self.borrows() => Some(Auth::Borrowed),
+            (None, None) if self.uses_cached_credentials() => Some(Auth::Cached),
             (None, None) => {
                 let text = format!("upstream.auth is missing: write {TOKEN_FILE}, or the keys of [{JWT_BEARER}]");
                 self.missing(&text);

@@ -16,7 +16,8 @@ use super::{HANG_UP_MAX, StartError};
 use crate::admin::control::Unchanged;
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::driver::{Carrier, Controls};
+use crate::credentials::{CredentialCache, REFUSED_FOR};
+use crate::driver::{Carrier, Command, Controls};
 use crate::drop_in::{self, DropIn, Lasting};
 use crate::files;
 use crate::http::{Address, Gate, Limits, Serving, Traffic};
@@ -24,7 +25,6 @@ use crate::inbox::Inbox;
 use crate::model::{Conversation, Dispatch, Indicator, Outcome, WireResult};
 use crate::salesforce::settings::Settings;
 use crate::salesforce::{Client, TokenState};
-use crate::vault::Vault;
 
 /// What new credentials have to prove themselves. A token endpoint answers in well under a second.
 const PROOF_MAX: Duration = Duration::from_secs(5);
@@ -151,7 +151,7 @@ pub(super) struct FarSide {
     /// What `ca_file` held.
     roots: Option<u64>,
     sandbox: Option<(Address, String)>,
-    vault: Vault,
+    cache: CredentialCache,
     clock: Clock,
     inbox: Inbox,
     gate: Gate,
@@ -183,15 +183,16 @@ impl FarSide {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let settings = upstream(config, sandbox.as_ref())?;
-        let (vault, lasting) = (Vault::default(), Lasting::new(clock));
-        let line = Line::new(client(settings.clone(), clock, vault.clone(), None)?);
+        let refused_for = config.drop_in.map_or(REFUSED_FOR, |drop_in| drop_in.refused_for);
+        let (cache, lasting) = (CredentialCache::new(clock, refused_for), Lasting::new(clock));
+        let line = Line::new(client(settings.clone(), clock, cache.clone(), None)?);
         let mut this = Self {
             line,
             traffic: Traffic::default(),
             roots: roots(&settings),
             settings,
             sandbox,
-            vault,
+            cache,
             clock,
             inbox,
             gate,
@@ -206,13 +207,22 @@ impl FarSide {
     fn drop_in(&self, config: &Config, settings: &Settings) -> Result<Option<DroppedIn>, StartError> {
         let ground = DropInGround {
             inbox: self.inbox.clone(),
-            vault: self.vault.clone(),
+            cache: self.cache.clone(),
             gate: self.gate.clone(),
             clock: self.clock,
             lasting: self.lasting.clone(),
             shadow: self.drop_in.as_ref().and_then(|dropped_in| dropped_in.shadow.clone()),
         };
         drop_in(config, settings.clone(), ground)
+    }
+
+    /// Tells the loop of credentials that were accepted: something that is owed may wait for them. Ends with the loop.
+    pub(super) fn report_acceptances(&self, controls: Controls) -> impl Future<Output = ()> + Send + use<> {
+        let cache = self.cache.clone();
+        async move {
+            // Whatever comes while the loop is behind is told together.
+            while controls.give(Command::Accepted(cache.acceptances().await)).await {}
+        }
     }
 
     /// The drop-in in force.
@@ -254,7 +264,7 @@ impl FarSide {
         let same = settings == self.settings && roots == self.roots;
         let client = match same {
             true => None,
-            false => Some(client(settings.clone(), self.clock, self.vault.clone(), Some(&current)).map_err(wrong)?),
+            false => Some(client(settings.clone(), self.clock, self.cache.clone(), Some(&current)).map_err(wrong)?),
         };
         // Where nothing is delivered as it is, there is nothing to lose.
         if current.token_state() == TokenState::Held {

@@ -66,6 +66,7 @@ fn passing(drop_in: &DropIn) -> Passing {
             ("started_taken", figures.started_taken),
             ("stopped_taken", figures.stopped_taken),
             ("typing_passed", figures.typing_passed),
+            ("typing_rejected", figures.typing_rejected),
             ("message", figures.messages),
             ("unread", figures.unread),
             ("other", figures.others),
@@ -85,7 +86,7 @@ fn passing(drop_in: &DropIn) -> Passing {
 /// How the token stands.
 pub(super) fn token(client: &Client) -> Token {
     let Some(figures) = client.token_figures() else {
-        return Token { state: Holding::Borrowed, ..Token::default() };
+        return Token { state: Holding::Cached, ..Token::default() };
     };
     let (state, trouble) = match figures.state {
         TokenState::Held => (Holding::Held, None),

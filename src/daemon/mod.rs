@@ -208,6 +208,7 @@ pub async fn run(
     doors.open(bound);
     announce(&up);
     let keeper = tokio::spawn(line.keep_token());
+    tokio::spawn(far_side.report_acceptances(controls.clone()));
 
     let mut steward = Steward {
         config,

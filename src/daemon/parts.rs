@@ -18,6 +18,7 @@ use crate::admin::Obstacle;
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::console;
+use crate::credentials::CredentialCache;
 use crate::driver::{self, Aides, Controls};
 use crate::drop_in::{DropIn, Lasting, Shadow, Surroundings, Target};
 use crate::engine::Engine;
@@ -30,7 +31,6 @@ use crate::model::ChannelAddress;
 use crate::pulse::Pulse;
 use crate::salesforce::settings::{Auth, Secret, Settings};
 use crate::salesforce::{self, Client};
-use crate::vault::Vault;
 
 /// The sandbox's usual port; another one is taken if it is in use.
 const SANDBOX_PORT: u16 = 7481;
@@ -133,12 +133,12 @@ pub(super) fn upstream(config: &Config, sandbox: Option<&(Address, String)>) -> 
 pub(super) fn client(
     settings: Settings,
     clock: Clock,
-    vault: Vault,
+    cache: CredentialCache,
     predecessor: Option<&Client>,
 ) -> Result<Client, StartError> {
     let client = match predecessor {
-        None => Client::borrowing(settings, clock, vault),
-        Some(predecessor) => Client::succeeding(predecessor, settings, clock, vault),
+        None => Client::with_cache(settings, clock, cache),
+        Some(predecessor) => Client::succeeding(predecessor, settings, clock, cache),
     };
     client.map_err(|e| {
         let cause = std::error::Error::source(&e).map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -149,7 +149,7 @@ pub(super) fn client(
 /// What a drop-in is built on, beside the configuration.
 pub(super) struct DropInGround {
     pub(super) inbox: Inbox,
-    pub(super) vault: Vault,
+    pub(super) cache: CredentialCache,
     pub(super) gate: Gate,
     pub(super) clock: Clock,
     pub(super) lasting: Lasting,
@@ -193,8 +193,10 @@ pub(super) fn drop_in(
     ground: DropInGround,
 ) -> Result<Option<DroppedIn>, StartError> {
     let Some(settings) = config.drop_in else { return Ok(None) };
-    let DropInGround { inbox, vault, gate, clock, lasting, shadow } = ground;
-    let vault = (upstream.auth == Auth::Borrowed).then_some(vault);
+    let DropInGround { inbox, cache, gate, clock, lasting, shadow } = ground;
+    let cache = (upstream.auth == Auth::Cached).then_some(cache);
+    // Of the sandbox's own org no connector knows.
+    let org_id = config.upstream.as_ref().map(|upstream| upstream.org_id.clone()).filter(|id| !id.is_empty());
     let target = Target {
         base_url: upstream.base_url,
         ca_file: upstream.ca_file,
@@ -205,7 +207,8 @@ pub(super) fn drop_in(
     let shadow = settings.shadow.then(|| shadow.unwrap_or_else(|| ShadowLoop::start(config, clock)));
     let surroundings = Surroundings {
         inbox: shadow.as_ref().map_or(inbox, |shadow| shadow.inbox.clone()),
-        vault,
+        cache,
+        org_id,
         target,
         shadow: shadow.as_ref().map(|shadow| shadow.shadow.clone()),
         gate,

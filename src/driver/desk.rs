@@ -66,6 +66,9 @@ impl Desk {
         for (index, (conversation, signal)) in parcel.batch.iter().enumerate() {
             match self.engine.handle_signal(now, conversation, signal) {
                 Ok(taken) => {
+                    if let Some(credentials) = parcel.batch.credentials() {
+                        self.engine.handle_credentials(now, conversation, credentials);
+                    }
                     if taken == Taken::Counts
                         && let Some(chronicle) = &mut self.chronicle
                     {
@@ -146,6 +149,12 @@ impl Desk {
         }
         if result.outcome != Outcome::Delivered {
             self.dismiss_waiters(now);
+        }
+    }
+
+    pub(super) fn take_acceptances(&mut self, now: Instant, channels: &[Box<str>]) {
+        for channel in channels {
+            self.engine.handle_acceptance(now, channel);
         }
     }
 
@@ -266,10 +275,17 @@ impl Desk {
             rules: self.engine.policy().rules,
             delivery: self.engine.policy().delivery,
             conversations_max: self.engine.policy().conversations_max,
-            trouble: self.herald.trouble().map(str::to_owned),
+            trouble: self.herald.trouble().map(str::to_owned).or_else(|| blocked(self.engine.census().blocked)),
             rate_in_force: self.engine.rate_in_force(),
             journal: self.journal.as_ref().map(Journal::figures),
             recording: self.recorder.as_ref().is_some_and(|recorder| !recorder.is_gone()),
         }
     }
+}
+
+/// Why typingd is not ready while owed Stoppeds wait for credentials.
+fn blocked(stops: usize) -> Option<String> {
+    (stops > 0).then(|| {
+        format!("{stops} owed TypingStopped wait for credentials: no connector has shown any that Salesforce accepts")
+    })
 }

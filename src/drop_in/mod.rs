@@ -6,6 +6,7 @@
 mod dialer;
 mod guard;
 mod interaction;
+mod judge;
 mod late;
 mod own;
 mod passage;
@@ -33,13 +34,14 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::clock::Clock;
+use crate::credentials::{CredentialCache, Credentials};
 use crate::engine::TurnedAway;
 use crate::http::{Gate, Problem, Route, announced_bytes, hear_out};
 use crate::inbox::{Inbox, Undeliverable};
-use crate::model::{Conversation, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
-use crate::vault::{Credentials, Standing, Vault};
+use crate::model::{Conversation, CredentialId, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
 use crate::via;
 use interaction::{Found, Interaction, Kind};
+use judge::Judgement;
 use late::{Boxed, Late};
 use passage::{BODY_BYTES_MAX, Broken, Hold, Passage};
 pub use shadow::{Shadow, ShadowCarrier};
@@ -66,8 +68,10 @@ pub struct Settings {
     pub order_wait: Duration,
     /// How long a request or an answer may stand still before it is given up.
     pub stall_timeout: Duration,
-    /// Whether typingd uses the credentials that the connector last sent.
+    /// Whether typingd uses the credentials that the connector sent.
     pub borrow_credentials: bool,
+    /// How long a refusal of credentials is believed.
+    pub refused_for: Duration,
     /// Whether everything passes, and typingd only tells what it would have sent.
     pub shadow: bool,
 }
@@ -76,8 +80,10 @@ pub struct Settings {
 pub struct Surroundings {
     /// Takes the signals: the daemon's own, or in shadow mode the shadow's.
     pub inbox: Inbox,
-    /// Takes the credentials that connectors show, if they are borrowed.
-    pub vault: Option<Vault>,
+    /// Takes the credentials that connectors show, if they are cached.
+    pub cache: Option<CredentialCache>,
+    /// The org that the configuration names; requests for others are left alone.
+    pub org_id: Option<String>,
     /// Where everything passes on to.
     pub target: Target,
     /// What the connector's own entries are compared with, if nothing is to be taken.
@@ -120,7 +126,8 @@ pub struct DropIn(Arc<Shared>);
 struct Shared {
     settings: Settings,
     inbox: Inbox,
-    vault: Option<Vault>,
+    cache: Option<CredentialCache>,
+    org_id: Option<String>,
     upstream: Upstream,
     shadow: Option<Shadow>,
     gate: Gate,
@@ -136,11 +143,12 @@ impl DropIn {
     /// # Errors
     /// When there can be no connections to the upstream: names the file or setting that is in the way.
     pub fn new(settings: Settings, surroundings: Surroundings) -> Result<Self, String> {
-        let Surroundings { inbox, vault, target, shadow, gate, clock, lasting } = surroundings;
+        let Surroundings { inbox, cache, org_id, target, shadow, gate, clock, lasting } = surroundings;
         let upstream = Upstream::new(&target)?;
         let Lasting { tally, under_way, turns } = lasting;
         turns.set_wait_max(settings.order_wait);
-        Ok(Self(Arc::new(Shared { settings, inbox, vault, upstream, shadow, gate, clock, turns, tally, under_way })))
+        let shared = Shared { settings, inbox, cache, org_id, upstream, shadow, gate, clock, turns, tally, under_way };
+        Ok(Self(Arc::new(shared)))
     }
 
     /// What is served: `own` at typingd's own addresses; everything else passes. Connectors show the far side's token,
@@ -208,11 +216,12 @@ async fn answer(drop_in: DropIn, request: Request) -> Result<Response, Problem> 
     if let Err(problem) = guard::refuse_what_cannot_pass(&head, &shared.gate) {
         return Err(hear_out(&head.headers, &mut body, problem).await);
     }
-    if head.method == Method::POST && head.uri.path() == INTERACTIONS && !guard::is_from_page(&head.headers) {
+    let interaction = head.method == Method::POST && head.uri.path() == INTERACTIONS;
+    if interaction && !guard::is_from_page(&head.headers) && !shared.is_of_another_org(&head.headers) {
         return shared.interaction(head, body, hold).await;
     }
     shared.tally.others.add();
-    shared.pass(head, Vec::new(), body, hold, Held::default()).await
+    shared.forward(head, Vec::new(), body, hold, Held::default()).await
 }
 
 impl Shared {
@@ -223,64 +232,62 @@ impl Shared {
             Found::Known(interaction) => interaction,
             Found::Unknown => {
                 self.tally.unread.add();
-                return self.pass(head, ahead.frames, body, hold, Held::default()).await;
+                return self.forward(head, ahead.frames, body, hold, Held::default()).await;
             }
             Found::Later(boundary) => {
                 let (credentials, held) = (Credentials::of(&head.headers), Held::default());
                 let settle = self.settle_late(credentials, held.clone());
                 let body = Body::new(Late::new(boundary, &ahead.frames, body, settle));
-                return self.pass(head, ahead.frames, body, hold, held).await;
+                return self.forward(head, ahead.frames, body, hold, held).await;
             }
         };
         let credentials = Credentials::of(&head.headers);
-        let standing = self.look_at(conversation.to(), credentials.as_ref());
-        if kind != Kind::Message {
-            let welcome = standing == Standing::Good && head.headers.contains_key(REQUEST_ID);
-            if welcome && self.shadow.is_none() {
-                return self.take(conversation, kind, &id).await;
+        let judgement = self.look_at(conversation.to(), credentials.as_ref());
+        let credentials = judgement.credentials();
+        if kind != Kind::Message && self.shadow.is_none() && head.headers.contains_key(REQUEST_ID) {
+            match judgement {
+                Judgement::Welcome(_) => return self.take(conversation, kind, &id, credentials).await,
+                Judgement::Refused(rejection) => return Ok(self.reject(&conversation, kind, &rejection).await),
+                Judgement::Missing => {}
             }
         }
         let place = self.turns.enter(&conversation);
         place.turn().await;
         match kind {
-            Kind::Message => self.settle(&conversation, self.settings.settle).await,
+            Kind::Message => self.settle(&conversation, self.settings.settle, credentials).await,
             Kind::Started => self.tally.typing_passed.add(),
             Kind::Stopped => {
                 self.tally.typing_passed.add();
                 // Safe whatever becomes of it: at worst there is no icon to put off.
-                let _ = self.signal(&conversation, SignalKind::Stopped).await;
+                let _ = self.signal(&conversation, SignalKind::Stopped, credentials).await;
             }
         }
-        let answer = self.pass(head, ahead.frames, body, hold, place.into()).await?;
-        self.learn(&conversation, kind, credentials.as_ref(), answer.status()).await;
+        let answer = self.forward(head, ahead.frames, body, hold, place.into()).await?;
+        self.learn(&conversation, kind, credentials, answer.status()).await;
         Ok(answer)
-    }
-
-    /// What is to be thought of the credentials that a request shows. They are kept, if they are to be borrowed.
-    fn look_at(&self, channel: &str, credentials: Option<&Credentials>) -> Standing {
-        match (credentials, &self.vault) {
-            // Whoever shows none is to hear from Salesforce itself.
-            (None, _) => Standing::Refused,
-            (Some(_), None) => Standing::Good,
-            (Some(credentials), Some(vault)) => vault.show(channel, credentials),
-        }
     }
 
     /// Takes a typing entry: it is answered here at once and goes no further. Behind a message that has not passed yet
     /// its signal waits: a key that comes after a message must not show before it.
-    async fn take(self: &Arc<Self>, conversation: Conversation, kind: Kind, id: &str) -> Result<Response, Problem> {
+    async fn take(
+        self: &Arc<Self>,
+        conversation: Conversation,
+        kind: Kind,
+        id: &str,
+        credentials: Option<CredentialId>,
+    ) -> Result<Response, Problem> {
         let (count, signal) = match kind {
             Kind::Stopped => (&self.tally.stopped_taken, SignalKind::Stopped),
             _ => (&self.tally.started_taken, SignalKind::Keystroke),
         };
-        match self.turns.enter_typing(&conversation, signal) {
-            Entered::First(_place) => self.signal(&conversation, signal).await?,
+        match self.turns.enter_typing(&conversation, (signal, credentials)) {
+            Entered::First(_place) => self.signal(&conversation, signal, credentials).await?,
             Entered::Waits(place) => {
                 let shared = Arc::clone(self);
                 tokio::spawn(async move {
-                    if let Some(signal) = place.turn().await {
+                    if let Some((signal, credentials)) = place.turn().await {
                         // Its sender has been answered; a signal that finds no room is repaired by the next one.
-                        let _ = shared.signal(&conversation, signal).await;
+                        let _ = shared.signal(&conversation, signal, credentials).await;
                     }
                 });
             }
@@ -292,14 +299,19 @@ impl Shared {
         Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response())
     }
 
-    async fn signal(&self, conversation: &Conversation, kind: SignalKind) -> Result<(), Problem> {
+    async fn signal(
+        &self,
+        conversation: &Conversation,
+        kind: SignalKind,
+        credentials: Option<CredentialId>,
+    ) -> Result<(), Problem> {
         // Without a time: connectors send made-up ones.
         let mut signal = Signal::new(kind);
         if kind == SignalKind::Keystroke {
             let lasts = u16::try_from(self.settings.activity_lasts.as_millis());
             signal.lasts_millis = lasts.unwrap_or(LASTS_MILLIS_MAX).min(LASTS_MILLIS_MAX);
         }
-        let mut batch = SignalBatch::default();
+        let mut batch = SignalBatch::default().with_credentials(credentials);
         batch.push(conversation.as_ref(), signal);
         let later = |detail| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS);
         let receipt = self.inbox.deliver(batch, None).await.map_err(|why| match why {
@@ -323,12 +335,12 @@ impl Shared {
         move |Interaction { conversation, kind, .. }| {
             let place = shared.turns.enter(&conversation);
             Box::pin(async move {
-                shared.look_at(conversation.to(), credentials.as_ref());
+                let credentials = shared.look_at(conversation.to(), credentials.as_ref()).credentials();
                 if kind == Kind::Message {
                     // The body stands still meanwhile, and must not be given up for that.
                     let timeout = shared.settings.stall_timeout / 2;
                     let _ = tokio::time::timeout(timeout, place.turn()).await;
-                    shared.settle(&conversation, shared.settings.settle.min(timeout)).await;
+                    shared.settle(&conversation, shared.settings.settle.min(timeout), credentials).await;
                 }
                 held.keep(place);
             })
@@ -337,12 +349,12 @@ impl Shared {
 
     /// A message is about to pass: waits until its conversation's icon is off, no longer than `timeout`, and not at all
     /// where its Stopped can't leave by then.
-    async fn settle(&self, conversation: &Conversation, timeout: Duration) {
+    async fn settle(&self, conversation: &Conversation, timeout: Duration, credentials: Option<CredentialId>) {
         self.tally.messages.add();
         if let Some(shadow) = &self.shadow {
             shadow.note_message(conversation);
         }
-        let mut batch = SignalBatch::default();
+        let mut batch = SignalBatch::default().with_credentials(credentials);
         batch.push(conversation.as_ref(), Signal::new(SignalKind::MessageSent));
         let wait = self.shadow.is_none().then_some(timeout);
         let mut needed = None;
@@ -371,27 +383,20 @@ impl Shared {
         }
     }
 
-    /// The upstream has answered an interaction: it has judged the credentials, and may show an icon now.
+    /// The upstream has answered an interaction: it may show an icon now.
     async fn learn(
         &self,
         conversation: &Conversation,
         kind: Kind,
-        credentials: Option<&Credentials>,
+        credentials: Option<CredentialId>,
         status: StatusCode,
     ) {
-        if let (Some(credentials), Some(vault)) = (credentials, &self.vault) {
-            if status.is_success() {
-                vault.accepted(conversation.to(), credentials);
-            } else if status == StatusCode::UNAUTHORIZED {
-                vault.refused(conversation.to(), credentials);
-            }
-        }
         if !status.is_success() {
             return;
         }
         if kind == Kind::Started {
             // Whatever went on past typingd is looked after all the same.
-            let _ = self.signal(conversation, SignalKind::Keystroke).await;
+            let _ = self.signal(conversation, SignalKind::Keystroke, credentials).await;
         }
         if let Some(shadow) = &self.shadow {
             shadow.note_connector(conversation, kind);

@@ -11,8 +11,10 @@ pub(super) struct Tally {
     pub(super) started_taken: Count,
     /// TypingStoppedIndicators that were answered here.
     pub(super) stopped_taken: Count,
-    /// Typing entries that went on to the upstream, for they show no credentials that Salesforce is known to take.
+    /// Typing entries that went on to the upstream, for they lack headers, or in shadow mode.
     pub(super) typing_passed: Count,
+    /// Typing entries that were refused here, for Salesforce has just refused their credentials.
+    pub(super) typing_rejected: Count,
     /// Messages and attachments.
     pub(super) messages: Count,
     /// Of these, how many found an icon that had to be put off first.
@@ -38,6 +40,8 @@ pub struct Figures {
     pub stopped_taken: u64,
     /// Typing entries that went on to the upstream.
     pub typing_passed: u64,
+    /// Typing entries that were refused here.
+    pub typing_rejected: u64,
     /// Messages and attachments.
     pub messages: u64,
     /// Of these, how many found an icon that had to be put off first.
@@ -66,6 +70,7 @@ impl Tally {
             started_taken: self.started_taken.get(),
             stopped_taken: self.stopped_taken.get(),
             typing_passed: self.typing_passed.get(),
+            typing_rejected: self.typing_rejected.get(),
             messages: self.messages.get(),
             settled,
             unsettled,

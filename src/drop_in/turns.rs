@@ -9,17 +9,20 @@ use tracing::warn;
 use super::tally::Count;
 use crate::clock::Clock;
 use crate::engine::order::{Order, Ticket, Turn, Typing};
-use crate::model::{Conversation, Instant, SignalKind};
+use crate::model::{Conversation, CredentialId, Instant, SignalKind};
 
 /// Each kind of warning is written this often.
 const WARNING_SPACING: Duration = Duration::from_secs(60);
+
+/// What a typing entry tells: the signal, and the credentials that it showed.
+type Tells = (SignalKind, Option<CredentialId>);
 
 /// The order of what passes. Cheap to clone; clones are the same one.
 #[derive(Clone)]
 pub(super) struct Turns(Arc<Shared>);
 
 struct Shared {
-    order: Mutex<Order<Arc<Notify>>>,
+    order: Mutex<Order<Tells, Arc<Notify>>>,
     clock: Clock,
     warn_at: Mutex<[Instant; 2]>,
     overdue: Count,
@@ -66,9 +69,9 @@ impl Turns {
     }
 
     /// The place of a typing entry that is answered here.
-    pub(super) fn enter_typing(&self, conversation: &Conversation, kind: SignalKind) -> Entered {
+    pub(super) fn enter_typing(&self, conversation: &Conversation, tells: Tells) -> Entered {
         let woken = Arc::new(Notify::new());
-        let entered = self.order().enter_typing(self.0.clock.now(), conversation, kind, Arc::clone(&woken));
+        let entered = self.order().enter_typing(self.0.clock.now(), conversation, tells, Arc::clone(&woken));
         match entered {
             Typing::First(ticket) => Entered::First(self.place(conversation, ticket, woken)),
             Typing::Waits(ticket) => Entered::Waits(self.place(conversation, ticket, woken)),
@@ -85,7 +88,7 @@ impl Turns {
         Place { turns: self.clone(), conversation: conversation.clone(), ticket, woken }
     }
 
-    fn order(&self) -> MutexGuard<'_, Order<Arc<Notify>>> {
+    fn order(&self) -> MutexGuard<'_, Order<Tells, Arc<Notify>>> {
         self.0.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -133,7 +136,7 @@ enum Warning {
 impl Place {
     /// Waits until the request goes on. Returns the typing that it tells of, if it is a typing entry; `None` when there
     /// is nothing to do for it, or nothing but to pass.
-    pub(super) async fn turn(&self) -> Option<SignalKind> {
+    pub(super) async fn turn(&self) -> Option<Tells> {
         loop {
             let turn = self.turns.order().turn(self.turns.0.clock.now(), &self.conversation, self.ticket);
             match turn {

@@ -31,6 +31,8 @@ pub struct Census {
     pub icons: usize,
     /// Conversations that have something to send, or have not told the far side off yet.
     pub unsettled: usize,
+    /// Conversations whose Stopped waits for credentials that are good.
+    pub blocked: usize,
     /// Requests in flight.
     pub in_flight: usize,
     /// Conversations with a request that may leave as soon as the rate lets it: Stoppeds, Starteds for an icon that is
@@ -84,6 +86,8 @@ pub struct Snapshot {
     pub wish: Option<Reason>,
     /// What is being told.
     pub in_flight: Option<Reason>,
+    /// Whether what is still to be told is a Stopped that waits for credentials that are good.
+    pub blocked: bool,
     /// The next timer of the typing itself.
     pub due: Instant,
 }

@@ -90,6 +90,8 @@ pub struct Account {
     pub in_flight: Option<(Reason, u64)>,
     /// When the wish may be tried again, if it has failed.
     pub retry: Option<Instant>,
+    /// Whether the wish is a Stopped that waits for credentials that are good.
+    pub blocked: bool,
     /// The last key since the last explicit stop. It lies ahead while typing that lasts is under way.
     pub last_key: Option<Instant>,
     /// What runs.
@@ -161,6 +163,7 @@ impl Engine {
             wish: outbox.wish(),
             in_flight: outbox.in_flight().map(|reason| (reason, outbox.flight_number())),
             retry: outbox.retry(),
+            blocked: outbox.is_blocked(),
             last_key: state.timing.last_key(),
             deadlines: state.timing.deadlines(&rules),
             muted: Some(muted).filter(|(until, _)| *until > now),

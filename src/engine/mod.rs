@@ -14,6 +14,7 @@
 
 mod account;
 mod changes;
+mod credentials;
 mod index;
 mod inquiry;
 mod list;
@@ -73,6 +74,7 @@ pub struct Engine {
     icons: usize,
     unsettled: usize,
     lingerers: usize,
+    blocked: usize,
     counts: Counts,
     observed: Observed,
     swept: Instant,
@@ -97,6 +99,7 @@ impl Engine {
             icons: 0,
             unsettled: 0,
             lingerers: 0,
+            blocked: 0,
             counts: Counts::default(),
             observed: Observed::default(),
             swept: Instant::ORIGIN,
@@ -172,6 +175,7 @@ impl Engine {
         let (state, _) = tracker.state_mut(id.slot);
         let sent = state.outbox.in_flight();
         let (verdict, losses) = state.outbox.settle(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
+        self.unblock_if_accepted_since(id.slot);
         self.note_losses(now, id.slot, losses);
         let mut notice = match (was_shut, self.pace.is_shut()) {
             (false, true) => Some(Notice::UpstreamFailing),
@@ -232,8 +236,11 @@ impl Engine {
                 continue;
             }
             self.stand(slot, Standing::None);
+            let acceptances = self.tracker.channel(slot).acceptances;
             let (state, _) = self.tracker.state_mut(slot);
             let Some(leaving) = state.outbox.leave() else { continue };
+            state.acceptances_seen = acceptances;
+            let credentials = state.credentials;
             self.pace.leave(now, slot);
             self.counts.sent += 1;
             self.counts.retried += u64::from(leaving.attempt > 0);
@@ -245,6 +252,7 @@ impl Engine {
                 decided: leaving.decided,
                 decision: leaving.number,
                 attempt: leaving.attempt,
+                credentials,
             });
         }
         None
@@ -302,6 +310,7 @@ impl Engine {
             channels: self.tracker.channels_len(),
             icons: self.icons,
             unsettled: self.unsettled,
+            blocked: self.blocked,
             in_flight: self.pace.in_flight(),
             queued: self.queued,
             armed: self.wheel.armed(),
@@ -324,6 +333,7 @@ impl Engine {
             belief: state.outbox.belief(),
             wish: state.outbox.wish(),
             in_flight: state.outbox.in_flight(),
+            blocked: state.outbox.is_blocked(),
             due: state.timing.due(&self.tracker.channel(slot).rules),
         })
     }
@@ -333,7 +343,11 @@ impl Engine {
     pub fn stop_leaves_after(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Instant {
         let Some(slot) = self.tracker.find(conversation) else { return now };
         let muted_until = self.tracker.channel(slot).muted_until;
-        let outbox = &self.tracker.entry(slot).state.outbox;
+        let entry = self.tracker.entry(slot);
+        if entry.standing == Standing::Blocked {
+            return Instant::NEVER;
+        }
+        let outbox = &entry.state.outbox;
         // A Started under way is answered first, and that tells more.
         if outbox.in_flight().is_some_and(|reason| reason.indicator() == Indicator::TypingStarted) {
             return now.max(muted_until);
@@ -527,6 +541,8 @@ impl Engine {
         let mut due = state.timing.due(rules).min(state.outbox.due(now, &lifespans));
         let standing = if let Some(urgency) = ready {
             Standing::Ready(urgency as u8)
+        } else if state.outbox.is_blocked() {
+            Standing::Blocked
         } else if unsettled || !state.timing.is_idle() {
             Standing::None
         } else if state.hold_until > now {
@@ -574,6 +590,7 @@ impl Engine {
                 self.lingering.remove(&mut self.tracker, Link::Line, slot);
                 self.lingerers -= 1;
             }
+            Standing::Blocked => self.leave_blocked(slot),
         }
         match standing {
             Standing::None => {}
@@ -585,6 +602,7 @@ impl Engine {
                 self.lingering.push_back(&mut self.tracker, Link::Line, slot);
                 self.lingerers += 1;
             }
+            Standing::Blocked => self.join_blocked(slot),
         }
         self.tracker.entry_mut(slot).standing = standing;
     }

@@ -11,16 +11,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::model::{Conversation, Instant, SignalKind};
+use crate::model::{Conversation, Instant};
 
 /// A request that has overstayed at the front holds up the next one for this part of `wait_max` longer, so that those who
 /// waited for it together go on one after the other all the same.
 const GRACE_PART: u32 = 10;
 
-/// All conversations that have a request under way. `W` wakes whoever waits with a request.
+/// All conversations that have a request under way. `T` is what a typing entry tells; `W` wakes whoever waits with a
+/// request.
 #[derive(Debug)]
-pub struct Order<W> {
-    queues: HashMap<Conversation, VecDeque<Place<W>>>,
+pub struct Order<T, W> {
+    queues: HashMap<Conversation, VecDeque<Place<T, W>>>,
     wait_max: Duration,
     /// Numbers the tickets.
     entered: u64,
@@ -32,11 +33,11 @@ pub struct Ticket(u64);
 
 /// What to do with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Turn<T> {
     /// It goes on.
     Now {
         /// The typing that it tells of, if it is a typing entry: the newest that has taken this place.
-        typing: Option<SignalKind>,
+        typing: Option<T>,
         /// It has waited for as long as it may: it may overtake the one before it.
         overdue: bool,
     },
@@ -58,17 +59,17 @@ pub enum Typing {
 }
 
 #[derive(Debug)]
-struct Place<W> {
+struct Place<T, W> {
     ticket: Ticket,
     entered: Instant,
     /// When it went on; `None` while it waits.
     begun: Option<Instant>,
     /// `None` for what passes upstream.
-    typing: Option<SignalKind>,
+    typing: Option<T>,
     waker: W,
 }
 
-impl<W: Clone> Order<W> {
+impl<T: Copy, W: Clone> Order<T, W> {
     /// An order in which no request waits longer than `wait_max` for those before it.
     #[must_use]
     pub fn new(wait_max: Duration) -> Self {
@@ -92,20 +93,20 @@ impl<W: Clone> Order<W> {
     }
 
     /// A typing entry takes its place.
-    pub fn enter_typing(&mut self, now: Instant, conversation: &Conversation, kind: SignalKind, waker: W) -> Typing {
+    pub fn enter_typing(&mut self, now: Instant, conversation: &Conversation, tells: T, waker: W) -> Typing {
         let ticket = self.next_ticket();
         let queue = self.queues.entry(conversation.clone()).or_default();
         if let Some(last) = queue.back_mut().filter(|last| last.waits_with_typing()) {
-            last.typing = Some(kind);
+            last.typing = Some(tells);
             return Typing::Joined;
         }
         let first = queue.is_empty();
-        queue.push_back(Place { ticket, entered: now, begun: first.then_some(now), typing: Some(kind), waker });
+        queue.push_back(Place { ticket, entered: now, begun: first.then_some(now), typing: Some(tells), waker });
         if first { Typing::First(ticket) } else { Typing::Waits(ticket) }
     }
 
     /// Whether the request of `ticket` goes on. Spurious calls are harmless.
-    pub fn turn(&mut self, now: Instant, conversation: &Conversation, ticket: Ticket) -> Turn {
+    pub fn turn(&mut self, now: Instant, conversation: &Conversation, ticket: Ticket) -> Turn<T> {
         let Some(queue) = self.queues.get_mut(conversation) else { return Turn::Replaced };
         let Some(own) = queue.iter().find(|place| place.ticket == ticket) else { return Turn::Replaced };
         let (deadline, grace) = (own.entered + self.wait_max, self.wait_max / GRACE_PART);
@@ -162,7 +163,7 @@ impl<W: Clone> Order<W> {
     }
 }
 
-impl<W> Place<W> {
+impl<T, W> Place<T, W> {
     fn waits_with_typing(&self) -> bool {
         self.typing.is_some() && self.begun.is_none()
     }
@@ -171,10 +172,10 @@ impl<W> Place<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ConversationRef;
+    use crate::model::{ConversationRef, SignalKind};
 
     const WAIT_MAX: Duration = Duration::from_secs(5);
-    const GOES: Turn = Turn::Now { typing: None, overdue: false };
+    const GOES: Turn<SignalKind> = Turn::Now { typing: None, overdue: false };
 
     fn at(millis: u64) -> Instant {
         Instant::from_millis(millis)

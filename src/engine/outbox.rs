@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Refusal, Why};
+use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Refusal, Setback, Why};
 
 /// What the far side may show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,8 @@ pub(super) struct Outbox {
     attempt: u8,
     /// The last refresh was shed.
     overdue: bool,
+    /// The Stopped waits for credentials, until `not_before` at most.
+    blocked: bool,
 }
 
 /// What a failure needs to know about time.
@@ -98,6 +100,7 @@ impl Outbox {
         belief: Belief::Off,
         attempt: 0,
         overdue: false,
+        blocked: false,
     };
 
     /// What an earlier process told the far side is all that is known.
@@ -124,9 +127,24 @@ impl Outbox {
         self.flight_number
     }
 
-    /// When the wish may be tried, if nothing is in flight and it has been put off.
+    /// When the wish may be tried, if nothing is in flight and it has been put off until a moment that is known.
     pub(super) fn retry(&self) -> Option<Instant> {
-        (self.flight.is_none() && self.wish.is_some() && self.attempt > 0).then_some(self.not_before)
+        let put_off = self.attempt > 0 || self.blocked;
+        (self.flight.is_none() && self.wish.is_some() && put_off)
+            .then_some(self.not_before)
+            .filter(|at| *at < Instant::NEVER)
+    }
+
+    /// Whether a Stopped waits for credentials.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked && self.flight.is_none() && self.owes_stop()
+    }
+
+    /// There may be credentials for what waits for some: it may be tried at once.
+    pub(super) fn unblock(&mut self) {
+        if std::mem::take(&mut self.blocked) {
+            self.not_before = Instant::ORIGIN;
+        }
     }
 
     /// Whether a Stopped is owed: wanted, or sure to be wanted once the request in flight has been answered.
@@ -143,6 +161,7 @@ impl Outbox {
         self.number = number;
         self.wish = Some(reason);
         self.attempt = 0;
+        self.blocked = false;
         self.not_before = Instant::ORIGIN;
         [replaced, self.drop_moot_stop()]
     }
@@ -191,6 +210,7 @@ impl Outbox {
         self.flight = Some(reason);
         self.flight_number = self.number;
         self.overdue = false;
+        self.blocked = false;
         Some(Leaving { reason, decided: self.decided, number: self.number, attempt: u32::from(self.attempt) })
     }
 
@@ -218,6 +238,16 @@ impl Outbox {
                 Verdict::Done
             }
             (Indicator::TypingStarted, Outcome::Refused(_)) => {
+                if current {
+                    self.wish = None;
+                }
+                Verdict::Dropped
+            }
+            // Only the connector can bring others, and it asks for its icon anew.
+            (
+                Indicator::TypingStarted,
+                Outcome::NotSent(Setback { cause: Cause::Credentials | Cause::NoCredentials, .. }),
+            ) => {
                 if current {
                     self.wish = None;
                 }
@@ -254,7 +284,8 @@ impl Outbox {
             }
             Verdict::Again => {
                 self.put_off(now, outcome, backoff);
-                if self.not_before >= self.decided + lifespans.of(sent) {
+                // What waits for credentials has its whole lifespan: they may come at any moment.
+                if !self.blocked && self.not_before >= self.decided + lifespans.of(sent) {
                     self.give_up();
                     (Verdict::Dropped, given_up)
                 } else {
@@ -268,13 +299,26 @@ impl Outbox {
     }
 
     fn put_off(&mut self, now: Instant, outcome: &Outcome, backoff: impl FnOnce(u32) -> Duration) {
-        self.attempt = self.attempt.saturating_add(1);
         let setback = match outcome {
             Outcome::NotSent(setback) | Outcome::Unsure(setback) => Some(setback),
             _ => None,
         };
-        // A refused token has been thrown away by now, and a fresh one is waited for by whoever sends next.
-        let at_once = self.attempt == 1 && setback.is_some_and(|setback| setback.cause == Cause::Token);
+        let cause = setback.map(|setback| setback.cause);
+        if cause == Some(Cause::NoCredentials) {
+            // Nothing has left: no try was made.
+            self.blocked = true;
+            let wait = setback.and_then(|setback| setback.retry_after);
+            self.not_before = wait.map_or(Instant::NEVER, |wait| now + wait);
+            return;
+        }
+        self.attempt = self.attempt.saturating_add(1);
+        let at_once = match cause {
+            // A refused token has been thrown away by now, and a fresh one is waited for by whoever sends next.
+            Some(Cause::Token) => self.attempt == 1,
+            // Refused ones are not used again soon: each try has others, or finds none.
+            Some(Cause::Credentials) => self.attempt <= CREDENTIALS_TRIED_MAX,
+            _ => false,
+        };
         let wait = if at_once { Duration::ZERO } else { backoff(u32::from(self.attempt)) };
         let asked = setback.and_then(|setback| setback.retry_after).unwrap_or_default();
         self.not_before = now + wait.max(asked);
@@ -315,6 +359,9 @@ impl Lifespans {
         }
     }
 }
+
+/// Credentials that are tried one after the other without a wait: more than are kept of a channel.
+const CREDENTIALS_TRIED_MAX: u8 = 32;
 
 /// A connector that is started together with typingd, and asks for its token first, has shown it by then.
 const RECOVERED_LIFESPAN_MIN: Duration = Duration::from_secs(600);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::policy::Delivery;
-use crate::model::{Cause, Instant, Outcome, Refusal};
+use crate::model::{Cause, Instant, Outcome, Refusal, Setback};
 
 /// The window of the rate, and a millisecond for the difference between our clock and the far side's.
 const WINDOW: Duration = Duration::from_millis(1_001);
@@ -143,6 +143,10 @@ impl Pace {
     /// A request of the conversation in `slot` has come to its end. Says whether the gate has just shut or opened.
     pub(super) fn settle(&mut self, now: Instant, slot: u32, outcome: &Outcome) {
         self.in_flight -= 1;
+        if matches!(outcome, Outcome::NotSent(Setback { cause: Cause::NoCredentials, .. })) {
+            self.take_back(slot);
+            return;
+        }
         self.answered.push_back(now);
         let setback = match outcome {
             Outcome::NotSent(setback) | Outcome::Unsure(setback) => Some(*setback),
@@ -158,6 +162,8 @@ impl Pace {
                         self.no_token_until = self.paused_until;
                     }
                 }
+                // They say something about one connector, and nothing about the others.
+                Cause::Credentials | Cause::NoCredentials => {}
                 Cause::Unreachable | Cause::NoAnswer | Cause::Failing => {}
             }
         }
@@ -169,6 +175,15 @@ impl Pace {
             Outcome::Delivered => false,
         };
         self.judge(now, slot, failed);
+    }
+
+    /// Nothing has left for the conversation in `slot`: nothing is to be counted, and nothing is known of the upstream.
+    fn take_back(&mut self, slot: u32) {
+        let spacing = u64::try_from(self.spacing().as_micros()).unwrap_or(u64::MAX);
+        self.arrival = Instant::from_micros(self.arrival.as_micros().saturating_sub(spacing));
+        if let Gate::Shut { probe, .. } = &mut self.gate {
+            probe.take_if(|probe| *probe == slot);
+        }
     }
 
     fn judge(&mut self, now: Instant, slot: u32, failed: bool) {

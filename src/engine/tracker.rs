@@ -6,13 +6,13 @@ use foldhash::fast::FixedState;
 
 use super::changes::Generation;
 use super::index::Index;
-use super::list::{Link, Links, Neighbours};
+use super::list::{Link, Links, List, Neighbours};
 use super::outbox::Outbox;
 use super::policy::Rules;
 use super::slab::Slab;
 use super::timing::Timing;
 use super::wheel::Place;
-use crate::model::{Conversation, ConversationRef, Instant};
+use crate::model::{Conversation, ConversationRef, CredentialId, Instant};
 
 /// Everything about one conversation: what would have to be stored if another process were to go on with it.
 #[derive(Debug)]
@@ -27,6 +27,10 @@ pub(super) struct State {
     pub(super) opened: bool,
     /// Refused for good: left alone until `hold_until`.
     pub(super) muted: bool,
+    /// How often credentials of the channel had been accepted when the request in flight left; wraps.
+    pub(super) acceptances_seen: u16,
+    /// The newest that a request of this conversation showed.
+    pub(super) credentials: Option<CredentialId>,
 }
 
 /// A conversation's place in the table.
@@ -58,6 +62,8 @@ pub(super) enum Standing {
     Ready(u8),
     /// Remembered although nothing is going on; the first to go when the table is full.
     Lingering,
+    /// In the channel's: a Stopped that waits until credentials of the channel are accepted.
+    Blocked,
 }
 
 /// A channel: what its conversations share.
@@ -66,6 +72,10 @@ pub(super) struct Channel {
     name: Box<str>,
     pub(super) rules: Rules,
     pub(super) muted_until: Instant,
+    /// Conversations whose Stopped waits until credentials of this channel are accepted.
+    pub(super) blocked: List,
+    /// How often credentials of this channel have been accepted that were not before; wraps.
+    pub(super) acceptances: u16,
     conversations: u32,
     /// It stands in the list of those that were left while they were muted.
     left_muted: bool,
@@ -142,6 +152,8 @@ impl Tracker {
                 hold_until: Instant::ORIGIN,
                 opened: false,
                 muted: false,
+                acceptances_seen: 0,
+                credentials: None,
             },
         });
         let entries = &self.entries;
@@ -228,6 +240,10 @@ impl Tracker {
         self.channel_index.find(self.hash.hash_one(name), |channel| *self.channel_at(channel).name == *name)
     }
 
+    pub(super) fn channel_at_mut(&mut self, channel: u32) -> &mut Channel {
+        self.channels.get_mut(channel).expect(KNOWN)
+    }
+
     /// The channel of `slot` has the rules that `rules` says since the change `generation`.
     pub(super) fn refresh_channel(&mut self, slot: u32, generation: Generation, rules: impl FnOnce(&str) -> Rules) {
         let channel = self.channel_mut(slot);
@@ -252,6 +268,8 @@ impl Tracker {
             name: name.into(),
             rules: rules(),
             muted_until: Instant::ORIGIN,
+            blocked: List::EMPTY,
+            acceptances: 0,
             conversations: 1,
             left_muted: false,
             generation,

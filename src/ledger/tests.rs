@@ -199,6 +199,7 @@ fn decisions_and_requests_are_counted_by_channel() {
         decided: Instant::ORIGIN,
         decision: 0,
         attempt: 0,
+        credentials: None,
     };
     for (n, reason) in Reason::ALL.into_iter().enumerate() {
         for _ in 0..=n {

@@ -58,9 +58,11 @@ pub enum End {
 
 impl End {
     /// All ends.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Delivered,
         Self::NotSent(Cause::Token),
+        Self::NotSent(Cause::Credentials),
+        Self::NotSent(Cause::NoCredentials),
         Self::NotSent(Cause::RateLimited),
         Self::NotSent(Cause::Unreachable),
         Self::NotSent(Cause::NoAnswer),
@@ -94,6 +96,8 @@ impl End {
             Self::Delivered => "none",
             Self::NotSent(cause) | Self::Unsure(cause) => match cause {
                 Cause::Token => "token",
+                Cause::Credentials => "credentials",
+                Cause::NoCredentials => "no_credentials",
                 Cause::RateLimited => "rate_limited",
                 Cause::Unreachable => "unreachable",
                 Cause::NoAnswer => "no_answer",
@@ -222,7 +226,8 @@ mod tests {
             measures.handle_decision(at(1_003), &decision);
             for attempt in 0..2 {
                 let (id, conversation) = (DispatchId { slot: 0, serial: 0 }, conversation.clone());
-                let dispatch = Dispatch { id, conversation, reason, decided: at(1_000), decision: 1, attempt };
+                let dispatch =
+                    Dispatch { id, conversation, reason, decided: at(1_000), decision: 1, attempt, credentials: None };
                 measures.handle_leaving(at(1_020), &dispatch);
             }
         }

@@ -18,9 +18,9 @@ use super::proxy::DIRECT;
 use super::settings::{Auth, Settings};
 use super::token::{TokenFigures, TokenState, Tokens, check_key};
 use crate::clock::{self, Clock};
+use crate::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within};
 use crate::files;
 use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Refusal, Setback, WireResult};
-use crate::vault::{AUTHORIZATION_CONTEXT, Credentials, ORG_ID, Vault};
 use crate::via;
 
 /// Speaks to the Interaction Service. Cheap to clone; clones share connections and token.
@@ -32,8 +32,8 @@ struct Shared {
     clock: Clock,
     ids: Ids,
     tokens: Tokens,
-    /// Where credentials are borrowed, if they are ([`Auth::Borrowed`]).
-    lender: Option<Vault>,
+    /// The credentials that connectors showed, if those are used ([`Auth::Cached`]).
+    cache: Option<CredentialCache>,
     interactions: Url,
     org_id: HeaderValue,
     authorization_context: HeaderValue,
@@ -44,24 +44,24 @@ struct Shared {
 }
 
 impl Client {
-    /// A client that has not spoken to anybody yet. With [`Auth::Borrowed`] it uses what `vault` holds for the channel.
+    /// A client that has not spoken to anybody yet. With [`Auth::Cached`] it uses what `cache` holds.
     ///
     /// # Errors
     /// When `ca_file` can't be read or holds no certificate, when a setting can't be a header's value, or when there
     /// are no trusted roots for https.
-    pub fn borrowing(settings: Settings, clock: Clock, vault: Vault) -> Result<Self, SetupError> {
-        Self::with_ids(Ids::new(), settings, clock, vault)
+    pub fn with_cache(settings: Settings, clock: Clock, cache: CredentialCache) -> Result<Self, SetupError> {
+        Self::with_ids(Ids::new(), settings, clock, cache)
     }
 
-    fn with_ids(ids: Ids, settings: Settings, clock: Clock, vault: Vault) -> Result<Self, SetupError> {
+    fn with_ids(ids: Ids, settings: Settings, clock: Clock, cache: CredentialCache) -> Result<Self, SetupError> {
         let http = http(&settings)?;
         let interactions = interactions(&settings.base_url)?;
         let context = |text: &str| header_value("authorization_context", text);
         let channel_contexts = settings.channel_contexts.iter();
-        let lender = (settings.auth == Auth::Borrowed).then_some(vault);
+        let cache = (settings.auth == Auth::Cached).then_some(cache);
         Ok(Self(Arc::new(Shared {
             clock,
-            lender,
+            cache,
             ids,
             interactions,
             org_id: header_value("org_id", &settings.org_id)?,
@@ -80,19 +80,24 @@ impl Client {
     /// it in the same way.
     ///
     /// # Errors
-    /// As [`Client::borrowing`].
-    pub fn succeeding(predecessor: &Self, settings: Settings, clock: Clock, vault: Vault) -> Result<Self, SetupError> {
-        let client = Self::with_ids(predecessor.0.ids.clone(), settings, clock, vault)?;
+    /// As [`Client::with_cache`].
+    pub fn succeeding(
+        predecessor: &Self,
+        settings: Settings,
+        clock: Clock,
+        cache: CredentialCache,
+    ) -> Result<Self, SetupError> {
+        let client = Self::with_ids(predecessor.0.ids.clone(), settings, clock, cache)?;
         client.0.tokens.succeed(&predecessor.0.tokens);
         Ok(client)
     }
 
-    /// A client that borrows from nobody.
+    /// A client with credentials of its own.
     ///
     /// # Errors
-    /// As [`Client::borrowing`].
+    /// As [`Client::with_cache`].
     pub fn new(settings: Settings, clock: Clock) -> Result<Self, SetupError> {
-        Self::borrowing(settings, clock, Vault::default())
+        Self::with_cache(settings, clock, CredentialCache::new(clock, REFUSED_FOR))
     }
 
     /// Sends one request, once, and says what became of it within `request_timeout`, a wait for the token included.
@@ -100,9 +105,9 @@ impl Client {
     /// Dropping the future gives the request up; whether it was applied is then unknown.
     pub async fn deliver(&self, dispatch: &Dispatch) -> WireResult {
         let deadline = clock::timer_after(self.0.request_timeout);
-        let result = match &self.0.lender {
-            Some(vault) => self.0.request_on_credit(dispatch, vault, deadline).await,
-            None => self.0.request_on_own_account(dispatch, deadline).await,
+        let result = match &self.0.cache {
+            Some(cache) => self.0.request_with_cached(dispatch, cache, deadline).await,
+            None => self.0.request_with_token(dispatch, deadline).await,
         };
         tracing::debug!(
             to = dispatch.conversation.to(),
@@ -125,22 +130,22 @@ impl Client {
         self.0.ids.request(decision)
     }
 
-    /// Whether a token is in hand at this moment, and why not. Holds no secret. Whoever borrows is always ready: it is the
-    /// connector's turn, which may itself wait for typingd.
+    /// Whether a token is in hand at this moment, and why not. Holds no secret. With cached credentials there is nothing
+    /// to fetch: it is the connector's turn, which may itself wait for typingd.
     #[must_use]
     pub fn token_state(&self) -> TokenState {
-        if self.0.lender.is_some() { TokenState::Held } else { self.0.tokens.state() }
+        if self.0.cache.is_some() { TokenState::Held } else { self.0.tokens.state() }
     }
 
-    /// How the token fares; `None` for whoever borrows.
+    /// How the token fares; `None` with cached credentials.
     #[must_use]
     pub fn token_figures(&self) -> Option<TokenFigures> {
-        self.0.lender.is_none().then(|| self.0.tokens.figures())
+        self.0.cache.is_none().then(|| self.0.tokens.figures())
     }
 
     /// Fetches the first token unless there is one, and says how that went within `request_timeout`.
     pub async fn warm_up(&self) -> TokenState {
-        if self.0.lender.is_some() {
+        if self.0.cache.is_some() {
             return TokenState::Held;
         }
         // What it finds is in the state; a token that comes late is as good as one that comes in time.
@@ -165,7 +170,7 @@ impl Client {
     /// Keeps a fresh token in hand, though nobody types, and notices a changed token file within a second. Never
     /// returns; dropping it is harmless, for deliveries fetch what they miss.
     pub async fn keep_token_fresh(self) {
-        if self.0.lender.is_some() {
+        if self.0.cache.is_some() {
             std::future::pending::<()>().await;
         }
         self.0.tokens.keep_fresh().await;
@@ -179,7 +184,7 @@ impl fmt::Debug for Client {
 }
 
 impl Shared {
-    async fn request_on_own_account(&self, dispatch: &Dispatch, deadline: tokio::time::Instant) -> WireResult {
+    async fn request_with_token(&self, dispatch: &Dispatch, deadline: tokio::time::Instant) -> WireResult {
         let token = tokio::select! {
             biased;
             token = tokio::time::timeout_at(deadline, self.tokens.current()) => token,
@@ -224,23 +229,32 @@ impl Shared {
         }
     }
 
-    /// Uses what a connector has shown for this channel. What it lacks concerns this channel alone, so that the others
-    /// are not asked to wait.
-    async fn request_on_credit(
+    /// Uses what connectors have shown. What is missing concerns this conversation alone, so that the others are not asked
+    /// to wait.
+    async fn request_with_cached(
         &self,
         dispatch: &Dispatch,
-        vault: &Vault,
+        cache: &CredentialCache,
         deadline: tokio::time::Instant,
     ) -> WireResult {
         let channel = dispatch.conversation.to();
-        let Some(credentials) = vault.borrow(channel) else {
-            let why = "no connector has shown credentials for this channel that Salesforce takes";
-            return unanswered(not_sent(Cause::Token), Some(why.into()), Duration::ZERO);
+        let context = self.channel_contexts.get(channel).unwrap_or(&self.authorization_context);
+        let within = Within { org_id: self.org_id.as_bytes(), authorization_context: context.as_bytes() };
+        let selected = cache.select(channel, dispatch.credentials, dispatch.indicator(), within);
+        let (id, credentials) = match selected {
+            Ok(selected) => selected,
+            Err(NoneGood { again_after }) => {
+                let why = "no connector has shown credentials that Salesforce accepts for this conversation";
+                let setback = Setback { cause: Cause::NoCredentials, retry_after: again_after };
+                return unanswered(Outcome::NotSent(setback), Some(why.into()), Duration::ZERO);
+            }
         };
         let mut result = self.request(dispatch, &credentials, deadline).await;
-        if let Outcome::NotSent(setback @ Setback { cause: Cause::Token, .. }) = &mut result.outcome {
-            vault.refused(channel, &credentials);
-            setback.retry_after = None;
+        if matches!(result.outcome, Outcome::NotSent(Setback { cause: Cause::Token, .. })) {
+            cache.reject(id, result.code, result.detail.as_deref());
+            result.outcome = not_sent(Cause::Credentials);
+        } else if result.status.is_some_and(|status| (200..300).contains(&status)) {
+            cache.accept(id, Some(channel));
         }
         result
     }

@@ -41,6 +41,14 @@ const fn of_setback(cause: Cause, status: Option<u16>) -> (&'static str, &'stati
              flow, that the connected app issues JWT-based access tokens for named users",
         ),
         (Cause::Token, None) => ("there is no token", "see to upstream.auth"),
+        (Cause::Credentials, _) => (
+            "the connector's credentials are not accepted",
+            "see that the connector gets fresh tokens, of the org that upstream.base_url names",
+        ),
+        (Cause::NoCredentials, _) => (
+            "no connector has shown credentials that are accepted",
+            "see that the connector runs and gets fresh tokens",
+        ),
         (Cause::RateLimited, _) => (
             "the org's rate limit is exceeded",
             "all connectors of an org share 2000 requests a second; lower upstream.max_requests_per_second",

@@ -16,7 +16,8 @@ use crate::model::ChannelAddress;
 pub struct Settings {
     /// `https://<MyDomain>.my.salesforce-scrt.com`; plain http only to loopback.
     pub base_url: Url,
-    /// The `OrgId` header: 15 or 18 characters, `00D…`. Not used with [`Auth::Borrowed`], like the contexts.
+    /// The `OrgId` header: 15 or 18 characters, `00D…`. With [`Auth::Cached`] it is not sent, like
+    /// the contexts: what is configured bounds what serves a conversation without credentials of its own. Empty: no bound.
     pub org_id: String,
     /// The `AuthorizationContext` header of channels that have none of their own.
     pub authorization_context: String,
@@ -46,7 +47,7 @@ pub enum Auth {
     /// A token in memory: the built-in sandbox's. No configuration can set it, for secrets come from files.
     Fixed(Secret),
     /// What connectors show with their own requests.
-    Borrowed,
+    Cached,
 }
 
 /// A text that no log and no debug print shows.

@@ -1,6 +1,6 @@
 //! The client against real sockets: what leaves, and what every kind of answer and failure becomes.
 
-mod borrowed;
+mod cached;
 mod stub;
 mod tokens;
 
@@ -50,6 +50,7 @@ fn dispatch(clock: &Clock, to: &str, decision: u64, reason: Reason) -> Dispatch 
         decided: clock.now(),
         decision,
         attempt: 0,
+        credentials: None,
     }
 }
 

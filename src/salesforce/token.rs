@@ -363,7 +363,7 @@ impl Failure {
 
 async fn fetch(auth: &Auth, http: &reqwest::Client, timeout: Duration) -> Result<Fetched, Failure> {
     match auth {
-        Auth::Borrowed => Err(Failure::passing("credentials are borrowed, not fetched")),
+        Auth::Cached => Err(Failure::passing("credentials are cached, not fetched")),
         Auth::Fixed(secret) => Ok(Fetched { bearer: bearer(secret.expose())?, refresh_after: None, life: None }),
         Auth::TokenFile(path) => {
             let text = read(path.clone(), TOKEN_BYTES_MAX).await?;

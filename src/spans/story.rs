@@ -164,6 +164,8 @@ fn cause(outcome: Outcome) -> Option<&'static str> {
         Outcome::Delivered => None,
         Outcome::NotSent(setback) | Outcome::Unsure(setback) => Some(match setback.cause {
             Cause::Token => "token",
+            Cause::Credentials => "credentials",
+            Cause::NoCredentials => "no_credentials",
             Cause::RateLimited => "rate_limited",
             Cause::Unreachable => "unreachable",
             Cause::NoAnswer => "no_answer",

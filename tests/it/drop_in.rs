@@ -11,7 +11,7 @@ use crate::connector::{Connector, REQUEST_ID, TEXT, attachment, form, typing};
 use crate::far_side::{FarSide, write};
 use crate::process::{Said, run, until};
 
-/// Without credentials of its own, typingd borrows.
+/// Without credentials of its own, typingd uses those that connectors show.
 const AUTH: &str = "drop_in.enabled = true";
 
 fn pair(sandbox: &[&str], settings: &str) -> (Sandbox, Daemon, Connector) {

@@ -14,6 +14,7 @@ mod control;
 mod conversation;
 mod conversations;
 mod crash;
+mod credentials;
 mod delivery;
 mod doors;
 mod drop_in;

@@ -188,7 +188,7 @@ fn a_request_that_found_no_credentials_is_none() {
     let auth = "drop_in.enabled = true\ntiming.dismiss_after = '1m'";
     let daemon = Daemon::start_with(&sandbox.address.url(), auth, "", |_| {});
     daemon.give("c", "ann", "keystroke");
-    let token = [("outcome", "not_sent"), ("cause", "token")];
+    let token = [("outcome", "not_sent"), ("cause", "no_credentials")];
     let page = wait_for("a try", || {
         let page = page(&daemon);
         (page.value("typingd_deliveries_total", &token) >= Some(1.0)).then_some(page)

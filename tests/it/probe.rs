@@ -116,7 +116,7 @@ fn what_is_wrong_before_anything_is_sent_is_told_so() {
     std::fs::write(&file, text).unwrap();
     let said = run(&arguments(&file, &[]));
     assert_eq!(said.code, Some(78), "{said:?}");
-    assert!(said.stderr.contains("no connector whose credentials it could borrow"), "{said:?}");
+    assert!(said.stderr.contains("no connector whose credentials it could use"), "{said:?}");
     assert_eq!(sandbox.requests().len(), 0);
 }
 

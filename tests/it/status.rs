@@ -131,7 +131,7 @@ fn callers_show_the_token_and_options_are_refused() {
 }
 
 #[test]
-fn a_sandbox_and_borrowed_credentials_are_told() {
+fn a_sandbox_and_cached_credentials_are_told() {
     let mut process = Process::start(typingd(&["run", "--sandbox", "--listen", "127.0.0.1:0"]));
     let address = process.address();
     process.until_logged("ready");

@@ -149,15 +149,19 @@ struct FarSide {
     acknowledged: Vec<Indicator>,
     last_key: Option<Instant>,
     sent_since_key: bool,
+    /// How often credentials had been accepted when its last request left.
+    acceptances_seen: usize,
 }
 
 const SETBACK: Setback = Setback { cause: Cause::NoAnswer, retry_after: None };
+const NO_CREDENTIALS: Setback = Setback { cause: Cause::NoCredentials, retry_after: None };
 
-/// Every sequence of keys, ends, outcomes and time steps over two conversations: never two in flight, no Started that
-/// is not true when it leaves, wire order, and once the world is quiet no icon is on and nothing is left in memory.
+/// Every sequence of keys, ends, outcomes, acceptances and time steps over two conversations: never two in flight, no
+/// Started that is not true when it leaves, wire order, nothing that waits for credentials past an acceptance, and once
+/// the world is quiet no icon is on and nothing is left in memory.
 #[test]
 fn delivery_holds_for_every_sequence_of_outcomes() {
-    const LETTERS: usize = 9;
+    const LETTERS: usize = 11;
     let depth = std::env::var("TYPINGD_EXHAUSTIVE_DEPTH").ok().and_then(|depth| depth.parse().ok()).unwrap_or(5);
     for mode in [Mode::Idle, Mode::AfterShown] {
         let times = Times { mode, check: 4, dismiss: 2, max_typing: 1_000 };
@@ -165,6 +169,7 @@ fn delivery_holds_for_every_sequence_of_outcomes() {
         let mut now = Instant::from_millis(1_000);
         for letters in sequences(LETTERS, depth) {
             let mut sides = [FarSide::default(), FarSide::default()];
+            let mut acceptances = 0;
             for letter in &letters {
                 match letter {
                     0 | 1 => {
@@ -182,6 +187,11 @@ fn delivery_holds_for_every_sequence_of_outcomes() {
                     5 => answer(&mut engine, now, &mut sides, Outcome::Delivered, false),
                     6 => answer(&mut engine, now, &mut sides, Outcome::NotSent(SETBACK), false),
                     7 => answer(&mut engine, now, &mut sides, Outcome::Refused(Refusal::Request), false),
+                    8 => answer(&mut engine, now, &mut sides, Outcome::NotSent(NO_CREDENTIALS), false),
+                    9 => {
+                        acceptances += 1;
+                        engine.handle_acceptance(now, conversation(NAMES[0]).to());
+                    }
                     // Whether an unsure request was applied is the adversary's choice: by turns.
                     _ => {
                         let applied = (now.as_millis() / TICK).is_multiple_of(2);
@@ -189,14 +199,20 @@ fn delivery_holds_for_every_sequence_of_outcomes() {
                     }
                 }
                 engine.handle_timeout(now);
-                send(&mut engine, now, &mut sides, &times, &letters);
+                send(&mut engine, now, &mut sides, &times, &letters, acceptances);
+                for (name, side) in NAMES.iter().zip(&sides) {
+                    let blocked = engine.snapshot(conversation(name)).is_some_and(|snapshot| snapshot.blocked);
+                    assert!(!blocked || side.acceptances_seen == acceptances, "it waits on: {mode:?} {letters:?}");
+                }
             }
             // The world grows quiet: whatever is asked is granted.
+            engine.handle_acceptance(now, conversation(NAMES[0]).to());
+            acceptances += 1;
             for _ in 0..200 {
                 while sides.iter().any(|side| side.in_flight.is_some()) {
                     answer(&mut engine, now, &mut sides, Outcome::Delivered, false);
                 }
-                send(&mut engine, now, &mut sides, &times, &letters);
+                send(&mut engine, now, &mut sides, &times, &letters, acceptances);
                 if engine.census().conversations == 0 {
                     break;
                 }
@@ -245,7 +261,14 @@ fn answer(engine: &mut Engine, now: Instant, sides: &mut [FarSide; 2], outcome: 
     let _ = engine.handle_outcome(now, dispatch.id, outcome);
 }
 
-fn send(engine: &mut Engine, now: Instant, sides: &mut [FarSide; 2], times: &Times, letters: &[usize]) {
+fn send(
+    engine: &mut Engine,
+    now: Instant,
+    sides: &mut [FarSide; 2],
+    times: &Times,
+    letters: &[usize],
+    acceptances: usize,
+) {
     while let Some(dispatch) = engine.poll_dispatch(now) {
         let side = &mut sides[index_of(&dispatch.conversation)];
         assert!(side.in_flight.is_none(), "two in flight: {letters:?}");
@@ -262,6 +285,7 @@ fn send(engine: &mut Engine, now: Instant, sides: &mut [FarSide; 2], times: &Tim
             let last = side.last_key.expect("an idle stop follows keys");
             assert!(now.since(last) >= Duration::from_millis(times.dismiss * TICK), "stopped early: {letters:?}");
         }
+        side.acceptances_seen = acceptances;
         side.in_flight = Some(dispatch);
     }
 }

@@ -2,6 +2,7 @@
 //! typingd but the engine and the model, so that the mutants' suite can build it in seconds.
 
 mod changes;
+mod credentials;
 mod exhaustive;
 mod lasting;
 mod oracle;

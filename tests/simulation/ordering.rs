@@ -81,7 +81,7 @@ struct Run {
     scheduled: u64,
     requests: Vec<Request>,
     flights: BTreeMap<u64, (Dispatch, Outcome, bool)>,
-    order: Order<usize>,
+    order: Order<SignalKind, usize>,
     overdue: u64,
     /// When a request last gave up its place.
     left: Instant,

@@ -31,10 +31,19 @@ pub(crate) enum Weather {
     Down,
     /// Tokens are refused now and then.
     TokenTrouble,
+    /// No connector shows credentials that are good, but now and then. Its end is told to the engine.
+    NoCredentials,
 }
 
-const WEATHERS: [Weather; 6] =
-    [Weather::Fair, Weather::Lossy, Weather::RateLimited, Weather::Failing, Weather::Down, Weather::TokenTrouble];
+const WEATHERS: [Weather; 7] = [
+    Weather::Fair,
+    Weather::Lossy,
+    Weather::RateLimited,
+    Weather::Failing,
+    Weather::Down,
+    Weather::TokenTrouble,
+    Weather::NoCredentials,
+];
 
 pub(crate) struct Climate {
     pub(crate) people: usize,
@@ -221,10 +230,13 @@ impl World {
             Event::Answer(flight) => self.answer(flight),
             Event::Weather => {
                 let over = self.now >= self.typing_until;
+                if let (Weather::NoCredentials, Some(engine)) = (self.weather, &mut self.engine) {
+                    engine.handle_acceptance(self.now, "channel");
+                }
                 self.weather = if over || self.weather != Weather::Fair {
                     Weather::Fair
                 } else {
-                    WEATHERS[self.rng.below(6) as usize]
+                    WEATHERS[self.rng.below(WEATHERS.len() as u64) as usize]
                 };
                 self.history.storms += u64::from(self.weather != Weather::Fair);
                 // Shorter than the lifespan of a Stopped, so that none may be given up.
@@ -380,6 +392,9 @@ impl World {
             Weather::Down => (false, false, Outcome::NotSent(setback(Cause::Unreachable))),
             Weather::TokenTrouble if roll < 0.7 => (true, false, Outcome::NotSent(setback(Cause::Token))),
             Weather::TokenTrouble => (true, true, Outcome::Delivered),
+            Weather::NoCredentials if roll < 0.6 => (false, false, Outcome::NotSent(setback(Cause::NoCredentials))),
+            Weather::NoCredentials if roll < 0.8 => (true, false, Outcome::NotSent(setback(Cause::Credentials))),
+            Weather::NoCredentials => (true, true, Outcome::Delivered),
         };
         flight.outcome = outcome;
         self.history.faults += u64::from(outcome != Outcome::Delivered);

@@ -63,6 +63,11 @@ impl Numbers {
             "Requests that wait for the rate or for others under way, by what they are for",
             QUEUES.into_iter().zip(census.queued).map(|(queue, number)| ([("queue", queue)], number)),
         )?;
+        page.gauge(
+            "stops_waiting_for_credentials",
+            "TypingStoppeds that are owed and wait, for no connector has shown credentials that Salesforce accepts",
+            census.blocked,
+        )?;
         page.gauge("requests_in_flight", "Requests that are under way", census.in_flight)?;
         page.gauge(
             "requests_in_flight_max",

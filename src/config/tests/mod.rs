@@ -335,7 +335,7 @@ fn warnings_are_few_and_true() {
 }
 
 #[test]
-fn with_borrowed_credentials_an_address_is_all_that_an_upstream_needs() {
+fn with_cached_credentials_an_address_is_all_that_an_upstream_needs() {
     let bare = "[upstream]\nbase_url = 'https://h'\n[drop_in]\nenabled = true\n";
     let read = |text: &str| {
         let file = File::new(text);
@@ -343,7 +343,7 @@ fn with_borrowed_credentials_an_address_is_all_that_an_upstream_needs() {
     };
     let config = read(bare).unwrap();
     let settings = config.drop_in.unwrap();
-    assert_eq!(config.upstream.unwrap().auth, Auth::Borrowed);
+    assert_eq!(config.upstream.unwrap().auth, Auth::Cached);
     assert_eq!((settings.activity_lasts, settings.settle), (Duration::from_secs(5), Duration::from_millis(250)));
     assert_eq!((settings.stall_timeout, settings.shadow), (Duration::from_secs(60), false));
     let own = read(&format!("{UPSTREAM}[drop_in]\nenabled = true\n")).unwrap();

@@ -1,0 +1,326 @@
+//! Credentials that connectors show: each connector has its own, a dead token hurts nobody else, and no icon is left on
+//! for want of a good one.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use typingd::clock::{self, Clock};
+use typingd::credentials::CredentialCache;
+use typingd::driver::{self, Aides, Carrier, Command};
+use typingd::drop_in::{DropIn, Lasting, Settings, Surroundings, Target};
+use typingd::engine::Engine;
+use typingd::engine::policy::Policy;
+use typingd::herald::Herald;
+use typingd::http::{self, Gate, Limits, Listener};
+use typingd::inbox;
+use typingd::ledger::Ledger;
+use typingd::model::{Dispatch, WireResult};
+use typingd::pulse::Pulse;
+use typingd::salesforce::Client;
+use typingd::salesforce::settings::{Auth, Settings as Upstream};
+
+use crate::bench::{Daemon, Sandbox};
+use crate::connector::{Connector, INTERACTIONS, REQUEST_ID, form, typing};
+use crate::exposition::{Page, Text};
+use crate::process::{until, wait_for};
+use crate::wire::Address;
+
+/// Without credentials of its own, typingd uses those that connectors show.
+const AUTH: &str = "drop_in.enabled = true";
+const TIMING: &str = "drop_in.activity_lasts = '400ms'\ntiming.dismiss_after = '200ms'\n\
+                      timing.check_interval = '200ms'\ndrop_in.settle = '20s'";
+
+/// A sandbox that takes the token `good`, and those that it issues until they are revoked.
+fn strict_sandbox() -> Sandbox {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    std::fs::write(&token, "good").unwrap();
+    Sandbox::start(&["--strict-tokens", "--token-file", token.to_str().unwrap(), "--rate-limit", "100000"])
+}
+
+/// A token like those that a connector's process keeps.
+fn issue(sandbox: &Sandbox) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let exp = clock::wall_since_epoch().as_secs() + 200;
+    let assertion = format!(
+        "{}.{}.AAAA",
+        part(&json!({"alg": "RS256", "typ": "JWT"})),
+        part(&json!({"iss": "key", "sub": "user", "aud": "sandbox", "exp": exp})),
+    );
+    let body = format!("grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion={assertion}");
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let answer = sandbox.address.call("POST", "/services/oauth2/token", &form, body.as_bytes());
+    answer.json()["access_token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+}
+
+fn revoke(sandbox: &Sandbox) {
+    let answer = sandbox.address.call("DELETE", "/tokens", &[], b"");
+    assert!(answer.status < 300, "{answer:?}");
+}
+
+fn waiting(daemon: &Daemon) -> Option<f64> {
+    let page = Page::read(&daemon.address.get("/metrics").body, Text::Prometheus);
+    page.value("typingd_stops_waiting_for_credentials", &[])
+}
+
+#[test]
+fn a_connector_with_a_dead_token_hears_of_it_and_breaks_nobody_elses_icon() {
+    let sandbox = strict_sandbox();
+    let mut daemon = Daemon::start_with(&sandbox.address.url(), AUTH, TIMING, |_| {});
+    let good = Connector::new(&daemon.address, "good");
+    let dead = Connector::new(&daemon.address, "dead-s3cret");
+    assert_eq!(dead.started("d").status, 202, "nobody knows yet");
+    until("the refusal", || sandbox.of("c", "d").len() == 1);
+    let refusal = wait_for("a 401", || Some(dead.started("d")).filter(|answer| answer.status == 401));
+    assert_eq!(refusal.header("content-type"), Some("application/json"));
+    let message = "the access token is not one this sandbox takes";
+    assert_eq!(refusal.json(), json!({"code": 10004, "message": message}), "in Salesforce's own words");
+
+    // On one channel, turn by turn: the good one's icon goes on, is refreshed and goes off; the dead one is refused.
+    assert_eq!(good.started("g").status, 202);
+    until("the icon", || sandbox.told("c", "g") == "+");
+    for _ in 0..6 {
+        assert_eq!(dead.started("d").status, 401);
+        assert_eq!(dead.started("another").status, 401);
+        assert_eq!(good.started("g").status, 202);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    until("the icon off", || sandbox.told("c", "g").ends_with('-'));
+    let told = sandbox.told("c", "g");
+    assert!(told.starts_with("++") && told.trim_start_matches('+') == "-", "{told}");
+    // What the dead one asked for never showed, and was not asked for again and again.
+    assert_eq!(sandbox.of("c", "another").len(), 0);
+    assert_eq!(sandbox.of("c", "d").len(), 1);
+
+    // A stop is harmless, whoever asks for it. A message passes, and Salesforce itself refuses it.
+    good.started("g");
+    until("the icon again", || sandbox.shown() == 1);
+    assert_eq!(dead.stopped("g").status, 401);
+    until("no icon", || sandbox.shown() == 0);
+    let passed = dead.message("g");
+    assert_eq!((passed.status, &passed.json()["code"]), (401, &json!(10004)));
+    assert_eq!(good.started("g").status, 202, "what was said of the dead one says nothing of the good one");
+    until("the icon once more", || sandbox.shown() == 1);
+    assert_eq!(good.message("g").status, 202);
+    assert_eq!(sandbox.shown(), 0);
+    let report = daemon.address.get("/v1/drop_in").json();
+    assert!(report["typing_rejected"].as_u64().unwrap() >= 14, "{report}");
+    assert_eq!(daemon.address.get("/readyz").status, 200);
+    daemon.process.stop();
+    assert!(!daemon.process.log().contains("s3cret"), "{}", daemon.process.log());
+}
+
+#[test]
+fn an_icon_whose_connectors_token_expires_goes_off_with_anothers() {
+    let sandbox = strict_sandbox();
+    let daemon = Daemon::start_with(&sandbox.address.url(), AUTH, "drop_in.activity_lasts = '1m'", |_| {});
+    let expiring = Connector::new(&daemon.address, &issue(&sandbox));
+    let good = Connector::new(&daemon.address, "good");
+    for (connector, from) in [(&expiring, "e"), (&good, "g")] {
+        assert_eq!(connector.started(from).status, 202);
+        sandbox.until_told("c", from, "+");
+    }
+    revoke(&sandbox);
+    assert_eq!(expiring.stopped("e").status, 202, "nobody knows yet");
+    sandbox.until_told("c", "e", "+-");
+    assert_eq!(sandbox.of("c", "e").len(), 3, "once with its own, once with the other's");
+    let answer = expiring.started("e");
+    let expected = json!({"code": 10004, "message": "the access token has been revoked"});
+    assert_eq!((answer.status, answer.json()), (401, expected));
+    good.stopped("g");
+    sandbox.until_told("c", "g", "+-");
+}
+
+#[test]
+fn while_no_credentials_are_good_an_owed_stop_waits_says_so_and_leaves_at_once_with_the_first() {
+    let sandbox = strict_sandbox();
+    let mut daemon = Daemon::start_with(&sandbox.address.url(), AUTH, "drop_in.activity_lasts = '1m'", |_| {});
+    let expiring = Connector::new(&daemon.address, &issue(&sandbox));
+    expiring.started("e");
+    sandbox.until_told("c", "e", "+");
+    revoke(&sandbox);
+    expiring.stopped("e");
+    daemon.process.until_logged("wait for credentials");
+    let answer = daemon.address.get("/readyz");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.problem().contains("1 owed TypingStopped wait for credentials"), "{answer:?}");
+    assert_eq!(waiting(&daemon), Some(1.0));
+    // Others of another context are no help, nor are those of another channel.
+    let foreign = Connector { to: "elsewhere".to_owned(), ..Connector::new(&daemon.address, "good") };
+    assert_eq!(foreign.message("x").status, 202);
+    let mut headers = foreign.headers();
+    headers[4].1 = "Another_Context";
+    let body = form(&typing("c", "y", "TypingStartedIndicator"));
+    assert_eq!(daemon.address.call("POST", INTERACTIONS, &headers, &body).status, 202);
+    sandbox.until_told("c", "y", "+");
+    assert_eq!(sandbox.told("c", "e"), "+");
+    assert_eq!(daemon.address.get("/readyz").status, 503);
+    assert_eq!(Connector::new(&daemon.address, "good").message("somebody").status, 202);
+    sandbox.until_told("c", "e", "+-");
+    until("ready", || daemon.address.get("/readyz").status == 200);
+    assert_eq!(waiting(&daemon), Some(0.0));
+    assert_eq!(sandbox.of("c", "e").len(), 3, "a Started, a refused Stopped and a good one: no try was wasted");
+}
+
+#[test]
+fn after_a_crash_an_owed_stop_leaves_when_another_users_started_was_accepted() {
+    let sandbox = Sandbox::start(&[]);
+    let settings = "delivery.state_dir = 'state'\ndrop_in.activity_lasts = '1m'";
+    let mut daemon = Daemon::start_with(&sandbox.address.url(), AUTH, settings, |_| {});
+    Connector::new(&daemon.address, "t").started("u");
+    sandbox.until_told("c", "u", "+");
+    daemon.crash();
+    until("the stop to wait", || waiting(&daemon) == Some(1.0));
+    let answer = daemon.address.get("/readyz");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.problem().contains("credentials"), "{answer:?}");
+    let status = daemon.address.get("/v1/status").json();
+    assert_eq!(status["state"], "not_ready", "{status}");
+    // Long enough for tries with a growing wait between them to have become seldom.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(sandbox.told("c", "u"), "+");
+    let connector = Connector::new(&daemon.address, "another");
+    assert_eq!(connector.started("v").status, 202);
+    sandbox.until_told("c", "u", "+-");
+    let at = |from: &str, entry: &str| {
+        let seen = sandbox.of("c", from).into_iter().find(|seen| seen["entry_type"] == entry);
+        seen.unwrap()["at"].as_u64().unwrap()
+    };
+    let waited = at("u", "TypingStoppedIndicator") - at("v", "TypingStartedIndicator");
+    assert!(waited < 500, "the stop came {waited} ms after the Started that showed good credentials");
+    until("ready", || daemon.address.get("/readyz").status == 200);
+}
+
+#[test]
+fn what_is_for_another_org_passes_untouched() {
+    let sandbox = Sandbox::start(&[]);
+    let daemon = Daemon::start_with(&sandbox.address.url(), AUTH, TIMING, |_| {});
+    let connector = Connector::new(&daemon.address, "t");
+    let send = |org_id: &'static str, from: &str, entry: &str| {
+        let mut headers = connector.headers();
+        headers[3].1 = org_id;
+        daemon.address.call("POST", INTERACTIONS, &headers, &form(&typing("c", from, entry)))
+    };
+    for (from, org_id) in [("b", "00DXX0000000002"), ("b18", "00DXX0000000002AAA")] {
+        let answer = send(org_id, from, "TypingStartedIndicator");
+        assert_eq!(answer.status, 202, "{answer:?}");
+        assert!(answer.json()["conversationIdentifier"].is_string(), "Salesforce's own answer: {answer:?}");
+        let seen = sandbox.of("c", from);
+        assert_eq!((seen.len(), &seen[0]["request_id"]), (1, &json!(REQUEST_ID)));
+    }
+    for (from, org_id) in [("a", "00DXX0000000001"), ("a18", "00DXX0000000001EAA")] {
+        assert_eq!(send(org_id, from, "TypingStartedIndicator").json().get("conversationIdentifier"), None);
+        until("its icon off again", || sandbox.told("c", from).ends_with('-'));
+    }
+    assert_eq!(sandbox.told("c", "b"), "+", "typingd has nothing to do with it");
+    let report = daemon.address.get("/v1/drop_in").json();
+    assert_eq!((&report["others"], &report["started_taken"]), (&json!(2), &json!(2)), "{report}");
+}
+
+/// The client as a carrier.
+#[derive(Clone)]
+struct Carry(Client);
+
+impl Carrier for Carry {
+    async fn carry(&self, dispatch: &Dispatch) -> WireResult {
+        self.0.deliver(dispatch).await
+    }
+}
+
+/// A drop-in in this process, which believes a refusal for as long as it is told.
+async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bool>) -> Address {
+    let clock = Clock::start();
+    let cache = CredentialCache::new(clock, refused_for);
+    let base_url: url::Url = upstream.parse().unwrap();
+    let settings = Upstream {
+        base_url: base_url.clone(),
+        org_id: String::new(),
+        authorization_context: String::new(),
+        channel_contexts: std::collections::HashMap::new(),
+        request_timeout: Duration::from_secs(10),
+        in_flight_max: 16,
+        ca_file: None,
+        proxy: None,
+        connect_to: None,
+        auth: Auth::Cached,
+    };
+    let client = Client::with_cache(settings, clock, cache.clone()).unwrap();
+    let (inbox, parcels) = inbox::inbox();
+    let (controls, commands) = driver::controls();
+    let (herald, ledger) = (Herald::default(), Ledger::new(1));
+    let aides = Aides { journal: None, herald, ledger, chronicle: None, pulse: Pulse::default() };
+    let engine = Engine::new(Policy::default(), 1);
+    tokio::spawn(driver::run(engine, clock, Carry(client), parcels, commands, aides));
+    let news = cache.clone();
+    tokio::spawn(async move { while controls.give(Command::Accepted(news.acceptances().await)).await {} });
+    let settings = Settings {
+        activity_lasts: Duration::from_secs(60),
+        settle: Duration::from_secs(20),
+        order_wait: Duration::from_secs(20),
+        stall_timeout: Duration::from_secs(20),
+        borrow_credentials: true,
+        refused_for,
+        shadow: false,
+    };
+    let surroundings = Surroundings {
+        inbox,
+        cache: Some(cache),
+        org_id: None,
+        target: Target {
+            base_url,
+            ca_file: None,
+            proxy: None,
+            connect_to: None,
+            connect_timeout: Duration::from_secs(10),
+        },
+        shadow: None,
+        gate: Gate::new(None),
+        clock,
+        lasting: Lasting::new(clock),
+    };
+    let router = DropIn::new(settings, surroundings).unwrap().router(axum::Router::new());
+    let listener = Listener::bind(&http::Address::Tcp(([127, 0, 0, 1], 0).into())).await.unwrap();
+    let address = Address::parse(&listener.address().to_string());
+    tokio::spawn(http::serve(listener, router, Limits::default(), stop));
+    address
+}
+
+#[test]
+fn a_refusal_is_believed_for_its_time_and_then_asked_anew() {
+    let sandbox = strict_sandbox();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (_stop, stopping) = watch::channel(false);
+    let refused_for = Duration::from_secs(1);
+    let address = runtime.block_on(drop_in(&sandbox.address.url(), refused_for, stopping));
+    let connector = Connector::new(&address, "dead");
+    assert_eq!(connector.started("u").status, 202);
+    until("the refusal", || sandbox.of("c", "u").len() == 1);
+    wait_for("a 401", || (connector.started("u").status == 401).then_some(()));
+    let watch = clock::stopwatch();
+    let mut refused = 0;
+    wait_for("a 202", || {
+        let status = connector.started("anew").status;
+        refused += u32::from(status == 401);
+        (status == 202).then_some(())
+    });
+    // It was refused some moments before the 401 was seen.
+    assert!(watch.elapsed() < 4 * refused_for && refused > 0, "{:?}", watch.elapsed());
+    until("the second try", || sandbox.of("c", "anew").len() == 1);
+    wait_for("another 401", || (connector.started("u").status == 401).then_some(()));
+
+    // An icon that waits for its own credentials to be good again is tried with them anew, too.
+    let expiring = Connector::new(&address, &issue(&sandbox));
+    assert_eq!(expiring.started("e").status, 202);
+    sandbox.until_told("c", "e", "+");
+    revoke(&sandbox);
+    expiring.stopped("e");
+    until("two refusals of the stop", || sandbox.of("c", "e").len() == 3);
+    let ats: Vec<_> = sandbox.of("c", "e").iter().map(|seen| seen["at"].as_u64().unwrap()).collect();
+    assert!(ats[2] - ats[1] >= 900, "{ats:?}");
+    // Until then, and after, it leaves at once with what is accepted.
+    assert_eq!(Connector::new(&address, "good").message("somebody").status, 202);
+    sandbox.until_told("c", "e", "+-");
+}

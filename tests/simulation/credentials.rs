@@ -1,0 +1,267 @@
+//! Whose credentials a request leaves with, and what waits for good ones.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use typingd::engine::Engine;
+use typingd::engine::outbox::Belief;
+use typingd::engine::policy::{Delivery, Policy};
+use typingd::model::{
+    Cause, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Setback, Signal, SignalKind,
+};
+
+const NONE: Outcome = not_sent(Cause::NoCredentials, None);
+const REFUSED: Outcome = not_sent(Cause::Credentials, None);
+
+const fn not_sent(cause: Cause, retry_after: Option<Duration>) -> Outcome {
+    Outcome::NotSent(Setback { cause, retry_after })
+}
+
+struct Bench {
+    engine: Engine,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { engine: Engine::new(Policy::default(), 3), now: Instant::from_millis(1_000) }
+    }
+
+    fn signal(&mut self, to: &str, from: &str, kind: SignalKind, credentials: Option<u32>) {
+        let conversation = pair(to, from);
+        self.engine.handle_signal(self.now, conversation, Signal::new(kind)).expect("there is room");
+        if let Some(credentials) = credentials {
+            self.engine.handle_credentials(self.now, conversation, id(credentials));
+        }
+    }
+
+    /// Lets the time pass; nothing may leave but now.
+    fn wait(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
+        self.engine.handle_timeout(self.now);
+    }
+
+    fn leaving(&mut self) -> Option<Dispatch> {
+        self.engine.poll_dispatch(self.now)
+    }
+
+    fn answer(&mut self, dispatch: &Dispatch, outcome: Outcome) {
+        let _ = self.engine.handle_outcome(self.now, dispatch.id, outcome);
+    }
+
+    /// What leaves now must be just one request of this indicator; it is answered at once.
+    fn one(&mut self, indicator: Indicator, outcome: Outcome) -> Dispatch {
+        let dispatch = self.leaving().expect("something leaves");
+        assert_eq!(dispatch.indicator(), indicator);
+        self.answer(&dispatch, outcome);
+        dispatch
+    }
+
+    /// An icon of `from` is on, and its Stopped waits for credentials.
+    fn block(&mut self, to: &str, from: &str, until: Option<Duration>) {
+        self.signal(to, from, SignalKind::Keystroke, Some(1));
+        self.one(Indicator::TypingStarted, Outcome::Delivered);
+        self.signal(to, from, SignalKind::Stopped, None);
+        self.one(Indicator::TypingStopped, not_sent(Cause::NoCredentials, until));
+        assert!(self.engine.snapshot(pair(to, from)).is_some_and(|snapshot| snapshot.blocked));
+    }
+
+    fn blocked(&self) -> usize {
+        self.engine.census().blocked
+    }
+}
+
+use Indicator::{TypingStarted, TypingStopped};
+
+fn pair<'a>(to: &'a str, from: &'a str) -> ConversationRef<'a> {
+    ConversationRef::new(to, from).expect("a valid pair")
+}
+
+fn id(number: u32) -> CredentialId {
+    CredentialId::new(NonZeroU32::new(number).expect("not zero"))
+}
+
+#[test]
+fn a_request_leaves_with_the_newest_credentials_of_its_own_conversation() {
+    let mut bench = Bench::new();
+    bench.signal("c", "u", SignalKind::Keystroke, Some(1));
+    bench.signal("c", "v", SignalKind::Keystroke, None);
+    let started = [bench.leaving().unwrap(), bench.leaving().unwrap()];
+    assert_eq!(started.each_ref().map(|dispatch| dispatch.credentials), [Some(id(1)), None]);
+    for dispatch in &started {
+        bench.answer(dispatch, Outcome::Delivered);
+    }
+    bench.signal("c", "u", SignalKind::Keystroke, Some(2));
+    // A signal of /v1/signals shows none, and changes nothing.
+    bench.signal("c", "u", SignalKind::Keystroke, None);
+    bench.signal("c", "u", SignalKind::MessageSent, None);
+    assert_eq!(bench.one(TypingStopped, Outcome::Delivered).credentials, Some(id(2)));
+    bench.engine.handle_credentials(bench.now, pair("c", "nobody"), id(1));
+    assert!(bench.leaving().is_none());
+}
+
+#[test]
+fn a_started_without_good_credentials_is_dropped_until_the_next_check() {
+    for outcome in [NONE, REFUSED] {
+        let mut bench = Bench::new();
+        bench.signal("c", "u", SignalKind::Keystroke, Some(1));
+        bench.one(TypingStarted, outcome);
+        assert!(bench.leaving().is_none(), "{outcome:?}: it is not tried again");
+        for _ in 0..4 {
+            bench.wait(1_000);
+            bench.signal("c", "u", SignalKind::Keystroke, Some(1));
+            assert!(bench.leaving().is_none(), "{outcome:?}");
+        }
+        bench.wait(1_000);
+        bench.one(TypingStarted, outcome);
+        bench.signal("c", "u", SignalKind::Stopped, None);
+        assert!(bench.leaving().is_none(), "{outcome:?}: nothing is owed");
+        assert_eq!((bench.engine.census().conversations, bench.engine.counts().stops_given_up), (0, 0));
+    }
+}
+
+#[test]
+fn a_refused_refresh_leaves_the_icon_to_its_stop() {
+    let mut bench = Bench::new();
+    bench.signal("c", "u", SignalKind::Keystroke, Some(1));
+    bench.one(TypingStarted, Outcome::Delivered);
+    for _ in 0..5 {
+        bench.wait(1_000);
+        bench.signal("c", "u", SignalKind::Keystroke, Some(1));
+    }
+    bench.one(TypingStarted, REFUSED);
+    assert_eq!(bench.engine.snapshot(pair("c", "u")).unwrap().belief, Belief::On);
+    bench.wait(2_000);
+    // Each try is made with other credentials, and none waits for the one before.
+    for attempt in 0..5 {
+        assert_eq!(bench.one(TypingStopped, REFUSED).attempt, attempt);
+    }
+    bench.one(TypingStopped, Outcome::Delivered);
+    assert_eq!(bench.engine.census().conversations, 0);
+}
+
+#[test]
+fn an_owed_stop_waits_for_good_credentials_of_its_channel_and_leaves_at_once() {
+    let mut bench = Bench::new();
+    for (to, from) in [("c", "u"), ("c", "v"), ("d", "w")] {
+        bench.block(to, from, None);
+    }
+    bench.signal("c", "free", SignalKind::Keystroke, Some(2));
+    bench.one(TypingStarted, Outcome::Delivered);
+    for _ in 0..15 {
+        bench.wait(100);
+        assert!(bench.leaving().is_none());
+    }
+    bench.signal("c", "free", SignalKind::Stopped, Some(2));
+    bench.one(TypingStopped, Outcome::Delivered);
+    assert_eq!(bench.blocked(), 3);
+    bench.engine.handle_acceptance(bench.now, "nowhere");
+    assert!(bench.leaving().is_none());
+    bench.engine.handle_acceptance(bench.now, "c");
+    assert_eq!(bench.blocked(), 1);
+    // For one of them they were not good after all: it waits again, and no try was counted.
+    bench.one(TypingStopped, NONE);
+    assert_eq!(bench.one(TypingStopped, Outcome::Delivered).attempt, 0);
+    assert!(bench.leaving().is_none());
+    assert_eq!(bench.blocked(), 2);
+    for to in ["d", "c"] {
+        bench.engine.handle_acceptance(bench.now, to);
+        assert_eq!(bench.one(TypingStopped, Outcome::Delivered).attempt, 0);
+    }
+    assert_eq!((bench.blocked(), bench.engine.census().conversations), (0, 0));
+}
+
+#[test]
+fn an_acceptance_is_not_lost_on_a_request_that_is_about_to_say_there_are_none() {
+    let mut bench = Bench::new();
+    bench.signal("c", "u", SignalKind::Keystroke, Some(1));
+    bench.one(TypingStarted, Outcome::Delivered);
+    bench.signal("c", "u", SignalKind::Stopped, None);
+    let dispatch = bench.leaving().expect("the stop");
+    bench.engine.handle_acceptance(bench.now, "c");
+    bench.answer(&dispatch, NONE);
+    bench.one(TypingStopped, NONE);
+    assert!(bench.leaving().is_none(), "nothing has been accepted since");
+    assert_eq!(bench.blocked(), 1);
+}
+
+#[test]
+fn other_credentials_of_its_own_are_tried_at_once_and_refused_ones_after_their_time() {
+    let mut bench = Bench::new();
+    bench.block("c", "u", Some(Duration::from_secs(30)));
+    bench.signal("c", "u", SignalKind::Stopped, Some(1));
+    assert!(bench.leaving().is_none(), "they are the same");
+    bench.wait(29_999);
+    assert!(bench.leaving().is_none());
+    bench.wait(1);
+    assert_eq!(bench.one(TypingStopped, REFUSED).attempt, 0);
+    bench.one(TypingStopped, NONE);
+    bench.signal("c", "u", SignalKind::Stopped, Some(2));
+    assert_eq!(bench.one(TypingStopped, Outcome::Delivered).credentials, Some(id(2)));
+    assert_eq!(bench.engine.census().conversations, 0);
+}
+
+#[test]
+fn what_waits_for_credentials_has_its_whole_lifespan_and_no_more() {
+    let mut bench = Bench::new();
+    bench.block("c", "u", None);
+    bench.engine.handle_recovered(bench.now, pair("c", "left on"));
+    bench.one(TypingStopped, NONE);
+    let lifespan = Delivery::default().stopped_lifespan.as_secs();
+    bench.wait(lifespan * 1_000 - 1);
+    assert_eq!((bench.blocked(), bench.engine.counts().stops_given_up), (2, 0));
+    bench.wait(1);
+    assert_eq!((bench.blocked(), bench.engine.counts().stops_given_up), (1, 1));
+    bench.wait((600 - lifespan) * 1_000 - 1);
+    assert_eq!(bench.blocked(), 1);
+    bench.wait(1);
+    assert_eq!((bench.blocked(), bench.engine.counts().stops_given_up), (0, 2));
+    bench.engine.handle_acceptance(bench.now, "c");
+    assert!(bench.leaving().is_none());
+    assert_eq!(bench.engine.census().conversations, 0);
+}
+
+#[test]
+fn who_types_again_waits_no_more() {
+    let mut bench = Bench::new();
+    bench.block("c", "u", None);
+    bench.signal("c", "u", SignalKind::Keystroke, Some(2));
+    assert_eq!(bench.blocked(), 0);
+    bench.one(TypingStarted, Outcome::Delivered);
+    bench.engine.handle_acceptance(bench.now, "c");
+    assert!(bench.leaving().is_none());
+}
+
+#[test]
+fn what_finds_no_credentials_costs_no_rate_and_opens_no_circuit() {
+    let mut bench = Bench::new();
+    let mut policy = Policy::default();
+    policy.delivery.requests_per_second_max = 10;
+    bench.engine.handle_policy(bench.now, policy);
+    for i in 0..100 {
+        bench.engine.handle_recovered(bench.now, pair("c", &i.to_string()));
+    }
+    for _ in 0..100 {
+        bench.one(TypingStopped, NONE);
+    }
+    assert_eq!(bench.blocked(), 100);
+    bench.engine.handle_acceptance(bench.now, "c");
+    bench.one(TypingStopped, Outcome::Delivered);
+
+    // An upstream that fails is not taken for mended by what never left.
+    for _ in 0..40 {
+        bench.wait(1_000);
+        if let Some(dispatch) = bench.leaving() {
+            bench.answer(&dispatch, not_sent(Cause::Failing, None));
+        }
+    }
+    assert!(bench.engine.is_upstream_failing());
+    bench.engine.handle_recovered(bench.now, pair("d", "u"));
+    for _ in 0..10 {
+        bench.wait(1_000);
+        while let Some(dispatch) = bench.leaving() {
+            bench.answer(&dispatch, NONE);
+        }
+        assert!(bench.engine.is_upstream_failing());
+    }
+}
