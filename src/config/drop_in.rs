@@ -40,7 +40,7 @@ impl Reader {
             self.problem("drop_in.enabled", text);
         }
         if let Some(address) = self.get::<SocketAddr>("upstream.connect_to") {
-            if listen.iter().any(|own| *own == Address::Tcp(address)) {
+            if listen.contains(&Address::Tcp(address)) {
                 let text = format!(
                     "upstream.connect_to = \"{address}\": typingd listens there itself, and would pass requests on to \
                      itself; expected the address of the Interaction Service"
