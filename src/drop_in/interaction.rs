@@ -119,7 +119,6 @@ pub(super) async fn find_late(boundary: String, mut pieces: Pieces) -> Option<In
     let mut search = Search::new(&boundary);
     loop {
         let Some(Ok(piece)) = pieces.next().await else { return None };
-        pieces.note_read();
         if let Some(json) = search.read(&piece)? {
             return read(&json);
         }

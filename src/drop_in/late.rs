@@ -14,11 +14,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::interaction::{self, AHEAD_BYTES_MAX, Interaction};
-
-/// What the reader may keep without getting on: as much as is read ahead, once more with a part `json` of that length,
-/// and the piece that comes on top.
-const UNREAD_BYTES_MAX: usize = 4 * AHEAD_BYTES_MAX;
+use super::interaction::{self, Interaction};
 
 pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -118,33 +114,19 @@ impl<S: FnOnce(Interaction) -> Boxed<()> + Send + Unpin> HttpBody for Late<S> {
     }
 }
 
-/// What the reader has not read yet: the pieces that came since it last looked.
+/// What the reader has not read yet: the pieces that came since it last looked. It looks whenever one comes.
 #[derive(Clone, Default)]
 pub(super) struct Pieces(Arc<Mutex<Queue>>);
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Bytes>,
-    /// Given since the reader last got on.
-    unread_bytes: usize,
     ended: bool,
 }
 
 impl Pieces {
     fn push(&self, data: Bytes) {
-        self.with(|queue| {
-            queue.unread_bytes += data.len();
-            queue.waiting.push_back(data);
-            // It gets no further, and keeps all of it: that is no form.
-            if queue.unread_bytes > UNREAD_BYTES_MAX {
-                queue.ended = true;
-            }
-        });
-    }
-
-    /// The reader has got on: what it has been given up to now it need not keep.
-    pub(super) fn note_read(&self) {
-        self.with(|queue| queue.unread_bytes = 0);
+        self.with(|queue| queue.waiting.push_back(data));
     }
 
     fn end(&self) {
@@ -177,6 +159,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::drop_in::interaction::AHEAD_BYTES_MAX;
 
     const JSON: &str = r#"{"to":"c","from":"u","interactions":[{"interactionType":"AttachmentInteraction"}]}"#;
 
@@ -207,7 +190,7 @@ mod tests {
         while let Some(frame) = late.frame().await {
             all.push(frame.unwrap().into_data().unwrap());
             passed.fetch_add(1, Ordering::Relaxed);
-            waiting = waiting.max(late.pieces.with(|queue| queue.unread_bytes));
+            waiting = waiting.max(late.pieces.with(|queue| queue.waiting.iter().map(Bytes::len).sum()));
         }
         let known = *known.lock().unwrap();
         (all, known, waiting)
@@ -230,7 +213,7 @@ mod tests {
             let (all, known, waiting) = pass(&text, 16_384).await;
             assert!(all.concat() == text.as_bytes());
             assert_eq!(known, None);
-            assert!(waiting <= UNREAD_BYTES_MAX + 16_384, "{waiting} bytes kept");
+            assert!(waiting < AHEAD_BYTES_MAX, "{waiting} bytes kept");
         }
     }
 }
