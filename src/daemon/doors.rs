@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use crate::http::{Address, Listener, Passed, Serving, serve_on};
+use crate::http::{Address, Ends, Listener, Passed, Serving, serve_on};
 
 /// A listener that serves nobody yet.
 pub(super) struct Bound {
@@ -67,7 +67,8 @@ impl Doors {
             info!(address = %listener.address(), "listening");
             let (retire, retiring) = watch::channel(false);
             self.open.push(Door { wanted, listener: Arc::downgrade(&listener), retire });
-            self.servers.spawn(serve_on(listener, self.serving.clone(), self.stop.clone(), retiring));
+            let ends = Ends { stop: self.stop.clone(), close: self.stop.clone(), retire: retiring };
+            self.servers.spawn(serve_on(listener, self.serving.clone(), ends));
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod interaction;
 mod late;
+mod paced;
 mod passage;
 mod shadow;
 mod tally;
@@ -34,6 +35,7 @@ use crate::model::{Conversation, Signal, SignalBatch, SignalKind};
 use crate::vault::{Credentials, Standing, Vault};
 use interaction::{Found, Interaction, Kind};
 use late::{Boxed, Late};
+use paced::Paced;
 use passage::{BODY_BYTES_MAX, Broken, Hold, Passage};
 pub use shadow::{Shadow, ShadowCarrier};
 pub use tally::Figures;
@@ -169,7 +171,11 @@ async fn answer(State(drop_in): State<DropIn>, request: Request) -> Result<Respo
     let hold: Hold = Box::new(drop_in.begin());
     let (head, body) = request.into_parts();
     let shared = &drop_in.0;
-    refuse_what_cannot_pass(&head)?;
+    if let Err(problem) = refuse_what_cannot_pass(&head) {
+        shared.tally.unanswered.add();
+        return Err(problem);
+    }
+    let body = Body::new(Paced::new(body, shared.settings.stall_timeout));
     if head.method == Method::POST && head.uri.path() == INTERACTIONS {
         return shared.interaction(head, body, hold).await;
     }
@@ -177,17 +183,14 @@ async fn answer(State(drop_in): State<DropIn>, request: Request) -> Result<Respo
     shared.pass(head, Vec::new(), body, hold).await
 }
 
-/// What would not arrive as it was sent: a tunnel has no path, and of a coding beside `chunked` the far side would not
-/// learn.
+/// What would not arrive as it was sent: a tunnel has no path, and a body that says it is too long is not begun.
 fn refuse_what_cannot_pass(head: &Parts) -> Result<(), Problem> {
     if head.method == Method::CONNECT {
         let detail = "CONNECT is for proxies that are asked for a host; typingd stands in front of one";
         return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail));
     }
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    if codings.any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
-        let detail = "no transfer coding but `chunked` is understood; a content encoding passes";
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
+    if announced_bytes(&head.headers).is_some_and(|bytes| bytes as u64 > BODY_BYTES_MAX) {
+        return Err(broken_problem(Broken::TooLong));
     }
     Ok(())
 }
@@ -419,7 +422,7 @@ impl Shared {
 fn broken_problem(broken: Broken) -> Problem {
     let status = match broken {
         Broken::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-        Broken::Stalled => StatusCode::REQUEST_TIMEOUT,
+        Broken::Stalled | Broken::Dripped => StatusCode::REQUEST_TIMEOUT,
         Broken::Off => StatusCode::BAD_REQUEST,
     };
     Problem::new(status, broken.to_string())

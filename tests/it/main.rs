@@ -17,6 +17,7 @@ mod crash;
 mod delivery;
 mod doors;
 mod drop_in;
+mod edge;
 mod exposition;
 mod far_side;
 mod faults;
