@@ -13,6 +13,7 @@ impl Reader {
             activity_lasts: self.get("drop_in.activity_lasts")?,
             settle: self.get("drop_in.settle")?,
             stall_timeout: self.get("drop_in.stall_timeout")?,
+            drain: self.get("drop_in.drain")?,
             borrow_credentials: self.get("drop_in.borrow_credentials")?,
             shadow: self.get("drop_in.shadow")?,
         };

@@ -76,6 +76,7 @@ fn passing(drop_in: &DropIn) -> Passing {
             ("late", figures.unsettled),
         ],
         unanswered: figures.unanswered,
+        cut: figures.cut,
         under_way: figures.under_way,
     }
 }

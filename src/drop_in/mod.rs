@@ -3,6 +3,7 @@
 //!
 //! What passes is opaque bytes: of an interaction the ids and kinds are read, of a message's text nothing.
 
+mod activity;
 mod interaction;
 mod late;
 mod paced;
@@ -24,12 +25,11 @@ use axum::routing::{any, get};
 use bytes::Bytes;
 use hyper::body::Frame;
 use serde_json::json;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::engine::TurnedAway;
-use crate::http::{Gate, Problem, announced_bytes, hear_out};
+use crate::http::{Gate, Problem, announced_bytes, hear_out, until};
 use crate::inbox::{Inbox, Undeliverable};
 use crate::model::{Conversation, Signal, SignalBatch, SignalKind};
 use crate::vault::{Credentials, Standing, Vault};
@@ -60,6 +60,8 @@ pub struct Settings {
     pub stall_timeout: Duration,
     /// Whether typingd uses the credentials that the connector last sent.
     pub borrow_credentials: bool,
+    /// How long messages go on passing once the daemon has been told to stop, if connectors go on calling.
+    pub drain: Duration,
     /// Whether everything passes, and typingd only tells what it would have sent.
     pub shadow: bool,
 }
@@ -86,14 +88,22 @@ pub struct Surroundings {
 #[derive(Clone, Default)]
 pub struct Lasting {
     tally: Arc<Tally>,
-    under_way: watch::Sender<usize>,
+    activity: activity::Activity,
 }
 
 impl Lasting {
-    /// Ends when nothing is passing any more.
-    pub async fn idle(&self) {
-        // Fails only without a sender, which `self` holds.
-        let _ = self.under_way.subscribe().wait_for(|under_way| *under_way == 0).await;
+    /// Ends when no connector has called for a second and nothing is passing any more, at `end` at the latest. What is
+    /// passing then is cut; says how many requests that are.
+    pub async fn drained(&self, end: tokio::time::Instant) -> u64 {
+        self.activity.quiet(end).await;
+        self.cut()
+    }
+
+    /// Cuts what is passing, and says how many requests that are.
+    pub fn cut(&self) -> u64 {
+        let cut = self.activity.cut() as u64;
+        self.tally.cut.add_many(cut);
+        cut
     }
 }
 
@@ -110,7 +120,7 @@ struct Shared {
     gate: Gate,
     clock: Clock,
     tally: Arc<Tally>,
-    under_way: watch::Sender<usize>,
+    activity: activity::Activity,
 }
 
 impl DropIn {
@@ -121,8 +131,8 @@ impl DropIn {
     pub fn new(settings: Settings, surroundings: Surroundings) -> Result<Self, String> {
         let Surroundings { inbox, vault, target, shadow, gate, clock, lasting } = surroundings;
         let upstream = Upstream::new(&target)?;
-        let Lasting { tally, under_way } = lasting;
-        Ok(Self(Arc::new(Shared { settings, inbox, vault, upstream, shadow, gate, clock, tally, under_way })))
+        let Lasting { tally, activity } = lasting;
+        Ok(Self(Arc::new(Shared { settings, inbox, vault, upstream, shadow, gate, clock, tally, activity })))
     }
 
     /// The routes of what passes: connectors show the far side's token there, and none of ours.
@@ -138,21 +148,7 @@ impl DropIn {
     /// How often what has happened.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        self.0.tally.figures(*self.0.under_way.borrow())
-    }
-
-    fn begin(&self) -> UnderWay {
-        self.0.under_way.send_modify(|under_way| *under_way += 1);
-        UnderWay(self.clone())
-    }
-}
-
-/// A request from its head to the end of its answer.
-struct UnderWay(DropIn);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.0.under_way.send_modify(|under_way| *under_way -= 1);
+        self.0.tally.figures(self.0.activity.under_way())
     }
 }
 
@@ -160,15 +156,29 @@ async fn report(State(drop_in): State<DropIn>, headers: HeaderMap) -> Result<Res
     let shared = &drop_in.0;
     shared.gate.admit(&headers)?;
     let mut report = shared.tally.to_json();
-    report["under_way"] = (*shared.under_way.borrow()).into();
+    report["under_way"] = shared.activity.under_way().into();
     if let Some(shadow) = &shared.shadow {
         report["shadow"] = shadow.to_json();
     }
     Ok(([(header::CONTENT_TYPE, "application/json")], report.to_string()).into_response())
 }
 
+/// Answers a request, unless it is cut.
 async fn answer(State(drop_in): State<DropIn>, request: Request) -> Result<Response, Problem> {
-    let hold: Hold = Box::new(drop_in.begin());
+    let activity = &drop_in.0.activity;
+    let hold: Hold = Box::new(activity.begin());
+    let answer = tokio::select! {
+        biased;
+        () = activity.is_cut() => {
+            let detail = "typingd has stopped before the Interaction Service answered";
+            return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail));
+        }
+        answer = handle(&drop_in, request, hold) => answer?,
+    };
+    Ok(answer.map(|body| until(body, activity.is_cut())))
+}
+
+async fn handle(drop_in: &DropIn, request: Request, hold: Hold) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let shared = &drop_in.0;
     if let Err(problem) = refuse_what_cannot_pass(&head) {

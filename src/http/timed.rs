@@ -32,8 +32,8 @@ pub(super) struct Timed {
     stopping_since: Option<Instant>,
     /// How much of what an HTTP/2 client says first has been read.
     preface: usize,
-    /// Runs from the first write that the client's side had no room for.
-    stall: Option<Pin<Box<Sleep>>>,
+    /// When the first write was that the client's side had no room for, and the time that it has.
+    stall: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl Timed {
@@ -53,12 +53,18 @@ impl Timed {
         }
     }
 
-    /// When the client has been silent for too long; `None` while it is not its turn.
-    fn deadline(&mut self) -> Option<Instant> {
-        let now = clock::timer_after(Duration::ZERO);
+    /// Since when the server has been stopping, if it is.
+    fn stopping_since(&mut self, now: Instant) -> Option<Instant> {
         if self.stopping_since.is_none() && self.seat.is_stopping() {
             self.stopping_since = Some(now);
         }
+        self.stopping_since
+    }
+
+    /// When the client has been silent for too long; `None` while it is not its turn.
+    fn deadline(&mut self) -> Option<Instant> {
+        let now = clock::timer_after(Duration::ZERO);
+        let stopping = self.stopping_since(now);
         let (deadline, since) = match self.seat.phase.load(Ordering::Relaxed) {
             BUSY => return None,
             HEAD => return Some(self.head_until),
@@ -69,10 +75,7 @@ impl Timed {
                 (since + self.limits.idle_timeout, since)
             }
         };
-        Some(match self.stopping_since {
-            Some(stopping) => deadline.min(since.max(stopping) + STOPPING_IDLE_MAX),
-            None => deadline,
-        })
+        Some(bounded(deadline, since, stopping))
     }
 
     fn set_timer(&mut self, deadline: Instant) {
@@ -136,13 +139,24 @@ impl Timed {
                 Poll::Ready(written)
             }
             Poll::Pending => {
+                let now = clock::timer_after(Duration::ZERO);
+                let stopping = self.stopping_since(now);
                 let limit = self.limits.stall_timeout;
-                let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-                ready!(stall.as_mut().poll(cx));
+                let (since, timer) = self.stall.get_or_insert_with(|| (now, Box::pin(tokio::time::sleep(limit))));
+                let deadline = bounded(*since + limit, *since, stopping);
+                if timer.deadline() != deadline {
+                    timer.as_mut().reset(deadline);
+                }
+                ready!(timer.as_mut().poll(cx));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
     }
+}
+
+/// `deadline`, or earlier while the server is stopping: the client has been waited for since `since`.
+fn bounded(deadline: Instant, since: Instant, stopping: Option<Instant>) -> Instant {
+    stopping.map_or(deadline, |stopping| deadline.min(since.max(stopping) + STOPPING_SILENCE_MAX))
 }
 
 impl AsyncRead for Timed {
@@ -192,6 +206,6 @@ impl AsyncWrite for Timed {
 
 /// How a client that speaks HTTP/2 without having asked begins (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
-/// While the server is stopping, a connection that is silent for so long is closed. Whoever calls at least once a second
-/// is told with an answer that it is the last, and loses none.
-const STOPPING_IDLE_MAX: Duration = Duration::from_secs(1);
+/// While the server is stopping, a connection on which nothing moves for so long is closed. Whoever calls at least once a
+/// second is told with an answer that it is the last, and loses none.
+const STOPPING_SILENCE_MAX: Duration = Duration::from_secs(1);

@@ -52,6 +52,11 @@ impl Numbers {
             "Requests for which there was no answer of Salesforce to pass on",
             drop_in.iter().map(|seen| (NO_LABELS, seen.unanswered)),
         )?;
+        page.counters(
+            "drop_in_cut",
+            "Requests of connectors that were cut by the end of typingd",
+            drop_in.iter().map(|seen| (NO_LABELS, seen.cut)),
+        )?;
         page.gauges(
             "drop_in_under_way",
             "Requests that are passing",
