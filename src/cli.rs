@@ -27,6 +27,7 @@ use clap::{Parser, Subcommand};
 use crate::build_info;
 use crate::config::{self, Config, Origin, Overrides};
 use crate::daemon::StartError;
+use crate::interrupt;
 use crate::sandbox::SandboxArgs;
 use surroundings::{FAILED, HELD, MISCONFIGURED, NONE_FITS, WRONG_USAGE};
 
@@ -158,6 +159,10 @@ impl From<StartError> for Failure {
 }
 
 fn execute(command: Command) -> Result<(), Failure> {
+    // The others have something to do at their end, and watch for signals themselves.
+    if !matches!(command, Command::Run(_) | Command::Sandbox(_) | Command::Record(_) | Command::Tap(_)) {
+        interrupt::end_as_first_process();
+    }
     match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
@@ -198,14 +203,18 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// Runs `work` to its end. What it has left behind is not waited for: a name that is being looked up, for one, which can
+/// take minutes where no name server answers.
+///
 /// One thread for everything that waits, and others for what computes or blocks. Its tasks run in the order in which what
 /// they wait for has happened: what a connector sends first is read first. Of several threads each runs the newest of its
 /// tasks first, which turns a burst of messages round.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::Failed(format!("can't start the runtime: {e}")))
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::Failed(format!("can't start the runtime: {e}")))?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 const CHECK_INTERVAL: &str = "timing.check_interval";

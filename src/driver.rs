@@ -59,8 +59,9 @@ pub enum Command {
     Accepted(Vec<Box<str>>),
     /// Tell everything about one conversation.
     Inquire(Conversation, oneshot::Sender<Inquiry>),
-    /// Take no more signals, switch every icon off, and end within this time.
-    Shutdown(Duration),
+    /// Switch every icon off, and say how that went: as soon as all are off, or when this time is over. From then on
+    /// signals are accepted and change nothing; keystrokes are left to the next process.
+    Shutdown(Duration, oneshot::Sender<Farewell>),
 }
 
 /// Why nothing can be recorded.
@@ -107,7 +108,7 @@ impl Vitals {
     }
 }
 
-/// How the loop ended.
+/// How the icons were left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Farewell {
     /// Conversations whose icon may still be on: the grace was too short.
@@ -191,7 +192,8 @@ pub struct Aides {
     pub pulse: Pulse,
 }
 
-/// Runs the engine until a [`Command::Shutdown`] has been carried out, or all controls are gone. Ledger and chronicle
+/// Runs the engine until all controls are gone, also when a [`Command::Shutdown`] has been carried out: callers are
+/// answered until the process ends. Ledger and chronicle
 /// hear of decisions, and of what is dropped, if the engine has been told to keep them ([`Engine::observe_decisions`],
 /// [`Engine::observe_dropped`]).
 pub async fn run(
@@ -201,7 +203,7 @@ pub async fn run(
     mut parcels: mpsc::Receiver<Parcel>,
     mut commands: mpsc::Receiver<Command>,
     aides: Aides,
-) -> Farewell {
+) {
     let (settled, mut outcomes) = mpsc::channel(OUTCOMES_MAX);
     let mut desk = Desk {
         engine,
@@ -217,10 +219,10 @@ pub async fn run(
         pulse: aides.pulse,
         waited: Duration::ZERO,
         recorder: None,
-        stopping: false,
+        stopping: None,
     };
     let mut leaving = Vec::new();
-    let mut end = Instant::NEVER;
+    let mut abandoned = false;
     let timer = tokio::time::sleep_until(clock.timer_at(Instant::NEVER));
     tokio::pin!(timer);
     loop {
@@ -244,12 +246,12 @@ pub async fn run(
                 let _ = settled.send((dispatch, result)).await;
             });
         }
-        if end != Instant::NEVER && (end <= now || desk.engine.is_settled()) {
-            let given_up = desk.engine.counts().stops_given_up;
-            return Farewell { unsettled: desk.engine.census().unsettled, given_up };
+        if abandoned {
+            return;
         }
+        desk.say_farewell(now);
         desk.show_pulse(now);
-        let mut wake = desk.engine.poll_timeout(now).min(desk.pulse.due()).min(end);
+        let mut wake = desk.engine.poll_timeout(now).min(desk.pulse.due()).min(desk.farewell_due());
         if desk.engine.census().icons > 0 {
             wake = wake.min(now + SLEEP_LOOK_SPACING);
         }
@@ -292,13 +294,10 @@ pub async fn run(
                         let _ = answer.send(desk.inquire(now, conversation.as_ref()));
                     }
                     Some(Command::Accepted(channels)) => desk.take_acceptances(now, &channels),
-                    Some(Command::Shutdown(grace)) => {
-                        end = now + grace;
-                        desk.shut_down(now);
-                    }
+                    Some(Command::Shutdown(grace, farewell)) => desk.shut_down(now, Some((now + grace, farewell))),
                     None => {
-                        end = now;
-                        desk.shut_down(now);
+                        abandoned = true;
+                        desk.shut_down(now, None);
                     }
                 }
             }

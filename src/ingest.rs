@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::config::duration;
 use crate::engine::TurnedAway;
-use crate::http::{Address, BODY_STALL_MAX, Gate, Problem, hear_out, media_type, next_data, read_body};
+use crate::http::{Address, BODY_STALL_MAX, Gate, Problem, Stay, hear_out, media_type, next_data, read_body};
 use crate::inbox::{Inbox, Receipt, Undeliverable};
 use crate::lines::{Lines, Overlong};
 use crate::model::{SignalBatch, SignalKind};
@@ -107,13 +107,20 @@ async fn take_signals(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let (head, mut body) = request.into_parts();
-    match take(&ingest, query.as_deref(), &head.headers, &mut body).await {
+    let stay = head.extensions.get::<Stay>().cloned();
+    match take(&ingest, query.as_deref(), &head.headers, &mut body, stay).await {
         Ok(tally) => tally.answer(),
         Err(problem) => Err(hear_out(&head.headers, &mut body, problem).await),
     }
 }
 
-async fn take(ingest: &Ingest, query: Option<&str>, headers: &HeaderMap, body: &mut Body) -> Result<Tally, Problem> {
+async fn take(
+    ingest: &Ingest,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    body: &mut Body,
+    stay: Option<Stay>,
+) -> Result<Tally, Problem> {
     ingest.gate.admit(headers)?;
     let wait = wait_of(query)?;
     if headers.contains_key(header::CONTENT_ENCODING) {
@@ -127,7 +134,7 @@ async fn take(ingest: &Ingest, query: Option<&str>, headers: &HeaderMap, body: &
                 let detail = "`wait` goes with application/json: a stream is answered at its end";
                 return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
             }
-            take_stream(ingest, body).await
+            take_stream(ingest, body, stay).await
         }
         _ => {
             let detail =
@@ -200,13 +207,25 @@ async fn all_acknowledged(unsettled: Vec<tokio::sync::oneshot::Receiver<bool>>, 
     tokio::time::timeout(wait, all).await.is_ok_and(|told| told.into_iter().all(|told| told == Ok(true)))
 }
 
-/// Lines, handled as they arrive. A line that is half there at the end counts if it is whole as JSON.
-async fn take_stream(ingest: &Ingest, body: &mut Body) -> Result<Tally, Problem> {
+/// Lines, handled as they arrive. A line that is half there at the end counts if it is whole as JSON. One that has no end
+/// is answered when its stay is over.
+async fn take_stream(ingest: &Ingest, body: &mut Body, stay: Option<Stay>) -> Result<Tally, Problem> {
     let mut tally = Tally::default();
     let mut lines = Lines::default();
+    let over = async {
+        match stay {
+            Some(stay) => stay.over().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut over = std::pin::pin!(over);
     loop {
         let patience = if lines.is_between() { STREAM_SILENCE_MAX } else { BODY_STALL_MAX };
-        let data = next_data(body, patience).await?;
+        let data = tokio::select! {
+            biased;
+            () = over.as_mut() => return Ok(tally),
+            data = next_data(body, patience) => data?,
+        };
         let mut batch = Batch::default();
         match &data {
             Some(data) => lines.feed(data, |index, line| batch.read_line(index, line, &mut tally)),

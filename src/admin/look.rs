@@ -50,6 +50,8 @@ pub struct Passing {
     pub overdue: u64,
     /// Requests for which there was no answer to pass on.
     pub unanswered: u64,
+    /// Requests that were cut by the end of the daemon.
+    pub cut: u64,
     /// Requests that are passing.
     pub under_way: usize,
 }

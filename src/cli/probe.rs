@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Failure, environment, load, runtime};
+use super::{Failure, block_on, environment, load};
 use crate::config::Overrides;
 use crate::config::duration::{self, Written};
 use crate::model::{Conversation, ConversationRef};
@@ -90,7 +90,7 @@ pub(super) fn run(args: ProbeArgs) -> Result<(), Failure> {
             broken.get_or_insert(error);
         }
     };
-    let well = runtime()?.block_on(probe(job, || watch(hold), told)).map_err(Failure::Failed)?;
+    let well = block_on(probe(job, || watch(hold), told))?.map_err(Failure::Failed)?;
     match (well, broken) {
         (false, _) => Err(Failure::Failed("the probe failed".to_owned())),
         (true, Some(error)) => Err(error.into()),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Failure, runtime};
+use super::{Failure, block_on};
 use crate::client::{Remote, RemoteArgs};
 use crate::config::{duration, size};
 use crate::record::{self, Ended, Existing, Record, RecordError};
@@ -60,7 +60,7 @@ pub(super) fn run(args: &RecordArgs) -> Result<(), Failure> {
         bytes_max: args.max_size,
         round_millis: args.round.map_or(1, |grain| grain.as_millis() as u64),
     };
-    let summary = runtime()?.block_on(record::record(&job))?;
+    let summary = block_on(record::record(&job))??;
     let line = serde_json::to_string(&summary).map_err(io::Error::from)?;
     if args.output == Path::new("-") {
         writeln!(io::stderr().lock(), "{line}")?;

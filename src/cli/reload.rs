@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::{Failure, printable, runtime};
+use super::{Failure, block_on, printable};
 use crate::client::{Remote, RemoteArgs};
 
 #[derive(Debug, clap::Args)]
@@ -41,7 +41,7 @@ const RELOAD_MAX: Duration = Duration::from_secs(25);
 pub(super) fn run(args: &ReloadArgs) -> Result<(), Failure> {
     let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
     let request = remote.request(Method::POST, &["v1", "reload"]);
-    let answer = runtime()?.block_on(remote.call_within(RELOAD_MAX, request)).map_err(Failure::Failed)?;
+    let answer = block_on(remote.call_within(RELOAD_MAX, request))?.map_err(Failure::Failed)?;
     let reloaded: Reloaded = match (answer.status, serde_json::from_str(&answer.body)) {
         (StatusCode::OK, Ok(reloaded)) => reloaded,
         (StatusCode::UNPROCESSABLE_ENTITY, _) => match serde_json::from_str(&answer.body) {

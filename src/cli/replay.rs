@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::{Failure, runtime};
+use super::{Failure, block_on};
 use crate::client::{Remote, RemoteArgs};
 use crate::replay::{self, Replay};
 
@@ -28,7 +28,7 @@ fn speed(text: &str) -> Result<f64, String> {
 pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
     let job = Replay { trace: &args.trace, remote: &remote, speed: args.speed };
-    let summary = runtime()?.block_on(replay::replay(&job)).map_err(Failure::Failed)?;
+    let summary = block_on(replay::replay(&job))?.map_err(Failure::Failed)?;
     let mut stdout = io::stdout().lock();
     serde_json::to_writer(&mut stdout, &summary).map_err(io::Error::from)?;
     writeln!(stdout)?;

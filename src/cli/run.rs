@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::{Failure, environment, load, runtime};
+use super::{Failure, block_on, environment, load};
 use crate::build_info;
 use crate::config::{self, Flag, Overrides};
 use crate::daemon::{self, Up};
@@ -41,13 +41,13 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     for name in config.foreign_variables() {
         tracing::debug!("environment variable {name}: somebody else's; there is no key for it, nor a similar one");
     }
-    runtime()?.block_on(daemon::run(config, overrides, passed, |up| {
+    block_on(daemon::run(config, overrides, passed, |up| {
         // A guide for people; whoever reads logs finds the addresses there.
         if let Some(guide) = guide(up) {
             let mut stdout = io::stdout().lock();
             let _ = stdout.write_all(guide.as_bytes()).and_then(|()| stdout.flush());
         }
-    }))?;
+    }))??;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use tokio::sync::watch;
 
-use super::{Failure, runtime};
+use super::{Failure, block_on};
 use crate::clock::Clock;
 use crate::daemon;
 use crate::http::{self, Limits, Listener};
@@ -14,7 +14,7 @@ use crate::telemetry;
 pub(super) fn run(args: &SandboxArgs) -> Result<(), Failure> {
     let options = args.options().map_err(Failure::Failed)?;
     telemetry::start(telemetry::Format::Text, tracing::level_filters::LevelFilter::INFO);
-    runtime()?.block_on(async {
+    block_on(async {
         let listener = Listener::bind(&args.listen).await.map_err(Failure::Failed)?;
         let address = listener.address().clone();
         if !address.is_local() {
@@ -38,5 +38,5 @@ pub(super) fn run(args: &SandboxArgs) -> Result<(), Failure> {
         // Requests that hang by a fault would hold it for ever.
         let _ = tokio::time::timeout(daemon::HANG_UP_MAX, server).await;
         Ok(())
-    })
+    })?
 }

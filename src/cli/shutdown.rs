@@ -7,7 +7,7 @@ use reqwest::{Method, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Failure, runtime};
+use super::{Failure, block_on};
 use crate::client::{ANSWER_MAX, Remote, RemoteArgs};
 use crate::clock;
 use crate::config::duration::Written;
@@ -34,7 +34,7 @@ struct Ended {
 
 pub(super) fn run(args: &ShutdownArgs) -> Result<(), Failure> {
     let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
-    let ended = runtime()?.block_on(shut_down(&remote)).map_err(Failure::Failed)?;
+    let ended = block_on(shut_down(&remote))?.map_err(Failure::Failed)?;
     let given_up = match ended.given_up {
         0 => String::new(),
         stops => format!("; {stops} stops were given up earlier, and their icons may be left on"),

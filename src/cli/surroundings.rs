@@ -46,8 +46,8 @@ pub(super) const FILES: [(&str, &str); 1] =
 pub(super) const SIGNALS: [(&str, &str); 2] = [
     (
         "SIGTERM, SIGINT",
-        "No more signals of connectors are taken, every icon is switched off within delivery.shutdown_grace, and it ends. \
-         A second one ends it at once.",
+        "Every icon is switched off and every caller answered within delivery.shutdown_grace, and it ends; messages go on \
+         passing through the drop-in for drop_in.drain. A second one ends it at once.",
     ),
     ("SIGHUP", "The configuration is read again. A wrong one changes nothing, and the log says why."),
 ];

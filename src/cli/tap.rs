@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use super::{Failure, runtime};
+use super::{Failure, block_on};
 use crate::client::{Remote, RemoteArgs};
 use crate::model::{ChannelAddress, ConversationRef};
 use crate::tap::{self, Afterwards, Colours, Format, Tap, TapError};
@@ -65,7 +65,7 @@ pub(super) fn run(args: TapArgs) -> Result<(), Failure> {
         },
         afterwards: if args.once { Afterwards::End } else { Afterwards::Return },
     };
-    runtime()?.block_on(tap::tap(&job)).map_err(|error| match error {
+    block_on(tap::tap(&job))?.map_err(|error| match error {
         TapError::Failed(what) => Failure::Failed(what),
         TapError::ClosedPipe => Failure::ClosedPipe,
     })

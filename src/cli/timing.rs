@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{CHECK_INTERVAL, DISMISS_AFTER, Failure, runtime};
+use super::{CHECK_INTERVAL, DISMISS_AFTER, Failure, block_on};
 use crate::client::{Remote, RemoteArgs};
 use crate::config::{self, Flag};
 use crate::model::ChannelAddress;
@@ -71,7 +71,7 @@ pub(super) fn run(args: TimingArgs) -> Result<(), Failure> {
         }
     };
     let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
-    let told = runtime()?.block_on(timing::ask(&remote, args.to.as_ref(), &wish)).map_err(Failure::Failed)?;
+    let told = block_on(timing::ask(&remote, args.to.as_ref(), &wish))?.map_err(Failure::Failed)?;
     let mut stdout = io::stdout().lock();
     match args.format {
         TimingFormat::Table => stdout.write_all(timing::describe(&told.report, args.to.as_ref()).as_bytes())?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::{Failure, printable, runtime};
+use super::{Failure, block_on, printable};
 use crate::client::{Remote, RemoteArgs};
 use crate::clock;
 use crate::config::duration::{self, Written};
@@ -29,7 +29,7 @@ fn span(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(args: &WaitArgs) -> Result<(), Failure> {
     let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
-    runtime()?.block_on(wait(&remote, args.span)).map_err(Failure::Failed)?;
+    block_on(wait(&remote, args.span))?.map_err(Failure::Failed)?;
     writeln!(io::stdout().lock(), "ready")?;
     Ok(())
 }

@@ -17,6 +17,7 @@ impl Reader {
             settle: self.get("drop_in.settle")?,
             order_wait: self.get("drop_in.order_wait")?,
             stall_timeout: self.get("drop_in.stall_timeout")?,
+            drain: self.get("drop_in.drain")?,
             borrow_credentials: self.get("drop_in.borrow_credentials")?,
             refused_for: REFUSED_FOR,
             shadow: self.get("drop_in.shadow")?,

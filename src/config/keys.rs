@@ -177,6 +177,8 @@ pub const KEYS: &[Key] = &[
         "How long a request may wait for those of the same end user before it."),
     Key::new("drop_in.stall_timeout", time(MILLI, HOUR), Default(r#""60s""#),
         "How long a request or an answer that passes through may stand still."),
+    Key::new("drop_in.drain", time(0, 10 * MINUTE), Default(r#""5s""#),
+        "How long a shutdown lets messages pass while connectors go on calling; within delivery.shutdown_grace."),
     Key::new("drop_in.borrow_credentials", Kind::Flag, Default("true"),
         "Whether typingd uses the credentials that connectors send, if it has none of its own."),
     Key::new("drop_in.shadow", Kind::Flag, Default("false"),

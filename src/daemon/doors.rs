@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use crate::http::{Address, Listener, Passed, Serving, serve_on};
+use crate::http::{Address, Ends, Listener, Passed, Serving, serve_on};
 
 /// A listener that serves nobody yet.
 pub(super) struct Bound {
@@ -28,6 +28,7 @@ pub(super) struct Doors {
     retiring: Vec<Weak<Listener>>,
     serving: watch::Receiver<Serving>,
     stop: watch::Receiver<bool>,
+    close: watch::Receiver<bool>,
     servers: JoinSet<()>,
 }
 
@@ -56,9 +57,14 @@ pub(super) async fn bind(wanted: &[Address], passed: Vec<Passed>) -> Result<Vec<
 }
 
 impl Doors {
-    /// No listener yet. Each serves what `serving` says until `stop`.
-    pub(super) fn new(serving: watch::Receiver<Serving>, stop: watch::Receiver<bool>) -> Self {
-        Self { open: Vec::new(), retiring: Vec::new(), serving, stop, servers: JoinSet::new() }
+    /// No listener yet. Each serves what `serving` says; from `stop` on it closes its connections one by one, and from
+    /// `close` on it accepts none.
+    pub(super) fn new(
+        serving: watch::Receiver<Serving>,
+        stop: watch::Receiver<bool>,
+        close: watch::Receiver<bool>,
+    ) -> Self {
+        Self { open: Vec::new(), retiring: Vec::new(), serving, stop, close, servers: JoinSet::new() }
     }
 
     /// Serves what has been bound.
@@ -67,7 +73,8 @@ impl Doors {
             info!(address = %listener.address(), "listening");
             let (retire, retiring) = watch::channel(false);
             self.open.push(Door { wanted, listener: Arc::downgrade(&listener), retire });
-            self.servers.spawn(serve_on(listener, self.serving.clone(), self.stop.clone(), retiring));
+            let ends = Ends { stop: self.stop.clone(), close: self.close.clone(), retire: retiring };
+            self.servers.spawn(serve_on(listener, self.serving.clone(), ends));
         }
     }
 

@@ -307,9 +307,17 @@ impl FarSide {
         }
     }
 
-    /// Ends when nothing passes through any more.
-    pub(super) async fn idle(&self) {
-        self.lasting.idle().await;
+    /// Ends when no connector calls any more, at `end` at the latest. Says how many requests are cut then.
+    pub(super) async fn drained(&self, end: tokio::time::Instant) -> u64 {
+        match self.drop_in_settings {
+            Some(settings) => self.lasting.drained(end.min(clock::timer_after(settings.drain))).await,
+            None => 0,
+        }
+    }
+
+    /// Cuts what still passes through, and says how many requests that are.
+    pub(super) fn cut(&self) -> u64 {
+        self.lasting.cut()
     }
 }
 

@@ -79,6 +79,7 @@ fn passing(drop_in: &DropIn) -> Passing {
         ],
         overdue: figures.overdue,
         unanswered: figures.unanswered,
+        cut: figures.cut,
         under_way: figures.under_way,
     }
 }

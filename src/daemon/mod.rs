@@ -4,6 +4,7 @@
 //! whom it delivers to, `reload` owns the settings in force, `signals` hears the operating system.
 
 mod doors;
+mod end;
 mod far_side;
 mod look;
 mod parts;
@@ -14,7 +15,7 @@ mod spans;
 use std::fmt;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -35,7 +36,7 @@ use crate::admin::tune::Tuning;
 use crate::chronicle::Chronicle;
 use crate::clock::{self, Clock};
 use crate::config::{Config, Overrides};
-use crate::driver::{self, Aides, Command, Farewell};
+use crate::driver::{self, Aides, Command, Controls, Farewell};
 use crate::engine::Engine;
 use crate::herald::Herald;
 use crate::http::{self, Address, Gate, Limits, Passed};
@@ -45,6 +46,7 @@ use crate::sandbox::{Options, Sandbox};
 use crate::systemd::Supervisor;
 use crate::telemetry::Pseudonyms;
 use doors::Doors;
+use end::End;
 use far_side::FarSide;
 use look::Standing;
 use parts::{bind_sandbox, caller_token, ledger, obstacle, open_journal};
@@ -55,8 +57,11 @@ use spans::Spans;
 pub use parts::file_problems;
 pub(crate) use signals::until_told_to_stop;
 
-/// What the last answers may take once the loop has ended.
+/// What a part may take to say a last word.
 pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);
+
+/// What those who watch the daemon's own sandbox may take to hear of its end.
+const SANDBOX_END_MAX: Duration = Duration::from_millis(100);
 
 /// Why the daemon did not come up.
 #[derive(Debug)]
@@ -137,8 +142,7 @@ pub async fn run(
     let spans = Spans::start(&config, &feed, &line.client(), clock, &pseudonyms)?;
     let (herald, ledger) = (Herald::naming(pseudonyms), ledger(&config));
     let aides = Aides { journal, herald, ledger, chronicle: Some(chronicle), pulse };
-    let driver = driver::run(engine, clock, line.clone(), parcels, commands, aides);
-    let driver = tokio::spawn(driver);
+    tokio::spawn(driver::run(engine, clock, line.clone(), parcels, commands, aides));
 
     // The sandbox must outlive the last Stopped.
     let (stop_sandbox, sandbox_stopping) = watch::channel(false);
@@ -183,8 +187,8 @@ pub async fn run(
     }
     .look();
     let ending = watch::Sender::new(None);
-    let (timing, asked) = Timing::new(gate.clone());
-    let (control, orders) = Control::new(gate.clone(), ending.subscribe());
+    let (timing, mut asked) = Timing::new(gate.clone());
+    let (control, mut orders) = Control::new(gate.clone(), ending.subscribe());
     let own: Vec<_> = [
         ingest.router(),
         SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
@@ -204,7 +208,8 @@ pub async fn run(
     .chain(view)
     .collect();
     let serving = watch::Sender::new(far_side.serving(&own));
-    let mut doors = Doors::new(serving.subscribe(), stopping);
+    let (close, closing) = watch::channel(false);
+    let mut doors = Doors::new(serving.subscribe(), stopping, closing);
     doors.open(bound);
     announce(&up);
     let keeper = tokio::spawn(line.keep_token());
@@ -226,48 +231,71 @@ pub async fn run(
         supervisor: supervisor.clone(),
         told: None,
     };
-    let shutdown_grace = steward.serve_until_told(&mut signals, asked, orders).await;
-    let hang_up = clock::timer_after(shutdown_grace.max(HANG_UP_MAX));
-    info!("stopping: no signal is taken any more, icons go off");
+    let grace = steward.serve_until_told(&mut signals, &mut asked, &mut orders).await;
+    let mut end = End::begin(grace);
+    info!("stopping: icons go off; callers are answered until the end");
     let _ = stop.send(true);
-    supervisor.stopping(shutdown_grace).await;
-    controls.give(Command::Shutdown(shutdown_grace)).await;
+    tokio::spawn(async move { supervisor.stopping(grace).await });
     steward.far_side.line.close();
     let farewell = tokio::select! {
-        farewell = driver => match farewell {
-            Ok(farewell) => {
-                tell_farewell(farewell);
-                Some(farewell)
-            }
-            Err(panic) => {
-                error!(%panic, "the driver broke down");
-                None
-            }
-        },
+        (farewell, cut) = async { tokio::join!(switch_off(&controls, &end), steward.far_side.drained(end.work)) } => {
+            tell_cut(cut);
+            farewell
+        }
         () = told_again(&mut signals) => {
             let vitals = controls.vitals(HANG_UP_MAX).await;
             let icons = vitals.as_ref().map(|vitals| vitals.census.unsettled);
             warn!(icons, "told twice: stopping at once; icons may be left on");
+            end.hurry();
             vitals.map(|vitals| Farewell { unsettled: vitals.census.unsettled, given_up: vitals.counts.stops_given_up })
         }
+        never = steward.answer_to_the_end(&mut asked, &mut orders) => match never {},
     };
-    // Messages on their way are somebody's words: they have the rest of the grace.
-    let _ = tokio::time::timeout_at(hang_up, steward.far_side.idle()).await;
     ending.send_replace(Some(Ending {
         icons_left: farewell.map(|farewell| farewell.unsettled),
         given_up: farewell.map_or(0, |farewell| farewell.given_up),
     }));
-    spans.finish().await;
     keeper.abort();
-    let _ = stop_sandbox.send(true);
-    // Whoever still has a request open gets its answer; the others have had their time.
+    let _ = (close.send(true), stop_sandbox.send(true));
+    // Whoever still has a request open gets its answer, for as long as there is time.
     let closed = async {
-        steward.doors.closed().await;
-        while servers.join_next().await.is_some() {}
+        tokio::join!(steward.doors.closed(), spans.finish());
+        // Its most loyal caller is this process, which is not waited for.
+        let watchers = async { while servers.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(SANDBOX_END_MAX, watchers).await;
     };
-    let _ = tokio::time::timeout(HANG_UP_MAX, closed).await;
+    let in_time = tokio::select! {
+        in_time = tokio::time::timeout_at(end.all, closed) => in_time,
+        () = told_again(&mut signals) => Ok(()),
+    };
+    tell_cut(steward.far_side.cut());
+    if in_time.is_err() {
+        info!("delivery.shutdown_grace is over: connections are cut");
+    }
     info!("stopped");
     Ok(())
+}
+
+/// Puts every icon off, and says how that went; `None` if the loop does not.
+async fn switch_off(controls: &Controls, end: &End) -> Option<Farewell> {
+    let (farewell, told) = oneshot::channel();
+    let shut_down = async {
+        controls.give(Command::Shutdown(end.left_for_work(), farewell)).await;
+        told.await.ok()
+    };
+    // The loop keeps to the bound by itself, unless it is stuck.
+    let farewell = tokio::time::timeout_at(end.all, shut_down).await.ok().flatten();
+    match farewell {
+        Some(farewell) => tell_farewell(farewell),
+        None => error!("the driver does not say how the icons are left"),
+    }
+    farewell
+}
+
+fn tell_cut(requests: u64) {
+    if requests > 0 {
+        warn!(requests, "what was passing through the drop-in has been cut");
+    }
 }
 
 fn tell_farewell(farewell: Farewell) {

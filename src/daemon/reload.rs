@@ -2,6 +2,7 @@
 //!
 //! What is read is proven first, and taken then: whatever is wrong or out of reach, nothing has been changed.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
@@ -74,8 +75,8 @@ impl Steward {
     pub(super) async fn serve_until_told(
         &mut self,
         signals: &mut Signals,
-        mut asked: mpsc::Receiver<Ask>,
-        mut orders: mpsc::Receiver<Order>,
+        asked: &mut mpsc::Receiver<Ask>,
+        orders: &mut mpsc::Receiver<Order>,
     ) -> Duration {
         // A change is work for the driver, the more the more people type. It has as much time for its own after each.
         let mut rested = clock::timer_after(Duration::ZERO);
@@ -122,6 +123,30 @@ impl Steward {
                 }
             }
             rested = clock::timer_after(took.elapsed());
+        }
+    }
+
+    /// Answers those who ask while the daemon is stopping. Nothing is changed any more: whoever wants that hears that the
+    /// daemon is shutting down, for its answer is dropped.
+    pub(super) async fn answer_to_the_end(
+        &self,
+        asked: &mut mpsc::Receiver<Ask>,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Infallible {
+        loop {
+            tokio::select! {
+                Some(ask) = asked.recv() => {
+                    if ask.change.is_none() {
+                        let _ = ask.answer.send(Ok(self.config.timing()));
+                    }
+                }
+                Some(order) = orders.recv() => {
+                    if let Order::Shutdown(answer) = order {
+                        let _ = answer.send(self.config.shutdown_grace);
+                    }
+                }
+                else => std::future::pending().await,
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
-use super::{NotRecorded, SLEEP_LOOK_SPACING, Vitals};
+use super::{Farewell, NotRecorded, SLEEP_LOOK_SPACING, Vitals};
 use crate::chronicle::Chronicle;
 use crate::clock;
 use crate::engine::outbox::Belief;
@@ -54,8 +54,14 @@ pub(super) struct Desk {
     /// How long the parcel in hand has waited for its turn; zero while there is none.
     pub(super) waited: Duration,
     pub(super) recorder: Option<Recorder>,
-    /// No signal is taken any more.
-    pub(super) stopping: bool,
+    /// Every icon goes off, and no other goes on.
+    pub(super) stopping: Option<Stopping>,
+}
+
+/// What is left to be done at the end.
+pub(super) struct Stopping {
+    /// Until when, and whom to tell how it went; `None` once that is told.
+    farewell: Option<(Instant, oneshot::Sender<Farewell>)>,
 }
 
 impl Desk {
@@ -63,7 +69,9 @@ impl Desk {
         self.waited = parcel.waiting.elapsed();
         self.measures.handle_wait(self.waited);
         let mut receipt = Receipt::default();
-        for (index, (conversation, signal)) in parcel.batch.iter().enumerate() {
+        // At the end every icon goes off, whatever is signalled, and each keystroke is left to the next process.
+        let taken = if self.stopping.is_some() { 0 } else { usize::MAX };
+        for (index, (conversation, signal)) in parcel.batch.iter().enumerate().take(taken) {
             match self.engine.handle_signal(now, conversation, signal) {
                 Ok(taken) => {
                     if let Some(credentials) = parcel.batch.credentials() {
@@ -239,7 +247,7 @@ impl Desk {
 
     /// One recording at a time: what a reader holds is bounded once, whoever asks how often.
     pub(super) fn start_recording(&mut self, now: Instant) -> Result<Recording, NotRecorded> {
-        if self.stopping {
+        if self.stopping.is_some() {
             return Err(NotRecorded::Stopping);
         }
         if self.recorder.as_ref().is_some_and(|recorder| !recorder.is_gone()) {
@@ -250,12 +258,29 @@ impl Desk {
         Ok(recording)
     }
 
-    pub(super) fn shut_down(&mut self, now: Instant) {
-        self.stopping = true;
+    pub(super) fn shut_down(&mut self, now: Instant, farewell: Option<(Instant, oneshot::Sender<Farewell>)>) {
+        self.stopping = Some(Stopping { farewell });
         self.engine.handle_shutdown(now);
         // There is nothing to record any more; its reader must not hold up the end.
         if let Some(recorder) = self.recorder.take() {
             recorder.finish();
+        }
+    }
+
+    /// When it has to be told how the icons were left, if they are not all off before.
+    pub(super) fn farewell_due(&self) -> Instant {
+        let farewell = self.stopping.as_ref().and_then(|stopping| stopping.farewell.as_ref());
+        farewell.map_or(Instant::NEVER, |(due, _)| *due)
+    }
+
+    /// Tells how the icons were left, if it is time. Nothing is decided after that, and whoever watches hears of the end.
+    pub(super) fn say_farewell(&mut self, now: Instant) {
+        let Some(Stopping { farewell }) = &mut self.stopping else { return };
+        let due = |(due, _): &mut (Instant, _)| *due <= now || self.engine.is_settled();
+        if let Some((_, farewell)) = farewell.take_if(due) {
+            let (census, counts) = (self.engine.census(), self.engine.counts());
+            let _ = farewell.send(Farewell { unsettled: census.unsettled, given_up: counts.stops_given_up });
+            self.chronicle = None;
         }
     }
 

@@ -11,7 +11,10 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Refuses what must not be passed on. `gate` knows the token that typingd's own callers show.
 pub(super) fn refuse_what_cannot_pass(head: &Parts, gate: &Gate) -> Result<(), Problem> {
-    refuse_what_would_change(head)?;
+    if head.method == Method::CONNECT {
+        let detail = "CONNECT is for proxies that are asked for a host; typingd stands in front of one";
+        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail));
+    }
     if gate.is_shown(&head.headers) {
         let detail = "this is the token of ingest.token_file, which opens typingd itself and must not reach Salesforce; \
                       what passes needs a token of Salesforce's";
@@ -29,21 +32,6 @@ pub(super) fn refuse_what_cannot_pass(head: &Parts, gate: &Gate) -> Result<(), P
             Err(Problem::new(StatusCode::LOOP_DETECTED, detail))
         }
     }
-}
-
-/// What would not arrive as it was sent: a tunnel has no path, and of a coding beside `chunked` the far side would not
-/// learn.
-fn refuse_what_would_change(head: &Parts) -> Result<(), Problem> {
-    if head.method == Method::CONNECT {
-        let detail = "CONNECT is for proxies that are asked for a host; typingd stands in front of one";
-        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail));
-    }
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    if codings.any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
-        let detail = "no transfer coding but `chunked` is understood; a content encoding passes";
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
-    }
-    Ok(())
 }
 
 /// Whether a browser sends this on behalf of a web page. Such a request passes as any other, but typingd doesn't act on

@@ -69,7 +69,7 @@ impl Ahead {
             }
             let frame = match tokio::time::timeout(patience, body.frame()).await {
                 Err(_) => return Err(*self.broken.insert(Broken::Stalled)),
-                Ok(Some(Err(_))) => return Err(*self.broken.insert(Broken::Off)),
+                Ok(Some(Err(error))) => return Err(*self.broken.insert(Broken::of(&error))),
                 Ok(None) => return Ok(None),
                 Ok(Some(Ok(frame))) => frame,
             };

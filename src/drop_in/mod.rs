@@ -3,12 +3,14 @@
 //!
 //! What passes is opaque bytes: of an interaction the ids and kinds are read, of a message's text nothing.
 
+mod activity;
 mod dialer;
 mod guard;
 mod interaction;
 mod judge;
 mod late;
 mod own;
+mod paced;
 mod passage;
 mod shadow;
 mod tally;
@@ -30,19 +32,19 @@ use bytes::Bytes;
 use hyper::body::Frame;
 use hyper_util::client::legacy::connect::capture_connection;
 use serde_json::json;
-use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::clock::Clock;
 use crate::credentials::{CredentialCache, Credentials};
 use crate::engine::TurnedAway;
-use crate::http::{Gate, Problem, Route, announced_bytes, hear_out};
+use crate::http::{Gate, Problem, Route, announced_bytes, hear_out, until};
 use crate::inbox::{Inbox, Undeliverable};
 use crate::model::{Conversation, CredentialId, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
 use crate::via;
 use interaction::{Found, Interaction, Kind};
 use judge::Judgement;
 use late::{Boxed, Late};
+use paced::Paced;
 use passage::{BODY_BYTES_MAX, Broken, Hold, Passage};
 pub use shadow::{Shadow, ShadowCarrier};
 pub use tally::Figures;
@@ -72,6 +74,8 @@ pub struct Settings {
     pub borrow_credentials: bool,
     /// How long a refusal of credentials is believed.
     pub refused_for: Duration,
+    /// How long messages go on passing once the daemon has been told to stop, if connectors go on calling.
+    pub drain: Duration,
     /// Whether everything passes, and typingd only tells what it would have sent.
     pub shadow: bool,
 }
@@ -101,7 +105,7 @@ pub struct Surroundings {
 #[derive(Clone)]
 pub struct Lasting {
     tally: Arc<Tally>,
-    under_way: watch::Sender<usize>,
+    activity: activity::Activity,
     turns: Turns,
 }
 
@@ -109,13 +113,21 @@ impl Lasting {
     /// Nothing has passed yet.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { tally: Arc::default(), under_way: watch::Sender::default(), turns: Turns::new(clock) }
+        Self { tally: Arc::default(), activity: activity::Activity::default(), turns: Turns::new(clock) }
     }
 
-    /// Ends when nothing is passing any more.
-    pub async fn idle(&self) {
-        // Fails only without a sender, which `self` holds.
-        let _ = self.under_way.subscribe().wait_for(|under_way| *under_way == 0).await;
+    /// Ends when no connector has called for a second and nothing is passing any more, at `end` at the latest. What is
+    /// passing then is cut; says how many requests that are.
+    pub async fn drained(&self, end: tokio::time::Instant) -> u64 {
+        self.activity.quiet(end).await;
+        self.cut()
+    }
+
+    /// Cuts what is passing, and says how many requests that are.
+    pub fn cut(&self) -> u64 {
+        let cut = self.activity.cut() as u64;
+        self.tally.cut.add_many(cut);
+        cut
     }
 }
 
@@ -134,7 +146,7 @@ struct Shared {
     clock: Clock,
     turns: Turns,
     tally: Arc<Tally>,
-    under_way: watch::Sender<usize>,
+    activity: activity::Activity,
 }
 
 impl DropIn {
@@ -145,9 +157,9 @@ impl DropIn {
     pub fn new(settings: Settings, surroundings: Surroundings) -> Result<Self, String> {
         let Surroundings { inbox, cache, org_id, target, shadow, gate, clock, lasting } = surroundings;
         let upstream = Upstream::new(&target)?;
-        let Lasting { tally, under_way, turns } = lasting;
+        let Lasting { tally, activity, turns } = lasting;
         turns.set_wait_max(settings.order_wait);
-        let shared = Shared { settings, inbox, cache, org_id, upstream, shadow, gate, clock, turns, tally, under_way };
+        let shared = Shared { settings, inbox, cache, org_id, upstream, shadow, gate, clock, turns, tally, activity };
         Ok(Self(Arc::new(shared)))
     }
 
@@ -165,21 +177,7 @@ impl DropIn {
     /// How often what has happened.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        self.0.tally.figures(self.0.turns.overdue(), *self.0.under_way.borrow())
-    }
-
-    fn begin(&self) -> UnderWay {
-        self.0.under_way.send_modify(|under_way| *under_way += 1);
-        UnderWay(self.clone())
-    }
-}
-
-/// A request from its head to the end of its answer.
-struct UnderWay(DropIn);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.0.under_way.send_modify(|under_way| *under_way -= 1);
+        self.0.tally.figures(self.0.turns.overdue(), self.0.activity.under_way())
     }
 }
 
@@ -204,18 +202,39 @@ async fn serve(State(front): State<Front>, request: Request) -> Response {
     if own::is_own(request.method(), request.uri().path()) {
         return front.own.oneshot(request).await.unwrap_or_else(|never| match never {});
     }
-    let mut answer = answer(front.drop_in, request).await.into_response();
+    let mut answer = answer(&front.drop_in, request).await.into_response();
     answer.extensions_mut().insert(Route::DropIn);
     answer
 }
 
-async fn answer(drop_in: DropIn, request: Request) -> Result<Response, Problem> {
-    let hold: Hold = Box::new(drop_in.begin());
+/// Answers a request, unless it is cut.
+async fn answer(drop_in: &DropIn, request: Request) -> Result<Response, Problem> {
+    let activity = &drop_in.0.activity;
+    let hold: Hold = Box::new(activity.begin());
+    let answer = tokio::select! {
+        biased;
+        () = activity.is_cut() => {
+            let detail = "typingd has stopped before the Interaction Service answered";
+            return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail));
+        }
+        answer = handle(drop_in, request, hold) => answer?,
+    };
+    Ok(answer.map(|body| until(body, activity.is_cut())))
+}
+
+async fn handle(drop_in: &DropIn, request: Request, hold: Hold) -> Result<Response, Problem> {
     let (head, mut body) = request.into_parts();
     let shared = &drop_in.0;
+    // A body that says that it is too long is not begun.
+    if announced_bytes(&head.headers).is_some_and(|bytes| bytes as u64 > BODY_BYTES_MAX) {
+        shared.tally.unanswered.add();
+        return Err(broken_problem(Broken::TooLong));
+    }
     if let Err(problem) = guard::refuse_what_cannot_pass(&head, &shared.gate) {
+        shared.tally.unanswered.add();
         return Err(hear_out(&head.headers, &mut body, problem).await);
     }
+    let body = Body::new(Paced::new(body, shared.settings.stall_timeout));
     let interaction = head.method == Method::POST && head.uri.path() == INTERACTIONS;
     if interaction && !guard::is_from_page(&head.headers) && !shared.is_of_another_org(&head.headers) {
         return shared.interaction(head, body, hold).await;
@@ -495,7 +514,7 @@ impl Shared {
 fn broken_problem(broken: Broken) -> Problem {
     let status = match broken {
         Broken::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-        Broken::Stalled => StatusCode::REQUEST_TIMEOUT,
+        Broken::Stalled | Broken::Dripped => StatusCode::REQUEST_TIMEOUT,
         Broken::Off => StatusCode::BAD_REQUEST,
     };
     Problem::new(status, broken.to_string())

@@ -67,8 +67,24 @@ pub(super) enum Broken {
     TooLong,
     /// Nothing came for too long.
     Stalled,
+    /// It came, but too slowly.
+    Dripped,
     /// Its connection ended.
     Off,
+}
+
+impl Broken {
+    /// What `error` of a body says.
+    pub(super) fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(broken) = error.downcast_ref() {
+                return *broken;
+            }
+            cause = error.source();
+        }
+        Self::Off
+    }
 }
 
 impl fmt::Display for Broken {
@@ -76,6 +92,7 @@ impl fmt::Display for Broken {
         match self {
             Self::TooLong => write!(f, "the body is longer than {BODY_BYTES_MAX} bytes"),
             Self::Stalled => f.write_str("nothing came for too long in the midst of the body"),
+            Self::Dripped => f.write_str("the body came too slowly"),
             Self::Off => f.write_str("the body broke off"),
         }
     }
@@ -263,13 +280,14 @@ impl Passage {
             return this.pass(frame);
         }
         let polled = Pin::new(&mut *lock(&this.rest)).poll_frame(cx);
-        this.watch.awaited.store(polled.is_pending(), Ordering::Relaxed);
+        // A sender that has been given up was waited for, too: its upstream is not to blame.
+        this.watch.awaited.store(!matches!(polled, Poll::Ready(None | Some(Ok(_)))), Ordering::Relaxed);
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 this.silent = false;
                 this.pass(frame)
             }
-            Poll::Ready(Some(Err(_))) => this.fail(Broken::Off),
+            Poll::Ready(Some(Err(error))) => this.fail(Broken::of(&error)),
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
                 let deadline = || clock::timer_after(this.stall_timeout);

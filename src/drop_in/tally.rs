@@ -29,6 +29,8 @@ pub(super) struct Tally {
     pub(super) others: Count,
     /// Requests for which there was no answer to pass on.
     pub(super) unanswered: Count,
+    /// Requests that were cut by the end of the process.
+    pub(super) cut: Count,
 }
 
 /// The same, to be read.
@@ -58,6 +60,8 @@ pub struct Figures {
     pub others: u64,
     /// Requests for which there was no answer to pass on.
     pub unanswered: u64,
+    /// Requests that were cut by the end of the process.
+    pub cut: u64,
     /// Requests that are passing.
     pub under_way: usize,
 }
@@ -79,6 +83,7 @@ impl Tally {
             unread: self.unread.get(),
             others: self.others.get(),
             unanswered: self.unanswered.get(),
+            cut: self.cut.get(),
             under_way,
         }
     }
@@ -89,7 +94,11 @@ pub(super) struct Count(AtomicU64);
 
 impl Count {
     pub(super) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add_many(1);
+    }
+
+    pub(super) fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(super) fn get(&self) -> u64 {

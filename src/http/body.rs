@@ -7,13 +7,18 @@ use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 
 use super::Problem;
+use crate::clock;
 
 /// A body, or a line of a stream that has begun, must go on within this time.
 pub const BODY_STALL_MAX: Duration = Duration::from_secs(5);
 
-/// What is read of a refused body, at most, and for how long.
-const HEARD_OUT_BYTES_MAX: usize = 16 << 20;
-const HEARD_OUT_MAX: Duration = Duration::from_secs(2);
+/// A body that is read as a whole has come within this time, however steadily it drips. 64 MiB, the largest of them, take
+/// 18 Mbit/s; whoever has less sends less at a time.
+pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// A refused body that says it is no longer than this is read to its end first, so that its connection can be used again.
+const HEARD_OUT_BYTES_MAX: usize = 64 * 1024;
+const HEARD_OUT_MAX: Duration = Duration::from_millis(200);
 
 /// What `content-length` announces, if it can be read.
 #[must_use]
@@ -31,7 +36,8 @@ pub fn media_type(headers: &HeaderMap) -> Option<&str> {
 /// Reads a body as a whole. `advice` tells the caller of one longer than `bytes_max` what to do instead.
 ///
 /// # Errors
-/// 413 when it is longer, 408 when it stalls for [`BODY_STALL_MAX`], 400 when it breaks off.
+/// 413 when it is longer: at once when it says so, before any of it is read. 408 when it stalls for [`BODY_STALL_MAX`] or
+/// takes longer than [`BODY_TIME_MAX`], 400 when it breaks off.
 pub async fn read_body(headers: &HeaderMap, body: &mut Body, bytes_max: usize, advice: &str) -> Result<Bytes, Problem> {
     let too_large = || {
         let detail = format!("the body is longer than {bytes_max} bytes; {advice}");
@@ -40,10 +46,16 @@ pub async fn read_body(headers: &HeaderMap, body: &mut Body, bytes_max: usize, a
     if announced_bytes(headers).is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large());
     }
+    let end = clock::timer_after(BODY_TIME_MAX);
     let mut first = Bytes::new();
     let mut rest = Vec::new();
     loop {
-        let Some(data) = next_data(body, BODY_STALL_MAX).await? else { break };
+        let next = tokio::time::timeout_at(end, next_data(body, BODY_STALL_MAX)).await;
+        let next = next.unwrap_or_else(|_| {
+            let detail = format!("the body has not come within {} s", BODY_TIME_MAX.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
+        });
+        let Some(data) = next? else { break };
         if first.len() + rest.len() + data.len() > bytes_max {
             return Err(too_large());
         }
@@ -83,22 +95,35 @@ pub async fn next_data(body: &mut Body, patience: Duration) -> Result<Option<Byt
     }
 }
 
-/// Reads what is left of a request that is refused with `problem`, within bounds: many a client writes all of it before
-/// it reads why it was turned away, and would otherwise only see its connection break.
+/// Reads a short rest of a request that is refused with `problem`. Of a long one nothing more is taken: its connection
+/// is closed once the answer can have been read.
 pub async fn hear_out(headers: &HeaderMap, body: &mut Body, problem: Problem) -> Problem {
     // Who has stalled is not waited for any longer, and who asks before sending won't send.
-    if problem.status() == StatusCode::REQUEST_TIMEOUT || headers.contains_key(header::EXPECT) {
-        return problem;
+    let waits = problem.status() == StatusCode::REQUEST_TIMEOUT || headers.contains_key(header::EXPECT);
+    if !waits && announced_bytes(headers).is_some_and(|bytes| bytes <= HEARD_OUT_BYTES_MAX) {
+        let all = async { while let Some(Ok(_)) = body.frame().await {} };
+        let _ = tokio::time::timeout(HEARD_OUT_MAX, all).await;
     }
-    let all = async {
-        let mut bytes = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            bytes += frame.data_ref().map_or(0, Bytes::len);
-            if bytes > HEARD_OUT_BYTES_MAX {
-                break;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(HEARD_OUT_MAX, all).await;
     problem
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_has_an_end() {
+        let clock = clock::Clock::start();
+        let pieces = stream::unfold((), |()| async {
+            tokio::time::sleep(BODY_STALL_MAX / 2).await;
+            Some((Ok::<_, Infallible>(Bytes::from_static(b"x")), ()))
+        });
+        let problem = read_body(&HeaderMap::new(), &mut Body::from_stream(pieces), 1_000, "").await.unwrap_err();
+        assert_eq!(problem.status(), StatusCode::REQUEST_TIMEOUT, "{problem:?}");
+        assert_eq!(clock.now().since(crate::model::Instant::ORIGIN).as_secs(), BODY_TIME_MAX.as_secs());
+    }
 }

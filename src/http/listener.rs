@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
-use super::{Address, Stream};
+use super::Address;
+use super::socket::Socket as Accepted;
 
 /// Connections that may wait to be accepted, as the system's own limit allows.
 const BACKLOG: u32 = 1_024;
@@ -20,6 +21,8 @@ pub struct Listener {
     address: Address,
     /// The file to take away at the end.
     file: Mutex<Option<PathBuf>>,
+    /// Somebody else holds it, too, and goes on listening.
+    passed: bool,
 }
 
 #[derive(Debug)]
@@ -76,7 +79,7 @@ impl Listener {
                     bound => bound.map_err(fail)?,
                 };
                 let address = Address::Tcp(socket.local_addr().map_err(fail)?);
-                Ok(Self { socket: Socket::Tcp(socket), address, file: Mutex::default() })
+                Ok(Self { socket: Socket::Tcp(socket), address, file: Mutex::default(), passed: false })
             }
             Address::Unix(path) => {
                 clear_stale(path).await.map_err(fail)?;
@@ -85,6 +88,7 @@ impl Listener {
                     socket: Socket::Unix(socket),
                     address: address.clone(),
                     file: Mutex::new(Some(path.clone())),
+                    passed: false,
                 })
             }
         }
@@ -96,7 +100,7 @@ impl Listener {
     /// When the system doesn't let it be used.
     pub fn adopt_tcp(socket: std::net::TcpListener, address: Address) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: Socket::Tcp(TcpListener::from_std(socket)?), address, file: Mutex::default() })
+        Ok(Self { socket: Socket::Tcp(TcpListener::from_std(socket)?), address, file: Mutex::default(), passed: true })
     }
 
     /// The same for a Unix socket.
@@ -105,13 +109,23 @@ impl Listener {
     /// As [`Listener::adopt_tcp`].
     pub fn adopt_unix(socket: std::os::unix::net::UnixListener, address: Address) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: Socket::Unix(UnixListener::from_std(socket)?), address, file: Mutex::default() })
+        Ok(Self {
+            socket: Socket::Unix(UnixListener::from_std(socket)?),
+            address,
+            file: Mutex::default(),
+            passed: true,
+        })
     }
 
     /// Where it listens; the port is the real one.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Whether it was passed to this process: whoever holds it, too, goes on listening.
+    pub(super) fn is_passed(&self) -> bool {
+        self.passed
     }
 
     /// Takes the file of a Unix socket away now: nobody finds it any more, and another may be bound in its place.
@@ -122,31 +136,31 @@ impl Listener {
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, _) = socket.accept().await?;
                 // Answers are small and awaited.
                 stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
+                Ok(Accepted::Tcp(stream))
             }
-            Socket::Unix(socket) => Ok(Box::new(socket.accept().await?.0)),
+            Socket::Unix(socket) => Ok(Accepted::Unix(socket.accept().await?.0)),
         }
     }
 
     /// Who waits to be accepted at this instant. The runtime may not have been told of him yet, so that the system is
     /// asked itself.
-    pub(super) fn accept_waiting(&self) -> Option<Box<dyn Stream>> {
+    pub(super) fn accept_waiting(&self) -> Option<Accepted> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         match &self.socket {
             Socket::Tcp(socket) => {
                 let stream: std::net::TcpStream = accept_with(socket, flags).ok()?.into();
                 stream.set_nodelay(true).ok()?;
-                Some(Box::new(TcpStream::from_std(stream).ok()?))
+                Some(Accepted::Tcp(TcpStream::from_std(stream).ok()?))
             }
             Socket::Unix(socket) => {
                 let stream: std::os::unix::net::UnixStream = accept_with(socket, flags).ok()?.into();
-                Some(Box::new(UnixStream::from_std(stream).ok()?))
+                Some(Accepted::Unix(UnixStream::from_std(stream).ok()?))
             }
         }
     }

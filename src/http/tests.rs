@@ -7,6 +7,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use std::io;
+
+use axum::Router;
+use bytes::Bytes;
+use tokio::sync::watch;
+
 use super::*;
 
 #[tokio::test]

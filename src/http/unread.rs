@@ -5,32 +5,44 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 
 use super::Problem;
+use super::request::UNKNOWN_CODING;
 
-/// The answer in place of `written`, if that is one of hyper's own: a head that says there is no body.
-pub(super) fn told(written: &[u8]) -> Option<Bytes> {
+/// The status of `written`, if that is one of hyper's own answers: a head that says there is no body.
+pub(super) fn status(written: &[u8]) -> Option<StatusCode> {
     if written.len() > BARE_BYTES_MAX {
         return None;
     }
     let head = std::str::from_utf8(written).ok()?.strip_suffix("\r\n\r\n")?;
     let code = head.strip_prefix("HTTP/1.1 ").or_else(|| head.strip_prefix("HTTP/1.0 "))?.get(..3)?;
     let status = StatusCode::from_bytes(code.as_bytes()).ok()?;
-    let detail = match status {
+    let bare = head.split("\r\n").filter(|line| line.eq_ignore_ascii_case("content-length: 0")).count() == 1;
+    (bare && detail(status).is_some()).then_some(status)
+}
+
+/// The answer to a request that can't be read. It is the last on its connection.
+pub(super) fn answer(status: StatusCode) -> Bytes {
+    let body = Problem::new(status, detail(status).unwrap_or("the request can't be read")).into_document().to_string();
+    format!(
+        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
+         x-content-type-options: nosniff\r\ncross-origin-resource-policy: same-origin\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into()
+}
+
+fn detail(status: StatusCode) -> Option<&'static str> {
+    Some(match status {
         StatusCode::BAD_REQUEST => "the request can't be read: its first line, or a line of its head, is no HTTP/1.1",
         StatusCode::URI_TOO_LONG => "the address is too long",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
             "the request's head is too long: 16 KiB and 100 lines are the most"
         }
+        StatusCode::NOT_IMPLEMENTED => UNKNOWN_CODING,
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
+            "typingd speaks HTTP/1.1; HTTP/2 without having agreed on it (prior knowledge) is not understood"
+        }
         _ => return None,
-    };
-    let (length, rest): (Vec<_>, Vec<_>) =
-        head.split("\r\n").partition(|line| line.eq_ignore_ascii_case("content-length: 0"));
-    if length.len() != 1 {
-        return None;
-    }
-    let body = Problem::new(status, detail).into_document().to_string();
-    let fields = "content-type: application/problem+json\r\ncache-control: no-store\r\n\
-                  x-content-type-options: nosniff\r\ncross-origin-resource-policy: same-origin";
-    Some(format!("{}\r\n{fields}\r\ncontent-length: {}\r\n\r\n{body}", rest.join("\r\n"), body.len()).into())
+    })
 }
 
 /// hyper's own answers have some 120 bytes.
@@ -43,9 +55,10 @@ mod tests {
     #[test]
     fn only_what_hyper_says_by_itself_gets_a_document() {
         let bare = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: Tue, 24 Nov 2026 19:00:00 GMT\r\n\r\n";
-        let told_text = String::from_utf8(told(bare.as_bytes()).unwrap().to_vec()).unwrap();
-        let (head, body) = told_text.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ndate: "), "{head}");
+        assert_eq!(status(bare.as_bytes()), Some(StatusCode::BAD_REQUEST));
+        let text = String::from_utf8(answer(StatusCode::BAD_REQUEST).to_vec()).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n"), "{head}");
         assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
         assert!(body.contains("\"status\":400"), "{body}");
         for other in [
@@ -56,7 +69,7 @@ mod tests {
             &format!("{}\r\n\r\n", "x".repeat(300)),
             "",
         ] {
-            assert_eq!(told(other.as_bytes()), None, "{other}");
+            assert_eq!(status(other.as_bytes()), None, "{other}");
         }
     }
 }

@@ -260,6 +260,7 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
         activity_lasts: Duration::from_secs(60),
         settle: Duration::from_secs(20),
         order_wait: Duration::from_secs(20),
+        drain: Duration::from_secs(5),
         stall_timeout: Duration::from_secs(20),
         borrow_credentials: true,
         refused_for,

@@ -1,17 +1,20 @@
 //! Where the daemon listens, changed while callers call; and sockets that somebody else has opened for it.
 
 use std::fs;
+use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::bench::{Daemon, JSON, Sandbox, signal_of};
+use crate::connector::{connect, read_until};
 use crate::process::{Process, Said, run, until};
 use crate::wire::Address;
 
@@ -205,6 +208,73 @@ fn sockets_that_systemd_passes_are_used_kept_and_left_where_they_are() {
     let mut next = Process::start(command);
     assert_eq!(between.join().unwrap(), 200);
     next.stop();
+}
+
+/// Signals of users of its own without a pause, on a connection that is used again until it is closed or on a new one for
+/// each call. Fails on the first that is refused, cut, or answered with anything but 202.
+fn call_on(address: std::net::SocketAddr, caller: usize, kept: bool, stop: &AtomicBool, answered: &AtomicUsize) {
+    let body = signal_of("c", &format!("u{caller}"), ["keystroke", "message_sent"][caller % 2]).to_string();
+    let close = if kept { "" } else { "connection: close\r\n" };
+    let head = "POST /v1/signals HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\n";
+    let request = format!("{head}{close}content-length: {}\r\n\r\n{body}", body.len());
+    let mut open = None;
+    while !stop.load(Ordering::Relaxed) {
+        let mut stream = open.take().unwrap_or_else(|| connect(&Address::Tcp(address)));
+        stream.write_all(request.as_bytes()).unwrap_or_else(|error| panic!("{caller} is cut: {error}"));
+        let head = read_until(&mut stream, b"\r\n\r\n").unwrap_or_else(|error| panic!("{caller} is cut: {error}"));
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 202 "), "{caller}: {head}");
+        read_until(&mut stream, b"}").unwrap_or_else(|error| panic!("{caller} is cut: {error}"));
+        answered.fetch_add(1, Ordering::Relaxed);
+        if kept && !head.contains("connection: close") {
+            open = Some(stream);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_restart_behind_a_passed_socket_refuses_cuts_and_turns_away_nobody() {
+    // Slow enough for the icons to take their time at the end.
+    let sandbox = Sandbox::start(&["--latency", "300ms"]);
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (_first, command) = activated(socket.try_clone().unwrap(), &sandbox, "timing.dismiss_after = '1m'", &[]);
+    let mut process = Process::start(command);
+    process.address();
+    let callers: Vec<_> = (0..50)
+        .map(|caller| {
+            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+            std::thread::spawn(move || call_on(address, caller, caller < 40, &stop, &answered))
+        })
+        .collect();
+    let go_on = || {
+        let before = answered.load(Ordering::Relaxed);
+        until("more answers", || {
+            assert!(!callers.iter().any(std::thread::JoinHandle::is_finished), "a call failed");
+            answered.load(Ordering::Relaxed) > before + 200
+        });
+    };
+    go_on();
+    for _ in 0..3 {
+        process.tell("TERM");
+        let status = process.end();
+        assert_eq!(status.code(), Some(0), "{}", process.log());
+        assert!(process.log().contains("every icon is off"), "{}", process.log());
+        let (_directory, command) =
+            activated(socket.try_clone().unwrap(), &sandbox, "timing.dismiss_after = '1m'", &[]);
+        let mut next = Process::start(command);
+        next.address();
+        go_on();
+        process = next;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for caller in callers {
+        caller.join().unwrap();
+    }
+    process.stop();
+    assert_eq!(sandbox.shown(), 0);
 }
 
 #[test]

@@ -337,3 +337,43 @@ fn run_sandbox_needs_no_token_and_the_counts_are_for_callers_with_theirs() {
     assert_eq!(code, Some(0));
     assert!(stdout.contains("stall_timeout = \"1m\""), "{stdout}");
 }
+
+#[test]
+fn messages_go_on_passing_at_the_end_and_what_is_unfinished_is_cut_and_counted() {
+    let sandbox = Sandbox::start(&["--latency", "700ms"]);
+    let mut daemon = Daemon::start_with(&sandbox.address.url(), "drop_in.enabled = true", "", |_| {});
+    let connector = Connector::new(&daemon.address, "t");
+    assert_eq!(connector.message("before").status, 202);
+    let send = |from: &'static str| {
+        let connector = connector.clone();
+        std::thread::spawn(move || connector.message(from))
+    };
+    let under_way = send("under way");
+    until("a message under way", || daemon.address.get("/v1/drop_in").json()["under_way"] == 1);
+    daemon.process.tell("TERM");
+    daemon.process.until_logged("stopping");
+    let later = send("later");
+    assert_eq!(under_way.join().unwrap().status, 202);
+    assert_eq!(later.join().unwrap().status, 202);
+    // As long as somebody calls, one message after the other.
+    assert_eq!(connector.message("last").status, 202);
+    assert_eq!(daemon.process.end().code(), Some(0));
+    assert!(!daemon.process.log().contains("cut"), "{}", daemon.process.log());
+    for from in ["before", "under way", "later", "last"] {
+        assert_eq!(sandbox.of("c", from).len(), 1, "{from}");
+    }
+
+    // But no longer than they may.
+    sandbox.set_faults(&json!({"latency_ms": 60_000}));
+    let settings = "drop_in.drain = '500ms'\ndelivery.shutdown_grace = '1m'";
+    let mut daemon = Daemon::start_with(&sandbox.address.url(), "drop_in.enabled = true", settings, |_| {});
+    let connector = Connector::new(&daemon.address, "t");
+    let message = std::thread::spawn(move || connector.message("cut"));
+    until("a message under way", || daemon.address.get("/v1/drop_in").json()["under_way"] == 1);
+    let watch = clock::stopwatch();
+    daemon.process.tell("TERM");
+    assert_eq!(message.join().unwrap().status, 504);
+    assert_eq!(daemon.process.end().code(), Some(0));
+    assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
+    assert!(daemon.process.log().contains("has been cut requests=1"), "{}", daemon.process.log());
+}

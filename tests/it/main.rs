@@ -18,6 +18,7 @@ mod credentials;
 mod delivery;
 mod doors;
 mod drop_in;
+mod edge;
 mod exposition;
 mod far_side;
 mod faults;

@@ -64,6 +64,11 @@ impl Numbers {
                 self.vitals.measures.stopped_trips.wait_needed(),
             )?;
         }
+        page.counters(
+            "drop_in_cut",
+            "Requests of connectors that were cut by the end of typingd",
+            drop_in.iter().map(|seen| (NO_LABELS, seen.cut)),
+        )?;
         page.gauges(
             "drop_in_under_way",
             "Requests that are passing",

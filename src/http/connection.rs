@@ -1,0 +1,174 @@
+//! One connection: HTTP/1.1 on it, and its end.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::{Notify, watch};
+
+use super::guard::ViaUnix;
+use super::request;
+use super::server::{RETIREMENT_MAX, Serving, stopped};
+use super::socket::Socket;
+use super::timed::Timed;
+use super::unread;
+use crate::clock;
+
+/// Nothing has been read yet: the head's deadline runs.
+pub(super) const FRESH: u8 = 0;
+/// A part of a head has been read: the head's deadline runs.
+pub(super) const HEAD: u8 = 1;
+/// A request is being handled: its handler watches the body's deadline.
+pub(super) const BUSY: u8 = 2;
+/// A request has just been answered: the idle time starts anew with the next read.
+pub(super) const SERVED: u8 = 3;
+/// Between requests: the idle time runs.
+pub(super) const IDLE: u8 = 4;
+/// The connection has ended.
+pub(super) const GONE: u8 = 5;
+
+/// What the listener knows of a connection, and what it tells it.
+pub(super) struct Seat {
+    pub(super) phase: AtomicU8,
+    /// Asks an idle connection to make room.
+    pub(super) leave: Notify,
+    pub(super) via_unix: Option<ViaUnix>,
+    /// Its next answer is its last.
+    last: AtomicBool,
+    stopping: AtomicBool,
+    /// The client may still be sending what nobody reads.
+    pub(super) unheard: AtomicBool,
+    /// The status of hyper's own answer to a request that it could not read; zero while there is none.
+    pub(super) unread: AtomicU16,
+    /// The client speaks HTTP/2.
+    pub(super) http2: AtomicBool,
+}
+
+impl Seat {
+    pub(super) fn new(via_unix: Option<ViaUnix>) -> Arc<Self> {
+        Arc::new(Self {
+            phase: AtomicU8::new(FRESH),
+            leave: Notify::new(),
+            via_unix,
+            last: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            unheard: AtomicBool::new(false),
+            unread: AtomicU16::new(0),
+            http2: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the next answer is to be the last.
+    pub(super) fn is_last(&self) -> bool {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server is stopping.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn connection(
+    socket: Socket,
+    serving: watch::Receiver<Serving>,
+    seat: Arc<Seat>,
+    mut stop: watch::Receiver<bool>,
+    mut retire: watch::Receiver<bool>,
+) {
+    let limits = serving.borrow().limits;
+    let socket = Arc::new(socket);
+    let io = Timed::new(Arc::clone(&socket), Arc::clone(&seat), limits);
+    let service = {
+        let (stop, seat, socket) = (stop.clone(), Arc::clone(&seat), Arc::clone(&socket));
+        tower::service_fn(move |request| {
+            request::answer(request, serving.clone(), stop.clone(), Arc::clone(&seat), Arc::clone(&socket))
+        })
+    };
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        // The buffer alone would let a longer one in, if it comes whole with the last read.
+        .max_header_size(limits.head_bytes_max)
+        .max_buf_size(limits.head_bytes_max.max(8 * 1024))
+        // Some clients close their side behind the request. Whether they have gone is found out otherwise.
+        .half_close(true)
+        .preserve_header_case(limits.keep_header_case)
+        .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
+        .with_upgrades();
+    let mut served = std::pin::pin!(served);
+    // Idle connections are not closed at once when the server stops or retires: a request that is on its way would be
+    // lost with them.
+    let ended = tokio::select! {
+        ended = served.as_mut() => Some(ended),
+        () = stopped(&mut stop) => {
+            seat.last.store(true, Ordering::Relaxed);
+            seat.stopping.store(true, Ordering::Relaxed);
+            Some(served.as_mut().await)
+        }
+        () = stopped(&mut retire) => {
+            seat.last.store(true, Ordering::Relaxed);
+            tokio::select! {
+                ended = served.as_mut() => Some(ended),
+                () = stopped(&mut stop) => {
+                    seat.stopping.store(true, Ordering::Relaxed);
+                    Some(served.as_mut().await)
+                }
+                () = tokio::time::sleep(RETIREMENT_MAX) => None,
+            }
+        }
+        () = seat.leave.notified() => {
+            served.as_mut().graceful_shutdown();
+            Some(served.as_mut().await)
+        }
+    };
+    // What a client does to its own connection is nobody's news: errors end it, and that is all.
+    if let Some(Err(error)) = &ended
+        && let Some(answer) = answer_unread(&seat, error)
+    {
+        let written = write_all(&socket, &answer);
+        let _ = tokio::time::timeout_at(clock::timer_after(limits.stall_timeout), written).await;
+    }
+    if ended.is_some() && seat.unheard.load(Ordering::Relaxed) {
+        let _ = socket.shut_down();
+        let _ = tokio::time::timeout(LINGER_MAX, socket.drain(LINGER_BYTES_MAX)).await;
+    }
+}
+
+/// The answer to a request that hyper could not read.
+fn answer_unread(seat: &Seat, error: &hyper::Error) -> Option<bytes::Bytes> {
+    let status = StatusCode::from_u16(seat.unread.load(Ordering::Relaxed)).ok();
+    let status = if error.is_parse_version_h2() || (status.is_some() && seat.http2.load(Ordering::Relaxed)) {
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED
+    } else if status.is_some() && error.to_string() == UNKNOWN_CODING {
+        StatusCode::NOT_IMPLEMENTED
+    } else {
+        status?
+    };
+    seat.unheard.store(true, Ordering::Relaxed);
+    Some(unread::answer(status))
+}
+
+async fn write_all(socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = std::future::poll_fn(|cx| socket.poll_write(cx, &[io::IoSlice::new(bytes)])).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+/// How hyper calls a transfer coding that it does not know. A test holds it to that.
+const UNKNOWN_CODING: &str = "invalid transfer-encoding parsed";
+/// A connection that is closed while its client is still sending would be reset, and the answer lost. So the rest is
+/// read and thrown away: for as long as a client on the same network needs to notice the answer,
+const LINGER_MAX: Duration = Duration::from_secs(2);
+/// and as much as twice the largest body that anything here takes, for those that first send all and read then.
+const LINGER_BYTES_MAX: usize = 64 << 20;

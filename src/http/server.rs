@@ -1,0 +1,140 @@
+//! Listening: connections are accepted, seated, and asked to make room for others.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::connection::{GONE, IDLE, Seat, connection};
+use super::guard::ViaUnix;
+use super::socket::Socket;
+use super::traffic::{Door, Traffic};
+use super::{Address, Limits, Listener};
+use crate::clock;
+
+/// What is served to whom: looked at with every connection and every request, so that it can be changed.
+#[derive(Clone)]
+pub struct Serving {
+    /// Where requests go that come from now on.
+    pub router: Router,
+    /// What connections are granted that come from now on.
+    pub limits: Limits,
+    /// Where they are counted.
+    pub traffic: Traffic,
+}
+
+/// How the serving on a listener ends: each becomes true once.
+#[derive(Clone)]
+pub struct Ends {
+    /// The end is near: each connection is closed with its next answer, or when it has been silent for a second. New ones
+    /// are accepted all the same.
+    pub stop: watch::Receiver<bool>,
+    /// No connection is accepted any more. What waits to be accepted is left to whoever holds the socket next, if it was
+    /// passed to this process; else it is served, for nobody else would.
+    pub close: watch::Receiver<bool>,
+    /// As `close`, but connections have time to leave: each is closed with its next answer, or when its idle time or
+    /// [`RETIREMENT_MAX`] is over.
+    pub retire: watch::Receiver<bool>,
+}
+
+/// Serves `router` on `listener` until `stop` becomes true; then open requests are finished, idle connections closed,
+/// and the future ends when the last one has gone.
+pub async fn serve(listener: Listener, router: Router, limits: Limits, stop: watch::Receiver<bool>) {
+    let (_serving, serving) = watch::channel(Serving { router, limits, traffic: Traffic::default() });
+    let (_retire, retire) = watch::channel(false);
+    serve_on(Arc::new(listener), serving, Ends { stop: stop.clone(), close: stop, retire }).await;
+}
+
+/// The same with what can be changed meanwhile, and an end in steps. `listener` is let go as soon as nobody is accepted
+/// any more.
+pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>, ends: Ends) {
+    let Ends { stop, mut close, mut retire } = ends;
+    let connections_max = serving.borrow().limits.connections_max;
+    let door = serving.borrow().traffic.door(listener.address());
+    let slots = Arc::new(Semaphore::new(connections_max));
+    let mut seats: VecDeque<Arc<Seat>> = VecDeque::new();
+    let via_unix = matches!(listener.address(), Address::Unix(_)).then_some(ViaUnix);
+    let retiring = retire.clone();
+    let let_in = |socket: Socket, slot: OwnedSemaphorePermit, seats: &mut VecDeque<Arc<Seat>>| {
+        let seat = Seat::new(via_unix);
+        if seats.len() >= 2 * connections_max {
+            seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
+        }
+        seats.push_back(seat.clone());
+        let visit = door.enter();
+        let connection = connection(socket, serving.clone(), seat.clone(), stop.clone(), retiring.clone());
+        tokio::spawn(async move {
+            connection.await;
+            seat.phase.store(GONE, Ordering::Relaxed);
+            drop((slot, visit));
+        });
+    };
+    loop {
+        let full = slots.available_permits() == 0;
+        if full {
+            make_room(&mut seats, &door);
+        }
+        let accepted = tokio::select! {
+            () = stopped(&mut close) => break,
+            () = stopped(&mut retire) => break,
+            // Whoever is asked to leave takes a moment, and others may become idle meanwhile.
+            () = tokio::time::sleep(CROWD_LOOK_SPACING), if full => continue,
+            accepted = async {
+                let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+                (slot, listener.accept().await)
+            } => accepted,
+        };
+        match accepted {
+            (slot, Ok(socket)) => let_in(socket, slot, &mut seats),
+            // Out of file descriptors, most likely: give the deadlines time to free some, and don't spin.
+            (_, Err(_)) => {
+                door.note_failed();
+                tokio::time::sleep(CROWD_LOOK_SPACING).await;
+            }
+        }
+    }
+    let closing = *close.borrow();
+    if !closing {
+        // Who has knocked is let in, also whoever does so while another listener takes over the address.
+        let late = clock::timer_after(KNOCK_MAX);
+        while let Ok(Ok(socket)) = tokio::time::timeout_at(late, listener.accept()).await {
+            let Ok(slot) = slots.clone().try_acquire_owned() else { break };
+            let_in(socket, slot, &mut seats);
+        }
+    }
+    if !(closing && listener.is_passed()) {
+        while let (Ok(slot), Some(socket)) = (slots.clone().try_acquire_owned(), listener.accept_waiting()) {
+            let_in(socket, slot, &mut seats);
+        }
+    }
+    drop(listener);
+    let all = u32::try_from(connections_max).expect("a connection bound fits 32 bits");
+    let _ = slots.acquire_many(all).await;
+}
+
+/// Asks the connection that has been open for longest and lies idle to leave: whoever comes when all seats are taken
+/// gets the seat of somebody who only sits there.
+fn make_room(seats: &mut VecDeque<Arc<Seat>>, door: &Door) {
+    seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
+    let idle = seats.iter().position(|seat| seat.phase.load(Ordering::Relaxed) == IDLE);
+    if let Some(seat) = idle.and_then(|place| seats.remove(place)) {
+        seat.leave.notify_one();
+        door.note_displaced();
+    }
+}
+
+/// Waits until `stop` becomes true, or nobody is left who could say so.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// When every seat is taken it is looked this often whether one has become free or idle.
+const CROWD_LOOK_SPACING: Duration = Duration::from_millis(50);
+/// How long a listener that retires still lets in who knocks.
+const KNOCK_MAX: Duration = Duration::from_millis(100);
+/// How long a connection may go on after its listener has retired: longer than any wait but that for the next line of a
+/// stream, whose caller connects anew.
+pub const RETIREMENT_MAX: Duration = Duration::from_secs(600);

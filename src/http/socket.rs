@@ -1,0 +1,107 @@
+//! An accepted connection's socket. It is shared, so that a connection can be watched and drained beside its reading
+//! and writing.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use rustix::net::Shutdown;
+use tokio::io::{Interest, ReadBuf, Ready};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A stream socket, whichever kind.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+macro_rules! either {
+    ($socket:expr, $stream:ident => $do:expr) => {
+        match $socket {
+            Socket::Tcp($stream) => $do,
+            Socket::Unix($stream) => $do,
+        }
+    };
+}
+
+impl Socket {
+    pub(super) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(either!(self, stream => stream.poll_read_ready(cx)))?;
+            match either!(self, stream => stream.try_read_buf(buf)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result.map(drop)),
+            }
+        }
+    }
+
+    /// Writes what there is room for of `bufs`, of one buffer or many.
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(either!(self, stream => stream.poll_write_ready(cx)))?;
+            match either!(self, stream => stream.try_write_vectored(bufs)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Closes the writing side: the client reads an end after what has been written.
+    pub(super) fn shut_down(&self) -> io::Result<()> {
+        match either!(self, stream => rustix::net::shutdown(stream, Shutdown::Write)) {
+            // The client has gone already.
+            Ok(()) | Err(rustix::io::Errno::NOTCONN) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until the client has closed its side, or all of the connection.
+    pub(super) async fn half_closed(&self) {
+        // Priority stands for the closed side, too, and for nothing else here: nobody asks for urgent data.
+        let _ = self.ready(Interest::PRIORITY | Interest::ERROR).await;
+    }
+
+    /// Waits until nothing that is written can reach the client any more. One that has closed all of a TCP connection
+    /// is only known by its answer to the next byte.
+    pub(super) async fn reset(&self) {
+        self.half_closed().await;
+        while !self.is_hung_up() {
+            // An error is told by the system at once; that a Unix socket's other end has gone is not told by itself.
+            if tokio::time::timeout(HANG_UP_LOOK_SPACING, self.ready(Interest::ERROR)).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Reads on and throws away, until the client closes its side or `bytes_max` have been read.
+    pub(super) async fn drain(&self, bytes_max: usize) {
+        let mut buffer = vec![0; DRAIN_BUFFER_BYTES];
+        let mut bytes = 0;
+        while bytes <= bytes_max && self.ready(Interest::READABLE).await.is_ok() {
+            match either!(self, stream => stream.try_read(&mut buffer)) {
+                Ok(0) => return,
+                Ok(read) => bytes += read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn is_hung_up(&self) -> bool {
+        match self.ready(Interest::WRITABLE | Interest::ERROR).now_or_never() {
+            Some(Ok(ready)) => ready.is_write_closed() || ready.is_error(),
+            Some(Err(_)) => true,
+            None => false,
+        }
+    }
+
+    async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        either!(self, stream => stream.ready(interest).await)
+    }
+}
+
+/// How often a Unix socket is asked whether its other end has gone.
+const HANG_UP_LOOK_SPACING: Duration = Duration::from_millis(500);
+const DRAIN_BUFFER_BYTES: usize = 16 * 1024;

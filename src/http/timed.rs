@@ -1,0 +1,211 @@
+//! The bytes of a connection, with a deadline for each thing that a client can be slow at.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::Limits;
+use super::connection::{BUSY, FRESH, HEAD, IDLE, SERVED, Seat};
+use super::socket::Socket;
+use super::unread;
+use crate::clock;
+
+/// A stream whose reads fail when a head or the next request is too long in coming, and its writes when nobody takes
+/// what is written.
+pub(super) struct Timed {
+    socket: Arc<Socket>,
+    seat: Arc<Seat>,
+    limits: Limits,
+    timer: Pin<Box<Sleep>>,
+    /// When the head that is coming has to be whole.
+    head_until: Instant,
+    /// Since when the connection has been unused, if it is.
+    idle_since: Option<Instant>,
+    /// Since when the server has been stopping, as far as is known here.
+    stopping_since: Option<Instant>,
+    /// How much of what an HTTP/2 client says first has been read.
+    preface: usize,
+    /// When the first write was that the client's side had no room for, and the time that it has.
+    stall: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Timed {
+    pub(super) fn new(socket: Arc<Socket>, seat: Arc<Seat>, limits: Limits) -> Self {
+        let head_until = clock::timer_after(limits.head_timeout);
+        let timer = Box::pin(tokio::time::sleep_until(head_until));
+        Self {
+            socket,
+            seat,
+            limits,
+            timer,
+            head_until,
+            idle_since: None,
+            stopping_since: None,
+            preface: 0,
+            stall: None,
+        }
+    }
+
+    /// Since when the server has been stopping, if it is.
+    fn stopping_since(&mut self, now: Instant) -> Option<Instant> {
+        if self.stopping_since.is_none() && self.seat.is_stopping() {
+            self.stopping_since = Some(now);
+        }
+        self.stopping_since
+    }
+
+    /// When the client has been silent for too long; `None` while it is not its turn.
+    fn deadline(&mut self) -> Option<Instant> {
+        let now = clock::timer_after(Duration::ZERO);
+        let stopping = self.stopping_since(now);
+        let (deadline, since) = match self.seat.phase.load(Ordering::Relaxed) {
+            BUSY => return None,
+            HEAD => return Some(self.head_until),
+            FRESH => (self.head_until, self.head_until - self.limits.head_timeout),
+            _ => {
+                self.seat.phase.store(IDLE, Ordering::Relaxed);
+                let since = *self.idle_since.get_or_insert(now);
+                (since + self.limits.idle_timeout, since)
+            }
+        };
+        Some(bounded(deadline, since, stopping))
+    }
+
+    fn set_timer(&mut self, deadline: Instant) {
+        if self.timer.deadline() != deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// Something has come.
+    fn note_read(&mut self, read: &[u8]) {
+        let phase = self.seat.phase.load(Ordering::Relaxed);
+        if matches!(phase, SERVED | IDLE) {
+            self.head_until = clock::timer_after(self.limits.head_timeout);
+        }
+        if matches!(phase, FRESH | SERVED | IDLE) && !read.is_empty() {
+            self.idle_since = None;
+            self.seat.phase.store(HEAD, Ordering::Relaxed);
+        }
+        if self.preface < HTTP2_PREFACE.len() {
+            let left = &HTTP2_PREFACE[self.preface..];
+            let alike = left.iter().zip(read).take_while(|(wanted, read)| wanted == read).count();
+            let other = alike < left.len().min(read.len());
+            self.preface = if other { usize::MAX } else { self.preface + alike };
+            if self.preface == HTTP2_PREFACE.len() {
+                self.seat.http2.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether `bufs` are hyper's own answer to a request that it could not read. It is kept back: another is written in
+    /// its place as soon as it is known why.
+    fn keeps_back(&mut self, bufs: &[io::IoSlice<'_>]) -> bool {
+        // No answer of a handler's is written while a head is being read, but for one that whoever asked did not take.
+        let reading = matches!(self.seat.phase.load(Ordering::Relaxed), FRESH | HEAD) && self.stall.is_none();
+        let [buf] = bufs else { return false };
+        match unread::status(buf).filter(|_| reading) {
+            Some(status) => {
+                self.seat.unread.store(status.as_u16(), Ordering::Relaxed);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn poll_write_bufs(&mut self, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.keeps_back(bufs) {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        match self.socket.poll_write(cx, bufs) {
+            Poll::Ready(written) => {
+                self.stall = None;
+                if matches!(self.seat.phase.load(Ordering::Relaxed), SERVED | IDLE) {
+                    // A long answer that is still being written is no idle connection; and the idle time begins at its
+                    // end, whether or not something is read then.
+                    self.seat.phase.store(SERVED, Ordering::Relaxed);
+                    let now = clock::timer_after(Duration::ZERO);
+                    self.idle_since = Some(now);
+                    self.set_timer(now + self.limits.idle_timeout);
+                    let _ = self.timer.as_mut().poll(cx);
+                }
+                Poll::Ready(written)
+            }
+            Poll::Pending => {
+                let now = clock::timer_after(Duration::ZERO);
+                let stopping = self.stopping_since(now);
+                let limit = self.limits.stall_timeout;
+                let (since, timer) = self.stall.get_or_insert_with(|| (now, Box::pin(tokio::time::sleep(limit))));
+                let deadline = bounded(*since + limit, *since, stopping);
+                if timer.deadline() != deadline {
+                    timer.as_mut().reset(deadline);
+                }
+                ready!(timer.as_mut().poll(cx));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+/// `deadline`, or earlier while the server is stopping: the client has been waited for since `since`.
+fn bounded(deadline: Instant, since: Instant, stopping: Option<Instant>) -> Instant {
+    stopping.map_or(deadline, |stopping| deadline.min(since.max(stopping) + STOPPING_SILENCE_MAX))
+}
+
+impl AsyncRead for Timed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        if let Poll::Ready(result) = this.socket.poll_read(cx, buf) {
+            this.note_read(&buf.filled()[before..]);
+            return Poll::Ready(result);
+        }
+        let Some(deadline) = this.deadline() else { return Poll::Pending };
+        this.set_timer(deadline);
+        ready!(this.timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncWrite for Timed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_bufs(cx, &[io::IoSlice::new(buf)])
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The answer in place of the one that was kept back comes first.
+        if self.seat.unread.load(Ordering::Relaxed) != 0 {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(self.socket.shut_down())
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_bufs(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+/// How a client that speaks HTTP/2 without having asked begins (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
+/// While the server is stopping, a connection on which nothing moves for so long is closed. Whoever calls at least once a
+/// second is told with an answer that it is the last, and loses none.
+const STOPPING_SILENCE_MAX: Duration = Duration::from_secs(1);
