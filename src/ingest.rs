@@ -17,7 +17,9 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::config::duration;
 use crate::engine::TurnedAway;
-use crate::http::{Address, BODY_STALL_MAX, Gate, Problem, Stay, hear_out, media_type, next_data, read_body};
+use crate::http::{
+    Address, BODY_STALL_MAX, Gate, Problem, Stay, check_encoding, hear_out, media_type, next_data, read_body,
+};
 use crate::inbox::{Inbox, Receipt, Undeliverable};
 use crate::lines::{Lines, Overlong};
 use crate::model::{SignalBatch, SignalKind};
@@ -123,10 +125,7 @@ async fn take(
 ) -> Result<Tally, Problem> {
     ingest.gate.admit(headers)?;
     let wait = wait_of(query)?;
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        let detail = "compressed bodies are not taken; send it without a content encoding";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-    }
+    check_encoding(headers)?;
     match media_type(headers) {
         Some(media) if media.eq_ignore_ascii_case("application/json") => take_json(ingest, headers, body, wait).await,
         Some(media) if media.eq_ignore_ascii_case("application/x-ndjson") => {
@@ -212,8 +211,10 @@ async fn all_acknowledged(unsettled: Vec<tokio::sync::oneshot::Receiver<bool>>, 
 async fn take_stream(ingest: &Ingest, body: &mut Body, stay: Option<Stay>) -> Result<Tally, Problem> {
     let mut tally = Tally::default();
     let mut lines = Lines::default();
+    let note_told = || stay.iter().for_each(Stay::note_told);
+    note_told();
     let over = async {
-        match stay {
+        match stay.clone() {
             Some(stay) => stay.over().await,
             None => std::future::pending().await,
         }
@@ -235,6 +236,7 @@ async fn take_stream(ingest: &Ingest, body: &mut Body, stay: Option<Stay>) -> Re
         if !batch.signals.is_empty() {
             let receipt = ingest.inbox.deliver_when_possible(batch.signals).await.map_err(undeliverable)?;
             tally.enter(&batch.indexes, receipt);
+            note_told();
         }
         if data.is_none() {
             return Ok(tally);

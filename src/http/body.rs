@@ -33,11 +33,23 @@ pub fn media_type(headers: &HeaderMap) -> Option<&str> {
     Some(value.split(';').next().unwrap_or(value).trim())
 }
 
+/// Looks whether a body comes as it is.
+///
+/// # Errors
+/// 415 when it has a content encoding.
+pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    match encodings.all(|encoding| encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")) {
+        true => Ok(()),
+        false => Err(Problem::of_content_encoding()),
+    }
+}
+
 /// Reads a body as a whole. `advice` tells the caller of one longer than `bytes_max` what to do instead.
 ///
 /// # Errors
 /// 413 when it is longer: at once when it says so, before any of it is read. 408 when it stalls for [`BODY_STALL_MAX`] or
-/// takes longer than [`BODY_TIME_MAX`], 400 when it breaks off.
+/// takes longer than [`BODY_TIME_MAX`], 400 when it breaks off, 415 when it has a content encoding.
 pub async fn read_body(headers: &HeaderMap, body: &mut Body, bytes_max: usize, advice: &str) -> Result<Bytes, Problem> {
     let too_large = || {
         let detail = format!("the body is longer than {bytes_max} bytes; {advice}");
@@ -46,6 +58,7 @@ pub async fn read_body(headers: &HeaderMap, body: &mut Body, bytes_max: usize, a
     if announced_bytes(headers).is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large());
     }
+    check_encoding(headers)?;
     let end = clock::timer_after(BODY_TIME_MAX);
     let mut first = Bytes::new();
     let mut rest = Vec::new();

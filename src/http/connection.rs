@@ -2,76 +2,21 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
-use super::guard::ViaUnix;
 use super::request;
+use super::seat::Seat;
 use super::server::{RETIREMENT_MAX, Serving, stopped};
 use super::socket::Socket;
 use super::timed::Timed;
 use super::unread;
 use crate::clock;
-
-/// Nothing has been read yet: the head's deadline runs.
-pub(super) const FRESH: u8 = 0;
-/// A part of a head has been read: the head's deadline runs.
-pub(super) const HEAD: u8 = 1;
-/// A request is being handled: its handler watches the body's deadline.
-pub(super) const BUSY: u8 = 2;
-/// A request has just been answered: the idle time starts anew with the next read.
-pub(super) const SERVED: u8 = 3;
-/// Between requests: the idle time runs.
-pub(super) const IDLE: u8 = 4;
-/// The connection has ended.
-pub(super) const GONE: u8 = 5;
-
-/// What the listener knows of a connection, and what it tells it.
-pub(super) struct Seat {
-    pub(super) phase: AtomicU8,
-    /// Asks an idle connection to make room.
-    pub(super) leave: Notify,
-    pub(super) via_unix: Option<ViaUnix>,
-    /// Its next answer is its last.
-    last: AtomicBool,
-    stopping: AtomicBool,
-    /// The client may still be sending what nobody reads.
-    pub(super) unheard: AtomicBool,
-    /// The status of hyper's own answer to a request that it could not read; zero while there is none.
-    pub(super) unread: AtomicU16,
-    /// The client speaks HTTP/2.
-    pub(super) http2: AtomicBool,
-}
-
-impl Seat {
-    pub(super) fn new(via_unix: Option<ViaUnix>) -> Arc<Self> {
-        Arc::new(Self {
-            phase: AtomicU8::new(FRESH),
-            leave: Notify::new(),
-            via_unix,
-            last: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
-            unheard: AtomicBool::new(false),
-            unread: AtomicU16::new(0),
-            http2: AtomicBool::new(false),
-        })
-    }
-
-    /// Whether the next answer is to be the last.
-    pub(super) fn is_last(&self) -> bool {
-        self.last.load(Ordering::Relaxed)
-    }
-
-    /// Whether the server is stopping.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-}
 
 /// Serves one connection to its end.
 pub(super) async fn connection(
@@ -107,16 +52,15 @@ pub(super) async fn connection(
     let ended = tokio::select! {
         ended = served.as_mut() => Some(ended),
         () = stopped(&mut stop) => {
-            seat.last.store(true, Ordering::Relaxed);
-            seat.stopping.store(true, Ordering::Relaxed);
+            seat.stop();
             Some(served.as_mut().await)
         }
         () = stopped(&mut retire) => {
-            seat.last.store(true, Ordering::Relaxed);
+            seat.make_last();
             tokio::select! {
                 ended = served.as_mut() => Some(ended),
                 () = stopped(&mut stop) => {
-                    seat.stopping.store(true, Ordering::Relaxed);
+                    seat.stop();
                     Some(served.as_mut().await)
                 }
                 () = tokio::time::sleep(RETIREMENT_MAX) => None,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +13,7 @@ use super::Address;
 use super::socket::Socket as Accepted;
 
 /// Connections that may wait to be accepted, as the system's own limit allows.
-const BACKLOG: u32 = 1_024;
+const BACKLOG: i32 = 1_024;
 
 /// A bound socket. The file of a Unix socket that was bound here goes with it.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub struct Listener {
     socket: Socket,
     address: Address,
     /// The file to take away at the end.
-    file: Mutex<Option<PathBuf>>,
+    file: Mutex<Option<OwnFile>>,
     /// Somebody else holds it, too, and goes on listening.
     passed: bool,
 }
@@ -63,7 +64,7 @@ impl Listener {
         };
         match address {
             Address::Tcp(wanted) => {
-                let socket = match TcpListener::bind(wanted).await {
+                let socket = match bind_tcp(*wanted, Sharing::Forbidden) {
                     Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                         let same = |other: &&Arc<Self>| matches!(other.address, Address::Tcp(at) if at.port() == wanted.port());
                         let same: Vec<_> = neighbours.iter().filter(same).collect();
@@ -72,7 +73,7 @@ impl Listener {
                         }
                         // Shared for this moment only: else a second daemon could listen beside this one.
                         same.iter().for_each(|other| other.share_port(Sharing::Allowed));
-                        let bound = bind_shared(*wanted);
+                        let bound = bind_tcp(*wanted, Sharing::Allowed);
                         same.iter().for_each(|other| other.share_port(Sharing::Forbidden));
                         bound.map_err(fail)?
                     }
@@ -84,12 +85,9 @@ impl Listener {
             Address::Unix(path) => {
                 clear_stale(path).await.map_err(fail)?;
                 let socket = UnixListener::bind(path).map_err(fail)?;
-                Ok(Self {
-                    socket: Socket::Unix(socket),
-                    address: address.clone(),
-                    file: Mutex::new(Some(path.clone())),
-                    passed: false,
-                })
+                let file = Mutex::new(Some(OwnFile::at(path).map_err(fail)?));
+                rustix::net::listen(&socket, BACKLOG).map_err(|error| fail(error.into()))?;
+                Ok(Self { socket: Socket::Unix(socket), address: address.clone(), file, passed: false })
             }
         }
     }
@@ -130,9 +128,8 @@ impl Listener {
 
     /// Takes the file of a Unix socket away now: nobody finds it any more, and another may be bound in its place.
     pub fn take_file_away(&self) {
-        if let Some(path) = self.file.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // Nobody is helped by an error here: the next start replaces a stale file.
-            let _ = std::fs::remove_file(path);
+        if let Some(file) = self.file.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            file.take_away();
         }
     }
 
@@ -190,14 +187,39 @@ fn set_sharing(socket: impl AsFd, sharing: Sharing) {
     let _ = sockopt::set_socket_reuseport(socket, sharing == Sharing::Allowed);
 }
 
-fn bind_shared(wanted: std::net::SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(wanted: std::net::SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let socket = if wanted.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    set_sharing(&socket, Sharing::Allowed);
+    if sharing == Sharing::Allowed {
+        set_sharing(&socket, Sharing::Allowed);
+    }
     socket.bind(wanted)?;
-    let listener = socket.listen(BACKLOG)?;
+    let listener = socket.listen(BACKLOG.unsigned_abs())?;
     set_sharing(&listener, Sharing::Forbidden);
     Ok(listener)
+}
+
+/// The file of a socket that was bound here, known from another that somebody has bound in its place.
+#[derive(Debug)]
+struct OwnFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl OwnFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        let meta = std::fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), device: meta.dev(), inode: meta.ino() })
+    }
+
+    fn take_away(self) {
+        let same = |now: Self| (now.device, now.inode) == (self.device, self.inode);
+        if Self::at(&self.path).is_ok_and(same) {
+            // Nobody is helped by an error here: the next start replaces a stale file.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 async fn clear_stale(path: &Path) -> io::Result<()> {
@@ -206,8 +228,16 @@ async fn clear_stale(path: &Path) -> io::Result<()> {
         Ok(meta) if !meta.file_type().is_socket() => {
             Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket has that name"))
         }
-        Ok(_) if UnixStream::connect(path).await.is_ok() => Err(io::ErrorKind::AddrInUse.into()),
-        Ok(_) => std::fs::remove_file(path),
+        Ok(_) => match UnixStream::connect(path).await {
+            Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+            // Nobody listens there any more. All else may be said of a living socket: its queue is full, it is of another
+            // kind, it is somebody else's.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+            Err(error) => {
+                let what = format!("a socket has that name, and is no one's to take away ({error})");
+                Err(io::Error::new(io::ErrorKind::AddrInUse, what))
+            }
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }

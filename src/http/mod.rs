@@ -12,6 +12,7 @@ pub mod multipart;
 mod passed;
 mod problem;
 mod request;
+mod seat;
 mod server;
 mod socket;
 #[cfg(test)]
@@ -26,7 +27,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use body::{BODY_STALL_MAX, BODY_TIME_MAX, announced_bytes, hear_out, media_type, next_data, read_body};
+pub use body::{
+    BODY_STALL_MAX, BODY_TIME_MAX, announced_bytes, check_encoding, hear_out, media_type, next_data, read_body,
+};
 pub use gate::{Gate, read_token};
 pub use guard::guard;
 pub use listener::Listener;

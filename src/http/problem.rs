@@ -9,6 +9,7 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     retry_after: Option<u64>,
+    accepts_no_coding: bool,
     extra: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -16,7 +17,13 @@ impl Problem {
     /// `detail` is one sentence: the place, the value, what would be right.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), retry_after: None, extra: serde_json::Map::new() }
+        Self {
+            status,
+            detail: detail.into(),
+            retry_after: None,
+            accepts_no_coding: false,
+            extra: serde_json::Map::new(),
+        }
     }
 
     /// The status that it is answered with.
@@ -30,6 +37,13 @@ impl Problem {
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
+    }
+
+    /// The content encoding of a body is one that is not taken, for none is (RFC 9110, section 12.5.3).
+    #[must_use]
+    pub fn of_content_encoding() -> Self {
+        let detail = "compressed bodies are not taken; send it without a content encoding";
+        Self { accepts_no_coding: true, ..Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail) }
     }
 
     /// The document as it is sent, with the members that were added.
@@ -56,12 +70,15 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, retry_after) = (self.status, self.retry_after);
+        let (status, retry_after, accepts_no_coding) = (self.status, self.retry_after, self.accepts_no_coding);
         let mut response = (status, self.into_document().to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if accepts_no_coding {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::Problem;
-use super::connection::{BUSY, SERVED, Seat};
+use super::seat::{BUSY, SERVED, Seat};
 use super::server::{Serving, stopped};
 use super::socket::Socket;
 use super::traffic::Route;
@@ -27,13 +27,28 @@ use super::traffic::Route;
 /// A request that may go on for as long as its client likes hears by this when it should come to its end. It is among the
 /// request's extensions.
 #[derive(Clone)]
-pub struct Stay(watch::Receiver<bool>);
+pub struct Stay {
+    stop: watch::Receiver<bool>,
+    seat: Arc<Seat>,
+}
 
 impl Stay {
-    /// Waits until the request should be answered with what there is: the server has been stopping for a second.
+    /// Waits until the request should be answered with what there is: the server has been stopping for a second, or
+    /// nothing has been told for a while, and others wait for a connection.
     pub async fn over(mut self) {
-        stopped(&mut self.0).await;
-        tokio::time::sleep(STAY_MAX).await;
+        tokio::select! {
+            () = async {
+                stopped(&mut self.stop).await;
+                tokio::time::sleep(STAY_MAX).await;
+            } => {}
+            () = self.seat.give_way.notified() => {}
+        }
+    }
+
+    /// The client has told something. From the first time on it counts by that how long it is silent, instead of how fast
+    /// its body comes.
+    pub fn note_told(&self) {
+        self.seat.note_told();
     }
 }
 
@@ -54,21 +69,23 @@ pub(super) async fn answer(
     if let Some(via_unix) = seat.via_unix {
         request.extensions_mut().insert(via_unix);
     }
-    request.extensions_mut().insert(Stay(stop));
+    request.extensions_mut().insert(Stay { stop, seat: Arc::clone(&seat) });
     seat.phase.store(BUSY, Ordering::Relaxed);
     let Serving { router, traffic, limits } = serving.borrow().clone();
     let route = Route::of(request.uri().path());
     let (head, body) = request.into_parts();
     let heard = Arc::new(AtomicBool::new(body.is_end_stream()));
-    let body = Heard { body, to_its_end: Arc::clone(&heard) };
+    seat.note_body(!body.is_end_stream());
+    let body = Heard { body, seat: Arc::clone(&seat), to_its_end: Arc::clone(&heard) };
     let answer = async {
-        match misunderstood(&head) {
-            Some(problem) => problem.into_response(),
-            None => {
-                let answer: Result<_, Infallible> = router.oneshot(Request::from_parts(head, body)).await;
-                answer.unwrap_or_else(|never| match never {})
-            }
+        if let Some(problem) = misunderstood(&head) {
+            return problem.into_response();
         }
+        if let Some(problem) = no_room(&seat, route).await {
+            return problem.into_response();
+        }
+        let answer: Result<_, Infallible> = router.oneshot(Request::from_parts(head, body)).await;
+        answer.unwrap_or_else(|never| match never {})
     };
     let gone = async {
         socket.half_closed().await;
@@ -77,8 +94,13 @@ pub(super) async fn answer(
     let mut answer = tokio::select! {
         biased;
         answer = answer => answer,
+        () = seat.cut.notified() => {
+            let detail = "the body came too slowly, and others wait for a connection";
+            Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
+        }
         () = gone => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
+    seat.note_body(false);
     // Whoever answers knows better than the path.
     traffic.note(answer.extensions().get().copied().unwrap_or(route), answer.status());
     let heard = heard.load(Ordering::Relaxed);
@@ -97,6 +119,28 @@ pub(super) async fn answer(
         _ => until(body, async move { socket.reset().await }),
     }))
 }
+
+/// Why a request on a seat that is kept for health and control can't be handled: it is neither, and no other seat becomes
+/// free.
+async fn no_room(seat: &Seat, route: Route) -> Option<Problem> {
+    if !seat.is_reserved() {
+        return None;
+    }
+    let control = matches!(route, Route::Health | Route::Metrics | Route::Operation);
+    let patience = if control { CONTROL_PATIENCE } else { ROOM_PATIENCE };
+    if seat.take_ordinary(patience).await || control {
+        return None;
+    }
+    let detail = "every connection of this address is taken; come again";
+    Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS))
+}
+
+/// How long a request waits for a connection to become free, if it came when all were taken: longer than an idle one needs
+/// to leave, shorter than a client waits for its answer.
+const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+/// The same for one that is answered in any case, with the last answer of its connection.
+const CONTROL_PATIENCE: Duration = Duration::from_millis(200);
+const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// Why a request can't be understood, though it could be read.
 fn misunderstood(head: &Parts) -> Option<Problem> {
@@ -121,6 +165,7 @@ pub(super) const UNKNOWN_CODING: &str = "no transfer coding but `chunked` is und
 /// A request's body, of which it is known whether it was read to its end.
 struct Heard {
     body: Incoming,
+    seat: Arc<Seat>,
     to_its_end: Arc<AtomicBool>,
 }
 
@@ -130,8 +175,13 @@ impl HttpBody for Heard {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            self.seat.body_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
             self.to_its_end.store(true, Ordering::Relaxed);
+            self.seat.note_body(false);
         }
         polled
     }

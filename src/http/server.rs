@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
-use super::connection::{GONE, IDLE, Seat, connection};
+use super::connection::connection;
 use super::guard::ViaUnix;
+use super::seat::{GONE, IDLE, Seat, Slot, Slots};
 use super::socket::Socket;
 use super::traffic::{Door, Traffic};
 use super::{Address, Limits, Listener};
@@ -54,12 +55,12 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
     let Ends { stop, mut close, mut retire } = ends;
     let connections_max = serving.borrow().limits.connections_max;
     let door = serving.borrow().traffic.door(listener.address());
-    let slots = Arc::new(Semaphore::new(connections_max));
+    let slots = Slots::new(connections_max, RESERVED);
     let mut seats: VecDeque<Arc<Seat>> = VecDeque::new();
     let via_unix = matches!(listener.address(), Address::Unix(_)).then_some(ViaUnix);
     let retiring = retire.clone();
-    let let_in = |socket: Socket, slot: OwnedSemaphorePermit, seats: &mut VecDeque<Arc<Seat>>| {
-        let seat = Seat::new(via_unix);
+    let let_in = |socket: Socket, slot: Slot, seats: &mut VecDeque<Arc<Seat>>| {
+        let seat = Seat::new(via_unix, slot, slots.clone());
         if seats.len() >= 2 * connections_max {
             seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
         }
@@ -68,27 +69,27 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
         let connection = connection(socket, serving.clone(), seat.clone(), stop.clone(), retiring.clone());
         tokio::spawn(async move {
             connection.await;
-            seat.phase.store(GONE, Ordering::Relaxed);
-            drop((slot, visit));
+            seat.end();
+            drop(visit);
         });
     };
     loop {
-        let full = slots.available_permits() == 0;
-        if full {
+        let crowded = slots.is_crowded();
+        if crowded {
             make_room(&mut seats, &door);
         }
         let accepted = tokio::select! {
             () = stopped(&mut close) => break,
             () = stopped(&mut retire) => break,
             // Whoever is asked to leave takes a moment, and others may become idle meanwhile.
-            () = tokio::time::sleep(CROWD_LOOK_SPACING), if full => continue,
-            accepted = async {
-                let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-                (slot, listener.accept().await)
-            } => accepted,
+            () = tokio::time::sleep(CROWD_LOOK_SPACING), if crowded => continue,
+            accepted = async { (slots.any().await, listener.accept().await) } => accepted,
         };
         match accepted {
-            (slot, Ok(socket)) => let_in(socket, slot, &mut seats),
+            (slot, Ok(socket)) => {
+                let slot = slot.unwrap_or_else(|reserved| slots.reserved(reserved));
+                let_in(socket, slot, &mut seats);
+            }
             // Out of file descriptors, most likely: give the deadlines time to free some, and don't spin.
             (_, Err(_)) => {
                 door.note_failed();
@@ -101,29 +102,49 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
         // Who has knocked is let in, also whoever does so while another listener takes over the address.
         let late = clock::timer_after(KNOCK_MAX);
         while let Ok(Ok(socket)) = tokio::time::timeout_at(late, listener.accept()).await {
-            let Ok(slot) = slots.clone().try_acquire_owned() else { break };
+            let Some(slot) = slots.try_ordinary() else { break };
             let_in(socket, slot, &mut seats);
         }
     }
     if !(closing && listener.is_passed()) {
-        while let (Ok(slot), Some(socket)) = (slots.clone().try_acquire_owned(), listener.accept_waiting()) {
+        while let (Some(slot), Some(socket)) = (slots.try_ordinary(), listener.accept_waiting()) {
             let_in(socket, slot, &mut seats);
         }
     }
     drop(listener);
-    let all = u32::try_from(connections_max).expect("a connection bound fits 32 bits");
-    let _ = slots.acquire_many(all).await;
+    slots.empty(connections_max, RESERVED).await;
 }
 
-/// Asks the connection that has been open for longest and lies idle to leave: whoever comes when all seats are taken
-/// gets the seat of somebody who only sits there.
+/// Asks one connection to make room: whoever comes when all seats are taken gets the seat of somebody who only sits there.
+/// That is the one that has been open for longest and is idle; else the stream that has told nothing for longest, which
+/// gets its answer; else the request whose body has hardly come on for longest.
 fn make_room(seats: &mut VecDeque<Arc<Seat>>, door: &Door) {
     seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
-    let idle = seats.iter().position(|seat| seat.phase.load(Ordering::Relaxed) == IDLE);
-    if let Some(seat) = idle.and_then(|place| seats.remove(place)) {
+    if let Some(place) = seats.iter().position(|seat| seat.phase.load(Ordering::Relaxed) == IDLE)
+        && let Some(seat) = seats.remove(place)
+    {
         seat.leave.notify_one();
-        door.note_displaced();
+    } else if let Some(seat) = longest(seats, Seat::silence, SILENCE_MIN) {
+        seat.note_body(false);
+        seat.give_way.notify_waiters();
+    } else if let Some(seat) = longest(seats, Seat::slowness, SLOWNESS_MIN) {
+        seat.note_body(false);
+        seat.cut.notify_waiters();
+    } else {
+        return;
     }
+    door.note_displaced();
+}
+
+/// The seat for which `time` is the longest, and as long as `least`.
+fn longest(
+    seats: &VecDeque<Arc<Seat>>,
+    time: impl Fn(&Seat) -> Option<Duration>,
+    least: Duration,
+) -> Option<Arc<Seat>> {
+    let times = seats.iter().filter_map(|seat| Some((time(seat)?, seat)));
+    let longest = times.filter(|(time, _)| *time >= least).max_by_key(|(time, _)| *time);
+    longest.map(|(_, seat)| Arc::clone(seat))
 }
 
 /// Waits until `stop` becomes true, or nobody is left who could say so.
@@ -131,6 +152,12 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// Seats beyond `connections_max`, for health and control alone: more probes and commands than come at a time.
+const RESERVED: usize = 16;
+/// A stream that has told nothing for so long makes room. Connecting anew costs it less than that.
+const SILENCE_MIN: Duration = Duration::from_secs(1);
+/// A body that has hardly come on for so long makes room: as long as a silence in it may last.
+const SLOWNESS_MIN: Duration = Duration::from_secs(5);
 /// When every seat is taken it is looked this often whether one has become free or idle.
 const CROWD_LOOK_SPACING: Duration = Duration::from_millis(50);
 /// How long a listener that retires still lets in who knocks.

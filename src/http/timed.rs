@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::Limits;
-use super::connection::{BUSY, FRESH, HEAD, IDLE, SERVED, Seat};
+use super::seat::{BUSY, FRESH, HEAD, IDLE, SERVED, Seat};
 use super::socket::Socket;
 use super::unread;
 use crate::clock;
@@ -24,6 +24,7 @@ pub(super) struct Timed {
     seat: Arc<Seat>,
     limits: Limits,
     timer: Pin<Box<Sleep>>,
+    opened: Instant,
     /// When the head that is coming has to be whole.
     head_until: Instant,
     /// Since when the connection has been unused, if it is.
@@ -38,13 +39,14 @@ pub(super) struct Timed {
 
 impl Timed {
     pub(super) fn new(socket: Arc<Socket>, seat: Arc<Seat>, limits: Limits) -> Self {
-        let head_until = clock::timer_after(limits.head_timeout);
+        let head_until = clock::timer_after(head_timeout(&seat, &limits));
         let timer = Box::pin(tokio::time::sleep_until(head_until));
         Self {
             socket,
             seat,
             limits,
             timer,
+            opened: clock::timer_after(Duration::ZERO),
             head_until,
             idle_since: None,
             stopping_since: None,
@@ -68,7 +70,7 @@ impl Timed {
         let (deadline, since) = match self.seat.phase.load(Ordering::Relaxed) {
             BUSY => return None,
             HEAD => return Some(self.head_until),
-            FRESH => (self.head_until, self.head_until - self.limits.head_timeout),
+            FRESH => (self.head_until, self.opened),
             _ => {
                 self.seat.phase.store(IDLE, Ordering::Relaxed);
                 let since = *self.idle_since.get_or_insert(now);
@@ -88,7 +90,7 @@ impl Timed {
     fn note_read(&mut self, read: &[u8]) {
         let phase = self.seat.phase.load(Ordering::Relaxed);
         if matches!(phase, SERVED | IDLE) {
-            self.head_until = clock::timer_after(self.limits.head_timeout);
+            self.head_until = clock::timer_after(head_timeout(&self.seat, &self.limits));
         }
         if matches!(phase, FRESH | SERVED | IDLE) && !read.is_empty() {
             self.idle_since = None;
@@ -154,6 +156,11 @@ impl Timed {
     }
 }
 
+/// How long a head may take. A seat that is kept for health and control is not left to somebody who says nothing.
+fn head_timeout(seat: &Seat, limits: &Limits) -> Duration {
+    if seat.is_reserved() { limits.head_timeout.min(RESERVED_HEAD_MAX) } else { limits.head_timeout }
+}
+
 /// `deadline`, or earlier while the server is stopping: the client has been waited for since `since`.
 fn bounded(deadline: Instant, since: Instant, stopping: Option<Instant>) -> Instant {
     stopping.map_or(deadline, |stopping| deadline.min(since.max(stopping) + STOPPING_SILENCE_MAX))
@@ -206,6 +213,7 @@ impl AsyncWrite for Timed {
 
 /// How a client that speaks HTTP/2 without having asked begins (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
+const RESERVED_HEAD_MAX: Duration = Duration::from_secs(1);
 /// While the server is stopping, a connection on which nothing moves for so long is closed. Whoever calls at least once a
 /// second is told with an answer that it is the last, and loses none.
 const STOPPING_SILENCE_MAX: Duration = Duration::from_secs(1);

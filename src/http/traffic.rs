@@ -106,7 +106,7 @@ pub struct Connections {
     pub open: u64,
     /// Those that were let in so far.
     pub opened: u64,
-    /// Idle ones that were asked to make room for others.
+    /// Those that were asked to make room for others: idle ones first.
     pub displaced: u64,
     /// Those that could not be accepted.
     pub failed: u64,
@@ -162,7 +162,7 @@ impl Door {
         Visit(Arc::clone(self))
     }
 
-    /// An idle connection is asked to make room.
+    /// A connection is asked to make room.
     pub(super) fn note_displaced(&self) {
         self.displaced.fetch_add(1, Ordering::Relaxed);
     }

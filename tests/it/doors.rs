@@ -4,18 +4,20 @@ use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::bench::{Daemon, JSON, Sandbox, signal_of};
 use crate::connector::{connect, read_until};
-use crate::process::{Process, Said, run, until};
+use crate::process::{Process, Said, run, typingd, until};
 use crate::wire::Address;
 
 /// Calls without a pause, each on a connection of its own, until told to stop; how many were answered.
@@ -334,6 +336,83 @@ fn many_reloads_under_load_lose_no_signal_and_leave_no_icon_on() {
     until("every icon goes off", || sandbox.shown() == 0);
     assert_eq!(daemon.post("/v1/signals", &json!([])).status, 202);
     daemon.process.stop();
+}
+
+#[test]
+fn a_living_socket_is_not_taken_away_and_a_dead_one_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let listen = format!("unix:{}", path.display());
+    let inode = || fs::symlink_metadata(&path).ok().map(|meta| meta.ino());
+    let refused = |what: &str| {
+        let before = inode();
+        let said = run(&["run", "--sandbox", "--listen", &listen]);
+        assert_eq!(said.code, Some(1), "{what}: {said:?}");
+        assert!(said.stderr.contains("can't listen on unix:"), "{what}: {said:?}");
+        assert!(before.is_some() && inode() == before, "{what}: its file has been taken away");
+    };
+    // One that listens, one whose queue is full, and one of another kind.
+    let living = UnixListener::bind(&path).unwrap();
+    refused("listening");
+    rustix::net::listen(&living, 0).unwrap();
+    let _waiting: Vec<_> = (0..8)
+        .map(|_| {
+            let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+            rustix::io::ioctl_fionbio(&socket, true).unwrap();
+            let _ = rustix::net::connect(&socket, &SocketAddrUnix::new(&path).unwrap());
+            socket
+        })
+        .collect();
+    refused("full");
+    fs::remove_file(&path).unwrap();
+    let _datagrams = UnixDatagram::bind(&path).unwrap();
+    refused("datagrams");
+    fs::remove_file(&path).unwrap();
+    // One that nobody listens on any more.
+    drop(UnixListener::bind(&path).unwrap());
+    let mut process = Process::start(typingd(&["run", "--sandbox", "--listen", &listen]));
+    let address = process.address();
+    assert_eq!(address.get("/healthz").status, 200);
+    // What a successor has bound in its place is not taken away with it.
+    fs::remove_file(&path).unwrap();
+    let _successor = UnixListener::bind(&path).unwrap();
+    let successor = inode();
+    process.stop();
+    assert_eq!(inode(), successor);
+}
+
+#[test]
+fn a_thousand_may_wait_to_be_accepted() {
+    let most = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    if most.trim().parse::<u32>().unwrap() < 1_024 {
+        eprintln!("left out: net.core.somaxconn is {most}");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let unix = format!("unix:{}", path.display());
+    let mut process = Process::start(typingd(&["run", "--sandbox", "--listen", "127.0.0.1:0", "--listen", &unix]));
+    let address = process.address();
+    process.until_logged(&format!("listening address={unix}"));
+    process.tell("STOP");
+    for address in [address, Address::Unix(path)] {
+        let connected = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connected);
+        std::thread::spawn(move || {
+            let mut all = Vec::new();
+            while let Ok(wire) = address.connect() {
+                all.push(wire);
+                count.store(all.len(), Ordering::Relaxed);
+                if all.len() == 900 {
+                    break;
+                }
+            }
+            std::thread::park();
+        });
+        until("nine hundred connections", || connected.load(Ordering::Relaxed) == 900);
+    }
+    process.tell("CONT");
+    process.stop();
 }
 
 /// Runs a command to its end, whose standard input is what it was given already.

@@ -183,6 +183,57 @@ fn who_has_gone_holds_nothing_for_long() {
 }
 
 #[test]
+fn what_can_be_read_and_not_understood_is_told_what_is_wrong() {
+    let (_sandbox, daemon) = pair("");
+    let post = "POST /v1/signals HTTP/1.1\r\nconnection: close\r\ncontent-type: application/json\r\n";
+    let ask = |request: &str| {
+        let mut stream = connect(&daemon.address);
+        stream.write_all(request.as_bytes()).unwrap();
+        rest(&mut stream)
+    };
+    for (request, status, words) in [
+        (format!("{post}content-length: 2\r\n\r\n[]"), 400, "0 `Host` lines"),
+        (format!("{post}host: a\r\nhost: a\r\ncontent-length: 2\r\n\r\n[]"), 400, "2 `Host` lines"),
+        (format!("{post}host: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), 501, "transfer coding"),
+        (format!("{post}host: a\r\ntransfer-encoding: gzip\r\n\r\n"), 501, "transfer coding"),
+        ("GET /healthz HTTP/2.0\r\nhost: a\r\n\r\n".to_owned(), 400, "no HTTP/1.1"),
+        ("GET /\0 HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 400, "can't be read"),
+    ] {
+        let answer = ask(&request);
+        let (told, detail) = problem(&answer);
+        assert!(told == status && detail.contains(words), "{request}: {answer}");
+    }
+    // HTTP/1.0 knows no hosts.
+    assert!(ask("GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 200 "));
+    for (encoding, status) in [("gzip", 415), ("identity", 202)] {
+        let coded = &[("content-type", "application/json"), ("content-encoding", encoding)];
+        let answer = daemon.address.call("POST", "/v1/signals", coded, b"[]");
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(answer.header("accept-encoding"), (status == 415).then_some("identity"), "{answer:?}");
+    }
+    let other = daemon.address.call("POST", "/v1/signals", &[("content-type", "text/plain")], b"[]");
+    assert_eq!((other.status, other.header("accept-encoding")), (415, None), "{other:?}");
+}
+
+#[test]
+fn an_idle_connection_is_closed_when_its_time_is_over_and_not_later() {
+    // The time of the first head is over in the midst of the idle time, and must not begin it anew.
+    let limits = Limits {
+        head_timeout: Duration::from_millis(1_500),
+        idle_timeout: Duration::from_secs(2),
+        ..Limits::default()
+    };
+    let (_runtime, address, _alive) = unanswering(limits);
+    let mut stream = connect(&address);
+    stream.write_all(b"GET /nothing HTTP/1.1\r\nhost: t\r\n\r\n").unwrap();
+    read_until(&mut stream, b"\r\n\r\n").unwrap();
+    let watch = clock::stopwatch();
+    rest(&mut stream);
+    let took = watch.elapsed();
+    assert!((Duration::from_millis(1_900)..Duration::from_millis(3_400)).contains(&took), "{took:?}");
+}
+
+#[test]
 fn http_2_without_having_asked_is_refused_in_words() {
     let (_sandbox, daemon) = pair("");
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,7 +15,7 @@ use typingd::http::{Limits, Listener, serve};
 
 use crate::bench::{JSON, NDJSON, Sandbox, pair, signal_of};
 use crate::process::{Process, until};
-use crate::wire::Address;
+use crate::wire::{Address, Wire};
 
 #[test]
 fn slow_clients_run_into_their_deadlines_and_hold_nobody_up() {
@@ -139,6 +140,69 @@ fn five_hundred_idle_connections_hold_nobody_up_and_make_room() {
     let mut last = idle.into_iter().next_back().unwrap();
     last.write(ask).unwrap();
     assert!(last.some().starts_with(b"HTTP/1.1 200 OK"));
+}
+
+/// Writes `piece` to all of `wires` each `spacing`, until dropped.
+struct Dripping {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<Vec<Wire>>>,
+}
+
+impl Dripping {
+    fn start(mut wires: Vec<Wire>, piece: &'static [u8], spacing: Duration) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopping = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !stopping.load(Ordering::Relaxed) {
+                for wire in &mut wires {
+                    let _ = wire.write(piece);
+                }
+                std::thread::sleep(spacing);
+            }
+            wires
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    fn stop(mut self) -> Vec<Wire> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+#[test]
+fn silent_streams_and_dripping_bodies_lock_nobody_out() {
+    let (sandbox, daemon) = pair("timing.dismiss_after = '1m'");
+    for (kind, head, piece, status) in
+        [(NDJSON, "transfer-encoding: chunked", &b"1\r\n\n\r\n"[..], 202), (JSON, "content-length: 9999", b" ", 408)]
+    {
+        // More than there is room for: some of them wait.
+        let slow: Vec<_> = (0..530)
+            .map(|_| {
+                let mut wire = daemon.address.connect().unwrap();
+                wire.head("POST", "/v1/signals", &[kind], head);
+                wire
+            })
+            .collect();
+        let slow = Dripping::start(slow, piece, Duration::from_millis(500));
+        // Health and control are served in any case, and soon; whoever has something to tell before long.
+        for path in ["/healthz", "/metrics", "/v1/status"] {
+            let watch = clock::stopwatch();
+            until(path, || daemon.address.try_call("GET", path, &[], b"").is_some_and(|answer| answer.status == 200));
+            assert!(watch.elapsed() < Duration::from_secs(5), "{kind:?} {path}: {:?}", watch.elapsed());
+        }
+        let body = signal_of("c", kind.1, "keystroke").to_string();
+        until("a signal", || {
+            let answer = daemon.address.try_call("POST", "/v1/signals", &[JSON], body.as_bytes());
+            answer.is_some_and(|answer| answer.status == 202)
+        });
+        sandbox.until_told("c", kind.1, "+");
+        // Whoever has had to leave was told.
+        let told = slow.stop().into_iter().filter_map(|mut wire| wire.start_of_answer(Duration::from_millis(1)));
+        let told: Vec<_> = told.collect();
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(told.iter().any(|start| start.starts_with(&expected)), "{kind:?}: {told:?}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -83,8 +84,21 @@ impl Address {
     }
 }
 
-pub(crate) trait Stream: Read + Write + Send {}
-impl<T: Read + Write + Send> Stream for T {}
+pub(crate) trait Stream: Read + Write + Send {
+    fn set_patience(&self, patience: Duration);
+}
+
+impl Stream for TcpStream {
+    fn set_patience(&self, patience: Duration) {
+        self.set_read_timeout(Some(patience)).unwrap();
+    }
+}
+
+impl Stream for UnixStream {
+    fn set_patience(&self, patience: Duration) {
+        self.set_read_timeout(Some(patience)).unwrap();
+    }
+}
 
 /// An open connection.
 pub(crate) struct Wire {
@@ -121,6 +135,15 @@ impl Wire {
         let n = self.stream.read(&mut bytes).unwrap();
         bytes.truncate(n);
         bytes
+    }
+
+    /// How an answer begins that comes within `patience`.
+    pub(crate) fn start_of_answer(&mut self, patience: Duration) -> Option<String> {
+        self.stream.set_patience(patience);
+        let mut bytes = [0; 64];
+        let read = self.stream.read(&mut bytes).unwrap_or_default();
+        self.stream.set_patience(PATIENCE);
+        (read > 0).then(|| String::from_utf8_lossy(&bytes[..read]).into_owned())
     }
 
     /// All that comes until the far side closes.

@@ -25,7 +25,7 @@ impl Numbers {
         page.counters("connections_opened", "Connections that were accepted", each(|door| door.opened))?;
         page.counters(
             "connections_displaced",
-            "Idle connections that were closed to make room for others",
+            "Connections that were closed to make room for others: idle ones, silent streams, bodies that hardly came on",
             each(|door| door.displaced),
         )?;
         page.counters(

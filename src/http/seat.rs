@@ -1,0 +1,233 @@
+//! A connection as its listener knows it: what it is about, and what it is told.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::guard::ViaUnix;
+use crate::clock;
+
+/// Nothing has been read yet: the head's deadline runs.
+pub(super) const FRESH: u8 = 0;
+/// A part of a head has been read: the head's deadline runs.
+pub(super) const HEAD: u8 = 1;
+/// A request is being handled: its handler watches the body's deadline.
+pub(super) const BUSY: u8 = 2;
+/// A request has just been answered: the idle time starts anew with the next read.
+pub(super) const SERVED: u8 = 3;
+/// Between requests: the idle time runs.
+pub(super) const IDLE: u8 = 4;
+/// The connection has ended.
+pub(super) const GONE: u8 = 5;
+
+/// What the listener knows of a connection, and what it tells it.
+pub(super) struct Seat {
+    pub(super) phase: AtomicU8,
+    pub(super) via_unix: Option<ViaUnix>,
+    /// Asks an idle connection to make room.
+    pub(super) leave: Notify,
+    /// Asks a stream that tells nothing to come to its end.
+    pub(super) give_way: Notify,
+    /// Ends a request whose body hardly gets on.
+    pub(super) cut: Notify,
+    opened: Instant,
+    /// Since when a stream has told nothing, in milliseconds of the connection; zero while that is no matter.
+    silent_since: AtomicU64,
+    /// Since when a body has been read, likewise; zero while there is none. A stream's is no matter.
+    body_since: AtomicU64,
+    pub(super) body_bytes: AtomicU64,
+    /// Its next answer is its last.
+    last: AtomicBool,
+    stopping: AtomicBool,
+    /// The client may still be sending what nobody reads.
+    pub(super) unheard: AtomicBool,
+    /// The status of hyper's own answer to a request that it could not read; zero while there is none.
+    pub(super) unread: AtomicU16,
+    /// The client speaks HTTP/2.
+    pub(super) http2: AtomicBool,
+    /// One of the seats that are kept for health and control, as long as there is no other.
+    reserved: AtomicBool,
+    slot: Mutex<Option<Slot>>,
+    slots: Slots,
+}
+
+impl Seat {
+    pub(super) fn new(via_unix: Option<ViaUnix>, slot: Slot, slots: Slots) -> Arc<Self> {
+        Arc::new(Self {
+            phase: AtomicU8::new(FRESH),
+            via_unix,
+            leave: Notify::new(),
+            give_way: Notify::new(),
+            cut: Notify::new(),
+            opened: clock::timer_after(Duration::ZERO),
+            silent_since: AtomicU64::new(0),
+            body_since: AtomicU64::new(0),
+            body_bytes: AtomicU64::new(0),
+            last: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            unheard: AtomicBool::new(false),
+            unread: AtomicU16::new(0),
+            http2: AtomicBool::new(false),
+            reserved: AtomicBool::new(slot.waiting.is_some()),
+            slot: Mutex::new(Some(slot)),
+            slots,
+        })
+    }
+
+    /// Whether the next answer is to be the last.
+    pub(super) fn is_last(&self) -> bool {
+        self.last.load(Ordering::Relaxed) || self.is_reserved()
+    }
+
+    /// From now on the next answer is the last.
+    pub(super) fn make_last(&self) {
+        self.last.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server is stopping.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The server is stopping.
+    pub(super) fn stop(&self) {
+        self.make_last();
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has one of the seats that are kept for health and control.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.reserved.load(Ordering::Relaxed)
+    }
+
+    /// Takes an ordinary seat instead of a reserved one, if one becomes free within `patience`.
+    pub(super) async fn take_ordinary(&self, patience: Duration) -> bool {
+        let Ok(slot) = tokio::time::timeout(patience, self.slots.ordinary()).await else { return false };
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot);
+        self.reserved.store(false, Ordering::Relaxed);
+        true
+    }
+
+    /// The connection has ended.
+    pub(super) fn end(&self) {
+        self.phase.store(GONE, Ordering::Relaxed);
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn millis(&self) -> u64 {
+        let open = clock::timer_after(Duration::ZERO).saturating_duration_since(self.opened);
+        open.as_millis() as u64 + 1
+    }
+
+    /// A stream has told something just now, and is silent from now on.
+    pub(super) fn note_told(&self) {
+        self.silent_since.store(self.millis(), Ordering::Relaxed);
+        self.body_since.store(0, Ordering::Relaxed);
+    }
+
+    /// A request with a body begins, or one has been answered.
+    pub(super) fn note_body(&self, begins: bool) {
+        self.body_bytes.store(0, Ordering::Relaxed);
+        self.body_since.store(if begins { self.millis() } else { 0 }, Ordering::Relaxed);
+        self.silent_since.store(0, Ordering::Relaxed);
+    }
+
+    /// How long a stream has told nothing, if it is one.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        self.elapsed(&self.silent_since)
+    }
+
+    /// How long a body has been read of which hardly anything comes, if there is one.
+    pub(super) fn slowness(&self) -> Option<Duration> {
+        let elapsed = self.elapsed(&self.body_since)?;
+        let bytes = u128::from(self.body_bytes.load(Ordering::Relaxed));
+        (bytes * 1_000 < SLOW_BYTES_PER_SECOND * elapsed.as_millis()).then_some(elapsed)
+    }
+
+    fn elapsed(&self, since: &AtomicU64) -> Option<Duration> {
+        match since.load(Ordering::Relaxed) {
+            0 => None,
+            since => Some(Duration::from_millis(self.millis().saturating_sub(since))),
+        }
+    }
+}
+
+/// What is less than a slow line carries.
+const SLOW_BYTES_PER_SECOND: u128 = 4 * 1024;
+
+/// The seats of one listening address. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub(super) struct Slots {
+    ordinary: Arc<Semaphore>,
+    reserved: Arc<Semaphore>,
+    /// How many sit on reserved seats.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// A seat that is taken until it is dropped.
+pub(super) struct Slot {
+    _permit: OwnedSemaphorePermit,
+    waiting: Option<Waiting>,
+}
+
+struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Slots {
+    pub(super) fn new(ordinary: usize, reserved: usize) -> Self {
+        Self {
+            ordinary: Arc::new(Semaphore::new(ordinary)),
+            reserved: Arc::new(Semaphore::new(reserved)),
+            waiting: Arc::new(AtomicUsize::new(0)),
+        }
+    }
+
+    /// An ordinary seat, as soon as one is free.
+    pub(super) async fn ordinary(&self) -> Slot {
+        let permit = Arc::clone(&self.ordinary).acquire_owned().await.expect("the semaphore is never closed");
+        Slot { _permit: permit, waiting: None }
+    }
+
+    /// An ordinary seat, if one is free.
+    pub(super) fn try_ordinary(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.ordinary).try_acquire_owned().ok()?;
+        Some(Slot { _permit: permit, waiting: None })
+    }
+
+    /// A permit for a seat of whichever kind is free, or becomes so first.
+    pub(super) async fn any(&self) -> Result<Slot, OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            slot = self.ordinary() => Ok(slot),
+            reserved = Arc::clone(&self.reserved).acquire_owned() => Err(reserved.expect("the semaphore is never closed")),
+        }
+    }
+
+    /// A reserved seat, whose permit is there: an ordinary one, if one has become free meanwhile.
+    pub(super) fn reserved(&self, permit: OwnedSemaphorePermit) -> Slot {
+        self.try_ordinary().unwrap_or_else(|| {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            Slot { _permit: permit, waiting: Some(Waiting(Arc::clone(&self.waiting))) }
+        })
+    }
+
+    /// Whether somebody waits for an ordinary seat, and there is none.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0 && self.ordinary.available_permits() == 0
+    }
+
+    /// Waits until all seats are free.
+    pub(super) async fn empty(&self, ordinary: usize, reserved: usize) {
+        let all = |count| u32::try_from(count).expect("a connection bound fits 32 bits");
+        let _ordinary = self.ordinary.acquire_many(all(ordinary)).await;
+        let _reserved = self.reserved.acquire_many(all(reserved)).await;
+    }
+}
