@@ -24,8 +24,9 @@ use crate::recording::Recording;
 use desk::Desk;
 pub use inquiry::Inquiry;
 
-/// Batches taken in one round before the engine's own work has its turn again.
-const PARCELS_PER_ROUND: usize = 64;
+/// Signals taken in one round before the engine's own work has its turn again: some milliseconds' work. A parcel that has
+/// been begun is taken whole; it has at most [`SIGNALS_MAX`](crate::inbox::SIGNALS_MAX).
+const SIGNALS_PER_ROUND: usize = 1_024;
 /// Outcomes that may wait for the loop; whoever carries further ones waits with them.
 const OUTCOMES_MAX: usize = 1_024;
 /// Commands that may wait for the loop.
@@ -49,8 +50,8 @@ pub enum Command {
     Vitals(oneshot::Sender<Vitals>),
     /// Say how things stand, and what has been measured.
     Figures(oneshot::Sender<(Vitals, Figures)>),
-    /// Say whose icon the far side may show.
-    Shown(oneshot::Sender<Vec<Conversation>>),
+    /// Say whose icon the far side may show, of those from a slot on as far as one look goes, and where to go on.
+    Shown(u32, oneshot::Sender<(Vec<Conversation>, Option<u32>)>),
     /// Hand the signals over to somebody who records them.
     Record(oneshot::Sender<Result<Recording, NotRecorded>>),
     /// Tell some conversations, and how many there are.
@@ -151,7 +152,13 @@ impl Controls {
 
     /// Asks whose icon the far side may show; `None` when the loop has ended or does not answer within `patience`.
     pub async fn shown(&self, patience: Duration) -> Option<Vec<Conversation>> {
-        self.ask(patience, Command::Shown).await
+        let (mut shown, mut next) = (Vec::new(), Some(0));
+        while let Some(start) = next {
+            let (more, then) = self.ask(patience, |answer| Command::Shown(start, answer)).await?;
+            shown.extend(more);
+            next = then;
+        }
+        Some(shown)
     }
 
     /// Begins a recording; `None` when the loop has ended or does not answer within `patience`.
@@ -210,6 +217,7 @@ pub async fn run(
         waiters: HashMap::new(),
         journal: aides.journal,
         renew_at: Instant::ORIGIN,
+        renewed_to: 0,
         asleep: clock::time_asleep(),
         slept_look: Instant::ORIGIN,
         herald: aides.herald,
@@ -219,6 +227,7 @@ pub async fn run(
         pulse: aides.pulse,
         waited: Duration::ZERO,
         recorder: None,
+        policy: None,
         stopping: None,
     };
     let mut leaving = Vec::new();
@@ -229,6 +238,7 @@ pub async fn run(
         let now = clock.now();
         desk.notice_sleep(now);
         desk.engine.handle_timeout(now);
+        desk.change_policy(now);
         desk.herald.count(now, desk.engine.counts());
         desk.herald.note_blocked(now, desk.engine.census().blocked);
         while let Some(dispatch) = desk.engine.poll_dispatch(now) {
@@ -255,6 +265,9 @@ pub async fn run(
         if desk.engine.census().icons > 0 {
             wake = wake.min(now + SLEEP_LOOK_SPACING);
         }
+        if desk.is_in_midst_of_work() {
+            wake = now;
+        }
         let wake = clock.timer_at(wake);
         if timer.deadline() != wake {
             timer.as_mut().reset(wake);
@@ -272,8 +285,8 @@ pub async fn run(
                 let now = clock.now();
                 match command {
                     Some(Command::Policy(policy, held)) => {
-                        desk.take_policy(now, *policy);
-                        let _ = held.send(());
+                        desk.take_policy(policy, held);
+                        desk.change_policy(now);
                     }
                     Some(Command::Vitals(answer)) => {
                         let _ = answer.send(desk.vitals(now));
@@ -281,8 +294,9 @@ pub async fn run(
                     Some(Command::Figures(answer)) => {
                         let _ = answer.send((desk.vitals(now), desk.ledger.figures(now)));
                     }
-                    Some(Command::Shown(answer)) => {
-                        let _ = answer.send(desk.engine.shown().map(ConversationRef::to_owned).collect());
+                    Some(Command::Shown(start, answer)) => {
+                        let (shown, next) = desk.engine.shown(start);
+                        let _ = answer.send((shown.map(ConversationRef::to_owned).collect(), next));
                     }
                     Some(Command::Record(answer)) => {
                         let _ = answer.send(desk.start_recording(now));
@@ -303,9 +317,10 @@ pub async fn run(
             }
             Some(parcel) = parcels.recv() => {
                 let now = clock.now();
+                let mut signals = parcel.batch.len();
                 desk.take_parcel(now, parcel);
-                for _ in 1..PARCELS_PER_ROUND {
-                    let Ok(parcel) = parcels.try_recv() else { break };
+                while signals < SIGNALS_PER_ROUND && let Ok(parcel) = parcels.try_recv() {
+                    signals += parcel.batch.len().max(1);
                     desk.take_parcel(now, parcel);
                 }
             }

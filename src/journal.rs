@@ -50,8 +50,20 @@ pub struct Journal {
     /// Records in the buffer, records written, writes that failed.
     records: [u64; 2],
     writes_failed: u64,
+    /// The next generation, while it is begun.
+    renewal: Option<Renewal>,
     syncer: Syncer,
     _lock: File,
+}
+
+/// A generation that is begun a part at a time. What happens meanwhile is written to it and to the one before: each is
+/// true by itself.
+#[derive(Debug)]
+struct Renewal {
+    file: Arc<File>,
+    bytes: u64,
+    /// A write to it failed.
+    failed: Option<io::Error>,
 }
 
 /// What was still showing when the last process ended.
@@ -119,7 +131,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the directory is held by another daemon, or can't be used at all. Broken files are no error, and neither is
-    /// a disk that takes nothing: the journal is degraded then, until [`Journal::renew`] succeeds.
+    /// a disk that takes nothing: the journal is degraded then, until a renewal succeeds.
     pub fn open(dir: &Path, now: u64, max_age: Duration) -> Result<(Self, Recovered), OpenError> {
         Self::open_by(dir, now, max_age, begin)
     }
@@ -182,6 +194,7 @@ impl Journal {
             bytes,
             bytes_at_start: bytes,
             degraded,
+            renewal: None,
             records: [0; 2],
             writes_failed: u64::from(degraded),
             _lock: lock,
@@ -204,9 +217,12 @@ impl Journal {
     /// Hands everything to the kernel.
     ///
     /// # Errors
-    /// The first failure alone is told; from then on nothing is kept until [`Journal::renew`] has succeeded.
+    /// The first failure alone is told; from then on nothing is kept until a renewal has succeeded.
     pub fn flush(&mut self) -> io::Result<()> {
         let records = std::mem::take(&mut self.records[0]);
+        if let Some(renewal) = &mut self.renewal {
+            renewal.write(&self.buffer);
+        }
         if self.buffer.is_empty() || self.degraded {
             self.buffer.clear();
             return Ok(());
@@ -227,7 +243,7 @@ impl Journal {
         }
     }
 
-    /// Whether [`Journal::renew`] is due: the file has grown, or its last write failed.
+    /// Whether a renewal is due: the file has grown, or its last write failed.
     #[must_use]
     pub fn wants_renewal(&self) -> bool {
         self.degraded || self.bytes > self.bytes_at_start.saturating_mul(2).max(GENERATION_BYTES_MIN)
@@ -239,28 +255,77 @@ impl Journal {
         self.degraded
     }
 
-    /// Begins a new generation with all that is showing.
+    /// Whether a renewal is under way.
+    #[must_use]
+    pub const fn is_renewing(&self) -> bool {
+        self.renewal.is_some()
+    }
+
+    /// Begins a new generation, to be told of all that is showing ([`Journal::renew_some`]).
     ///
     /// # Errors
     /// When it can't be written: the present one goes on.
-    pub fn renew<'a>(&mut self, showing: impl Iterator<Item = ConversationRef<'a>>, now: u64) -> io::Result<()> {
+    pub fn begin_renewal(&mut self) -> io::Result<()> {
         self.flush()?;
-        let begun = encode_all(showing.map(|conversation| (conversation, now)));
-        let file = match begin(&self.dir, self.generation + 1, &begun) {
-            Ok(file) => Arc::new(file),
-            Err(error) => {
-                let _ = fs::remove_file(path_of(&self.dir, self.generation + 1));
-                self.note_failure();
-                return Err(error);
+        match begin(&self.dir, self.generation + 1, MAGIC) {
+            Ok(file) => {
+                self.renewal = Some(Renewal { file: Arc::new(file), bytes: MAGIC.len() as u64, failed: None });
+                Ok(())
             }
-        };
+            Err(error) => Err(self.give_renewal_up(error)),
+        }
+    }
+
+    /// Tells the new generation of some that are showing now, each once.
+    ///
+    /// # Errors
+    /// When it can't be written: the present one goes on.
+    pub fn renew_some<'a>(&mut self, showing: impl Iterator<Item = ConversationRef<'a>>, now: u64) -> io::Result<()> {
+        let Some(renewal) = &mut self.renewal else { return Ok(()) };
+        let mut bytes = Vec::new();
+        for conversation in showing {
+            encode(&mut bytes, Kind::Showing, conversation, now);
+        }
+        renewal.write(&bytes);
+        match renewal.failed.take() {
+            None => Ok(()),
+            Some(error) => Err(self.give_renewal_up(error)),
+        }
+    }
+
+    /// The new generation has been told of all: it takes the place of the one before.
+    ///
+    /// # Errors
+    /// When it could not be written: the present one goes on.
+    pub fn finish_renewal(&mut self) -> io::Result<()> {
+        self.flush()?;
+        let Some(Renewal { file, bytes, failed }) = self.renewal.take() else { return Ok(()) };
+        if let Some(error) = failed {
+            return Err(self.give_renewal_up(error));
+        }
         self.syncer.supersede(file.clone(), self.dir.clone(), self.generation);
         self.file = file;
         self.generation += 1;
-        self.bytes = begun.len() as u64;
-        self.bytes_at_start = self.bytes;
+        self.bytes = bytes;
+        self.bytes_at_start = bytes;
         self.degraded = false;
         Ok(())
+    }
+
+    fn give_renewal_up(&mut self, error: io::Error) -> io::Error {
+        self.renewal = None;
+        let _ = fs::remove_file(path_of(&self.dir, self.generation + 1));
+        self.note_failure();
+        error
+    }
+}
+
+impl Renewal {
+    fn write(&mut self, bytes: &[u8]) {
+        if self.failed.is_none() {
+            self.failed = (&*self.file).write_all(bytes).err();
+            self.bytes += bytes.len() as u64;
+        }
     }
 }
 

@@ -341,13 +341,27 @@ impl SignalBatch {
 
     /// The signals in the order they were added.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (ConversationRef<'_>, Signal)> {
-        self.items.iter().map(|item| {
-            let to_end = item.start as usize + usize::from(item.to_bytes);
-            let from_end = to_end + usize::from(item.from_bytes);
-            let conversation =
-                ConversationRef { to: &self.ids[item.start as usize..to_end], from: &self.ids[to_end..from_end] };
-            (conversation, item.signal)
+        self.items.iter().map(|item| self.item(item))
+    }
+
+    /// The same signals in batches of at most `signals_max`.
+    pub fn parts(&self, signals_max: usize) -> impl Iterator<Item = Self> {
+        self.items.chunks(signals_max).map(|items| {
+            let mut part = Self::default().with_credentials(self.credentials);
+            for item in items {
+                let (conversation, signal) = self.item(item);
+                part.push(conversation, signal);
+            }
+            part
         })
+    }
+
+    fn item(&self, item: &BatchItem) -> (ConversationRef<'_>, Signal) {
+        let to_end = item.start as usize + usize::from(item.to_bytes);
+        let from_end = to_end + usize::from(item.from_bytes);
+        let conversation =
+            ConversationRef { to: &self.ids[item.start as usize..to_end], from: &self.ids[to_end..from_end] };
+        (conversation, item.signal)
     }
 
     /// How many signals it holds.

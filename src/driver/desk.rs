@@ -43,6 +43,8 @@ pub(super) struct Desk {
     pub(super) journal: Option<Journal>,
     /// Not before this is a journal that could not be written tried again.
     pub(super) renew_at: Instant,
+    /// The slot up to which the journal's new generation has been told of what is shown.
+    pub(super) renewed_to: u32,
     /// How long the machine had slept at the last look, and when the next look is due.
     pub(super) asleep: Duration,
     pub(super) slept_look: Instant,
@@ -54,6 +56,8 @@ pub(super) struct Desk {
     /// How long the parcel in hand has waited for its turn; zero while there is none.
     pub(super) waited: Duration,
     pub(super) recorder: Option<Recorder>,
+    /// The newest policy, until there is room for it, and those who wait until it holds.
+    pub(super) policy: Option<(Box<Policy>, Vec<oneshot::Sender<()>>)>,
     /// Every icon goes off, and no other goes on.
     pub(super) stopping: Option<Stopping>,
 }
@@ -193,9 +197,22 @@ impl Desk {
         }
     }
 
-    pub(super) fn take_policy(&mut self, now: Instant, policy: Policy) {
-        self.ledger.name_channels(policy.channels.keys().map(ChannelAddress::as_str));
-        self.engine.handle_policy(now, policy);
+    /// A policy that comes while too many changes are under way waits, and gives way to one that comes after it.
+    pub(super) fn take_policy(&mut self, policy: Box<Policy>, held: oneshot::Sender<()>) {
+        let mut waiting = self.policy.take().map(|(_, waiting)| waiting).unwrap_or_default();
+        waiting.push(held);
+        self.policy = Some((policy, waiting));
+    }
+
+    /// Puts the policy that waits in force, if there is room for it.
+    pub(super) fn change_policy(&mut self, now: Instant) {
+        if let Some((policy, waiting)) = self.policy.take_if(|_| self.engine.has_room_for_policy()) {
+            self.ledger.name_channels(policy.channels.keys().map(ChannelAddress::as_str));
+            self.engine.handle_policy(now, *policy);
+            for held in waiting {
+                let _ = held.send(());
+            }
+        }
     }
 
     /// Tells the ledger and the chronicle what has been decided since the last time, and what came to nothing.
@@ -233,16 +250,40 @@ impl Desk {
         if let Err(error) = journal.flush() {
             warn!(%error, "the journal can't be written: until it can, a crash may leave icons on");
         }
-        if journal.wants_renewal() && self.renew_at <= now {
-            self.renew_at = now + RENEWAL_SPACING;
-            let was_degraded = journal.is_degraded();
-            match journal.renew(self.engine.shown(), clock::wall_millis()) {
-                Ok(()) if was_degraded => info!("the journal is written again"),
-                Ok(()) => debug!("the journal has begun a new generation"),
-                Err(error) if was_degraded => debug!(%error, "the journal still can't be written"),
-                Err(error) => warn!(%error, "the journal can't be renewed: until it can, a crash may leave icons on"),
+        let was_degraded = journal.is_degraded();
+        let renewed = if journal.is_renewing() {
+            let (shown, next) = self.engine.shown(self.renewed_to);
+            let told = journal.renew_some(shown, clock::wall_millis());
+            match (told, next) {
+                (Ok(()), Some(next)) => {
+                    self.renewed_to = next;
+                    return;
+                }
+                (Ok(()), None) => journal.finish_renewal(),
+                (Err(error), _) => Err(error),
             }
+        } else if journal.wants_renewal() && self.renew_at <= now {
+            self.renew_at = now + RENEWAL_SPACING;
+            self.renewed_to = 0;
+            match journal.begin_renewal() {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            }
+        } else {
+            return;
+        };
+        match renewed {
+            Ok(()) if was_degraded => info!("the journal is written again"),
+            Ok(()) => debug!("the journal has begun a new generation"),
+            Err(error) if was_degraded => debug!(%error, "the journal still can't be written"),
+            Err(error) => warn!(%error, "the journal can't be renewed: until it can, a crash may leave icons on"),
         }
+    }
+
+    /// Whether there is work for the loop's next turn that nothing but the turn itself brings.
+    pub(super) fn is_in_midst_of_work(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::is_renewing)
+            || (self.policy.is_some() && self.engine.has_room_for_policy())
     }
 
     /// One recording at a time: what a reader holds is bounded once, whoever asks how often.

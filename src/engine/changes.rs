@@ -13,8 +13,8 @@ pub(super) type Generation = u8;
 
 /// Changes of the policy under way, before the next one has to wait until all conversations have followed.
 const CHANGES_MAX: usize = 16;
-/// Work of one call: slots that are looked at. A thousand of them take some ten microseconds if nothing is to be done.
-const LOOKS_PER_CALL: usize = 8_192;
+/// Work of one call: slots that are looked at, in less than a millisecond.
+const LOOKS_PER_CALL: usize = 16_384;
 /// A conversation that has something to follow costs as much as so many that have not.
 const FOLLOW_COST: usize = 16;
 
@@ -126,7 +126,7 @@ impl Engine {
                 return;
             }
             looks -= 1;
-            if self.tracker.generation(next).is_some_and(|generation| generation != self.changes.generation) {
+            if self.tracker.get(next).is_some_and(|entry| entry.generation != self.changes.generation) {
                 looks = looks.saturating_sub(FOLLOW_COST);
                 self.catch_up(now, next);
             }

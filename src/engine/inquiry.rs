@@ -1,15 +1,17 @@
 //! What people ask about conversations: a page of them, one of them in full.
 
-use super::Engine;
 use super::outbox::Belief;
 use super::policy::Rules;
 use super::timing::{Deadlines, Phase};
 use super::tracker::{Entry, Standing};
+use super::{Engine, Snapshot};
 use crate::model::{Conversation, ConversationRef, Instant, Reason, Refusal};
 
 /// Slots of the table that are looked at for one page: less than a millisecond's work, however many conversations there
 /// are and however few are asked for.
 pub const LOOKS_MAX: u32 = 4_096;
+/// Slots that are looked at for icons in one call: a millisecond's work, or some where all of them are shown.
+const SHOWN_LOOKS_MAX: u32 = 16_384;
 
 /// How a conversation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -141,6 +143,35 @@ impl Engine {
             });
         }
         Page { rows, next: (stop < end).then_some(stop) }
+    }
+
+    /// Of the conversations whose icon the upstream may show those in the slots from `start` on, as far as one call
+    /// looks, and the slot to go on with. One that stays in memory is found once.
+    #[must_use]
+    pub fn shown(&self, start: u32) -> (impl Iterator<Item = ConversationRef<'_>>, Option<u32>) {
+        let end = self.tracker.slots_end();
+        let stop = end.min(start.saturating_add(SHOWN_LOOKS_MAX));
+        let shown = (start..stop).filter_map(|slot| {
+            let outbox = &self.tracker.get(slot)?.state.outbox;
+            let shown = outbox.belief() != Belief::Off || outbox.in_flight().is_some();
+            shown.then(|| self.tracker.conversation_ref(slot))
+        });
+        (shown, (stop < end).then_some(stop))
+    }
+
+    /// One conversation explained; `None` if there is nothing to remember of it.
+    #[must_use]
+    pub fn snapshot(&self, conversation: ConversationRef<'_>) -> Option<Snapshot> {
+        let slot = self.tracker.find(conversation)?;
+        let state = &self.tracker.entry(slot).state;
+        Some(Snapshot {
+            icon: state.timing.icon(),
+            belief: state.outbox.belief(),
+            wish: state.outbox.wish(),
+            in_flight: state.outbox.in_flight(),
+            blocked: state.outbox.is_blocked(),
+            due: state.timing.due(&self.tracker.channel(slot).rules),
+        })
     }
 
     /// One conversation in full; `None` if it is not in memory.

@@ -15,6 +15,7 @@
 mod account;
 mod changes;
 mod credentials;
+mod id;
 mod index;
 mod inquiry;
 mod list;
@@ -37,7 +38,7 @@ use crate::model::{
 use changes::Changes;
 use list::{Link, List};
 use observed::Observed;
-use outbox::{Belief, Lifespans, Losses, Outbox, Urgency, Verdict};
+use outbox::{Lifespans, Losses, Outbox, Urgency, Verdict};
 use pace::Pace;
 use policy::Policy;
 use tracker::{Standing, Tracker};
@@ -52,9 +53,9 @@ const BARRIER_KEPT: Duration = Duration::from_secs(600);
 /// Channels that were muted and have no conversation are looked for this often.
 const SWEEP_SPACING: Duration = Duration::from_secs(60);
 /// Conversations whose timers run in one call of [`Engine::handle_timeout`]; the others have their turn in the next one.
-const TIMERS_PER_CALL: usize = 512;
+const TIMERS_PER_CALL: usize = 1_024;
 /// Conversations that turn out to have nothing to send any more in one call of [`Engine::poll_dispatch`].
-const STALE_PER_CALL: usize = 512;
+const STALE_PER_CALL: usize = 1_024;
 /// Without an explicit lifespan no Started leaves later than this, however long the check interval is.
 const STARTED_LIFESPAN_MAX: Duration = Duration::from_secs(5);
 
@@ -143,15 +144,6 @@ impl Engine {
             self.decide(slot, now, Reason::Recovered);
             self.settle(now, slot);
         }
-    }
-
-    /// The conversations whose icon the far side may show, in no order that means anything.
-    pub fn shown(&self) -> impl Iterator<Item = ConversationRef<'_>> {
-        self.tracker.entries().filter_map(|(slot, entry)| {
-            let outbox = &entry.state.outbox;
-            let shown = outbox.belief() != Belief::Off || outbox.in_flight().is_some();
-            shown.then(|| self.tracker.conversation_ref(slot))
-        })
     }
 
     /// What came of the request in flight under `id`. An unknown or settled `id` is ignored. Returns what is news.
@@ -321,21 +313,6 @@ impl Engine {
     #[must_use]
     pub const fn counts(&self) -> &Counts {
         &self.counts
-    }
-
-    /// One conversation explained; `None` if there is nothing to remember of it.
-    #[must_use]
-    pub fn snapshot(&self, conversation: ConversationRef<'_>) -> Option<Snapshot> {
-        let slot = self.tracker.find(conversation)?;
-        let state = &self.tracker.entry(slot).state;
-        Some(Snapshot {
-            icon: state.timing.icon(),
-            belief: state.outbox.belief(),
-            wish: state.outbox.wish(),
-            in_flight: state.outbox.in_flight(),
-            blocked: state.outbox.is_blocked(),
-            due: state.timing.due(&self.tracker.channel(slot).rules),
-        })
     }
 
     /// The earliest instant at which a Stopped of the conversation may leave, as far as is known at `now`: later while the

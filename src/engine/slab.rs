@@ -1,195 +1,165 @@
-//! Values in numbered places, in chunks of a few kilobytes: growing and shrinking by one chunk at a time never copies
-//! what is there, and a crowd that has gone takes its memory with it.
+//! Values in numbered places, without a moment at which all of them are copied: it grows by pushing into regions that are
+//! reserved whole, and shrinks as the last places of a region run empty.
 //!
-//! A value never moves, so that its number names it for as long as it stays. New ones take the lowest chunk that has room:
-//! the chunks behind it run empty as their values go.
+//! A value never moves, so that its number names it for as long as it stays. New ones take the lowest free place: those
+//! behind run empty as their values go.
 
-/// Places of a chunk. A value that stays keeps one chunk.
-const CHUNK: usize = 64;
-/// No place of a chunk.
-const NONE: u8 = u8::MAX;
+/// The least that a region reserves. Memory is only taken where something has been put. From this size on the C library
+/// maps a block by itself, whatever it was used for before, and gives it back to the system when it is freed.
+const REGION_BYTES: usize = 32 << 20;
+/// A region that has used no more places than so many is not worth shrinking.
+const SMALL: usize = 1_024;
+/// It shrinks when so many times as many places have been used as are needed.
+const SHRINK_AT: usize = 4;
 
 /// The places.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
-    /// A chunk that has run empty is given back; a later one can take its number.
-    chunks: Vec<Option<Box<Chunk<T>>>>,
-    /// A bit for each chunk that is there and has room.
-    open: Vec<u64>,
-    /// Words of `open` before this one are zero.
-    first_open: usize,
-    /// Chunks that are not there.
-    gaps: usize,
-    /// A chunk that is there though it is empty: at most one, so that coming and going at its bound costs nothing.
-    spare: Option<u32>,
+    regions: Vec<Region<T>>,
     len: usize,
 }
 
 #[derive(Debug)]
-struct Chunk<T> {
-    places: [Place<T>; CHUNK],
-    used: u8,
-    /// The first of the free places, each of which knows the next.
-    free: u8,
-}
-
-#[derive(Debug)]
-enum Place<T> {
-    Used(T),
-    Free { next: u8 },
+struct Region<T> {
+    places: Vec<Option<T>>,
+    /// A bit for each of `places` that is free.
+    free: Vec<u64>,
+    /// Words of `free` before this one are zero.
+    first_free: usize,
+    /// Places that hold a value.
+    used: usize,
+    /// Places that have been used since the memory was last given back.
+    touched: usize,
 }
 
 impl<T> Slab<T> {
+    /// Places of a region.
+    const REGION: usize = (REGION_BYTES / size_of::<Option<T>>() + 1).next_power_of_two();
+
     pub(super) const fn new() -> Self {
-        Self { chunks: Vec::new(), open: Vec::new(), first_open: 0, gaps: 0, spare: None, len: 0 }
+        Self { regions: Vec::new(), len: 0 }
     }
 
     pub(super) const fn len(&self) -> usize {
         self.len
     }
 
-    /// Up to the first place behind all that are used.
+    /// The first place behind all that are used.
     pub(super) fn end(&self) -> u32 {
-        u32::try_from(self.chunks.len() * CHUNK).expect("the table's bound is far below four thousand million")
-    }
-
-    /// Whether there is a value in that place.
-    #[cfg(test)]
-    pub(super) fn holds(&self, place: u32) -> bool {
-        self.get(place).is_some()
+        self.regions.last().map_or(0, |last| join::<T>(self.regions.len() - 1, last.places.len()))
     }
 
     #[inline]
     pub(super) fn get(&self, place: u32) -> Option<&T> {
-        let (chunk, at) = split(place);
-        match &self.chunks.get(chunk)?.as_ref()?.places[at] {
-            Place::Used(value) => Some(value),
-            Place::Free { .. } => None,
-        }
+        let (region, at) = split::<T>(place);
+        self.regions.get(region)?.places.get(at)?.as_ref()
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
-        let (chunk, at) = split(place);
-        match &mut self.chunks.get_mut(chunk)?.as_mut()?.places[at] {
-            Place::Used(value) => Some(value),
-            Place::Free { .. } => None,
-        }
+        let (region, at) = split::<T>(place);
+        self.regions.get_mut(region)?.places.get_mut(at)?.as_mut()
     }
 
     /// All values with their places, in the order of these.
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let there = self.chunks.iter().enumerate().filter_map(|(number, chunk)| Some((number, chunk.as_ref()?)));
-        there.flat_map(|(number, chunk)| {
-            chunk.places.iter().enumerate().filter_map(move |(at, place)| match place {
-                Place::Used(value) => Some((join(number, at), value)),
-                Place::Free { .. } => None,
-            })
+        self.regions.iter().enumerate().flat_map(|(number, region)| {
+            let places = region.places.iter().enumerate();
+            places.filter_map(move |(at, value)| Some((join::<T>(number, at), value.as_ref()?)))
         })
     }
 
     /// Puts a value in; returns its place.
     pub(super) fn insert(&mut self, value: T) -> u32 {
-        let number = self.open_chunk();
-        if self.spare == Some(number as u32) {
-            self.spare = None;
-        }
-        let chunk = self.chunks[number].as_mut().expect(OPEN);
-        let at = usize::from(chunk.free);
-        let Place::Free { next } = std::mem::replace(&mut chunk.places[at], Place::Used(value)) else {
-            unreachable!("{OPEN}");
+        let number = match self.regions.iter().position(|region| region.used < Self::REGION) {
+            Some(number) => number,
+            None => {
+                self.regions.push(Region::new());
+                self.regions.len() - 1
+            }
         };
-        chunk.free = next;
-        chunk.used += 1;
-        if next == NONE {
-            self.open[number / 64] &= !(1 << (number % 64));
-        }
         self.len += 1;
-        join(number, at)
+        join::<T>(number, self.regions[number].insert(value, Self::REGION))
     }
 
     /// Takes the value out of its place.
     pub(super) fn remove(&mut self, place: u32) -> Option<T> {
-        let (number, at) = split(place);
-        let chunk = self.chunks.get_mut(number)?.as_mut()?;
-        if matches!(chunk.places[at], Place::Free { .. }) {
-            return None;
-        }
-        let free = Place::Free { next: chunk.free };
-        let Place::Used(value) = std::mem::replace(&mut chunk.places[at], free) else { return None };
-        chunk.free = at as u8;
-        chunk.used -= 1;
+        let (number, at) = split::<T>(place);
+        let value = self.regions.get_mut(number)?.remove(at)?;
         self.len -= 1;
-        if chunk.used == 0 && self.spare.is_some() {
-            self.give_back(number);
-        } else {
-            if chunk.used == 0 {
-                self.spare = Some(number as u32);
+        // One is kept, though it may have given back its memory: it reserves nothing that it does not use.
+        while self.regions.len() > 1 && self.regions.last().is_some_and(|last| last.used == 0) {
+            self.regions.pop();
+        }
+        Some(value)
+    }
+}
+
+impl<T> Region<T> {
+    const fn new() -> Self {
+        Self { places: Vec::new(), free: Vec::new(), first_free: 0, used: 0, touched: 0 }
+    }
+
+    fn insert(&mut self, value: T, places_max: usize) -> usize {
+        self.used += 1;
+        while let Some(word) = self.free.get_mut(self.first_free) {
+            if *word != 0 {
+                let bit = word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                let at = self.first_free * 64 + bit;
+                self.places[at] = Some(value);
+                return at;
             }
-            self.open[number / 64] |= 1 << (number % 64);
-            self.first_open = self.first_open.min(number / 64);
+            self.first_free += 1;
+        }
+        if self.places.len() == self.places.capacity() {
+            // To be reserved at once: it grows by nothing but the use of what is reserved.
+            self.places.reserve_exact(places_max - self.places.len());
+        }
+        self.places.push(Some(value));
+        self.touched = self.touched.max(self.places.len());
+        self.free.resize(self.places.len().div_ceil(64), 0);
+        self.places.len() - 1
+    }
+
+    fn remove(&mut self, at: usize) -> Option<T> {
+        let value = self.places.get_mut(at)?.take()?;
+        self.used -= 1;
+        self.free[at / 64] |= 1 << (at % 64);
+        self.first_free = self.first_free.min(at / 64);
+        if at + 1 == self.places.len() {
+            while self.places.pop_if(|last| last.is_none()).is_some() {
+                let gone = self.places.len();
+                self.free[gone / 64] &= !(1 << (gone % 64));
+            }
+            self.free.truncate(self.places.len().div_ceil(64));
+            self.first_free = self.first_free.min(self.free.len());
+            self.shrink();
         }
         Some(value)
     }
 
-    /// The lowest chunk with room; one is made if there is none.
-    fn open_chunk(&mut self) -> usize {
-        while let Some(word) = self.open.get(self.first_open) {
-            if *word != 0 {
-                return self.first_open * 64 + word.trailing_zeros() as usize;
-            }
-            self.first_open += 1;
-        }
-        let gap = if self.gaps > 0 { self.chunks.iter().position(Option::is_none) } else { None };
-        let number = match gap {
-            Some(number) => {
-                self.gaps -= 1;
-                number
-            }
-            None => {
-                self.chunks.push(None);
-                self.open.resize(self.chunks.len().div_ceil(64), 0);
-                self.chunks.len() - 1
-            }
-        };
-        self.chunks[number] = Some(Box::new(Chunk::empty()));
-        self.open[number / 64] |= 1 << (number % 64);
-        self.first_open = number / 64;
-        number
-    }
-
-    fn give_back(&mut self, number: usize) {
-        self.chunks[number] = None;
-        self.open[number / 64] &= !(1 << (number % 64));
-        self.gaps += 1;
-        while self.chunks.last().is_some_and(Option::is_none) {
-            self.chunks.pop();
-            self.gaps -= 1;
-        }
-        self.open.truncate(self.chunks.len().div_ceil(64));
-        self.first_open = self.first_open.min(self.open.len());
-        if self.chunks.capacity() > 4 * self.chunks.len() + 64 {
-            self.chunks.shrink_to(2 * self.chunks.len());
+    /// Gives memory back that was used and is not any more.
+    fn shrink(&mut self) {
+        let needed = self.places.len().max(SMALL);
+        if self.touched > SHRINK_AT * needed {
+            self.places.shrink_to(needed);
+            self.free.shrink_to(needed.div_ceil(64));
+            self.touched = self.places.len();
         }
     }
 }
 
-impl<T> Chunk<T> {
-    fn empty() -> Self {
-        let next = |at: usize| if at + 1 < CHUNK { (at + 1) as u8 } else { NONE };
-        Self { places: std::array::from_fn(|at| Place::Free { next: next(at) }), used: 0, free: 0 }
-    }
+#[inline]
+const fn split<T>(place: u32) -> (usize, usize) {
+    (place as usize / Slab::<T>::REGION, place as usize % Slab::<T>::REGION)
 }
 
-const fn split(place: u32) -> (usize, usize) {
-    (place as usize / CHUNK, place as usize % CHUNK)
+#[inline]
+fn join<T>(region: usize, at: usize) -> u32 {
+    u32::try_from(region * Slab::<T>::REGION + at).expect("the table's bound is far below four thousand million")
 }
-
-fn join(number: usize, at: usize) -> u32 {
-    u32::try_from(number * CHUNK + at).expect("the table's bound is far below four thousand million")
-}
-
-const OPEN: &str = "an open chunk is there, and has a free place";
 
 #[cfg(test)]
 mod tests {
@@ -197,25 +167,34 @@ mod tests {
 
     use super::*;
 
-    fn check(slab: &Slab<u64>, model: &BTreeMap<u32, u64>) {
+    /// So large that a region has few places.
+    type Large = [u64; 1 << 15];
+
+    fn large(value: u64) -> Large {
+        let mut large = [0; 1 << 15];
+        large[0] = value;
+        large
+    }
+
+    fn check(slab: &Slab<Large>, model: &BTreeMap<u32, u64>) {
         assert_eq!(slab.len(), model.len());
-        assert!(
-            slab.iter().map(|(place, value)| (place, *value)).eq(model.iter().map(|(place, value)| (*place, *value)))
-        );
-        let there = slab.chunks.iter().flatten().count();
-        assert_eq!(slab.gaps, slab.chunks.len() - there);
-        let empty = slab.chunks.iter().flatten().filter(|chunk| chunk.used == 0).count();
-        assert!(empty <= 1 && empty == usize::from(slab.spare.is_some()), "{empty} empty chunks");
-        for (number, chunk) in slab.chunks.iter().enumerate() {
-            let room = chunk.as_ref().is_some_and(|chunk| usize::from(chunk.used) < CHUNK);
-            assert_eq!(slab.open[number / 64] >> (number % 64) & 1 == 1, room, "chunk {number}");
+        let found = slab.iter().map(|(place, value)| (place, value[0]));
+        assert!(found.eq(model.iter().map(|(place, value)| (*place, *value))));
+        assert_eq!(slab.end(), model.keys().last().map_or(0, |last| last + 1));
+        for region in &slab.regions {
+            assert_eq!(region.used, region.places.iter().flatten().count());
+            for (at, value) in region.places.iter().enumerate() {
+                assert_eq!(region.free[at / 64] >> (at % 64) & 1 == 1, value.is_none());
+            }
+            assert_eq!(region.free.len(), region.places.len().div_ceil(64));
+            assert!(region.free[..region.first_free].iter().all(|word| *word == 0));
         }
-        assert!(slab.open[..slab.first_open.min(slab.open.len())].iter().all(|word| *word == 0));
     }
 
     /// Against a plain map, through crowds that come and go.
     #[test]
-    fn it_holds_what_was_put_in_and_gives_back_what_is_empty() {
+    fn it_holds_what_was_put_in_at_the_lowest_free_place() {
+        assert_eq!(Slab::<Large>::REGION, 128);
         let mut slab = Slab::new();
         let mut model = BTreeMap::new();
         let mut state = 3u64;
@@ -223,22 +202,19 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % bound
         };
-        for round in 0..20_000u64 {
-            let crowd = [20, 9_000, 0, 300][round as usize / 5_000];
-            if model.len() < crowd || (model.len() < crowd + 50 && random(2) == 0) {
-                for _ in 0..10 {
-                    let place = slab.insert(round);
-                    assert_eq!(model.insert(place, round), None, "a place that was free");
-                }
-            } else if !model.is_empty() {
-                for _ in 0..10 {
-                    let Some(place) = model.keys().nth(random(model.len().max(1))).copied() else { break };
-                    assert_eq!(slab.get(place), model.get(&place));
-                    assert_eq!(slab.remove(place), model.remove(&place));
-                    assert_eq!((slab.remove(place), slab.holds(place)), (None, false));
-                }
+        for round in 0..3_000u64 {
+            let crowd = [20, 400, 0, 150][round as usize / 750];
+            if model.len() < crowd || (model.len() < crowd + 30 && random(2) == 0) {
+                let place = slab.insert(large(round));
+                assert!((0..place).all(|lower| model.contains_key(&lower)), "{place} is not the lowest");
+                assert_eq!(model.insert(place, round), None, "a place that was free");
+            } else {
+                let Some(place) = model.keys().nth(random(model.len().max(1))).copied() else { continue };
+                assert_eq!(slab.get(place).map(|value| value[0]), model.get(&place).copied());
+                assert_eq!(slab.remove(place).map(|value| value[0]), model.remove(&place));
+                assert!(slab.remove(place).is_none() && slab.get(place).is_none());
             }
-            if round % 97 == 0 || round > 14_990 {
+            if round % 29 == 0 {
                 check(&slab, &model);
             }
         }
@@ -247,22 +223,23 @@ mod tests {
             model.remove(&place);
         }
         check(&slab, &model);
-        assert!(slab.chunks.iter().flatten().count() <= 1, "one chunk at most is kept");
-        assert!(slab.chunks.capacity() <= 64 + 4 * slab.chunks.len(), "{}", slab.chunks.capacity());
+        assert_eq!(slab.regions.len(), 1);
     }
 
     #[test]
-    fn the_lowest_chunks_are_filled_first_so_that_those_behind_run_empty() {
+    fn the_memory_of_a_crowd_goes_with_it() {
         let mut slab = Slab::new();
-        let places: Vec<u32> = (0..10_000).map(|value| slab.insert(value)).collect();
-        // Every other one goes, and as many come: none of them makes the table longer.
-        for place in places.iter().step_by(2) {
+        let places: Vec<u32> = (0..Slab::<u64>::REGION as u64 + 100_000).map(|value| slab.insert(value)).collect();
+        assert_eq!(slab.regions.len(), 2);
+        for place in &places[5_000..] {
             slab.remove(*place);
         }
-        let end = slab.end();
-        for value in 0..5_000 {
-            assert!(slab.insert(value) < 10_000);
+        assert_eq!((slab.regions.len(), slab.regions[0].places.len()), (1, 5_000));
+        assert!(slab.regions[0].places.capacity() <= SHRINK_AT * 5_000, "{}", slab.regions[0].places.capacity());
+        for place in &places[..5_000] {
+            slab.remove(*place);
         }
-        assert_eq!(slab.end(), end);
+        assert!(slab.regions[0].places.capacity() <= SHRINK_AT * SMALL);
+        assert_eq!(slab.insert(7), 0);
     }
 }

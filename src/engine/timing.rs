@@ -383,10 +383,6 @@ mod tests {
         Rules::new(mode, Duration::from_millis(check), Duration::from_millis(dismiss), Duration::from_secs(300))
     }
 
-    fn key(timing: &mut Timing, rules: &Rules, at: u64) -> Option<Reason> {
-        timing.keystroke(rules, Instant::from_millis(at), Instant::from_millis(at))
-    }
-
     fn trace(rules: &Rules, events: &[Event]) -> Vec<(u64, Reason)> {
         let mut timing = Timing::IDLE;
         let mut decided = Vec::new();
@@ -578,28 +574,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn changed_intervals_take_hold_on_typing_under_way() {
-        let slow = rules(Mode::Idle, 10_000, 8_000);
-        let fast = rules(Mode::Idle, 1_000, 500);
-        let mut timing = Timing::IDLE;
-        assert_eq!(key(&mut timing, &slow, 100), Some(First));
-        assert_eq!(timing.due(&slow), Instant::from_millis(8_100));
-        assert_eq!(timing.due(&fast), Instant::from_millis(600));
-    }
-
-    #[test]
-    fn a_burst_without_icon_that_meets_idle_mode_shows_it_at_the_next_key() {
-        let sample = rules(Mode::AfterShown, 5_000, 1_000);
-        let idle = rules(Mode::Idle, 5_000, 1_000);
-        let mut timing = Timing::IDLE;
-        key(&mut timing, &sample, 0);
-        assert_eq!(timing.step(&sample, Instant::from_millis(1_000)).map(|(_, reason)| reason), Some(Dismissed));
-        key(&mut timing, &sample, 1_100);
-        assert!(!timing.icon());
-        assert_eq!(key(&mut timing, &idle, 1_200), Some(First));
-        assert!(timing.icon());
     }
 }

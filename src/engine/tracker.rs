@@ -5,8 +5,9 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use foldhash::fast::FixedState;
 
 use super::changes::Generation;
-use super::index::Index;
-use super::list::{Link, Links, List, Neighbours};
+use super::id::Id;
+use super::index::{Chained, Index};
+use super::list::{Link, Links, List, NIL, Neighbours};
 use super::outbox::Outbox;
 use super::policy::Rules;
 use super::slab::Slab;
@@ -36,9 +37,11 @@ pub(super) struct State {
 /// A conversation's place in the table.
 #[derive(Debug)]
 pub(super) struct Entry {
-    from: Box<str>,
-    /// The half of the ids' hash that the index goes by, so that it can grow without a look at them.
+    from: Id,
+    /// Half of the hash of both ids: enough for the index.
     hash: u32,
+    /// The next entry of the index's chain.
+    next: u32,
     pub(super) channel: u32,
     deadline: Neighbours,
     line: Neighbours,
@@ -69,7 +72,10 @@ pub(super) enum Standing {
 /// A channel: what its conversations share.
 #[derive(Debug)]
 pub(super) struct Channel {
-    name: Box<str>,
+    name: Id,
+    hash: u32,
+    /// The next channel of the index's chain.
+    next: u32,
     pub(super) rules: Rules,
     pub(super) muted_until: Instant,
     /// Conversations whose Stopped waits until credentials of this channel are accepted.
@@ -119,9 +125,8 @@ impl Tracker {
     #[inline]
     pub(super) fn find(&self, conversation: ConversationRef<'_>) -> Option<u32> {
         let hash = hash_of(&self.hash, conversation.to(), conversation.from());
-        self.index.find(spread(hash), |slot| {
-            let entry = self.entry(slot);
-            *entry.from == *conversation.from() && *self.channel_at(entry.channel).name == *conversation.to()
+        self.index.find(&self.entries, hash, |entry| {
+            entry.from.is(conversation.from()) && self.channel_at(entry.channel).name.is(conversation.to())
         })
     }
 
@@ -135,8 +140,9 @@ impl Tracker {
         let hash = hash_of(&self.hash, conversation.to(), conversation.from());
         let channel = self.join_channel(conversation.to(), generation, rules);
         let slot = self.entries.insert(Entry {
-            from: conversation.from().into(),
+            from: Id::new(conversation.from()),
             hash,
+            next: NIL,
             channel,
             deadline: Neighbours::NONE,
             line: Neighbours::NONE,
@@ -156,17 +162,15 @@ impl Tracker {
                 credentials: None,
             },
         });
-        let entries = &self.entries;
-        self.index.insert(spread(hash), slot, |slot| spread(entries.get(slot).expect(KNOWN).hash));
+        self.index.insert(&mut self.entries, slot);
         slot
     }
 
     /// Forgets a conversation that stands in no line and has no deadline.
     pub(super) fn remove(&mut self, slot: u32, now: Instant) {
+        self.index.remove(&mut self.entries, slot);
         let Some(entry) = self.entries.remove(slot) else { return };
         debug_assert!(entry.place == Place::NONE && entry.standing == Standing::None);
-        let entries = &self.entries;
-        self.index.remove(spread(entry.hash), slot, |slot| spread(entries.get(slot).expect(KNOWN).hash));
         self.leave_channel(entry.channel, now);
     }
 
@@ -187,9 +191,15 @@ impl Tracker {
         (&mut entry.state, &self.channels.get(entry.channel).expect(KNOWN).rules)
     }
 
+    /// What is in `slot`, if there is anything.
+    #[inline]
+    pub(super) fn get(&self, slot: u32) -> Option<&Entry> {
+        self.entries.get(slot)
+    }
+
     /// Whether `slot` holds a conversation at all.
     pub(super) fn holds(&self, slot: u32) -> bool {
-        self.entries.get(slot).is_some()
+        self.get(slot).is_some()
     }
 
     pub(super) fn channel(&self, slot: u32) -> &Channel {
@@ -206,13 +216,7 @@ impl Tracker {
     }
 
     pub(super) fn channel_name(&self, slot: u32) -> &str {
-        &self.channel(slot).name
-    }
-
-    /// The newest change that the conversation in `slot` has followed, if there is one.
-    #[inline]
-    pub(super) fn generation(&self, slot: u32) -> Option<Generation> {
-        self.entries.get(slot).map(|entry| entry.generation)
+        self.channel(slot).name.as_str()
     }
 
     pub(super) fn conversation(&self, slot: u32) -> Conversation {
@@ -221,13 +225,8 @@ impl Tracker {
 
     pub(super) fn conversation_ref(&self, slot: u32) -> ConversationRef<'_> {
         let entry = self.entry(slot);
-        ConversationRef::new(&self.channel_at(entry.channel).name, &entry.from)
+        ConversationRef::new(self.channel_at(entry.channel).name.as_str(), entry.from.as_str())
             .expect("it was valid when it was put in")
-    }
-
-    /// The conversations, in the order of their slots.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (u32, &Entry)> {
-        self.entries.iter()
     }
 
     /// Up to the first slot behind all that are used.
@@ -237,7 +236,7 @@ impl Tracker {
 
     /// The channel of that name, as its conversations have it.
     pub(super) fn find_channel(&self, name: &str) -> Option<u32> {
-        self.channel_index.find(self.hash.hash_one(name), |channel| *self.channel_at(channel).name == *name)
+        self.channel_index.find(&self.channels, hash_of(&self.hash, name, ""), |channel| channel.name.is(name))
     }
 
     pub(super) fn channel_at_mut(&mut self, channel: u32) -> &mut Channel {
@@ -249,7 +248,7 @@ impl Tracker {
         let channel = self.channel_mut(slot);
         if channel.generation != generation {
             channel.generation = generation;
-            channel.rules = rules(&channel.name);
+            channel.rules = rules(channel.name.as_str());
         }
     }
 
@@ -265,7 +264,9 @@ impl Tracker {
             return found;
         }
         let new = Channel {
-            name: name.into(),
+            name: Id::new(name),
+            hash: hash_of(&self.hash, name, ""),
+            next: NIL,
             rules: rules(),
             muted_until: Instant::ORIGIN,
             blocked: List::EMPTY,
@@ -275,9 +276,7 @@ impl Tracker {
             generation,
         };
         let channel = self.channels.insert(new);
-        let (channels, state) = (&self.channels, &self.hash);
-        let hash_of = |channel| state.hash_one(&*channels.get(channel).expect(KNOWN).name);
-        self.channel_index.insert(state.hash_one(name), channel, hash_of);
+        self.channel_index.insert(&mut self.channels, channel);
         channel
     }
 
@@ -310,10 +309,8 @@ impl Tracker {
     }
 
     fn drop_channel(&mut self, channel: u32) {
-        let Some(dropped) = self.channels.remove(channel) else { return };
-        let (channels, state) = (&self.channels, &self.hash);
-        let hash_of = |channel| state.hash_one(&*channels.get(channel).expect(KNOWN).name);
-        self.channel_index.remove(state.hash_one(&*dropped.name), channel, hash_of);
+        self.channel_index.remove(&mut self.channels, channel);
+        self.channels.remove(channel);
     }
 }
 
@@ -329,17 +326,35 @@ impl Links for Tracker {
 
 const KNOWN: &str = "lists, wheel and index only hold conversations of the table, and these only channels of it";
 
-/// The upper half of the hash of the ids.
+impl Chained for Entry {
+    fn hash(&self) -> u32 {
+        self.hash
+    }
+    fn next(&self) -> u32 {
+        self.next
+    }
+    fn set_next(&mut self, next: u32) {
+        self.next = next;
+    }
+}
+
+impl Chained for Channel {
+    fn hash(&self) -> u32 {
+        self.hash
+    }
+    fn next(&self) -> u32 {
+        self.next
+    }
+    fn set_next(&mut self, next: u32) {
+        self.next = next;
+    }
+}
+
+/// Half of the hash of the ids.
 #[inline]
 fn hash_of(state: &FixedState, to: &str, from: &str) -> u32 {
     let mut hasher = state.build_hasher();
     to.hash(&mut hasher);
     from.hash(&mut hasher);
     (hasher.finish() >> 32) as u32
-}
-
-/// What the index goes by: 32 bits are enough to find one among many millions, and half of what 64 take in memory.
-#[inline]
-const fn spread(hash: u32) -> u64 {
-    (hash as u64) << 32 | hash as u64
 }

@@ -15,6 +15,12 @@ fn open(dir: &Path) -> (Journal, Vec<String>, Recovered) {
     (journal, names, recovered)
 }
 
+fn renew<'a>(journal: &mut Journal, showing: impl Iterator<Item = ConversationRef<'a>>) -> io::Result<()> {
+    journal.begin_renewal()?;
+    journal.renew_some(showing, NOW)?;
+    journal.finish_renewal()
+}
+
 fn only_file(dir: &Path) -> PathBuf {
     let all = generations(dir).unwrap();
     assert_eq!(all.len(), 1);
@@ -144,7 +150,7 @@ fn it_grows_into_a_new_generation_and_the_old_one_goes() {
         journal.flush().unwrap();
         if journal.wants_renewal() {
             let showing: Vec<_> = (0..10).map(|i| format!("user-{}", (round + 91 + i) % 100)).collect();
-            journal.renew(showing.iter().map(|from| pair(from)), NOW).unwrap();
+            renew(&mut journal, showing.iter().map(|from| pair(from))).unwrap();
             renewals += 1;
         }
     }
@@ -168,7 +174,7 @@ fn a_full_disk_is_told_once_and_a_renewal_mends_it() {
     journal.flush().unwrap();
     assert!(journal.is_degraded() && journal.wants_renewal());
     drop(good);
-    journal.renew([pair("a"), pair("b")].into_iter(), NOW).unwrap();
+    renew(&mut journal, [pair("a"), pair("b")].into_iter()).unwrap();
     assert!(!journal.is_degraded());
     drop(journal);
     assert_eq!(open(dir.path()).1, ["a", "b"]);
@@ -192,9 +198,57 @@ fn a_disk_that_is_full_at_the_start_loses_nothing_of_the_last_run_and_is_tried_a
         journal.flush().unwrap();
     }
     let (mut journal, _) = Journal::open_by(dir.path(), NOW, AGE, full).unwrap();
-    journal.renew([pair("a"), pair("c")].into_iter(), NOW).unwrap();
+    renew(&mut journal, [pair("a"), pair("c")].into_iter()).unwrap();
     assert!(!journal.is_degraded());
     drop(journal);
     assert_eq!(generations(dir.path()).unwrap().len(), 1, "what the last run left has been replaced");
     assert_eq!(open(dir.path()).1, ["a", "c"]);
+}
+
+#[test]
+fn a_renewal_in_parts_is_true_whatever_happens_meanwhile_and_wherever_it_ends() {
+    // What is showing, by the moment: the renewal looks at `a`, then at `b`, then at `c`.
+    for ends_after in 0..=4 {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, ..) = open(dir.path());
+        for from in ["a", "b", "c"] {
+            journal.showing(pair(from), NOW);
+        }
+        journal.flush().unwrap();
+        let mut showing = vec!["a", "b", "c"];
+        let mut steps = 0;
+        let mut step = |journal: &mut Journal, what: &mut dyn FnMut(&mut Journal)| {
+            if steps < ends_after {
+                what(journal);
+            }
+            steps += 1;
+        };
+        step(&mut journal, &mut |journal| {
+            journal.begin_renewal().unwrap();
+            assert!(journal.is_renewing());
+        });
+        step(&mut journal, &mut |journal| journal.renew_some([pair("a")].into_iter(), NOW).unwrap());
+        // One that it has looked at goes, one that it has not goes, and one comes.
+        step(&mut journal, &mut |journal| {
+            journal.gone(pair("a"));
+            journal.gone(pair("b"));
+            journal.showing(pair("d"), NOW);
+            journal.flush().unwrap();
+            showing = vec!["c", "d"];
+        });
+        step(&mut journal, &mut |journal| {
+            journal.renew_some([pair("c"), pair("d")].into_iter(), NOW).unwrap();
+            journal.finish_renewal().unwrap();
+        });
+        drop(journal);
+        let (journal, mut names, recovered) = open(dir.path());
+        names.sort();
+        assert_eq!(
+            (names, recovered.complaints.len()),
+            (showing.iter().map(|n| (*n).to_owned()).collect(), 0),
+            "{ends_after}"
+        );
+        drop(journal);
+        assert_eq!(generations(dir.path()).unwrap().len(), 1);
+    }
 }

@@ -128,6 +128,24 @@ const MISTAKES: &[Mistake] = &[
         wrong: "if false && now - due >= rules.check {",
     },
     Mistake {
+        name: "what was due before a change goes by the new rules",
+        file: "changes.rs",
+        right: "happens under the old rules.\n        self.advance_under(at, slot, before);",
+        wrong: "happens under the old rules.",
+    },
+    Mistake {
+        name: "a conversation that is touched doesn't follow first",
+        file: "changes.rs",
+        right: "if self.tracker.entry(slot).generation == self.changes.generation {",
+        wrong: "if self.tracker.entry(slot).generation == self.changes.generation || self.changes.are_under_way() {",
+    },
+    Mistake {
+        name: "a change is taken for done when the first slice is",
+        file: "changes.rs",
+        right: "        self.changes.next = Some(next);\n    }",
+        wrong: "        self.changes.next = None;\n        self.changes.under_way = Vec::new();\n        let _ = next;\n    }",
+    },
+    Mistake {
         name: "typing that lasts outlives the message",
         file: "timing.rs",
         right: "        self.last_key = 0;\n        self.extinguish(reason)",

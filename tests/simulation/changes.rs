@@ -337,3 +337,79 @@ fn changes_that_are_followed_late_and_in_slices_are_those_of_all_at_their_instan
     let many: usize = (0..6).map(|seed| late_and_in_slices(1_000 + seed, 1_500, 80)).sum();
     assert!(few > 20_000 && many > 20_000, "{few} {many}");
 }
+
+#[test]
+fn what_concerns_all_is_done_in_slices_and_each_is_stopped_at_the_instant_of_it() {
+    let mut engine = Engine::new(Policy { rules: of_check(60_000), ..Policy::default() }, 1);
+    engine.observe_decisions();
+    let people = 5_000;
+    let mut at = 0;
+    for wide in 0..3 {
+        at += 10_000;
+        for person in 0..people {
+            key(&mut engine, at, person, 0);
+        }
+        // The one that was touched before has fallen idle by itself.
+        assert_eq!(decided(&mut engine).len(), people + usize::from(wide > 0));
+        at += [50, 50, 10][wide];
+        let now = Instant::from_millis(at);
+        let reason = match wide {
+            0 => {
+                engine.handle_suspension(now);
+                Idle
+            }
+            1 => {
+                let short = Rules::new(Mode::Idle, Duration::from_secs(5), Duration::from_millis(20), Duration::MAX);
+                engine.handle_policy(now, Policy { rules: short, ..Policy::default() });
+                Idle
+            }
+            _ => {
+                engine.handle_shutdown(now);
+                Reason::Shutdown
+            }
+        };
+        assert_eq!(decided(&mut engine).len(), 0, "it is only written down");
+        // One that is touched doesn't wait for its slice. Its key comes after the change.
+        if wide < 2 {
+            key(&mut engine, at, people - 1, 0);
+            let told: Vec<_> = decided(&mut engine).iter().map(|told| told.reason).collect();
+            assert_eq!(told, [reason, First]);
+        }
+        let touched = usize::from(wide < 2);
+        let (mut slices, mut stopped) = (0, 0);
+        while engine.poll_timeout(now) <= now && stopped + touched < people {
+            // Later all the same: when it is done changes nothing.
+            engine.handle_timeout(Instant::from_millis(at + 5));
+            let told = decided(&mut engine);
+            assert!(told.len() <= 2_100, "{} in one slice", told.len());
+            assert!(told.iter().all(|told| (told.at, told.reason) == (now, reason)), "{:?}", told.first());
+            stopped += told.len();
+            slices += 1;
+        }
+        assert!(stopped + touched == people && slices > 2, "{wide}: {stopped} in {slices}");
+    }
+}
+
+#[test]
+fn a_change_that_concerns_nobody_is_no_work() {
+    let mut engine = crowd(0);
+    decided(&mut engine);
+    while engine.poll_dispatch(Instant::ORIGIN).is_some() {}
+    let idle = engine.poll_timeout(Instant::ORIGIN);
+    for _ in 0..100 {
+        let unused = (ChannelAddress::new("unused").expect("a valid name"), of_check(7));
+        let policy = Policy { rules: of_check(60_000), channels: [unused].into(), ..Policy::default() };
+        engine.handle_policy(Instant::ORIGIN, policy);
+        assert!(engine.has_room_for_policy() && engine.poll_timeout(Instant::ORIGIN) == idle);
+    }
+    for _ in 0..16 {
+        assert!(engine.has_room_for_policy());
+        let turn = [of_check(60_000), of_check(50_000)][usize::from(engine.policy().rules == of_check(60_000))];
+        engine.handle_policy(Instant::ORIGIN, Policy { rules: turn, ..Policy::default() });
+    }
+    assert!(!engine.has_room_for_policy(), "so many are under way");
+    for _ in 0..5 {
+        engine.handle_timeout(Instant::ORIGIN);
+    }
+    assert!(engine.has_room_for_policy());
+}

@@ -367,7 +367,7 @@ fn what_an_earlier_process_left_on_goes_off_first() {
         bench.engine.handle_recovered(bench.now, pair(from));
     }
     bench.key("c");
-    assert_eq!(bench.engine.shown().count(), 2);
+    assert_eq!(bench.engine.shown(0).0.count(), 2);
     assert_eq!(bench.deliver(10), [(0, Recovered), (0, Recovered), (0, First)]);
     bench.engine.handle_recovered(bench.now, pair("c"));
     assert_eq!(bench.deliver(4_000), [(1_990, Idle)], "whoever is known already is not touched");
