@@ -19,7 +19,8 @@
 //!
 //! - [`model`]: the nouns that cross seams.
 //! - [`engine`]: the pure part: `timing` (one conversation's check and dismiss), `outbox` (its wish and belief),
-//!   `tracker` (all conversations), `wheel` (their deadlines), `pace` (rate, gate, back-off), `policy` (what it is told).
+//!   `tracker` (all conversations; `slab` and `index` keep them), `wheel` (their deadlines), `changes` (of all at once),
+//!   `pace` (rate, gate, back-off), `policy` (what it is told).
 //! - [`clock`], [`inbox`], [`driver`], [`herald`]: the one clock, the bounded hand-over, the one loop, and what it tells
 //!   operators.
 //! - [`signal`], [`lines`], [`ingest`]: bytes to signals.
@@ -57,6 +58,7 @@
 //! 8. Every queue, table, line, head, body, wait and retry has a named bound.
 //! 9. Modules own their settings; `config` fills them in; no module sees the whole configuration but `daemon` and `cli`.
 //! 10. Nothing listens before the configuration is valid. Nothing a peer sends can panic, or write a log line at info.
+//! 11. The loop never works longer than some milliseconds without looking at its inbox: wide work goes in slices.
 
 pub mod admin;
 pub mod build_info;

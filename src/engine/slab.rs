@@ -9,6 +9,8 @@
 const REGION_BYTES: usize = 32 << 20;
 /// A region that has used no more places than so many is not worth shrinking.
 const SMALL: usize = 1_024;
+/// What is reserved for the first ones.
+const TINY: usize = 64;
 /// It shrinks when so many times as many places have been used as are needed.
 const SHRINK_AT: usize = 4;
 
@@ -113,9 +115,12 @@ impl<T> Region<T> {
             }
             self.first_free += 1;
         }
-        if self.places.len() == self.places.capacity() {
-            // To be reserved at once: it grows by nothing but the use of what is reserved.
-            self.places.reserve_exact(places_max - self.places.len());
+        let len = self.places.len();
+        if len == self.places.capacity() {
+            // A few are soon copied; from there on the rest is reserved at once, and grows by nothing but its use.
+            let sizes = [TINY, SMALL, places_max];
+            let size = sizes.into_iter().find(|size| *size > len).map_or(places_max, |size| size.min(places_max));
+            self.places.reserve_exact(size - len);
         }
         self.places.push(Some(value));
         self.touched = self.touched.max(self.places.len());
