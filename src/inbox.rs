@@ -155,8 +155,11 @@ mod tests {
                     let from = user.to_string();
                     batch.push(ConversationRef::new("c", &from).unwrap(), Signal::new(SignalKind::Keystroke));
                 }
-                let receipt =
-                    if patient { inbox.deliver_when_possible(batch).await } else { inbox.deliver(batch, Some(Duration::ZERO)).await };
+                let receipt = if patient {
+                    inbox.deliver_when_possible(batch).await
+                } else {
+                    inbox.deliver(batch, Some(Duration::ZERO)).await
+                };
                 let away: Vec<usize> = receipt.unwrap().turned_away.iter().map(|(index, _)| *index).collect();
                 assert_eq!(away, (0..count).step_by(7).collect::<Vec<_>>());
             }

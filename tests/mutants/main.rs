@@ -259,7 +259,7 @@ debug = false
 
 /// Copies what the suite needs of the project into `copy`.
 fn plant(project: &Path, copy: &Path) {
-    let folders = ["src/engine", "tests/simulation"];
+    let folders = ["src/engine", "src/model", "tests/simulation"];
     for folder in folders {
         fs::create_dir_all(copy.join(folder)).expect("a folder of its own");
         for entry in fs::read_dir(project.join(folder)).expect("the project's folder") {
@@ -267,7 +267,6 @@ fn plant(project: &Path, copy: &Path) {
             fs::copy(&path, copy.join(folder).join(path.file_name().expect("a file"))).expect("copied");
         }
     }
-    fs::copy(project.join("src/model.rs"), copy.join("src/model.rs")).expect("copied");
     fs::copy(project.join("Cargo.lock"), copy.join("Cargo.lock")).expect("copied");
     fs::write(copy.join("Cargo.toml"), MANIFEST).expect("written");
     fs::write(copy.join("src/lib.rs"), "pub mod engine;\npub mod model;\n").expect("written");

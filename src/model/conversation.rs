@@ -1,0 +1,179 @@
+//! Conversations and the ids that name them.
+
+use std::fmt;
+
+/// The longest channel address identifier and end-user client identifier, in characters. Salesforce's manual says 240,
+/// and its OpenAPI description allows an interaction's `from` 255: what a connector may send must be kept apart.
+pub const ID_CHARS_MAX: usize = 255;
+
+/// Why a text can't be a channel address or an end user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdError {
+    /// How many characters it has; none, or more than `chars_max`.
+    pub chars: usize,
+    /// How many would be right at most.
+    pub chars_max: usize,
+}
+
+impl fmt::Display for IdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { chars: 0, chars_max } => write!(f, "is empty; 1 to {chars_max} characters are right"),
+            Self { chars, chars_max } => write!(f, "has {chars} characters; 1 to {chars_max} are right"),
+        }
+    }
+}
+
+impl std::error::Error for IdError {}
+
+/// Whether `text` has 1 to `chars_max` characters.
+///
+/// # Errors
+/// When it has not.
+pub fn check_id(text: &str, chars_max: usize) -> Result<(), IdError> {
+    if text.is_empty() {
+        return Err(IdError { chars: 0, chars_max });
+    }
+    // A text of no more bytes has no more characters, so that the count is needed for few.
+    if text.len() > chars_max {
+        let chars = text.chars().count();
+        if chars > chars_max {
+            return Err(IdError { chars, chars_max });
+        }
+    }
+    Ok(())
+}
+
+/// `to`: the identifier of a messaging channel's address (MessagingChannel.ChannelAddressIdentifier).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelAddress(Box<str>);
+
+impl ChannelAddress {
+    /// # Errors
+    /// When `text` is not 1 to [`ID_CHARS_MAX`] characters long.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        check_id(text, ID_CHARS_MAX)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The identifier as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for ChannelAddress {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChannelAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A conversation, borrowed: the pair of a channel address (`to`) and an end user (`from`), each 1 to [`ID_CHARS_MAX`]
+/// characters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConversationRef<'a> {
+    pub(super) to: &'a str,
+    pub(super) from: &'a str,
+}
+
+impl<'a> ConversationRef<'a> {
+    /// # Errors
+    /// Names the field (`to` or `from`) that is empty or too long.
+    pub fn new(to: &'a str, from: &'a str) -> Result<Self, (&'static str, IdError)> {
+        check_id(to, ID_CHARS_MAX).map_err(|e| ("to", e))?;
+        check_id(from, ID_CHARS_MAX).map_err(|e| ("from", e))?;
+        Ok(Self { to, from })
+    }
+
+    /// The channel address identifier.
+    #[must_use]
+    pub fn to(self) -> &'a str {
+        self.to
+    }
+
+    /// The end-user client identifier.
+    #[must_use]
+    pub fn from(self) -> &'a str {
+        self.from
+    }
+
+    /// The same conversation, owned.
+    #[must_use]
+    pub fn to_owned(self) -> Conversation {
+        Conversation { to: self.to.into(), from: self.from.into() }
+    }
+}
+
+impl fmt::Debug for ConversationRef<'_> {
+    /// Leaves the end user out: a debug print is what reaches a log by accident.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConversationRef({}, …)", self.to)
+    }
+}
+
+/// A conversation, owned. Made from a [`ConversationRef`], so that it is always valid.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Conversation {
+    to: Box<str>,
+    from: Box<str>,
+}
+
+impl Conversation {
+    /// The same conversation, borrowed.
+    #[must_use]
+    pub fn as_ref(&self) -> ConversationRef<'_> {
+        ConversationRef { to: &self.to, from: &self.from }
+    }
+
+    /// The channel address identifier.
+    #[must_use]
+    pub fn to(&self) -> &str {
+        &self.to
+    }
+
+    /// The end-user client identifier.
+    #[must_use]
+    pub fn from(&self) -> &str {
+        &self.from
+    }
+}
+
+impl fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_ref().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_to_255_characters_whatever_their_bytes() {
+        let wrong = |field, chars| Err((field, IdError { chars, chars_max: 255 }));
+        for (text, result) in [
+            (String::new(), wrong("to", 0)),
+            ("x".into(), Ok(())),
+            ("x".repeat(255), Ok(())),
+            ("é".repeat(255), Ok(())),
+            ("x".repeat(256), wrong("to", 256)),
+            ("é".repeat(256), wrong("to", 256)),
+        ] {
+            assert_eq!(ConversationRef::new(&text, "u").map(|_| ()), result, "{} bytes", text.len());
+        }
+        assert_eq!(ConversationRef::new("c", "").map(|_| ()), wrong("from", 0));
+    }
+
+    #[test]
+    fn a_debug_print_leaves_the_end_user_out() {
+        let conversation = ConversationRef::new("channel", "secret-user").unwrap().to_owned();
+        assert!(!format!("{conversation:?}").contains("secret"));
+    }
+}

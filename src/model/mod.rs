@@ -1,0 +1,299 @@
+//! The nouns that cross seams: instants, signals, conversations, indicators, dispatches and their outcomes.
+//!
+//! Plain values without behaviour beyond their own rules. Nothing here can carry message text.
+
+mod conversation;
+mod credential;
+mod signal;
+mod time;
+
+use std::time::Duration;
+
+pub use conversation::{ChannelAddress, Conversation, ConversationRef, ID_CHARS_MAX, IdError, check_id};
+pub use credential::CredentialId;
+pub use signal::{AT_MILLIS_MAX, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
+pub use time::{Instant, micros};
+
+/// What typingd tells Salesforce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Indicator {
+    /// The icon goes on, or stays on.
+    TypingStarted,
+    /// The icon goes off.
+    TypingStopped,
+}
+
+impl Indicator {
+    /// The name in typingd's own formats.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TypingStarted => "TypingStarted",
+            Self::TypingStopped => "TypingStopped",
+        }
+    }
+
+    /// The `entryType` of the Interaction Service.
+    #[must_use]
+    pub const fn entry_type(self) -> &'static str {
+        match self {
+            Self::TypingStarted => "TypingStartedIndicator",
+            Self::TypingStopped => "TypingStoppedIndicator",
+        }
+    }
+}
+
+/// Why an indicator was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Started: the first keystroke after silence.
+    FirstKeystroke,
+    /// Started: at a check the user was still typing (a refresh).
+    Check,
+    /// Stopped: no keystroke for `dismiss_after`.
+    Idle,
+    /// Stopped: `dismiss_after` since the icon was shown.
+    Dismissed,
+    /// Stopped: the message went out.
+    MessageSent,
+    /// Stopped: the client said so.
+    Stopped,
+    /// Stopped: the session is over.
+    Ended,
+    /// Stopped: typing went on for `max_typing`.
+    MaxTyping,
+    /// Stopped: typingd is going down.
+    Shutdown,
+    /// Stopped: an earlier typingd died with the icon on.
+    Recovered,
+}
+
+impl Reason {
+    /// All reasons, in the order of their declaration.
+    pub const ALL: [Self; 10] = [
+        Self::FirstKeystroke,
+        Self::Check,
+        Self::Idle,
+        Self::Dismissed,
+        Self::MessageSent,
+        Self::Stopped,
+        Self::Ended,
+        Self::MaxTyping,
+        Self::Shutdown,
+        Self::Recovered,
+    ];
+
+    /// The name in typingd's own formats.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FirstKeystroke => "first_keystroke",
+            Self::Check => "check",
+            Self::Idle => "idle",
+            Self::Dismissed => "dismissed",
+            Self::MessageSent => "message_sent",
+            Self::Stopped => "stopped",
+            Self::Ended => "ended",
+            Self::MaxTyping => "max_typing",
+            Self::Shutdown => "shutdown",
+            Self::Recovered => "recovered",
+        }
+    }
+
+    /// The indicator that this is a reason for.
+    #[must_use]
+    pub const fn indicator(self) -> Indicator {
+        match self {
+            Self::FirstKeystroke | Self::Check => Indicator::TypingStarted,
+            _ => Indicator::TypingStopped,
+        }
+    }
+}
+
+/// One decision of the engine, whether or not it is ever sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Its number within one life of the engine; the first is 1.
+    pub number: u64,
+    /// When it fell due.
+    pub at: Instant,
+    /// Whose icon.
+    pub conversation: Conversation,
+    /// Why; it names the indicator too.
+    pub reason: Reason,
+}
+
+/// A decision that came to nothing. Every other one is acknowledged in the end, or under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The number of the decision.
+    pub number: u64,
+    /// When it was dropped.
+    pub at: Instant,
+    /// Whose icon.
+    pub conversation: Conversation,
+    /// Why it was decided; it names the indicator too.
+    pub reason: Reason,
+    /// Why it was dropped.
+    pub why: Why,
+}
+
+/// Why a decision came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Why {
+    /// A newer decision took its place before it was sent, or before it could be tried again.
+    Replaced,
+    /// Stopped: the far side is known to show no icon.
+    Moot,
+    /// Started: it was too old to leave.
+    Expired,
+    /// Started: the channel or the conversation is muted.
+    Muted,
+    /// It was refused, or failed until its time was over. The icon of a Stopped may be left on.
+    GivenUp,
+}
+
+impl Why {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 5] = [Self::Replaced, Self::Moot, Self::Expired, Self::Muted, Self::GivenUp];
+
+    /// The name in typingd's own formats.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Replaced => "replaced",
+            Self::Moot => "moot",
+            Self::Expired => "expired",
+            Self::Muted => "muted",
+            Self::GivenUp => "given_up",
+        }
+    }
+}
+
+/// Names one request while it is in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DispatchId {
+    /// The conversation's place in the engine's table.
+    pub(crate) slot: u32,
+    /// Tells this request from an older one of the same place.
+    pub(crate) serial: u64,
+}
+
+/// One request that is to leave now.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// To be handed back with the outcome.
+    pub id: DispatchId,
+    /// Whose icon.
+    pub conversation: Conversation,
+    /// Why; it names the indicator too.
+    pub reason: Reason,
+    /// When the indicator was decided: the payload's timestamp. Never decreases within a conversation.
+    pub decided: Instant,
+    /// Numbers the decision: a retry has the number of what it retries, everything else has a fresh one. Request and
+    /// payload ids are made from it.
+    pub decision: u64,
+    /// 0 for the first try.
+    pub attempt: u32,
+    /// The newest credentials that a request of the conversation showed.
+    pub credentials: Option<CredentialId>,
+}
+
+impl Dispatch {
+    /// What is to be told.
+    #[must_use]
+    pub const fn indicator(&self) -> Indicator {
+        self.reason.indicator()
+    }
+}
+
+/// What became of a request: whose fault a failure was, and whether the far side may have acted on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Acknowledged.
+    Delivered,
+    /// Certainly not applied, and worth another try.
+    NotSent(Setback),
+    /// Perhaps applied, and worth another try.
+    Unsure(Setback),
+    /// Certainly not applied, and never will be.
+    Refused(Refusal),
+}
+
+impl Outcome {
+    /// The name in typingd's own formats.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::NotSent(_) => "not_sent",
+            Self::Unsure(_) => "unsure",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// Why a request failed that may succeed another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setback {
+    /// What stood in the way.
+    pub cause: Cause,
+    /// How long the far side asked to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// What stood in the way of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// The token was not taken, or none could be had. A fresh one is being fetched.
+    Token,
+    /// The cached credentials were refused. Others may be taken.
+    Credentials,
+    /// Nothing has left: no cached credentials are known that may be taken. `retry_after` is when to look again, if no
+    /// others are accepted before.
+    NoCredentials,
+    /// The org's rate limit.
+    RateLimited,
+    /// No connection: name resolution, refusal, TLS.
+    Unreachable,
+    /// No answer in time, or the connection broke after the request had left.
+    NoAnswer,
+    /// The far side said that it can't at the moment (5xx and its retryable codes).
+    Failing,
+}
+
+/// Whom a refusal concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refusal {
+    /// The channel address or its authorization context: every conversation of that channel.
+    Channel,
+    /// The end user: this conversation alone.
+    Conversation,
+    /// The request itself: a defect of typingd.
+    Request,
+    /// The credentials or their scope: the operator's configuration.
+    Configuration,
+}
+
+/// What the wire said to one request; for people and metrics, never for the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WireResult {
+    /// What the engine is told.
+    pub outcome: Outcome,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// Salesforce's error code, if the answer had one.
+    pub code: Option<i64>,
+    /// What a person would want to read: the far side's message, cut to a bound, or the transport's error.
+    pub detail: Option<String>,
+    /// From the request's leaving to its answer or failure.
+    pub elapsed: Duration,
+}
+
+impl WireResult {
+    /// Whether anything of the request may have reached the far side: not without a token or a connection.
+    #[must_use]
+    pub const fn has_left(&self) -> bool {
+        self.status.is_some() || matches!(self.outcome, Outcome::Unsure(_))
+    }
+}

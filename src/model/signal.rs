@@ -1,0 +1,174 @@
+//! What a connector says about its end users: single signals, and batches of them.
+
+use super::{ConversationRef, CredentialId, Instant};
+
+/// What the connector says about an end user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SignalKind {
+    /// A key was pressed.
+    Keystroke,
+    /// The user's message has gone out.
+    MessageSent,
+    /// The user cleared the box or left it.
+    Stopped,
+    /// The messaging session exists.
+    Opened,
+    /// The session is over; forget it.
+    Ended,
+}
+
+impl SignalKind {
+    /// All kinds, in the order of the documentation.
+    pub const ALL: [Self; 5] = [Self::Keystroke, Self::MessageSent, Self::Stopped, Self::Opened, Self::Ended];
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Keystroke => "keystroke",
+            Self::MessageSent => "message_sent",
+            Self::Stopped => "stopped",
+            Self::Opened => "opened",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// The latest `at`: the end of the year 9999, in milliseconds since the Unix epoch. Beyond it a caller has most likely
+/// sent microseconds.
+pub const AT_MILLIS_MAX: u64 = 253_402_300_799_999;
+
+/// The longest `lasts` of a keystroke, in milliseconds.
+pub const LASTS_MILLIS_MAX: u16 = 60_000;
+
+/// One signal, without its conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// What happened.
+    pub kind: SignalKind,
+    /// Of a keystroke: the typing goes on for so long after it, in milliseconds, at most [`LASTS_MILLIS_MAX`]. It comes
+    /// from a channel that reports typing once in a while. 0: the moment of the key.
+    pub lasts_millis: u16,
+    /// When it happened by the caller's wall clock, Unix epoch milliseconds, at most [`AT_MILLIS_MAX`]. It only ever
+    /// tells a late keystroke from a fresh one; it drives no timer.
+    pub at: Option<u64>,
+}
+
+impl Signal {
+    /// A signal of that kind without a time of its own, for the moment at which it arrives.
+    #[must_use]
+    pub const fn new(kind: SignalKind) -> Self {
+        Self { kind, lasts_millis: 0, at: None }
+    }
+
+    /// When the typing that it reports ends, if it arrives at `now`.
+    #[must_use]
+    pub const fn typing_until(self, now: Instant) -> Instant {
+        Instant::from_micros(now.as_micros().saturating_add(self.lasts_millis as u64 * 1_000))
+    }
+}
+
+/// Signals on their way from an edge to the driver: one allocation for the ids of all of them.
+#[derive(Debug, Default)]
+pub struct SignalBatch {
+    ids: String,
+    items: Vec<BatchItem>,
+    credentials: Option<CredentialId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct BatchItem {
+    start: u32,
+    to_bytes: u16,
+    from_bytes: u16,
+    signal: Signal,
+}
+
+impl SignalBatch {
+    /// Adds a signal at the end.
+    pub fn push(&mut self, conversation: ConversationRef<'_>, signal: Signal) {
+        let start = u32::try_from(self.ids.len()).expect("a batch is cut long before four gigabytes");
+        self.ids.push_str(conversation.to);
+        self.ids.push_str(conversation.from);
+        let bytes = |text: &str| u16::try_from(text.len()).expect("255 characters are at most 1,020 bytes");
+        self.items.push(BatchItem {
+            start,
+            to_bytes: bytes(conversation.to),
+            from_bytes: bytes(conversation.from),
+            signal,
+        });
+    }
+
+    /// The request that brought it showed these credentials.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Option<CredentialId>) -> Self {
+        Self { credentials, ..self }
+    }
+
+    /// The credentials of the request that brought it, if they are cached.
+    #[must_use]
+    pub const fn credentials(&self) -> Option<CredentialId> {
+        self.credentials
+    }
+
+    /// The signals in the order they were added.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (ConversationRef<'_>, Signal)> {
+        self.items.iter().map(|item| self.item(item))
+    }
+
+    /// The same signals in batches of at most `signals_max`.
+    pub fn parts(&self, signals_max: usize) -> impl Iterator<Item = Self> {
+        self.items.chunks(signals_max).map(|items| {
+            let mut part = Self::default().with_credentials(self.credentials);
+            for item in items {
+                let (conversation, signal) = self.item(item);
+                part.push(conversation, signal);
+            }
+            part
+        })
+    }
+
+    fn item(&self, item: &BatchItem) -> (ConversationRef<'_>, Signal) {
+        let to_end = item.start as usize + usize::from(item.to_bytes);
+        let from_end = to_end + usize::from(item.from_bytes);
+        let conversation =
+            ConversationRef { to: &self.ids[item.start as usize..to_end], from: &self.ids[to_end..from_end] };
+        (conversation, item.signal)
+    }
+
+    /// How many signals it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_gives_back_what_was_pushed_in_order() {
+        let mut batch = SignalBatch::default();
+        let long = "é".repeat(255);
+        let signal = |kind| Signal::new(kind);
+        let pushed = [("c", "u", SignalKind::Keystroke), (long.as_str(), "ü", SignalKind::Ended)];
+        for (to, from, kind) in pushed {
+            batch.push(ConversationRef::new(to, from).unwrap(), signal(kind));
+        }
+        let read: Vec<_> = batch.iter().map(|(c, s)| (c.to(), c.from(), s.kind)).collect();
+        assert_eq!(read, pushed);
+    }
+}
