@@ -95,7 +95,7 @@ struct Run {
 impl Run {
     fn new(seed: u64, start: Instant) -> Self {
         let mut rng = Rng::new(seed);
-        let user = ConversationRef::new("c", &format!("user {seed}")).unwrap().to_owned();
+        let user = ConversationRef::new("c", &format!("user {seed}")).expect("a valid id").to_owned();
         let latency = [1, 50, 100, 200, 400][rng.below(5) as usize];
         let failures = rng.below(4) == 0;
         let mut run = Self {
@@ -224,7 +224,7 @@ impl Run {
         }
         match self.order.turn(self.now, &self.user, ticket) {
             Turn::Wait(until) => {
-                let bound = ORDER_WAIT + GRACE * u32::try_from(self.requests.len()).unwrap();
+                let bound = ORDER_WAIT + GRACE * u32::try_from(self.requests.len()).expect("few");
                 assert!(self.now.since(read) <= bound, "seed {}: request {number} waits too long", self.seed);
                 self.schedule(until, Event::Ask(number));
             }
