@@ -20,7 +20,8 @@ pub const SIGNALS_MAX: usize = 1_024;
 pub struct Parcel {
     /// The signals.
     pub batch: SignalBatch,
-    /// How long the sender waits for the icons of its messages to be off, if it does.
+    /// How long the sender waits for the icons of its messages to be off, if it does; without end ([`Duration::MAX`]) it
+    /// is told of each, else no more when its Stopped fails or can't leave in that time.
     pub wait: Option<Duration>,
     /// Takes the receipt.
     pub receipt: oneshot::Sender<Receipt>,

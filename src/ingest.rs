@@ -192,11 +192,14 @@ async fn take_json(
     }
     ingest.count_malformed(&mut tally);
     let messages = batch.signals.iter().any(|(_, signal)| signal.kind == SignalKind::MessageSent);
-    let receipt = ingest.inbox.deliver(batch.signals, wait.filter(|_| messages)).await.map_err(undeliverable)?;
-    let blocked = receipt.blocked;
+    let receipt = ingest
+        .inbox
+        .deliver(batch.signals, (wait.is_some() && messages).then_some(Duration::MAX))
+        .await
+        .map_err(undeliverable)?;
     let unsettled = tally.enter(&batch.indexes, receipt);
     if let Some(wait) = wait {
-        tally.settled = Some(!blocked && all_acknowledged(unsettled, wait).await);
+        tally.settled = Some(all_acknowledged(unsettled, wait).await);
     }
     Ok(tally)
 }

@@ -17,7 +17,9 @@ use crate::inbox::{Parcel, Receipt};
 use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::measures::Measures;
-use crate::model::{ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, WireResult};
+use crate::model::{
+    Cause, ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, Setback, SignalKind, WireResult,
+};
 use crate::pulse::Pulse;
 use crate::recording::{self, Recorder, Recording};
 
@@ -30,7 +32,7 @@ const RENEWAL_SPACING: Duration = Duration::from_secs(1);
 
 /// Who waits for a conversation's Stopped.
 pub(super) struct Waiter {
-    /// For so long.
+    /// For so long; [`Instant::NEVER`]: whatever happens.
     until: Instant,
     /// Takes whether it was acknowledged.
     answer: oneshot::Sender<bool>,
@@ -160,6 +162,13 @@ impl Desk {
             }
         }
         if result.outcome != Outcome::Delivered {
+            // Nobody knows when an upstream that fails takes the next try.
+            let failing = |setback: &Setback| !matches!(setback.cause, Cause::Token | Cause::Credentials);
+            if dispatch.indicator() == Indicator::TypingStopped
+                && matches!(&result.outcome, Outcome::NotSent(setback) | Outcome::Unsure(setback) if failing(setback))
+            {
+                self.dismiss_waiters_of(&dispatch.conversation);
+            }
             self.dismiss_waiters(now);
         }
     }
@@ -167,6 +176,13 @@ impl Desk {
     pub(super) fn take_acceptances(&mut self, now: Instant, channels: &[Box<str>]) {
         for channel in channels {
             self.engine.handle_acceptance(now, channel);
+        }
+    }
+
+    /// Those who wait for this Stopped wait no longer, but those who wait whatever happens.
+    fn dismiss_waiters_of(&mut self, conversation: &Conversation) {
+        if let Some(waiters) = self.waiters.get_mut(conversation) {
+            waiters.retain(|waiter| waiter.until == Instant::NEVER);
         }
     }
 

@@ -11,7 +11,12 @@ impl Engine {
     pub fn handle_credentials(&mut self, now: Instant, conversation: ConversationRef<'_>, credentials: CredentialId) {
         let Some(slot) = self.tracker.find(conversation) else { return };
         let (state, _) = self.tracker.state_mut(slot);
-        if state.credentials.replace(credentials) != Some(credentials) && state.outbox.is_blocked() {
+        if state.credentials.replace(credentials) == Some(credentials) {
+            return;
+        }
+        // What was refused to the old ones may be granted to these.
+        state.muted = false;
+        if state.outbox.is_blocked() {
             state.outbox.unblock();
             self.settle(now, slot);
         }

@@ -80,20 +80,20 @@ pub(super) async fn connection(
     }
     if ended.is_some() && seat.unheard.load(Ordering::Relaxed) {
         let _ = socket.shut_down();
-        let _ = tokio::time::timeout(LINGER_MAX, socket.drain(LINGER_BYTES_MAX)).await;
+        let linger = if *stop.borrow() { LINGER_STOPPING_MAX } else { LINGER_MAX };
+        let _ = tokio::time::timeout(linger, socket.drain(LINGER_BYTES_MAX)).await;
     }
 }
 
 /// The answer to a request that hyper could not read.
 fn answer_unread(seat: &Seat, error: &hyper::Error) -> Option<bytes::Bytes> {
     let status = StatusCode::from_u16(seat.unread.load(Ordering::Relaxed)).ok();
-    let status = if error.is_parse_version_h2() || (status.is_some() && seat.http2.load(Ordering::Relaxed)) {
-        StatusCode::HTTP_VERSION_NOT_SUPPORTED
-    } else if status.is_some() && error.to_string() == UNKNOWN_CODING {
-        StatusCode::NOT_IMPLEMENTED
-    } else {
-        status?
-    };
+    if error.is_parse_version_h2() || (status.is_some() && seat.http2.load(Ordering::Relaxed)) {
+        seat.unheard.store(true, Ordering::Relaxed);
+        return Some(unread::answer_http2());
+    }
+    let status =
+        if status.is_some() && error.to_string() == UNKNOWN_CODING { StatusCode::NOT_IMPLEMENTED } else { status? };
     seat.unheard.store(true, Ordering::Relaxed);
     Some(unread::answer(status))
 }
@@ -114,5 +114,7 @@ const UNKNOWN_CODING: &str = "invalid transfer-encoding parsed";
 /// A connection that is closed while its client is still sending would be reset, and the answer lost. So the rest is
 /// read and thrown away: for as long as a client on the same network needs to notice the answer,
 const LINGER_MAX: Duration = Duration::from_secs(2);
+/// at the end only for what it takes on one machine, for the end is waited for,
+const LINGER_STOPPING_MAX: Duration = Duration::from_millis(100);
 /// and as much as twice the largest body that anything here takes, for those that first send all and read then.
 const LINGER_BYTES_MAX: usize = 64 << 20;

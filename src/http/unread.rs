@@ -30,6 +30,19 @@ pub(super) fn answer(status: StatusCode) -> Bytes {
     .into()
 }
 
+/// The answer to the preface of HTTP/2: its own words for "HTTP/1.1 is required" (RFC 9113, sections 6.8 and 7), for a
+/// client that has begun to speak HTTP/2 reads nothing else.
+pub(super) fn answer_http2() -> Bytes {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: u8 = 7;
+    const HTTP_1_1_REQUIRED: u8 = 13;
+    let words = detail(StatusCode::HTTP_VERSION_NOT_SUPPORTED).unwrap_or_default();
+    // No stream was looked at: the number of the last is zero.
+    let length = u8::try_from(8 + words.len()).expect("a sentence");
+    let head = [0, 0, length, GOAWAY, 0, 0, 0, 0, 0];
+    [&SETTINGS[..], &head, &[0; 4], &[0, 0, 0, HTTP_1_1_REQUIRED], words.as_bytes()].concat().into()
+}
+
 fn detail(status: StatusCode) -> Option<&'static str> {
     Some(match status {
         StatusCode::BAD_REQUEST => "the request can't be read: its first line, or a line of its head, is no HTTP/1.1",

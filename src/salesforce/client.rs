@@ -255,6 +255,9 @@ impl Shared {
             result.outcome = not_sent(Cause::Credentials);
         } else if result.status.is_some_and(|status| (200..300).contains(&status)) {
             cache.accept(id, Some(channel));
+        } else if result.outcome == Outcome::Refused(Refusal::Channel) {
+            // It may be this set's context that is wrong: those who show another must not be muted for it.
+            result.outcome = Outcome::Refused(Refusal::Conversation);
         }
         result
     }

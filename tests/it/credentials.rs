@@ -25,6 +25,7 @@ use typingd::salesforce::settings::{Auth, Settings as Upstream};
 use crate::bench::{Daemon, Sandbox};
 use crate::connector::{Connector, INTERACTIONS, REQUEST_ID, form, typing};
 use crate::exposition::{Page, Text};
+use crate::far_side::{FarSide, write};
 use crate::process::{until, wait_for};
 use crate::wire::Address;
 
@@ -324,4 +325,40 @@ fn a_refusal_is_believed_for_its_time_and_then_asked_anew() {
     // Until then, and after, it leaves at once with what is accepted.
     assert_eq!(Connector::new(&address, "good").message("somebody").status, 202);
     sandbox.until_told("c", "e", "+-");
+}
+
+#[test]
+fn a_wrong_context_of_one_connector_mutes_no_other() {
+    let far_side = FarSide::start(|came, stream| {
+        if came.head.to_ascii_lowercase().contains("authorizationcontext: wrong") {
+            let fields = "content-type: application/json\r\n";
+            return write(stream, "400 Bad Request", fields, b"{\"code\":10017,\"message\":\"no such channel\"}");
+        }
+        write(stream, "202 Accepted", "", b"{\"success\":true}")
+    });
+    let settings = "drop_in.activity_lasts = '1m'\ntiming.check_interval = '200ms'";
+    let daemon = Daemon::start_with(&far_side.url(), AUTH, settings, |_| {});
+    let connector = Connector::new(&daemon.address, "t");
+    let started = |context: &'static str, from: &str| {
+        let mut headers = connector.headers();
+        headers[4] = ("AuthorizationContext", context);
+        let answer =
+            daemon.address.call("POST", INTERACTIONS, &headers, &form(&typing("c", from, "TypingStartedIndicator")));
+        assert_eq!(answer.status, 202, "{answer:?}");
+    };
+    let shown = |from: &str| {
+        let from = format!("\"from\":\"{from}\"");
+        far_side.came().iter().any(|came| {
+            let wrong = came.head.to_ascii_lowercase().contains("authorizationcontext: wrong");
+            !wrong && String::from_utf8_lossy(&came.body).contains(&from)
+        })
+    };
+    started("Wrong", "bad");
+    far_side.await_request(1);
+    until("the refusal", || daemon.address.get("/v1/status").json()["requests"]["in_flight"] == 0);
+    started("Right", "good");
+    until("another's icon", || shown("good"));
+    // What was refused to the wrong ones is granted to the right ones.
+    started("Right", "bad");
+    until("the icon", || shown("bad"));
 }

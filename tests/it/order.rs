@@ -155,6 +155,16 @@ fn a_message_waits_for_one_that_never_ends_no_longer_than_order_wait_and_for_a_s
 #[test]
 fn a_message_does_not_wait_where_no_stopped_can_leave() {
     const SETTLE: Duration = Duration::from_secs(20);
+    // A single Stopped that fails says enough.
+    let recorder = Recorder::judging(Duration::ZERO, |entry| if entry.what == "-" { 503 } else { 202 });
+    let settings = "upstream.auth.token_file = 'token'\ndrop_in.settle = '20s'\ndrop_in.activity_lasts = '1m'";
+    let (recorder, _daemon, connector) = pair(recorder, settings);
+    connector.started("u");
+    until("the icon", || !recorder.of("u").is_empty());
+    let watch = clock::stopwatch();
+    assert_eq!(status(post(&connector, &message_of("u", "m"))), "202");
+    assert!(watch.elapsed() < SETTLE / 2, "{:?}", watch.elapsed());
+
     // 503: the circuit breaker opens; 401: the token is refused; in both cases only what typingd sends itself.
     for status_of_stops in [503, 401] {
         let recorder = Recorder::judging(Duration::ZERO, move |entry| match &*entry.what {
