@@ -90,8 +90,10 @@ impl Process {
         let watch = clock::stopwatch();
         while !self.log().contains(text) {
             let ended = self.child.try_wait().unwrap();
+            // What it wrote last may still be on its way through the pipe.
+            let last_words_read = ended.is_some() && Arc::strong_count(&self.log) == 1 && !self.log().contains(text);
             assert!(
-                ended.is_none() && watch.elapsed() < PATIENCE,
+                !last_words_read && watch.elapsed() < PATIENCE,
                 "no `{text}` in the log ({ended:?}):\n{}",
                 self.log()
             );
@@ -129,9 +131,12 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for all that it has written.
     pub(crate) fn end(&mut self) -> ExitStatus {
-        wait_for("the process's end", || self.ended())
+        let status = wait_for("the process's end", || self.ended());
+        // The threads that read go with the last byte.
+        until("its last words", || [&self.log, &self.output].map(Arc::strong_count) == [1, 1]);
+        status
     }
 
     /// Tells it to stop and waits for its end, which must be a good one.
