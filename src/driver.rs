@@ -263,6 +263,10 @@ pub async fn run(
         if desk.is_in_midst_of_work() {
             wake = now;
         }
+        if wake <= now {
+            // Those who wait for an answer stand behind this task, and it would come round without end.
+            tokio::task::yield_now().await;
+        }
         let wake = clock.timer_at(wake);
         if timer.deadline() != wake {
             timer.as_mut().reset(wake);

@@ -76,6 +76,8 @@ pub struct Engine {
     counts: Counts,
     observed: Observed,
     swept: Instant,
+    /// There is memory to be given back.
+    untidy: bool,
     stopping: bool,
 }
 
@@ -100,6 +102,7 @@ impl Engine {
             counts: Counts::default(),
             observed: Observed::default(),
             swept: Instant::ORIGIN,
+            untidy: false,
             stopping: false,
         }
     }
@@ -199,6 +202,7 @@ impl Engine {
             }
         }
         self.follow_some(now);
+        self.untidy = self.tracker.trim();
         if self.swept + SWEEP_SPACING <= now {
             self.swept = now;
             self.tracker.sweep_channels(now);
@@ -245,7 +249,7 @@ impl Engine {
     /// [`Instant::NEVER`]: not at all.
     #[must_use]
     pub fn poll_timeout(&mut self, now: Instant) -> Instant {
-        if self.changes.are_under_way() {
+        if self.changes.are_under_way() || self.untidy {
             return now;
         }
         let waiting = self.lines.iter().any(|line| !line.is_empty());
