@@ -273,13 +273,6 @@ pub async fn run(
         }
         tokio::select! {
             biased;
-            Some((dispatch, result)) = outcomes.recv() => {
-                let now = clock.now();
-                desk.take_outcome(now, &dispatch, &result);
-                while let Ok((dispatch, result)) = outcomes.try_recv() {
-                    desk.take_outcome(now, &dispatch, &result);
-                }
-            }
             command = commands.recv() => {
                 let now = clock.now();
                 match command {
@@ -316,16 +309,22 @@ pub async fn run(
                     }
                 }
             }
-            Some(parcel) = parcels.recv() => {
-                let now = clock.now();
-                let mut signals = parcel.batch.len();
-                desk.take_parcel(now, parcel);
-                while signals < SIGNALS_PER_ROUND && let Ok(parcel) = parcels.try_recv() {
-                    signals += parcel.batch.len().max(1);
-                    desk.take_parcel(now, parcel);
-                }
-            }
+            Some((dispatch, result)) = outcomes.recv() => desk.take_outcome(clock.now(), &dispatch, &result),
+            Some(parcel) = parcels.recv() => desk.take_parcel(clock.now(), parcel),
             () = timer.as_mut() => {}
+        }
+        // Whatever else has come by now has its turn as well: where a turn takes long, one kind never ends, and would keep
+        // another waiting.
+        let now = clock.now();
+        while let Ok((dispatch, result)) = outcomes.try_recv() {
+            desk.take_outcome(now, &dispatch, &result);
+        }
+        let mut signals = 0;
+        while signals < SIGNALS_PER_ROUND
+            && let Ok(parcel) = parcels.try_recv()
+        {
+            signals += parcel.batch.len().max(1);
+            desk.take_parcel(now, parcel);
         }
     }
 }
