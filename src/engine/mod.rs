@@ -51,9 +51,9 @@ const BARRIER_KEPT: Duration = Duration::from_secs(600);
 /// Channels that were muted and have no conversation are looked for this often.
 const SWEEP_SPACING: Duration = Duration::from_secs(60);
 /// Conversations whose timers run in one call of [`Engine::handle_timeout`]; the others have their turn in the next one.
-const TIMERS_PER_CALL: usize = 1_024;
+const TIMERS_PER_CALL: usize = 512;
 /// Conversations that turn out to have nothing to send any more in one call of [`Engine::poll_dispatch`].
-const STALE_PER_CALL: usize = 1_024;
+const STALE_PER_CALL: usize = 512;
 /// Without an explicit lifespan no Started leaves later than this, however long the check interval is.
 const STARTED_LIFESPAN_MAX: Duration = Duration::from_secs(5);
 
