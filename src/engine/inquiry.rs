@@ -145,7 +145,6 @@ impl Engine {
 
     /// Of the conversations whose icon the upstream may show those in the slots from `start` on, as far as one call
     /// looks, and the slot to go on with. One that stays in memory is found once.
-    #[must_use]
     pub fn shown(&self, start: u32) -> (impl Iterator<Item = ConversationRef<'_>>, Option<u32>) {
         let end = self.tracker.slots_end();
         let stop = end.min(start.saturating_add(SHOWN_LOOKS_MAX));
