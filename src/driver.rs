@@ -268,19 +268,16 @@ pub async fn run(
         if desk.is_in_midst_of_work() {
             wake = now;
         }
+        if wake <= now {
+            // Those who wait for an answer stand behind this task, and it would come round without end.
+            tokio::task::yield_now().await;
+        }
         let wake = clock.timer_at(wake);
         if timer.deadline() != wake {
             timer.as_mut().reset(wake);
         }
         tokio::select! {
             biased;
-            Some((dispatch, result)) = outcomes.recv() => {
-                let now = clock.now();
-                desk.take_outcome(now, &dispatch, &result);
-                while let Ok((dispatch, result)) = outcomes.try_recv() {
-                    desk.take_outcome(now, &dispatch, &result);
-                }
-            }
             command = commands.recv() => {
                 let now = clock.now();
                 match command {
@@ -315,16 +312,22 @@ pub async fn run(
                     }
                 }
             }
-            Some(parcel) = parcels.recv() => {
-                let now = clock.now();
-                let mut signals = parcel.batch.len();
-                desk.take_parcel(now, parcel);
-                while signals < SIGNALS_PER_ROUND && let Ok(parcel) = parcels.try_recv() {
-                    signals += parcel.batch.len().max(1);
-                    desk.take_parcel(now, parcel);
-                }
-            }
+            Some((dispatch, result)) = outcomes.recv() => desk.take_outcome(clock.now(), &dispatch, &result),
+            Some(parcel) = parcels.recv() => desk.take_parcel(clock.now(), parcel),
             () = timer.as_mut() => {}
+        }
+        // Whatever else has come by now has its turn as well: where a turn takes long, one kind never ends, and would keep
+        // another waiting.
+        let now = clock.now();
+        while let Ok((dispatch, result)) = outcomes.try_recv() {
+            desk.take_outcome(now, &dispatch, &result);
+        }
+        let mut signals = 0;
+        while signals < SIGNALS_PER_ROUND
+            && let Ok(parcel) = parcels.try_recv()
+        {
+            signals += parcel.batch.len().max(1);
+            desk.take_parcel(now, parcel);
         }
     }
 }

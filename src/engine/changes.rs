@@ -14,7 +14,7 @@ pub(super) type Generation = u8;
 /// Changes of the policy under way, before the next one has to wait until all conversations have followed.
 const CHANGES_MAX: usize = 16;
 /// Work of one call: slots that are looked at, in less than a millisecond.
-const LOOKS_PER_CALL: usize = 16_384;
+const LOOKS_PER_CALL: usize = 8_192;
 /// A conversation that has something to follow costs as much as so many that have not.
 const FOLLOW_COST: usize = 16;
 

@@ -53,9 +53,9 @@ const BARRIER_KEPT: Duration = Duration::from_secs(600);
 /// Channels that were muted and have no conversation are looked for this often.
 const SWEEP_SPACING: Duration = Duration::from_secs(60);
 /// Conversations whose timers run in one call of [`Engine::handle_timeout`]; the others have their turn in the next one.
-const TIMERS_PER_CALL: usize = 1_024;
+const TIMERS_PER_CALL: usize = 512;
 /// Conversations that turn out to have nothing to send any more in one call of [`Engine::poll_dispatch`].
-const STALE_PER_CALL: usize = 1_024;
+const STALE_PER_CALL: usize = 512;
 /// Without an explicit lifespan no Started leaves later than this, however long the check interval is.
 const STARTED_LIFESPAN_MAX: Duration = Duration::from_secs(5);
 
@@ -79,6 +79,8 @@ pub struct Engine {
     counts: Counts,
     observed: Observed,
     swept: Instant,
+    /// There is memory to be given back.
+    untidy: bool,
     stopping: bool,
 }
 
@@ -104,6 +106,7 @@ impl Engine {
             counts: Counts::default(),
             observed: Observed::default(),
             swept: Instant::ORIGIN,
+            untidy: false,
             stopping: false,
         }
     }
@@ -204,6 +207,7 @@ impl Engine {
             }
         }
         self.follow_some(now);
+        self.untidy = self.tracker.trim();
         if self.swept + SWEEP_SPACING <= now {
             self.swept = now;
             self.tracker.sweep_channels(now);
@@ -254,7 +258,7 @@ impl Engine {
     /// [`Instant::NEVER`]: not at all.
     #[must_use]
     pub fn poll_timeout(&mut self, now: Instant) -> Instant {
-        if self.changes.are_under_way() {
+        if self.changes.are_under_way() || self.untidy {
             return now;
         }
         let waiting = self.lines.iter().any(|line| !line.is_empty());

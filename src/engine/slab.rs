@@ -9,6 +9,8 @@
 const REGION_BYTES: usize = 32 << 20;
 /// A region that has used no more places than so many is not worth shrinking.
 const SMALL: usize = 1_024;
+/// Free places at a region's end that are given up in one call.
+const TRIMMED_PER_CALL: usize = 4_096;
 /// What is reserved for the first ones.
 const TINY: usize = 64;
 /// It shrinks when so many times as many places have been used as are needed.
@@ -90,11 +92,22 @@ impl<T> Slab<T> {
         let (number, at) = split::<T>(place);
         let value = self.regions.get_mut(number)?.remove(at)?;
         self.len -= 1;
-        // One is kept, though it may have given back its memory: it reserves nothing that it does not use.
-        while self.regions.len() > 1 && self.regions.last().is_some_and(|last| last.used == 0) {
+        Some(value)
+    }
+
+    /// Gives up some of the free places at the ends of regions, and their memory. Returns whether there are more.
+    pub(super) fn trim(&mut self) -> bool {
+        let mut left = TRIMMED_PER_CALL;
+        for region in self.regions.iter_mut().rev() {
+            left = region.trim(left);
+            if left == 0 {
+                return true;
+            }
+        }
+        while self.regions.last().is_some_and(|last| last.places.is_empty()) {
             self.regions.pop();
         }
-        Some(value)
+        false
     }
 }
 
@@ -133,26 +146,25 @@ impl<T> Region<T> {
         self.used -= 1;
         self.free[at / 64] |= 1 << (at % 64);
         self.first_free = self.first_free.min(at / 64);
-        if at + 1 == self.places.len() {
-            while self.places.pop_if(|last| last.is_none()).is_some() {
-                let gone = self.places.len();
-                self.free[gone / 64] &= !(1 << (gone % 64));
-            }
-            self.free.truncate(self.places.len().div_ceil(64));
-            self.first_free = self.first_free.min(self.free.len());
-            self.shrink();
-        }
         Some(value)
     }
 
-    /// Gives memory back that was used and is not any more.
-    fn shrink(&mut self) {
+    /// Gives up free places at the end, and memory that was used and is not any more. Returns how many more it might.
+    fn trim(&mut self, mut left: usize) -> usize {
+        while left > 0 && self.places.pop_if(|last| last.is_none()).is_some() {
+            let gone = self.places.len();
+            self.free[gone / 64] &= !(1 << (gone % 64));
+            left -= 1;
+        }
+        self.free.truncate(self.places.len().div_ceil(64));
+        self.first_free = self.first_free.min(self.free.len());
         let needed = self.places.len().max(SMALL);
         if self.touched > SHRINK_AT * needed {
             self.places.shrink_to(needed);
             self.free.shrink_to(needed.div_ceil(64));
             self.touched = self.places.len();
         }
+        left
     }
 }
 
@@ -185,7 +197,7 @@ mod tests {
         assert_eq!(slab.len(), model.len());
         let found = slab.iter().map(|(place, value)| (place, value[0]));
         assert!(found.eq(model.iter().map(|(place, value)| (*place, *value))));
-        assert_eq!(slab.end(), model.keys().last().map_or(0, |last| last + 1));
+        assert!(slab.end() >= model.keys().last().map_or(0, |last| last + 1));
         for region in &slab.regions {
             assert_eq!(region.used, region.places.iter().flatten().count());
             for (at, value) in region.places.iter().enumerate() {
@@ -220,6 +232,10 @@ mod tests {
                 assert!(slab.remove(place).is_none() && slab.get(place).is_none());
             }
             if round % 29 == 0 {
+                assert!(!slab.trim());
+                assert_eq!(slab.end(), model.keys().last().map_or(0, |last| last + 1));
+            }
+            if round % 13 == 0 {
                 check(&slab, &model);
             }
         }
@@ -228,7 +244,7 @@ mod tests {
             model.remove(&place);
         }
         check(&slab, &model);
-        assert_eq!(slab.regions.len(), 1);
+        assert!(!slab.trim() && slab.regions.is_empty());
     }
 
     #[test]
@@ -239,12 +255,18 @@ mod tests {
         for place in &places[5_000..] {
             slab.remove(*place);
         }
+        let mut calls = 1;
+        while slab.trim() {
+            calls += 1;
+        }
+        assert!(calls > 60, "a part at a time: {calls}");
         assert_eq!((slab.regions.len(), slab.regions[0].places.len()), (1, 5_000));
         assert!(slab.regions[0].places.capacity() <= SHRINK_AT * 5_000, "{}", slab.regions[0].places.capacity());
         for place in &places[..5_000] {
             slab.remove(*place);
         }
-        assert!(slab.regions[0].places.capacity() <= SHRINK_AT * SMALL);
+        while slab.trim() {}
+        assert!(slab.regions.is_empty());
         assert_eq!(slab.insert(7), 0);
     }
 }

@@ -191,6 +191,12 @@ impl Tracker {
         (&mut entry.state, &self.channels.get(entry.channel).expect(KNOWN).rules)
     }
 
+    /// Gives some of the memory back that those took who have gone. Returns whether there is more.
+    pub(super) fn trim(&mut self) -> bool {
+        let entries = self.entries.trim();
+        self.channels.trim() || entries
+    }
+
     /// What is in `slot`, if there is anything.
     #[inline]
     pub(super) fn get(&self, slot: u32) -> Option<&Entry> {
