@@ -235,12 +235,6 @@ const MISTAKES: &[Mistake] = &[
         right: "Some(begun) => deadline.max(begun + grace),",
         wrong: "Some(begun) => deadline.max(begun + grace * 200),",
     },
-    Mistake {
-        name: "those who waited for a stuck message go on all at once",
-        file: "order.rs",
-        right: "None => now + grace,",
-        wrong: "None => now,",
-    },
 ];
 
 const MANIFEST: &str = r#"[package]
