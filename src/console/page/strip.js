@@ -55,7 +55,7 @@ export class Strip extends EventTarget {
    * @param {boolean | null} shown
    */
   show(at, shown) {
-    if ((this.icon.at(-1)?.shown ?? false) === shown) return;
+    if (this.shown === shown) return;
     this.#add(this.icon, { at, shown });
   }
 
