@@ -23,7 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use support::{Subject, cpu_nanos, quantile, quick, resident_bytes_of};
 use tokio::net::TcpListener;
-use typingd::clock::{Stopwatch, stopwatch};
+use typingd::base::clock::{Stopwatch, stopwatch};
 
 /// Connections to the subject, used in turn.
 const CONNECTIONS: usize = 64;

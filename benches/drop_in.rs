@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use support::{Subject, cpu_nanos, quantile, quick, resident_bytes_of};
-use typingd::clock::stopwatch;
+use typingd::base::clock::stopwatch;
 
 /// Clients at a time, each with one request under way.
 const CONNECTIONS: usize = 16;

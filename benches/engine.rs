@@ -16,7 +16,7 @@ use divan::counter::ItemsCount;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use support::{Pair, Random, id, quick, resident_bytes};
-use typingd::clock::stopwatch;
+use typingd::base::clock::stopwatch;
 use typingd::engine::Engine;
 use typingd::engine::policy::{Delivery, Mode, Policy, Rules};
 use typingd::model::{ConversationRef, Instant, Outcome, Signal, SignalBatch, SignalKind};

@@ -25,19 +25,19 @@ use support::{Pair, Random, cpu_nanos, id, quick};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
-use typingd::chronicle::Chronicle;
-use typingd::clock::Clock;
+use typingd::api::signals::Ingest;
+use typingd::base::clock::Clock;
+use typingd::driver::delivery_log::Herald;
+use typingd::driver::heartbeat::Pulse;
+use typingd::driver::inbox;
 use typingd::driver::{self, Aides, Carrier};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
-use typingd::herald::Herald;
 use typingd::http::{self, Address, Gate, Limits, Listener};
-use typingd::inbox;
-use typingd::ingest::Ingest;
-use typingd::ledger::Ledger;
 use typingd::model::{Dispatch, Outcome, WireResult};
-use typingd::pulse::Pulse;
-use typingd::signal;
+use typingd::observe::events::Chronicle;
+use typingd::observe::typing::Ledger;
+use typingd::signals::json;
 
 /// The sessions of a whole org.
 const CONVERSATIONS: usize = 11_000;
@@ -359,7 +359,7 @@ fn parse_a_signal(bencher: divan::Bencher<'_, '_>) {
     let lines = lines();
     bencher
         .counter(ItemsCount::new(lines.len()))
-        .bench_local(|| lines.iter().filter(|line| signal::parse(divan::black_box(line.as_bytes())).is_ok()).count());
+        .bench_local(|| lines.iter().filter(|line| json::parse(divan::black_box(line.as_bytes())).is_ok()).count());
 }
 
 /// The same line by a derived parser that asks nothing.

@@ -10,9 +10,9 @@ use std::hint::black_box;
 use std::io::Cursor;
 
 use support::{Pair, quick};
-use typingd::clock::stopwatch;
+use typingd::base::clock::stopwatch;
 use typingd::engine::policy::Rules;
-use typingd::trace::TraceReader;
+use typingd::signals::trace::TraceReader;
 use typingd::tune::plan::Plan;
 use typingd::tune::study::{Happening, Study};
 use typingd::tune::{tune, typist};

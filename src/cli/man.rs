@@ -8,9 +8,9 @@ use clap::CommandFactory;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use super::surroundings::{EXIT_CODES, FILES, SIGNALS, VARIABLES};
+use super::exit::{EXIT_CODES, FILES, SIGNALS, VARIABLES};
 use super::{Cli, Failure};
-use crate::build_info;
+use crate::base::build_info;
 use crate::config::keys::{Absent, KEYS, Key, Status};
 
 #[derive(Debug, clap::Args)]

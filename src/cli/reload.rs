@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::{Failure, block_on, printable};
-use crate::client::{Remote, RemoteArgs};
+use crate::cli::client::{Remote, RemoteArgs};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ReloadArgs {

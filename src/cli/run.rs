@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::{Failure, block_on, environment, load};
-use crate::build_info;
+use crate::base::build_info;
 use crate::config::{self, Flag, Overrides};
 use crate::daemon::{self, Up};
 use crate::http::{self, Address};

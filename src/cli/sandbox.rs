@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use tokio::sync::watch;
 
 use super::{Failure, block_on};
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::daemon;
 use crate::http::{self, Limits, Listener};
 use crate::sandbox::{Sandbox, SandboxArgs};

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Failure, block_on};
-use crate::client::{ANSWER_MAX, Remote, RemoteArgs};
-use crate::clock;
-use crate::config::duration::Written;
+use crate::base::clock;
+use crate::base::duration::Written;
+use crate::cli::client::{ANSWER_MAX, Remote, RemoteArgs};
 
 /// Two short lines.
 const ANSWER_BYTES_MAX: usize = 4_096;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::{CHECK_INTERVAL, DISMISS_AFTER, Failure, environment, load};
 use crate::config::{Flag, Overrides};
-use crate::simulate::{SimulateError, simulate};
-use crate::trace::TraceReader;
+use crate::signals::trace::TraceReader;
+use crate::tune::simulate::{SimulateError, simulate};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SimulateArgs {

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, environment, load};
 use crate::config::Overrides;
-use crate::trace::TraceReader;
+use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Choice, Plan};
 use crate::tune::study::Study;
 use crate::tune::{self, html, json, table};

@@ -7,9 +7,9 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::{Failure, block_on, printable};
-use crate::client::{Remote, RemoteArgs};
-use crate::clock;
-use crate::config::duration::{self, Written};
+use crate::base::clock;
+use crate::base::duration::{self, Written};
+use crate::cli::client::{Remote, RemoteArgs};
 
 /// How often it is looked.
 const LOOK_SPACING: Duration = Duration::from_millis(100);

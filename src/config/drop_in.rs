@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use super::keys::KEYS;
 use super::{Origin, Reader};
-use crate::credentials::REFUSED_FOR;
 use crate::drop_in::Settings;
 use crate::http::Address;
+use crate::salesforce::credentials::REFUSED_FOR;
 use url::Host;
 
 impl Reader {

@@ -11,7 +11,6 @@
 
 mod difference;
 mod drop_in;
-pub mod duration;
 mod environment;
 pub mod keys;
 mod layers;
@@ -20,7 +19,6 @@ mod problem;
 mod report;
 mod route;
 mod schema;
-pub mod size;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -44,8 +42,7 @@ pub use warnings::{capacity, scopes, warnings};
 
 use crate::drop_in as drop_in_edge;
 use crate::engine::policy::{Delivery, Mode, Policy, Rules};
-use crate::http::Address;
-use crate::ingest;
+use crate::http::{self, Address};
 use crate::model::ChannelAddress;
 use crate::salesforce::settings::{Auth, JwtBearer, Settings};
 use crate::telemetry::Format;
@@ -61,7 +58,7 @@ pub struct Config {
     /// What the Salesforce adapter is told; `None` with [`Overrides::sandbox`].
     pub upstream: Option<Settings>,
     /// How signals come in.
-    pub ingest: ingest::Settings,
+    pub ingest: http::Settings,
     /// How what connectors send to Salesforce is passed on; `None` while it isn't.
     pub drop_in: Option<drop_in_edge::Settings>,
     /// How long a shutdown may take to send every owed Stopped.
@@ -271,8 +268,8 @@ impl Reader {
             let table = channel.map_or_else(|| TIMING.to_owned(), channel_table);
             let text = format!(
                 "{table}.max_typing = \"{}\": at least dismiss_after, \"{}\", would be right",
-                duration::Written(max_typing),
-                duration::Written(dismiss)
+                crate::base::duration::Written(max_typing),
+                crate::base::duration::Written(dismiss)
             );
             self.problems.push(Problem::at(&view.origin(&[MAX_TYPING, DISMISS_AFTER]), text));
         }
@@ -344,7 +341,7 @@ impl Reader {
         }
     }
 
-    fn ingest(&mut self) -> Option<ingest::Settings> {
+    fn ingest(&mut self) -> Option<http::Settings> {
         let listen: Vec<Address> = self.get("ingest.listen")?;
         let beyond = listen.iter().find(|address| !address.is_local());
         if let Some(address) = beyond
@@ -356,7 +353,7 @@ impl Reader {
             );
             self.problem("ingest.listen", text);
         }
-        Some(ingest::Settings {
+        Some(http::Settings {
             listen,
             token_file: self.get("ingest.token_file"),
             body_bytes_max: self.get("ingest.max_body")?,

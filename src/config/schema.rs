@@ -5,10 +5,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::duration::Written;
 use super::keys::{Absent, CHANNELS, KEYS, Key, Status};
-use super::size;
 use super::value::{Kind, TEXT_BYTES_MAX};
+use crate::base::duration::Written;
+use crate::base::size;
 use crate::model::ID_CHARS_MAX;
 
 /// The schema, by the draft of 2020-12.
@@ -108,9 +108,9 @@ fn as_json(toml: &str) -> Value {
     value.and_then(|value| serde_json::to_value(value).ok()).expect("the table of keys holds TOML")
 }
 
-/// As [`super::duration::parse`] reads it: each unit once, the coarser first.
+/// As [`crate::base::duration::parse`] reads it: each unit once, the coarser first.
 const TIME: &str = "^([0-9]+(\\.[0-9]+)?h)?([0-9]+(\\.[0-9]+)?m)?([0-9]+(\\.[0-9]+)?s)?([0-9]+(\\.[0-9]+)?ms)?$";
-/// As [`super::size::parse`] reads it.
+/// As [`crate::base::size::parse`] reads it.
 const SIZE: &str = "^[0-9]+(B|KiB|MiB|GiB)$";
 /// Without control characters.
 const PATH: &str = "^[^\\u0000-\\u001f\\u007f]+$";

@@ -8,8 +8,8 @@ use std::time::Duration;
 use toml::de::DeValue;
 use url::{Host, Url};
 
-use super::duration::{self, Written};
-use super::size;
+use crate::base::duration::{self, Written};
+use crate::base::size;
 use crate::http::Address;
 use crate::salesforce::Proxy;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Config;
-use super::duration::Written;
+use crate::base::duration::Written;
 use crate::engine::policy::{Mode, Rules};
 use crate::salesforce::Proxy;
 use crate::salesforce::settings::Auth;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::clock;
+use crate::base::clock;
 
 /// What is kept of the grace for the last answers, when icons or messages take all of it: a tenth, and no more than this.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(250);

@@ -3,14 +3,15 @@
 //! `parts` builds each from the configuration, `doors` are where it listens, `far_side` is
 //! whom it delivers to, `reload` owns the settings in force, `signals` hears the operating system.
 
-mod doors;
 mod end;
-mod far_side;
-mod look;
+mod listeners;
+mod os_signals;
 mod parts;
 mod reload;
-mod signals;
+pub mod service_manager;
 mod spans;
+pub mod status;
+pub mod upstream;
 
 use std::fmt;
 use std::time::Duration;
@@ -20,42 +21,42 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::admin::Health;
-use crate::admin::control::{Control, Ending};
-use crate::admin::conversations::Conversations;
-use crate::admin::indicators::Indicators;
-use crate::admin::log::Log;
-use crate::admin::metrics::Metrics;
-use crate::admin::openapi::OpenApi;
-use crate::admin::reading::Reading;
-use crate::admin::simulate::Simulation;
-use crate::admin::status::Status;
-use crate::admin::stream::SignalStream;
-use crate::admin::timing::Timing;
-use crate::admin::tune::Tuning;
-use crate::chronicle::Chronicle;
-use crate::clock::{self, Clock};
+use crate::api::Health;
+use crate::api::control::{Control, Ending};
+use crate::api::conversations::Conversations;
+use crate::api::indicators::Indicators;
+use crate::api::log::Log;
+use crate::api::metrics::Metrics;
+use crate::api::openapi::OpenApi;
+use crate::api::reading::Reading;
+use crate::api::signals::Ingest;
+use crate::api::simulate::Simulation;
+use crate::api::status::Status;
+use crate::api::stream::SignalStream;
+use crate::api::timing::Timing;
+use crate::api::tune::Tuning;
+use crate::base::clock::{self, Clock};
 use crate::config::{Config, Overrides};
+use crate::daemon::service_manager::Supervisor;
+use crate::driver::delivery_log::Herald;
+use crate::driver::inbox;
 use crate::driver::{self, Aides, Command, Controls, Farewell};
 use crate::engine::Engine;
-use crate::herald::Herald;
 use crate::http::{self, Address, Gate, Limits, Passed};
-use crate::inbox;
-use crate::ingest::Ingest;
+use crate::observe::events::Chronicle;
 use crate::sandbox::{Options, Sandbox};
-use crate::systemd::Supervisor;
 use crate::telemetry::Pseudonyms;
-use doors::Doors;
 use end::End;
-use far_side::FarSide;
-use look::Standing;
+use listeners::Doors;
+use os_signals::{Signals, told_again};
 use parts::{bind_sandbox, caller_token, ledger, obstacle, open_journal};
 use reload::Steward;
-use signals::{Signals, told_again};
 use spans::Spans;
+use status::Standing;
+use upstream::FarSide;
 
+pub(crate) use os_signals::until_told_to_stop;
 pub use parts::file_problems;
-pub(crate) use signals::until_told_to_stop;
 
 /// What a part may take to say a last word.
 pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);
@@ -122,7 +123,7 @@ pub async fn run(
     engine.observe_decisions();
     engine.observe_dropped();
     let journal = open_journal(&config, clock, &mut engine)?;
-    let bound = doors::bind(&config.ingest.listen, passed).await.map_err(StartError::Surroundings)?;
+    let bound = listeners::bind(&config.ingest.listen, passed).await.map_err(StartError::Surroundings)?;
     // After the listeners: it can take any port, and they can't.
     let sandbox = match &config.upstream {
         Some(_) => None,
@@ -173,7 +174,7 @@ pub async fn run(
         drop_in: far_side.dropped_in().cloned(),
     });
     let ingest = Ingest::new(inbox, gate.clone(), body_bytes_max.subscribe());
-    let look = look::Parts {
+    let look = status::Parts {
         clock,
         stopping: stopping.clone(),
         line: line.clone(),

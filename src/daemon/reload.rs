@@ -9,21 +9,21 @@ use axum::Router;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
-use super::doors::{Bound, Doors};
-use super::far_side::{FarSide, Turn};
-use super::look::Standing;
+use super::listeners::{Bound, Doors};
+use super::os_signals::{Signals, Told};
 use super::parts::{caller_token, file_problems};
-use super::signals::{Signals, Told};
-use crate::admin::control::{Order, Reloaded, TakesHold, Unchanged};
-use crate::admin::reading::{Reading, Reload};
-use crate::admin::timing::{Ask, Denial};
-use crate::clock;
+use super::status::Standing;
+use super::upstream::{FarSide, Turn};
+use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
+use crate::api::reading::{Reading, Reload};
+use crate::api::timing::{Ask, Denial};
+use crate::base::clock;
+use crate::base::files;
 use crate::config::{self, Change, Config, KeyChange, Overrides, Report};
+use crate::daemon::service_manager::Supervisor;
 use crate::driver::Controls;
 use crate::engine::policy::Policy;
-use crate::files;
 use crate::http::{Gate, Serving};
-use crate::systemd::Supervisor;
 use crate::telemetry::{self, Change as LevelChange};
 
 /// How long the driver may take to hear of a new policy, and to hold to it.

@@ -3,9 +3,9 @@
 use tokio::task::JoinHandle;
 
 use super::StartError;
-use crate::chronicle::Feed;
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::config::Config;
+use crate::observe::events::Feed;
 use crate::salesforce::Client;
 use crate::telemetry::Pseudonyms;
 
@@ -24,13 +24,13 @@ impl Spans {
     ) -> Result<Self, StartError> {
         let (Some(endpoint), Some(watch)) = (&config.otlp_endpoint, feed.watch()) else { return Ok(Self(None)) };
         let client = client.clone();
-        let surroundings = crate::spans::Surroundings {
+        let surroundings = crate::telemetry::spans::Surroundings {
             endpoint: endpoint.clone(),
             clock,
             pseudonyms: pseudonyms.clone(),
             request_id: Box::new(move |decision| client.request_id(decision)),
         };
-        let task = crate::spans::start(watch, surroundings);
+        let task = crate::telemetry::spans::start(watch, surroundings);
         Ok(Self(Some(task.map_err(|what| StartError::Configuration(vec![what]))?)))
     }
 

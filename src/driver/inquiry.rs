@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Command, Controls, Desk};
-use crate::chronicle::{Flight, Past};
 use crate::engine::policy::Rules;
 use crate::engine::{Account, Page, PageQuery};
 use crate::model::{Conversation, ConversationRef, Instant};
+use crate::observe::events::{Flight, Past};
 
 /// Everything about one conversation.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::clock;
+use crate::base::clock;
 
 /// A connector that is told to end together with typingd still sends what it has in hand: one that has been silent for so
 /// long has nothing left.
@@ -93,7 +93,7 @@ impl Drop for UnderWay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
+    use crate::base::clock::Clock;
     use crate::model;
 
     /// When a drain that may take five seconds ends, in milliseconds. Each call comes at one time and ends at another.

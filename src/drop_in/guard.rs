@@ -4,7 +4,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 use crate::http::{Gate, Problem};
-use crate::via::{self, Loop};
+use crate::salesforce::via::{self, Loop};
 
 /// What browsers say of the page that a request is made for; no page can leave it out.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

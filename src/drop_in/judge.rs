@@ -12,9 +12,9 @@ use super::interaction::Kind;
 use super::passage::Hold;
 use super::turns::Held;
 use super::{INTERACTIONS, Shared};
-use crate::credentials::{Credentials, ORG_ID, Rejection, same_org};
 use crate::http::Problem;
 use crate::model::{Conversation, CredentialId, SignalKind};
+use crate::salesforce::credentials::{Credentials, ORG_ID, Rejection, same_org};
 
 /// What is to be thought of the credentials that a request shows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,13 +34,13 @@ use hyper_util::client::legacy::connect::capture_connection;
 use serde_json::json;
 use tower::ServiceExt;
 
-use crate::clock::Clock;
-use crate::credentials::{CredentialCache, Credentials};
+use crate::base::clock::Clock;
+use crate::driver::inbox::{Inbox, Undeliverable};
 use crate::engine::TurnedAway;
 use crate::http::{Gate, Problem, Route, announced_bytes, hear_out, until};
-use crate::inbox::{Inbox, Undeliverable};
 use crate::model::{Conversation, CredentialId, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
-use crate::via;
+use crate::salesforce::credentials::{CredentialCache, Credentials};
+use crate::salesforce::via;
 use interaction::{Found, Interaction, Kind};
 use judge::Judgement;
 use late::{Boxed, Late};

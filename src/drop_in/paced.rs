@@ -11,7 +11,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::passage::Broken;
-use crate::clock;
+use crate::base::clock;
 
 /// What a body must come at, on average, once it has been waited for as long as a silence may last. A third of what the
 /// slowest mobile networks carry; 32 MiB may take some two hours.
@@ -84,7 +84,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::base::clock::Clock;
     use crate::model::Instant;
 
     const GRACE: Duration = Duration::from_secs(60);

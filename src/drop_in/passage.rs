@@ -17,7 +17,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::written::moment;
-use crate::clock::{self, Clock};
+use crate::base::clock::{self, Clock};
 use crate::model::Instant;
 
 /// The longest body, either way: the largest file that the Interaction Service takes on any channel (30 MiB), and room

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::interaction::Kind;
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::driver::Carrier;
 use crate::model::{Conversation, Dispatch, Indicator, Instant, Outcome, WireResult};
 

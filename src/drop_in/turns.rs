@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use super::tally::Count;
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::engine::order::{Order, Ticket, Turn, Typing};
 use crate::model::{Conversation, CredentialId, Instant, SignalKind};
 

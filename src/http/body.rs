@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 
 use super::Problem;
-use crate::clock;
+use crate::base::clock;
 
 /// A body, or a line of a stream that has begun, must go on within this time.
 pub const BODY_STALL_MAX: Duration = Duration::from_secs(5);

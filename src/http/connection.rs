@@ -16,7 +16,7 @@ use super::server::{RETIREMENT_MAX, Serving, stopped};
 use super::socket::Socket;
 use super::timed::Timed;
 use super::unread;
-use crate::clock;
+use crate::base::clock;
 
 /// Serves one connection to its end.
 pub(super) async fn connection(

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use subtle::ConstantTimeEq;
 
 use super::Problem;
-use crate::files;
+use crate::base::files;
 
 /// Lets in callers that show the right bearer token, or everybody if none is asked for. Cheap to clone; clones ask for
 /// the same token.

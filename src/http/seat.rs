@@ -8,7 +8,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::guard::ViaUnix;
-use crate::clock;
+use crate::base::clock;
 
 /// Nothing has been read yet: the head's deadline runs.
 pub(super) const FRESH: u8 = 0;

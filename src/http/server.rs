@@ -14,7 +14,7 @@ use super::seat::{GONE, IDLE, Seat, Slot, Slots};
 use super::socket::Socket;
 use super::traffic::{Door, Traffic};
 use super::{Address, Limits, Listener};
-use crate::clock;
+use crate::base::clock;
 
 /// What is served to whom: looked at with every connection and every request, so that it can be changed.
 #[derive(Clone)]

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use std::io;
+use std::time::Duration;
 
 use axum::Router;
 use bytes::Bytes;

@@ -15,7 +15,7 @@ use super::Limits;
 use super::seat::{BUSY, FRESH, HEAD, IDLE, SERVED, Seat};
 use super::socket::Socket;
 use super::unread;
-use crate::clock;
+use crate::base::clock;
 
 /// A stream whose reads fail when a head or the next request is too long in coming, and its writes when nobody takes
 /// what is written.

@@ -9,7 +9,7 @@ use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::clock;
+use crate::base::clock;
 use crate::model::{Cause, Outcome, Refusal, Setback};
 
 /// An answer's body, as far as it was read.

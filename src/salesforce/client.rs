@@ -17,11 +17,13 @@ use super::payload::{self, Departure, Ids};
 use super::proxy::DIRECT;
 use super::settings::{Auth, Settings};
 use super::token::{TokenFigures, TokenState, Tokens, check_key};
-use crate::clock::{self, Clock};
-use crate::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within};
-use crate::files;
+use crate::base::clock::{self, Clock};
+use crate::base::files;
 use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Refusal, Setback, WireResult};
-use crate::via;
+use crate::salesforce::credentials::{
+    AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within,
+};
+use crate::salesforce::via;
 
 /// Speaks to the Interaction Service. Cheap to clone; clones share connections and token.
 #[derive(Clone)]

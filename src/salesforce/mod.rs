@@ -7,11 +7,13 @@
 
 mod answer;
 mod client;
+pub mod credentials;
 mod explain;
 mod payload;
 pub mod proxy;
 pub mod settings;
 mod token;
+pub mod via;
 
 #[cfg(test)]
 mod tests;

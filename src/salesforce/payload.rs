@@ -11,7 +11,7 @@ use reqwest::multipart::{Form, Part};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::clock::{self, Clock};
+use crate::base::clock::{self, Clock};
 use crate::model::Dispatch;
 
 /// Makes the ids of requests and payloads from the number of their decision.

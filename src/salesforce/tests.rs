@@ -10,7 +10,7 @@ use std::time::Duration;
 use self::stub::{Reply, Stub, accepted, answer};
 use super::settings::{Auth, Secret, Settings};
 use super::{Client, SetupError, TokenState};
-use crate::clock::{self, Clock};
+use crate::base::clock::{self, Clock};
 use crate::model::{
     Cause, ChannelAddress, ConversationRef, Dispatch, DispatchId, Outcome, Reason, Refusal, Setback, WireResult,
 };
@@ -100,7 +100,7 @@ async fn a_request_is_what_the_reference_says() {
         assert_eq!(request.header("orgid"), Some("00DXX0000000001"));
         assert_eq!(request.header("authorizationcontext"), Some(context));
         assert_eq!(request.header("accept"), Some("application/json"));
-        assert_eq!(request.header("via"), crate::via::own().to_str().ok());
+        assert_eq!(request.header("via"), crate::salesforce::via::own().to_str().ok());
 
         let opening = format!(
             "--{boundary}\r\nContent-Disposition: form-data; name=\"json\"\r\nContent-Type: application/json\r\n\r\n"

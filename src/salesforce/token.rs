@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::answer::{self, Body};
 use super::settings::{Auth, JwtBearer};
-use crate::clock::{self, Clock};
-use crate::files;
+use crate::base::clock::{self, Clock};
+use crate::base::files;
 use crate::model::Instant;
 pub use figures::TokenFigures;
 

@@ -7,7 +7,7 @@ use jsonwebtoken::DecodingKey;
 
 use super::Options;
 use super::fault::{Fault, Faults, TokenFault};
-use crate::config::duration;
+use crate::base::duration;
 use crate::http::Address;
 
 /// The stand-in Interaction Service alone

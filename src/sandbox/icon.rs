@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::model::Instant;
 
 /// One conversation's icon.

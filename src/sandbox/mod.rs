@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jsonwebtoken::DecodingKey;
 
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 
 mod args;
 mod endpoint;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Faults, Options, Sandbox};
-use crate::clock::{self, Clock};
+use crate::base::clock::{self, Clock};
 use crate::http::{Address, Limits, Listener, serve};
 
 mod fault;

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::rejection::{Rejection, TOKEN};
-use crate::clock;
+use crate::base::clock;
 
 /// The tokens of one sandbox. Its key is made at its start, so that no other sandbox's tokens are its own.
 pub(super) struct Tokens {

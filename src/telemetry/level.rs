@@ -8,7 +8,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::{Registry, reload};
 
-use crate::clock::{self, Stopwatch};
+use crate::base::clock::{self, Stopwatch};
 
 /// Who changes the level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

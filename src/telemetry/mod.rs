@@ -3,6 +3,8 @@
 mod journald;
 mod level;
 mod pseudonym;
+#[cfg(feature = "otlp")]
+pub mod spans;
 
 use std::io::IsTerminal;
 

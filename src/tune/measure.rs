@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::plan::share;
 use super::row::Row;
-use crate::config::duration::{self, Written};
+use crate::base::duration::{self, Written};
 
 /// A measure, or a part of a setting, that a limit can be put on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

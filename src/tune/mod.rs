@@ -17,6 +17,7 @@ pub mod plan;
 pub mod play;
 pub mod row;
 pub mod silence;
+pub mod simulate;
 pub mod strip;
 pub mod study;
 pub mod sums;

@@ -6,7 +6,7 @@ use super::study::Study;
 use super::table::{number, people, percent, seconds};
 use super::typist;
 use crate::engine::policy::{Mode, Rules};
-use crate::trace::TraceReader;
+use crate::signals::trace::TraceReader;
 
 /// Enough people and messages that the figures hold still, and few enough that nobody waits for them.
 const USERS: usize = 200;

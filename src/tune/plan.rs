@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::measure::Measure;
 use super::play::Link;
 use super::truth::{Kind, Truth};
-use crate::config::duration::{self, Written};
+use crate::base::duration::{self, Written};
 use crate::engine::policy::{Mode, Rules};
 
 /// A timing to try. Milliseconds.

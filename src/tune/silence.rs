@@ -82,7 +82,7 @@ impl Silences {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::TraceReader;
+    use crate::signals::trace::TraceReader;
     use crate::tune::truth::{Kind, Truth};
 
     fn silences(lines: &[(u64, &str)]) -> Silences {

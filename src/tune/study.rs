@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 
 use super::truth::{Interval, Truth};
 use crate::model::{ConversationRef, Signal, SignalKind};
-use crate::trace::{TraceError, TraceReader};
+use crate::signals::trace::{TraceError, TraceReader};
 
 /// The typing of one or more traces.
 #[derive(Clone, Debug, Default)]

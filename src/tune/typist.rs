@@ -126,7 +126,7 @@ mod tests {
         let text = trace(5, 4, 7);
         assert_eq!(text, trace(5, 4, 7));
         assert_ne!(text, trace(5, 4, 8));
-        let read = crate::trace::TraceReader::new("t", std::io::Cursor::new(text));
+        let read = crate::signals::trace::TraceReader::new("t", std::io::Cursor::new(text));
         let read: Result<Vec<_>, _> = read.collect();
         assert!(read.unwrap().len() > 200);
     }

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::{pair, signal_of};
 use crate::process::{PATIENCE, Process, run, run_with, typingd, until};

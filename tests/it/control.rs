@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::json;
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::{Daemon, Sandbox, pair};
 use crate::process::{PATIENCE, Process, run, typingd};

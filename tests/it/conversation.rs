@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::json;
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::{pair, signal_of, told};
 use crate::process::until;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::{Daemon, Sandbox, signal_of, told};
 use crate::key;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::{Daemon, Sandbox, Seen, told};
 use crate::connector::{Connector, REQUEST_ID, TEXT, attachment, form, typing};

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::routing::get;
 use rustix::net::sockopt::set_socket_linger;
 use tokio::sync::watch;
-use typingd::clock;
+use typingd::base::clock;
 use typingd::http::{Limits, Listener, serve};
 
 use crate::bench::{Daemon, pair, signal_of};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::{JSON, Sandbox, signal_of};
 use crate::process::{Process, typingd, until};

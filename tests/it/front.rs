@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::Daemon;
 use crate::connector::{Connector, connect, form, message, read_until};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::{Daemon, JSON, NDJSON, Sandbox, pair, signal_of};
 use crate::process::{typingd, until};

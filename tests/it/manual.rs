@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use typingd::build_info;
+use typingd::base::build_info;
 
 use crate::process::{run, run_with, typingd};
 

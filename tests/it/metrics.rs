@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::json;
-use typingd::clock;
-use typingd::ledger::CHANNELS_OTHER_MAX;
+use typingd::base::clock;
+use typingd::observe::typing::CHANNELS_OTHER_MAX;
 
 use crate::bench::{Daemon, Sandbox, pair, signal_of};
 use crate::connector::Connector;

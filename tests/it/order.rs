@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::Daemon;
 use crate::connector::{Connector, INTERACTIONS, attachment, connect, form, message};

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::Daemon;
 use crate::connector::{Connector, INTERACTIONS, attachment, connect, form, message, read_until};

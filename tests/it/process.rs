@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::wire::Address;
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::Daemon;
 use crate::connector::{Connector, read_until};

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::{Daemon, NDJSON, Sandbox, pair, signal_of};
 use crate::process::{Process, Said, run, typingd, until, wait_for};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::Sandbox;
 use crate::key;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::{Daemon, JSON, NDJSON, Sandbox, pair, signal_of};
 use crate::delivery::jwt;

@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::routing::get;
 use futures_util::stream;
 use tokio::sync::watch;
-use typingd::clock;
+use typingd::base::clock;
 use typingd::http::{Limits, Listener, serve};
 
 use crate::bench::{JSON, NDJSON, Sandbox, pair, signal_of};

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message;
 use serde_json::json;
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::{Daemon, Sandbox};
 use crate::process::{PATIENCE, until, wait_for};

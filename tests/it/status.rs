@@ -1,7 +1,7 @@
 //! `GET /v1/status`: how things stand, in one answer.
 
 use serde_json::{Value, json};
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::{Daemon, Sandbox, pair};
 use crate::process::{Process, typingd, until, wait_for};

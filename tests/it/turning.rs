@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use typingd::clock;
+use typingd::base::clock;
 
 use crate::bench::{Daemon, Sandbox, pair};
 use crate::connector::Connector;

@@ -38,7 +38,7 @@
 use std::collections::BTreeMap;
 
 use typingd::engine::policy::{Policy, Rules};
-use typingd::simulate::simulate;
+use typingd::tune::simulate::simulate;
 
 use crate::traces::{File, Kind, Line};
 

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use typingd::engine::policy::Mode::{self, AfterShown, Idle};
 use typingd::engine::policy::Rules;
-use typingd::trace::TraceReader;
+use typingd::signals::trace::TraceReader;
 use typingd::tune::plan::{IconTtl, Plan};
 use typingd::tune::row::Row;
 use typingd::tune::study::Study;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Cursor;
 
-use typingd::trace::TraceReader;
+use typingd::signals::trace::TraceReader;
 
 use crate::rng::Rng;
 

@@ -150,7 +150,7 @@ fn a_good_file_becomes_settings() {
     let listen = ["127.0.0.1:7480", "unix:/run/typingd.sock", "0.0.0.0:80"].map(|text| text.parse().unwrap());
     let token = Some(file.0.path().join("token"));
     let settings =
-        ingest::Settings { listen: listen.into(), token_file: token, body_bytes_max: 64 * 1024, recording: true };
+        http::Settings { listen: listen.into(), token_file: token, body_bytes_max: 64 * 1024, recording: true };
     assert_eq!(config.ingest, settings);
     assert_eq!(config.shutdown_grace, Duration::ZERO);
     assert_eq!(config.state_dir, Some(file.0.path().join("state")));

@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, header};
 
 use super::stub::{Reply, Stub, accepted, answer};
 use super::*;
-use crate::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, ORG_ID, REFUSED_FOR, Shown};
 use crate::model::CredentialId;
+use crate::salesforce::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, ORG_ID, REFUSED_FOR, Shown};
 
 fn set(token: &str) -> Credentials {
     let mut headers = HeaderMap::new();

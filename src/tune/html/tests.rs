@@ -7,7 +7,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use super::{SECTIONS, report};
 use crate::engine::policy::Rules;
-use crate::trace::TraceReader;
+use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Choice, Plan};
 use crate::tune::row::Row;
 use crate::tune::study::Study;

@@ -1,0 +1,291 @@
+//! A conversation explained to a person: why its icon is as it is, and what happens next.
+
+use std::time::Duration;
+
+use crate::base::duration::Written;
+use crate::engine::outbox::Belief;
+use crate::engine::policy::Mode;
+use crate::engine::{Account, Stage};
+use crate::model::{Indicator, Instant, Reason, Refusal};
+
+/// One or two sentences.
+pub(super) fn explanation(account: &Account, now: Instant) -> String {
+    let parts = [why(account, now), lasts(account, now), next(account, now)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// That the user counts as typing without a further key, where a signal has said so.
+fn lasts(account: &Account, now: Instant) -> String {
+    match account.last_key.filter(|until| account.stage == Stage::Typing && *until > now) {
+        Some(until) => format!("By what a signal said, the typing goes on for another {}.", span(until.since(now))),
+        None => String::new(),
+    }
+}
+
+fn why(account: &Account, now: Instant) -> String {
+    if let Some((until, refusal)) = account.muted {
+        let whom = if refusal == Refusal::Channel { "the channel" } else { "this end user" };
+        return format!("Salesforce has refused {whom}: no icon is shown for another {}.", span(until.since(now)));
+    }
+    let flies = |indicator| account.in_flight.is_some_and(|(reason, _)| reason.indicator() == indicator);
+    let wants = |indicator| account.wish.map(Reason::indicator) == Some(indicator);
+    let text = match (account.stage, account.icon, account.belief) {
+        (Stage::Typing, true, _) if flies(Indicator::TypingStopped) => {
+            "The end user types again, while Salesforce is still being told of the stop before."
+        }
+        (Stage::Typing, true, Belief::On) => "The end user types, and the icon is on.",
+        (Stage::Typing, true, _) if flies(Indicator::TypingStarted) => {
+            "The end user types, and Salesforce is being told so."
+        }
+        (Stage::Typing, true, _) if wants(Indicator::TypingStarted) => {
+            "The end user types, but Salesforce could not be told so yet."
+        }
+        (Stage::Typing, true, Belief::Off) => {
+            "The end user types, but the icon is off: the last TypingStarted was refused, or came to nothing."
+        }
+        (Stage::Typing, true, Belief::Unsure) => {
+            "The end user types; whether the icon is on is not known, for the last request was not acknowledged."
+        }
+        (Stage::Typing, false, _) => {
+            return format!(
+                "The end user types, but the icon has gone off {} after it was shown, as `after_shown` has it.",
+                Written(account.rules.dismiss_after())
+            );
+        }
+        (Stage::Silenced, ..) => {
+            return format!(
+                "The end user has typed for {} without a pause, which is no longer believed: no icon is shown.",
+                Written(account.rules.max_typing())
+            );
+        }
+        (Stage::Idle | Stage::Remembered, true, _) => "The icon is on, and no key has come since it was shown.",
+        (_, false, _) if flies(Indicator::TypingStopped) => {
+            "The end user types no more, and Salesforce is being told so."
+        }
+        (_, false, _) if flies(Indicator::TypingStarted) => {
+            "The end user types no more, while Salesforce is still being told of the typing; the stop follows."
+        }
+        (_, false, Belief::Off) => "Nobody types, and the icon is off.",
+        (_, false, _) => "The end user types no more, but Salesforce could not be told so yet: the icon may be on.",
+    };
+    text.to_owned()
+}
+
+fn next(account: &Account, now: Instant) -> String {
+    let until = |moment: Instant| span(moment.since(now));
+    let deadlines = account.deadlines;
+    if let Some(wish) = account.wish.filter(|_| account.in_flight.is_none()) {
+        let name = wish.indicator().name();
+        return match account.retry.filter(|at| *at > now) {
+            _ if account.blocked => format!("The {name} waits for credentials that Salesforce accepts."),
+            Some(at) => format!("The {name} is tried again in {}.", until(at)),
+            None if account.failing => format!("The {name} waits: while the upstream fails only probes are sent."),
+            None => format!("The {name} waits for its turn: requests are held to a rate and to a number at a time."),
+        };
+    }
+    if account.muted.is_some() {
+        return String::new();
+    }
+    let beyond = account.last_key.is_some_and(|until| until > deadlines.check);
+    match (account.stage, account.icon, account.rules.mode) {
+        (Stage::Typing, true, Mode::AfterShown) if beyond && deadlines.check <= deadlines.dismissal => {
+            format!("At the next check, in {}, it is asked for again, {BEYOND}.", until(deadlines.check))
+        }
+        (Stage::Typing, true, Mode::Idle) if deadlines.max_typing < deadlines.dismissal => {
+            format!("It goes off in {}, for typing without a pause is believed no longer.", until(deadlines.max_typing))
+        }
+        (Stage::Typing, true, Mode::Idle) => format!(
+            "Without a further key it goes off in {}; the next check is in {}.",
+            until(deadlines.dismissal),
+            until(deadlines.check)
+        ),
+        (Stage::Typing, true, Mode::AfterShown) if deadlines.check <= deadlines.dismissal => format!(
+            "At the next check, in {}, it is asked for again if a key has come since it was shown; else it goes off in {}.",
+            until(deadlines.check),
+            until(deadlines.dismissal)
+        ),
+        (Stage::Typing, true, Mode::AfterShown) => format!(
+            "It goes off in {}, whatever is typed, and comes back at the next check, in {}, {}.",
+            until(deadlines.dismissal),
+            until(deadlines.check),
+            if beyond { BEYOND } else { "if a key has come by then" }
+        ),
+        (Stage::Typing, false, _) => {
+            format!(
+                "It comes back at the next check, in {}, {}.",
+                until(deadlines.check),
+                if beyond { BEYOND } else { "if a key has come since it was shown" }
+            )
+        }
+        (Stage::Silenced, ..) => format!(
+            "A pause of {} or a message ends that; without a further key it ends in {}.",
+            Written(account.rules.dismiss_after()),
+            until(deadlines.pause)
+        ),
+        (_, true, _) => format!("It goes off in {}; the next key shows it anew.", until(deadlines.dismissal)),
+        (_, false, _) if account.in_flight.is_some() => String::new(),
+        (_, false, _) if !account.opened => "A key shows it only after `opened` or `message_sent`.".to_owned(),
+        (_, false, _) => "The next key shows it at once.".to_owned(),
+    }
+}
+
+/// Why a check counts typing without a further key.
+const BEYOND: &str = "for the typing goes on beyond it";
+
+/// A span of time for a person.
+fn span(span: Duration) -> String {
+    match span.as_millis() {
+        millis @ 0..1_000 => format!("{millis} ms"),
+        millis @ 1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        millis => format!("{} min {} s", millis / 60_000, millis % 60_000 / 1_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::engine::policy::{Policy, Rules};
+    use crate::model::{Cause, ConversationRef, Dispatch, Outcome, Setback, Signal, SignalKind};
+
+    /// An engine and what is under way.
+    struct Scene {
+        engine: Engine,
+        flying: Vec<Dispatch>,
+    }
+
+    impl Scene {
+        fn new(mode: Mode) -> Self {
+            let second = Duration::from_secs(1);
+            let rules = Rules::new(mode, 5 * second, 2 * second, 8 * second);
+            Self { engine: Engine::new(Policy { rules, ..Policy::default() }, 1), flying: Vec::new() }
+        }
+
+        fn give(&mut self, at: u64, kind: SignalKind) -> String {
+            let now = Instant::from_millis(at);
+            self.engine.handle_timeout(now);
+            self.engine.handle_signal(now, conversation(), Signal { at: Some(at), ..Signal::new(kind) }).unwrap();
+            self.look(at)
+        }
+
+        fn answer(&mut self, at: u64, outcome: Outcome) -> String {
+            let dispatch = self.flying.remove(0);
+            self.engine.handle_outcome(Instant::from_millis(at), dispatch.id, outcome);
+            self.look(at)
+        }
+
+        fn look(&mut self, at: u64) -> String {
+            let now = Instant::from_millis(at);
+            self.engine.handle_timeout(now);
+            while let Some(dispatch) = self.engine.poll_dispatch(now) {
+                self.flying.push(dispatch);
+            }
+            explanation(&self.engine.account(now, conversation()).unwrap(), now)
+        }
+    }
+
+    fn conversation() -> ConversationRef<'static> {
+        ConversationRef::new("c", "ann").unwrap()
+    }
+
+    const LOST: Outcome =
+        Outcome::NotSent(Setback { cause: Cause::Unreachable, retry_after: Some(Duration::from_secs(1)) });
+
+    #[test]
+    fn in_idle_mode() {
+        let mut scene = Scene::new(Mode::Idle);
+        let told = scene.give(1_000, SignalKind::Keystroke);
+        assert!(
+            told.starts_with("The end user types, and Salesforce is being told so. Without a further key"),
+            "{told}"
+        );
+        let told = scene.answer(1_100, Outcome::Delivered);
+        let on = "The end user types, and the icon is on. Without a further key it goes off in 1.9 s; the next check is in 4.9 s.";
+        assert_eq!(told, on);
+        let told = scene.look(3_000);
+        assert_eq!(told, "The end user types no more, and Salesforce is being told so.");
+        let told = scene.give(3_100, SignalKind::Keystroke);
+        assert!(
+            told.starts_with("The end user types again, while Salesforce is still being told of the stop"),
+            "{told}"
+        );
+        assert!(told.contains("The TypingStarted waits") || told.contains("Without a further key"), "{told}");
+        scene.answer(3_200, Outcome::Delivered);
+        scene.answer(3_300, Outcome::Delivered);
+        let told = scene.give(3_400, SignalKind::MessageSent);
+        assert_eq!(told, "The end user types no more, and Salesforce is being told so.");
+        let told = scene.answer(3_500, LOST);
+        let again = "The end user types no more, but Salesforce could not be told so yet: the icon may be on. \
+                     The TypingStopped is tried again in 1.0 s.";
+        assert_eq!(told, again);
+        scene.look(4_500);
+        let told = scene.answer(4_600, Outcome::Delivered);
+        assert_eq!(told, "Nobody types, and the icon is off. The next key shows it at once.");
+    }
+
+    #[test]
+    fn of_typing_that_lasts() {
+        let key = Signal { lasts_millis: 9_000, ..Signal::new(SignalKind::Keystroke) };
+        for (mode, said) in [
+            (
+                Mode::Idle,
+                "By what a signal said, the typing goes on for another 8.9 s. It goes off in 7.9 s, \
+                 for typing without a pause is believed no longer.",
+            ),
+            (
+                Mode::AfterShown,
+                "By what a signal said, the typing goes on for another 8.9 s. It goes off in 1.9 s, whatever is typed, \
+                 and comes back at the next check, in 4.9 s, for the typing goes on beyond it.",
+            ),
+        ] {
+            let mut scene = Scene::new(mode);
+            scene.engine.handle_signal(Instant::from_millis(1_000), conversation(), key).unwrap();
+            scene.look(1_000);
+            let told = scene.answer(1_100, Outcome::Delivered);
+            assert!(told.ends_with(said), "{told}");
+        }
+    }
+
+    #[test]
+    fn of_typing_that_is_no_longer_believed_and_of_refusals() {
+        let mut scene = Scene::new(Mode::Idle);
+        scene.give(1_000, SignalKind::Keystroke);
+        scene.answer(1_100, Outcome::Delivered);
+        for at in (2_000..=8_500).step_by(500) {
+            scene.give(at, SignalKind::Keystroke);
+            while !scene.flying.is_empty() {
+                scene.answer(at, Outcome::Delivered);
+            }
+        }
+        let told = scene.look(8_500);
+        assert!(told.ends_with("It goes off in 500 ms, for typing without a pause is believed no longer."), "{told}");
+        scene.look(9_000);
+        let told = scene.answer(9_100, Outcome::Delivered);
+        let silenced = "The end user has typed for 8s without a pause, which is no longer believed: no icon is shown. \
+                        A pause of 2s or a message ends that; without a further key it ends in 1.4 s.";
+        assert_eq!(told, silenced);
+
+        scene.give(20_000, SignalKind::Keystroke);
+        let told = scene.answer(20_100, Outcome::Refused(Refusal::Conversation));
+        assert_eq!(told, "Salesforce has refused this end user: no icon is shown for another 5 min 0 s.");
+    }
+
+    #[test]
+    fn in_after_shown_mode() {
+        let mut scene = Scene::new(Mode::AfterShown);
+        scene.give(1_000, SignalKind::Keystroke);
+        let told = scene.answer(1_100, Outcome::Delivered);
+        assert!(
+            told.contains("It goes off in 1.9 s, whatever is typed, and comes back at the next check, in 4.9 s"),
+            "{told}"
+        );
+        scene.give(2_500, SignalKind::Keystroke);
+        scene.look(3_000);
+        let told = scene.answer(3_100, Outcome::Delivered);
+        assert!(told.starts_with("The end user types, but the icon has gone off 2s after it was shown"), "{told}");
+        assert!(
+            told.ends_with("It comes back at the next check, in 2.9 s, if a key has come since it was shown."),
+            "{told}"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! What happened to conversations and their indicators, as JSON.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::base::clock::Clock;
+use crate::model::{Instant, Reason, micros};
+use crate::observe::events::{Event, Verdict, What};
+
+/// An event among those of all conversations.
+#[derive(Serialize)]
+pub(super) struct Told<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    at: u64,
+    to: &'a str,
+    from: &'a str,
+    #[serde(flatten)]
+    what: ToldWhat<'a>,
+}
+
+/// An event among those of one conversation.
+#[derive(Serialize)]
+pub(super) struct Transition<'a> {
+    at: u64,
+    ago_ms: f64,
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    #[serde(flatten)]
+    what: ToldWhat<'a>,
+}
+
+#[derive(Serialize)]
+struct ToldWhat<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<&'static str>,
+    #[serde(flatten)]
+    subject: Option<ToldSubject>,
+    #[serde(flatten)]
+    result: Option<ToldResult<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+}
+
+/// An indicator and why it was decided.
+#[derive(Serialize)]
+pub(super) struct ToldSubject {
+    indicator: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Serialize)]
+struct ToldResult<'a> {
+    attempt: u32,
+    outcome: &'static str,
+    status: Option<u16>,
+    code: Option<i64>,
+    round_trip_ms: f64,
+    since_decided_ms: f64,
+    detail: Option<&'a str>,
+}
+
+/// The name of the event, and what is told of it.
+pub(super) fn told<'a>(event: &'a Event, clock: &Clock) -> (&'static str, Told<'a>) {
+    let (name, id, what) = what(event);
+    let (to, from) = (event.conversation.to(), event.conversation.from());
+    (name, Told { id, at: clock.wall_millis(event.at), to, from, what })
+}
+
+/// What is told of an event to whoever knows the conversation.
+pub(super) fn transition<'a>(event: &'a Event, now: Instant, clock: &Clock) -> Transition<'a> {
+    let (name, id, what) = what(event);
+    let ago_ms = millis(now.since(event.at));
+    Transition { at: clock.wall_millis(event.at), ago_ms, event: name, id, what }
+}
+
+fn what(event: &Event) -> (&'static str, Option<u64>, ToldWhat<'_>) {
+    let none = ToldWhat { signal: None, subject: None, result: None, why: None };
+    match &event.what {
+        What::Signal(kind) => ("signal", None, ToldWhat { signal: Some(kind.name()), ..none }),
+        What::Decided(subject) => {
+            ("decided", Some(subject.number), ToldWhat { subject: Some(self::subject(subject.reason)), ..none })
+        }
+        What::Answered(subject, verdict) => {
+            let (told, result) = (Some(self::subject(subject.reason)), Some(result(verdict)));
+            ("result", Some(subject.number), ToldWhat { subject: told, result, ..none })
+        }
+        What::Dropped(subject, why) => {
+            let (told, why) = (Some(self::subject(subject.reason)), Some(why.name()));
+            ("dropped", Some(subject.number), ToldWhat { subject: told, why, ..none })
+        }
+    }
+}
+
+/// The indicator that `reason` is for.
+pub(super) fn subject(reason: Reason) -> ToldSubject {
+    ToldSubject { indicator: reason.indicator().name(), reason: reason.name() }
+}
+
+fn result(verdict: &Verdict) -> ToldResult<'_> {
+    ToldResult {
+        attempt: verdict.attempt,
+        outcome: verdict.outcome.name(),
+        status: verdict.status,
+        code: verdict.code,
+        round_trip_ms: millis(verdict.round_trip),
+        since_decided_ms: millis(verdict.since_decided),
+        detail: verdict.detail.as_deref(),
+    }
+}
+
+/// Milliseconds, with what is below them.
+pub(super) fn millis(span: Duration) -> f64 {
+    micros(span) as f64 / 1_000.0
+}

@@ -1,0 +1,230 @@
+//! `GET /v1/indicators`: every indicator that is decided and what becomes of it, as server-sent events.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::events;
+use super::query::{bad, id, options};
+use crate::base::clock::{self, Clock};
+use crate::http::{Gate, Problem};
+use crate::model::ConversationRef;
+use crate::observe::events::{Feed, Heard, News, Watch};
+
+/// Readers at a time: some consoles, some terminals, whatever an operator's machines run.
+pub const READERS_MAX: usize = 64;
+/// When to come again, in seconds, if as many read already, or the daemon is about to stop.
+const RETRY_AFTER_SECONDS: u64 = 5;
+/// When nothing happens for this long there is a comment: well within the 75 s after which the server takes a silent
+/// connection for idle, and soon enough to notice a reader that has gone.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a browser waits before it asks again when the daemon has gone, in milliseconds.
+const COME_AGAIN_MILLIS: u64 = 1_000;
+/// What is handed over at a time, in bytes, is no more than this and one event.
+const PIECE_BYTES_MAX: usize = 16 * 1_024;
+/// An event is about this long.
+const EVENT_BYTES_USUAL: usize = 256;
+
+/// This edge. Cheap to clone.
+#[derive(Clone)]
+pub struct Indicators {
+    gate: Gate,
+    feed: Feed,
+    clock: Clock,
+    readers: Arc<Semaphore>,
+}
+
+impl Indicators {
+    /// Callers that `gate` lets in may read what `feed` brings.
+    #[must_use]
+    pub fn new(gate: Gate, feed: Feed, clock: Clock) -> Self {
+        Self { gate, feed, clock, readers: Arc::new(Semaphore::new(READERS_MAX)) }
+    }
+
+    /// The route of this edge.
+    pub fn router(self) -> Router {
+        Router::new().route("/v1/indicators", get(indicators)).with_state(self)
+    }
+}
+
+async fn indicators(
+    State(edge): State<Indicators>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    edge.gate.admit(&headers)?;
+    let whose = whose(query.as_deref())?;
+    let permit = edge.readers.try_acquire_owned().map_err(|_| {
+        let detail = format!("{READERS_MAX} read the indicators already, and there are no more at a time");
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(RETRY_AFTER_SECONDS)
+    })?;
+    let watch = edge.feed.watch().ok_or_else(|| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "typingd is shutting down").retry_after(RETRY_AFTER_SECONDS)
+    })?;
+    let reader = Reader { watch, whose, clock: edge.clock, _permit: permit };
+    let beginning = Bytes::from(format!("retry: {COME_AGAIN_MILLIS}\n\n"));
+    let pieces = stream::unfold((reader, Some(beginning)), |(mut reader, beginning)| async {
+        let piece = match beginning {
+            Some(beginning) => beginning,
+            None => reader.next().await?,
+        };
+        Some((Ok::<_, Infallible>(piece), (reader, None)))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        // A proxy that collects an answer before it passes it on would keep what happens from whoever watches.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::from_stream(pieces)).into_response())
+}
+
+/// Whose indicators are asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Whose {
+    to: Option<String>,
+    from: Option<String>,
+}
+
+impl Whose {
+    fn takes(&self, conversation: ConversationRef<'_>) -> bool {
+        self.to.as_deref().is_none_or(|to| to == conversation.to())
+            && self.from.as_deref().is_none_or(|from| from == conversation.from())
+    }
+}
+
+fn whose(query: Option<&str>) -> Result<Whose, Problem> {
+    let [to, from] = options(query, ["to", "from"])?;
+    let whose = Whose { to: id("to", to)?, from: id("from", from)? };
+    if whose.from.is_some() && whose.to.is_none() {
+        return Err(bad("`from` is there without `to`; an end user belongs to a channel"));
+    }
+    Ok(whose)
+}
+
+/// One who reads. Its place is free again when it is dropped.
+struct Reader {
+    watch: Watch,
+    whose: Whose,
+    clock: Clock,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    /// The next events, as many as there are; a comment when there is none for a while; `None` at the daemon's end.
+    async fn next(&mut self) -> Option<Bytes> {
+        let heartbeat = clock::timer_after(HEARTBEAT);
+        let mut piece = Vec::new();
+        while piece.is_empty() {
+            let Ok(heard) = tokio::time::timeout_at(heartbeat, self.watch.next()).await else {
+                return Some(Bytes::from_static(b": still here\n\n"));
+            };
+            self.write(heard?, &mut piece);
+        }
+        while piece.len() < PIECE_BYTES_MAX
+            && let Some(heard) = self.watch.try_next()
+        {
+            self.write(heard, &mut piece);
+        }
+        Some(piece.into())
+    }
+
+    fn write(&self, heard: Heard, piece: &mut Vec<u8>) {
+        match heard {
+            Heard::News(news) if self.whose.takes(news.event.conversation.as_ref()) => {
+                piece.extend_from_slice(news.text.get_or_init(|| text_of(&news, &self.clock)));
+            }
+            Heard::News(_) => {}
+            Heard::Missed(missed) => {
+                piece.extend_from_slice(format!("event: lagged\ndata: {}\n\n", json!({"missed": missed})).as_bytes());
+            }
+        }
+    }
+}
+
+/// An event as it is sent, the same for all readers.
+fn text_of(news: &News, clock: &Clock) -> Bytes {
+    let (name, told) = events::told(&news.event, clock);
+    let mut text = Vec::with_capacity(EVENT_BYTES_USUAL);
+    text.extend_from_slice(b"event: ");
+    text.extend_from_slice(name.as_bytes());
+    text.extend_from_slice(b"\ndata: ");
+    serde_json::to_writer(&mut text, &told).expect("strings and numbers can be written, and a vector takes them");
+    text.extend_from_slice(b"\n\n");
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::model::{Decision, Reason};
+    use crate::observe::events::Chronicle;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silence_is_broken_by_comments_and_ends_with_the_driver() {
+        let (mut chronicle, feed) = Chronicle::new(1);
+        let clock = Clock::start();
+        let router = Indicators::new(Gate::default(), feed, clock).router();
+        let request = Request::builder().uri("/v1/indicators?to=c").body(Body::empty()).unwrap();
+        let mut body = router.oneshot(request).await.unwrap().into_body();
+        let next = async |body: &mut Body| {
+            let piece = body.frame().await?.unwrap().into_data().unwrap();
+            Some(String::from_utf8(piece.to_vec()).unwrap())
+        };
+        let decide = |to: &str| Decision {
+            number: 1,
+            at: clock.now(),
+            conversation: ConversationRef::new(to, "ann").unwrap().to_owned(),
+            reason: Reason::FirstKeystroke,
+        };
+        assert_eq!(next(&mut body).await.as_deref(), Some("retry: 1000\n\n"));
+        // What is not asked for is no news to this reader, and breaks no silence.
+        let start = clock.now();
+        let elsewhere = async {
+            for _ in 0..14 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                chronicle.decided(decide("d"), Duration::ZERO);
+            }
+        };
+        let (piece, ()) = tokio::join!(next(&mut body), elsewhere);
+        assert_eq!(piece.as_deref(), Some(": still here\n\n"));
+        assert_eq!(clock.now().since(start).as_secs(), HEARTBEAT.as_secs());
+        chronicle.decided(decide("c"), Duration::ZERO);
+        let piece = next(&mut body).await.unwrap();
+        assert!(piece.starts_with("event: decided\ndata: {\"id\":1,\"at\":") && piece.ends_with("\n\n"), "{piece}");
+        drop(chronicle);
+        assert!(next(&mut body).await.is_none());
+    }
+
+    #[test]
+    fn who_is_asked_for_is_read_within_bounds() {
+        let some = |text: &str| Some(text.to_owned());
+        for (query, to, from) in [
+            (None, None, None),
+            (Some(""), None, None),
+            (Some("to=c"), some("c"), None),
+            (Some("from=a%20b%26&to=%C3%BC%0A"), some("ü\n"), some("a b&")),
+        ] {
+            assert_eq!(whose(query).unwrap(), Whose { to, from }, "{query:?}");
+        }
+        let long = format!("to={}", "x".repeat(256));
+        for query in ["from=a", "to=", "to=a&to=b", "channel=c", "to=c&from=", &long] {
+            assert_eq!(whose(Some(query)).unwrap_err().status(), StatusCode::BAD_REQUEST, "{query}");
+        }
+    }
+}

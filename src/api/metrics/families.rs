@@ -1,0 +1,42 @@
+//! Every metric of the daemon: its name, its words, and where its numbers come from. A new one is one more call here, and
+//! one more line in the manual, which a test asks for.
+//!
+//! The numbers are copies that the loop gave away: whoever reads them, and however slowly, disturbs nobody.
+
+use std::fmt::Error;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::page::Page;
+pub(super) use super::process::{Machine, PROCESS_PREFIX};
+use crate::api::status_source::Seen;
+use crate::driver::Vitals;
+use crate::observe::typing::Figures;
+
+/// All numbers of one moment.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    pub(super) vitals: Vitals,
+    pub(super) figures: Figures,
+    pub(super) seen: Seen,
+}
+
+impl Collector for Numbers {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let mut page = Page(encoder);
+        self.timing(&mut page)?;
+        self.signals(&mut page)?;
+        self.delivery(&mut page)?;
+        self.latency(&mut page)?;
+        self.token(&mut page)?;
+        self.conversations(&mut page)?;
+        self.journal(&mut page)?;
+        self.traffic(&mut page)?;
+        self.drop_in(&mut page)?;
+        self.operation(&mut page)
+    }
+}
+
+/// What every name begins with.
+pub(super) const PREFIX: &str = "typingd";

@@ -1,0 +1,74 @@
+//! How things stand: conversations, the token, the journal, the daemon itself.
+
+use std::fmt::Error;
+
+use crate::api::metrics::families::Numbers;
+use crate::api::metrics::page::Page;
+use crate::api::status_source::Holding;
+use crate::api::{JournalState, journal_state};
+use crate::base::build_info::{COMMIT, VERSION};
+
+impl Numbers {
+    pub(super) fn token(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let token = &self.seen.token;
+        page.gauges(
+            "token_state",
+            "1 for the state that the token is in, 0 for the others",
+            Holding::ALL.map(|state| ([("state", state.name())], u32::from(state == token.state))),
+        )?;
+        page.counter("token_refreshes", "Tokens obtained", token.obtained)?;
+        page.counter("token_failures", "Attempts to obtain a token that brought none", token.failures)?;
+        page.counter("token_refusals", "Tokens that Salesforce did not take", token.refusals)?;
+        page.span("token_age", "How long ago the token in hand was obtained", token.age)?;
+        page.span("token_expires_in", "How long the token in hand is good for, if that is known", token.expires_in)
+    }
+
+    pub(super) fn conversations(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let census = &self.vitals.census;
+        page.gauge("conversations", "Conversations in memory", census.conversations)?;
+        page.gauge("conversations_max", "Conversations that may be in memory", self.vitals.conversations_max)?;
+        page.gauge("conversations_lingering", "Conversations that are over and only remembered", census.lingering)?;
+        page.gauge(
+            "conversations_unsettled",
+            "Conversations whose icon is on by what Salesforce was last told, or that have something to send",
+            census.unsettled,
+        )?;
+        page.gauge("channels", "Channels in memory", census.channels)?;
+        page.gauge("icons", "Icons that should be on", census.icons)
+    }
+
+    pub(super) fn journal(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let journal = self.vitals.journal.unwrap_or_default();
+        let state = journal_state(&self.vitals, &self.seen);
+        page.gauge(
+            "journal_degraded",
+            "1 if the journal can't be written, so that a crash may leave icons on",
+            u32::from(state == JournalState::Degraded),
+        )?;
+        page.bytes("journal", "Bytes in the journal's file", Some(journal.bytes))?;
+        page.counter("journal_records", "Records written to the journal", journal.records)?;
+        page.counter("journal_writes_failed", "Writes to the journal that failed", journal.writes_failed)
+    }
+
+    pub(super) fn operation(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let ready = !self.seen.stopping && self.seen.token.trouble.is_none() && self.vitals.trouble.is_none();
+        page.gauge("ready", "1 if indicators can be delivered, as readyz says", u32::from(ready))?;
+        page.gauge("recording", "1 if somebody records the signals", u32::from(self.vitals.recording))?;
+        let configuration = &self.seen.configuration;
+        page.timestamp(
+            "configuration_read_timestamp",
+            "When the configuration in force was read",
+            configuration.read_at,
+        )?;
+        page.gauge(
+            "configuration_last_reload_successful",
+            "0 if the configuration was wrong when it was last read again, and an older one is in force",
+            u32::from(configuration.last_reload.is_none_or(|reload| reload.ok)),
+        )?;
+        page.gauges(
+            "build_info",
+            "What was built: its version, and the commit if it is known",
+            [([("version", VERSION), ("commit", COMMIT.unwrap_or_default())], 1)],
+        )
+    }
+}

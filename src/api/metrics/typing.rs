@@ -1,0 +1,68 @@
+//! What the timing costs and gives, by channel: the ledger's figures.
+
+use std::fmt::Error;
+
+use crate::api::metrics::families::Numbers;
+use crate::api::metrics::page::Page;
+use crate::model::{Indicator, Reason};
+use crate::observe::typing::{End, Tally};
+
+const INDICATORS: [Indicator; 2] = [Indicator::TypingStarted, Indicator::TypingStopped];
+
+impl Numbers {
+    /// What the timing costs and gives.
+    pub(super) fn timing(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let channels = || self.figures.channels.iter().map(|(name, tally)| (&**name, tally));
+        let each =
+            |number: fn(&Tally) -> u64| channels().map(move |(name, tally)| ([("channel", name)], number(tally)));
+        page.seconds(
+            "composing",
+            "Time that end users spent composing messages, from first key to message or last key",
+            channels().map(|(name, tally)| ([("channel", name)], tally.composing_micros)),
+        )?;
+        page.counters(
+            "messages",
+            "Messages that end users composed, by how they ended",
+            channels().flat_map(|(name, tally)| {
+                End::ALL.map(|end| ([("channel", name), ("end", end.name())], tally.messages[end as usize]))
+            }),
+        )?;
+        page.counters(
+            "indicators",
+            "Indicators that were decided, whether or not they could be sent",
+            channels().flat_map(|(name, tally)| {
+                Reason::ALL.map(|reason| {
+                    let indicator = reason.indicator().name();
+                    let labels = [("channel", name), ("indicator", indicator), ("reason", reason.name())];
+                    (labels, tally.decided[reason as usize])
+                })
+            }),
+        )?;
+        page.counters(
+            "requests",
+            "Requests sent to Salesforce, retries included",
+            channels().flat_map(|(name, tally)| {
+                INDICATORS.map(|indicator| {
+                    ([("channel", name), ("indicator", indicator.name())], tally.requests[indicator as usize])
+                })
+            }),
+        )?;
+        page.gaps(
+            "indicator_gap",
+            "How long an icon was off, by a timer, before it came on again for the same message",
+            channels().map(|(name, tally)| ([("channel", name)], &tally.gaps)),
+        )?;
+        page.counters("timer_stops", "Icons that a timer switched off", each(|tally| tally.timer_stops))?;
+        page.counters(
+            "timer_stops_resumed",
+            "Icons that a timer switched off within 3 s before the next key of the same message",
+            each(|tally| tally.timer_stops_resumed),
+        )?;
+        page.gauge("measured_conversations", "Conversations that are measured at present", self.figures.measured)?;
+        page.counter(
+            "unmeasured_keystrokes",
+            "Keystrokes that were not measured, for too many users typed at the same time",
+            self.figures.unmeasured,
+        )
+    }
+}

@@ -1,0 +1,8 @@
+//! What every floor may use: the clock, durations and sizes as text, files, text for people, what this build is.
+
+pub mod build_info;
+pub mod clock;
+pub mod duration;
+pub mod files;
+pub mod size;
+pub mod text;

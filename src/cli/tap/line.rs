@@ -1,0 +1,263 @@
+//! An event as a line: for a person, aligned and perhaps in colour, or as JSON.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Local};
+use serde::Deserialize;
+
+use super::Format;
+
+/// The column of the conversation is as wide as the widest so far, within these bounds, in characters.
+const CONVERSATION_CHARS_MIN: usize = 20;
+const CONVERSATION_CHARS_MAX: usize = 40;
+
+/// Whether lines are coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Colours {
+    /// On a terminal that wants them.
+    Ansi,
+    /// Anywhere else.
+    None,
+}
+
+/// Turns events into lines.
+#[derive(Debug)]
+pub(super) struct Screen {
+    format: Format,
+    conversation_chars: usize,
+}
+
+/// What is told of an event. Fields that it has not are left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Told {
+    at: i64,
+    to: String,
+    from: String,
+    indicator: String,
+    reason: String,
+    attempt: u32,
+    outcome: String,
+    status: Option<u16>,
+    code: Option<i64>,
+    round_trip_ms: f64,
+    detail: Option<String>,
+    why: String,
+    missed: u64,
+}
+
+impl Screen {
+    pub(super) fn new(format: Format) -> Self {
+        Self { format, conversation_chars: CONVERSATION_CHARS_MIN }
+    }
+
+    /// Adds the line of an event to `text`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn write(&mut self, text: &mut String, name: &str, data: &str) -> Result<(), String> {
+        let told: Told = serde_json::from_str(data).map_err(|e| format!("its data are not as they should be: {e}"))?;
+        match self.format {
+            Format::Json => {
+                let name = serde_json::to_string(name).map_err(|e| e.to_string())?;
+                // As it came, so that nothing that a later daemon says is lost.
+                let fields = data.trim().trim_start_matches('{').trim_start();
+                let comma = if fields.starts_with('}') { "" } else { "," };
+                let _ = writeln!(text, "{{\"event\":{name}{comma}{fields}");
+            }
+            Format::Table(colours) => {
+                if let Some(line) = self.line(name, &told, colours) {
+                    let _ = writeln!(text, "{line}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, name: &str, told: &Told, colours: Colours) -> Option<String> {
+        let (what, colour) = match name {
+            "decided" => (printable(&told.reason), None),
+            "result" => (result(told), colour_of(&told.outcome)),
+            "dropped" => {
+                let colour = (told.why == "given_up").then_some(RED);
+                (format!("dropped: {}", printable(&told.why)), colour.or(Some(DIM)))
+            }
+            "lagged" => {
+                let what = format!("{} events are missed: they are not taken fast enough here", told.missed);
+                return Some(paint(&what, YELLOW, colours));
+            }
+            // What a later daemon may tell.
+            _ => return None,
+        };
+        let conversation = cut(&printable(&format!("{}/{}", told.to, told.from)), CONVERSATION_CHARS_MAX);
+        self.conversation_chars = self.conversation_chars.max(conversation.chars().count());
+        let width = self.conversation_chars;
+        let indicator = format!("{:<13}", printable(&told.indicator));
+        let indicator = match (name, told.indicator.as_str()) {
+            ("decided", "TypingStarted") => paint(&indicator, GREEN, colours),
+            ("decided", _) => paint(&indicator, CYAN, colours),
+            _ => paint(&indicator, DIM, colours),
+        };
+        let what = match colour {
+            Some(colour) => paint(&what, colour, colours),
+            None => what,
+        };
+        Some(format!("{}  {conversation:<width$}  {indicator}  {what}", time(told.at)))
+    }
+}
+
+fn result(told: &Told) -> String {
+    let mut text = printable(&told.outcome).replace('_', " ");
+    if let Some(status) = told.status {
+        let _ = write!(text, ", {status}");
+    }
+    if let Some(code) = told.code {
+        let _ = write!(text, ", code {code}");
+    }
+    let _ = write!(text, " in {:.1} ms", told.round_trip_ms);
+    if told.attempt > 0 {
+        let _ = write!(text, ", try {}", u64::from(told.attempt) + 1);
+    }
+    if let Some(detail) = told.detail.as_deref().filter(|detail| !detail.is_empty()) {
+        let _ = write!(text, ": {}", printable(detail));
+    }
+    text
+}
+
+/// The time of day here.
+fn time(at: i64) -> String {
+    match DateTime::from_timestamp_millis(at) {
+        Some(at) => at.with_timezone(&Local).format("%H:%M:%S%.3f").to_string(),
+        None => " ".repeat("00:00:00.000".len()),
+    }
+}
+
+/// Without what would make a terminal do things.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || is_invisible(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Marks of direction and joiners: they change the order of what stands beside them, or hide in it.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{061c}' | '\u{feff}')
+}
+
+fn cut(text: &str, chars_max: usize) -> String {
+    if text.chars().count() <= chars_max {
+        return text.to_owned();
+    }
+    text.chars().take(chars_max - 1).chain(['…']).collect()
+}
+
+fn colour_of(outcome: &str) -> Option<u8> {
+    match outcome {
+        "delivered" => Some(DIM),
+        "refused" => Some(RED),
+        _ => Some(YELLOW),
+    }
+}
+
+fn paint(text: &str, colour: u8, colours: Colours) -> String {
+    match colours {
+        Colours::Ansi => format!("\u{1b}[{colour}m{text}\u{1b}[0m"),
+        Colours::None => text.to_owned(),
+    }
+}
+
+/// As terminals number them.
+const DIM: u8 = 2;
+const RED: u8 = 31;
+const GREEN: u8 = 32;
+const YELLOW: u8 = 33;
+const CYAN: u8 = 36;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DECIDED: &str =
+        r#"{"id":1,"at":0,"to":"c","from":"ann","indicator":"TypingStarted","reason":"first_keystroke"}"#;
+
+    fn lines(format: Format, events: &[(&str, &str)]) -> String {
+        let (mut screen, mut text) = (Screen::new(format), String::new());
+        for (name, data) in events {
+            screen.write(&mut text, name, data).unwrap();
+        }
+        text
+    }
+
+    /// The lines without the time, which depends on where one is.
+    fn table(events: &[(&str, &str)]) -> Vec<String> {
+        let text = lines(Format::Table(Colours::None), events);
+        text.lines().map(|line| line.chars().skip("00:00:00.000  ".len()).collect()).collect()
+    }
+
+    #[test]
+    fn lines_are_aligned() {
+        let long =
+            format!(r#"{{"at":0,"to":"c","from":"{}","indicator":"TypingStopped","reason":"idle"}}"#, "x".repeat(60));
+        let told = table(&[
+            ("decided", DECIDED),
+            (
+                "result",
+                r#"{"at":0,"to":"c","from":"ann","indicator":"TypingStarted","outcome":"delivered","status":202,"round_trip_ms":12.34}"#,
+            ),
+            (
+                "result",
+                r#"{"at":0,"to":"c","from":"ann","indicator":"TypingStarted","outcome":"not_sent","status":429,"code":7,"round_trip_ms":1,"attempt":2,"detail":"slow\u001b[1m"}"#,
+            ),
+            ("dropped", r#"{"at":0,"to":"c","from":"ann","indicator":"TypingStarted","why":"given_up"}"#),
+            ("later", DECIDED),
+            ("decided", &long),
+            ("decided", DECIDED),
+        ]);
+        let wide = format!("c/{}…", "x".repeat(37));
+        assert_eq!(
+            told,
+            [
+                "c/ann                 TypingStarted  first_keystroke".to_owned(),
+                "c/ann                 TypingStarted  delivered, 202 in 12.3 ms".to_owned(),
+                "c/ann                 TypingStarted  not sent, 429, code 7 in 1.0 ms, try 3: slow\u{fffd}[1m"
+                    .to_owned(),
+                "c/ann                 TypingStarted  dropped: given_up".to_owned(),
+                format!("{wide}  TypingStopped  idle"),
+                format!("{:<40}  TypingStarted  first_keystroke", "c/ann"),
+            ]
+        );
+        let lagged = lines(Format::Table(Colours::None), &[("lagged", r#"{"missed":12}"#)]);
+        assert!(lagged.starts_with("12 events are missed"), "{lagged}");
+    }
+
+    #[test]
+    fn colours_are_for_those_who_want_them() {
+        assert!(
+            lines(Format::Table(Colours::Ansi), &[("decided", DECIDED)]).contains("\u{1b}[32mTypingStarted\u{1b}[0m")
+        );
+        assert!(!lines(Format::Table(Colours::None), &[("decided", DECIDED)]).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn json_is_what_the_daemon_says_with_the_name_in_front() {
+        let told = lines(Format::Json, &[("decided", DECIDED), ("lagged", "{ \"missed\": 3 }"), ("odd\"", "{}")]);
+        let expected = format!(
+            "{{\"event\":\"decided\",{}\n{{\"event\":\"lagged\",\"missed\": 3 }}\n{{\"event\":\"odd\\\"\"}}\n",
+            &DECIDED[1..]
+        );
+        assert_eq!(told, expected);
+        for line in told.lines() {
+            assert!(serde_json::from_str::<serde_json::Value>(line).unwrap().is_object(), "{line}");
+        }
+        let mut text = String::new();
+        for data in ["[]x", "7", "{\"at\":\"x\"}"] {
+            assert!(Screen::new(Format::Json).write(&mut text, "decided", data).is_err(), "{data}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_moves_the_cursor_or_turns_the_order_reaches_a_terminal() {
+        assert_eq!(
+            printable("a\u{1b}[31m\u{202e}b\u{2066}\r\u{200b}c\u{e9}"),
+            "a\u{fffd}[31m\u{fffd}b\u{fffd}\u{fffd}\u{fffd}c\u{e9}"
+        );
+    }
+}

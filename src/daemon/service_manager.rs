@@ -1,0 +1,450 @@
+//! What a service manager is told: that the daemon is ready, that its loop goes round, what it is about, how it does.
+//!
+//! The protocol is that of `sd_notify(3)`: lines in one datagram. It is spoken here rather than by a library, for those
+//! that are at hand block on a manager that is behind with its reading, and know no abstract sockets.
+
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::io::{self, ErrorKind};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use crate::base::clock;
+use crate::driver::Vitals;
+use crate::driver::heartbeat::{Beat, Pulse};
+use crate::model::Instant;
+
+/// A status line is for one line of a terminal; the far side's words in it may be long.
+const STATUS_CHARS_MAX: usize = 240;
+/// How long a manager that does not read may keep a message waiting, and how often it is tried.
+const SEND_MAX: Duration = Duration::from_secs(1);
+const SEND_SPACING: Duration = Duration::from_millis(20);
+/// Until there is a token it is looked for this often: a look costs nothing, and a start waits for it.
+const TOKEN_LOOK_SPACING: Duration = Duration::from_millis(100);
+/// Without a watchdog the loop beats this often all the same, so that a status does not age.
+const BEAT_SPACING_MAX: Duration = Duration::from_secs(15);
+/// A start that waits for its token is given so many beats more at each: one may come late, two may not.
+const BEATS_GRANTED: u32 = 3;
+/// What a stop may take beyond `shutdown_grace`: the last answers, and a machine that is busy.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// The service manager that has started this process, or nobody, which is the default. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Supervisor(Option<Arc<Manager>>);
+
+#[derive(Debug)]
+struct Manager {
+    socket: UnixDatagram,
+    address: SocketAddr,
+    /// A loop that is silent for so long is taken for stuck.
+    watchdog: Option<Duration>,
+    stage: watch::Sender<Stage>,
+    complained: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Starting,
+    Ready,
+    Stopping,
+}
+
+impl Supervisor {
+    /// The manager that the environment names (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`). What can't be
+    /// understood of it is told, and keeps nobody from serving.
+    #[must_use]
+    pub fn present() -> Self {
+        let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+            return Self(None);
+        };
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let watchdog = match watchdog(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"), std::process::id()) {
+            Ok(watchdog) => watchdog,
+            Err(problem) => {
+                warn!("{problem}: no watchdog is fed");
+                None
+            }
+        };
+        match Manager::at(&name, watchdog) {
+            Ok(manager) => Self(Some(Arc::new(manager))),
+            Err(error) => {
+                warn!(%error, "NOTIFY_SOCKET={}: the service manager can't be told anything", name.display());
+                Self(None)
+            }
+        }
+    }
+
+    /// The pulse that the loop is to have: at rest when there is nobody to feel it. Whoever holds the other end gives it
+    /// to [`Supervisor::attend`].
+    #[must_use]
+    pub fn pulse(&self) -> (Pulse, watch::Receiver<Option<Beat>>) {
+        match &self.0 {
+            Some(manager) => Pulse::new(manager.beat_spacing()),
+            None => (Pulse::default(), watch::channel(None).1),
+        }
+    }
+
+    /// Passes the loop's beats on, until the loop has ended. Says that the daemon is ready as soon as `obstacle` finds
+    /// none, and once.
+    pub async fn attend(self, beats: watch::Receiver<Option<Beat>>, obstacle: impl Fn() -> Option<String>) {
+        if let Some(manager) = self.0 {
+            manager.attend(beats, obstacle).await;
+        }
+    }
+
+    /// The configuration is about to be read again.
+    pub async fn reloading(&self) {
+        // Whoever is still starting owes no word on this, and READY would be a lie.
+        if let Some(manager) = self.0.as_ref().filter(|manager| manager.stage() == Stage::Ready) {
+            manager.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", clock::monotonic_micros())).await;
+        }
+    }
+
+    /// It has been read, whatever came of it.
+    pub async fn reloaded(&self) {
+        if let Some(manager) = self.0.as_ref().filter(|manager| manager.stage() == Stage::Ready) {
+            manager.tell("READY=1\n").await;
+        }
+    }
+
+    /// The end has begun, and may take `grace`.
+    pub async fn stopping(&self, grace: Duration) {
+        if let Some(manager) = &self.0 {
+            manager.stage.send_replace(Stage::Stopping);
+            let mut lines = "STOPPING=1\nSTATUS=Stopping: icons go off\n".to_owned();
+            extend(&mut lines, grace + STOP_MARGIN);
+            manager.tell(&lines).await;
+        }
+    }
+}
+
+impl Manager {
+    fn at(name: &OsStr, watchdog: Option<Duration>) -> io::Result<Self> {
+        let address = match name.as_bytes() {
+            [b'/', ..] => SocketAddr::from_pathname(name)?,
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+            _ => return Err(io::Error::new(ErrorKind::InvalidInput, "it is neither a path nor an abstract name")),
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        let stage = watch::Sender::new(Stage::Starting);
+        Ok(Self { socket, address, watchdog, stage, complained: AtomicBool::new(false) })
+    }
+
+    /// How far apart the loop's beats may lie: half of what the watchdog bears, as its makers advise.
+    fn beat_spacing(&self) -> Duration {
+        self.watchdog.map_or(BEAT_SPACING_MAX, |watchdog| (watchdog / 2).min(BEAT_SPACING_MAX))
+    }
+
+    async fn attend(&self, mut beats: watch::Receiver<Option<Beat>>, obstacle: impl Fn() -> Option<String>) {
+        let mut teller = Teller::default();
+        loop {
+            let look = clock::timer_after(TOKEN_LOOK_SPACING);
+            let starting = self.stage() == Stage::Starting;
+            let beaten = tokio::select! {
+                beaten = beats.changed() => match beaten {
+                    Ok(()) => true,
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep_until(look), if starting => false,
+            };
+            let obstacle = obstacle();
+            let ready = starting && obstacle.is_none() && self.advance(Stage::Starting, Stage::Ready);
+            if !(beaten || ready) {
+                continue;
+            }
+            let mut lines = String::new();
+            if ready {
+                lines.push_str("READY=1\n");
+            }
+            if beaten && self.watchdog.is_some() {
+                lines.push_str("WATCHDOG=1\n");
+            }
+            if beaten && self.stage() == Stage::Starting {
+                extend(&mut lines, self.beat_spacing() * BEATS_GRANTED);
+            }
+            let beat = beats.borrow_and_update().clone();
+            let status = beat.and_then(|beat| teller.status(self.stage(), &beat, obstacle));
+            if let Some(status) = status {
+                let _ = writeln!(lines, "STATUS={status}");
+            }
+            self.tell(&lines).await;
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// Goes from one stage to another, unless it has been left meanwhile.
+    fn advance(&self, from: Stage, to: Stage) -> bool {
+        self.stage.send_if_modified(|stage| {
+            let there = *stage == from;
+            if there {
+                *stage = to;
+            }
+            there
+        })
+    }
+
+    /// Sends these lines. A manager that has gone is missed once; one that does not read is not waited for.
+    async fn tell(&self, lines: &str) {
+        if lines.is_empty() {
+            return;
+        }
+        let end = clock::timer_after(SEND_MAX);
+        let told = tokio::time::timeout_at(end, async {
+            loop {
+                match self.socket.send_to_addr(lines.as_bytes(), &self.address) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        tokio::time::sleep(SEND_SPACING).await;
+                    }
+                    done => break done,
+                }
+            }
+        });
+        let error = match told.await {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error,
+            Err(_) => io::Error::new(ErrorKind::TimedOut, "it does not read"),
+        };
+        if self.complained.swap(true, Ordering::Relaxed) {
+            debug!(%error, "the service manager can't be told anything");
+        } else {
+            warn!(%error, "the service manager (NOTIFY_SOCKET) can't be told how the daemon does");
+        }
+    }
+}
+
+/// More time for what is under way, from now on.
+fn extend(lines: &mut String, more: Duration) {
+    let _ = writeln!(lines, "EXTEND_TIMEOUT_USEC={}", more.as_micros());
+}
+
+/// How often the watchdog wants to be fed, if it is there for the process `own`.
+fn watchdog(micros: Option<String>, process: Option<String>, own: u32) -> Result<Option<Duration>, String> {
+    let Some(micros) = micros else { return Ok(None) };
+    if process.is_some_and(|process| process != own.to_string()) {
+        return Ok(None);
+    }
+    match micros.parse() {
+        Ok(micros @ 1..) => Ok(Some(Duration::from_micros(micros))),
+        _ => Err(format!("WATCHDOG_USEC={micros}: a number of microseconds would be right")),
+    }
+}
+
+/// Puts how things stand into one line, and says it again only when it has changed.
+#[derive(Debug, Default)]
+struct Teller {
+    told: String,
+    /// Requests sent by the beat before, and when that was.
+    sent: Option<(Instant, u64)>,
+}
+
+impl Teller {
+    fn status(&mut self, stage: Stage, beat: &Beat, obstacle: Option<String>) -> Option<String> {
+        let rate = self.rate(beat);
+        let status = one_line(&status(stage, &beat.vitals, rate, obstacle));
+        (status != self.told).then(|| {
+            self.told.clone_from(&status);
+            status
+        })
+    }
+
+    /// Requests a second since the beat before.
+    fn rate(&mut self, beat: &Beat) -> f64 {
+        let sent = beat.vitals.counts.sent;
+        let (since, before) = self.sent.unwrap_or((Instant::ORIGIN, 0));
+        let seconds = beat.at.since(since).as_secs_f64();
+        if seconds == 0.0 {
+            return 0.0;
+        }
+        self.sent = Some((beat.at, sent));
+        (sent - before) as f64 / seconds
+    }
+}
+
+fn status(stage: Stage, vitals: &Vitals, rate: f64, obstacle: Option<String>) -> String {
+    let Vitals { census, counts, .. } = vitals;
+    if stage == Stage::Stopping {
+        return format!("Stopping: {} left to settle", number(census.unsettled, "conversation"));
+    }
+    let mut text = match obstacle.as_ref().or(vitals.trouble.as_ref()) {
+        None => "Ready".to_owned(),
+        Some(why) => format!("Not ready ({why})"),
+    };
+    let _ = write!(
+        text,
+        ": {} on, {}, {rate:.1} requests/s, {} under way, {} delivered",
+        number(census.icons, "icon"),
+        number(census.conversations, "conversation"),
+        census.in_flight,
+        counts.delivered,
+    );
+    if counts.stops_given_up > 0 {
+        let _ = write!(text, ", {} stops given up", counts.stops_given_up);
+    }
+    if vitals.journal_degraded() {
+        text.push_str("; state_dir can't be written");
+    }
+    if vitals.recording {
+        text.push_str("; somebody records");
+    }
+    text
+}
+
+fn number(count: usize, of: &str) -> String {
+    format!("{count} {of}{}", if count == 1 { "" } else { "s" })
+}
+
+/// One line and no more: what follows a line's end would be an order to the manager, and a far side's words are among
+/// these.
+fn one_line(text: &str) -> String {
+    text.chars().take(STATUS_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::policy::Policy;
+    use crate::engine::{Census, Counts};
+    use crate::journal::Figures;
+
+    fn beat(seconds: u64, sent: u64) -> Beat {
+        let vitals = Vitals {
+            census: Census { icons: 1, conversations: 12, in_flight: 1, ..Census::default() },
+            counts: Counts { sent, delivered: sent.saturating_sub(1), ..Counts::default() },
+            rules: Policy::default().rules,
+            trouble: None,
+            rate_in_force: 2_000,
+            ..Vitals::default()
+        };
+        Beat { at: Instant::from_millis(seconds * 1_000), vitals }
+    }
+
+    fn supervisor(name: &OsStr, watchdog: Option<Duration>) -> Supervisor {
+        Supervisor(Some(Arc::new(Manager::at(name, watchdog).unwrap())))
+    }
+
+    #[test]
+    fn the_status_tells_how_things_stand_and_is_told_when_it_changes() {
+        let mut teller = Teller::default();
+        let mut tell = |beat: &Beat, obstacle: Option<&str>| {
+            teller.status(Stage::Ready, beat, obstacle.map(str::to_owned)).unwrap_or_default()
+        };
+        let tail = "1 icon on, 12 conversations";
+        assert_eq!(tell(&beat(2, 10), None), format!("Ready: {tail}, 5.0 requests/s, 1 under way, 9 delivered"));
+        assert_eq!(tell(&beat(4, 10), None), format!("Ready: {tail}, 0.0 requests/s, 1 under way, 9 delivered"));
+        assert_eq!(tell(&beat(6, 10), None), "");
+        assert!(tell(&beat(8, 10), Some("no token")).starts_with("Not ready (no token): 1 icon on"));
+        let mut degraded = beat(10, 10);
+        degraded.vitals.journal = Some(Figures { degraded: true, ..Figures::default() });
+        degraded.vitals.trouble = Some("Salesforce does not answer".to_owned());
+        let status = tell(&degraded, None);
+        assert!(status.starts_with("Not ready (Salesforce does not answer)"), "{status}");
+        assert!(status.ends_with("; state_dir can't be written"), "{status}");
+        let mut last = beat(12, 10);
+        last.vitals.census.unsettled = 2;
+        let status = teller.status(Stage::Stopping, &last, None);
+        assert_eq!(status.as_deref(), Some("Stopping: 2 conversations left to settle"));
+    }
+
+    #[test]
+    fn no_far_side_gives_the_manager_orders() {
+        let why = format!("no\nMAINPID=1\r\n\u{85}\0 {}", "é".repeat(10_000));
+        let status = Teller::default().status(Stage::Ready, &beat(1, 0), Some(why)).unwrap();
+        assert!(status.starts_with("Not ready (no MAINPID=1"), "{status}");
+        assert!(!status.contains(char::is_control) && status.chars().count() == STATUS_CHARS_MAX, "{status}");
+    }
+
+    #[test]
+    fn the_watchdog_is_that_of_this_process_alone() {
+        let text = |text: &str| Some(text.to_owned());
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(watchdog(text("1000000"), None, 7), Ok(second));
+        assert_eq!(watchdog(text("1000000"), text("7"), 7), Ok(second));
+        assert_eq!(watchdog(text("1000000"), text("8"), 7), Ok(None));
+        assert_eq!(watchdog(None, text("7"), 7), Ok(None));
+        for wrong in ["0", "-1", "1s", "99999999999999999999999"] {
+            let problem = watchdog(text(wrong), None, 7).unwrap_err();
+            assert!(problem.starts_with(&format!("WATCHDOG_USEC={wrong}: ")), "{problem}");
+        }
+    }
+
+    #[tokio::test]
+    async fn abstract_sockets_are_known_and_a_manager_that_does_not_read_is_not_waited_for_long() {
+        let name = format!("typingd-test-{}", uuid::Uuid::new_v4());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        let supervisor = supervisor(OsStr::new(&format!("@{name}")), None);
+        supervisor.stopping(Duration::from_secs(10)).await;
+        let mut message = [0; 1_024];
+        let length = manager.recv(&mut message).unwrap();
+        let message = std::str::from_utf8(&message[..length]).unwrap();
+        assert_eq!(message, "STOPPING=1\nSTATUS=Stopping: icons go off\nEXTEND_TIMEOUT_USEC=20000000\n");
+        // Far more than a socket's queue holds.
+        let flood = async {
+            while !supervisor.0.as_ref().unwrap().complained.load(Ordering::Relaxed) {
+                supervisor.0.as_ref().unwrap().tell("WATCHDOG=1\n").await;
+            }
+        };
+        tokio::time::timeout(SEND_MAX * 10, flood).await.expect("it is given up");
+        assert!(Manager::at(OsStr::new("vsock:2:1"), None).is_err());
+    }
+
+    #[tokio::test]
+    async fn ready_is_said_once_there_is_no_obstacle_and_a_reload_before_that_is_no_matter() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        let heard = || {
+            let mut message = [0; 1_024];
+            let length = manager.recv(&mut message).ok()?;
+            Some(String::from_utf8(message[..length].to_vec()).unwrap())
+        };
+        let supervisor = supervisor(path.as_os_str(), Some(Duration::from_secs(10)));
+        supervisor.reloading().await;
+        supervisor.reloaded().await;
+        assert_eq!(heard(), None);
+        let (beats, ear) = watch::channel(None);
+        let token = Arc::new(AtomicBool::new(false));
+        let missing = Arc::clone(&token);
+        let obstacle = move || (!missing.load(Ordering::Relaxed)).then(|| "no token yet".to_owned());
+        let attending = tokio::spawn(supervisor.clone().attend(ear, obstacle));
+        let next = async || {
+            for _ in 0..10_000 {
+                match heard() {
+                    Some(message) => return message,
+                    None => tokio::time::sleep(Duration::from_millis(1)).await,
+                }
+            }
+            panic!("nothing is told");
+        };
+        beats.send_replace(Some(beat(1, 0)));
+        let message = next().await;
+        assert!(
+            message.starts_with("WATCHDOG=1\nEXTEND_TIMEOUT_USEC=15000000\nSTATUS=Not ready (no token"),
+            "{message}"
+        );
+        token.store(true, Ordering::Relaxed);
+        let message = next().await;
+        assert!(message.starts_with("READY=1\nSTATUS=Ready: "), "{message}");
+        beats.send_replace(Some(beat(1, 0)));
+        assert_eq!(next().await, "WATCHDOG=1\n");
+        supervisor.reloading().await;
+        supervisor.reloaded().await;
+        let message = next().await;
+        assert!(message.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{message}");
+        assert_eq!(next().await, "READY=1\n");
+        drop(beats);
+        attending.await.unwrap();
+    }
+}

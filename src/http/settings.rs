@@ -1,0 +1,55 @@
+//! The settings of the server that callers reach, and what a listener grants its clients.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::Address;
+
+/// The keys under `ingest`; `config` fills them in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: Vec<Address>,
+    /// The file of the bearer token that callers must show.
+    pub token_file: Option<PathBuf>,
+    /// The longest JSON body, in bytes. A stream has no end, but each of its lines has a bound of its own.
+    pub body_bytes_max: usize,
+    /// Whether the signals may be recorded.
+    pub recording: bool,
+}
+
+/// What a listener grants its clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections at a time. A further one takes the place of one that lies idle, or waits in the system's queue.
+    pub connections_max: usize,
+    /// A request's head in bytes.
+    pub head_bytes_max: usize,
+    /// From a connection's opening, or a head's first byte, to the head's end.
+    pub head_timeout: Duration,
+    /// How long a connection may lie unused between two requests. Longer than the 60 s after which common clients
+    /// drop an idle connection, so that it is they who close it and no request meets a closing connection.
+    pub idle_timeout: Duration,
+    /// How long a client may take nothing of an answer that is being written. What it holds up meanwhile is a piece of
+    /// the answer and a place among the connections.
+    pub stall_timeout: Duration,
+    /// How long a client that has closed its own side may still wait for its answer. A client that has gone looks the
+    /// same until it is answered. Longer than `drop_in.stall_timeout` by default, so that the bound of the request holds.
+    pub half_closed_timeout: Duration,
+    /// Whether header names keep the case in which they came and are set: for what passes through untouched.
+    pub keep_header_case: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 512,
+            head_bytes_max: 16 * 1024,
+            head_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(75),
+            stall_timeout: Duration::from_secs(30),
+            half_closed_timeout: Duration::from_secs(75),
+            keep_header_case: false,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What happened of late, found by its conversation: bounded by number, by memory and by age.
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use super::{Event, What};
+use crate::model::{Conversation, ConversationRef, Instant};
+
+/// Events kept over all conversations: some nine megabytes with ids of usual lengths. At 50 requests a second they reach
+/// back for five minutes, at 2,000 for eight seconds.
+pub const EVENTS_MAX: usize = 32_768;
+/// What they may take in memory, whatever the ids' lengths.
+pub const BYTES_MAX: usize = 16 << 20;
+/// Nothing is kept for longer: a conversation that has ended is to be forgotten.
+pub const AGE_MAX: Duration = Duration::from_secs(3_600);
+/// Events of one conversation that are told.
+pub const TOLD_MAX: usize = 50;
+/// Events of one conversation that are looked at in search of its last result and its last signal.
+const LOOKS_MAX: usize = 1_000;
+
+/// The ring.
+#[derive(Debug)]
+pub(super) struct Ring {
+    entries: VecDeque<Entry>,
+    /// The number of the first entry. They are numbered as they come.
+    first: u64,
+    /// The newest entry of each conversation that has any.
+    newest: HashTable<u64>,
+    bytes: usize,
+    hash: FixedState,
+}
+
+#[derive(Debug)]
+struct Entry {
+    event: Arc<Event>,
+    /// The number of the one before it of the same conversation; it may be gone.
+    previous: Option<u64>,
+}
+
+/// What is known of a conversation's past.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// The newest, at most [`TOLD_MAX`], the newest last.
+    pub events: Vec<Arc<Event>>,
+    /// The newest end of a request.
+    pub result: Option<Arc<Event>>,
+    /// The newest signal, keystrokes left out.
+    pub signal: Option<Arc<Event>>,
+}
+
+impl Ring {
+    /// `seed` keys the hash, for ids come from outside.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            first: 0,
+            newest: HashTable::new(),
+            bytes: 0,
+            hash: FixedState::with_seed(seed),
+        }
+    }
+
+    /// Keeps `event`, and lets go of the oldest to make room.
+    pub(super) fn push(&mut self, event: Arc<Event>) {
+        self.forget(event.at);
+        let bytes = event.bytes();
+        while self.entries.len() >= EVENTS_MAX || (self.bytes + bytes > BYTES_MAX && !self.entries.is_empty()) {
+            self.pop();
+        }
+        let number = self.first + self.entries.len() as u64;
+        let hash = self.hash.hash_one(event.conversation.as_ref());
+        let Self { entries, first, newest, hash: state, .. } = self;
+        let of = |number: u64| &entries[(number - *first) as usize].event.conversation;
+        let previous = match newest.find_mut(hash, |&other| *of(other) == event.conversation) {
+            Some(newest) => Some(std::mem::replace(newest, number)),
+            None => {
+                newest.insert_unique(hash, number, |&other| {
+                    // The new one is not in its place yet, and is only hashed when the table grows.
+                    if other == number { hash } else { state.hash_one(of(other).as_ref()) }
+                });
+                None
+            }
+        };
+        self.bytes += bytes;
+        self.entries.push_back(Entry { event, previous });
+    }
+
+    /// Lets go of what is too old at `now`.
+    pub(super) fn forget(&mut self, now: Instant) {
+        while self.entries.front().is_some_and(|entry| entry.event.at + AGE_MAX <= now) {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        let Some(entry) = self.entries.pop_front() else { return };
+        self.bytes -= entry.event.bytes();
+        let hash = self.hash.hash_one(entry.event.conversation.as_ref());
+        if let Ok(found) = self.newest.find_entry(hash, |&number| number == self.first) {
+            found.remove();
+        }
+        self.first += 1;
+        if self.entries.is_empty() {
+            // The memory of a crowd goes with the last of it.
+            self.entries = VecDeque::new();
+            self.newest = HashTable::new();
+        }
+    }
+
+    /// The past of one conversation.
+    pub(super) fn past(&self, conversation: ConversationRef<'_>) -> Past {
+        let mut past = Past::default();
+        let hash = self.hash.hash_one(conversation);
+        let is_it = |owned: &Conversation| owned.as_ref() == conversation;
+        let mut next = self.newest.find(hash, |&number| is_it(&self.entry(number).event.conversation)).copied();
+        for _ in 0..LOOKS_MAX {
+            let Some(number) = next.filter(|&number| number >= self.first) else { break };
+            let Entry { event, previous } = self.entry(number);
+            if past.events.len() < TOLD_MAX {
+                past.events.push(event.clone());
+            } else if past.result.is_some() && past.signal.is_some() {
+                break;
+            }
+            match event.what {
+                What::Signal(_) => past.signal = past.signal.or_else(|| Some(event.clone())),
+                What::Answered(..) => past.result = past.result.or_else(|| Some(event.clone())),
+                What::Decided(_) | What::Dropped(..) => {}
+            }
+            next = *previous;
+        }
+        past.events.reverse();
+        past
+    }
+
+    fn entry(&self, number: u64) -> &Entry {
+        &self.entries[(number - self.first) as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Reason, SignalKind};
+    use crate::observe::events::Subject;
+
+    fn event(from: &str, at: u64, what: What) -> Arc<Event> {
+        let conversation = ConversationRef::new("c", from).unwrap().to_owned();
+        Arc::new(Event { at: Instant::from_millis(at), conversation, waited: Duration::ZERO, what })
+    }
+
+    fn decided(number: u64) -> What {
+        What::Decided(Subject { number, reason: Reason::Check })
+    }
+
+    fn past(ring: &Ring, from: &str) -> Past {
+        ring.past(ConversationRef::new("c", from).unwrap())
+    }
+
+    fn numbers(past: &Past) -> Vec<u64> {
+        let number = |event: &Arc<Event>| match event.what {
+            What::Decided(subject) => subject.number,
+            _ => 0,
+        };
+        past.events.iter().map(number).collect()
+    }
+
+    #[test]
+    fn each_conversation_has_its_newest_last() {
+        let mut ring = Ring::new(1);
+        for number in 1..=200 {
+            ring.push(event(["ann", "bob"][number as usize % 2], number, decided(number)));
+        }
+        ring.push(event("ann", 201, What::Signal(SignalKind::Ended)));
+        let ann = numbers(&past(&ring, "ann"));
+        assert_eq!((ann.len(), ann.last(), ann[TOLD_MAX - 2]), (TOLD_MAX, Some(&0), 200));
+        assert_eq!(numbers(&past(&ring, "bob"))[TOLD_MAX - 1], 199);
+        assert!(past(&ring, "cid").events.is_empty());
+        assert!(past(&ring, "bob").signal.is_none());
+        assert_eq!(past(&ring, "ann").signal.unwrap().at, Instant::from_millis(201));
+    }
+
+    #[test]
+    fn the_last_signal_is_found_behind_what_is_told() {
+        let mut ring = Ring::new(1);
+        ring.push(event("ann", 1, What::Signal(SignalKind::Opened)));
+        for number in 1..=200 {
+            ring.push(event("ann", number, decided(number)));
+        }
+        let past = past(&ring, "ann");
+        assert_eq!((past.events.len(), past.signal.unwrap().at), (TOLD_MAX, Instant::from_millis(1)));
+    }
+
+    #[test]
+    fn it_is_bounded_by_number_by_memory_and_by_age() {
+        let mut ring = Ring::new(1);
+        for number in 0..EVENTS_MAX as u64 + 1_000 {
+            ring.push(event(&format!("u{number}"), 1, decided(number)));
+            assert!(ring.entries.len() <= EVENTS_MAX && ring.newest.len() == ring.entries.len());
+        }
+        assert_eq!(ring.entries.len(), EVENTS_MAX);
+        assert!(past(&ring, "u999").events.is_empty(), "the oldest have gone");
+        assert_eq!(numbers(&past(&ring, "u1000")), [1_000]);
+
+        let long = "ü".repeat(235);
+        for number in 0..EVENTS_MAX as u64 * 2 {
+            ring.push(event(&format!("{long}{}", number % 1_000), 2, decided(number)));
+            assert!(ring.bytes <= BYTES_MAX);
+        }
+        assert!(ring.entries.len() < EVENTS_MAX && ring.newest.len() == 1_000, "{}", ring.entries.len());
+        let bytes: usize = ring.entries.iter().map(|entry| entry.event.bytes()).sum();
+        assert_eq!(ring.bytes, bytes);
+
+        ring.push(event("ann", AGE_MAX.as_millis() as u64 + 2, decided(1)));
+        assert_eq!((ring.entries.len(), ring.newest.len()), (1, 1), "everything else is too old");
+        ring.forget(Instant::from_millis(2 * AGE_MAX.as_millis() as u64 + 2));
+        assert_eq!((ring.entries.len(), ring.newest.len(), ring.bytes), (0, 0, 0));
+    }
+}

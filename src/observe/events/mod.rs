@@ -1,0 +1,240 @@
+//! What is decided and what becomes of it: told to whoever watches, as it happens, and kept for a while for whoever asks
+//! about one conversation.
+//!
+//! It never waits: a watcher who is too slow misses the oldest, and is told how many. It knows no keystrokes, which are
+//! too many; the engine knows the last one of each conversation.
+
+mod event;
+mod history;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::broadcast;
+
+use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, Reason, SignalKind, WireResult};
+pub use event::{Event, Subject, Verdict, What};
+use history::Ring;
+pub use history::{AGE_MAX, BYTES_MAX, EVENTS_MAX, Past, TOLD_MAX};
+
+/// Events that a watcher may be behind: a second of 2,000 requests, each with its decision. They are some two megabytes
+/// when somebody watches, and nothing otherwise.
+pub const BEHIND_MAX: usize = 4_096;
+
+/// The driver's end.
+#[derive(Debug)]
+pub struct Chronicle {
+    watchers: broadcast::Sender<Arc<News>>,
+    ring: Ring,
+    /// The requests in flight, by the numbers of their decisions: as many as the engine has.
+    flights: HashMap<u64, Flight>,
+}
+
+/// A request in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flight {
+    /// When it left.
+    pub left: Instant,
+    /// 0 for the first try.
+    pub attempt: u32,
+}
+
+/// Lets watchers in. It goes on existing when the driver's end has gone, and lets nobody in any more. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Feed(broadcast::WeakSender<Arc<News>>);
+
+/// A watcher's end.
+#[derive(Debug)]
+pub struct Watch(broadcast::Receiver<Arc<News>>);
+
+/// An event on its way to watchers.
+#[derive(Debug)]
+pub struct News {
+    /// What happened.
+    pub event: Arc<Event>,
+    /// As watchers are told it: written by the first who needs it.
+    pub text: OnceLock<Bytes>,
+}
+
+/// What a watcher hears.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// Something happened.
+    News(Arc<News>),
+    /// So many events are missed: the watcher was too slow.
+    Missed(u64),
+}
+
+impl Chronicle {
+    /// Of an engine that has been told to keep decisions and what is dropped. `seed` keys the hash of the ids.
+    #[must_use]
+    pub fn new(seed: u64) -> (Self, Feed) {
+        let (watchers, _) = broadcast::channel(BEHIND_MAX);
+        let feed = Feed(watchers.downgrade());
+        (Self { watchers, ring: Ring::new(seed), flights: HashMap::new() }, feed)
+    }
+
+    /// A signal that counts came. Keystrokes are not kept.
+    pub fn heard(&mut self, now: Instant, conversation: ConversationRef<'_>, kind: SignalKind) {
+        if kind != SignalKind::Keystroke {
+            let conversation = conversation.to_owned();
+            self.ring.push(Arc::new(Event { at: now, conversation, waited: Duration::ZERO, what: What::Signal(kind) }));
+        }
+    }
+
+    /// The engine decided something: on a signal that had waited so long for its turn, or because time had passed.
+    pub fn decided(&mut self, decision: Decision, waited: Duration) {
+        let Decision { number, at, conversation, reason } = decision;
+        let waited = if is_of_signal(reason) { waited } else { Duration::ZERO };
+        self.tell(Event { at, conversation, waited, what: What::Decided(Subject { number, reason }) });
+    }
+
+    /// A decision came to nothing. It has been told before.
+    pub fn dropped(&mut self, dropped: Dropped) {
+        let Dropped { number, at, conversation, reason, why } = dropped;
+        self.tell(Event {
+            at,
+            conversation,
+            waited: Duration::ZERO,
+            what: What::Dropped(Subject { number, reason }, why),
+        });
+    }
+
+    /// A request leaves.
+    pub fn leaves(&mut self, now: Instant, dispatch: &Dispatch) {
+        self.flights.insert(dispatch.decision, Flight { left: now, attempt: dispatch.attempt });
+    }
+
+    /// A request has come to its end.
+    pub fn answered(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
+        self.flights.remove(&dispatch.decision);
+        let verdict = Verdict {
+            attempt: dispatch.attempt,
+            outcome: result.outcome,
+            status: result.status,
+            code: result.code,
+            detail: result.detail.as_deref().map(Into::into),
+            round_trip: result.elapsed,
+            since_decided: now.since(dispatch.decided),
+        };
+        let subject = Subject { number: dispatch.decision, reason: dispatch.reason };
+        let conversation = dispatch.conversation.clone();
+        self.tell(Event { at: now, conversation, waited: Duration::ZERO, what: What::Answered(subject, verdict) });
+    }
+
+    /// The request in flight with the decision of that number.
+    #[must_use]
+    pub fn flight(&self, number: u64) -> Option<Flight> {
+        self.flights.get(&number).copied()
+    }
+
+    /// What is known at `now` of a conversation's past.
+    #[must_use]
+    pub fn past(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Past {
+        self.ring.forget(now);
+        self.ring.past(conversation)
+    }
+
+    fn tell(&mut self, event: Event) {
+        let event = Arc::new(event);
+        if self.watchers.receiver_count() > 0 {
+            // The last watcher may have gone this moment.
+            let _ = self.watchers.send(Arc::new(News { event: event.clone(), text: OnceLock::new() }));
+        }
+        self.ring.push(event);
+    }
+}
+
+/// Whether a signal, rather than the time, is the reason.
+const fn is_of_signal(reason: Reason) -> bool {
+    matches!(reason, Reason::FirstKeystroke | Reason::MessageSent | Reason::Stopped | Reason::Ended)
+}
+
+impl Feed {
+    /// Everything from now on; `None` when the driver has ended.
+    #[must_use]
+    pub fn watch(&self) -> Option<Watch> {
+        self.0.upgrade().map(|watchers| Watch(watchers.subscribe()))
+    }
+}
+
+impl Watch {
+    /// The next event; `None` once the driver has ended.
+    pub async fn next(&mut self) -> Option<Heard> {
+        match self.0.recv().await {
+            Ok(news) => Some(Heard::News(news)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Heard::Missed(missed)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+
+    /// The next event, if it is there already.
+    pub fn try_next(&mut self) -> Option<Heard> {
+        match self.0.try_recv() {
+            Ok(news) => Some(Heard::News(news)),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Heard::Missed(missed)),
+            Err(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision(number: u64) -> Decision {
+        let conversation = ConversationRef::new("c", "u").unwrap().to_owned();
+        Decision { number, at: Instant::from_millis(number), conversation, reason: Reason::Check }
+    }
+
+    fn number(news: &News) -> u64 {
+        match news.event.what {
+            What::Decided(subject) => subject.number,
+            _ => 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_too_slow_is_told_how_much_is_missed_and_goes_on_with_what_is_newest() {
+        let (mut chronicle, feed) = Chronicle::new(1);
+        chronicle.decided(decision(1), Duration::ZERO);
+        let mut watch = feed.watch().unwrap();
+        let mut slow = feed.watch().unwrap();
+        let all = BEHIND_MAX as u64 + 10;
+        for i in 1..=all {
+            chronicle.decided(decision(i), Duration::ZERO);
+            let Some(Heard::News(news)) = watch.next().await else { panic!("nothing is missed by whoever keeps up") };
+            assert_eq!(number(&news), i);
+        }
+        assert!(watch.try_next().is_none());
+        let mut missed = 0;
+        let mut heard = Vec::new();
+        while let Some(next) = slow.try_next() {
+            match next {
+                Heard::Missed(more) => missed += more,
+                Heard::News(news) => heard.push(number(&news)),
+            }
+        }
+        assert_eq!(missed + heard.len() as u64, all);
+        assert_eq!((missed, heard.last()), (10, Some(&all)));
+        drop(chronicle);
+        assert!(slow.next().await.is_none(), "the end is told");
+        assert!(feed.watch().is_none(), "and nobody is let in any more");
+    }
+
+    #[test]
+    fn watchers_are_not_told_of_signals_and_keystrokes_are_not_kept() {
+        let (mut chronicle, feed) = Chronicle::new(1);
+        let mut watch = feed.watch().unwrap();
+        let ann = ConversationRef::new("c", "ann").unwrap();
+        for kind in SignalKind::ALL {
+            chronicle.heard(Instant::from_millis(1), ann, kind);
+        }
+        assert!(watch.try_next().is_none());
+        let kept = chronicle.past(Instant::from_millis(2), ann).events;
+        let kinds: Vec<_> = kept.iter().map(|event| event.what.clone()).collect();
+        assert_eq!(kinds, SignalKind::ALL[1..].iter().map(|kind| What::Signal(*kind)).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,248 @@
+//! How the daemon does its work, measured in the loop: how long things take, what becomes of requests, what is turned
+//! away. What the timing costs and gives is the `ledger`'s.
+//!
+//! A plain value: it reads no clock, and what it is told costs an addition.
+
+mod recent;
+mod trips;
+
+use std::time::Duration;
+
+use crate::engine::TurnedAway;
+use crate::model::{Cause, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, SignalKind, WireResult};
+use crate::observe::histogram::Histogram;
+use recent::Recent;
+pub use trips::Trips;
+
+/// The measuring, and what it has come to. All but the recent requests only ever grows.
+#[derive(Clone, Debug, Default)]
+pub struct Measures {
+    /// From a signal's being taken over from its edge to the loop's turn.
+    pub inbox_wait: Histogram,
+    /// From a signal's turn to the leaving of the request that it asks for: what the rate and the requests under way
+    /// hold up. First tries alone, and none that a timer decided.
+    pub signal_to_wire: Histogram,
+    /// From a request's leaving to its answer, or to its being given up without one.
+    pub round_trip: Histogram,
+    /// The same of the latest Stoppeds that were acknowledged: what a message that waits for one must allow for.
+    pub stopped_trips: Trips,
+    /// From the moment a timer was due to its turn.
+    pub timer_lateness: Histogram,
+    /// Requests that have come to their end, by [`End`] in the order of [`End::ALL`].
+    pub ended: [u64; End::ALL.len()],
+    /// Their answers, by the class of the HTTP status in the order of [`ANSWERS`].
+    pub answers: [u64; ANSWERS.len()],
+    /// Signals not taken, by kind and by [`TurnedAway`] in the order of [`TURNED_AWAY`].
+    pub turned_away: [[u64; TURNED_AWAY.len()]; SignalKind::ALL.len()],
+    recent: Recent,
+}
+
+/// The names of the reasons for which a signal is turned away, in the order of their declaration.
+pub const TURNED_AWAY: [&str; 2] = ["table_full", "stopping"];
+/// The classes of answers: those without a final status, or without any, last.
+pub const ANSWERS: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "none"];
+
+/// How a request ended: what became of it, and whose fault that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Acknowledged.
+    Delivered,
+    /// Certainly not applied, and worth another try.
+    NotSent(Cause),
+    /// Perhaps applied, and worth another try.
+    Unsure(Cause),
+    /// Certainly not applied, and never will be.
+    Refused(Refusal),
+}
+
+impl End {
+    /// All ends.
+    pub const ALL: [Self; 17] = [
+        Self::Delivered,
+        Self::NotSent(Cause::Token),
+        Self::NotSent(Cause::Credentials),
+        Self::NotSent(Cause::NoCredentials),
+        Self::NotSent(Cause::RateLimited),
+        Self::NotSent(Cause::Unreachable),
+        Self::NotSent(Cause::NoAnswer),
+        Self::NotSent(Cause::Failing),
+        Self::Unsure(Cause::Token),
+        Self::Unsure(Cause::RateLimited),
+        Self::Unsure(Cause::Unreachable),
+        Self::Unsure(Cause::NoAnswer),
+        Self::Unsure(Cause::Failing),
+        Self::Refused(Refusal::Channel),
+        Self::Refused(Refusal::Conversation),
+        Self::Refused(Refusal::Request),
+        Self::Refused(Refusal::Configuration),
+    ];
+
+    /// What became of it: a name for metrics.
+    #[must_use]
+    pub const fn outcome(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::NotSent(_) => "not_sent",
+            Self::Unsure(_) => "unsure",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// Whose fault that was: a name for metrics.
+    #[must_use]
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::Delivered => "none",
+            Self::NotSent(cause) | Self::Unsure(cause) => match cause {
+                Cause::Token => "token",
+                Cause::Credentials => "credentials",
+                Cause::NoCredentials => "no_credentials",
+                Cause::RateLimited => "rate_limited",
+                Cause::Unreachable => "unreachable",
+                Cause::NoAnswer => "no_answer",
+                Cause::Failing => "failing",
+            },
+            Self::Refused(refusal) => match refusal {
+                Refusal::Channel => "channel",
+                Refusal::Conversation => "conversation",
+                Refusal::Request => "request",
+                Refusal::Configuration => "configuration",
+            },
+        }
+    }
+}
+
+impl From<Outcome> for End {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Delivered => Self::Delivered,
+            Outcome::NotSent(setback) => Self::NotSent(setback.cause),
+            Outcome::Unsure(setback) => Self::Unsure(setback.cause),
+            Outcome::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
+impl Measures {
+    /// A batch had its turn after so long.
+    pub fn handle_wait(&mut self, waited: Duration) {
+        self.inbox_wait.add(waited);
+    }
+
+    /// A signal was not taken.
+    pub fn handle_turned_away(&mut self, kind: SignalKind, why: TurnedAway) {
+        self.turned_away[kind as usize][why as usize] += 1;
+    }
+
+    /// The engine has decided something by `now`.
+    pub fn handle_decision(&mut self, now: Instant, decision: &Decision) {
+        if matches!(decision.reason, Reason::Check | Reason::Idle | Reason::Dismissed | Reason::MaxTyping) {
+            self.timer_lateness.add(now.since(decision.at));
+        }
+    }
+
+    /// A request leaves the loop at `now`.
+    pub fn handle_leaving(&mut self, now: Instant, dispatch: &Dispatch) {
+        self.recent.add(now);
+        let asked_for =
+            matches!(dispatch.reason, Reason::FirstKeystroke | Reason::MessageSent | Reason::Stopped | Reason::Ended);
+        if asked_for && dispatch.attempt == 0 {
+            self.signal_to_wire.add(now.since(dispatch.decided));
+        }
+    }
+
+    /// A request for `indicator` has come to its end.
+    pub fn handle_result(&mut self, indicator: Indicator, result: &WireResult) {
+        if indicator == Indicator::TypingStopped && result.outcome == Outcome::Delivered {
+            self.stopped_trips.add(result.elapsed);
+        }
+        let end = End::from(result.outcome);
+        if let Some(place) = End::ALL.iter().position(|known| *known == end) {
+            self.ended[place] += 1;
+        }
+        let class = match result.status {
+            Some(status @ 200..=599) => usize::from(status / 100 - 2),
+            _ => ANSWERS.len() - 1,
+        };
+        self.answers[class] += 1;
+        if result.has_left() {
+            self.round_trip.add(result.elapsed);
+        }
+    }
+
+    /// Requests that have left in the second before `now`, to a tenth of a second.
+    #[must_use]
+    pub fn requests_in_last_second(&self, now: Instant) -> u64 {
+        self.recent.count(now)
+    }
+
+    /// Requests that ended so.
+    #[must_use]
+    pub fn ended_as(&self, outcome: &str) -> u64 {
+        let all = End::ALL.iter().zip(self.ended);
+        all.filter(|(end, _)| end.outcome() == outcome).map(|(_, count)| count).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ConversationRef, DispatchId, Setback};
+
+    fn result(outcome: Outcome, status: Option<u16>) -> WireResult {
+        WireResult { outcome, status, code: None, detail: None, elapsed: Duration::from_millis(20) }
+    }
+
+    #[test]
+    fn each_end_and_each_class_of_answer_is_counted_once() {
+        let mut measures = Measures::default();
+        let setback = |cause| Setback { cause, retry_after: None };
+        for (outcome, status) in [
+            (Outcome::Delivered, Some(202)),
+            (Outcome::Refused(Refusal::Channel), Some(404)),
+            (Outcome::NotSent(setback(Cause::RateLimited)), Some(429)),
+            (Outcome::NotSent(setback(Cause::Token)), None),
+            (Outcome::NotSent(setback(Cause::Unreachable)), None),
+            (Outcome::Unsure(setback(Cause::NoAnswer)), None),
+            (Outcome::Unsure(setback(Cause::Failing)), Some(503)),
+            (Outcome::Unsure(setback(Cause::Failing)), Some(700)),
+        ] {
+            measures.handle_result(Indicator::TypingStarted, &result(outcome, status));
+        }
+        assert_eq!(measures.answers, [1, 0, 2, 1, 4]);
+        let ended = ["delivered", "not_sent", "unsure", "refused"].map(|outcome| measures.ended_as(outcome));
+        assert_eq!(ended, [1, 3, 3, 1]);
+        assert_eq!(measures.round_trip.count(), 6, "those without a token or a connection went nowhere");
+    }
+
+    #[test]
+    fn what_a_timer_decided_is_late_and_what_a_signal_asked_for_waits() {
+        let mut measures = Measures::default();
+        let at = |millis: u64| Instant::from_micros(millis * 1_000);
+        let conversation = ConversationRef::new("c", "u").unwrap().to_owned();
+        for reason in Reason::ALL {
+            let decision = Decision { at: at(1_000), conversation: conversation.clone(), reason, number: 1 };
+            measures.handle_decision(at(1_003), &decision);
+            for attempt in 0..2 {
+                let (id, conversation) = (DispatchId { slot: 0, serial: 0 }, conversation.clone());
+                let dispatch =
+                    Dispatch { id, conversation, reason, decided: at(1_000), decision: 1, attempt, credentials: None };
+                measures.handle_leaving(at(1_020), &dispatch);
+            }
+        }
+        assert_eq!((measures.timer_lateness.count(), measures.timer_lateness.sum_micros), (4, 12_000));
+        assert_eq!((measures.signal_to_wire.count(), measures.signal_to_wire.sum_micros), (4, 80_000));
+        assert_eq!(measures.requests_in_last_second(at(1_100)), 20);
+        assert_eq!(measures.requests_in_last_second(at(2_200)), 0);
+    }
+
+    #[test]
+    fn the_names_of_what_is_turned_away_stand_in_the_order_of_the_reasons() {
+        for (why, name) in [(TurnedAway::TableFull, "table_full"), (TurnedAway::Stopping, "stopping")] {
+            let mut measures = Measures::default();
+            measures.handle_turned_away(SignalKind::Opened, why);
+            assert_eq!(TURNED_AWAY[why as usize], name);
+            assert_eq!(measures.turned_away[SignalKind::Opened as usize][why as usize], 1);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Traces: files of signals, one JSON object a line, with `at` on every line and never going back.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+
+use aws_lc_rs::digest;
+use serde::Serialize;
+
+use crate::model::{Conversation, ConversationRef, Instant, Signal};
+use crate::signals::json::{self, LINE_BYTES_MAX, ParsedSignal};
+
+/// One line of a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceSignal {
+    /// Milliseconds since the trace's own origin.
+    pub at: u64,
+    /// Who.
+    pub conversation: Conversation,
+    /// What; its `at` is the line's.
+    pub signal: Signal,
+}
+
+impl TraceSignal {
+    /// The moment of the line when the trace's origin is the clock's.
+    #[must_use]
+    pub const fn instant(&self) -> Instant {
+        Instant::from_millis(self.at)
+    }
+}
+
+/// One line of a trace, to be written; signals in requests look the same.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TraceLine<'a> {
+    to: &'a str,
+    from: &'a str,
+    signal: &'static str,
+    at: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    lasts: u16,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(millis: &u16) -> bool {
+    *millis == 0
+}
+
+impl<'a> TraceLine<'a> {
+    /// `at` counts milliseconds from whatever origin the line's reader expects; the signal's own is not written.
+    #[must_use]
+    pub fn new(conversation: ConversationRef<'a>, signal: Signal, at: u64) -> Self {
+        let Signal { kind, lasts_millis, .. } = signal;
+        Self { to: conversation.to(), from: conversation.from(), signal: kind.name(), at, lasts: lasts_millis }
+    }
+
+    /// Writes the line with its end.
+    ///
+    /// # Errors
+    /// When `output` fails.
+    pub fn write(&self, output: &mut impl Write) -> io::Result<()> {
+        serde_json::to_writer(&mut *output, self)?;
+        output.write_all(b"\n")
+    }
+}
+
+/// Why a trace can't be read on.
+#[derive(Debug)]
+pub struct TraceError {
+    name: String,
+    /// Counted from 1; `None` when it is not about a line.
+    line: Option<u64>,
+    what: String,
+}
+
+impl fmt::Display for TraceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.name, self.what),
+            None => write!(f, "{}: {}", self.name, self.what),
+        }
+    }
+}
+
+impl std::error::Error for TraceError {}
+
+/// Reads a trace line by line. After an error it ends.
+pub struct TraceReader {
+    name: String,
+    input: Box<dyn BufRead + Send>,
+    line: u64,
+    last_at: u64,
+    buffer: Vec<u8>,
+    failed: bool,
+    /// Takes in every byte that is read, if somebody wants to know what was read.
+    digest: Option<digest::Context>,
+}
+
+impl TraceReader {
+    /// Opens the file at `path`; `-` is the standard input.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub fn open(path: &Path) -> Result<Self, TraceError> {
+        let name = path.display().to_string();
+        if path == Path::new("-") {
+            return Ok(Self::new("standard input", BufReader::new(io::stdin())));
+        }
+        let fail =
+            |error: io::Error| TraceError { name: name.clone(), line: None, what: format!("can't be opened: {error}") };
+        let file = File::open(path).map_err(fail)?;
+        if file.metadata().is_ok_and(|meta| meta.is_dir()) {
+            return Err(fail(io::ErrorKind::IsADirectory.into()));
+        }
+        Ok(Self::new(&name, BufReader::with_capacity(256 * 1024, file)))
+    }
+
+    /// Reads from `input`, called `name` in errors.
+    pub fn new(name: &str, input: impl BufRead + Send + 'static) -> Self {
+        Self {
+            name: name.to_owned(),
+            input: Box::new(input),
+            line: 0,
+            last_at: 0,
+            buffer: Vec::new(),
+            failed: false,
+            digest: None,
+        }
+    }
+
+    /// The same, with [`TraceReader::sha256`].
+    #[must_use]
+    pub fn with_digest(self) -> Self {
+        Self { digest: Some(digest::Context::new(&digest::SHA256)), ..self }
+    }
+
+    /// What it is called in errors.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The SHA-256 of all that has been read, in hexadecimal; `None` without [`TraceReader::with_digest`].
+    #[must_use]
+    pub fn sha256(&self) -> Option<String> {
+        let digest = self.digest.clone()?.finish();
+        Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The next line, borrowed, with its `at`; `None` at the end. A trace is read up to its first fault, and no further.
+    ///
+    /// # Errors
+    /// Names the trace and the line that can't be taken.
+    pub fn next_line(&mut self) -> Result<Option<(u64, ParsedSignal<'_>)>, TraceError> {
+        if self.failed {
+            return Ok(None);
+        }
+        match fill(&mut self.input, &mut self.buffer, &mut self.line, self.digest.as_mut()) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.failed = true;
+                return Ok(None);
+            }
+            Err(what) => {
+                self.failed = true;
+                return Err(TraceError { name: self.name.clone(), line: Some(self.line), what });
+            }
+        }
+        match read_line(self.buffer.trim_ascii(), self.last_at) {
+            Ok((at, parsed)) => {
+                self.last_at = at;
+                Ok(Some((at, parsed)))
+            }
+            Err(what) => {
+                self.failed = true;
+                Err(TraceError { name: self.name.clone(), line: Some(self.line), what })
+            }
+        }
+    }
+}
+
+/// Reads the next line that isn't blank into `buffer`; `false` at the end of the input.
+fn fill(
+    input: &mut impl BufRead,
+    buffer: &mut Vec<u8>,
+    line: &mut u64,
+    mut digest: Option<&mut digest::Context>,
+) -> Result<bool, String> {
+    loop {
+        *line += 1;
+        buffer.clear();
+        let mut limited = io::Read::take(&mut *input, LINE_BYTES_MAX as u64 + 2);
+        limited.read_until(b'\n', buffer).map_err(|e| format!("can't be read: {e}"))?;
+        if let Some(digest) = &mut digest {
+            digest.update(buffer);
+        }
+        let text = buffer.trim_ascii();
+        if text.len() > LINE_BYTES_MAX {
+            return Err(format!("is longer than {LINE_BYTES_MAX} bytes; one signal a line is right"));
+        }
+        if !text.is_empty() {
+            return Ok(true);
+        }
+        if buffer.is_empty() {
+            return Ok(false);
+        }
+    }
+}
+
+fn read_line(line: &[u8], last_at: u64) -> Result<(u64, ParsedSignal<'_>), String> {
+    let parsed = json::parse(line)?;
+    let Some(at) = parsed.signal.at else {
+        return Err("`at` is missing; in a trace every line has its milliseconds".to_owned());
+    };
+    if at < last_at {
+        return Err(format!("`at` goes back from {last_at} to {at}; times must not decrease"));
+    }
+    Ok((at, parsed))
+}
+
+impl Iterator for TraceReader {
+    type Item = Result<TraceSignal, TraceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let owned = |(at, parsed): (u64, ParsedSignal<'_>)| TraceSignal {
+            at,
+            conversation: parsed.conversation().to_owned(),
+            signal: parsed.signal,
+        };
+        self.next_line().map(|line| line.map(owned)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &'static [u8]) -> Vec<Result<u64, String>> {
+        TraceReader::new("t.ndjson", text).map(|line| line.map(|s| s.at).map_err(|e| e.to_string())).collect()
+    }
+
+    #[test]
+    fn lines_are_read_up_to_the_first_mistake_which_is_named() {
+        let good = r#"{"to":"c","from":"u","signal":"keystroke","at":5}"#;
+        assert_eq!(read(b""), []);
+        assert_eq!(read(format!("{good}\n\n{good}").leak().as_bytes()), [Ok(5), Ok(5)], "a last line needs no end");
+        let back = format!("{good}\n{}\n{good}\n", good.replace('5', "4")).leak().as_bytes();
+        assert_eq!(read(back), [Ok(5), Err("t.ndjson:2: `at` goes back from 5 to 4; times must not decrease".into())]);
+        let half = format!("{good}\n{}", &good[..20]).leak().as_bytes();
+        assert_eq!(read(half)[1], Err("t.ndjson:2: is not JSON: EOF while parsing an object at column 20".into()));
+        let bare = br#"{"to":"c","from":"u","signal":"keystroke"}"#;
+        assert_eq!(read(bare), [Err("t.ndjson:1: `at` is missing; in a trace every line has its milliseconds".into())]);
+        let endless = "x".repeat(LINE_BYTES_MAX * 3).leak().as_bytes();
+        assert_eq!(read(endless), [Err("t.ndjson:1: is longer than 8192 bytes; one signal a line is right".into())]);
+    }
+}
