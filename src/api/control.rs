@@ -28,7 +28,7 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// Something that the owner of the settings is to do. If the answer's other end is closed nobody waits for it.
 #[derive(Debug)]
-pub enum Order {
+pub(crate) enum Order {
     /// Read the configuration again.
     Reload(oneshot::Sender<Result<Reloaded, Unchanged>>),
     /// Stop, and say how long that may take.
@@ -37,7 +37,7 @@ pub enum Order {
 
 /// The configuration has been read again, and is in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reloaded {
+pub(crate) struct Reloaded {
     /// What has changed, and from when on it holds.
     pub changes: Vec<(KeyChange, TakesHold)>,
     /// What the new settings will do badly.
@@ -46,7 +46,7 @@ pub struct Reloaded {
 
 /// From when on a changed key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TakesHold {
+pub(crate) enum TakesHold {
     /// From now on.
     Now,
     /// When the daemon is started again.
@@ -64,7 +64,7 @@ impl TakesHold {
 
 /// Why the configuration that was read is not in force. Nothing has been changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unchanged {
+pub(crate) enum Unchanged {
     /// It is wrong, or a file that it names is: all that is.
     Wrong(Vec<String>),
     /// It may be right, but what it asks for can't be had at the moment.
@@ -75,7 +75,7 @@ pub enum Unchanged {
 
 /// How the daemon has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ending {
+pub(crate) struct Ending {
     /// Icons that may be left on; `None` if that is not known.
     pub icons_left: Option<usize>,
     /// Stops that were given up since the start: their icons may be on, too.
@@ -84,7 +84,7 @@ pub struct Ending {
 
 /// This edge. Cheap to clone.
 #[derive(Clone)]
-pub struct Control {
+pub(crate) struct Control {
     gate: Gate,
     owner: mpsc::Sender<Order>,
     ending: watch::Receiver<Option<Ending>>,
@@ -94,13 +94,13 @@ impl Control {
     /// Callers that `gate` lets in are heard; the other end is the owner's. Whoever follows a shutdown to its end hears
     /// of the `ending`.
     #[must_use]
-    pub fn new(gate: Gate, ending: watch::Receiver<Option<Ending>>) -> (Self, mpsc::Receiver<Order>) {
+    pub(crate) fn new(gate: Gate, ending: watch::Receiver<Option<Ending>>) -> (Self, mpsc::Receiver<Order>) {
         let (owner, orders) = mpsc::channel(ORDERS_MAX);
         (Self { gate, owner, ending }, orders)
     }
 
     /// The routes of this edge.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         let only_post = async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this is done by POST");
         Router::new()
             .route("/v1/reload", post(reload).fallback(only_post))

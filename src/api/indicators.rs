@@ -23,12 +23,12 @@ use crate::model::ConversationRef;
 use crate::observe::events::{Feed, Heard, News, Watch};
 
 /// Readers at a time: some consoles, some terminals, whatever an operator's machines run.
-pub const READERS_MAX: usize = 64;
+pub(crate) const READERS_MAX: usize = 64;
 /// When to come again, in seconds, if as many read already, or the daemon is about to stop.
 const RETRY_AFTER_SECONDS: u64 = 5;
 /// When nothing happens for this long there is a comment: well within the 75 s after which the server takes a silent
 /// connection for idle, and soon enough to notice a reader that has gone.
-pub const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a browser waits before it asks again when the daemon has gone, in milliseconds.
 const COME_AGAIN_MILLIS: u64 = 1_000;
 /// What is handed over at a time, in bytes, is no more than this and one event.
@@ -38,7 +38,7 @@ const EVENT_BYTES_USUAL: usize = 256;
 
 /// This edge. Cheap to clone.
 #[derive(Clone)]
-pub struct Indicators {
+pub(crate) struct Indicators {
     gate: Gate,
     feed: Feed,
     clock: Clock,
@@ -48,12 +48,12 @@ pub struct Indicators {
 impl Indicators {
     /// Callers that `gate` lets in may read what `feed` brings.
     #[must_use]
-    pub fn new(gate: Gate, feed: Feed, clock: Clock) -> Self {
+    pub(crate) fn new(gate: Gate, feed: Feed, clock: Clock) -> Self {
         Self { gate, feed, clock, readers: Arc::new(Semaphore::new(READERS_MAX)) }
     }
 
     /// The route of this edge.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         Router::new().route("/v1/indicators", get(indicators)).with_state(self)
     }
 }

@@ -14,11 +14,11 @@ use crate::http::{Gate, Problem, hear_out, read_body};
 use crate::telemetry::{self, Change};
 
 /// The longest body: one key with its value, however generously it is spaced.
-pub const BODY_BYTES_MAX: usize = 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 1024;
 
 /// This edge. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Log {
+pub(crate) struct Log {
     gate: Gate,
 }
 
@@ -31,12 +31,12 @@ struct Wish {
 impl Log {
     /// Callers that `gate` lets in are heard.
     #[must_use]
-    pub fn new(gate: Gate) -> Self {
+    pub(crate) fn new(gate: Gate) -> Self {
         Self { gate }
     }
 
     /// The route of this edge.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         Router::new().route("/v1/log", get(answer).put(answer)).with_state(self)
     }
 }

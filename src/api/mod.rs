@@ -1,22 +1,22 @@
 //! What is going on, for operators and their machines, and what they may change of it.
 
-pub mod control;
-pub mod conversations;
+pub(crate) mod control;
+pub(crate) mod conversations;
 mod events;
 mod health;
-pub mod indicators;
-pub mod log;
-pub mod metrics;
-pub mod openapi;
-pub mod query;
-pub mod reading;
+pub(crate) mod indicators;
+pub(crate) mod log;
+pub(crate) mod metrics;
+pub(crate) mod openapi;
+pub(crate) mod query;
+pub(crate) mod reading;
 pub mod signals;
-pub mod simulate;
-pub mod status;
-pub mod status_source;
-pub mod stream;
-pub mod timing;
-pub mod tune;
+pub(crate) mod simulate;
+pub(crate) mod status;
+pub(crate) mod status_source;
+pub(crate) mod stream;
+pub(crate) mod timing;
+pub(crate) mod tune;
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// The reading of the configuration in force. Its owner keeps it up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub(crate) struct Reading {
     /// The file, as it was named; `None` if there was none.
     pub file: Option<PathBuf>,
     /// When what is in force was read, in milliseconds since the Unix epoch.
@@ -15,7 +15,7 @@ pub struct Reading {
 
 /// One time that the configuration was to be read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Reload {
+pub(crate) struct Reload {
     /// When, in milliseconds since the Unix epoch.
     pub at: u64,
     /// Whether what was read is in force; if not, nothing was changed.

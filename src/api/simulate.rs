@@ -24,7 +24,7 @@ use crate::tune::simulate::{SimulateError, simulate_within};
 
 /// The longest trace: some 3,500 signals, half an hour of one user's keys. What is decided of it is held in memory, at
 /// most twice as much.
-pub const TRACE_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const TRACE_BYTES_MAX: usize = 256 * 1024;
 /// A few milliseconds for anybody's typing; a second at most, for a check of a millisecond.
 const STEPS_MAX: u64 = 1_000_000;
 /// One simulation at a time, on one core; whoever comes meanwhile waits for as long as the loop would be waited for.
@@ -37,7 +37,7 @@ const TIME_MAX: Duration = Duration::from_secs(3_600);
 
 /// This edge. Cheap to clone.
 #[derive(Clone)]
-pub struct Simulation {
+pub(crate) struct Simulation {
     gate: Gate,
     controls: Controls,
     places: Arc<Semaphore>,
@@ -46,12 +46,12 @@ pub struct Simulation {
 impl Simulation {
     /// Callers that `gate` lets in are heard; the loop behind `controls` knows the timing in force.
     #[must_use]
-    pub fn new(gate: Gate, controls: Controls) -> Self {
+    pub(crate) fn new(gate: Gate, controls: Controls) -> Self {
         Self { gate, controls, places: Arc::new(Semaphore::new(SIMULATIONS_MAX)) }
     }
 
     /// The route of this edge.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         Router::new().route("/v1/simulate", post(simulate)).with_state(self)
     }
 }

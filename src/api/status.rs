@@ -18,7 +18,7 @@ use crate::observe::histogram::Histogram;
 
 /// This edge. Cheap to clone.
 #[derive(Clone)]
-pub struct Status {
+pub(crate) struct Status {
     controls: Controls,
     gate: Gate,
     look: Look,
@@ -27,12 +27,12 @@ pub struct Status {
 impl Status {
     /// Callers that `gate` lets in are told what the loop says, and what `look` finds.
     #[must_use]
-    pub fn new(controls: Controls, gate: Gate, look: Look) -> Self {
+    pub(crate) fn new(controls: Controls, gate: Gate, look: Look) -> Self {
         Self { controls, gate, look }
     }
 
     /// The route of this edge.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         Router::new().route("/v1/status", get(tell)).with_state(self)
     }
 }

@@ -8,11 +8,11 @@ use super::reading::Reading;
 use crate::http::Traffic;
 
 /// Asks the other parts how they stand. It waits for nobody.
-pub type Look = Arc<dyn Fn() -> Seen + Send + Sync>;
+pub(crate) type Look = Arc<dyn Fn() -> Seen + Send + Sync>;
 
 /// How the other parts stand.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// When the daemon started, in Unix epoch milliseconds.
     pub started_at: u64,
     /// How long it has been up.
@@ -41,7 +41,7 @@ pub struct Seen {
 
 /// What has passed on to Salesforce, or was taken instead.
 #[derive(Clone, Copy, Debug)]
-pub struct Passing {
+pub(crate) struct Passing {
     /// Requests, by what they were and what became of them: a name for metrics, and how many.
     pub requests: [(&'static str, u64); 7],
     /// Messages, by what became of their icons: the same.
@@ -58,7 +58,7 @@ pub struct Passing {
 
 /// How the token stands.
 #[derive(Clone, Debug, Default)]
-pub struct Token {
+pub(crate) struct Token {
     /// Whether there is one.
     pub state: Holding,
     /// Why there is none.
@@ -77,7 +77,7 @@ pub struct Token {
 
 /// Whether there is a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Holding {
+pub(crate) enum Holding {
     /// It is in hand.
     Held,
     /// It is on its way.
@@ -91,11 +91,11 @@ pub enum Holding {
 
 impl Holding {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Held, Self::Pending, Self::Failing, Self::Cached];
+    pub(crate) const ALL: [Self; 4] = [Self::Held, Self::Pending, Self::Failing, Self::Cached];
 
     /// The name in the status and in metrics.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Held => "held",
             Self::Pending => "pending",

@@ -19,7 +19,7 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// What the handler needs.
 #[derive(Clone)]
-pub struct SignalStream {
+pub(crate) struct SignalStream {
     controls: Controls,
     gate: Gate,
     allowed: watch::Receiver<bool>,
@@ -28,12 +28,12 @@ pub struct SignalStream {
 impl SignalStream {
     /// Callers that `gate` lets in may record while `allowed`. A recording under way ends when it is no longer.
     #[must_use]
-    pub fn new(controls: Controls, gate: Gate, allowed: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(controls: Controls, gate: Gate, allowed: watch::Receiver<bool>) -> Self {
         Self { controls, gate, allowed }
     }
 
     /// The route of this edge.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         Router::new().route("/v1/signals/stream", get(stream_signals)).with_state(self)
     }
 }

@@ -20,12 +20,12 @@ use crate::model::ChannelAddress;
 
 /// Requests that may wait for the owner; whoever comes with a further one waits for a place.
 /// Each takes milliseconds; some tens, with the timing of 2,000 channels in force.
-pub const REQUESTS_MAX: usize = 16;
+pub(crate) const REQUESTS_MAX: usize = 16;
 /// The owner answers in milliseconds. One that takes this long is stuck, or far behind.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest body: five keys with their values come to 150 bytes, however generously they are spaced to less than
 /// this.
-pub const BODY_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024;
 /// Problems told in full; further ones are counted. A setting that goes with no channel's would else tell 2,000.
 const PROBLEMS_TOLD_MAX: usize = 20;
 /// When to come again, in seconds, if there was no answer.
@@ -33,7 +33,7 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// Something asked of the owner of the settings.
 #[derive(Debug)]
-pub struct Ask {
+pub(crate) struct Ask {
     /// What to change; nothing, if the timing in force alone is asked for.
     pub change: Option<Change>,
     /// Takes the answer. If it is closed, nobody waits for it any more, and nothing is to be changed.
@@ -42,7 +42,7 @@ pub struct Ask {
 
 /// Why something was not done.
 #[derive(Debug)]
-pub enum Denial {
+pub(crate) enum Denial {
     /// It can't be.
     Refused(Refusal),
     /// The driver has not taken it.
@@ -51,7 +51,7 @@ pub enum Denial {
 
 /// This edge. Cheap to clone.
 #[derive(Clone)]
-pub struct Timing {
+pub(crate) struct Timing {
     gate: Gate,
     owner: mpsc::Sender<Ask>,
 }
@@ -59,13 +59,13 @@ pub struct Timing {
 impl Timing {
     /// Callers that `gate` lets in are heard; the other end is the owner's.
     #[must_use]
-    pub fn new(gate: Gate) -> (Self, mpsc::Receiver<Ask>) {
+    pub(crate) fn new(gate: Gate) -> (Self, mpsc::Receiver<Ask>) {
         let (owner, asked) = mpsc::channel(REQUESTS_MAX);
         (Self { gate, owner }, asked)
     }
 
     /// The routes of this edge.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         Router::new()
             .route("/v1/timing", get(tell).put(change))
             .route("/v1/timing/{to}", put(change).delete(change))

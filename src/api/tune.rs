@@ -38,7 +38,7 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// This edge. Cheap to clone.
 #[derive(Clone)]
-pub struct Tuning {
+pub(crate) struct Tuning {
     gate: Gate,
     controls: Controls,
     studies: Arc<Semaphore>,
@@ -47,12 +47,12 @@ pub struct Tuning {
 impl Tuning {
     /// Callers that `gate` lets in are heard; the loop behind `controls` knows the timing in force.
     #[must_use]
-    pub fn new(gate: Gate, controls: Controls) -> Self {
+    pub(crate) fn new(gate: Gate, controls: Controls) -> Self {
         Self { gate, controls, studies: Arc::new(Semaphore::new(STUDIES_MAX)) }
     }
 
     /// The routes of this edge.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         Router::new().route("/v1/tune", post(study)).with_state(self)
     }
 }

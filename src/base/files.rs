@@ -5,18 +5,18 @@ use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
 
 /// The largest file with a bearer token: a token has 16 KiB at most, and white space around it little more.
-pub const TOKEN_FILE_BYTES_MAX: u64 = 17 << 10;
+pub(crate) const TOKEN_FILE_BYTES_MAX: u64 = 17 << 10;
 /// The largest file with a private key; one of 16,384 bits has 13 KiB.
-pub const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
+pub(crate) const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
 /// The largest file with certificates; all roots of a system have some 250 KiB.
-pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;
+pub(crate) const CA_FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// What the file at `path` holds.
 ///
 /// # Errors
 /// Also when it is no regular file, for opening a pipe may block for ever and a device may never end, and when it is
 /// larger than `bytes_max`.
-pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     must_be_regular(path)?;
     let mut bytes = Vec::new();
     File::open(path)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -30,7 +30,7 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// As those of [`read`], and when it is not UTF-8.
-pub fn read_text(path: &Path, bytes_max: u64) -> Result<String> {
+pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String> {
     String::from_utf8(read(path, bytes_max)?).map_err(|_| Error::new(ErrorKind::InvalidData, "not UTF-8"))
 }
 
@@ -38,7 +38,7 @@ pub fn read_text(path: &Path, bytes_max: u64) -> Result<String> {
 ///
 /// # Errors
 /// When there is not, or nobody can tell.
-pub fn must_be_regular(path: &Path) -> Result<()> {
+pub(crate) fn must_be_regular(path: &Path) -> Result<()> {
     match std::fs::metadata(path)?.is_file() {
         true => Ok(()),
         false => Err(Error::other("not a regular file")),

@@ -3,6 +3,6 @@
 pub mod build_info;
 pub mod clock;
 pub mod duration;
-pub mod files;
-pub mod size;
-pub mod text;
+pub(crate) mod files;
+pub(crate) mod size;
+pub(crate) mod text;

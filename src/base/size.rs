@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Reads a whole number with a unit (`B`, `KiB`, `MiB`, `GiB`). `None` for everything else, a bare number above all.
 #[must_use]
-pub fn parse(text: &str) -> Option<u64> {
+pub(crate) fn parse(text: &str) -> Option<u64> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let unit = UNITS.iter().find(|(name, _)| *name == unit)?.1;
     digits.parse::<u64>().ok()?.checked_mul(unit)
@@ -12,7 +12,7 @@ pub fn parse(text: &str) -> Option<u64> {
 
 /// Writes a number of bytes so that [`parse`] reads the same: in the coarsest unit that makes it whole.
 #[derive(Clone, Copy, Debug)]
-pub struct Written(pub u64);
+pub(crate) struct Written(pub u64);
 
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

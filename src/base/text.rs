@@ -3,7 +3,7 @@
 use std::error::Error;
 
 /// The innermost cause of an error, which is the one that says something: `connection refused` rather than `client error`.
-pub fn root_cause(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -16,16 +16,15 @@ use crate::base::text::root_cause;
 use crate::http::{Address, read_token};
 
 /// A daemon that does not answer for this long is taken for gone.
-pub const ANSWER_MAX: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// The longest answer that is read as a whole: the timing of 2,000 channels whose every character has to be escaped
 /// comes to 10 MB.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How much of an answer that nobody expected is repeated.
 const SAID_CHARS_MAX: usize = 200;
 
-#[expect(missing_docs, reason = "clap would show it instead of the command's own sentence")]
 #[derive(Clone, Debug, clap::Args)]
-pub struct RemoteArgs {
+pub(crate) struct RemoteArgs {
     /// The daemon: http://host:port, with the path that a proxy gives it if any, or unix:/path
     #[arg(long, value_name = "URL", env = "TYPINGD_URL", default_value = "http://127.0.0.1:7480")]
     pub url: Place,
@@ -37,7 +36,7 @@ pub struct RemoteArgs {
 /// Where a daemon listens: the address that its paths are appended to, and the socket to reach it by if that is no
 /// address of the network.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub(crate) struct Place {
     base: Url,
     socket: Option<PathBuf>,
 }
@@ -75,7 +74,7 @@ impl fmt::Display for Place {
 }
 
 /// A daemon that can be called.
-pub struct Remote {
+pub(crate) struct Remote {
     http: reqwest::Client,
     place: Place,
     token: Option<HeaderValue>,
@@ -90,7 +89,7 @@ impl fmt::Debug for Remote {
 
 /// What a daemon said, read to its end.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Whether it did what was asked.
     pub status: StatusCode,
     /// What it said.
@@ -103,7 +102,7 @@ impl Remote {
     ///
     /// # Errors
     /// One sentence on the token's file.
-    pub fn new(args: &RemoteArgs) -> Result<Self, String> {
+    pub(crate) fn new(args: &RemoteArgs) -> Result<Self, String> {
         let token = args.token_file.as_deref().map(|path| read_token("--token-file", path)).transpose()?;
         let header = |token: String| {
             let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|e| e.to_string())?;
@@ -125,13 +124,13 @@ impl Remote {
 
     /// Where it is, as people write it.
     #[must_use]
-    pub fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
     /// A request for what is at `path`, its parts not encoded yet, below the daemon's address. A part must be neither
     /// `.` nor `..`, which can't be said in a URL.
-    pub fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.place.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -147,7 +146,7 @@ impl Remote {
     ///
     /// # Errors
     /// One sentence: the daemon is out of reach, or lets nobody in without the right token.
-    pub async fn call(&self, request: RequestBuilder) -> Result<Answer, String> {
+    pub(crate) async fn call(&self, request: RequestBuilder) -> Result<Answer, String> {
         self.call_within(ANSWER_MAX, request).await
     }
 
@@ -155,7 +154,7 @@ impl Remote {
     ///
     /// # Errors
     /// As those of [`Remote::call`].
-    pub async fn call_within(&self, patience: Duration, request: RequestBuilder) -> Result<Answer, String> {
+    pub(crate) async fn call_within(&self, patience: Duration, request: RequestBuilder) -> Result<Answer, String> {
         let all = async { self.read(self.send(request).await?).await };
         tokio::time::timeout(patience, all).await.map_err(|_| self.silence(patience))?
     }
@@ -164,7 +163,7 @@ impl Remote {
     ///
     /// # Errors
     /// One sentence: the daemon is out of reach, or does not do it.
-    pub async fn open(&self, request: RequestBuilder) -> Result<Response, String> {
+    pub(crate) async fn open(&self, request: RequestBuilder) -> Result<Response, String> {
         let begun = async {
             let response = self.send(request).await?;
             match response.status().is_success() {
@@ -214,7 +213,7 @@ impl Remote {
 impl Answer {
     /// What to tell of an answer that is not the one hoped for.
     #[must_use]
-    pub fn refusal(&self) -> String {
+    pub(crate) fn refusal(&self) -> String {
         #[derive(Deserialize)]
         struct Problem {
             detail: String,

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Sees to it that SIGINT, SIGTERM and SIGHUP end the process also where it is the first of a container: for that one the
 /// system does nothing by itself. Its exit code is what a shell shows of a process that was ended by the signal. For
 /// commands that have nothing to do at their end.
-pub fn end_as_first_process() {
+pub(crate) fn end_as_first_process() {
     if std::process::id() != FIRST_PROCESS {
         return;
     }
@@ -38,14 +38,14 @@ const ENDED_BY_SIGNAL: i32 = 128;
 
 /// Waits for SIGINT, SIGTERM or SIGHUP.
 #[derive(Debug)]
-pub struct Interrupt([Signal; 3]);
+pub(crate) struct Interrupt([Signal; 3]);
 
 impl Interrupt {
     /// From now on these signals don't end the process by themselves.
     ///
     /// # Errors
     /// One sentence, when the system doesn't let signals be watched.
-    pub fn watch() -> Result<Self, String> {
+    pub(crate) fn watch() -> Result<Self, String> {
         let all = || -> io::Result<_> {
             Ok([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?])
         };
@@ -53,7 +53,7 @@ impl Interrupt {
     }
 
     /// Waits for the next of them.
-    pub async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         let Self([interrupt, terminate, hangup]) = self;
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -1,10 +1,10 @@
 //! The command line: what each command takes, and what its end means to a shell.
 
 mod check;
-pub mod client;
+pub(crate) mod client;
 mod completions;
 mod exit;
-pub mod interrupt;
+pub(crate) mod interrupt;
 mod man;
 mod probe;
 mod record;

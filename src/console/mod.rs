@@ -38,7 +38,7 @@ const SCRIPTS: [File; 19] = files![
 ];
 
 /// The routes of this edge: the page at `/`, what it consists of under `/console/`.
-pub fn router() -> Router {
+pub(crate) fn router() -> Router {
     let policy = policy();
     let mut router = Router::new().route("/", route(&PAGE, Some(&policy)));
     for file in STYLES.iter().chain(&PICTURES).chain(&SCRIPTS) {

@@ -8,10 +8,10 @@ mod listeners;
 mod os_signals;
 mod parts;
 mod reload;
-pub mod service_manager;
+pub(crate) mod service_manager;
 mod spans;
-pub mod status;
-pub mod upstream;
+pub(crate) mod status;
+pub(crate) mod upstream;
 
 use std::fmt;
 use std::time::Duration;
@@ -56,7 +56,7 @@ use status::Standing;
 use upstream::FarSide;
 
 pub(crate) use os_signals::until_told_to_stop;
-pub use parts::file_problems;
+pub(crate) use parts::file_problems;
 
 /// What a part may take to say a last word.
 pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ const SANDBOX_END_MAX: Duration = Duration::from_millis(100);
 
 /// Why the daemon did not come up.
 #[derive(Debug)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The configuration names things that are not as they should be.
     Configuration(Vec<String>),
     /// The surroundings don't let it.
@@ -88,7 +88,7 @@ impl std::error::Error for StartError {}
 
 /// Where the daemon can be reached once it is up.
 #[derive(Debug)]
-pub struct Up {
+pub(crate) struct Up {
     /// Where it takes signals.
     pub listening: Vec<Address>,
     /// Where its sandbox listens.
@@ -100,7 +100,7 @@ pub struct Up {
 ///
 /// # Errors
 /// When it can't come up. Once it is up, nothing but a signal ends it.
-pub async fn run(
+pub(crate) async fn run(
     config: Config,
     overrides: Overrides,
     passed: Vec<Passed>,

@@ -99,7 +99,7 @@ pub(super) fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -
 /// What is wrong with the files that the configuration names, all of it. `run` refuses to start with any of it, `check`
 /// tells it. A token file that is not there yet is no problem: somebody else writes it, perhaps later.
 #[must_use]
-pub fn file_problems(config: &Config) -> Vec<String> {
+pub(crate) fn file_problems(config: &Config) -> Vec<String> {
     let mut problems: Vec<String> = caller_token(config.ingest.token_file.as_ref()).err().into_iter().collect();
     if let Some(settings) = &config.upstream {
         problems.extend(salesforce::file_problems(settings));

@@ -37,7 +37,7 @@ const STOP_MARGIN: Duration = Duration::from_secs(10);
 
 /// The service manager that has started this process, or nobody, which is the default. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Supervisor(Option<Arc<Manager>>);
+pub(crate) struct Supervisor(Option<Arc<Manager>>);
 
 #[derive(Debug)]
 struct Manager {
@@ -60,7 +60,7 @@ impl Supervisor {
     /// The manager that the environment names (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`). What can't be
     /// understood of it is told, and keeps nobody from serving.
     #[must_use]
-    pub fn present() -> Self {
+    pub(crate) fn present() -> Self {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Self(None);
         };
@@ -84,7 +84,7 @@ impl Supervisor {
     /// The pulse that the loop is to have: at rest when there is nobody to feel it. Whoever holds the other end gives it
     /// to [`Supervisor::attend`].
     #[must_use]
-    pub fn pulse(&self) -> (Pulse, watch::Receiver<Option<Beat>>) {
+    pub(crate) fn pulse(&self) -> (Pulse, watch::Receiver<Option<Beat>>) {
         match &self.0 {
             Some(manager) => Pulse::new(manager.beat_spacing()),
             None => (Pulse::default(), watch::channel(None).1),
@@ -93,14 +93,14 @@ impl Supervisor {
 
     /// Passes the loop's beats on, until the loop has ended. Says that the daemon is ready as soon as `obstacle` finds
     /// none, and once.
-    pub async fn attend(self, beats: watch::Receiver<Option<Beat>>, obstacle: impl Fn() -> Option<String>) {
+    pub(crate) async fn attend(self, beats: watch::Receiver<Option<Beat>>, obstacle: impl Fn() -> Option<String>) {
         if let Some(manager) = self.0 {
             manager.attend(beats, obstacle).await;
         }
     }
 
     /// The configuration is about to be read again.
-    pub async fn reloading(&self) {
+    pub(crate) async fn reloading(&self) {
         // Whoever is still starting owes no word on this, and READY would be a lie.
         if let Some(manager) = self.0.as_ref().filter(|manager| manager.stage() == Stage::Ready) {
             manager.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", clock::monotonic_micros())).await;
@@ -108,14 +108,14 @@ impl Supervisor {
     }
 
     /// It has been read, whatever came of it.
-    pub async fn reloaded(&self) {
+    pub(crate) async fn reloaded(&self) {
         if let Some(manager) = self.0.as_ref().filter(|manager| manager.stage() == Stage::Ready) {
             manager.tell("READY=1\n").await;
         }
     }
 
     /// The end has begun, and may take `grace`.
-    pub async fn stopping(&self, grace: Duration) {
+    pub(crate) async fn stopping(&self, grace: Duration) {
         if let Some(manager) = &self.0 {
             manager.stage.send_replace(Stage::Stopping);
             let mut lines = "STOPPING=1\nSTATUS=Stopping: icons go off\n".to_owned();

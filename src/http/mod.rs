@@ -9,7 +9,7 @@ mod connection;
 mod gate;
 mod guard;
 mod listener;
-pub mod multipart;
+pub(crate) mod multipart;
 mod passed;
 mod problem;
 mod request;

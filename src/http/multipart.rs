@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use memchr::{memchr, memmem};
 
 /// The longest head of a part. Those of client libraries have a few hundred bytes.
-pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The longest boundary. RFC 2046 allows 70 characters.
 const BOUNDARY_BYTES_MAX: usize = 256;
 /// Blanks between a boundary and the end of its line; with more of them the line is content.
@@ -21,7 +21,7 @@ const PADDING_BYTES_MAX: usize = 256;
 
 /// The boundary that the head of a request names, if its body is a form.
 #[must_use]
-pub fn boundary(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn boundary(headers: &HeaderMap) -> Option<String> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (first, second) = (types.next()?, types.next());
     let (kind, parameters) = parameters(std::str::from_utf8(first.as_bytes()).ok()?);
@@ -35,7 +35,7 @@ pub fn boundary(headers: &HeaderMap) -> Option<String> {
 
 /// What comes next in a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// A part begins.
     Part(Part),
     /// More of its content.
@@ -48,7 +48,7 @@ pub enum Event {
 
 /// What the head of a part says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub(crate) struct Part {
     /// The name of the form's field.
     pub name: Option<String>,
     /// The media type in lower case, without its parameters.
@@ -59,7 +59,7 @@ pub struct Part {
 
 /// A body that is no form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadTooLong;
+pub(crate) struct HeadTooLong;
 
 impl fmt::Display for HeadTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,7 +71,7 @@ impl std::error::Error for HeadTooLong {}
 
 /// Reads a form. Give it pieces with [`push`](Self::push), and after each take events until there are none.
 #[derive(Debug)]
-pub struct Scanner {
+pub(crate) struct Scanner {
     /// Finds the line break in front of a boundary, the two hyphens, and the boundary.
     delimiter: memmem::Finder<'static>,
     /// What has not become events yet.
@@ -121,7 +121,7 @@ enum Tail {
 impl Scanner {
     /// For a form with this boundary.
     #[must_use]
-    pub fn new(boundary: &str) -> Self {
+    pub(crate) fn new(boundary: &str) -> Self {
         let delimiter = format!("\n--{boundary}");
         Self {
             delimiter: memmem::Finder::new(delimiter.as_bytes()).into_owned(),
@@ -134,7 +134,7 @@ impl Scanner {
     }
 
     /// The next bytes of the body.
-    pub fn push(&mut self, piece: &[u8]) {
+    pub(crate) fn push(&mut self, piece: &[u8]) {
         if self.stage != Stage::Ended {
             self.buffer.extend_from_slice(piece);
         }
@@ -144,7 +144,7 @@ impl Scanner {
     ///
     /// # Errors
     /// When the head of a part has no end within [`HEAD_BYTES_MAX`].
-    pub fn poll_event(&mut self) -> Result<Option<Event>, HeadTooLong> {
+    pub(crate) fn poll_event(&mut self) -> Result<Option<Event>, HeadTooLong> {
         loop {
             match self.stage {
                 Stage::Preamble | Stage::Content => {

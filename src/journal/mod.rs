@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::model::{Conversation, ConversationRef};
-pub use figures::Figures;
+pub(crate) use figures::Figures;
 
 /// A power cut may lose what was written in this time.
 const SYNC_SPACING: Duration = Duration::from_millis(100);

@@ -16,16 +16,16 @@ use uuid::Uuid;
 use crate::model::{ConversationRef, Instant, Signal, SignalKind};
 
 /// Signals that may wait for the reader: 2 MiB of them, six seconds of 10,000 signals a second.
-pub const SIGNALS_MAX: usize = 65_536;
+pub(crate) const SIGNALS_MAX: usize = 65_536;
 /// Lines handed over at a time: some 45 KiB.
 const LINES_MAX: usize = 512;
 /// When nothing is typed for this long there is a blank line, which readers of traces skip. Well within the 75 s after
 /// which the server takes a silent connection for idle, and soon enough to notice a reader that has gone.
-pub const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// A new recording that starts `now`: the driver's end and the reader's.
 #[must_use]
-pub fn recording(now: Instant) -> (Recorder, Recording) {
+pub(crate) fn recording(now: Instant) -> (Recorder, Recording) {
     let (notes, reader) = mpsc::channel(SIGNALS_MAX);
     let whole = Arc::new(AtomicBool::new(false));
     let recorder = Recorder { start: now, masks: Masks::new(), notes: Some(notes), whole: Arc::downgrade(&whole) };
@@ -34,7 +34,7 @@ pub fn recording(now: Instant) -> (Recorder, Recording) {
 
 /// The driver's end.
 #[derive(Debug)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     start: Instant,
     masks: Masks,
     /// Gone once the reader has gone or been too slow.
@@ -45,7 +45,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// A signal was taken at `now`.
-    pub fn note(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
+    pub(crate) fn note(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         let Some(notes) = &self.notes else { return };
         let note = Note {
             to: self.masks.of(Field::To, conversation.to()),
@@ -61,12 +61,12 @@ impl Recorder {
 
     /// Whether the reader's end has gone. One that was too slow may still be there, and holds what it was given.
     #[must_use]
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.whole.strong_count() == 0
     }
 
     /// Ends the recording as one that lacks nothing, unless it does.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         if let (Some(_), Some(whole)) = (&self.notes, self.whole.upgrade()) {
             whole.store(true, Ordering::Release);
         }

@@ -10,10 +10,10 @@ mod client;
 pub mod credentials;
 mod explain;
 mod payload;
-pub mod proxy;
+pub(crate) mod proxy;
 pub mod settings;
 mod token;
-pub mod via;
+pub(crate) mod via;
 
 #[cfg(test)]
 mod tests;

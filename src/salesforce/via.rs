@@ -17,7 +17,7 @@ static OWN: LazyLock<HeaderValue> =
 
 /// Why a request goes round in a circle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loop {
+pub(crate) enum Loop {
     /// It has passed this process.
     Own,
     /// It has passed too many typingd, whichever they were.
@@ -26,12 +26,12 @@ pub enum Loop {
 
 /// What this process says of itself in what it sends.
 #[must_use]
-pub fn own() -> &'static HeaderValue {
+pub(crate) fn own() -> &'static HeaderValue {
     &OWN
 }
 
 /// Adds this process to those that a request has passed: as a further member of the list, if there is one.
-pub fn append(headers: &mut HeaderMap) {
+pub(crate) fn append(headers: &mut HeaderMap) {
     let mut values = headers.get_all(header::VIA).iter();
     let Some(last) = values.next_back().filter(|last| !last.as_bytes().trim_ascii().is_empty()) else {
         headers.append(header::VIA, OWN.clone());
@@ -48,7 +48,7 @@ pub fn append(headers: &mut HeaderMap) {
 
 /// Whether a request goes round in a circle.
 #[must_use]
-pub fn find_loop(headers: &HeaderMap) -> Option<Loop> {
+pub(crate) fn find_loop(headers: &HeaderMap) -> Option<Loop> {
     let mut passed = 0;
     for value in headers.get_all(header::VIA) {
         for name in names(value.as_bytes()) {

@@ -12,7 +12,7 @@ use crate::http::Address;
 
 /// The stand-in Interaction Service alone
 #[derive(Clone, Debug, clap::Args)]
-pub struct SandboxArgs {
+pub(crate) struct SandboxArgs {
     /// Where to listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7481")]
     pub listen: Address,
@@ -68,7 +68,7 @@ impl SandboxArgs {
     ///
     /// # Errors
     /// Names the file that can't be read, or the option that is out of bounds.
-    pub fn options(&self) -> Result<Options, String> {
+    pub(crate) fn options(&self) -> Result<Options, String> {
         let read = |path: &PathBuf| {
             std::fs::read_to_string(path).map_err(|error| format!("can't read {}: {error}", path.display()))
         };

@@ -36,7 +36,7 @@ pub(super) struct Edge {
 impl Sandbox {
     /// All routes. Answers without an end (watchers, hanging faults) end when `stop` becomes true; give it the receiver
     /// that [`crate::http::serve`] has.
-    pub fn router(&self, stop: watch::Receiver<bool>) -> Router {
+    pub(crate) fn router(&self, stop: watch::Receiver<bool>) -> Router {
         let mut router = Router::new()
             .route("/api/v1/interactions", post(interactions))
             .route("/services/oauth2/token", post(token))

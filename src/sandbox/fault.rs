@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The faults in force. As JSON: `PUT /faults`; every member may be left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// Every request to `/api/v1/interactions` waits this long before it is handled, in milliseconds. A client that
     /// goes away meanwhile was not heard.
     pub latency_ms: u64,
@@ -50,7 +50,7 @@ impl Faults {
     ///
     /// # Errors
     /// Names the member that is out of bounds.
-    pub fn checked(self) -> Result<Self, String> {
+    pub(crate) fn checked(self) -> Result<Self, String> {
         let share: f64 = self.faults.iter().map(|fault| fault.share).sum();
         // A hair above 1, so that ten faults of 0.1 are not refused for the way computers add.
         if share > 1.0 + 1e-9 {
@@ -208,7 +208,7 @@ impl From<Fault> for String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
-pub enum TokenFault {
+pub(crate) enum TokenFault {
     /// It answers 503.
     Unavailable,
     /// It answers 400 `invalid_grant`.

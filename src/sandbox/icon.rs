@@ -17,7 +17,7 @@ use crate::model::Instant;
 
 /// One conversation's icon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Icon {
+pub(crate) struct Icon {
     /// The channel address identifier.
     pub to: String,
     /// The end-user client identifier.

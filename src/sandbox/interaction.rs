@@ -11,7 +11,7 @@ use super::rejection::{ATTACHMENT, JSON, Rejection};
 
 /// What an interaction says, as far as it could be read; cut to `TEXT_CHARS_MAX`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The channel address identifier.
     pub to: Option<String>,
     /// The end-user client identifier.

@@ -25,11 +25,12 @@ mod token;
 mod upload;
 mod view;
 
-pub use args::SandboxArgs;
-pub use fault::{Fault, Faults, TokenFault, What, When};
-pub use icon::Icon;
-pub use interaction::Facts;
-pub use request::Request;
+pub(crate) use args::SandboxArgs;
+pub(crate) use fault::Faults;
+#[cfg(test)]
+use icon::Icon;
+#[cfg(test)]
+use request::Request;
 
 use icon::Icons;
 use request::{Rate, Requests};
@@ -37,7 +38,7 @@ use token::Tokens;
 
 /// What a sandbox is like. It has no `Debug`, for it holds a token.
 #[derive(Clone)]
-pub struct Options {
+pub(crate) struct Options {
     /// The one bearer token taken besides those the sandbox issues. Without it any token is taken that is not a JWT
     /// past its `exp`, so that a developer's placeholder works.
     pub token: Option<String>,
@@ -74,7 +75,7 @@ impl Default for Options {
 
 /// The stand-in. Clones are the same sandbox.
 #[derive(Clone)]
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     core: Arc<Core>,
 }
 
@@ -98,7 +99,7 @@ struct State {
 impl Sandbox {
     /// A sandbox that has seen nothing yet.
     #[must_use]
-    pub fn new(options: Options, clock: Clock) -> Self {
+    pub(crate) fn new(options: Options, clock: Clock) -> Self {
         let Options { token, strict_tokens, token_life, public_key, rate_limit, icon_ttl, faults, seed } = options;
         let state = State {
             icons: Icons::new(icon_ttl, clock),
@@ -111,56 +112,32 @@ impl Sandbox {
         Self { core: Arc::new(Core { clock, tokens, seed, rate_limit, state: Mutex::new(state) }) }
     }
 
-    /// All icons, shown or not, in the order in which their conversations came.
-    #[must_use]
-    pub fn icons(&self) -> Vec<Icon> {
-        self.state().icons.iter().cloned().collect()
-    }
-
-    /// How many icons are shown.
-    #[must_use]
-    pub fn shown(&self) -> usize {
-        self.state().icons.shown()
-    }
-
-    /// The last 10,000 requests, the newest last.
-    #[must_use]
-    pub fn requests(&self) -> Vec<Request> {
-        self.state().requests.page(None, request::REQUESTS_MAX).cloned().collect()
-    }
-
-    /// The most requests that arrived in any one-second window.
-    #[must_use]
-    pub fn peak_per_second(&self) -> usize {
-        self.state().requests.peak_per_second()
-    }
-
     /// Calls of the token endpoint.
     #[must_use]
-    pub fn token_calls(&self) -> u64 {
+    pub(crate) fn token_calls(&self) -> u64 {
         self.core.tokens.calls()
     }
 
     /// The faults in force.
     #[must_use]
-    pub fn faults(&self) -> Faults {
+    pub(crate) fn faults(&self) -> Faults {
         self.state().faults.clone()
     }
 
     /// Replaces the faults. Their draws start anew, so that the same seed strikes the same requests again.
-    pub fn set_faults(&self, faults: Faults) {
+    pub(crate) fn set_faults(&self, faults: Faults) {
         let mut state = self.state();
         state.faults = faults;
         state.drawn = 0;
     }
 
     /// From now on no token that the sandbox has issued is taken.
-    pub fn revoke_tokens(&self) {
+    pub(crate) fn revoke_tokens(&self) {
         self.core.tokens.revoke_all();
     }
 
     /// Forgets the requests, their peak, the rate's window and the token calls.
-    pub fn clear_requests(&self) {
+    pub(crate) fn clear_requests(&self) {
         let mut state = self.state();
         state.requests.clear();
         state.rate = Rate::new(self.core.rate_limit);
@@ -168,7 +145,7 @@ impl Sandbox {
     }
 
     /// Forgets the icons. Nobody who watches is told.
-    pub fn clear_icons(&self) {
+    pub(crate) fn clear_icons(&self) {
         self.state().icons.clear();
     }
 
@@ -178,5 +155,29 @@ impl Sandbox {
         let mut state = self.core.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.icons.expire(self.core.clock.now());
         state
+    }
+}
+
+/// What the tests of this module look at.
+#[cfg(test)]
+impl Sandbox {
+    /// All icons, shown or not, in the order in which their conversations came.
+    pub(crate) fn icons(&self) -> Vec<Icon> {
+        self.state().icons.iter().cloned().collect()
+    }
+
+    /// How many icons are shown.
+    pub(crate) fn shown(&self) -> usize {
+        self.state().icons.shown()
+    }
+
+    /// The last 10,000 requests, the newest last.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.state().requests.page(None, request::REQUESTS_MAX).cloned().collect()
+    }
+
+    /// The most requests that arrived in any one-second window.
+    pub(crate) fn peak_per_second(&self) -> usize {
+        self.state().requests.peak_per_second()
     }
 }

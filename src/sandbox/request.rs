@@ -10,7 +10,7 @@ use crate::model::Instant;
 
 /// One request to `/api/v1/interactions`. It holds neither the token nor a message's text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Request {
+pub(crate) struct Request {
     /// A running number, from 1.
     pub number: u64,
     /// When it arrived, Unix epoch milliseconds.

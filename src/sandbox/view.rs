@@ -24,7 +24,7 @@ use crate::model::ConversationRef;
 
 impl Sandbox {
     /// The route for callers that `gate` lets in. Watchers are let go when `stop` becomes true.
-    pub fn view(&self, gate: Gate, stop: watch::Receiver<bool>) -> Router {
+    pub(crate) fn view(&self, gate: Gate, stop: watch::Receiver<bool>) -> Router {
         let edge = Edge { sandbox: self.clone(), stop };
         Router::new().route("/v1/sandbox/icons", get(icon)).with_state((gate, edge))
     }

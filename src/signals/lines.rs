@@ -4,7 +4,7 @@ use crate::signals::json::LINE_BYTES_MAX;
 
 /// Cuts a stream into lines, whatever pieces it comes in.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(crate) struct Lines {
     partial: Vec<u8>,
     /// The line in `partial` has outgrown its bound: its rest is skipped.
     overlong: bool,
@@ -14,7 +14,7 @@ pub struct Lines {
 impl Lines {
     /// Takes the next piece, and hands the lines that end in it to `line`, each with its index from 0 and without its
     /// end.
-    pub fn feed(&mut self, mut data: &[u8], mut line: impl FnMut(usize, Result<&[u8], Overlong>)) {
+    pub(crate) fn feed(&mut self, mut data: &[u8], mut line: impl FnMut(usize, Result<&[u8], Overlong>)) {
         while let Some(end) = memchr::memchr(b'\n', data) {
             let (head, rest) = (&data[..end], &data[end + 1..]);
             data = rest;
@@ -41,12 +41,12 @@ impl Lines {
 
     /// Whether the next byte begins a line.
     #[must_use]
-    pub fn is_between(&self) -> bool {
+    pub(crate) fn is_between(&self) -> bool {
         self.partial.is_empty() && !self.overlong
     }
 
     /// Ends the line that has begun, if one has.
-    pub fn finish(&mut self, mut line: impl FnMut(usize, Result<&[u8], Overlong>)) {
+    pub(crate) fn finish(&mut self, mut line: impl FnMut(usize, Result<&[u8], Overlong>)) {
         if self.overlong {
             line(self.next_index, Err(Overlong));
         } else if !self.partial.is_empty() {
@@ -62,7 +62,7 @@ impl Lines {
 
 /// A line is longer than [`LINE_BYTES_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overlong;
+pub(crate) struct Overlong;
 
 #[cfg(test)]
 mod tests {

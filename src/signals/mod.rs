@@ -1,5 +1,5 @@
 //! Signals as text: one JSON object, a stream of lines, a trace file.
 
 pub mod json;
-pub mod lines;
+pub(crate) mod lines;
 pub mod trace;

@@ -12,7 +12,7 @@ use crate::base::clock::{self, Stopwatch};
 
 /// Who changes the level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// The configuration, read again.
     Configuration,
     /// A caller of the running daemon, or the end of what one changed. However often that is, the log gets at most a line a
@@ -45,12 +45,12 @@ pub(super) fn keep(level: LevelFilter, handle: reload::Handle<Targets, Registry>
 
 /// The level in force; `None` where nothing is logged.
 #[must_use]
-pub fn level() -> Option<LevelFilter> {
+pub(crate) fn level() -> Option<LevelFilter> {
     KEPT.get().map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).level)
 }
 
 /// Puts another level in force, and logs it: before or after, whichever level shows it.
-pub fn set_level(level: LevelFilter, by: Change) {
+pub(crate) fn set_level(level: LevelFilter, by: Change) {
     let Some(kept) = KEPT.get() else { return };
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     if kept.level == level {

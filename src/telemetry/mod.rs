@@ -4,7 +4,7 @@ mod journald;
 mod level;
 mod pseudonym;
 #[cfg(feature = "otlp")]
-pub mod spans;
+pub(crate) mod spans;
 
 use std::io::IsTerminal;
 
@@ -15,8 +15,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt as log_fmt, reload};
 
 use journald::Prioritised;
-pub use level::{Change, level, set_level};
-pub use pseudonym::{Pseudonym, Pseudonyms};
+pub(crate) use level::{Change, level, set_level};
+pub(crate) use pseudonym::Pseudonyms;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Format {
 }
 
 /// Begins to log. Only the first call of a process has an effect.
-pub fn start(format: Format, level: LevelFilter) {
+pub(crate) fn start(format: Format, level: LevelFilter) {
     let (filter, handle) = reload::Layer::new(level::filter(level));
     let registry = tracing_subscriber::registry();
     let layer = log_fmt::layer().with_writer(std::io::stderr);

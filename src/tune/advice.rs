@@ -28,7 +28,7 @@ fn dominates<const N: usize>(one: &[f64; N], other: &[f64; N]) -> bool {
 
 /// The rows that keep every limit, the best first.
 #[must_use]
-pub fn ranking(rows: &[Row], plan: &Plan) -> Vec<usize> {
+pub(crate) fn ranking(rows: &[Row], plan: &Plan) -> Vec<usize> {
     let mut found: Vec<usize> = (0..rows.len()).filter(|row| rows[*row].meets).collect();
     found.sort_by(|a, b| better(&rows[*a], &rows[*b], plan));
     found
@@ -37,7 +37,7 @@ pub fn ranking(rows: &[Row], plan: &Plan) -> Vec<usize> {
 /// Those of `ranking` that no other of them is better than in every respect, in the same order: the choices that are left
 /// within the limits, where all others would only cost more.
 #[must_use]
-pub fn front(rows: &[Row], ranking: &[usize], plan: &Plan) -> Vec<usize> {
+pub(crate) fn front(rows: &[Row], ranking: &[usize], plan: &Plan) -> Vec<usize> {
     // What is asked to be small is a respect like the others: the first of the ranking is always left.
     let point = |row: &Row| {
         let [requests, missed, off] = point(row);
@@ -61,7 +61,7 @@ pub(super) fn better(a: &Row, b: &Row, plan: &Plan) -> Ordering {
 
 /// Where no row keeps every limit: the row that misses them by the least, with the limits that it misses.
 #[must_use]
-pub fn nearest(rows: &[Row], plan: &Plan) -> Option<(usize, Vec<usize>)> {
+pub(crate) fn nearest(rows: &[Row], plan: &Plan) -> Option<(usize, Vec<usize>)> {
     let miss = |row: &Row| -> f64 {
         plan.wants.iter().filter_map(|want| want.measure.of(row).map(|value| want.miss(value))).sum()
     };
@@ -76,14 +76,14 @@ pub fn nearest(rows: &[Row], plan: &Plan) -> Option<(usize, Vec<usize>)> {
 
 /// The most that an icon can be on while somebody types on and on, where that is not all of the time.
 #[must_use]
-pub fn on_at_most(setting: &Setting) -> Option<f64> {
+pub(crate) fn on_at_most(setting: &Setting) -> Option<f64> {
     let gaps = setting.mode == Mode::AfterShown && setting.dismiss < setting.check;
     gaps.then(|| setting.dismiss as f64 / setting.check as f64)
 }
 
 /// What an operator should be warned of, of the setting in force (`now`) and the one advised.
 #[must_use]
-pub fn warnings(now: &Row, best: Option<&Row>, plan: &Plan, users: usize) -> Vec<String> {
+pub(crate) fn warnings(now: &Row, best: Option<&Row>, plan: &Plan, users: usize) -> Vec<String> {
     let mut found = Vec::new();
     for (name, row) in [("now", Some(now)), ("best", best.filter(|best| best.setting != now.setting))] {
         let Some(row) = row else { continue };

@@ -15,7 +15,7 @@ const QUANTILE_RESAMPLES: usize = 100;
 
 /// Draws of users with replacement, the same for every setting, so that settings are compared on the same users.
 #[derive(Debug)]
-pub struct Bootstrap {
+pub(crate) struct Bootstrap {
     users: usize,
     /// How often each user was drawn, resample after resample.
     weights: Vec<f64>,
@@ -24,12 +24,12 @@ pub struct Bootstrap {
 }
 
 /// The bounds of a 95 % confidence interval.
-pub type Interval = [f64; 2];
+pub(crate) type Interval = [f64; 2];
 
 impl Bootstrap {
     /// Draws by `seed`. None of fewer than two users: one says nothing about others.
     #[must_use]
-    pub fn new(typed: &[Typed], seed: u64) -> Option<Self> {
+    pub(crate) fn new(typed: &[Typed], seed: u64) -> Option<Self> {
         let users = typed.len();
         if users < 2 {
             return None;
@@ -52,7 +52,7 @@ impl Bootstrap {
 
     /// The interval of each of `N` measures, which `measures` reads off the sums of a resample. None where the measure
     /// is undefined in too many of them.
-    pub fn intervals<const N: usize>(
+    pub(crate) fn intervals<const N: usize>(
         &self,
         sums: &[Sums],
         measures: impl Fn(&Sums, &Typed) -> [Option<f64>; N],
@@ -69,7 +69,7 @@ impl Bootstrap {
 
     /// The intervals of the median and of the 95th percentile of `delays`, which are sorted.
     #[must_use]
-    pub fn quantile_intervals(&self, delays: &Delays) -> [Option<Interval>; 2] {
+    pub(crate) fn quantile_intervals(&self, delays: &Delays) -> [Option<Interval>; 2] {
         let (Some((least, _)), Some((most, _))) = (delays.first(), delays.last()) else { return [None; 2] };
         if least == most {
             // Every resample would say the same.

@@ -5,7 +5,7 @@ use crate::model::{Indicator, Reason};
 
 /// A time during which the icon is shown, from its first up to, not including, its last millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lit {
+pub(crate) struct Lit {
     /// When it came on.
     pub from: u64,
     /// When it went off.
@@ -16,7 +16,7 @@ pub struct Lit {
 
 /// When the icon is shown, and for how long after each TypingStarted nothing new was said.
 #[derive(Clone, Debug, Default)]
-pub struct Shown {
+pub(crate) struct Shown {
     /// In order; two that touch are one.
     pub lit: Vec<Lit>,
     /// From a TypingStarted to the next one, or to the icon's end, in milliseconds: whoever begins to look within that
@@ -27,7 +27,7 @@ pub struct Shown {
 impl Shown {
     /// Works out what `arrivals` show until `end`, if the receiver drops an icon by itself `ttl` after its latest
     /// TypingStarted.
-    pub fn follow(&mut self, arrivals: &[Arrival], ttl: Option<u64>, end: u64) {
+    pub(crate) fn follow(&mut self, arrivals: &[Arrival], ttl: Option<u64>, end: u64) {
         self.lit.clear();
         self.waits.clear();
         let expiry = |started: u64| ttl.map_or(u64::MAX, |ttl| started.saturating_add(ttl));

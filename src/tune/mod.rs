@@ -6,21 +6,21 @@
 //! setting, measured), [`advice`] (which one to take), [`silence`] and [`strip`] (what else to show); [`plan`] is what is
 //! asked, and [`json`], [`table`] and [`html`] are how it is told.
 
-pub mod advice;
-pub mod bootstrap;
-pub mod html;
-pub mod icon;
+pub(crate) mod advice;
+pub(crate) mod bootstrap;
+pub(crate) mod html;
+pub(crate) mod icon;
 pub mod json;
-pub mod measure;
-pub mod outlook;
+pub(crate) mod measure;
+pub(crate) mod outlook;
 pub mod plan;
 pub mod play;
 pub mod row;
-pub mod silence;
+pub(crate) mod silence;
 pub mod simulate;
-pub mod strip;
+pub(crate) mod strip;
 pub mod study;
-pub mod sums;
+pub(crate) mod sums;
 pub mod table;
 pub mod truth;
 pub mod typist;

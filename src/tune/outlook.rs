@@ -19,7 +19,7 @@ const SUGGESTED: Setting = Setting { mode: Mode::Idle, check: 10_000, dismiss: 5
 /// A sentence on the timing of each scope, and one on a suggestion to compare with. `limit` is the requests a second
 /// that the org takes. The typists are made up; that is said, too.
 #[must_use]
-pub fn outlook(scopes: &[(String, Rules)], limit: f64) -> Vec<String> {
+pub(crate) fn outlook(scopes: &[(String, Rules)], limit: f64) -> Vec<String> {
     let text = typist::trace(USERS, MESSAGES, SEED);
     let trace = TraceReader::new("made-up typists", std::io::Cursor::new(text));
     let study = Study::read([trace]).expect("what the typist writes can be read");

@@ -8,7 +8,7 @@ use super::truth::Interval;
 
 /// A stretch of a conversation. Times are milliseconds since the trace's first line.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Strip {
+pub(crate) struct Strip {
     /// The end user, as the trace has it.
     pub who: String,
     /// The first moment shown.
@@ -27,7 +27,7 @@ pub struct Strip {
 
 /// What became of the stretch under one setting.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Lane {
+pub(crate) struct Lane {
     /// The setting.
     pub setting: Setting,
     /// When the icon was on, cut to the stretch.
@@ -37,14 +37,14 @@ pub struct Lane {
 }
 
 /// The length of a stretch, in milliseconds.
-pub const STRIP_MILLIS: u64 = 60_000;
+pub(crate) const STRIP_MILLIS: u64 = 60_000;
 /// Pauses that tell settings apart.
 const TELLING_MILLIS: std::ops::RangeInclusive<u64> = 2_000..=14_000;
 
 /// The most telling stretch of each of the `count` most telling conversations, under each of `settings`: where there are
 /// most pauses of 2 to 14 s, and a send.
 #[must_use]
-pub fn strips(study: &Study, plan: &Plan, settings: &[Setting], count: usize) -> Vec<Strip> {
+pub(crate) fn strips(study: &Study, plan: &Plan, settings: &[Setting], count: usize) -> Vec<Strip> {
     let mut found: Vec<(usize, usize, u64)> = study
         .timelines
         .iter()
@@ -80,7 +80,7 @@ fn telling(timeline: &Timeline) -> Option<(usize, u64)> {
 
 /// The stretch of conversation `number` that begins at `from`, under each of `settings`.
 #[must_use]
-pub fn strip(study: &Study, number: usize, from: u64, plan: &Plan, settings: &[Setting]) -> Strip {
+pub(crate) fn strip(study: &Study, number: usize, from: u64, plan: &Plan, settings: &[Setting]) -> Strip {
     let timeline = &study.timelines[number];
     let to = from + STRIP_MILLIS;
     let times = |wanted: Happening| {

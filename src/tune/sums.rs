@@ -8,7 +8,7 @@ use super::truth::Close;
 /// What is counted of one user. Times in milliseconds. Kept as floating point, for resampling multiplies it; whole
 /// numbers below 2^53 are exact there, in whatever order they are added.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Sums {
+pub(crate) struct Sums {
     /// The icon was on.
     pub on: f64,
     /// The icon was on while the user was composing.
@@ -86,11 +86,11 @@ impl Typed {
 }
 
 /// Delays of one kind, each with the user who caused it. Milliseconds.
-pub type Delays = Vec<(u64, u32)>;
+pub(crate) type Delays = Vec<(u64, u32)>;
 
 /// Delays that are read as quantiles.
 #[derive(Clone, Debug, Default)]
-pub struct Lags {
+pub(crate) struct Lags {
     /// From the end of an abandoned draft to the moment at which the icon is off for good.
     pub off: Delays,
     /// From an interval's first key to the icon, of those that saw one before the next interval.
@@ -100,7 +100,7 @@ pub struct Lags {
 impl Sums {
     /// The sums of all users, each as often as it was drawn.
     #[must_use]
-    pub fn weighted(users: &[Self], weights: &[f64]) -> Self {
+    pub(crate) fn weighted(users: &[Self], weights: &[f64]) -> Self {
         let mut all = Self::default();
         for (user, weight) in users.iter().zip(weights) {
             all.on += weight * user.on;
@@ -119,7 +119,7 @@ impl Sums {
     }
 
     /// Counts one conversation of which `play` was told and `shown` was seen.
-    pub fn add(&mut self, timeline: &Timeline, play: &Play, shown: &Shown, lags: &mut Lags) {
+    pub(crate) fn add(&mut self, timeline: &Timeline, play: &Play, shown: &Shown, lags: &mut Lags) {
         self.started += play.started as f64;
         self.stopped += play.stopped as f64;
         self.timer_stops += play.timer_stops as f64;
@@ -133,7 +133,7 @@ impl Sums {
     }
 
     /// Counts what the agent sees of one conversation.
-    pub fn add_sight(&mut self, timeline: &Timeline, shown: &Shown, lags: &mut Lags) {
+    pub(crate) fn add_sight(&mut self, timeline: &Timeline, shown: &Shown, lags: &mut Lags) {
         self.on += shown.lit.iter().map(|lit| lit.to - lit.from).sum::<u64>() as f64;
         let mut lit = &shown.lit[..];
         for interval in &timeline.composing {
@@ -181,13 +181,13 @@ impl Sums {
 
 /// `numerator / denominator`; none where there is nothing to divide by.
 #[must_use]
-pub fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
+pub(crate) fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
     (denominator > 0.0).then(|| numerator / denominator)
 }
 
 /// The least of `sorted` that a share `q` of them does not exceed (nearest rank); none of none.
 #[must_use]
-pub fn quantile<T: Copy>(sorted: &[T], q: f64) -> Option<T> {
+pub(crate) fn quantile<T: Copy>(sorted: &[T], q: f64) -> Option<T> {
     let rank = (q * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied()
 }

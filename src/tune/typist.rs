@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 /// The times of one user's keystrokes and sends.
 #[derive(Clone, Debug)]
-pub struct Typist {
+pub(crate) struct Typist {
     dice: fastrand::Rng,
     /// Shifts the logarithm of the two short kinds of gap.
     speed: f64,
@@ -18,7 +18,7 @@ pub struct Typist {
 impl Typist {
     /// The typist that `seed` makes.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut typist = Self { dice: fastrand::Rng::with_seed(seed), speed: 0.0, pauses: 1.0 };
         typist.speed = typist.normal(0.0, USER_SPEED_SIGMA);
         // The mean of exp(N(0, s)) is exp(s² / 2).
@@ -33,12 +33,12 @@ impl Typist {
     }
 
     /// How many keys the next message has.
-    pub fn keys(&mut self) -> u64 {
+    pub(crate) fn keys(&mut self) -> u64 {
         self.normal(KEYS_LOG_MEAN, KEYS_LOG_SIGMA).exp().clamp(3.0, KEYS_MAX) as u64
     }
 
     /// The time to the next key of the same message, in milliseconds.
-    pub fn gap(&mut self) -> u64 {
+    pub(crate) fn gap(&mut self) -> u64 {
         let long = 0.027 * self.pauses;
         let pick = self.dice.f64() * (0.519 + 0.454 + long);
         let log = if pick < 0.519 {
@@ -52,12 +52,12 @@ impl Typist {
     }
 
     /// The time from a send to the next message's first key, in milliseconds: the other side answers meanwhile.
-    pub fn rest(&mut self) -> u64 {
+    pub(crate) fn rest(&mut self) -> u64 {
         self.normal(REST_LOG_MEAN, 1.0).exp().clamp(500.0, 600_000.0) as u64
     }
 
     /// Whether the next message is given up rather than sent.
-    pub fn gives_up(&mut self) -> bool {
+    pub(crate) fn gives_up(&mut self) -> bool {
         self.dice.f64() < ABANDONED
     }
 }

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 /// The longest file that is still one thing.
-const LINES_MAX: usize = 700;
+const LINES_MAX: usize = 600;
 /// Files that may be longer, each with its reason.
-const LONG: [(&str, &str); 0] = [];
+const LONG: [(&str, &str); 2] = [
+    ("engine/mod.rs", "all that the engine is asked and told; it parts with what happens to a whole channel"),
+    ("salesforce/token.rs", "it parts with its JWT"),
+];
 /// What `engine` may name, beside its own modules.
 const ENGINE_NAMES: [&str; 5] = ["std::", "super::", "crate::model", "hashbrown::", "foldhash::"];
 
@@ -77,7 +80,7 @@ fn the_engine_names_nothing_but_std_the_model_and_its_table() {
 
 #[test]
 fn one_file_reads_the_clock() {
-    for (name, text) in sources().iter().filter(|(name, _)| name != "clock.rs") {
+    for (name, text) in sources().iter().filter(|(name, _)| name != "base/clock.rs") {
         for (number, line) in code(text) {
             for clock in ["Instant::now", "SystemTime::now", "Utc::now", "Local::now"] {
                 assert!(!line.contains(clock), "src/{name}:{number}: {line}");
@@ -94,4 +97,124 @@ fn every_file_says_what_it_is_and_is_one_thing() {
         let long = LONG.iter().any(|(long, reason)| *long == name && !reason.is_empty());
         assert_eq!(lines > LINES_MAX, long, "src/{name} has {lines} lines; {LINES_MAX} are the most, or it is listed");
     }
+}
+
+/// The floors of the house, from the ground up: a folder imports only what stands before it.
+const FLOORS: [&str; 18] = [
+    "model",
+    "base",
+    "engine",
+    "signals",
+    "journal",
+    "tune",
+    "observe",
+    "telemetry",
+    "driver",
+    "salesforce",
+    "http",
+    "drop_in",
+    "config",
+    "api",
+    "console",
+    "sandbox",
+    "daemon",
+    "cli",
+];
+/// What serves callers: none of these knows another.
+const ADAPTERS: [&str; 4] = ["api", "console", "drop_in", "sandbox"];
+
+/// A file of `src` without its tests: its path as a module, such as `["engine", "timing"]`, and its code.
+fn modules() -> Vec<(Vec<String>, String)> {
+    let own = sources().into_iter().filter(|(name, _)| !name.contains("tests"));
+    own.map(|(name, text)| {
+        let path = name.trim_end_matches(".rs").trim_end_matches("/mod").split('/').map(str::to_owned).collect();
+        let before_tests = text.split("\nmod tests {").next().unwrap();
+        (path, code(before_tests).map(|(_, line)| format!("{line}\n")).collect())
+    })
+    .collect()
+}
+
+/// The paths that code names after `start`, with the braces of a `use` resolved one level deep.
+fn paths_after(code: &str, start: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let words = |text: &str| -> Vec<String> {
+        let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
+        text[..end].split("::").filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    for (at, _) in code.match_indices(start) {
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
+            continue;
+        }
+        let rest = &code[at + start.len()..];
+        let path = words(rest);
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+        match rest[end..].strip_prefix('{').and_then(|inside| inside.split_once('}')) {
+            Some((inside, _)) if rest[..end].ends_with("::") || end == 0 => {
+                for one in inside.split(',') {
+                    found.push(path.iter().cloned().chain(words(one.trim())).collect());
+                }
+            }
+            _ => found.push(path),
+        }
+    }
+    found
+}
+
+#[test]
+fn a_folder_imports_only_what_stands_below_it() {
+    let floor = |name: &str| FLOORS.iter().position(|floor| *floor == name);
+    for (path, code) in modules() {
+        let Some(own) = floor(&path[0]) else {
+            assert!(["lib", "main", "build"].contains(&path[0].as_str()), "{path:?} is on no floor");
+            continue;
+        };
+        for used in paths_after(&code, "crate::").iter().filter_map(|used| used.first()) {
+            let Some(other) = floor(used) else { continue };
+            let strangers =
+                path[0] != *used && ADAPTERS.contains(&path[0].as_str()) && ADAPTERS.contains(&used.as_str());
+            assert!(other <= own && !strangers, "{} imports {used}", path.join("/"));
+        }
+    }
+}
+
+#[test]
+#[ignore = "the circles are being opened one by one"]
+fn no_two_files_import_each_other_in_a_circle() {
+    let modules = modules();
+    let index = |path: &[String]| modules.iter().position(|(known, _)| known == path);
+    let mut imports = vec![Vec::new(); modules.len()];
+    for (own, (path, code)) in modules.iter().enumerate() {
+        let parent = &path[..path.len() - 1];
+        let starts = [("crate::", &[][..]), ("super::", parent), ("self::", path)];
+        for (start, base) in starts {
+            for used in paths_after(code, start) {
+                let whole: Vec<_> = base.iter().cloned().chain(used).collect();
+                // The longest part that is a file. A name that a parent hands on is its child's: no import of the parent.
+                let file = (1..=whole.len()).rev().find_map(|length| index(&whole[..length]));
+                imports[own].extend(file.filter(|file| *file != own && !path.starts_with(&modules[*file].0)));
+            }
+        }
+    }
+    assert!(imports.iter().map(Vec::len).sum::<usize>() > 200, "the imports are not found any more");
+    // Whatever imports nothing that is left is taken away, until what is left are the circles.
+    let mut left: Vec<_> = (0..modules.len()).collect();
+    loop {
+        let before = left.len();
+        let still = left.clone();
+        left.retain(|one| imports[*one].iter().any(|used| still.contains(used)));
+        if left.len() == before {
+            break;
+        }
+    }
+    // And what nothing imports that is left.
+    loop {
+        let before = left.len();
+        let still = left.clone();
+        left.retain(|one| still.iter().any(|other| imports[*other].contains(one)));
+        if left.len() == before {
+            break;
+        }
+    }
+    let circles: Vec<_> = left.iter().map(|one| modules[*one].0.join("/")).collect();
+    assert!(circles.is_empty(), "in circles: {circles:?}");
 }

@@ -25,7 +25,7 @@ use crate::model::{Conversation, ConversationRef, Indicator, Instant, SignalKind
 use crate::observe::events::{Event, What};
 
 /// The longest page.
-pub const PAGE_MAX: usize = 1_000;
+pub(crate) const PAGE_MAX: usize = 1_000;
 const PAGE_USUAL: usize = 100;
 /// How often the loop is asked for one page, at most: each time it looks at 4,096 places of its table. A page of few
 /// among very many may end before it is full; its `next` goes on.
@@ -33,7 +33,7 @@ const TURNS_MAX: usize = 64;
 
 /// This edge. Cheap to clone.
 #[derive(Clone)]
-pub struct Conversations {
+pub(crate) struct Conversations {
     gate: Gate,
     controls: Controls,
     clock: Clock,
@@ -42,12 +42,12 @@ pub struct Conversations {
 impl Conversations {
     /// Callers that `gate` lets in are told what the loop behind `controls` knows.
     #[must_use]
-    pub fn new(gate: Gate, controls: Controls, clock: Clock) -> Self {
+    pub(crate) fn new(gate: Gate, controls: Controls, clock: Clock) -> Self {
         Self { gate, controls, clock }
     }
 
     /// The route of this edge.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         Router::new().route("/v1/conversations", get(conversations)).with_state(self)
     }
 }

@@ -26,7 +26,7 @@ use proc::Process;
 
 /// What the handler needs.
 #[derive(Clone)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     controls: Controls,
     gate: Gate,
     look: Look,
@@ -35,12 +35,12 @@ pub struct Metrics {
 impl Metrics {
     /// Callers that `gate` lets in may read. `look` asks the parts beside the loop.
     #[must_use]
-    pub fn new(controls: Controls, gate: Gate, look: Look) -> Self {
+    pub(crate) fn new(controls: Controls, gate: Gate, look: Look) -> Self {
         Self { controls, gate, look }
     }
 
     /// The route of this edge.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         Router::new().route("/metrics", get(metrics)).with_state(self)
     }
 }

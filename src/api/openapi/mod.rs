@@ -30,7 +30,7 @@ const PARTS: [&str; 9] = [
 
 /// This edge. Cheap to clone.
 #[derive(Clone)]
-pub struct OpenApi {
+pub(crate) struct OpenApi {
     gate: Gate,
     document: Bytes,
 }
@@ -38,12 +38,12 @@ pub struct OpenApi {
 impl OpenApi {
     /// Callers that `gate` lets in may read.
     #[must_use]
-    pub fn new(gate: Gate) -> Self {
+    pub(crate) fn new(gate: Gate) -> Self {
         Self { gate, document: document().to_string().into() }
     }
 
     /// The route of this edge.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         Router::new().route("/openapi.json", get(tell)).with_state(self)
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::TurnedAway;
 use crate::model::{Cause, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, SignalKind, WireResult};
 use crate::observe::histogram::Histogram;
 use recent::Recent;
-pub use trips::Trips;
+pub(crate) use trips::Trips;
 
 /// The measuring, and what it has come to. All but the recent requests only ever grows.
 #[derive(Clone, Debug, Default)]
@@ -38,13 +38,13 @@ pub struct Measures {
 }
 
 /// The names of the reasons for which a signal is turned away, in the order of their declaration.
-pub const TURNED_AWAY: [&str; 2] = ["table_full", "stopping"];
+pub(crate) const TURNED_AWAY: [&str; 2] = ["table_full", "stopping"];
 /// The classes of answers: those without a final status, or without any, last.
-pub const ANSWERS: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "none"];
+pub(crate) const ANSWERS: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "none"];
 
 /// How a request ended: what became of it, and whose fault that was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// Acknowledged.
     Delivered,
     /// Certainly not applied, and worth another try.
@@ -57,7 +57,7 @@ pub enum End {
 
 impl End {
     /// All ends.
-    pub const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Delivered,
         Self::NotSent(Cause::Token),
         Self::NotSent(Cause::Credentials),
@@ -79,7 +79,7 @@ impl End {
 
     /// What became of it: a name for metrics.
     #[must_use]
-    pub const fn outcome(self) -> &'static str {
+    pub(crate) const fn outcome(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
             Self::NotSent(_) => "not_sent",
@@ -90,7 +90,7 @@ impl End {
 
     /// Whose fault that was: a name for metrics.
     #[must_use]
-    pub const fn cause(self) -> &'static str {
+    pub(crate) const fn cause(self) -> &'static str {
         match self {
             Self::Delivered => "none",
             Self::NotSent(cause) | Self::Unsure(cause) => match cause {

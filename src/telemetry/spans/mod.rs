@@ -17,7 +17,7 @@ use crate::observe::events::Watch;
 use crate::telemetry::Pseudonyms;
 
 /// What spans are made with.
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// Where the collector takes them: its address, with or without `/v1/traces`.
     pub endpoint: Url,
     /// The clock that events are told by.
@@ -38,7 +38,7 @@ impl fmt::Debug for Surroundings {
 ///
 /// # Errors
 /// One sentence, when there is no way to call a collector.
-pub fn start(watch: Watch, surroundings: Surroundings) -> Result<JoinHandle<()>, String> {
+pub(crate) fn start(watch: Watch, surroundings: Surroundings) -> Result<JoinHandle<()>, String> {
     let Surroundings { endpoint, clock, pseudonyms, request_id } = surroundings;
     let collector = export::Collector::new(&endpoint)?;
     let stories = story::Stories::new(clock, pseudonyms, request_id);

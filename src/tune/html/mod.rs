@@ -33,7 +33,7 @@ use super::Report;
 /// What the page may load: nothing at all.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 /// How it looks. Whoever shows the page within another has to allow just this style there.
-pub const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 /// Shapes and patterns that drawings all over the page refer to.
 const SHAPES: &str = include_str!("shapes.svg");
 
@@ -50,7 +50,7 @@ const SECTIONS: [(&str, &str); 7] = [
 
 /// The whole page. The same bytes for the same report.
 #[must_use]
-pub fn report(report: &Report) -> String {
+pub(crate) fn report(report: &Report) -> String {
     let mut m = Markup::default();
     m.verbatim("<!DOCTYPE html>\n");
     let html = m.tag("html").with("lang", "en-GB");
