@@ -227,26 +227,7 @@ const CONFIGURATION_TEXT: [&str; 4] = [
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-
-    #[test]
-    fn the_manual_names_each_exit_code_variable_and_command() {
-        let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-        let manual = fs::read_to_string(manual).unwrap();
-        let table = |head: &str| {
-            let rows = manual.split(head).nth(1).unwrap().split("\n\n").next().unwrap().lines().skip(2);
-            rows.map(|row| row.split(" | ").next().unwrap().trim_start_matches("| ").to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(table("\n| exit code | "), EXIT_CODES.map(|(code, _)| code.to_string()));
-        for (name, _) in VARIABLES {
-            assert!(manual.contains(&format!("\n| `{name}` | ")), "{name}");
-        }
-        for command in Cli::command().get_subcommands() {
-            assert!(manual.contains(&format!("\n| `typingd {}", command.get_name())), "{}", command.get_name());
-        }
-    }
 
     #[test]
     fn each_command_has_its_page_and_each_key_its_place() {

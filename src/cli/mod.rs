@@ -30,6 +30,7 @@ use crate::base::build_info;
 use crate::config::{self, Config, Origin, Overrides};
 use crate::daemon::StartError;
 use crate::sandbox::SandboxArgs;
+pub use exit::{EXIT_CODES, FILES, SIGNALS, VARIABLES};
 use exit::{FAILED, HELD, MISCONFIGURED, NONE_FITS, WRONG_USAGE};
 
 /// Typing indicators for Salesforce Bring Your Own Channel: a sidecar beside a connector

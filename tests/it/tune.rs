@@ -186,20 +186,6 @@ fn check_tells_what_a_setting_will_do() {
     }
 }
 
-#[test]
-fn the_manual_names_every_option_and_every_measure() {
-    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let section = manual.split("\n## ").find(|section| section.starts_with("Tune\n")).unwrap();
-    for option in typingd::tune::plan::Plan::OPTIONS {
-        assert!(section.contains(&format!("`--{option} ")), "--{option}");
-    }
-    let measures = tune(&[&shipped(), "--want", "x>=1"]).stderr;
-    let names = measures.split("there is no measure `x`; ").nth(1).unwrap().split(" are").next().unwrap();
-    for name in names.split(", ") {
-        assert!(section.contains(&format!("`{name}`")), "{name}");
-    }
-}
-
 /// Posts a trace to a daemon.
 fn post(daemon: &Daemon, query: &str, headers: Headers<'_>, trace: &[u8]) -> Answer {
     daemon.address.call("POST", &format!("/v1/tune{query}"), headers, trace)
