@@ -35,7 +35,7 @@ pub(super) fn run(args: &ManArgs) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match (&args.dir, &args.page) {
         (Some(dir), _) => {
-            let failed = |path: &PathBuf, e| Failure::Failed(format!("{}: can't be written: {e}", path.display()));
+            let failed = |path: &PathBuf, e| format!("{}: can't be written: {e}", path.display());
             fs::create_dir_all(dir).map_err(|e| failed(dir, e))?;
             for page in &pages {
                 let path = dir.join(format!("{}.{}", page.name, page.section));
@@ -49,7 +49,7 @@ pub(super) fn run(args: &ManArgs) -> Result<(), Failure> {
             let Some(page) = pages.iter().find(of_command) else {
                 let names: Vec<_> = pages.iter().map(|page| page.name.trim_start_matches("typingd-")).collect();
                 let what = format!("there is no page `{}`; there are {}", wanted.escape_debug(), names.join(", "));
-                return Err(Failure::Usage(vec![what]));
+                return Err(Failure::usage(vec![what]));
             };
             stdout.write_all(&page.text)?;
         }

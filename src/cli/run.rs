@@ -24,7 +24,7 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
-    let passed = http::passed().map_err(Failure::Misconfigured)?;
+    let passed = http::passed().map_err(Failure::misconfigured)?;
     let listen = args.listen.into_iter().map(|value| Flag { name: "--listen", key: "ingest.listen", value });
     let overrides = Overrides {
         file: args.config,

@@ -172,30 +172,37 @@ fn http(document: &Value) -> String {
     page
 }
 
-/// The names of all metrics that a daemon exposes, each with its help, its kind and its labels with their values.
-fn exposed(daemon: &Daemon) -> Vec<(String, String, String, BTreeMap<String, BTreeSet<String>>)> {
-    let mut families: Vec<(String, String, String, BTreeMap<_, BTreeSet<_>>)> = Vec::new();
+/// A metric that a daemon exposes, with the values of its labels.
+#[derive(Default)]
+struct Metric {
+    name: String,
+    help: String,
+    kind: String,
+    labels: BTreeMap<String, BTreeSet<String>>,
+}
+
+fn exposed(daemon: &Daemon) -> Vec<Metric> {
+    let mut metrics: Vec<Metric> = Vec::new();
     for line in daemon.address.get("/metrics").body.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            let (name, help) = rest.split_once(' ').unwrap();
-            families.push((name.to_owned(), help.to_owned(), String::new(), BTreeMap::new()));
-        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            families.last_mut().unwrap().2 = rest.split_once(' ').unwrap().1.to_owned();
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            metrics.push(Metric { name: name.to_owned(), help: help.to_owned(), ..Metric::default() });
+        } else if let Some((_, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            metrics.last_mut().unwrap().kind = kind.to_owned();
         } else if let Some((_, labels)) = line.split_once('{') {
             for (label, value) in labels.split("\",").filter_map(|label| label.split_once("=\"")) {
                 let value = value.split('"').next().unwrap().to_owned();
-                families.last_mut().unwrap().3.entry(label.to_owned()).or_default().insert(value);
+                metrics.last_mut().unwrap().labels.entry(label.to_owned()).or_default().insert(value);
             }
         }
     }
-    families
+    metrics
 }
 
 /// Labels whose values depend on the installation.
 const OPEN_LABELS: [&str; 4] = ["channel", "listener", "commit", "version"];
 
 fn metrics(daemon: &Daemon) -> String {
-    let rows = exposed(daemon).into_iter().map(|(name, help, kind, labels)| {
+    let rows = exposed(daemon).into_iter().map(|Metric { name, help, kind, labels }| {
         let labels = labels.into_iter().filter(|(label, _)| label != "le").map(|(label, values)| {
             if OPEN_LABELS.contains(&label.as_str()) {
                 return code(label);
@@ -394,7 +401,7 @@ fn links_of_the_documentation_lead_somewhere() {
 #[test]
 fn the_guides_name_only_what_exists() {
     let (_sandbox, daemon) = pair("drop_in.enabled = true");
-    let metrics: BTreeSet<_> = exposed(&daemon).into_iter().map(|(name, ..)| name).collect();
+    let metrics: BTreeSet<_> = exposed(&daemon).into_iter().map(|metric| metric.name).collect();
     let tables: BTreeSet<_> = KEYS.iter().filter_map(|key| key.path.split('.').next()).collect();
     for (path, page) in guides() {
         let words: Vec<_> = page.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.')).collect();

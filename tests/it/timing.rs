@@ -338,7 +338,7 @@ fn the_command_tells_changes_and_resets() {
         (&["--reset"], 2, "--to <TO>"),
         (&["--to", "c", "--reset", "--check", "1s"], 2, "cannot be used with"),
         (&["--to", "", "--check", "1s"], 2, "is empty; 1 to 255 characters are right"),
-        (&["--to", "..", "--check", "1s"], 2, "can't stand in the path of a URL"),
+        (&["--to", "..", "--check", "1s"], 2, "can't be part of a URL's path"),
         (&["--format", "xml"], 2, "table, json"),
     ] {
         let said = daemon.command(arguments);

@@ -210,7 +210,7 @@ fn the_environment_overrides_the_file_and_flags_override_both() {
     let effective = config.effective();
     assert!(effective.contains("check_interval = \"3s\"                     # flag --check\n"), "{effective}");
     assert!(effective.contains("# environment variable TYPINGD_INGEST__MAX_CONVERSATIONS\n"), "{effective}");
-    assert!(effective.contains("# ca_file is not set: the system's roots alone are trusted\n"), "{effective}");
+    assert!(effective.contains("# ca_file is not set: only the system's roots are trusted\n"), "{effective}");
 }
 
 #[test]
