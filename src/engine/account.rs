@@ -1,6 +1,6 @@
 //! What the engine tells of itself: sizes, counts, news, a conversation explained.
 
-use super::outbox::Belief;
+use super::outbox::Acknowledged;
 use crate::model::{Instant, Reason};
 
 /// What an operator should hear of once.
@@ -24,7 +24,7 @@ pub struct Census {
     /// Conversations in the table, those that linger included.
     pub conversations: usize,
     /// Of these, how many are only remembered.
-    pub lingering: usize,
+    pub retained: usize,
     /// Channels in the table.
     pub channels: usize,
     /// Conversations whose icon should be on.
@@ -52,7 +52,7 @@ pub struct Counts {
     /// Keystrokes ignored because the session was not open (rule 8).
     pub unopened: u64,
     /// Signals not taken because the table was full, or the engine was stopping.
-    pub turned_away: u64,
+    pub rejected: u64,
     /// TypingStarted decided.
     pub started: u64,
     /// TypingStopped decided.
@@ -81,9 +81,9 @@ pub struct Snapshot {
     /// Whether the icon should be on.
     pub icon: bool,
     /// What the far side was last told.
-    pub belief: Belief,
+    pub acknowledged: Acknowledged,
     /// What is still to be told.
-    pub wish: Option<Reason>,
+    pub desired: Option<Reason>,
     /// What is being told.
     pub in_flight: Option<Reason>,
     /// Whether what is still to be told is a Stopped that waits for credentials that are good.
@@ -96,6 +96,6 @@ impl Snapshot {
     /// Whether the far side is known to show no icon, and nothing is on its way to change that.
     #[must_use]
     pub fn is_settled_off(&self) -> bool {
-        self.belief == Belief::Off && self.in_flight.is_none() && self.wish.is_none()
+        self.acknowledged == Acknowledged::Off && self.in_flight.is_none() && self.desired.is_none()
     }
 }

@@ -9,7 +9,7 @@ pub(super) const NIL: u32 = u32::MAX;
 pub(super) enum Link {
     /// A bucket of the wheel.
     Deadline,
-    /// Waiting to be sent, or lingering.
+    /// Waiting to be sent, or retained.
     Line,
 }
 

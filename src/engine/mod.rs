@@ -33,7 +33,7 @@ mod wheel;
 use std::time::Duration;
 
 use crate::model::{
-    ConversationRef, Decision, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Refusal, Signal, SignalKind,
+    ConversationRef, Decision, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Rejection, Signal, SignalKind,
 };
 use changes::Changes;
 use list::{Link, List};
@@ -46,7 +46,7 @@ use wheel::{Place, Wheel};
 
 pub use account::{Census, Counts, Notice, Snapshot};
 pub use inquiry::{Account, LOOKS_MAX, Page, PageQuery, Row, Stage};
-pub use receipt::{Taken, TurnedAway};
+pub use receipt::{Handled, Rejected};
 
 /// How long a message's time is remembered, to know a late keystroke by.
 const BARRIER_KEPT: Duration = Duration::from_secs(600);
@@ -67,14 +67,14 @@ pub struct Engine {
     wheel: Wheel,
     lines: [List; Urgency::COUNT],
     queued: [usize; Urgency::COUNT],
-    lingering: List,
+    retained: List,
     pace: Pace,
     changes: Changes,
     /// Numbers the decisions.
     numbers: u64,
     icons: usize,
     unsettled: usize,
-    lingerers: usize,
+    retained_len: usize,
     blocked: usize,
     counts: Counts,
     observed: Observed,
@@ -95,13 +95,13 @@ impl Engine {
             wheel: Wheel::new(),
             lines: [List::EMPTY; Urgency::COUNT],
             queued: [0; Urgency::COUNT],
-            lingering: List::EMPTY,
+            retained: List::EMPTY,
             pace,
             changes: Changes::default(),
             numbers: 0,
             icons: 0,
             unsettled: 0,
-            lingerers: 0,
+            retained_len: 0,
             blocked: 0,
             counts: Counts::default(),
             observed: Observed::default(),
@@ -120,10 +120,10 @@ impl Engine {
         now: Instant,
         conversation: ConversationRef<'_>,
         signal: Signal,
-    ) -> Result<Taken, TurnedAway> {
+    ) -> Result<Handled, Rejected> {
         if self.stopping {
-            self.counts.turned_away += 1;
-            return Err(TurnedAway::Stopping);
+            self.counts.rejected += 1;
+            return Err(Rejected::Stopping);
         }
         let found = self.tracker.find(conversation);
         let Some(slot) = found.filter(|slot| self.follow(now, *slot)) else {
@@ -134,7 +134,7 @@ impl Engine {
             return Ok(self.handle_keystroke(now, slot, signal));
         }
         self.handle_word(now, slot, signal);
-        Ok(Taken::Counts)
+        Ok(Handled::Accepted)
     }
 
     /// The far side may still show the icon of a conversation whose typing ended with an earlier process: it is owed a
@@ -180,13 +180,13 @@ impl Engine {
         };
         match outcome {
             Outcome::Delivered => self.counts.delivered += 1,
-            Outcome::Refused(refusal) => {
+            Outcome::Rejected(rejection) => {
                 self.counts.refused += 1;
                 let stop = sent.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped);
                 self.counts.stops_given_up += u64::from(stop && verdict == Verdict::Dropped);
-                notice = notice.or(self.handle_refusal(now, id.slot, refusal));
+                notice = notice.or(self.handle_rejection(now, id.slot, rejection));
             }
-            Outcome::NotSent(_) | Outcome::Unsure(_) => {
+            Outcome::NotSent(_) | Outcome::Unknown(_) => {
                 if verdict == Verdict::Dropped {
                     self.count_dropped(sent);
                 }
@@ -302,7 +302,7 @@ impl Engine {
     pub fn census(&self) -> Census {
         Census {
             conversations: self.tracker.len(),
-            lingering: self.lingerers,
+            retained: self.retained_len,
             channels: self.tracker.channels_len(),
             icons: self.icons,
             unsettled: self.unsettled,
@@ -343,7 +343,7 @@ impl Engine {
         now: Instant,
         conversation: ConversationRef<'_>,
         signal: Signal,
-    ) -> Result<Taken, TurnedAway> {
+    ) -> Result<Handled, Rejected> {
         let rules = self.policy.rules_of(conversation.to());
         let (remembered, needed) = match signal.kind {
             SignalKind::Keystroke => (!rules.require_open, true),
@@ -354,23 +354,23 @@ impl Engine {
         };
         if remembered && !self.make_room(now) {
             if !needed {
-                return Ok(Taken::Counts);
+                return Ok(Handled::Accepted);
             }
-            self.counts.turned_away += 1;
-            return Err(TurnedAway::TableFull);
+            self.counts.rejected += 1;
+            return Err(Rejected::TableFull);
         }
         self.counts.signals[signal.kind as usize] += 1;
         if !remembered {
             let unopened = signal.kind == SignalKind::Keystroke;
             self.counts.unopened += u64::from(unopened);
-            return Ok(if unopened { Taken::Unopened } else { Taken::Counts });
+            return Ok(if unopened { Handled::Unopened } else { Handled::Accepted });
         }
         let slot = self.tracker.insert(conversation, self.changes.generation(), || rules);
         if signal.kind == SignalKind::Keystroke {
             return Ok(self.handle_keystroke(now, slot, signal));
         }
         self.handle_word(now, slot, signal);
-        Ok(Taken::Counts)
+        Ok(Handled::Accepted)
     }
 
     /// Whether there is room for one more conversation; whoever only lingers makes room, the longest first.
@@ -378,20 +378,20 @@ impl Engine {
         if self.tracker.len() < self.policy.conversations_max {
             return true;
         }
-        let Some(oldest) = self.lingering.front() else { return false };
+        let Some(oldest) = self.retained.front() else { return false };
         self.remove(oldest, now);
         true
     }
 
-    fn handle_keystroke(&mut self, now: Instant, slot: u32, signal: Signal) -> Taken {
+    fn handle_keystroke(&mut self, now: Instant, slot: u32, signal: Signal) -> Handled {
         let (state, rules) = self.tracker.state_mut(slot);
         if signal.at.is_some_and(|at| at < state.barrier) {
             self.counts.late += 1;
-            return Taken::Late;
+            return Handled::Late;
         }
         if rules.require_open && !state.opened {
             self.counts.unopened += 1;
-            return Taken::Unopened;
+            return Handled::Unopened;
         }
         let due = state.timing.due(rules);
         let fell_due = due <= now;
@@ -402,12 +402,12 @@ impl Engine {
         match state.timing.keystroke(rules, now, signal.typing_until(now)) {
             // The common keystroke, of somebody who is typing already, has moved one field and no timer. Only a key that
             // keeps a typing unbroken which was about to break can bring a deadline nearer: that of max_typing.
-            None if !fell_due && state.timing.due(rules) >= due => return Taken::Counts,
+            None if !fell_due && state.timing.due(rules) >= due => return Handled::Accepted,
             None => {}
             Some(reason) => self.decide(slot, now, reason),
         }
         self.settle(now, slot);
-        Taken::Counts
+        Handled::Accepted
     }
 
     /// Any signal but a keystroke.
@@ -444,26 +444,26 @@ impl Engine {
         self.settle(now, slot);
     }
 
-    fn handle_refusal(&mut self, now: Instant, slot: u32, refusal: Refusal) -> Option<Notice> {
+    fn handle_rejection(&mut self, now: Instant, slot: u32, rejection: Rejection) -> Option<Notice> {
         let until = now + self.policy.delivery.mute_for;
-        match refusal {
-            Refusal::Channel => {
+        match rejection {
+            Rejection::Channel => {
                 let channel = self.tracker.channel_mut(slot);
                 let news = channel.muted_until <= now && until > now;
                 channel.muted_until = until;
                 news.then_some(Notice::ChannelMuted)
             }
-            Refusal::Conversation => {
+            Rejection::Conversation => {
                 let (state, _) = self.tracker.state_mut(slot);
                 state.muted = true;
                 state.hold_until = state.hold_until.max(until);
                 Some(Notice::ConversationMuted)
             }
-            Refusal::Request => {
+            Rejection::Request => {
                 self.counts.malformed += 1;
                 None
             }
-            Refusal::Configuration => None,
+            Rejection::Configuration => None,
         }
     }
 
@@ -516,7 +516,7 @@ impl Engine {
             }
             expired = state.outbox.expire(now, &lifespans);
         }
-        let lit = state.timing.icon();
+        let icon_on = state.timing.icon();
         let unsettled = !state.outbox.is_empty();
         let ready = state.outbox.ready(now);
         let mut due = state.timing.due(rules).min(state.outbox.due(now, &lifespans));
@@ -528,11 +528,11 @@ impl Engine {
             Standing::None
         } else if state.hold_until > now {
             due = due.min(state.hold_until);
-            Standing::Lingering
+            Standing::Retained
         } else if state.opened && rules.require_open {
-            Standing::Lingering
+            Standing::Retained
         } else {
-            self.note(slot, lit, unsettled);
+            self.note(slot, icon_on, unsettled);
             self.note_losses(now, slot, [muted, expired]);
             self.count_dropped(expired.map(|loss| loss.reason));
             self.remove(slot, now);
@@ -540,18 +540,18 @@ impl Engine {
         };
         self.note_losses(now, slot, [muted, expired]);
         self.count_dropped(expired.map(|loss| loss.reason));
-        self.note(slot, lit, unsettled);
+        self.note(slot, icon_on, unsettled);
         self.stand(slot, standing);
         let place = self.tracker.entry(slot).place;
         let place = self.wheel.arm(&mut self.tracker, now, slot, place, due);
         self.tracker.entry_mut(slot).place = place;
     }
 
-    fn note(&mut self, slot: u32, lit: bool, unsettled: bool) {
+    fn note(&mut self, slot: u32, icon_on: bool, unsettled: bool) {
         let entry = self.tracker.entry_mut(slot);
-        self.icons = self.icons + usize::from(lit) - usize::from(entry.lit);
+        self.icons = self.icons + usize::from(icon_on) - usize::from(entry.icon_on);
         self.unsettled = self.unsettled + usize::from(unsettled) - usize::from(entry.unsettled);
-        entry.lit = lit;
+        entry.icon_on = icon_on;
         entry.unsettled = unsettled;
     }
 
@@ -567,9 +567,9 @@ impl Engine {
                 self.lines[usize::from(line)].remove(&mut self.tracker, Link::Line, slot);
                 self.queued[usize::from(line)] -= 1;
             }
-            Standing::Lingering => {
-                self.lingering.remove(&mut self.tracker, Link::Line, slot);
-                self.lingerers -= 1;
+            Standing::Retained => {
+                self.retained.remove(&mut self.tracker, Link::Line, slot);
+                self.retained_len -= 1;
             }
             Standing::Blocked => self.leave_blocked(slot),
         }
@@ -579,9 +579,9 @@ impl Engine {
                 self.lines[usize::from(line)].push_back(&mut self.tracker, Link::Line, slot);
                 self.queued[usize::from(line)] += 1;
             }
-            Standing::Lingering => {
-                self.lingering.push_back(&mut self.tracker, Link::Line, slot);
-                self.lingerers += 1;
+            Standing::Retained => {
+                self.retained.push_back(&mut self.tracker, Link::Line, slot);
+                self.retained_len += 1;
             }
             Standing::Blocked => self.join_blocked(slot),
         }
@@ -605,8 +605,8 @@ impl Engine {
         }
     }
 
-    fn count_dropped(&mut self, wish: Option<Reason>) {
-        match wish.map(Reason::indicator) {
+    fn count_dropped(&mut self, desired: Option<Reason>) {
+        match desired.map(Reason::indicator) {
             Some(Indicator::TypingStarted) => self.counts.shed += 1,
             Some(Indicator::TypingStopped) => self.counts.stops_given_up += 1,
             None => {}

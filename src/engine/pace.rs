@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::policy::Delivery;
-use crate::model::{Cause, Instant, Outcome, Refusal, Setback};
+use crate::model::{Cause, Instant, Outcome, Rejection, Transient};
 
 /// The window of the rate, and a millisecond for the difference between our clock and the far side's.
 const WINDOW: Duration = Duration::from_millis(1_001);
@@ -143,21 +143,21 @@ impl Pace {
     /// A request of the conversation in `slot` has come to its end. Says whether the gate has just shut or opened.
     pub(super) fn settle(&mut self, now: Instant, slot: u32, outcome: &Outcome) {
         self.in_flight -= 1;
-        if matches!(outcome, Outcome::NotSent(Setback { cause: Cause::NoCredentials, .. })) {
+        if matches!(outcome, Outcome::NotSent(Transient { cause: Cause::NoCredentials, .. })) {
             self.take_back(slot);
             return;
         }
         self.answered.push_back(now);
-        let setback = match outcome {
-            Outcome::NotSent(setback) | Outcome::Unsure(setback) => Some(*setback),
+        let transient = match outcome {
+            Outcome::NotSent(transient) | Outcome::Unknown(transient) => Some(*transient),
             _ => None,
         };
-        if let Some(setback) = setback {
-            match setback.cause {
-                Cause::RateLimited => self.cut(now, setback.retry_after),
+        if let Some(transient) = transient {
+            match transient.cause {
+                Cause::RateLimited => self.cut(now, transient.retry_after),
                 // No request can do without a token.
                 Cause::Token => {
-                    if let Some(wait) = setback.retry_after {
+                    if let Some(wait) = transient.retry_after {
                         self.paused_until = self.paused_until.max(now + wait);
                         self.no_token_until = self.paused_until;
                     }
@@ -168,9 +168,9 @@ impl Pace {
             }
         }
         let failed = match outcome {
-            Outcome::Refused(refusal) => *refusal == Refusal::Configuration,
-            Outcome::NotSent(setback) | Outcome::Unsure(setback) => {
-                matches!(setback.cause, Cause::Unreachable | Cause::NoAnswer | Cause::Failing)
+            Outcome::Rejected(rejection) => *rejection == Rejection::Configuration,
+            Outcome::NotSent(transient) | Outcome::Unknown(transient) => {
+                matches!(transient.cause, Cause::Unreachable | Cause::NoAnswer | Cause::Failing)
             }
             Outcome::Delivered => false,
         };

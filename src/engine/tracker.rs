@@ -50,7 +50,7 @@ pub(super) struct Entry {
     /// The newest of the changes of all that it has followed.
     pub(super) generation: Generation,
     /// Counted among those whose icon should be on.
-    pub(super) lit: bool,
+    pub(super) icon_on: bool,
     /// Counted among those that have not told the far side off yet.
     pub(super) unsettled: bool,
     pub(super) state: State,
@@ -64,7 +64,7 @@ pub(super) enum Standing {
     /// In the one of that urgency, by its number.
     Ready(u8),
     /// Remembered although nothing is going on; the first to go when the table is full.
-    Lingering,
+    Retained,
     /// In the channel's: a Stopped that waits until credentials of the channel are accepted.
     Blocked,
 }
@@ -149,7 +149,7 @@ impl Tracker {
             place: Place::NONE,
             standing: Standing::None,
             generation,
-            lit: false,
+            icon_on: false,
             unsettled: false,
             state: State {
                 timing: Timing::IDLE,

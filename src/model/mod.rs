@@ -213,11 +213,11 @@ pub enum Outcome {
     /// Acknowledged.
     Delivered,
     /// Certainly not applied, and worth another try.
-    NotSent(Setback),
+    NotSent(Transient),
     /// Perhaps applied, and worth another try.
-    Unsure(Setback),
+    Unknown(Transient),
     /// Certainly not applied, and never will be.
-    Refused(Refusal),
+    Rejected(Rejection),
 }
 
 impl Outcome {
@@ -227,15 +227,15 @@ impl Outcome {
         match self {
             Self::Delivered => "delivered",
             Self::NotSent(_) => "not_sent",
-            Self::Unsure(_) => "unsure",
-            Self::Refused(_) => "refused",
+            Self::Unknown(_) => "unsure",
+            Self::Rejected(_) => "refused",
         }
     }
 }
 
 /// Why a request failed that may succeed another time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Setback {
+pub struct Transient {
     /// What stood in the way.
     pub cause: Cause,
     /// How long the far side asked to be left alone.
@@ -254,7 +254,7 @@ pub enum Cause {
     NoCredentials,
     /// The org's rate limit.
     RateLimited,
-    /// No connection: name resolution, refusal, TLS.
+    /// No connection: name resolution, rejection, TLS.
     Unreachable,
     /// No answer in time, or the connection broke after the request had left.
     NoAnswer,
@@ -262,9 +262,9 @@ pub enum Cause {
     Failing,
 }
 
-/// Whom a refusal concerns.
+/// Whom a rejection concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Refusal {
+pub enum Rejection {
     /// The channel address or its authorization context: every conversation of that channel.
     Channel,
     /// The end user: this conversation alone.
@@ -294,6 +294,6 @@ impl WireResult {
     /// Whether anything of the request may have reached the far side: not without a token or a connection.
     #[must_use]
     pub const fn has_left(&self) -> bool {
-        self.status.is_some() || matches!(self.outcome, Outcome::Unsure(_))
+        self.status.is_some() || matches!(self.outcome, Outcome::Unknown(_))
     }
 }

@@ -4,17 +4,17 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use typingd::engine::Engine;
-use typingd::engine::outbox::Belief;
+use typingd::engine::outbox::Acknowledged;
 use typingd::engine::policy::{Delivery, Policy};
 use typingd::model::{
-    Cause, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Setback, Signal, SignalKind,
+    Cause, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind, Transient,
 };
 
 const NONE: Outcome = not_sent(Cause::NoCredentials, None);
 const REFUSED: Outcome = not_sent(Cause::Credentials, None);
 
 const fn not_sent(cause: Cause, retry_after: Option<Duration>) -> Outcome {
-    Outcome::NotSent(Setback { cause, retry_after })
+    Outcome::NotSent(Transient { cause, retry_after })
 }
 
 struct Bench {
@@ -130,7 +130,7 @@ fn a_refused_refresh_leaves_the_icon_to_its_stop() {
         bench.signal("c", "u", SignalKind::Keystroke, Some(1));
     }
     bench.one(TypingStarted, REFUSED);
-    assert_eq!(bench.engine.snapshot(pair("c", "u")).unwrap().belief, Belief::On);
+    assert_eq!(bench.engine.snapshot(pair("c", "u")).unwrap().acknowledged, Acknowledged::On);
     bench.wait(2_000);
     // Each try is made with other credentials, and none waits for the one before.
     for attempt in 0..5 {
