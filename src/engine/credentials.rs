@@ -2,7 +2,7 @@
 //! told to it.
 
 use super::list::Link;
-use super::{Engine, Standing};
+use super::{Engine, Queue};
 use crate::model::{ConversationRef, CredentialId, Instant};
 
 impl Engine {
@@ -18,7 +18,7 @@ impl Engine {
         state.muted = false;
         if state.outbox.is_blocked() {
             state.outbox.unblock();
-            self.settle(now, slot);
+            self.update(now, slot);
         }
     }
 
@@ -32,9 +32,9 @@ impl Engine {
             let (state, _) = self.tracker.state_mut(slot);
             state.outbox.unblock();
             // Out of the list first, whatever its timers have done to it meanwhile: each is looked at once.
-            self.stand(slot, Standing::None);
+            self.move_to(slot, Queue::None);
             self.advance(now, slot);
-            self.settle(now, slot);
+            self.update(now, slot);
             // The last conversation of a channel takes the channel with it.
             if self.tracker.find_channel(to) != Some(channel) {
                 return;
@@ -54,7 +54,7 @@ impl Engine {
     pub(super) fn join_blocked(&mut self, slot: u32) {
         let channel = self.tracker.entry(slot).channel;
         let mut blocked = self.tracker.channel_at_mut(channel).blocked;
-        blocked.push_back(&mut self.tracker, Link::Line, slot);
+        blocked.push_back(&mut self.tracker, Link::Queue, slot);
         self.tracker.channel_at_mut(channel).blocked = blocked;
         self.blocked += 1;
     }
@@ -62,7 +62,7 @@ impl Engine {
     pub(super) fn leave_blocked(&mut self, slot: u32) {
         let channel = self.tracker.entry(slot).channel;
         let mut blocked = self.tracker.channel_at_mut(channel).blocked;
-        blocked.remove(&mut self.tracker, Link::Line, slot);
+        blocked.remove(&mut self.tracker, Link::Queue, slot);
         self.tracker.channel_at_mut(channel).blocked = blocked;
         self.blocked -= 1;
     }

@@ -3,7 +3,7 @@
 use super::outbox::Acknowledged;
 use super::policy::Rules;
 use super::timing::{Deadlines, Phase};
-use super::tracker::{Entry, Standing};
+use super::tracker::{Entry, Queue};
 use super::{Engine, Snapshot};
 use crate::model::{Conversation, ConversationRef, Instant, Reason, Rejection};
 
@@ -71,7 +71,7 @@ pub struct Row {
     pub stage: Stage,
     /// Whether the icon should be on.
     pub icon: bool,
-    /// What the far side was last told.
+    /// What the upstream was last told.
     pub acknowledged: Acknowledged,
     /// What is still to be told.
     pub desired: Option<Reason>,
@@ -84,7 +84,7 @@ pub struct Account {
     pub stage: Stage,
     /// Whether the icon should be on.
     pub icon: bool,
-    /// What the far side was last told.
+    /// What the upstream was last told.
     pub acknowledged: Acknowledged,
     /// What is still to be told.
     pub desired: Option<Reason>,
@@ -98,7 +98,7 @@ pub struct Account {
     pub last_key: Option<Instant>,
     /// What runs.
     pub deadlines: Deadlines,
-    /// Until when no icon is shown, for the far side has refused the channel or the conversation.
+    /// Until when no icon is shown, for the upstream has refused the channel or the conversation.
     pub muted: Option<(Instant, Rejection)>,
     /// The session is known to exist, or that is not asked.
     pub opened: bool,
@@ -191,7 +191,7 @@ impl Engine {
             icon: state.timing.icon(),
             acknowledged: outbox.acknowledged(),
             desired: outbox.desired(),
-            in_flight: outbox.in_flight().map(|reason| (reason, outbox.flight_number())),
+            in_flight: outbox.in_flight().map(|reason| (reason, outbox.in_flight_number())),
             retry: outbox.retry(),
             blocked: outbox.is_blocked(),
             last_key: state.timing.last_key(),
@@ -199,7 +199,7 @@ impl Engine {
             muted: Some(muted).filter(|(until, _)| *until > now),
             opened: state.opened || !rules.require_open,
             rules,
-            failing: self.pace.is_shut(),
+            failing: self.pace.is_breaker_open(),
         })
     }
 }
@@ -208,7 +208,7 @@ fn stage(entry: &Entry) -> Stage {
     match entry.state.timing.phase() {
         Phase::Burst => Stage::Typing,
         Phase::Silent => Stage::Silenced,
-        Phase::Idle if entry.standing == Standing::Retained => Stage::Remembered,
+        Phase::Idle if entry.queue == Queue::Retained => Stage::Remembered,
         Phase::Idle => Stage::Idle,
     }
 }

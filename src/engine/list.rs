@@ -10,7 +10,7 @@ pub(super) enum Link {
     /// A bucket of the wheel.
     Deadline,
     /// Waiting to be sent, or retained.
-    Line,
+    Queue,
 }
 
 /// The neighbours of a conversation in one list.

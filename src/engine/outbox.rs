@@ -1,4 +1,4 @@
-//! A desired and a acknowledged for one conversation: what the far side should show, and what it was last told.
+//! A desired and a acknowledged for one conversation: what the upstream should show, and what it was last told.
 //!
 //! Where they differ and nothing is in flight, there is something to send. Order, coalescing, a Started that vanishes
 //! with its stop, and owed stops follow from that. There is no queue: the newest desired replaces the one before.
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Rejection, Transient, Why};
 
-/// What the far side may show.
+/// What the upstream may show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledged {
     /// No icon.
@@ -42,7 +42,7 @@ pub(super) enum Verdict {
     /// Acknowledged, or overtaken by a newer desired.
     Done,
     /// To be tried again.
-    Again,
+    Retry,
     /// Dropped for good.
     Dropped,
 }
@@ -69,11 +69,11 @@ pub(super) struct Outbox {
     /// The number of the newest desired.
     number: u64,
     /// The number of the desired in flight.
-    flight_number: u64,
+    in_flight_number: u64,
     /// What is still to be told.
     desired: Option<Reason>,
     /// What is being told.
-    flight: Option<Reason>,
+    in_flight: Option<Reason>,
     acknowledged: Acknowledged,
     /// Failed tries of the newest desired.
     attempt: u8,
@@ -94,21 +94,21 @@ impl Outbox {
         decided: Instant::ORIGIN,
         not_before: Instant::ORIGIN,
         number: 0,
-        flight_number: 0,
+        in_flight_number: 0,
         desired: None,
-        flight: None,
+        in_flight: None,
         acknowledged: Acknowledged::Off,
         attempt: 0,
         overdue: false,
         blocked: false,
     };
 
-    /// What an earlier process told the far side is all that is known.
+    /// What an earlier process told the upstream is all that is known.
     pub(super) const LEFT_ON: Self = Self { acknowledged: Acknowledged::Unknown, ..Self::EMPTY };
 
     /// Whether nothing is wanted, in flight, or shown.
     pub(super) const fn is_empty(&self) -> bool {
-        self.desired.is_none() && self.flight.is_none() && matches!(self.acknowledged, Acknowledged::Off)
+        self.desired.is_none() && self.in_flight.is_none() && matches!(self.acknowledged, Acknowledged::Off)
     }
 
     pub(super) const fn acknowledged(&self) -> Acknowledged {
@@ -120,24 +120,24 @@ impl Outbox {
     }
 
     pub(super) const fn in_flight(&self) -> Option<Reason> {
-        self.flight
+        self.in_flight
     }
 
-    pub(super) const fn flight_number(&self) -> u64 {
-        self.flight_number
+    pub(super) const fn in_flight_number(&self) -> u64 {
+        self.in_flight_number
     }
 
     /// When the desired may be tried, if nothing is in flight and it has been put off until a moment that is known.
     pub(super) fn retry(&self) -> Option<Instant> {
-        let put_off = self.attempt > 0 || self.blocked;
-        (self.flight.is_none() && self.desired.is_some() && put_off)
+        let schedule_retry = self.attempt > 0 || self.blocked;
+        (self.in_flight.is_none() && self.desired.is_some() && schedule_retry)
             .then_some(self.not_before)
             .filter(|at| *at < Instant::NEVER)
     }
 
     /// Whether a Stopped waits for credentials.
     pub(super) fn is_blocked(&self) -> bool {
-        self.blocked && self.flight.is_none() && self.owes_stop()
+        self.blocked && self.in_flight.is_none() && self.owes_stop()
     }
 
     /// There may be credentials for what waits for some: it may be tried at once.
@@ -153,8 +153,8 @@ impl Outbox {
     }
 
     /// A new desired. Returns the one that it replaces before it was sent, and itself if there is nothing to tell.
-    pub(super) fn wish_for(&mut self, reason: Reason, at: Instant, number: u64) -> Losses {
-        let replaced = self.desired.filter(|_| !self.flies_current());
+    pub(super) fn set_desired(&mut self, reason: Reason, at: Instant, number: u64) -> Losses {
+        let replaced = self.desired.filter(|_| !self.in_flight_is_newest());
         let replaced = replaced.map(|reason| Loss { number: self.number, reason, why: Why::Replaced });
         // A payload's timestamp never goes back within a conversation.
         self.decided = at.max(self.decided);
@@ -169,7 +169,7 @@ impl Outbox {
     /// What stands ready at `now`, if nothing is in flight. A desired past its lifespan has to be dropped first
     /// ([`Outbox::expire`]).
     pub(super) fn ready(&self, now: Instant) -> Option<Urgency> {
-        if self.flight.is_some() || self.not_before > now {
+        if self.in_flight.is_some() || self.not_before > now {
             return None;
         }
         Some(match (self.desired?.indicator(), self.acknowledged) {
@@ -182,7 +182,7 @@ impl Outbox {
 
     /// When to look again by time: the end of a back-off or of a Stopped's lifespan.
     pub(super) fn due(&self, now: Instant, lifespans: &Lifespans) -> Instant {
-        let Some(reason) = self.desired.filter(|_| self.flight.is_none()) else {
+        let Some(reason) = self.desired.filter(|_| self.in_flight.is_none()) else {
             return Instant::NEVER;
         };
         let expiry = self.decided + lifespans.of(reason);
@@ -191,7 +191,7 @@ impl Outbox {
 
     /// Drops a desired past its lifespan that is not in flight. Returns it.
     pub(super) fn expire(&mut self, now: Instant, lifespans: &Lifespans) -> Option<Loss> {
-        let reason = self.desired.filter(|_| self.flight.is_none())?;
+        let reason = self.desired.filter(|_| self.in_flight.is_none())?;
         if now < self.decided + lifespans.of(reason) {
             return None;
         }
@@ -205,29 +205,29 @@ impl Outbox {
     }
 
     /// Sends the desired. The caller has seen [`Outbox::ready`].
-    pub(super) fn leave(&mut self) -> Option<Leaving> {
+    pub(super) fn on_dispatch(&mut self) -> Option<Outgoing> {
         let reason = self.desired?;
-        self.flight = Some(reason);
-        self.flight_number = self.number;
+        self.in_flight = Some(reason);
+        self.in_flight_number = self.number;
         self.overdue = false;
         self.blocked = false;
-        Some(Leaving { reason, decided: self.decided, number: self.number, attempt: u32::from(self.attempt) })
+        Some(Outgoing { reason, decided: self.decided, number: self.number, attempt: u32::from(self.attempt) })
     }
 
     /// The request in flight has come to its end. `backoff` is asked for the wait before another try.
-    pub(super) fn settle(
+    pub(super) fn on_outcome(
         &mut self,
         now: Instant,
         outcome: &Outcome,
         lifespans: &Lifespans,
         backoff: impl FnOnce(u32) -> Duration,
     ) -> (Verdict, Losses) {
-        let Some(sent) = self.flight.take() else {
+        let Some(sent) = self.in_flight.take() else {
             return (Verdict::Done, [None; 2]);
         };
-        let lost = |why| Some(Loss { number: self.flight_number, reason: sent, why });
+        let lost = |why| Some(Loss { number: self.in_flight_number, reason: sent, why });
         let (given_up, replaced) = (lost(Why::GivenUp), lost(Why::Replaced));
-        let current = self.desired.is_some() && self.flight_number == self.number;
+        let current = self.desired.is_some() && self.in_flight_number == self.number;
         let was_shown = self.acknowledged == Acknowledged::On;
         let verdict = match (sent.indicator(), outcome) {
             (indicator, Outcome::Delivered) => {
@@ -256,7 +256,7 @@ impl Outbox {
             }
             // The operator may yet mend the configuration; the icon is on all the while.
             (Indicator::TypingStopped, Outcome::Rejected(Rejection::Configuration)) | (_, Outcome::NotSent(_)) => {
-                Verdict::Again
+                Verdict::Retry
             }
             (Indicator::TypingStopped, Outcome::Rejected(_)) => {
                 self.acknowledged = Acknowledged::Off;
@@ -269,28 +269,28 @@ impl Outbox {
                 if self.acknowledged == Acknowledged::Off {
                     self.acknowledged = Acknowledged::Unknown;
                 }
-                Verdict::Again
+                Verdict::Retry
             }
             (Indicator::TypingStopped, Outcome::Unknown(_)) => {
                 self.acknowledged = Acknowledged::Unknown;
-                Verdict::Again
+                Verdict::Retry
             }
         };
         let (verdict, loss) = match verdict {
-            Verdict::Again if !current => (Verdict::Done, replaced),
+            Verdict::Retry if !current => (Verdict::Done, replaced),
             // The next check sends a refresh anyway.
-            Verdict::Again if sent.indicator() == Indicator::TypingStarted && was_shown => {
+            Verdict::Retry if sent.indicator() == Indicator::TypingStarted && was_shown => {
                 self.desired = None;
                 (Verdict::Dropped, given_up)
             }
-            Verdict::Again => {
-                self.put_off(now, outcome, backoff);
+            Verdict::Retry => {
+                self.schedule_retry(now, outcome, backoff);
                 // What waits for credentials has its whole lifespan: they may come at any moment.
                 if !self.blocked && self.not_before >= self.decided + lifespans.of(sent) {
                     self.give_up();
                     (Verdict::Dropped, given_up)
                 } else {
-                    (Verdict::Again, None)
+                    (Verdict::Retry, None)
                 }
             }
             Verdict::Dropped => (Verdict::Dropped, given_up),
@@ -299,7 +299,7 @@ impl Outbox {
         (verdict, [loss, self.drop_moot_stop()])
     }
 
-    fn put_off(&mut self, now: Instant, outcome: &Outcome, backoff: impl FnOnce(u32) -> Duration) {
+    fn schedule_retry(&mut self, now: Instant, outcome: &Outcome, backoff: impl FnOnce(u32) -> Duration) {
         let transient = match outcome {
             Outcome::NotSent(transient) | Outcome::Unknown(transient) => Some(transient),
             _ => None,
@@ -340,13 +340,13 @@ impl Outbox {
     }
 
     fn drop_moot_stop(&mut self) -> Option<Loss> {
-        let moot = self.flight.is_none() && self.acknowledged == Acknowledged::Off && self.owes_stop();
+        let moot = self.in_flight.is_none() && self.acknowledged == Acknowledged::Off && self.owes_stop();
         let reason = self.desired.take_if(|_| moot)?;
         Some(Loss { number: self.number, reason, why: Why::Moot })
     }
 
-    const fn flies_current(&self) -> bool {
-        self.flight.is_some() && self.flight_number == self.number
+    const fn in_flight_is_newest(&self) -> bool {
+        self.in_flight.is_some() && self.in_flight_number == self.number
     }
 }
 
@@ -368,7 +368,7 @@ const CREDENTIALS_TRIED_MAX: u8 = 32;
 const RECOVERED_LIFESPAN_MIN: Duration = Duration::from_secs(600);
 
 /// What leaves.
-pub(super) struct Leaving {
+pub(super) struct Outgoing {
     pub(super) reason: Reason,
     pub(super) decided: Instant,
     pub(super) number: u64,

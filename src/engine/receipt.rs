@@ -5,9 +5,9 @@
 pub enum Handled {
     /// It counts.
     Accepted,
-    /// A keystroke of before a message that has gone out (rule 6): it was ignored.
+    /// A keystroke of before a message that has gone out (timing rule 6): it was ignored.
     Late,
-    /// A keystroke of a session that is not open (rule 8): it was ignored.
+    /// A keystroke of a session that is not open (timing rule 8): it was ignored.
     Unopened,
 }
 

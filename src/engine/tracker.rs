@@ -44,21 +44,21 @@ pub(super) struct Entry {
     next: u32,
     pub(super) channel: u32,
     deadline: Neighbours,
-    line: Neighbours,
+    queue_links: Neighbours,
     pub(super) place: Place,
-    pub(super) standing: Standing,
+    pub(super) queue: Queue,
     /// The newest of the changes of all that it has followed.
     pub(super) generation: Generation,
     /// Counted among those whose icon should be on.
     pub(super) icon_on: bool,
-    /// Counted among those that have not told the far side off yet.
+    /// Counted among those that have not told the upstream off yet.
     pub(super) unsettled: bool,
     pub(super) state: State,
 }
 
 /// Which line a conversation stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Queue {
     /// In none.
     None,
     /// In the one of that urgency, by its number.
@@ -145,9 +145,9 @@ impl Tracker {
             next: NIL,
             channel,
             deadline: Neighbours::NONE,
-            line: Neighbours::NONE,
+            queue_links: Neighbours::NONE,
             place: Place::NONE,
-            standing: Standing::None,
+            queue: Queue::None,
             generation,
             icon_on: false,
             unsettled: false,
@@ -170,7 +170,7 @@ impl Tracker {
     pub(super) fn remove(&mut self, slot: u32, now: Instant) {
         self.index.remove(&mut self.entries, slot);
         let Some(entry) = self.entries.remove(slot) else { return };
-        debug_assert!(entry.place == Place::NONE && entry.standing == Standing::None);
+        debug_assert!(entry.place == Place::NONE && entry.queue == Queue::None);
         self.leave_channel(entry.channel, now);
     }
 
@@ -325,7 +325,7 @@ impl Links for Tracker {
         let entry = self.entry_mut(slot);
         match link {
             Link::Deadline => &mut entry.deadline,
-            Link::Line => &mut entry.line,
+            Link::Queue => &mut entry.queue_links,
         }
     }
 }

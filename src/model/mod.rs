@@ -143,7 +143,7 @@ pub struct Dropped {
 pub enum Why {
     /// A newer decision took its place before it was sent, or before it could be tried again.
     Replaced,
-    /// Stopped: the far side is known to show no icon.
+    /// Stopped: the upstream is known to show no icon.
     Moot,
     /// Started: it was too old to leave.
     Expired,
@@ -207,7 +207,7 @@ impl Dispatch {
     }
 }
 
-/// What became of a request: whose fault a failure was, and whether the far side may have acted on it.
+/// What became of a request: whose fault a failure was, and whether the upstream may have acted on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Acknowledged.
@@ -238,7 +238,7 @@ impl Outcome {
 pub struct Transient {
     /// What stood in the way.
     pub cause: Cause,
-    /// How long the far side asked to be left alone.
+    /// How long the upstream asked to be left alone.
     pub retry_after: Option<Duration>,
 }
 
@@ -258,7 +258,7 @@ pub enum Cause {
     Unreachable,
     /// No answer in time, or the connection broke after the request had left.
     NoAnswer,
-    /// The far side said that it can't at the moment (5xx and its retryable codes).
+    /// The upstream said that it can't at the moment (5xx and its retryable codes).
     Failing,
 }
 
@@ -284,14 +284,14 @@ pub struct WireResult {
     pub status: Option<u16>,
     /// Salesforce's error code, if the answer had one.
     pub code: Option<i64>,
-    /// What a person would want to read: the far side's message, cut to a bound, or the transport's error.
+    /// What a person would want to read: the upstream's message, cut to a bound, or the transport's error.
     pub detail: Option<String>,
     /// From the request's leaving to its answer or failure.
     pub elapsed: Duration,
 }
 
 impl WireResult {
-    /// Whether anything of the request may have reached the far side: not without a token or a connection.
+    /// Whether anything of the request may have reached the upstream: not without a token or a connection.
     #[must_use]
     pub const fn has_left(&self) -> bool {
         self.status.is_some() || matches!(self.outcome, Outcome::Unknown(_))

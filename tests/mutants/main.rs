@@ -22,7 +22,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a stop overtakes the Started in flight",
         file: "outbox.rs",
-        right: "if self.flight.is_some() || self.not_before > now {",
+        right: "if self.in_flight.is_some() || self.not_before > now {",
         wrong: "if self.not_before > now {",
     },
     Mistake {
@@ -52,14 +52,14 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a Stopped that was not sent is forgotten",
         file: "outbox.rs",
-        right: "            Verdict::Again => {\n                self.put_off(now, outcome, backoff);",
-        wrong: "            Verdict::Again => {\n                self.desired = None;\n                self.put_off(now, outcome, backoff);",
+        right: "            Verdict::Retry => {\n                self.schedule_retry(now, outcome, backoff);",
+        wrong: "            Verdict::Retry => {\n                self.desired = None;\n                self.schedule_retry(now, outcome, backoff);",
     },
     Mistake {
         name: "a Started replaced by its stop leaves a stop behind",
         file: "outbox.rs",
-        right: "self.flight.is_none() && self.acknowledged == Acknowledged::Off && self.owes_stop()",
-        wrong: "false && self.flight.is_none()",
+        right: "self.in_flight.is_none() && self.acknowledged == Acknowledged::Off && self.owes_stop()",
+        wrong: "false && self.in_flight.is_none()",
     },
     Mistake {
         name: "a refresh is as urgent as a first Started",
@@ -88,7 +88,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a message leaves the icon on",
         file: "timing.rs",
-        right: "        self.last_key = 0;\n        self.extinguish(reason)\n    }\n\n    fn show",
+        right: "        self.last_key = 0;\n        self.hide(reason)\n    }\n\n    fn show",
         wrong: "        self.last_key = 0;\n        None.or((reason == Reason::Shutdown).then_some(reason))\n    }\n\n    fn show",
     },
     Mistake {
@@ -148,8 +148,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "typing that lasts outlives the message",
         file: "timing.rs",
-        right: "        self.last_key = 0;\n        self.extinguish(reason)",
-        wrong: "        self.extinguish(reason)",
+        right: "        self.last_key = 0;\n        self.hide(reason)",
+        wrong: "        self.hide(reason)",
     },
     Mistake {
         name: "the next keystroke cuts typing that lasts short",

@@ -67,7 +67,7 @@ fn signal_of(event: Event) -> Signal {
 }
 
 /// Two conversations, every sequence of keys, a message and ticks: each must decide what the oracle says of it alone
-/// (rules 1 to 5, 7, 9 and 12), whether the timers are run at their times or late, by the next signal. The keys of one
+/// (timing rules 1 to 5, 7, 9 and 12), whether the timers are run at their times or late, by the next signal. The keys of one
 /// of them last for a while.
 #[test]
 fn the_timing_rules_hold_for_every_sequence_of_two_conversations() {
@@ -138,9 +138,9 @@ fn run_timers(engine: &mut Engine, until: Instant) {
     }
 }
 
-/// What the far side really shows of one conversation, and what the rules of delivery forbid.
+/// What the upstream really shows of one conversation, and what the rules of delivery forbid.
 #[derive(Default)]
-struct FarSide {
+struct Upstream {
     shown: bool,
     in_flight: Option<Dispatch>,
     /// A Started has been applied, or may have been, and no Stopped since.
@@ -168,7 +168,7 @@ fn delivery_holds_for_every_sequence_of_outcomes() {
         let mut engine = Engine::new(policy(&times), 1);
         let mut now = Instant::from_millis(1_000);
         for letters in sequences(LETTERS, depth) {
-            let mut sides = [FarSide::default(), FarSide::default()];
+            let mut sides = [Upstream::default(), Upstream::default()];
             let mut acceptances = 0;
             for letter in &letters {
                 match letter {
@@ -240,7 +240,7 @@ fn index_of(conversation: &Conversation) -> usize {
 }
 
 /// The oldest request in flight is answered.
-fn answer(engine: &mut Engine, now: Instant, sides: &mut [FarSide; 2], outcome: Outcome, applied: bool) {
+fn answer(engine: &mut Engine, now: Instant, sides: &mut [Upstream; 2], outcome: Outcome, applied: bool) {
     let Some(side) = sides.iter_mut().find(|side| side.in_flight.is_some()) else { return };
     let Some(dispatch) = side.in_flight.take() else { return };
     if applied || outcome == Outcome::Delivered {
@@ -264,7 +264,7 @@ fn answer(engine: &mut Engine, now: Instant, sides: &mut [FarSide; 2], outcome: 
 fn send(
     engine: &mut Engine,
     now: Instant,
-    sides: &mut [FarSide; 2],
+    sides: &mut [Upstream; 2],
     times: &Times,
     letters: &[usize],
     acceptances: usize,

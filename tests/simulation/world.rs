@@ -72,15 +72,15 @@ struct Person {
     keys_left: u64,
     last_key: Option<Instant>,
     sent_since_key: bool,
-    /// The far side knows no such user.
+    /// The upstream knows no such user.
     unknown: bool,
-    /// The far side has said so to this life of the process.
+    /// The upstream has said so to this life of the process.
     muted_until: Option<Instant>,
 }
 
-/// What the far side shows, and what it has heard.
+/// What the upstream shows, and what it has heard.
 #[derive(Default)]
-struct FarSide {
+struct Upstream {
     shown: bool,
     /// A Started has left since the last acknowledged Stopped.
     maybe_on: bool,
@@ -119,7 +119,7 @@ pub(crate) struct World {
     sequence: u64,
     people: Vec<Person>,
     by_name: HashMap<String, usize>,
-    far: Vec<FarSide>,
+    far: Vec<Upstream>,
     flights: HashMap<u64, Flight>,
     /// Showing before it leaves, gone once the acknowledged is off: what the journal keeps.
     journal: BTreeSet<usize>,
@@ -128,7 +128,7 @@ pub(crate) struct World {
     life: u32,
     /// Decisions of this life that have neither been acknowledged nor dropped.
     open: BTreeSet<u64>,
-    /// Stops that the far side refused in this life: it knows no such user, and shows no icon of theirs.
+    /// Stops that the upstream refused in this life: it knows no such user, and shows no icon of theirs.
     refused_stops: u64,
     typing_until: Instant,
     hasher: DefaultHasher,
@@ -157,7 +157,7 @@ impl World {
             events: BinaryHeap::new(),
             sequence: 0,
             by_name: people.iter().enumerate().map(|(i, person)| (person.name.clone(), i)).collect(),
-            far: (0..people.len()).map(|_| FarSide::default()).collect(),
+            far: (0..people.len()).map(|_| Upstream::default()).collect(),
             people,
             flights: HashMap::new(),
             journal: BTreeSet::new(),
