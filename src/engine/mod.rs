@@ -207,6 +207,7 @@ impl Engine {
             }
         }
         self.follow_some(now);
+        self.unblock_some(now);
         self.trim_pending = self.tracker.trim();
         if self.swept_at + SWEEP_SPACING <= now {
             self.swept_at = now;
@@ -258,7 +259,7 @@ impl Engine {
     /// [`Instant::NEVER`]: not at all.
     #[must_use]
     pub fn poll_timeout(&mut self, now: Instant) -> Instant {
-        if self.changes.are_under_way() || self.trim_pending {
+        if self.changes.are_under_way() || self.trim_pending || self.tracker.has_accepted() {
             return now;
         }
         let waiting = self.ready.iter().any(|line| !line.is_empty());
@@ -317,25 +318,6 @@ impl Engine {
     #[must_use]
     pub const fn counts(&self) -> &Counts {
         &self.counts
-    }
-
-    /// The earliest instant at which a Stopped of the conversation may leave, as far as is known at `now`: later while the
-    /// upstream fails, asks for patience or refuses the channel. [`Instant::NEVER`]: not before another answer.
-    pub fn stop_leaves_after(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Instant {
-        let Some(slot) = self.tracker.find(conversation) else { return now };
-        let muted_until = self.tracker.channel(slot).muted_until;
-        let entry = self.tracker.entry(slot);
-        if entry.queue == Queue::Blocked {
-            return Instant::NEVER;
-        }
-        let outbox = &entry.state.outbox;
-        // A Started under way is answered first, and that tells more.
-        if outbox.in_flight().is_some_and(|reason| reason.indicator() == Indicator::TypingStarted) {
-            return now.max(muted_until);
-        }
-        let retry = outbox.retry().unwrap_or(now);
-        let pace = if outbox.in_flight().is_some() { now } else { self.pace.held_until(now) };
-        now.max(muted_until).max(retry).max(pace)
     }
 
     fn handle_first(

@@ -243,7 +243,6 @@ version = "0.0.0"
 edition = "2024"
 
 [dependencies]
-hashbrown = { version = "0.17", default-features = false }
 foldhash = { version = "0.2", default-features = false }
 
 [profile.dev]

@@ -265,3 +265,39 @@ fn what_finds_no_credentials_costs_no_rate_and_opens_no_circuit() {
         assert!(bench.engine.is_upstream_failing());
     }
 }
+
+#[test]
+fn a_crowd_that_waits_for_credentials_goes_on_in_slices_and_each_once() {
+    let mut bench = Bench::new();
+    let crowd = 3_000;
+    for i in 0..crowd {
+        bench.engine.handle_recovered(bench.now, pair("c", &i.to_string()));
+    }
+    let mut policy = Policy::default();
+    policy.delivery.requests_per_second_max = 1_000_000;
+    policy.delivery.in_flight_max = 1_000_000;
+    bench.engine.handle_policy(bench.now, policy);
+    for _ in 0..crowd {
+        bench.one(TypingStopped, NONE);
+    }
+    assert_eq!(bench.blocked(), crowd);
+    bench.engine.handle_acceptance(bench.now, "c");
+    let mut calls = 1;
+    while bench.engine.census().queued[0] < crowd {
+        let left = bench.blocked();
+        assert_eq!(bench.engine.poll_timeout(bench.now), bench.now, "it asks for its next slice");
+        bench.engine.handle_timeout(bench.now);
+        assert!(left - bench.blocked() <= 600, "{left} {}", bench.blocked());
+        calls += 1;
+    }
+    assert!(calls > 4, "{calls}");
+    // Those whose credentials are not good after all wait again, and are not tried without end.
+    for _ in 0..crowd {
+        bench.one(TypingStopped, NONE);
+    }
+    for _ in 0..10 {
+        bench.engine.handle_timeout(bench.now);
+    }
+    assert!(bench.leaving().is_none());
+    assert_eq!(bench.blocked(), crowd);
+}
