@@ -243,7 +243,7 @@ impl Probe {
             self.print(&request(Indicator::TypingStarted, 1, &started, None));
         }
         let shown = started.outcome == Outcome::Delivered;
-        if !shown && !matches!(started.outcome, Outcome::Unsure(_)) {
+        if !shown && !matches!(started.outcome, Outcome::Unknown(_)) {
             self.print(&Step::End { ok: false, icon_may_be_on: false });
             return Ok(false);
         }
@@ -292,8 +292,8 @@ impl Probe {
                 () = interrupt.nth(interrupts) => return false,
             };
             let again = match result.outcome {
-                Outcome::NotSent(why) | Outcome::Unsure(why) => Some(why.retry_after.unwrap_or(pause).max(pause)),
-                Outcome::Delivered | Outcome::Refused(_) => None,
+                Outcome::NotSent(why) | Outcome::Unknown(why) => Some(why.retry_after.unwrap_or(pause).max(pause)),
+                Outcome::Delivered | Outcome::Rejected(_) => None,
             };
             let again = again.filter(|pause| self.clock.now() + *pause < end);
             self.print(&request(Indicator::TypingStopped, attempt, &result, again));
