@@ -170,7 +170,7 @@ fn a_person_at_the_terminal_says_when_the_icon_goes_off() {
     child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(child.wait().unwrap().success(), "{said}");
     assert!(said.contains("Press Enter as soon as it goes off"), "{said}");
-    let ttl = said.split("--icon-ttl ").nth(1).unwrap().split(' ').next().unwrap();
+    let ttl = said.split("--icon-ttl ").nth(1).unwrap().split_whitespace().next().unwrap();
     let ttl = typingd::base::duration::parse(ttl).unwrap();
     assert!(ttl.as_millis() >= 100, "{ttl:?}: {said}");
     assert_eq!(sandbox.told("c", "ann"), "+-");
