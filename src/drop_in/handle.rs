@@ -17,7 +17,7 @@ use super::interaction::{self, Found, Interaction, Kind};
 use super::judgement::Judgement;
 use super::turns::{Entered, HeldPlace};
 use crate::driver::inbox::Undeliverable;
-use crate::engine::TurnedAway;
+use crate::engine::Rejected;
 use crate::http::Problem;
 use crate::model::{Conversation, CredentialId, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
 use crate::salesforce::credentials::Credentials;
@@ -127,8 +127,8 @@ impl Shared {
         })?;
         match receipt.turned_away.first() {
             None => Ok(()),
-            Some((_, TurnedAway::TableFull)) => Err(later("the table of conversations is full")),
-            Some((_, TurnedAway::Stopping)) => Err(later("typingd is shutting down")),
+            Some((_, Rejected::TableFull)) => Err(later("the table of conversations is full")),
+            Some((_, Rejected::Stopping)) => Err(later("typingd is shutting down")),
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use url::Url;
 use uuid::Uuid;
 
-use super::answer::{self, Verdict, not_sent, unsure};
+use super::answer::{self, Verdict, not_sent, unknown};
 use super::connection::{Connection, SetupError, certificates};
 use super::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within};
 use super::payload::{self, Departure, Ids};
@@ -21,7 +21,7 @@ use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens, check_
 use super::via;
 use crate::base::clock::{self, Clock};
 use crate::base::files;
-use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Refusal, Setback, WireResult};
+use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Rejection, Transient, WireResult};
 
 /// Speaks to the Interaction Service. Cheap to clone; clones share connections, token and settings.
 #[derive(Clone)]
@@ -262,8 +262,8 @@ impl Shared {
             Ok(Err(denied)) => {
                 // Asking again costs nothing but a look at the token: a mended one must not wait out a long back-off.
                 let retry_after = Some(denied.retry_after.min(TOKEN_LOOK_SPACING));
-                let setback = Setback { cause: Cause::Token, retry_after };
-                return unanswered(Outcome::NotSent(setback), denied.why, Duration::ZERO);
+                let transient = Transient { cause: Cause::Token, retry_after };
+                return unanswered(Outcome::NotSent(transient), denied.why, Duration::ZERO);
             }
             Err(_) => {
                 return unanswered(not_sent(Cause::Token), Some("no token in time".into()), Duration::ZERO);
@@ -276,7 +276,7 @@ impl Shared {
         };
         let result = self.request(setup, dispatch, &credentials, deadline).await;
         match result.outcome {
-            Outcome::NotSent(Setback { cause: Cause::Token, .. }) => self.tokens.refused(&token),
+            Outcome::NotSent(Transient { cause: Cause::Token, .. }) => self.tokens.refused(&token),
             Outcome::Delivered => self.tokens.accepted(&token),
             _ => {}
         }
@@ -309,19 +309,19 @@ impl Shared {
             Ok(selected) => selected,
             Err(NoneGood { again_after }) => {
                 let why = "no connector has shown credentials that Salesforce accepts for this conversation";
-                let setback = Setback { cause: Cause::NoCredentials, retry_after: again_after };
-                return unanswered(Outcome::NotSent(setback), Some(why.into()), Duration::ZERO);
+                let transient = Transient { cause: Cause::NoCredentials, retry_after: again_after };
+                return unanswered(Outcome::NotSent(transient), Some(why.into()), Duration::ZERO);
             }
         };
         let mut result = self.request(setup, dispatch, &credentials, deadline).await;
-        if matches!(result.outcome, Outcome::NotSent(Setback { cause: Cause::Token, .. })) {
+        if matches!(result.outcome, Outcome::NotSent(Transient { cause: Cause::Token, .. })) {
             self.cache.reject(id, result.code, result.detail.as_deref());
             result.outcome = not_sent(Cause::Credentials);
         } else if result.status.is_some_and(|status| (200..300).contains(&status)) {
             self.cache.accept(id, Some(channel));
-        } else if result.outcome == Outcome::Refused(Refusal::Channel) {
+        } else if result.outcome == Outcome::Rejected(Rejection::Channel) {
             // It may be this set's context that is wrong: those who show another must not be muted for it.
-            result.outcome = Outcome::Refused(Refusal::Conversation);
+            result.outcome = Outcome::Rejected(Rejection::Conversation);
         }
         result
     }
@@ -338,11 +338,11 @@ impl Shared {
         let request = match self.build(setup, dispatch, credentials, &departure) {
             Ok(request) => request,
             Err(detail) => {
-                return unanswered(Outcome::Refused(Refusal::Request), Some(detail), stopwatch.elapsed());
+                return unanswered(Outcome::Rejected(Rejection::Request), Some(detail), stopwatch.elapsed());
             }
         };
         let failed = |detail: String| {
-            let outcome = if departure.has_happened() { unsure(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
+            let outcome = if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
             unanswered(outcome, Some(detail), stopwatch.elapsed())
         };
         let response = match tokio::time::timeout_at(deadline, setup.http.execute(request)).await {
