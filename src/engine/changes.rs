@@ -1,8 +1,8 @@
 //! Changes of everything at once: another policy, a suspension, the end.
 //!
-//! A change is written down with its instant, and holds from there. Each conversation follows when it is next touched, or
-//! in its slice of [`Engine::handle_timeout`]: what it decides is what it would have decided had all of them changed at that
-//! instant. So none of it keeps the loop from its other work, however many conversations there are.
+//! A change is written down with its instant, and holds from there. Each conversation follows when it is next touched,
+//! or in its slice of [`Engine::handle_timeout`]: what it decides is what it would have decided had all of them changed
+//! at that instant. So none of it keeps the loop from its other work, however many conversations there are.
 
 use super::Engine;
 use super::policy::{Delivery, Policy, Rules};

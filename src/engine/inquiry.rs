@@ -1,15 +1,15 @@
 //! What people ask about conversations: a page of them, one of them in full.
 
+use super::Engine;
 use super::outbox::Acknowledged;
 use super::policy::Rules;
 use super::timing::{Deadlines, Phase};
 use super::tracker::{Entry, Queue};
-use super::{Engine, Snapshot};
 use crate::model::{Conversation, ConversationRef, Instant, Reason, Rejection};
 
 /// Slots of the table that are looked at for one page: less than a millisecond's work, however many conversations there
 /// are and however few are asked for.
-pub const LOOKS_MAX: u32 = 4_096;
+const LOOKS_MAX: u32 = 4_096;
 /// Slots that are looked at for icons in one call: a millisecond's work, or some where all of them are shown.
 const SHOWN_LOOKS_MAX: u32 = 16_384;
 
@@ -158,19 +158,17 @@ impl Engine {
         (shown, (stop < end).then_some(stop))
     }
 
-    /// One conversation explained; `None` if there is nothing to remember of it.
+    /// What the upstream may show of a conversation; `Off` if it is not in memory.
     #[must_use]
-    pub fn snapshot(&self, conversation: ConversationRef<'_>) -> Option<Snapshot> {
-        let slot = self.tracker.find(conversation)?;
-        let state = &self.tracker.entry(slot).state;
-        Some(Snapshot {
-            icon: state.timing.icon(),
-            acknowledged: state.outbox.acknowledged(),
-            desired: state.outbox.desired(),
-            in_flight: state.outbox.in_flight(),
-            blocked: state.outbox.is_blocked(),
-            due: state.timing.due(&self.tracker.channel(slot).rules),
-        })
+    pub fn acknowledged(&self, conversation: ConversationRef<'_>) -> Acknowledged {
+        let slot = self.tracker.find(conversation);
+        slot.map_or(Acknowledged::Off, |slot| self.tracker.entry(slot).state.outbox.acknowledged())
+    }
+
+    /// Whether the upstream is known to show no icon, and nothing is desired or in flight that could change that.
+    #[must_use]
+    pub fn is_settled_off(&self, conversation: ConversationRef<'_>) -> bool {
+        self.tracker.find(conversation).is_none_or(|slot| self.tracker.entry(slot).state.outbox.is_empty())
     }
 
     /// One conversation in full; `None` if it is not in memory.

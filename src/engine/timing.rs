@@ -7,8 +7,8 @@ use crate::model::{Instant, Reason};
 
 /// The timing of one conversation.
 ///
-/// The caller first lets the timers run ([`Timing::step`], until it returns `None`) up to and including an instant, then
-/// hands over the signals of that instant. Stepping early, late or twice is harmless: every decision carries the
+/// The caller first lets the timers run ([`Timing::step`], until it returns `None`) up to and including an instant,
+/// then hands over the signals of that instant. Stepping early, late or twice is harmless: every decision carries the
 /// instant at which it fell due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -229,7 +229,8 @@ impl Timing {
         }
     }
 
-    /// Of the checks from `due`, the next one, up to `now`: passes over those before the one that counts, and returns that.
+    /// Of the checks from `due`, the next one, up to `now`: passes over those before the one that counts, and returns
+    /// that.
     fn skip_checks(&mut self, rules: &Rules, due: u64, now: u64) -> u64 {
         let last = if self.key_since || self.last_key > due {
             // Later ones would refresh while the typing goes on beyond them, and is believed.
@@ -261,9 +262,9 @@ impl Timing {
         }
     }
 
-    /// The rules are `rules` from `at` on; the timers have been stepped to `at` under those before. The checks fall on the
-    /// new grid, the next one after `at`. What by the new rules should have happened already happens now: to be called
-    /// until it returns `None`, with the same arguments.
+    /// The rules are `rules` from `at` on; the timers have been stepped to `at` under those before. The checks fall on
+    /// the new grid, the next one after `at`. What by the new rules should have happened already happens now: to be
+    /// called until it returns `None`, with the same arguments.
     pub fn change(&mut self, rules: &Rules, at: Instant) -> Option<Reason> {
         let at = at.as_micros();
         if self.phase == Phase::Burst {
@@ -300,8 +301,8 @@ impl Timing {
                     Some(checks) => self.checks = checks,
                     None => (self.burst_start, self.checks) = (due, 0),
                 }
-                // Typing that goes on beyond the check counts; typing that ends with it needs a signal of its own, or one
-                // entry and then nothing would be refreshed at its own end.
+                // Typing that goes on beyond the check counts; typing that ends with it needs a signal of its own, or
+                // one entry and then nothing would be refreshed at its own end.
                 if self.key_since || self.last_key > due {
                     self.show(due);
                     return Some(Reason::Check);
@@ -315,8 +316,8 @@ impl Timing {
     }
 
     /// A keystroke at `now` whose typing goes on until `until`, which is `now` for a plain key; the timers have been
-    /// stepped to `now`. Returns what it decides. A check before `until` refreshes the icon, and a pause counts from there;
-    /// a later keystroke never brings it nearer.
+    /// stepped to `now`. Returns what it decides. A check before `until` refreshes the icon, and a pause counts from
+    /// there; a later keystroke never brings it nearer.
     #[inline]
     pub fn keystroke(&mut self, rules: &Rules, now: Instant, until: Instant) -> Option<Reason> {
         let now = now.as_micros();
@@ -345,7 +346,8 @@ impl Timing {
         }
     }
 
-    /// The user's message went out, the box was left, the session ended (timing rule 5). Returns `reason` if the icon was on.
+    /// The user's message went out, the box was left, the session ended (timing rule 5). Returns `reason` if the icon
+    /// was on.
     #[inline]
     pub fn stop(&mut self, reason: Reason) -> Option<Reason> {
         self.phase = Phase::Idle;

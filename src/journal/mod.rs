@@ -126,8 +126,9 @@ enum Kind {
 }
 
 impl Journal {
-    /// Opens the journal in `dir`, and says what the last process left showing. `now` is the wall clock in milliseconds;
-    /// what was shown longer than `max_age` ago is forgotten, for a late Stopped might open a new session.
+    /// Opens the journal in `dir`, and says what the last process left showing. `now` is the wall clock in
+    /// milliseconds; what was shown longer than `max_age` ago is forgotten, for a late Stopped might open a new
+    /// session.
     ///
     /// # Errors
     /// When the directory is held by another daemon, or can't be used at all. Broken files are no error, and neither is
@@ -175,8 +176,8 @@ impl Journal {
                 }
                 (file, generation, begun.len() as u64)
             }
-            // The disk is full or read-only: what could be read is made good all the same, and kept until a renewal takes
-            // its place. Nothing is written to this file meanwhile.
+            // The disk is full or read-only: what could be read is made good all the same, and kept until a renewal
+            // takes its place. Nothing is written to this file meanwhile.
             Err(source) => {
                 let _ = fs::remove_file(path_of(dir, generation));
                 let trouble = "can't be written; until it can, a crash may leave icons on";

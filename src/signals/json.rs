@@ -14,8 +14,8 @@ use crate::model::{AT_MILLIS_MAX, ConversationRef, LASTS_MILLIS_MAX, Signal, Sig
 /// escapes, come to 5,760; the rest is for names, numbers and blanks.
 pub const LINE_BYTES_MAX: usize = 8 * 1024;
 
-/// The longest `to` and `from` of a signal, in characters: what Salesforce's manual says, which is less than passes in an
-/// interaction.
+/// The longest `to` and `from` of a signal, in characters: what Salesforce's manual says, which is less than passes in
+/// an interaction.
 const ID_CHARS_MAX: usize = 240;
 
 /// A signal as it was read; its ids borrow from the line where they can.

@@ -147,7 +147,8 @@ impl TraceReader {
         Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The next line, borrowed, with its `at`; `None` at the end. A trace is read up to its first fault, and no further.
+    /// The next line, borrowed, with its `at`; `None` at the end. A trace is read up to its first fault, and no
+    /// further.
     ///
     /// # Errors
     /// Names the trace and the line that can't be taken.
