@@ -32,18 +32,19 @@ mod wheel;
 use std::time::Duration;
 
 use crate::model::{
-    ConversationRef, Decision, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Rejection, Signal, SignalKind,
+    ConversationRef, Decision, Dispatch, DispatchId, Dropped, Indicator, Instant, Outcome, Reason, Rejection, Signal,
+    SignalKind,
 };
 use changes::Changes;
 use list::{Link, List};
 use observed::Observed;
-use outbox::{Lifespans, Losses, Outbox, Urgency, Verdict};
+use outbox::{Lifespans, Loss, Losses, Outbox, Urgency, Verdict};
 use pace::Pace;
 use policy::Policy;
 use tracker::{QUEUES, Queue, RETAINED, Tracker};
 use wheel::{Place, Wheel};
 
-pub use inquiry::{Account, Page, PageQuery, Row, Stage};
+pub use inquiry::{Account, Page, PageQuery, Stage};
 pub use report::{Census, Counts, Handled, Notice, Rejected};
 
 /// How long a message's time is remembered, to recognise late keystrokes.
@@ -73,7 +74,8 @@ pub struct Engine {
     unsettled: usize,
     blocked: usize,
     counts: Counts,
-    observed: Observed,
+    decisions: Observed<Decision>,
+    dropped: Observed<Dropped>,
     swept_at: Instant,
     /// There is more memory to give back.
     trim_pending: bool,
@@ -98,7 +100,8 @@ impl Engine {
             unsettled: 0,
             blocked: 0,
             counts: Counts::default(),
-            observed: Observed::default(),
+            decisions: Observed::NONE,
+            dropped: Observed::NONE,
             swept_at: Instant::ORIGIN,
             trim_pending: false,
             stopping: false,
@@ -461,15 +464,14 @@ impl Engine {
             let shed = replaced.is_some_and(|loss| loss.reason.indicator() == Indicator::TypingStarted);
             self.counts.shed += u64::from(shed);
         }
-        let Self { observed, tracker, last_decision, .. } = self;
-        observed.decided(|| Decision { number: *last_decision, at, conversation: tracker.conversation(slot), reason });
+        let (tracker, number) = (&self.tracker, self.last_decision);
+        self.decisions.push(|| Decision { number, at, conversation: tracker.conversation(slot), reason });
         self.record_dropped(at, slot, losses);
     }
 
     fn record_dropped(&mut self, at: Instant, slot: u32, losses: Losses) {
-        let Self { observed, tracker, .. } = self;
-        for loss in losses.into_iter().flatten() {
-            observed.dropped(at, loss, || tracker.conversation(slot));
+        for Loss { number, reason, why } in losses.into_iter().flatten() {
+            self.dropped.push(|| Dropped { number, at, conversation: self.tracker.conversation(slot), reason, why });
         }
     }
 

@@ -82,8 +82,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a check wins over an idle deadline of the same instant",
         file: "timing.rs",
-        right: "            (phase, Mode::Idle) => {\n                consider(paused, Timer::Paused);",
-        wrong: "            (phase, Mode::Idle) => {\n                if phase == Phase::Burst {\n                    consider(check, Timer::Check);\n                }\n                consider(paused, Timer::Paused);",
+        right: "            (phase, Mode::Idle) => {\n                each(paused, Timer::Paused);",
+        wrong: "            (phase, Mode::Idle) => {\n                if phase == Phase::Burst {\n                    each(check, Timer::Check);\n                }\n                each(paused, Timer::Paused);",
     },
     Mistake {
         name: "a message leaves the icon on",
@@ -94,7 +94,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "max_typing never falls due",
         file: "timing.rs",
-        right: "consider(max_typing, Timer::MaxTyping);\n                if phase",
+        right: "each(max_typing, Timer::MaxTyping);\n                if phase",
         wrong: "if phase",
     },
     Mistake {
@@ -112,19 +112,19 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a changed check interval goes on from the checks of the old one",
         file: "timing.rs",
-        right: "        if self.phase == Phase::Burst {\n            self.pass_checks(rules, at);\n        }",
+        right: "        if self.phase == Phase::Burst {\n            self.pass_checks(rules, floor);\n        }",
         wrong: "        let _ = Self::pass_checks;",
     },
     Mistake {
         name: "what a change brings forward is decided in the past",
         file: "timing.rs",
-        right: "let (due, timer) = self.next_from(rules, at);",
-        wrong: "let (due, timer) = self.next(rules);",
+        right: "let at = at.max(floor);",
+        wrong: "let _ = floor;",
     },
     Mistake {
         name: "a loop that comes late refreshes for each check that it missed",
         file: "timing.rs",
-        right: "if matches!(timer, Timer::Check) && now - due >= rules.check {",
+        right: "if LATE && matches!(timer, Timer::Check) && now - due >= rules.check {",
         wrong: "if false && now - due >= rules.check {",
     },
     Mistake {
