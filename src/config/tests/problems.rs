@@ -64,7 +64,7 @@ fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
         ),
         ("channels.a", "org_id = 'x'", r#"F:2: channels."a": there is no key org_id for a single channel"#),
         ("channels", "a = 5", r#"F:2: channels."a" is a table; [channels."a"] on a line of its own would be right"#),
-        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; 1 to 255 characters are right"#),
+        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; expected 1 to 255 characters"#),
         (
             "upstream",
             "max_in_flight = 0",
