@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::study::{Event, Happening, Timeline};
+use super::timeline::{Event, Happening, Timeline};
 use crate::engine::Engine;
 use crate::engine::policy::{Delivery, Policy, Rules};
 use crate::engine::timing::Timing;
