@@ -87,29 +87,29 @@ fn trimmed(value: f64, places: usize) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Each measure with its name, the other names that it answers to, and its unit.
-const NAMES: [(Measure, &[&str], Unit); 17] = [
-    (Measure::Recall, &["recall"], Unit::Share),
-    (Measure::Missed, &["missed"], Unit::Share),
-    (Measure::FalseOn, &["false_on"], Unit::Share),
-    (Measure::Flicker, &["flicker", "flicker_per_msg"], Unit::Number),
-    (Measure::FlickerPerMinute, &["flicker_per_min"], Unit::Number),
-    (Measure::OffEarly, &["off_early"], Unit::Share),
-    (Measure::OffP50, &["off_p50"], Unit::Time),
-    (Measure::OffP95, &["off_p95", "off"], Unit::Time),
-    (Measure::OffMax, &["off_max"], Unit::Time),
-    (Measure::Requests, &["requests", "req_per_min"], Unit::Number),
-    (Measure::RequestsPerMessage, &["req_per_msg"], Unit::Number),
-    (Measure::WrongStop, &["wrong_stop"], Unit::Share),
-    (Measure::LateWait, &["late_wait"], Unit::Time),
-    (Measure::LateWaitP99, &["late_wait_p99"], Unit::Time),
-    (Measure::Composers, &["composers", "safe_composers"], Unit::Number),
-    (Measure::Check, &["check", "refresh"], Unit::Time),
-    (Measure::Dismiss, &["dismiss"], Unit::Time),
+/// Each measure with its name, the other names that it answers to, its unit, and what it is called in a sentence.
+const NAMES: [(Measure, &[&str], Unit, &str); 17] = [
+    (Measure::Recall, &["recall"], Unit::Share, "icon on while typing"),
+    (Measure::Missed, &["missed"], Unit::Share, "typing missed"),
+    (Measure::FalseOn, &["false_on"], Unit::Share, "icon on for no one"),
+    (Measure::Flicker, &["flicker", "flicker_per_msg"], Unit::Number, "flicker a message"),
+    (Measure::FlickerPerMinute, &["flicker_per_min"], Unit::Number, "flicker a minute"),
+    (Measure::OffEarly, &["off_early"], Unit::Share, "messages unannounced"),
+    (Measure::OffP50, &["off_p50"], Unit::Time, "icon lingering (p50)"),
+    (Measure::OffP95, &["off_p95", "off"], Unit::Time, "icon lingering (p95)"),
+    (Measure::OffMax, &["off_max"], Unit::Time, "icon lingering (max)"),
+    (Measure::Requests, &["requests", "req_per_min"], Unit::Number, "requests a minute"),
+    (Measure::RequestsPerMessage, &["req_per_msg"], Unit::Number, "requests a message"),
+    (Measure::WrongStop, &["wrong_stop"], Unit::Share, "stops too early"),
+    (Measure::LateWait, &["late_wait"], Unit::Time, "late look"),
+    (Measure::LateWaitP99, &["late_wait_p99"], Unit::Time, "late look (p99)"),
+    (Measure::Composers, &["composers", "safe_composers"], Unit::Number, "room for people typing at once"),
+    (Measure::Check, &["check", "refresh"], Unit::Time, "check"),
+    (Measure::Dismiss, &["dismiss"], Unit::Time, "dismiss"),
 ];
 
 impl Measure {
-    fn entry(self) -> &'static (Measure, &'static [&'static str], Unit) {
+    fn entry(self) -> &'static (Measure, &'static [&'static str], Unit, &'static str) {
         NAMES.iter().find(|(measure, ..)| *measure == self).expect("every measure has its names")
     }
 
@@ -119,6 +119,11 @@ impl Measure {
         self.entry().1[0]
     }
 
+    /// What it is called in a sentence.
+    pub(super) fn words(self) -> &'static str {
+        self.entry().3
+    }
+
     /// What it is measured in.
     #[must_use]
     pub fn unit(self) -> Unit {
@@ -126,10 +131,10 @@ impl Measure {
     }
 
     pub(super) fn from_name(name: &str) -> Result<Self, String> {
-        let found = NAMES.iter().find(|(_, names, _)| names.contains(&name));
+        let found = NAMES.iter().find(|(_, names, ..)| names.contains(&name));
         found.map(|(measure, ..)| *measure).ok_or_else(|| {
             let shown: String = name.chars().take(40).collect();
-            let all: Vec<&str> = NAMES.iter().map(|(_, names, _)| names[0]).collect();
+            let all: Vec<&str> = NAMES.iter().map(|(_, names, ..)| names[0]).collect();
             format!("there is no measure `{}`; {} are", shown.escape_debug(), all.join(", "))
         })
     }
@@ -141,7 +146,7 @@ impl Measure {
     }
 
     pub(super) fn small_names() -> Vec<&'static str> {
-        NAMES.iter().filter(|(measure, ..)| measure.is_better_when_small()).map(|(_, names, _)| names[0]).collect()
+        NAMES.iter().filter(|(measure, ..)| measure.is_better_when_small()).map(|(_, names, ..)| names[0]).collect()
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Lane {
     /// The setting.
     pub setting: Setting,
     /// When the icon was on, cut to the stretch.
-    pub lit: Vec<(u64, u64)>,
+    pub on: Vec<(u64, u64)>,
     /// What was told within the stretch.
     pub arrivals: Vec<Arrival>,
 }
@@ -103,7 +103,7 @@ pub(crate) fn strip(study: &Study, number: usize, from: u64, plan: &Plan, settin
         let within = told.arrivals.iter().filter(|arrival| (from..=to).contains(&arrival.at));
         Lane {
             setting: *setting,
-            lit: shown.lit.iter().filter_map(|lit: &Lit| cut((lit.from, lit.to))).collect(),
+            on: shown.lit.iter().filter_map(|lit: &Lit| cut((lit.from, lit.to))).collect(),
             arrivals: within.copied().collect(),
         }
     };
