@@ -24,10 +24,7 @@ impl Reader {
         };
         if !self.get("drop_in.enabled")? {
             if settings.shadow && self.layers.global.origin("drop_in.shadow") != Origin::Default {
-                self.problem(
-                    "drop_in.shadow",
-                    "drop_in.shadow = true: expected drop_in.enabled = true beside it",
-                );
+                self.problem("drop_in.shadow", "drop_in.shadow = true: expected drop_in.enabled = true beside it");
             }
             return Some(None);
         }

@@ -212,9 +212,7 @@ impl Kind {
                 raw.number().filter(|number| (min..=max).contains(number)).map(Value::Integer)
             }
             (Self::Flag, Raw::Flag(flag)) => Some(Value::Flag(*flag)),
-            (Self::OneOf(words), Raw::Text(text)) => {
-                words.contains(&text.as_str()).then(|| Value::Text(text.clone()))
-            }
+            (Self::OneOf(words), Raw::Text(text)) => words.contains(&text.as_str()).then(|| Value::Text(text.clone())),
             (Self::Addresses, Raw::List(items)) if !items.is_empty() => return addresses(items).map(Value::Addresses),
             (Self::Path, Raw::Text(text)) => return path(text, places).map(Value::Path),
             (Self::Proxy, Raw::Text(text)) => return Proxy::parse(text).map(Value::Proxy),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::value::{ValueError, amount, share, shortened};
 use crate::base::duration::{self, Written};
 
 /// A measure, or a part of a setting, that a limit can be put on.
@@ -67,16 +68,14 @@ impl Unit {
         }
     }
 
-    pub(super) fn read(self, text: &str) -> Result<f64, String> {
+    pub(super) fn read(self, text: &str) -> Result<f64, ValueError> {
         match self {
             Self::Share => share(text),
-            Self::Time => duration::parse(text)
-                .map(|span| span.as_millis() as f64)
-                .ok_or_else(|| "a time with its unit, such as 5s or 500ms, would be right".to_owned()),
-            Self::Number => {
-                let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
-                number.ok_or_else(|| "a number from 0 on would be right".to_owned())
+            Self::Time => {
+                let time = duration::parse(text).map(|time| time.as_millis() as f64);
+                time.ok_or(ValueError::Expected("a time with its unit, such as 5s or 500ms"))
             }
+            Self::Number => amount(text),
         }
     }
 }
@@ -130,12 +129,11 @@ impl Measure {
         self.entry().2
     }
 
-    pub(super) fn from_name(name: &str) -> Result<Self, String> {
+    pub(super) fn from_name(name: &str) -> Result<Self, ValueError> {
         let found = NAMES.iter().find(|(_, names, ..)| names.contains(&name));
         found.map(|(measure, ..)| *measure).ok_or_else(|| {
-            let shown: String = name.chars().take(40).collect();
             let all: Vec<&str> = NAMES.iter().map(|(_, names, ..)| names[0]).collect();
-            format!("there is no measure `{}`; {} are", shown.escape_debug(), all.join(", "))
+            ValueError::NoMeasure { name: shortened(name), all: all.join(", ") }
         })
     }
 
@@ -148,13 +146,4 @@ impl Measure {
     pub(super) fn small_names() -> Vec<&'static str> {
         NAMES.iter().filter(|(measure, ..)| measure.is_better_when_small()).map(|(_, names, ..)| names[0]).collect()
     }
-}
-
-/// A share: `0.13`, `13%` or `13 %`.
-pub(super) fn share(text: &str) -> Result<f64, String> {
-    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number.trim_end(), 100.0));
-    let share = number.parse::<f64>().ok().map(|number| number / scale);
-    share
-        .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| "a share from 0 to 1, or from 0% to 100%, would be right".to_owned())
 }

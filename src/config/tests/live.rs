@@ -235,11 +235,7 @@ fn a_wrong_change_is_told_as_the_file_is_and_changes_nothing() {
             r#"{"max_typing": "8s"}"#,
             &[&format!("{path}:6: channels.\"a\".max_typing = \"8s\": expected at least dismiss_after, \"9s\"")],
         ),
-        (
-            "b",
-            r#"{"max_typing": "1s"}"#,
-            &[r#"channels."b".max_typing = "1s": expected at least dismiss_after, "2s""#],
-        ),
+        ("b", r#"{"max_typing": "1s"}"#, &[r#"channels."b".max_typing = "1s": expected at least dismiss_after, "2s""#]),
     ];
     for (to, json, problems) in cases {
         assert_eq!(set(&read, to, json).unwrap_err(), *problems, "{to} {json}");

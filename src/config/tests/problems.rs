@@ -37,16 +37,8 @@ fn a_wrong_value_is_reported_with_its_place_and_what_is_expected() {
             "require_open = 'yes'",
             r#"F:2: timing.require_open = "yes": expected true or false, without quotes"#,
         ),
-        (
-            "timing",
-            "max_typing = '1s'",
-            r#"F:2: timing.max_typing = "1s": expected at least dismiss_after, "2s""#,
-        ),
-        (
-            "timing",
-            "dismiss_after = '6m'",
-            r#"F:2: timing.max_typing = "5m": expected at least dismiss_after, "6m""#,
-        ),
+        ("timing", "max_typing = '1s'", r#"F:2: timing.max_typing = "1s": expected at least dismiss_after, "2s""#),
+        ("timing", "dismiss_after = '6m'", r#"F:2: timing.max_typing = "5m": expected at least dismiss_after, "6m""#),
         (
             "channels.a",
             "\n\ndismiss_after = '6m'",
@@ -65,16 +57,8 @@ fn a_wrong_value_is_reported_with_its_place_and_what_is_expected() {
         ("channels.a", "org_id = 'x'", r#"F:2: channels."a": there is no key org_id for a single channel"#),
         ("channels", "a = 5", r#"F:2: channels."a" is a table; expected [channels."a"] on a line of its own"#),
         ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; 1 to 255 characters are right"#),
-        (
-            "upstream",
-            "max_in_flight = 0",
-            "F:2: upstream.max_in_flight = 0: expected a whole number from 1 to 10000",
-        ),
-        (
-            "upstream",
-            "max_in_flight = -1",
-            "F:2: upstream.max_in_flight = -1: expected a whole number from 1 to 10000",
-        ),
+        ("upstream", "max_in_flight = 0", "F:2: upstream.max_in_flight = 0: expected a whole number from 1 to 10000"),
+        ("upstream", "max_in_flight = -1", "F:2: upstream.max_in_flight = -1: expected a whole number from 1 to 10000"),
         (
             "upstream",
             "max_in_flight = 99999999999999999999",
@@ -131,11 +115,7 @@ fn a_wrong_value_is_reported_with_its_place_and_what_is_expected() {
             "private_key_file = '''-----BEGIN secret\n'''",
             "F:2: upstream.auth.jwt_bearer.private_key_file = (what looks like a secret): expected the path of a file that holds the secret; move it there, and replace it",
         ),
-        (
-            "upstream",
-            "auth = 'secret'",
-            "F:2: upstream.auth is a table; expected [upstream.auth] on a line of its own",
-        ),
+        ("upstream", "auth = 'secret'", "F:2: upstream.auth is a table; expected [upstream.auth] on a line of its own"),
         (
             "upstream",
             "password = 'secret'",
@@ -157,8 +137,16 @@ fn a_wrong_value_is_reported_with_its_place_and_what_is_expected() {
             "listen = '127.0.0.1:1'",
             r#"F:2: ingest.listen = "127.0.0.1:1": expected a list such as ["127.0.0.1:7480", "unix:/path"]"#,
         ),
-        ("ingest", "listen = []", "F:2: ingest.listen = []: expected a list such as [\"127.0.0.1:7480\", \"unix:/path\"]"),
-        ("ingest", "listen = [7480]", "F:2: ingest.listen = [7480]: 7480 is not an address; expected an IP address with a port (127.0.0.1:7480) or unix:/path"),
+        (
+            "ingest",
+            "listen = []",
+            "F:2: ingest.listen = []: expected a list such as [\"127.0.0.1:7480\", \"unix:/path\"]",
+        ),
+        (
+            "ingest",
+            "listen = [7480]",
+            "F:2: ingest.listen = [7480]: 7480 is not an address; expected an IP address with a port (127.0.0.1:7480) or unix:/path",
+        ),
         (
             "ingest",
             "listen = ['localhost']",
@@ -179,7 +167,11 @@ fn a_wrong_value_is_reported_with_its_place_and_what_is_expected() {
             "max_body = '1MB'",
             r#"F:2: ingest.max_body = "1MB": expected a size from "1KiB" to "64MiB" (units B, KiB, MiB, GiB)"#,
         ),
-        ("ingest", "max_body = 5", r#"F:2: ingest.max_body = 5: expected a size from "1KiB" to "64MiB" (units B, KiB, MiB, GiB)"#),
+        (
+            "ingest",
+            "max_body = 5",
+            r#"F:2: ingest.max_body = 5: expected a size from "1KiB" to "64MiB" (units B, KiB, MiB, GiB)"#,
+        ),
         ("drop_in", "shadow = true", "F:2: drop_in.shadow = true: expected drop_in.enabled = true beside it"),
         (
             "upstream",
@@ -191,7 +183,11 @@ fn a_wrong_value_is_reported_with_its_place_and_what_is_expected() {
             "token_file = '/t'\nlisten = ['127.0.0.1:1', '0.0.0.0:2']\n[drop_in]\nenabled = true",
             "F:5: drop_in.enabled = true: http://0.0.0.0:2 of ingest.listen can be reached from other machines, and callers of /api/v1/ show Salesforce's token, which typingd can't check; expected addresses of this machine alone (127.0.0.1, [::1], unix:/path)",
         ),
-        ("drop_in", "settle = '2m'", r#"F:2: drop_in.settle = "2m": expected a time from "0s" to "1m" (units h, m, s, ms)"#),
+        (
+            "drop_in",
+            "settle = '2m'",
+            r#"F:2: drop_in.settle = "2m": expected a time from "0s" to "1m" (units h, m, s, ms)"#,
+        ),
         #[cfg(not(feature = "otlp"))]
         (
             "log",
@@ -239,8 +235,7 @@ fn a_real_upstream_is_asked_for_in_full() {
         ]
     );
     let file = File::new(format!("{UPSTREAM}auth.jwt_bearer.subject = 'me'\n"));
-    let both =
-        "F:5: upstream.auth.token_file and [upstream.auth.jwt_bearer] (F:6) are both set; expected one of them";
+    let both = "F:5: upstream.auth.token_file and [upstream.auth.jwt_bearer] (F:6) are both set; expected one of them";
     assert_eq!(file.told(&file.overrides()), [both]);
     let file = File::new(UPSTREAM.replace("token_file='/t'", "jwt_bearer.subject='me'"));
     let told = file.told(&file.overrides());
