@@ -2,7 +2,7 @@
 
 use super::icon::{Lit, Shown};
 use super::plan::{Plan, Setting};
-use super::play::{Arrival, Link, Play, play, play_over};
+use super::play::{Arrival, Play};
 use super::study::Study;
 use super::timeline::{Happening, Interval, Timeline};
 
@@ -92,12 +92,7 @@ pub(crate) fn strip(study: &Study, number: usize, from: u64, plan: &Plan, settin
     let lane = |setting: &Setting| {
         let (mut told, mut shown) = (Play::default(), Shown::default());
         let rules = setting.rules(plan.max_typing);
-        if plan.link == Link::PERFECT {
-            play(timeline, &rules, plan.truth.away, &mut told);
-        } else {
-            let seed = plan.seed.wrapping_add(number as u64);
-            play_over(plan.link, timeline, &rules, plan.truth.away, seed, &mut told);
-        }
+        plan.link.play(timeline, &rules, plan.truth.away, plan.seed.wrapping_add(number as u64), &mut told);
         // What comes after the observation is in the picture, too.
         shown.follow(&told.arrivals, plan.icon_ttl.first(), u64::MAX);
         let within = told.arrivals.iter().filter(|arrival| (from..=to).contains(&arrival.at));
