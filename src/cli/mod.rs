@@ -158,7 +158,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Configuration(problems) => Self::misconfigured(problems),
-            StartError::Surroundings(what) => what.into(),
+            StartError::System(what) => what.into(),
             StartError::Held(what) => Self { code: HELD, problems: vec![what] },
         }
     }
