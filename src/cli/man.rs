@@ -11,7 +11,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use super::exit::{EXIT_CODES, FILES, SIGNALS, VARIABLES};
 use super::{Cli, Failure};
 use crate::base::build_info;
-use crate::config::keys::{Absent, KEYS, Key, Status};
+use crate::config::keys::{Absent, KEYS, Key};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
@@ -126,7 +126,7 @@ fn of_configuration() -> io::Result<Page> {
     paragraphs(&mut roff, &CONFIGURATION_TEXT);
     section(&mut roff, "KEYS");
     let mut table = "";
-    for key in KEYS.iter().filter(|key| key.status == Status::Works) {
+    for key in KEYS.iter().filter(|key| key.lacks.is_none()) {
         if key.table() != table {
             table = key.table();
             roff.control("SS", [format!("[{table}]").as_str()]);
@@ -241,7 +241,7 @@ mod tests {
             assert!(page.contains(".SH SYNOPSIS") && page.contains(".SH \"EXIT STATUS\""), "{page}");
         }
         let configuration = text(CONFIGURATION);
-        for key in KEYS.iter().filter(|key| key.status == Status::Works) {
+        for key in KEYS.iter().filter(|key| key.lacks.is_none()) {
             assert!(configuration.contains(&format!("\\fB{}\\fR", key.name())), "{}: {configuration}", key.path);
         }
     }

@@ -1,10 +1,9 @@
-//! What an environment variable is to typingd: a key, a mistake, or somebody else's.
+//! What an environment variable is to typingd: a key, a mistake, or foreign.
 //!
-//! Others set variables that begin with `TYPINGD_` too: Kubernetes for every service of the namespace whose name begins
-//! so, images for their version, Cargo for what it runs. None of them may keep the daemon from starting.
+//! Others set variables that begin with `TYPINGD_` too: Kubernetes for every service of the namespace with such a name,
+//! images for their version, Cargo for what it runs. None of them may keep the daemon from starting.
 
 use super::keys::{self, CHANNELS, ENVIRONMENT_PREFIX, KEYS, Key};
-use super::layers::FILE_VARIABLE;
 
 /// What a variable is.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +14,7 @@ pub(super) enum Variable {
     Channel,
     /// It is meant for typingd, and there is no such key; the key that was most likely meant.
     Unknown(Option<&'static Key>),
-    /// It begins like a key's, and neither sets one nor looks as if it should.
+    /// It begins like a key's, but neither sets one nor resembles one.
     Foreign,
     /// No concern of the configuration.
     Other,
@@ -94,7 +93,10 @@ fn is_link_end(end: &str) -> bool {
         && words.next().is_none()
 }
 
-/// Variables that begin like a key's and are none: the file, and the daemon that client commands call.
+/// The variable that names the file when `--config` does not.
+pub(super) const FILE_VARIABLE: &str = "TYPINGD_CONFIG";
+
+/// Variables that look like a key's: the file, and the daemon that client commands call.
 const RESERVED: [&str; 3] = [FILE_VARIABLE, "TYPINGD_URL", "TYPINGD_TOKEN_FILE"];
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ pub struct Key {
     pub doc: &'static str,
     /// Whether `[channels."<to>"]` may set it for one channel.
     pub per_channel: bool,
-    /// What it does in this build.
-    pub status: Status,
+    /// The feature that it needs and this build lacks. Setting it is a problem.
+    pub lacks: Option<&'static str>,
 }
 
 /// What applies when a key is not set.
@@ -29,15 +29,6 @@ pub enum Absent {
     Unset(&'static str),
     /// A real upstream needs it; an example.
     Required(&'static str),
-}
-
-/// What a key does in this build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// What its row says.
-    Works,
-    /// Nothing: this build lacks the feature of that name. Setting it is a problem.
-    Lacks(&'static str),
 }
 
 impl Key {
@@ -60,15 +51,15 @@ impl Key {
     }
 
     const fn new(path: &'static str, kind: Kind, absent: Absent, doc: &'static str) -> Self {
-        Self { path, kind, absent, doc, per_channel: false, status: Status::Works }
+        Self { path, kind, absent, doc, per_channel: false, lacks: None }
     }
 
     const fn per_channel(self) -> Self {
         Self { per_channel: true, ..self }
     }
 
-    const fn status(self, status: Status) -> Self {
-        Self { status, ..self }
+    const fn lacks(self, lacks: Option<&'static str>) -> Self {
+        Self { lacks, ..self }
     }
 }
 
@@ -201,11 +192,10 @@ pub const KEYS: &[Key] = &[
     Key::new("log.level", Kind::OneOf(&["error", "warn", "info", "debug", "trace"]), Default(r#""info""#),
         "The least severe level that is logged."),
     Key::new("log.otlp_endpoint", Kind::Url, Unset("no spans are exported"),
-        "A collector for spans by OTLP over HTTP, such as http://127.0.0.1:4318. Needs a build with the feature otlp.").status(OTLP),
+        "A collector for spans by OTLP over HTTP, such as http://127.0.0.1:4318. Needs a build with the feature otlp.").lacks(OTLP),
 ];
 
-/// Whether spans can be exported.
-const OTLP: Status = if cfg!(feature = "otlp") { Status::Works } else { Status::Lacks("otlp") };
+const OTLP: Option<&str> = if cfg!(feature = "otlp") { None } else { Some("otlp") };
 
 /// The table of the tables of single channels.
 pub(super) const CHANNELS: &str = "channels";

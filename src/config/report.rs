@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::environment::FILE_VARIABLE;
 use super::keys::{KEYS, Key};
-use super::layers::{FILE_DEFAULT, FILE_VARIABLE, Layers, Scope, Setting};
+use super::layers::{FILE_DEFAULT, Layers, Scope, Setting};
 use super::value::Value;
 use super::{Config, Origin, TIMING, channel_table, one_line};
 use crate::model::ChannelAddress;
@@ -193,7 +194,7 @@ fn differences<'a>(old: &'a Layers, new: &'a Layers) -> Vec<Difference<'a>> {
     let mut found = Vec::new();
     for (to, old, new) in std::iter::once((None, Some(&old.global), Some(&new.global))).chain(channels) {
         for (index, key) in &keys {
-            let of = |scope: Option<&'a Scope>| scope.and_then(|scope| scope.at(*index));
+            let of = |scope: Option<&'a Scope>| scope.and_then(|scope| scope.0.get(index));
             let (old, new) = (of(old), of(new));
             if old.map(|setting| &setting.value) != new.map(|setting| &setting.value) {
                 found.push(Difference { to, name: key.name(), old, new });

@@ -219,7 +219,7 @@ fn a_wrong_change_is_told_as_the_file_is_and_changes_nothing() {
             "a",
             r#"{"authorization_context": "A", "dismis": "idle"}"#,
             &[
-                r#"channels."a".authorization_context can't be changed while running; the file is its place"#,
+                r#"channels."a".authorization_context can't be changed while running; set it in the file"#,
                 r#"channels."a": there is no key dismis for a single channel; did you mean dismiss?"#,
             ],
         ),

@@ -293,9 +293,9 @@ fn warnings_are_few_and_true() {
     assert_eq!(none, Vec::<String>::new());
     assert_eq!(
         people,
-        "if everybody typed without a pause, 10000 people could type at a time before refreshes are shed, fewer than the \
-         11000 sessions an org may have (timing: check_interval 5s, 2000 requests a second); each pause costs a stop and a \
-         start, which what follows counts"
+        "if no user paused, 10000 people could type at a time before refreshes are shed, fewer than the 11000 sessions an \
+         org may have (timing: check_interval 5s, 2000 requests a second); pauses add a Stopped and a Started each; both \
+         are counted below"
     );
     for (text, start) in [
         ("[timing]\ndismiss = 'after_shown'", "timing: dismiss < check: the icon can be on at most 40 % of the time"),
@@ -312,11 +312,11 @@ fn warnings_are_few_and_true() {
             "delivery: a TypingStopped that gets no answer is tried only once",
         ),
         ("[delivery]\nshutdown_grace = '0s'", "delivery: a shutdown may leave icons on"),
-        ("[ingest]\nrecording = true", "ingest: recording is on: whoever reaches typingd, for no token is asked for,"),
-        ("[ingest]\nrecording = true\ntoken_file = 't'", "ingest: recording is on: whoever has the token of"),
+        ("[ingest]\nrecording = true", "ingest: recording is on: any caller, as no token is required,"),
+        ("[ingest]\nrecording = true\ntoken_file = 't'", "ingest: recording is on: any caller with the token of"),
         (
             "[drop_in]\nenabled = true\nactivity_lasts = '2s'",
-            "drop_in: the icon will blink while somebody types: connectors tell of typing once in 5s, and activity_lasts with dismiss_after (timing) is 4s",
+            "drop_in: the icon will blink while the user is typing: connectors report typing once in 5s, and activity_lasts with dismiss_after (timing) is 4s",
         ),
         ("[drop_in]\nenabled = true\nsettle = '0s'", "drop_in: with settle 0s a message does not wait"),
     ] {
