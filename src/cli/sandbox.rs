@@ -18,7 +18,7 @@ pub(super) fn run(args: &SandboxArgs) -> Result<(), Failure> {
         let listener = Listener::bind(&args.listen).await?;
         let address = listener.address().clone();
         if !address.is_local() {
-            tracing::warn!(%address, "whoever reaches this address can use the sandbox and change its faults");
+            tracing::warn!(%address, "any client that reaches this address can use the sandbox and change its faults");
         }
         let mut stdout = io::stdout();
         writeln!(
@@ -35,7 +35,7 @@ pub(super) fn run(args: &SandboxArgs) -> Result<(), Failure> {
         let server = tokio::spawn(http::serve(listener, router, Limits::default(), stopping));
         daemon::until_told_to_stop().await.map_err(|e| format!("can't watch for signals: {e}"))?;
         let _ = stop.send(true);
-        // Requests that hang by a fault would hold it for ever.
+        // Requests that hang by a fault would keep it running for ever.
         let _ = tokio::time::timeout(daemon::HANG_UP_MAX, server).await;
         Ok(())
     })?
