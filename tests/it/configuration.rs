@@ -172,7 +172,7 @@ fn variables_of_others_are_told_at_debug_and_keep_it_from_nothing() {
     let mut process = Process::start(command);
     process.address();
     for name in foreign {
-        process.until_logged(&format!("environment variable {name}: somebody else's"));
+        process.until_logged(&format!("environment variable {name} is not typingd's"));
     }
     process.stop();
 
