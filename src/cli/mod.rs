@@ -68,9 +68,9 @@ enum Command {
     /// Make a running daemon read its configuration again, and print what changed
     ///
     /// A wrong configuration changes nothing: its problems are printed, with exit code 78.
-    Reload(reload::ReloadArgs),
+    Reload(client::RemoteArgs),
     /// Stop a running daemon, with every icon off, and wait for its end
-    Shutdown(shutdown::ShutdownArgs),
+    Shutdown(client::RemoteArgs),
     /// Watch the indicators of a running daemon live
     Tap(tap::TapArgs),
     /// Run the stand-in Interaction Service alone

@@ -10,12 +10,6 @@ use serde::Deserialize;
 use super::client::{Remote, RemoteArgs};
 use super::{Failure, block_on, note, printable};
 
-#[derive(Debug, clap::Args)]
-pub(super) struct ReloadArgs {
-    #[command(flatten)]
-    remote: RemoteArgs,
-}
-
 #[derive(Deserialize)]
 struct Reloaded {
     changes: Vec<Changed>,
@@ -38,8 +32,8 @@ struct Unchanged {
 /// The daemon gives up after 20 s and says why; this is a little more.
 const RELOAD_MAX: Duration = Duration::from_secs(25);
 
-pub(super) fn run(args: &ReloadArgs) -> Result<(), Failure> {
-    let remote = Remote::new(&args.remote)?;
+pub(super) fn run(args: &RemoteArgs) -> Result<(), Failure> {
+    let remote = Remote::new(args)?;
     let request = remote.request(Method::POST, &["v1", "reload"]);
     let answer = block_on(remote.call_within(RELOAD_MAX, request))??;
     let reloaded: Reloaded = match (answer.status, serde_json::from_str(&answer.body)) {

@@ -15,12 +15,6 @@ use crate::base::duration::Written;
 /// Two short lines.
 const ANSWER_BYTES_MAX: usize = 4_096;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct ShutdownArgs {
-    #[command(flatten)]
-    remote: RemoteArgs,
-}
-
 #[derive(Deserialize)]
 struct Begun {
     grace_ms: u64,
@@ -32,8 +26,8 @@ struct Ended {
     given_up: u64,
 }
 
-pub(super) fn run(args: &ShutdownArgs) -> Result<(), Failure> {
-    let remote = Remote::new(&args.remote)?;
+pub(super) fn run(args: &RemoteArgs) -> Result<(), Failure> {
+    let remote = Remote::new(args)?;
     let ended = block_on(shut_down(&remote))??;
     let given_up = match ended.given_up {
         0 => String::new(),

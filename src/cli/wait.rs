@@ -36,22 +36,22 @@ pub(super) fn run(args: &WaitArgs) -> Result<(), Failure> {
 
 async fn wait(remote: &Remote, span: Duration) -> Result<(), Failure> {
     let end = clock::timer_after(span);
-    let mut told = String::new();
+    let mut printed = String::new();
     loop {
         // The first attempt is made in any case, and each has the time that is left.
         let look = tokio::time::timeout_at(end.max(clock::timer_after(LOOK_SPACING)), look(remote)).await;
         let why = match look {
             Ok(None) => return Ok(()),
             Ok(Some(why)) => why,
-            Err(_) if told.is_empty() => format!("{} does not answer", remote.place()),
-            Err(_) => told.clone(),
+            Err(_) if printed.is_empty() => format!("{} does not answer", remote.place()),
+            Err(_) => printed.clone(),
         };
         if clock::timer_after(LOOK_SPACING) >= end {
             return Err(format!("not ready within {}: {why}", Written(span)).into());
         }
-        if why != told {
+        if why != printed {
             note(&format!("waiting: {why}"));
-            told = why;
+            printed = why;
         }
         tokio::time::sleep(LOOK_SPACING).await;
     }

@@ -21,7 +21,7 @@ pub(super) enum Variable {
 }
 
 impl Variable {
-    /// What `name` is, in an environment in which `is_set` tells what else there is.
+    /// What `name` is; `is_set` says which other variables there are.
     pub(super) fn of(name: &str, is_set: impl Fn(&str) -> bool) -> Self {
         let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) else { return Self::Other };
         if RESERVED.contains(&name) {
@@ -64,12 +64,12 @@ fn edits_max(known: &str) -> usize {
     }
 }
 
-/// Whether Kubernetes (or Docker, of a linked container) sets a variable of this name to tell where a service is:
+/// Whether Kubernetes (or Docker, of a linked container) sets a variable of this name for the address of a service:
 /// `…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_<NAME>`, `…_PORT`, `…_PORT_<NUMBER>_<PROTOCOL>` and, behind that,
 /// `_PROTO`, `_PORT` and `_ADDR`.
 ///
 /// A service's name may hold `--`, which becomes `__` and makes the variable look like a key's. Kubernetes sets all of
-/// a service's variables, so that its host tells which of both it is.
+/// a service's variables, so that its host decides which it is.
 fn is_service_link(name: &str, is_set: impl Fn(&str) -> bool) -> bool {
     let mut services =
         name.match_indices('_').filter(|(at, _)| is_link_end(&name[at + 1..])).map(|(at, _)| &name[..at]);

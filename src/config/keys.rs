@@ -32,7 +32,7 @@ pub enum Absent {
 }
 
 impl Key {
-    /// The table it stands in: `timing`.
+    /// Its table: `timing`.
     #[must_use]
     pub fn table(&self) -> &'static str {
         split(self.path).0

@@ -106,7 +106,7 @@ pub struct Overrides {
     pub sandbox: bool,
 }
 
-/// A flag that stands for a key, with one of its values.
+/// A flag for a key, with one of its values.
 #[derive(Clone, Debug)]
 pub struct Flag {
     /// As on the command line: `--listen`.
@@ -408,9 +408,9 @@ impl Reader {
     }
 
     fn missing(&mut self, text: &str) {
-        // Once is enough.
-        let told = self.problems.iter().any(|problem| problem.origin == Origin::Default);
-        let hint = if told { "" } else { " (no org at hand? typingd run --sandbox needs none)" };
+        // The hint comes once.
+        let hinted = self.problems.iter().any(|problem| problem.origin == Origin::Default);
+        let hint = if hinted { "" } else { " (no org at hand? typingd run --sandbox needs none)" };
         self.problems.push(Problem::missing(self.layers.file.as_deref(), format!("{text}{hint}")));
     }
 

@@ -1,4 +1,4 @@
-//! The timing in force, as it is told to whoever asks: each value, where it comes from, and what a restart would undo.
+//! The timing in force, as it is reported: each value, its origin, and what a restart would undo.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use super::value::Value;
 use super::{Config, Origin, TIMING, channel_table, one_line};
 use crate::model::ChannelAddress;
 
-/// Notes told in full; further ones are counted.
-const NOTES_TOLD_MAX: usize = 100;
+/// Notes reported in full; further ones are counted.
+const NOTES_MAX: usize = 100;
 
 /// The values of keys by their names, written as in the file.
 pub type Values = BTreeMap<String, serde_json::Value>;
@@ -32,7 +32,7 @@ pub struct Report {
     /// How to keep what a restart would undo.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
-    /// What has just been changed; `None` where nobody has asked for a change.
+    /// What was just changed; `None` if no change was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<Vec<Changed>>,
 }
@@ -123,15 +123,15 @@ impl Config {
         let mut notes = Vec::new();
         match &self.file {
             None => notes.push(format!(
-                "no file was read; {FILE_DEFAULT} is if it exists, or one that --config or {FILE_VARIABLE} names"
+                "no file was read; typingd reads {FILE_DEFAULT} if it exists, or the file that --config or {FILE_VARIABLE} names"
             )),
             Some(_) if undone.iter().any(|difference| difference.is_new_line() && self.is_in_file(difference)) => {
-                notes.push("a table that the file has already is not written a second time; its lines go there".into());
+                notes.push("if the file has a table already, add the lines to it; a table can't be written twice".into());
             }
             Some(_) => {}
         }
-        notes.extend(undone.iter().filter_map(Difference::note).take(NOTES_TOLD_MAX));
-        let more = undone.iter().filter_map(Difference::note).count().saturating_sub(NOTES_TOLD_MAX);
+        notes.extend(undone.iter().filter_map(Difference::note).take(NOTES_MAX));
+        let more = undone.iter().filter_map(Difference::note).count().saturating_sub(NOTES_MAX);
         if more > 0 {
             notes.push(format!("and {more} more like these"));
         }
@@ -170,17 +170,15 @@ impl Difference<'_> {
         self.new.is_some() && !self.old.is_some_and(|old| matches!(old.origin, Origin::File { .. }))
     }
 
-    /// What stands in the way of keeping the new value, and what to do about it.
+    /// What prevents keeping the new value, and what to do about it.
     fn note(&self) -> Option<String> {
         let old = self.old?;
         let (key, origin) = (self.key(), one_line(&old.origin.to_string()));
         match (&old.origin, self.new.and_then(|new| new.value.as_ref())) {
             (Origin::Default, _) => None,
-            (Origin::File { .. }, Some(_)) => Some(format!("{origin}: the new line takes the place of {key} there")),
-            (_, None) => Some(format!("{origin}: {key} has to be removed there")),
-            (_, Some(value)) => {
-                Some(format!("{origin} overrides the file: set it to {}, or take it away", bare(value)))
-            }
+            (Origin::File { .. }, Some(_)) => Some(format!("{origin}: the new line replaces {key} there")),
+            (_, None) => Some(format!("{origin}: {key} must be removed there")),
+            (_, Some(value)) => Some(format!("{origin} overrides the file: set it to {}, or remove it", bare(value))),
         }
     }
 }

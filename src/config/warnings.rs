@@ -41,7 +41,7 @@ pub fn capacity(config: &Config) -> String {
     )
 }
 
-/// The timing of all, and that of each channel that has another, each with the table that it stands in.
+/// The timing of all, and that of each channel that has another, each with its table.
 pub fn scopes(config: &Config) -> impl Iterator<Item = (String, Rules)> {
     let mut channels: Vec<_> = config.policy.channels.iter().collect();
     channels.sort_by_key(|(to, _)| *to);

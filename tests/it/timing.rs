@@ -93,8 +93,8 @@ fn it_is_told_what_holds_where_from_and_what_a_restart_would_undo() {
             "file": file,
             "toml": "[timing]\ndismiss_after = \"50s\"\n\n[channels.\"ü/\\\"\\u0000\"]\nrequire_open = true\n",
             "notes": [
-                format!("{file}:5: the new line takes the place of timing.dismiss_after there"),
-                format!("{file}:6: channels.\"c\".check_interval has to be removed there"),
+                format!("{file}:5: the new line replaces timing.dismiss_after there"),
+                format!("{file}:6: channels.\"c\".check_interval must be removed there"),
             ],
         })
     );
@@ -318,8 +318,8 @@ fn the_command_tells_changes_and_resets() {
              A restart or a SIGHUP undoes what was changed while running. To keep it, write to {file}:\n\n    \
              [timing]\n    check_interval = \"10s\"\n    dismiss_after = \"50s\"\n    dismiss = \"after_shown\"\n    \
              max_typing = \"1h\"\n\n\
-             - a table that the file has already is not written a second time; its lines go there\n\
-             - {file}:5: the new line takes the place of timing.dismiss_after there\n"
+             - if the file has a table already, add the lines to it; a table can't be written twice\n\
+             - {file}:5: the new line replaces timing.dismiss_after there\n"
         )
     );
     // A channel whose name a terminal would obey, and a path misread.
