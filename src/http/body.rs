@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 
-use super::Problem;
+use super::problem::Problem;
 use crate::base::clock;
 
 /// A body, or a line of a stream that has begun, must go on within this time.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::request;
 use super::seat::Seat;
-use super::server::{RETIREMENT_MAX, Serving, stopped};
+use super::serving::{RETIREMENT_MAX, Serving, stopped};
 use super::socket::Socket;
 use super::timed::Timed;
 use super::unread;

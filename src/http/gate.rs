@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use axum::http::{HeaderMap, StatusCode, header};
 use subtle::ConstantTimeEq;
 
-use super::Problem;
+use super::problem::Problem;
 use crate::base::files;
 
 /// Lets in callers that show the right bearer token, or everybody if none is asked for. Cheap to clone; clones ask for

@@ -13,7 +13,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower::Layer;
 
-use super::{Gate, Problem};
+use super::gate::Gate;
+use super::problem::Problem;
 
 /// What no page can set or leave out; browsers send it to `https:` and to loopback addresses alone.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

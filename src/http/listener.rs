@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
-use super::Address;
+use super::address::Address;
 use super::socket::Socket as Accepted;
 
 /// Connections that may wait to be accepted, as the system's own limit allows.

@@ -15,6 +15,7 @@ mod problem;
 mod request;
 mod seat;
 mod server;
+mod serving;
 mod settings;
 mod socket;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use listener::Listener;
 pub use passed::{Passed, passed};
 pub use problem::Problem;
 pub use request::{Stay, until};
-pub use server::{Ends, RETIREMENT_MAX, Serving, serve, serve_on, stopped};
+pub use server::{serve, serve_on};
+pub use serving::{Ends, RETIREMENT_MAX, Serving, stopped};
 pub use settings::{Limits, Settings};
 pub use traffic::{ANSWERS, Connections, Route, Traffic};

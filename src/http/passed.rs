@@ -9,7 +9,8 @@ use std::os::unix::net::UnixListener;
 use listenfd::ListenFd;
 use rustix::net::sockopt;
 
-use super::{Address, Listener};
+use super::address::Address;
+use super::listener::Listener;
 
 /// Sockets taken over. A socket unit has a handful.
 const SOCKETS_MAX: usize = 64;

@@ -18,11 +18,12 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::Problem;
+use super::problem::Problem;
 use super::seat::{BUSY, SERVED, Seat};
-use super::server::{Serving, stopped};
+use super::serving::{Serving, stopped};
 use super::socket::Socket;
 use super::traffic::Route;
+use super::unread::UNKNOWN_CODING;
 
 /// A request that may go on for as long as its client likes hears by this when it should come to its end. It is among the
 /// request's extensions.
@@ -158,9 +159,6 @@ fn misunderstood(head: &Parts) -> Option<Problem> {
     }
     None
 }
-
-/// What is said of a transfer coding that is not known.
-pub(super) const UNKNOWN_CODING: &str = "no transfer coding but `chunked` is understood; a content encoding passes";
 
 /// A request's body, of which it is known whether it was read to its end.
 struct Heard {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::Limits;
 use super::seat::{BUSY, FRESH, HEAD, IDLE, SERVED, Seat};
+use super::settings::Limits;
 use super::socket::Socket;
 use super::unread;
 use crate::base::clock;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use axum::http::StatusCode;
 
-use super::Address;
+use super::address::Address;
 
 /// The counts. Cheap to clone; clones count together.
 #[derive(Clone, Debug, Default)]

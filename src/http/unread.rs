@@ -4,8 +4,7 @@
 use axum::http::StatusCode;
 use bytes::Bytes;
 
-use super::Problem;
-use super::request::UNKNOWN_CODING;
+use super::problem::Problem;
 
 /// The status of `written`, if that is one of hyper's own answers: a head that says there is no body.
 pub(super) fn status(written: &[u8]) -> Option<StatusCode> {
@@ -57,6 +56,9 @@ fn detail(status: StatusCode) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+/// What is said of a transfer coding that is not known.
+pub(super) const UNKNOWN_CODING: &str = "no transfer coding but `chunked` is understood; a content encoding passes";
 
 /// hyper's own answers have some 120 bytes.
 const BARE_BYTES_MAX: usize = 256;
