@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::KeyChange;
-use crate::http::{Gate, Problem, hear_out, read_body};
+use crate::http::{Problem, TokenAuth, hear_out, read_body};
 
 /// Orders that may wait for the owner; whoever comes with a further one waits for a place.
 const ORDERS_MAX: usize = 16;
@@ -85,7 +85,7 @@ pub(crate) struct Ending {
 /// This edge. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Control {
-    gate: Gate,
+    gate: TokenAuth,
     owner: mpsc::Sender<Order>,
     ending: watch::Receiver<Option<Ending>>,
 }
@@ -94,7 +94,7 @@ impl Control {
     /// Callers that `gate` lets in are heard; the other end is the owner's. Whoever follows a shutdown to its end hears
     /// of the `ending`.
     #[must_use]
-    pub(crate) fn new(gate: Gate, ending: watch::Receiver<Option<Ending>>) -> (Self, mpsc::Receiver<Order>) {
+    pub(crate) fn new(gate: TokenAuth, ending: watch::Receiver<Option<Ending>>) -> (Self, mpsc::Receiver<Order>) {
         let (owner, orders) = mpsc::channel(ORDERS_MAX);
         (Self { gate, owner, ending }, orders)
     }
@@ -170,7 +170,7 @@ async fn shut_down(
 async fn admit(control: &Control, request: Request<Body>) -> Result<(), Problem> {
     let (head, mut body) = request.into_parts();
     let admitted = async {
-        control.gate.admit(&head.headers)?;
+        control.gate.check(&head.headers)?;
         read_body(&head.headers, &mut body, 0, "this takes none").await.map(drop)
     };
     match admitted.await {

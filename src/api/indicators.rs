@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::events;
 use super::query::{bad, id, options};
 use crate::base::clock::{self, Clock};
-use crate::http::{Gate, Problem};
+use crate::http::{Problem, TokenAuth};
 use crate::model::ConversationRef;
 use crate::observe::events::{Feed, Heard, News, Watch};
 
@@ -39,7 +39,7 @@ const EVENT_BYTES_USUAL: usize = 256;
 /// This edge. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Indicators {
-    gate: Gate,
+    gate: TokenAuth,
     feed: Feed,
     clock: Clock,
     readers: Arc<Semaphore>,
@@ -48,7 +48,7 @@ pub(crate) struct Indicators {
 impl Indicators {
     /// Callers that `gate` lets in may read what `feed` brings.
     #[must_use]
-    pub(crate) fn new(gate: Gate, feed: Feed, clock: Clock) -> Self {
+    pub(crate) fn new(gate: TokenAuth, feed: Feed, clock: Clock) -> Self {
         Self { gate, feed, clock, readers: Arc::new(Semaphore::new(READERS_MAX)) }
     }
 
@@ -63,7 +63,7 @@ async fn indicators(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    edge.gate.admit(&headers)?;
+    edge.gate.check(&headers)?;
     let whose = whose(query.as_deref())?;
     let permit = edge.readers.try_acquire_owned().map_err(|_| {
         let detail = format!("{READERS_MAX} read the indicators already, and there are no more at a time");
@@ -179,7 +179,7 @@ mod tests {
     async fn a_silence_is_broken_by_comments_and_ends_with_the_driver() {
         let (mut chronicle, feed) = Chronicle::new(1);
         let clock = Clock::start();
-        let router = Indicators::new(Gate::default(), feed, clock).router();
+        let router = Indicators::new(TokenAuth::default(), feed, clock).router();
         let request = Request::builder().uri("/v1/indicators?to=c").body(Body::empty()).unwrap();
         let mut body = router.oneshot(request).await.unwrap().into_body();
         let next = async |body: &mut Body| {

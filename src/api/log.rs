@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
-use crate::http::{Gate, Problem, hear_out, read_body};
+use crate::http::{Problem, TokenAuth, hear_out, read_body};
 use crate::telemetry::{self, Change};
 
 /// The longest body: one key with its value, however generously it is spaced.
@@ -19,7 +19,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 1024;
 /// This edge. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
-    gate: Gate,
+    gate: TokenAuth,
 }
 
 #[derive(Deserialize)]
@@ -31,7 +31,7 @@ struct Wish {
 impl Log {
     /// Callers that `gate` lets in are heard.
     #[must_use]
-    pub(crate) fn new(gate: Gate) -> Self {
+    pub(crate) fn new(gate: TokenAuth) -> Self {
         Self { gate }
     }
 
@@ -48,7 +48,7 @@ async fn answer(
 ) -> Result<Response, Problem> {
     let (head, mut body) = request.into_parts();
     let heard = async {
-        log.gate.admit(&head.headers)?;
+        log.gate.check(&head.headers)?;
         if query.is_some_and(|query| !query.is_empty()) {
             return Err(bad("this address takes no options".to_owned()));
         }

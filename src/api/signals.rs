@@ -17,7 +17,9 @@ use crate::base::clock;
 use crate::base::duration;
 use crate::driver::inbox::{Inbox, Receipt, Undeliverable};
 use crate::engine::TurnedAway;
-use crate::http::{BODY_STALL_MAX, Gate, Problem, Stay, check_encoding, hear_out, media_type, next_data, read_body};
+use crate::http::{
+    BODY_STALL_MAX, Problem, Stay, TokenAuth, check_encoding, hear_out, media_type, next_data, read_body,
+};
 use crate::model::{SignalBatch, SignalKind};
 use crate::signals::json::{self, LINE_BYTES_MAX};
 use crate::signals::lines::{Lines, Overlong};
@@ -53,14 +55,14 @@ impl Malformed {
 pub struct Ingest {
     malformed: Malformed,
     inbox: Inbox,
-    gate: Gate,
+    gate: TokenAuth,
     body_bytes_max: watch::Receiver<usize>,
 }
 
 impl Ingest {
     /// Signals of callers that `gate` lets in go to `inbox`. `body_bytes_max` is looked at with every request.
     #[must_use]
-    pub fn new(inbox: Inbox, gate: Gate, body_bytes_max: watch::Receiver<usize>) -> Self {
+    pub fn new(inbox: Inbox, gate: TokenAuth, body_bytes_max: watch::Receiver<usize>) -> Self {
         Self { malformed: Malformed::default(), inbox, gate, body_bytes_max }
     }
 
@@ -107,7 +109,7 @@ async fn take(
     body: &mut Body,
     stay: Option<Stay>,
 ) -> Result<Tally, Problem> {
-    ingest.gate.admit(headers)?;
+    ingest.gate.check(headers)?;
     let wait = wait_of(query)?;
     check_encoding(headers)?;
     match media_type(headers) {

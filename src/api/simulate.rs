@@ -18,7 +18,7 @@ use super::query::twice;
 use crate::base::duration;
 use crate::driver::Controls;
 use crate::engine::policy::{Mode, Policy, Rules};
-use crate::http::{Gate, Problem, hear_out, media_type, read_body};
+use crate::http::{Problem, TokenAuth, hear_out, media_type, read_body};
 use crate::signals::trace::TraceReader;
 use crate::tune::simulate::{SimulateError, simulate_within};
 
@@ -38,7 +38,7 @@ const TIME_MAX: Duration = Duration::from_secs(3_600);
 /// This edge. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Simulation {
-    gate: Gate,
+    gate: TokenAuth,
     controls: Controls,
     places: Arc<Semaphore>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Simulation {
 impl Simulation {
     /// Callers that `gate` lets in are heard; the loop behind `controls` knows the timing in force.
     #[must_use]
-    pub(crate) fn new(gate: Gate, controls: Controls) -> Self {
+    pub(crate) fn new(gate: TokenAuth, controls: Controls) -> Self {
         Self { gate, controls, places: Arc::new(Semaphore::new(SIMULATIONS_MAX)) }
     }
 
@@ -63,7 +63,7 @@ async fn simulate(
 ) -> Result<Response, Problem> {
     let (head, mut body) = request.into_parts();
     let asked = async {
-        simulation.gate.admit(&head.headers)?;
+        simulation.gate.check(&head.headers)?;
         let vitals = simulation.controls.vitals(PATIENCE).await;
         let vitals =
             vitals.ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"))?;

@@ -12,7 +12,7 @@ use super::status_source::{Look, Seen};
 use super::{JournalState, PATIENCE, journal_state};
 use crate::base::build_info;
 use crate::driver::{Controls, Vitals};
-use crate::http::{Gate, Problem};
+use crate::http::{Problem, TokenAuth};
 use crate::model::SignalKind;
 use crate::observe::histogram::Histogram;
 
@@ -20,14 +20,14 @@ use crate::observe::histogram::Histogram;
 #[derive(Clone)]
 pub(crate) struct Status {
     controls: Controls,
-    gate: Gate,
+    gate: TokenAuth,
     look: Look,
 }
 
 impl Status {
     /// Callers that `gate` lets in are told what the loop says, and what `look` finds.
     #[must_use]
-    pub(crate) fn new(controls: Controls, gate: Gate, look: Look) -> Self {
+    pub(crate) fn new(controls: Controls, gate: TokenAuth, look: Look) -> Self {
         Self { controls, gate, look }
     }
 
@@ -42,7 +42,7 @@ async fn tell(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    status.gate.admit(&headers)?;
+    status.gate.check(&headers)?;
     if query.is_some_and(|query| !query.is_empty()) {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "the status takes no options"));
     }

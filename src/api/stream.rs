@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::PATIENCE;
 use crate::driver::{Controls, NotRecorded};
-use crate::http::{Gate, Problem};
+use crate::http::{Problem, TokenAuth};
 use crate::observe::recording::Recording;
 
 /// When to come again, in seconds, if the daemon is about to stop.
@@ -21,14 +21,14 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 #[derive(Clone)]
 pub(crate) struct SignalStream {
     controls: Controls,
-    gate: Gate,
+    gate: TokenAuth,
     allowed: watch::Receiver<bool>,
 }
 
 impl SignalStream {
     /// Callers that `gate` lets in may record while `allowed`. A recording under way ends when it is no longer.
     #[must_use]
-    pub(crate) fn new(controls: Controls, gate: Gate, allowed: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(controls: Controls, gate: TokenAuth, allowed: watch::Receiver<bool>) -> Self {
         Self { controls, gate, allowed }
     }
 
@@ -43,7 +43,7 @@ async fn stream_signals(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    edge.gate.admit(&headers)?;
+    edge.gate.check(&headers)?;
     if query.is_some_and(|query| !query.is_empty()) {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "the stream of signals takes no options"));
     }

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{Change, Refusal, Report, TIMED_CHANNELS_MAX};
-use crate::http::{Gate, Problem, hear_out, read_body};
+use crate::http::{Problem, TokenAuth, hear_out, read_body};
 use crate::model::ChannelAddress;
 
 /// Requests that may wait for the owner; whoever comes with a further one waits for a place.
@@ -52,14 +52,14 @@ pub(crate) enum Denial {
 /// This edge. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Timing {
-    gate: Gate,
+    gate: TokenAuth,
     owner: mpsc::Sender<Ask>,
 }
 
 impl Timing {
     /// Callers that `gate` lets in are heard; the other end is the owner's.
     #[must_use]
-    pub(crate) fn new(gate: Gate) -> (Self, mpsc::Receiver<Ask>) {
+    pub(crate) fn new(gate: TokenAuth) -> (Self, mpsc::Receiver<Ask>) {
         let (owner, asked) = mpsc::channel(REQUESTS_MAX);
         (Self { gate, owner }, asked)
     }
@@ -100,7 +100,7 @@ async fn tell(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    timing.gate.admit(&headers)?;
+    timing.gate.check(&headers)?;
     no_options(query.as_deref())?;
     timing.ask(None).await
 }
@@ -113,7 +113,7 @@ async fn change(
 ) -> Result<Response, Problem> {
     let (head, mut body) = request.into_parts();
     let wanted = async {
-        timing.gate.admit(&head.headers)?;
+        timing.gate.check(&head.headers)?;
         no_options(query.as_deref())?;
         if !is_encoded(head.uri.path()) {
             return Err(bad("the channel address has a % without two hexadecimal digits behind it; %25 stands for %"));
@@ -190,7 +190,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_too_long_is_told_so_and_the_line_is_no_longer_than_its_bound() {
-        let (timing, mut asked) = Timing::new(Gate::default());
+        let (timing, mut asked) = Timing::new(TokenAuth::default());
         let router = timing.router();
         let many = (0..REQUESTS_MAX + 5).map(|_| {
             let request = request(Method::PUT, "/v1/timing/c", r#"{"dismiss": "idle"}"#);
@@ -211,7 +211,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_call_asks_for_what_it_says() {
-        let (timing, mut asked) = Timing::new(Gate::default());
+        let (timing, mut asked) = Timing::new(TokenAuth::default());
         let router = timing.router();
         for (method, path, body, wanted) in [
             (Method::GET, "/v1/timing", "", "None"),

@@ -16,7 +16,7 @@ use super::PATIENCE;
 use super::query::{NAME_CHARS_MAX, twice};
 use crate::driver::Controls;
 use crate::engine::policy::Rules;
-use crate::http::{Gate, Problem, hear_out, media_type, read_body};
+use crate::http::{Problem, TokenAuth, hear_out, media_type, read_body};
 use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Plan, Setting};
 use crate::tune::study::Study;
@@ -39,7 +39,7 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 /// This edge. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Tuning {
-    gate: Gate,
+    gate: TokenAuth,
     controls: Controls,
     studies: Arc<Semaphore>,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Tuning {
 impl Tuning {
     /// Callers that `gate` lets in are heard; the loop behind `controls` knows the timing in force.
     #[must_use]
-    pub(crate) fn new(gate: Gate, controls: Controls) -> Self {
+    pub(crate) fn new(gate: TokenAuth, controls: Controls) -> Self {
         Self { gate, controls, studies: Arc::new(Semaphore::new(STUDIES_MAX)) }
     }
 
@@ -71,7 +71,7 @@ async fn study(
 ) -> Result<Response, Problem> {
     let (head, mut body) = request.into_parts();
     let asked = async {
-        tuning.gate.admit(&head.headers)?;
+        tuning.gate.check(&head.headers)?;
         let vitals = tuning.controls.vitals(PATIENCE).await;
         let vitals =
             vitals.ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"))?;

@@ -42,7 +42,7 @@ use crate::driver::delivery_log::Herald;
 use crate::driver::inbox;
 use crate::driver::{self, Aides, Command, Controls, Farewell};
 use crate::engine::Engine;
-use crate::http::{self, Address, Gate, Limits, Passed};
+use crate::http::{self, Address, Limits, Passed, TokenAuth};
 use crate::observe::events::Chronicle;
 use crate::sandbox::{Options, Sandbox};
 use crate::telemetry::Pseudonyms;
@@ -129,7 +129,7 @@ pub(crate) async fn run(
         Some(_) => None,
         None => Some(bind_sandbox().await?),
     };
-    let gate = Gate::new(token.as_deref());
+    let gate = TokenAuth::new(token.as_deref());
 
     let (inbox, parcels) = inbox::inbox();
     let stand_in = sandbox.as_ref().map(|(listener, token)| (listener.address().clone(), token.clone()));

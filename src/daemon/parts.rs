@@ -24,7 +24,7 @@ use crate::driver::inbox::{self, Inbox};
 use crate::driver::{self, Aides, Controls};
 use crate::drop_in::{DropIn, Lasting, Shadow, Surroundings, Target};
 use crate::engine::Engine;
-use crate::http::{self, Address, Gate, Listener, Problem};
+use crate::http::{self, Address, Listener, Problem, TokenAuth};
 use crate::journal::{Journal, OpenError};
 use crate::model::ChannelAddress;
 use crate::observe::typing::Ledger;
@@ -51,7 +51,7 @@ pub(super) fn ledger(config: &Config) -> Ledger {
 }
 
 /// The routes of all edges, and what whoever takes none of them is told; with the drop-in, all else passes through.
-pub(super) fn router(edges: impl IntoIterator<Item = Router>, drop_in: Option<DropIn>, gate: &Gate) -> Router {
+pub(super) fn router(edges: impl IntoIterator<Item = Router>, drop_in: Option<DropIn>, gate: &TokenAuth) -> Router {
     let own = edges
         .into_iter()
         .fold(Router::new(), Router::merge)
@@ -150,7 +150,7 @@ pub(super) fn client(
 pub(super) struct DropInGround {
     pub(super) inbox: Inbox,
     pub(super) cache: CredentialCache,
-    pub(super) gate: Gate,
+    pub(super) gate: TokenAuth,
     pub(super) clock: Clock,
     pub(super) lasting: Lasting,
     pub(super) shadow: Option<ShadowLoop>,

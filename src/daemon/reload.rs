@@ -23,7 +23,7 @@ use crate::config::{self, Change, Config, KeyChange, Overrides, Report};
 use crate::daemon::service_manager::Supervisor;
 use crate::driver::Controls;
 use crate::engine::policy::Policy;
-use crate::http::{Gate, Serving};
+use crate::http::{Serving, TokenAuth};
 use crate::telemetry::{self, Change as LevelChange};
 
 /// How long the driver may take to hear of a new policy, and to hold to it.
@@ -42,7 +42,7 @@ pub(super) struct Steward {
     pub(super) own: Vec<Router>,
     pub(super) serving: watch::Sender<Serving>,
     pub(super) standing: watch::Sender<Standing>,
-    pub(super) gate: Gate,
+    pub(super) gate: TokenAuth,
     pub(super) recording: watch::Sender<bool>,
     pub(super) body_bytes_max: watch::Sender<usize>,
     pub(super) doors: Doors,

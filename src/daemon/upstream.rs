@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::driver::inbox::Inbox;
 use crate::driver::{Carrier, Command, Controls};
 use crate::drop_in::{self, DropIn, Lasting};
-use crate::http::{Address, Gate, Limits, Serving, Traffic};
+use crate::http::{Address, Limits, Serving, TokenAuth, Traffic};
 use crate::model::{Conversation, Dispatch, Indicator, Outcome, WireResult};
 use crate::salesforce::credentials::{CredentialCache, REFUSED_FOR};
 use crate::salesforce::settings::Settings;
@@ -154,7 +154,7 @@ pub(super) struct FarSide {
     cache: CredentialCache,
     clock: Clock,
     inbox: Inbox,
-    gate: Gate,
+    gate: TokenAuth,
     drop_in: Option<DroppedIn>,
     drop_in_settings: Option<drop_in::Settings>,
     lasting: Lasting,
@@ -179,7 +179,7 @@ impl FarSide {
         config: &Config,
         sandbox: Option<(Address, String)>,
         inbox: Inbox,
-        gate: Gate,
+        gate: TokenAuth,
         clock: Clock,
     ) -> Result<Self, StartError> {
         let settings = upstream(config, sandbox.as_ref())?;

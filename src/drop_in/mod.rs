@@ -37,7 +37,7 @@ use tower::ServiceExt;
 use crate::base::clock::Clock;
 use crate::driver::inbox::{Inbox, Undeliverable};
 use crate::engine::TurnedAway;
-use crate::http::{Gate, Problem, Route, announced_bytes, hear_out, until};
+use crate::http::{Problem, Route, TokenAuth, announced_bytes, hear_out, until};
 use crate::model::{Conversation, CredentialId, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
 use crate::salesforce::credentials::{CredentialCache, Credentials};
 use crate::salesforce::via;
@@ -93,7 +93,7 @@ pub struct Surroundings {
     /// What the connector's own entries are compared with, if nothing is to be taken.
     pub shadow: Option<Shadow>,
     /// Who may see the counts.
-    pub gate: Gate,
+    pub gate: TokenAuth,
     /// The one clock.
     pub clock: Clock,
     /// What has been before.
@@ -142,7 +142,7 @@ struct Shared {
     org_id: Option<String>,
     upstream: Upstream,
     shadow: Option<Shadow>,
-    gate: Gate,
+    gate: TokenAuth,
     clock: Clock,
     turns: Turns,
     tally: Arc<Tally>,
@@ -183,7 +183,7 @@ impl DropIn {
 
 async fn report(State(drop_in): State<DropIn>, headers: HeaderMap) -> Result<Response, Problem> {
     let shared = &drop_in.0;
-    shared.gate.admit(&headers)?;
+    shared.gate.check(&headers)?;
     let mut report = json!(drop_in.figures());
     if let Some(shadow) = &shared.shadow {
         report["shadow"] = shadow.to_json();

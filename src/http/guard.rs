@@ -13,7 +13,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower::Layer;
 
-use super::gate::Gate;
+use super::auth::TokenAuth;
 use super::problem::Problem;
 
 /// What no page can set or leave out; browsers send it to `https:` and to loopback addresses alone.
@@ -25,12 +25,12 @@ pub(super) struct ViaUnix;
 
 /// Refuses what web pages of other origins make a browser send, and gives every answer its headers. Where `gate` asks for
 /// no token, the host that the browser means has to be this machine, too.
-pub fn guard(router: Router, gate: Gate) -> Router {
+pub fn guard(router: Router, gate: TokenAuth) -> Router {
     // Around the router and not within: only there an answer has its `Allow`.
     Router::new().fallback_service(from_fn_with_state(gate, guarded).layer(router))
 }
 
-async fn guarded(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+async fn guarded(State(gate): State<TokenAuth>, request: Request, next: Next) -> Response {
     let named = gate.is_open() && !is_via_unix(&request);
     if let Some(problem) = stranger(request.headers(), named) {
         return dressed(problem.into_response());

@@ -4,9 +4,9 @@
 //! It knows no route. `axum::serve` is not used: it lets a client that says nothing hold its connection for ever.
 
 mod address;
+mod auth;
 mod body;
 mod connection;
-mod gate;
 mod guard;
 mod listener;
 pub(crate) mod multipart;
@@ -25,10 +25,10 @@ mod traffic;
 mod unread;
 
 pub use address::Address;
+pub use auth::{TokenAuth, read_token};
 pub use body::{
     BODY_STALL_MAX, BODY_TIME_MAX, announced_bytes, check_encoding, hear_out, media_type, next_data, read_body,
 };
-pub use gate::{Gate, read_token};
 pub use guard::guard;
 pub use listener::Listener;
 pub use passed::{Passed, passed};

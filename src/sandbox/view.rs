@@ -19,12 +19,12 @@ use tokio::sync::watch;
 
 use super::Sandbox;
 use super::endpoint::{Edge, Next, json_line};
-use crate::http::{Gate, Problem};
+use crate::http::{Problem, TokenAuth};
 use crate::model::ConversationRef;
 
 impl Sandbox {
     /// The route for callers that `gate` lets in. Watchers are let go when `stop` becomes true.
-    pub(crate) fn view(&self, gate: Gate, stop: watch::Receiver<bool>) -> Router {
+    pub(crate) fn view(&self, gate: TokenAuth, stop: watch::Receiver<bool>) -> Router {
         let edge = Edge { sandbox: self.clone(), stop };
         Router::new().route("/v1/sandbox/icons", get(icon)).with_state((gate, edge))
     }
@@ -50,11 +50,11 @@ struct Asked {
 }
 
 async fn icon(
-    State((gate, edge)): State<(Gate, Edge)>,
+    State((gate, edge)): State<(TokenAuth, Edge)>,
     query: Result<Query<Asked>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    gate.admit(&headers)?;
+    gate.check(&headers)?;
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
     let Query(asked) = query.map_err(|error| {
         bad(format!("{}; ?to= and ?from= name the conversation, watch=true goes on", error.body_text()))

@@ -15,7 +15,7 @@ use typingd::driver::{self, Aides, Carrier, Command};
 use typingd::drop_in::{DropIn, Lasting, Settings, Surroundings, Target};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
-use typingd::http::{self, Gate, Limits, Listener};
+use typingd::http::{self, Limits, Listener, TokenAuth};
 use typingd::model::{Dispatch, WireResult};
 use typingd::observe::typing::Ledger;
 use typingd::salesforce::Client;
@@ -279,7 +279,7 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
             connect_timeout: Duration::from_secs(10),
         },
         shadow: None,
-        gate: Gate::new(None),
+        gate: TokenAuth::new(None),
         clock,
         lasting: Lasting::new(clock),
     };

@@ -20,7 +20,7 @@ use crate::driver::{Controls, Inquiry};
 use crate::engine::outbox::Belief;
 use crate::engine::policy::Rules;
 use crate::engine::{Account, PageQuery, Row};
-use crate::http::{Gate, Problem};
+use crate::http::{Problem, TokenAuth};
 use crate::model::{Conversation, ConversationRef, Indicator, Instant, SignalKind, Why};
 use crate::observe::events::{Event, What};
 
@@ -34,7 +34,7 @@ const TURNS_MAX: usize = 64;
 /// This edge. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Conversations {
-    gate: Gate,
+    gate: TokenAuth,
     controls: Controls,
     clock: Clock,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Conversations {
 impl Conversations {
     /// Callers that `gate` lets in are told what the loop behind `controls` knows.
     #[must_use]
-    pub(crate) fn new(gate: Gate, controls: Controls, clock: Clock) -> Self {
+    pub(crate) fn new(gate: TokenAuth, controls: Controls, clock: Clock) -> Self {
         Self { gate, controls, clock }
     }
 
@@ -57,7 +57,7 @@ async fn conversations(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    edge.gate.admit(&headers)?;
+    edge.gate.check(&headers)?;
     let body = match asked(query.as_deref())? {
         Asked::One(conversation) => edge.one(conversation).await?,
         Asked::Some(query) => edge.some(query).await?,

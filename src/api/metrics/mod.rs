@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use super::PATIENCE;
 use super::status_source::Look;
 use crate::driver::Controls;
-use crate::http::{Gate, Problem};
+use crate::http::{Problem, TokenAuth};
 use families::{Machine, Numbers, PREFIX, PROCESS_PREFIX};
 use proc::Process;
 
@@ -28,14 +28,14 @@ use proc::Process;
 #[derive(Clone)]
 pub(crate) struct Metrics {
     controls: Controls,
-    gate: Gate,
+    gate: TokenAuth,
     look: Look,
 }
 
 impl Metrics {
     /// Callers that `gate` lets in may read. `look` asks the parts beside the loop.
     #[must_use]
-    pub(crate) fn new(controls: Controls, gate: Gate, look: Look) -> Self {
+    pub(crate) fn new(controls: Controls, gate: TokenAuth, look: Look) -> Self {
         Self { controls, gate, look }
     }
 
@@ -46,7 +46,7 @@ impl Metrics {
 }
 
 async fn metrics(State(edge): State<Metrics>, headers: HeaderMap) -> Result<Response, Problem> {
-    edge.gate.admit(&headers)?;
+    edge.gate.check(&headers)?;
     let Some((vitals, figures)) = edge.controls.figures(PATIENCE).await else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"));
     };

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Map, Value};
 
-use crate::http::{Gate, Problem};
+use crate::http::{Problem, TokenAuth};
 
 /// What all calls have in common.
 const FRAME: &str = include_str!("frame.json");
@@ -31,14 +31,14 @@ const PARTS: [&str; 9] = [
 /// This edge. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct OpenApi {
-    gate: Gate,
+    gate: TokenAuth,
     document: Bytes,
 }
 
 impl OpenApi {
     /// Callers that `gate` lets in may read.
     #[must_use]
-    pub(crate) fn new(gate: Gate) -> Self {
+    pub(crate) fn new(gate: TokenAuth) -> Self {
         Self { gate, document: document().to_string().into() }
     }
 
@@ -49,7 +49,7 @@ impl OpenApi {
 }
 
 async fn tell(State(interface): State<OpenApi>, headers: HeaderMap) -> Result<Response, Problem> {
-    interface.gate.admit(&headers)?;
+    interface.gate.check(&headers)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], interface.document).into_response())
 }
 
