@@ -18,7 +18,7 @@ use crate::base::duration;
 use crate::driver::inbox::{Inbox, Receipt, Undeliverable};
 use crate::engine::TurnedAway;
 use crate::http::{
-    BODY_STALL_MAX, Problem, Stay, TokenAuth, check_encoding, hear_out, media_type, next_data, read_body,
+    BODY_STALL_MAX, Problem, StreamControl, TokenAuth, check_encoding, hear_out, media_type, next_data, read_body,
 };
 use crate::model::{SignalBatch, SignalKind};
 use crate::signals::json::{self, LINE_BYTES_MAX};
@@ -95,7 +95,7 @@ async fn take_signals(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let (head, mut body) = request.into_parts();
-    let stay = head.extensions.get::<Stay>().cloned();
+    let stay = head.extensions.get::<StreamControl>().cloned();
     match take(&ingest, query.as_deref(), &head.headers, &mut body, stay).await {
         Ok(tally) => tally.answer(),
         Err(problem) => Err(hear_out(&head.headers, &mut body, problem).await),
@@ -107,7 +107,7 @@ async fn take(
     query: Option<&str>,
     headers: &HeaderMap,
     body: &mut Body,
-    stay: Option<Stay>,
+    stay: Option<StreamControl>,
 ) -> Result<Tally, Problem> {
     ingest.gate.check(headers)?;
     let wait = wait_of(query)?;
@@ -197,14 +197,14 @@ async fn all_acknowledged(unsettled: Vec<tokio::sync::oneshot::Receiver<bool>>, 
 
 /// Lines, handled as they arrive. A line that is half there at the end counts if it is whole as JSON. One that has no end
 /// is answered when its stay is over.
-async fn take_stream(ingest: &Ingest, body: &mut Body, stay: Option<Stay>) -> Result<Tally, Problem> {
+async fn take_stream(ingest: &Ingest, body: &mut Body, stay: Option<StreamControl>) -> Result<Tally, Problem> {
     let mut tally = Tally::default();
     let mut lines = Lines::default();
-    let note_told = || stay.iter().for_each(Stay::note_told);
-    note_told();
+    let note_activity = || stay.iter().for_each(StreamControl::note_activity);
+    note_activity();
     let over = async {
         match stay.clone() {
-            Some(stay) => stay.over().await,
+            Some(stay) => stay.until_end().await,
             None => std::future::pending().await,
         }
     };
@@ -225,7 +225,7 @@ async fn take_stream(ingest: &Ingest, body: &mut Body, stay: Option<Stay>) -> Re
         if !batch.signals.is_empty() {
             let receipt = ingest.inbox.deliver_when_possible(batch.signals).await.map_err(undeliverable)?;
             tally.enter(&batch.indexes, receipt);
-            note_told();
+            note_activity();
         }
         if data.is_none() {
             return Ok(tally);

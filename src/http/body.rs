@@ -86,13 +86,13 @@ pub async fn read_body(headers: &HeaderMap, body: &mut Body, bytes_max: usize, a
 /// The next piece of a body; `None` at its end.
 ///
 /// # Errors
-/// 408 when nothing comes for `patience`, 400 when the body breaks off.
-pub async fn next_data(body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Problem> {
+/// 408 when nothing comes for `timeout`, 400 when the body breaks off.
+pub async fn next_data(body: &mut Body, timeout: Duration) -> Result<Option<Bytes>, Problem> {
     loop {
-        let frame = tokio::time::timeout(patience, body.frame()).await.map_err(|_| {
+        let frame = tokio::time::timeout(timeout, body.frame()).await.map_err(|_| {
             Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
-                format!("nothing came for {} s in the midst of the body", patience.as_secs()),
+                format!("nothing came for {} s in the midst of the body", timeout.as_secs()),
             )
         })?;
         match frame {

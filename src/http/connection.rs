@@ -11,28 +11,28 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 
 use super::request;
-use super::seat::Seat;
 use super::serving::{RETIREMENT_MAX, Serving, stopped};
+use super::slot::ConnectionSlot;
 use super::socket::Socket;
 use super::timed::Timed;
-use super::unread;
+use super::unreadable;
 use crate::base::clock;
 
 /// Serves one connection to its end.
 pub(super) async fn connection(
     socket: Socket,
     serving: watch::Receiver<Serving>,
-    seat: Arc<Seat>,
+    slot: Arc<ConnectionSlot>,
     mut stop: watch::Receiver<bool>,
     mut retire: watch::Receiver<bool>,
 ) {
     let limits = serving.borrow().limits;
     let socket = Arc::new(socket);
-    let io = Timed::new(Arc::clone(&socket), Arc::clone(&seat), limits);
+    let io = Timed::new(Arc::clone(&socket), Arc::clone(&slot), limits);
     let service = {
-        let (stop, seat, socket) = (stop.clone(), Arc::clone(&seat), Arc::clone(&socket));
+        let (stop, slot, socket) = (stop.clone(), Arc::clone(&slot), Arc::clone(&socket));
         tower::service_fn(move |request| {
-            request::answer(request, serving.clone(), stop.clone(), Arc::clone(&seat), Arc::clone(&socket))
+            request::answer(request, serving.clone(), stop.clone(), Arc::clone(&slot), Arc::clone(&socket))
         })
     };
     let served = hyper::server::conn::http1::Builder::new()
@@ -52,33 +52,33 @@ pub(super) async fn connection(
     let ended = tokio::select! {
         ended = served.as_mut() => Some(ended),
         () = stopped(&mut stop) => {
-            seat.stop();
+            slot.stop();
             Some(served.as_mut().await)
         }
         () = stopped(&mut retire) => {
-            seat.make_last();
+            slot.make_last();
             tokio::select! {
                 ended = served.as_mut() => Some(ended),
                 () = stopped(&mut stop) => {
-                    seat.stop();
+                    slot.stop();
                     Some(served.as_mut().await)
                 }
                 () = tokio::time::sleep(RETIREMENT_MAX) => None,
             }
         }
-        () = seat.leave.notified() => {
+        () = slot.leave.notified() => {
             served.as_mut().graceful_shutdown();
             Some(served.as_mut().await)
         }
     };
     // What a client does to its own connection is nobody's news: errors end it, and that is all.
     if let Some(Err(error)) = &ended
-        && let Some(answer) = answer_unread(&seat, error)
+        && let Some(answer) = answer_unreadable(&slot, error)
     {
         let written = write_all(&socket, &answer);
         let _ = tokio::time::timeout_at(clock::timer_after(limits.stall_timeout), written).await;
     }
-    if ended.is_some() && seat.unheard.load(Ordering::Relaxed) {
+    if ended.is_some() && slot.body_unread.load(Ordering::Relaxed) {
         let _ = socket.shut_down();
         let linger = if *stop.borrow() { LINGER_STOPPING_MAX } else { LINGER_MAX };
         let _ = tokio::time::timeout(linger, socket.drain(LINGER_BYTES_MAX)).await;
@@ -86,16 +86,16 @@ pub(super) async fn connection(
 }
 
 /// The answer to a request that hyper could not read.
-fn answer_unread(seat: &Seat, error: &hyper::Error) -> Option<bytes::Bytes> {
-    let status = StatusCode::from_u16(seat.unread.load(Ordering::Relaxed)).ok();
-    if error.is_parse_version_h2() || (status.is_some() && seat.http2.load(Ordering::Relaxed)) {
-        seat.unheard.store(true, Ordering::Relaxed);
-        return Some(unread::answer_http2());
+fn answer_unreadable(slot: &ConnectionSlot, error: &hyper::Error) -> Option<bytes::Bytes> {
+    let status = StatusCode::from_u16(slot.unreadable.load(Ordering::Relaxed)).ok();
+    if error.is_parse_version_h2() || (status.is_some() && slot.http2.load(Ordering::Relaxed)) {
+        slot.body_unread.store(true, Ordering::Relaxed);
+        return Some(unreadable::answer_http2());
     }
     let status =
         if status.is_some() && error.to_string() == UNKNOWN_CODING { StatusCode::NOT_IMPLEMENTED } else { status? };
-    seat.unheard.store(true, Ordering::Relaxed);
-    Some(unread::answer(status))
+    slot.body_unread.store(true, Ordering::Relaxed);
+    Some(unreadable::answer(status))
 }
 
 async fn write_all(socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {

@@ -32,21 +32,21 @@ pub fn guard(router: Router, gate: TokenAuth) -> Router {
 
 async fn guarded(State(gate): State<TokenAuth>, request: Request, next: Next) -> Response {
     let named = gate.is_open() && !is_via_unix(&request);
-    if let Some(problem) = stranger(request.headers(), named) {
-        return dressed(problem.into_response());
+    if let Some(problem) = cross_site(request.headers(), named) {
+        return with_security_headers(problem.into_response());
     }
     let asks = request.method() == Method::OPTIONS;
     let answer = next.run(request).await;
-    dressed(if asks { told_methods(answer) } else { answer })
+    with_security_headers(if asks { options_response(answer) } else { answer })
 }
 
 fn is_via_unix(request: &Request) -> bool {
     request.extensions().get::<ViaUnix>().is_some()
 }
 
-/// Why a request is not to be heard, if a browser sent it on behalf of somebody else. With `named`, its host has to be
+/// Why a request is refused, if a browser sent it on behalf of somebody else. With `named`, its host has to be
 /// this machine.
-fn stranger(headers: &HeaderMap, named: bool) -> Option<Problem> {
+fn cross_site(headers: &HeaderMap, named: bool) -> Option<Problem> {
     let forbidden = |detail| Some(Problem::new(StatusCode::FORBIDDEN, detail));
     let site = headers.get(SEC_FETCH_SITE);
     let origin = headers.get(header::ORIGIN);
@@ -102,7 +102,7 @@ fn is_this_machine(host: &str) -> bool {
 
 /// OPTIONS asks which methods an address takes, and that is what it is told. There are no cross-origin headers: a
 /// browser that asks on behalf of a page gets no leave.
-fn told_methods(answer: Response) -> Response {
+fn options_response(answer: Response) -> Response {
     match answer.headers().get(header::ALLOW) {
         Some(methods) if answer.status() == StatusCode::METHOD_NOT_ALLOWED => {
             (StatusCode::NO_CONTENT, [(header::ALLOW, methods.clone())], Body::empty()).into_response()
@@ -113,7 +113,7 @@ fn told_methods(answer: Response) -> Response {
 
 /// An answer with what a browser must know of it: that it is what its type says, that it is for whoever asked and for
 /// now, and that no other page may show it as a part of itself.
-fn dressed(mut answer: Response) -> Response {
+fn with_security_headers(mut answer: Response) -> Response {
     let headers = answer.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
@@ -135,7 +135,7 @@ mod tests {
         let origin = |origin| ("origin", origin);
         const LANGUAGE: (&str, &str) = ("accept-language", "de");
         const MOZILLA: (&str, &str) = ("user-agent", "Mozilla/5.0 (X11)");
-        // Whether it is heard when a token is asked for, and when none is.
+        // Whether it is accepted when a token is asked for, and when none is.
         for (fields, with_token, without) in [
             (&[LOCAL][..], true, true),
             (&[NAMED], true, true),
@@ -167,8 +167,8 @@ mod tests {
             for (name, value) in fields {
                 headers.append(HeaderName::from_static(name), value.parse().unwrap());
             }
-            assert_eq!(stranger(&headers, false).is_none(), with_token, "{fields:?}");
-            assert_eq!(stranger(&headers, true).is_none(), without, "{fields:?}");
+            assert_eq!(cross_site(&headers, false).is_none(), with_token, "{fields:?}");
+            assert_eq!(cross_site(&headers, true).is_none(), without, "{fields:?}");
         }
     }
 

@@ -13,16 +13,16 @@ pub(crate) mod multipart;
 mod passed;
 mod problem;
 mod request;
-mod seat;
 mod server;
 mod serving;
 mod settings;
+mod slot;
 mod socket;
 #[cfg(test)]
 mod tests;
 mod timed;
 mod traffic;
-mod unread;
+mod unreadable;
 
 pub use address::Address;
 pub use auth::{TokenAuth, read_token};
@@ -33,7 +33,7 @@ pub use guard::guard;
 pub use listener::Listener;
 pub use passed::{Passed, passed};
 pub use problem::Problem;
-pub use request::{Stay, until};
+pub use request::{StreamControl, until};
 pub use server::{serve, serve_on};
 pub use serving::{Ends, RETIREMENT_MAX, Serving, stopped};
 pub use settings::{Limits, Settings};

@@ -19,42 +19,42 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::problem::Problem;
-use super::seat::{BUSY, SERVED, Seat};
 use super::serving::{Serving, stopped};
+use super::slot::{BUSY, ConnectionSlot, SERVED};
 use super::socket::Socket;
 use super::traffic::Route;
-use super::unread::UNKNOWN_CODING;
+use super::unreadable::UNKNOWN_CODING;
 
 /// A request that may go on for as long as its client likes hears by this when it should come to its end. It is among the
 /// request's extensions.
 #[derive(Clone)]
-pub struct Stay {
+pub struct StreamControl {
     stop: watch::Receiver<bool>,
-    seat: Arc<Seat>,
+    slot: Arc<ConnectionSlot>,
 }
 
-impl Stay {
+impl StreamControl {
     /// Waits until the request should be answered with what there is: the server has been stopping for a second, or
     /// nothing has been told for a while, and others wait for a connection.
-    pub async fn over(mut self) {
+    pub async fn until_end(mut self) {
         tokio::select! {
             () = async {
                 stopped(&mut self.stop).await;
-                tokio::time::sleep(STAY_MAX).await;
+                tokio::time::sleep(STREAM_END_MAX).await;
             } => {}
-            () = self.seat.give_way.notified() => {}
+            () = self.slot.give_way.notified() => {}
         }
     }
 
     /// The client has told something. From the first time on it counts by that how long it is silent, instead of how fast
     /// its body comes.
-    pub fn note_told(&self) {
-        self.seat.note_told();
+    pub fn note_activity(&self) {
+        self.slot.note_activity();
     }
 }
 
 /// How long a request without an end of its own goes on when the server stops. What is on its way then still arrives.
-const STAY_MAX: Duration = Duration::from_secs(1);
+const STREAM_END_MAX: Duration = Duration::from_secs(1);
 
 /// Answers a request by the router in force.
 ///
@@ -64,25 +64,25 @@ pub(super) async fn answer(
     mut request: Request<Incoming>,
     serving: watch::Receiver<Serving>,
     stop: watch::Receiver<bool>,
-    seat: Arc<Seat>,
+    slot: Arc<ConnectionSlot>,
     socket: Arc<Socket>,
 ) -> io::Result<Response<Body>> {
-    if let Some(via_unix) = seat.via_unix {
+    if let Some(via_unix) = slot.via_unix {
         request.extensions_mut().insert(via_unix);
     }
-    request.extensions_mut().insert(Stay { stop, seat: Arc::clone(&seat) });
-    seat.phase.store(BUSY, Ordering::Relaxed);
+    request.extensions_mut().insert(StreamControl { stop, slot: Arc::clone(&slot) });
+    slot.phase.store(BUSY, Ordering::Relaxed);
     let Serving { router, traffic, limits } = serving.borrow().clone();
     let route = Route::of(request.uri().path());
     let (head, body) = request.into_parts();
-    let heard = Arc::new(AtomicBool::new(body.is_end_stream()));
-    seat.note_body(!body.is_end_stream());
-    let body = Heard { body, seat: Arc::clone(&seat), to_its_end: Arc::clone(&heard) };
+    let at_end = Arc::new(AtomicBool::new(body.is_end_stream()));
+    slot.note_body(!body.is_end_stream());
+    let body = TrackedBody { body, slot: Arc::clone(&slot), at_end: Arc::clone(&at_end) };
     let answer = async {
-        if let Some(problem) = misunderstood(&head) {
+        if let Some(problem) = malformed(&head) {
             return problem.into_response();
         }
-        if let Some(problem) = no_room(&seat, route).await {
+        if let Some(problem) = no_room(&slot, route).await {
             return problem.into_response();
         }
         let answer: Result<_, Infallible> = router.oneshot(Request::from_parts(head, body)).await;
@@ -95,21 +95,21 @@ pub(super) async fn answer(
     let mut answer = tokio::select! {
         biased;
         answer = answer => answer,
-        () = seat.cut.notified() => {
+        () = slot.cut.notified() => {
             let detail = "the body came too slowly, and others wait for a connection";
             Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
         }
         () = gone => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
-    seat.note_body(false);
+    slot.note_body(false);
     // Whoever answers knows better than the path.
     traffic.note(answer.extensions().get().copied().unwrap_or(route), answer.status());
-    let heard = heard.load(Ordering::Relaxed);
-    seat.unheard.store(!heard, Ordering::Relaxed);
-    if seat.is_last() || !heard {
+    let at_end = at_end.load(Ordering::Relaxed);
+    slot.body_unread.store(!at_end, Ordering::Relaxed);
+    if slot.is_last() || !at_end {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    seat.phase.store(SERVED, Ordering::Relaxed);
+    slot.phase.store(SERVED, Ordering::Relaxed);
     if answer.body().size_hint().exact().is_some() {
         return Ok(answer);
     }
@@ -121,15 +121,15 @@ pub(super) async fn answer(
     }))
 }
 
-/// Why a request on a seat that is kept for health and control can't be handled: it is neither, and no other seat becomes
+/// Why a request on a slot that is kept for health and control can't be handled: it is neither, and no other slot becomes
 /// free.
-async fn no_room(seat: &Seat, route: Route) -> Option<Problem> {
-    if !seat.is_reserved() {
+async fn no_room(slot: &ConnectionSlot, route: Route) -> Option<Problem> {
+    if !slot.is_reserved() {
         return None;
     }
     let control = matches!(route, Route::Health | Route::Metrics | Route::Operation);
-    let patience = if control { CONTROL_PATIENCE } else { ROOM_PATIENCE };
-    if seat.take_ordinary(patience).await || control {
+    let timeout = if control { CONTROL_TIMEOUT } else { ROOM_TIMEOUT };
+    if slot.take_ordinary(timeout).await || control {
         return None;
     }
     let detail = "every connection of this address is taken; come again";
@@ -138,13 +138,13 @@ async fn no_room(seat: &Seat, route: Route) -> Option<Problem> {
 
 /// How long a request waits for a connection to become free, if it came when all were taken: longer than an idle one needs
 /// to leave, shorter than a client waits for its answer.
-const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
 /// The same for one that is answered in any case, with the last answer of its connection.
-const CONTROL_PATIENCE: Duration = Duration::from_millis(200);
+const CONTROL_TIMEOUT: Duration = Duration::from_millis(200);
 const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// Why a request can't be understood, though it could be read.
-fn misunderstood(head: &Parts) -> Option<Problem> {
+fn malformed(head: &Parts) -> Option<Problem> {
     let hosts = head.headers.get_all(header::HOST).iter().count();
     // RFC 9112, section 3.2: whatever stands before us may have taken another of them for the one that is meant.
     if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
@@ -161,13 +161,13 @@ fn misunderstood(head: &Parts) -> Option<Problem> {
 }
 
 /// A request's body, of which it is known whether it was read to its end.
-struct Heard {
+struct TrackedBody {
     body: Incoming,
-    seat: Arc<Seat>,
-    to_its_end: Arc<AtomicBool>,
+    slot: Arc<ConnectionSlot>,
+    at_end: Arc<AtomicBool>,
 }
 
-impl HttpBody for Heard {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -175,11 +175,11 @@ impl HttpBody for Heard {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let bytes = frame.data_ref().map_or(0, Bytes::len);
-            self.seat.body_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.slot.body_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         }
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.to_its_end.store(true, Ordering::Relaxed);
-            self.seat.note_body(false);
+            self.at_end.store(true, Ordering::Relaxed);
+            self.slot.note_body(false);
         }
         polled
     }
@@ -195,16 +195,16 @@ impl HttpBody for Heard {
 
 /// `body`, which breaks off when `end` has come.
 pub fn until(body: Body, end: impl Future<Output = ()> + Send + 'static) -> Body {
-    Body::new(Awaited { body, gone: Box::pin(end) })
+    Body::new(AbortableBody { body, gone: Box::pin(end) })
 }
 
 /// An answer's body that breaks off when nobody waits for it any more.
-struct Awaited {
+struct AbortableBody {
     body: Body,
     gone: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl HttpBody for Awaited {
+impl HttpBody for AbortableBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -69,7 +69,7 @@ impl Socket {
         self.half_closed().await;
         while !self.is_hung_up() {
             // An error is told by the system at once; that a Unix socket's other end has gone is not told by itself.
-            if tokio::time::timeout(HANG_UP_LOOK_SPACING, self.ready(Interest::ERROR)).await.is_ok() {
+            if tokio::time::timeout(HANG_UP_CHECK_INTERVAL, self.ready(Interest::ERROR)).await.is_ok() {
                 return;
             }
         }
@@ -103,5 +103,5 @@ impl Socket {
 }
 
 /// How often a Unix socket is asked whether its other end has gone.
-const HANG_UP_LOOK_SPACING: Duration = Duration::from_millis(500);
+const HANG_UP_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const DRAIN_BUFFER_BYTES: usize = 16 * 1024;

@@ -11,17 +11,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::seat::{BUSY, FRESH, HEAD, IDLE, SERVED, Seat};
 use super::settings::Limits;
+use super::slot::{BUSY, ConnectionSlot, FRESH, HEAD, IDLE, SERVED};
 use super::socket::Socket;
-use super::unread;
+use super::unreadable;
 use crate::base::clock;
 
 /// A stream whose reads fail when a head or the next request is too long in coming, and its writes when nobody takes
 /// what is written.
 pub(super) struct Timed {
     socket: Arc<Socket>,
-    seat: Arc<Seat>,
+    slot: Arc<ConnectionSlot>,
     limits: Limits,
     timer: Pin<Box<Sleep>>,
     opened: Instant,
@@ -38,12 +38,12 @@ pub(super) struct Timed {
 }
 
 impl Timed {
-    pub(super) fn new(socket: Arc<Socket>, seat: Arc<Seat>, limits: Limits) -> Self {
-        let head_until = clock::timer_after(head_timeout(&seat, &limits));
+    pub(super) fn new(socket: Arc<Socket>, slot: Arc<ConnectionSlot>, limits: Limits) -> Self {
+        let head_until = clock::timer_after(head_timeout(&slot, &limits));
         let timer = Box::pin(tokio::time::sleep_until(head_until));
         Self {
             socket,
-            seat,
+            slot,
             limits,
             timer,
             opened: clock::timer_after(Duration::ZERO),
@@ -57,7 +57,7 @@ impl Timed {
 
     /// Since when the server has been stopping, if it is.
     fn stopping_since(&mut self, now: Instant) -> Option<Instant> {
-        if self.stopping_since.is_none() && self.seat.is_stopping() {
+        if self.stopping_since.is_none() && self.slot.is_stopping() {
             self.stopping_since = Some(now);
         }
         self.stopping_since
@@ -67,12 +67,12 @@ impl Timed {
     fn deadline(&mut self) -> Option<Instant> {
         let now = clock::timer_after(Duration::ZERO);
         let stopping = self.stopping_since(now);
-        let (deadline, since) = match self.seat.phase.load(Ordering::Relaxed) {
+        let (deadline, since) = match self.slot.phase.load(Ordering::Relaxed) {
             BUSY => return None,
             HEAD => return Some(self.head_until),
             FRESH => (self.head_until, self.opened),
             _ => {
-                self.seat.phase.store(IDLE, Ordering::Relaxed);
+                self.slot.phase.store(IDLE, Ordering::Relaxed);
                 let since = *self.idle_since.get_or_insert(now);
                 (since + self.limits.idle_timeout, since)
             }
@@ -88,13 +88,13 @@ impl Timed {
 
     /// Something has come.
     fn note_read(&mut self, read: &[u8]) {
-        let phase = self.seat.phase.load(Ordering::Relaxed);
+        let phase = self.slot.phase.load(Ordering::Relaxed);
         if matches!(phase, SERVED | IDLE) {
-            self.head_until = clock::timer_after(head_timeout(&self.seat, &self.limits));
+            self.head_until = clock::timer_after(head_timeout(&self.slot, &self.limits));
         }
         if matches!(phase, FRESH | SERVED | IDLE) && !read.is_empty() {
             self.idle_since = None;
-            self.seat.phase.store(HEAD, Ordering::Relaxed);
+            self.slot.phase.store(HEAD, Ordering::Relaxed);
         }
         if self.preface < HTTP2_PREFACE.len() {
             let left = &HTTP2_PREFACE[self.preface..];
@@ -102,7 +102,7 @@ impl Timed {
             let other = alike < left.len().min(read.len());
             self.preface = if other { usize::MAX } else { self.preface + alike };
             if self.preface == HTTP2_PREFACE.len() {
-                self.seat.http2.store(true, Ordering::Relaxed);
+                self.slot.http2.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -111,11 +111,11 @@ impl Timed {
     /// its place as soon as it is known why.
     fn keeps_back(&mut self, bufs: &[io::IoSlice<'_>]) -> bool {
         // No answer of a handler's is written while a head is being read, but for one that whoever asked did not take.
-        let reading = matches!(self.seat.phase.load(Ordering::Relaxed), FRESH | HEAD) && self.stall.is_none();
+        let reading = matches!(self.slot.phase.load(Ordering::Relaxed), FRESH | HEAD) && self.stall.is_none();
         let [buf] = bufs else { return false };
-        match unread::status(buf).filter(|_| reading) {
+        match unreadable::status(buf).filter(|_| reading) {
             Some(status) => {
-                self.seat.unread.store(status.as_u16(), Ordering::Relaxed);
+                self.slot.unreadable.store(status.as_u16(), Ordering::Relaxed);
                 true
             }
             None => false,
@@ -129,10 +129,10 @@ impl Timed {
         match self.socket.poll_write(cx, bufs) {
             Poll::Ready(written) => {
                 self.stall = None;
-                if matches!(self.seat.phase.load(Ordering::Relaxed), SERVED | IDLE) {
+                if matches!(self.slot.phase.load(Ordering::Relaxed), SERVED | IDLE) {
                     // A long answer that is still being written is no idle connection; and the idle time begins at its
                     // end, whether or not something is read then.
-                    self.seat.phase.store(SERVED, Ordering::Relaxed);
+                    self.slot.phase.store(SERVED, Ordering::Relaxed);
                     let now = clock::timer_after(Duration::ZERO);
                     self.idle_since = Some(now);
                     self.set_timer(now + self.limits.idle_timeout);
@@ -156,9 +156,9 @@ impl Timed {
     }
 }
 
-/// How long a head may take. A seat that is kept for health and control is not left to somebody who says nothing.
-fn head_timeout(seat: &Seat, limits: &Limits) -> Duration {
-    if seat.is_reserved() { limits.head_timeout.min(RESERVED_HEAD_MAX) } else { limits.head_timeout }
+/// How long a head may take. A slot that is kept for health and control is not left to somebody who says nothing.
+fn head_timeout(slot: &ConnectionSlot, limits: &Limits) -> Duration {
+    if slot.is_reserved() { limits.head_timeout.min(RESERVED_HEAD_MAX) } else { limits.head_timeout }
 }
 
 /// `deadline`, or earlier while the server is stopping: the client has been waited for since `since`.
@@ -192,7 +192,7 @@ impl AsyncWrite for Timed {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         // The answer in place of the one that was kept back comes first.
-        if self.seat.unread.load(Ordering::Relaxed) != 0 {
+        if self.slot.unreadable.load(Ordering::Relaxed) != 0 {
             return Poll::Ready(Ok(()));
         }
         Poll::Ready(self.socket.shut_down())

@@ -16,7 +16,7 @@ struct Shared {
     requests: [[AtomicU64; ANSWERS.len()]; Route::ALL.len()],
     /// Each lives as long as its listener or a connection of it: there are as many as the configuration names, and for
     /// a while those that it named before.
-    doors: Mutex<Vec<Weak<Door>>>,
+    listeners: Mutex<Vec<Weak<ListenerStats>>>,
 }
 
 /// The classes of answers, by their first digit less one.
@@ -89,7 +89,7 @@ impl Route {
 
 /// The connections of one listening address.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct ListenerStats {
     address: String,
     open: AtomicU64,
     opened: AtomicU64,
@@ -120,16 +120,16 @@ impl Traffic {
     }
 
     /// Where the connections of `address` are counted.
-    pub(super) fn door(&self, address: &Address) -> Arc<Door> {
+    pub(super) fn stats(&self, address: &Address) -> Arc<ListenerStats> {
         let address = address.to_string();
-        let mut doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        doors.retain(|door| door.strong_count() > 0);
-        let known = doors.iter().filter_map(Weak::upgrade).find(|door| door.address == address);
+        let mut listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|stats| stats.strong_count() > 0);
+        let known = listeners.iter().filter_map(Weak::upgrade).find(|stats| stats.address == address);
         known.unwrap_or_else(|| {
             let [open, opened, displaced, failed] = Default::default();
-            let door = Arc::new(Door { address, open, opened, displaced, failed });
-            doors.push(Arc::downgrade(&door));
-            door
+            let stats = Arc::new(ListenerStats { address, open, opened, displaced, failed });
+            listeners.push(Arc::downgrade(&stats));
+            stats
         })
     }
 
@@ -142,24 +142,24 @@ impl Traffic {
     /// The connections of each listening address.
     #[must_use]
     pub fn connections(&self) -> Vec<Connections> {
-        let doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        let look = |door: Arc<Door>| Connections {
-            address: door.address.clone(),
-            open: door.open.load(Ordering::Relaxed),
-            opened: door.opened.load(Ordering::Relaxed),
-            displaced: door.displaced.load(Ordering::Relaxed),
-            failed: door.failed.load(Ordering::Relaxed),
+        let listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = |stats: Arc<ListenerStats>| Connections {
+            address: stats.address.clone(),
+            open: stats.open.load(Ordering::Relaxed),
+            opened: stats.opened.load(Ordering::Relaxed),
+            displaced: stats.displaced.load(Ordering::Relaxed),
+            failed: stats.failed.load(Ordering::Relaxed),
         };
-        doors.iter().filter_map(Weak::upgrade).map(look).collect()
+        listeners.iter().filter_map(Weak::upgrade).map(look).collect()
     }
 }
 
-impl Door {
-    /// A connection is let in; it has gone when the visit is dropped.
-    pub(super) fn enter(self: &Arc<Self>) -> Visit {
+impl ListenerStats {
+    /// A connection is let in; it has gone when the guard is dropped.
+    pub(super) fn enter(self: &Arc<Self>) -> ConnectionGuard {
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
-        Visit(Arc::clone(self))
+        ConnectionGuard(Arc::clone(self))
     }
 
     /// A connection is asked to make room.
@@ -174,9 +174,9 @@ impl Door {
 }
 
 /// A connection, for as long as it is open.
-pub(super) struct Visit(Arc<Door>);
+pub(super) struct ConnectionGuard(Arc<ListenerStats>);
 
-impl Drop for Visit {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -221,17 +221,17 @@ mod tests {
     fn a_door_counts_until_its_listener_and_its_last_visitor_have_gone() {
         let traffic = Traffic::default();
         let address: Address = "127.0.0.1:7480".parse().unwrap();
-        let door = traffic.door(&address);
-        let visits = [door.enter(), door.enter()];
-        door.note_displaced();
-        door.note_failed();
-        let [first, second] = visits;
+        let stats = traffic.stats(&address);
+        let guards = [stats.enter(), stats.enter()];
+        stats.note_displaced();
+        stats.note_failed();
+        let [first, second] = guards;
         drop(first);
         let count = Connections { address: address.to_string(), open: 1, opened: 2, displaced: 1, failed: 1 };
         assert_eq!(traffic.connections(), std::slice::from_ref(&count));
-        drop(door);
+        drop(stats);
         assert_eq!(traffic.connections(), [count], "somebody is still inside");
-        assert!(Arc::ptr_eq(&traffic.door(&address), &second.0), "the same address counts on");
+        assert!(Arc::ptr_eq(&traffic.stats(&address), &second.0), "the same address counts on");
         drop(second);
         assert_eq!(traffic.connections(), []);
     }
