@@ -16,25 +16,15 @@ pub(crate) mod upstream;
 use std::fmt;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::api::Health;
-use crate::api::control::{Control, Ending};
-use crate::api::conversations::Conversations;
-use crate::api::indicators::Indicators;
-use crate::api::log::Log;
-use crate::api::metrics::Metrics;
-use crate::api::openapi::OpenApi;
+use crate::api::control::Ending;
 use crate::api::reading::Reading;
 use crate::api::signals::Ingest;
-use crate::api::simulate::Simulation;
-use crate::api::status::Status;
-use crate::api::stream::SignalStream;
-use crate::api::timing::Timing;
-use crate::api::tune::Tuning;
+use crate::api::{self, Api};
 use crate::base::clock::{self, Clock};
 use crate::config::{Config, Overrides};
 use crate::daemon::service_manager::Supervisor;
@@ -159,7 +149,7 @@ pub(crate) async fn run(
         let token = far_side.dropped_in().is_none().then_some(token);
         let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
         let router = sandbox.router(sandbox_stopping.clone());
-        view = Some(sandbox.view(gate.clone(), stopping.clone()));
+        view = Some(sandbox.view(stopping.clone()));
         servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
     }
     let obstacle = obstacle(line.clone());
@@ -173,7 +163,7 @@ pub(crate) async fn run(
         listening: up.listening.iter().map(ToString::to_string).collect(),
         drop_in: far_side.dropped_in().cloned(),
     });
-    let ingest = Ingest::new(inbox, gate.clone(), body_bytes_max.subscribe());
+    let ingest = Ingest::new(inbox, body_bytes_max.subscribe());
     let look = status::Parts {
         clock,
         stopping: stopping.clone(),
@@ -188,26 +178,21 @@ pub(crate) async fn run(
     }
     .look();
     let ending = watch::Sender::new(None);
-    let (timing, mut asked) = Timing::new(gate.clone());
-    let (control, mut orders) = Control::new(gate.clone(), ending.subscribe());
-    let own: Vec<_> = [
-        ingest.router(),
-        SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
-        timing.router(),
-        control.router(),
-        Log::new(gate.clone()).router(),
-        OpenApi::new(gate.clone()).router(),
-        Tuning::new(gate.clone(), controls.clone()).router(),
-        Simulation::new(gate.clone(), controls.clone()).router(),
-        Conversations::new(gate.clone(), controls.clone(), clock).router(),
-        Indicators::new(gate.clone(), feed, clock).router(),
-        Metrics::new(controls.clone(), gate.clone(), look.clone()).router(),
-        Status::new(controls.clone(), gate.clone(), look).router(),
-        Health::new(controls.clone(), obstacle).router(),
-    ]
-    .into_iter()
-    .chain(view)
-    .collect();
+    let (timing, mut asked) = mpsc::channel(api::timing::REQUESTS_MAX);
+    let (order, mut orders) = mpsc::channel(api::control::ORDERS_MAX);
+    let api = Api {
+        controls: controls.clone(),
+        clock,
+        feed,
+        look,
+        obstacle,
+        recording: recording.subscribe(),
+        timing,
+        orders: order,
+        ending: ending.subscribe(),
+        places: api::Places::default(),
+    };
+    let own = vec![api::router(api, ingest, gate.clone(), view)];
     let serving = watch::Sender::new(far_side.serving(&own));
     let (close, closing) = watch::channel(false);
     let mut doors = Doors::new(serving.subscribe(), stopping, closing);

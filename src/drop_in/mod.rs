@@ -37,7 +37,7 @@ use tower::ServiceExt;
 use crate::base::clock::Clock;
 use crate::driver::inbox::{Inbox, Undeliverable};
 use crate::engine::TurnedAway;
-use crate::http::{Problem, Route, TokenAuth, announced_bytes, hear_out, until};
+use crate::http::{Problem, Route, TokenAuth, announced_bytes, until};
 use crate::model::{Conversation, CredentialId, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
 use crate::salesforce::credentials::{CredentialCache, Credentials};
 use crate::salesforce::via;
@@ -223,7 +223,7 @@ async fn answer(drop_in: &DropIn, request: Request) -> Result<Response, Problem>
 }
 
 async fn handle(drop_in: &DropIn, request: Request, hold: Hold) -> Result<Response, Problem> {
-    let (head, mut body) = request.into_parts();
+    let (head, body) = request.into_parts();
     let shared = &drop_in.0;
     // A body that says that it is too long is not begun.
     if announced_bytes(&head.headers).is_some_and(|bytes| bytes as u64 > BODY_BYTES_MAX) {
@@ -232,7 +232,7 @@ async fn handle(drop_in: &DropIn, request: Request, hold: Hold) -> Result<Respon
     }
     if let Err(problem) = guard::refuse_what_cannot_pass(&head, &shared.gate) {
         shared.tally.unanswered.add();
-        return Err(hear_out(&head.headers, &mut body, problem).await);
+        return Err(problem);
     }
     let body = Body::new(Paced::new(body, shared.settings.stall_timeout));
     let interaction = head.method == Method::POST && head.uri.path() == INTERACTIONS;
@@ -431,9 +431,7 @@ impl Shared {
         hold: Hold,
         place: Held,
     ) -> Result<Response, Problem> {
-        let expects = head.headers.contains_key(header::EXPECT);
         let body = Passage::of_request(ahead, body, self.clock, self.settings.stall_timeout);
-        let remains = body.remains();
         let result = if announced_bytes(&head.headers).is_some_and(|bytes| bytes as u64 > BODY_BYTES_MAX) {
             Err(broken_problem(Broken::TooLong))
         } else {
@@ -463,11 +461,7 @@ impl Shared {
             }
             Err(problem) => {
                 self.tally.unanswered.add();
-                if expects {
-                    return Err(problem);
-                }
-                let mut rest = std::mem::take(&mut *passage::lock(&remains));
-                Err(hear_out(&HeaderMap::new(), &mut rest, problem).await)
+                Err(problem)
             }
         }
     }

@@ -208,11 +208,6 @@ impl Passage {
         Arc::clone(&self.watch)
     }
 
-    /// What has not been read when somebody else has dropped the body.
-    pub(super) fn remains(&self) -> Arc<Mutex<Body>> {
-        Arc::clone(&self.rest)
-    }
-
     fn fail(&mut self, broken: Broken) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let _ = self.watch.broken.set(broken);
         Poll::Ready(Some(Err(broken)))

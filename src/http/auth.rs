@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use subtle::ConstantTimeEq;
 
 use super::problem::Problem;
@@ -61,6 +64,16 @@ impl TokenAuth {
     pub fn is_open(&self) -> bool {
         self.token().is_none()
     }
+}
+
+/// Lets requests on that show the token: a layer over routes, so that no handler can forget it.
+pub(crate) async fn require_token(
+    State(auth): State<TokenAuth>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    auth.check(request.headers())?;
+    Ok(next.run(request).await)
 }
 
 /// The bearer token in the file `path`, which `name` has named.

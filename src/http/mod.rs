@@ -25,10 +25,9 @@ mod traffic;
 mod unreadable;
 
 pub use address::Address;
+pub(crate) use auth::require_token;
 pub use auth::{TokenAuth, read_token};
-pub use body::{
-    BODY_STALL_MAX, BODY_TIME_MAX, announced_bytes, check_encoding, hear_out, media_type, next_data, read_body,
-};
+pub use body::{BODY_STALL_MAX, BODY_TIME_MAX, announced_bytes, check_encoding, media_type, next_data, read_body};
 pub use guard::guard;
 pub use listener::Listener;
 pub use passed::{Passed, passed};

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::problem::Problem;
+use super::body::{drain, is_drainable};
+use super::problem::{Problem, Refused};
 use super::serving::{Serving, stopped};
 use super::slot::{BUSY, ConnectionSlot, SERVED};
 use super::socket::Socket;
@@ -75,9 +76,9 @@ pub(super) async fn answer(
     let Serving { router, traffic, limits } = serving.borrow().clone();
     let route = Route::of(request.uri().path());
     let (head, body) = request.into_parts();
-    let at_end = Arc::new(AtomicBool::new(body.is_end_stream()));
-    slot.note_body(!body.is_end_stream());
-    let body = TrackedBody { body, slot: Arc::clone(&slot), at_end: Arc::clone(&at_end) };
+    let drainable = is_drainable(&head.headers);
+    let mut rest = TrackedBody::new(body, Arc::clone(&slot));
+    let body = rest.share();
     let answer = async {
         if let Some(problem) = malformed(&head) {
             return problem.into_response();
@@ -86,7 +87,12 @@ pub(super) async fn answer(
             return problem.into_response();
         }
         let answer: Result<_, Infallible> = router.oneshot(Request::from_parts(head, body)).await;
-        answer.unwrap_or_else(|never| match never {})
+        let answer = answer.unwrap_or_else(|never| match never {});
+        let refused = answer.extensions().get::<Refused>().is_some() && answer.status() != StatusCode::REQUEST_TIMEOUT;
+        if refused && drainable && !rest.is_shared() {
+            drain(&mut rest).await;
+        }
+        answer
     };
     let gone = async {
         socket.half_closed().await;
@@ -104,7 +110,7 @@ pub(super) async fn answer(
     slot.note_body(false);
     // Whoever answers knows better than the path.
     traffic.note(answer.extensions().get().copied().unwrap_or(route), answer.status());
-    let at_end = at_end.load(Ordering::Relaxed);
+    let at_end = rest.lock().at_end;
     slot.body_unread.store(!at_end, Ordering::Relaxed);
     if slot.is_last() || !at_end {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -160,36 +166,61 @@ fn malformed(head: &Parts) -> Option<Problem> {
     None
 }
 
-/// A request's body, of which it is known whether it was read to its end.
+/// A request's body, shared by its handler and its connection: what the handler leaves is the connection's to read.
 struct TrackedBody {
-    body: Incoming,
+    shared: Arc<Mutex<Shared>>,
     slot: Arc<ConnectionSlot>,
-    at_end: Arc<AtomicBool>,
+}
+
+struct Shared {
+    body: Incoming,
+    at_end: bool,
+}
+
+impl TrackedBody {
+    fn new(body: Incoming, slot: Arc<ConnectionSlot>) -> Self {
+        let at_end = body.is_end_stream();
+        slot.note_body(!at_end);
+        Self { shared: Arc::new(Mutex::new(Shared { body, at_end })), slot }
+    }
+
+    fn share(&self) -> Body {
+        Body::new(Self { shared: Arc::clone(&self.shared), slot: Arc::clone(&self.slot) })
+    }
+
+    fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut shared = self.lock();
+        let polled = Pin::new(&mut shared.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let bytes = frame.data_ref().map_or(0, Bytes::len);
             self.slot.body_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         }
-        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.at_end.store(true, Ordering::Relaxed);
+        if matches!(polled, Poll::Ready(None)) || shared.body.is_end_stream() {
+            shared.at_end = true;
             self.slot.note_body(false);
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.lock().body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.lock().body.size_hint()
     }
 }
 

@@ -1,0 +1,77 @@
+//! The options in a call's query.
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::http::Problem;
+use crate::model::ChannelAddress;
+
+/// The options of a call. Unknown and repeated ones are refused: what was meant can't be known.
+pub(super) struct Options<T>(pub(super) T);
+
+/// Of a call that takes none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoOptions {}
+
+impl<T: DeserializeOwned> Options<T> {
+    pub(super) fn of(uri: &Uri) -> Result<Self, Problem> {
+        let Query(options) = Query::try_from_uri(uri).map_err(|rejection| {
+            let error = rejection.body_text().replace("Failed to deserialize query string: ", "");
+            bad(cut(&error.replace("field", "option").replace("duplicate", "repeated"), ERROR_CHARS_MAX))
+        })?;
+        Ok(Self(options))
+    }
+}
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Options<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Self::of(&parts.uri)
+    }
+}
+
+/// What `text`, the value of `name`, stands for.
+///
+/// # Errors
+/// 400, which names the place, the value and what is expected.
+pub(super) fn value<T>(name: &str, text: &str, parsed: Option<T>, expected: &str) -> Result<T, Problem> {
+    parsed.ok_or_else(|| bad(unexpected(name, text, expected)))
+}
+
+/// What is wrong with the value `text` of `name`.
+pub(super) fn unexpected(name: &str, text: &str, expected: &str) -> String {
+    format!("`{name}` is \"{}\"; expected {expected}", cut(text, VALUE_CHARS_MAX).escape_debug())
+}
+
+/// The name of a repeated option, if there is one.
+pub(super) fn repeated(options: &[(String, String)]) -> Option<String> {
+    let mut others = options.iter().enumerate();
+    let (_, (name, _)) = others.find(|(place, (name, _))| options[..*place].iter().any(|(other, _)| other == name))?;
+    Some(format!("{}: repeated option", cut(name, VALUE_CHARS_MAX)))
+}
+
+/// A channel's address, or an end user's id, in the option `name`.
+pub(super) fn id(name: &str, value: Option<String>) -> Result<Option<String>, Problem> {
+    if let Some(value) = &value {
+        ChannelAddress::new(value).map_err(|error| bad(format!("`{name}` {error}")))?;
+    }
+    Ok(value)
+}
+
+pub(super) fn bad(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
+pub(super) fn cut(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).collect()
+}
+
+/// How much of an unknown name or an unexpected value is repeated.
+const VALUE_CHARS_MAX: usize = 40;
+/// A few names, and the longest list of those that are known.
+const ERROR_CHARS_MAX: usize = 200;
