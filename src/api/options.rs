@@ -19,10 +19,7 @@ pub(super) struct NoOptions {}
 
 impl<T: DeserializeOwned> Options<T> {
     pub(super) fn of(uri: &Uri) -> Result<Self, Problem> {
-        let Query(options) = Query::try_from_uri(uri).map_err(|rejection| {
-            let error = rejection.body_text().replace("Failed to deserialize query string: ", "");
-            bad(cut(&error.replace("field", "option").replace("duplicate", "repeated"), ERROR_CHARS_MAX))
-        })?;
+        let Query(options) = Query::try_from_uri(uri).map_err(|rejection| bad(refusal(&rejection.body_text())))?;
         Ok(Self(options))
     }
 }
@@ -33,6 +30,14 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Options<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         Self::of(&parts.uri)
     }
+}
+
+/// What serde says of fields, said of options: `unknown field` becomes `unknown option`.
+fn refusal(error: &str) -> String {
+    let fault = ["unknown field", "duplicate field"].iter().find_map(|fault| error.find(fault));
+    let error = &error[fault.unwrap_or_default()..];
+    let error = error.replacen("duplicate", "repeated", 1).replacen("field", "option", 1);
+    cut(&error.replace("there are no fields", "expected none"), ERROR_CHARS_MAX)
 }
 
 /// What `text`, the value of `name`, stands for.
@@ -48,11 +53,16 @@ pub(super) fn unexpected(name: &str, text: &str, expected: &str) -> String {
     format!("`{name}` is \"{}\"; expected {expected}", cut(text, VALUE_CHARS_MAX).escape_debug())
 }
 
-/// The name of a repeated option, if there is one.
+/// What is wrong with an option that is not known.
+pub(super) fn unknown(name: &str, expected: &str) -> String {
+    format!("unknown option `{}`, expected {expected}", cut(name, VALUE_CHARS_MAX))
+}
+
+/// What is wrong with a repeated option, if there is one.
 pub(super) fn repeated(options: &[(String, String)]) -> Option<String> {
     let mut others = options.iter().enumerate();
     let (_, (name, _)) = others.find(|(place, (name, _))| options[..*place].iter().any(|(other, _)| other == name))?;
-    Some(format!("{}: repeated option", cut(name, VALUE_CHARS_MAX)))
+    Some(format!("repeated option `{}`", cut(name, VALUE_CHARS_MAX)))
 }
 
 /// A channel's address, or an end user's id, in the option `name`.
@@ -75,3 +85,33 @@ pub(super) fn cut(text: &str, chars_max: usize) -> String {
 const VALUE_CHARS_MAX: usize = 40;
 /// A few names, and the longest list of those that are known.
 const ERROR_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Two {
+        _to: Option<String>,
+        _icon: Option<bool>,
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_option_is_said() {
+        let detail = |query: &str| {
+            let uri = format!("/?{query}").parse().unwrap();
+            let problem = Options::<Two>::of(&uri).map(|Options(two)| two).unwrap_err();
+            format!("{problem:?}")
+        };
+        for (query, said) in [
+            ("page=2", "unknown option `page`, expected `_to` or `_icon`"),
+            ("_to=a&_to=b", "repeated option `_to`"),
+            ("_icon=yes", "_icon: provided string was not `true` or `false`"),
+        ] {
+            assert!(detail(query).contains(&format!("{said}\"")), "{}", detail(query));
+        }
+        let none = Options::<NoOptions>::of(&"/?verbose".parse().unwrap()).map(|_| ()).unwrap_err();
+        assert!(format!("{none:?}").contains("\"unknown option `verbose`, expected none\""), "{none:?}");
+    }
+}

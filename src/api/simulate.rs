@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::options::{Options, bad, repeated, unexpected};
+use super::options::{Options, bad, repeated, unexpected, unknown};
 use super::{Api, PATIENCE, busy, read_trace};
 use crate::base::duration;
 use crate::engine::policy::{Mode, Policy, Rules};
@@ -61,7 +61,7 @@ fn rules(mut rules: Rules, options: &[(String, String)]) -> Result<Rules, Proble
             }),
             "mode" => Mode::from_name(value).map(|mode| rules.mode = mode),
             _ => {
-                problems.push(unexpected("option", name, "check, dismiss or mode"));
+                problems.push(unknown(name, "check, dismiss or mode"));
                 continue;
             }
         };

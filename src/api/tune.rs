@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::options::{Options, bad, repeated, unexpected};
+use super::options::{Options, bad, repeated, unexpected, unknown};
 use super::{Api, read_trace};
 use crate::engine::policy::Rules;
 use crate::http::Problem;
@@ -70,7 +70,7 @@ fn plan(rules: &Rules, options: &[(String, String)]) -> Result<(Plan, Format), P
             ("format", "html") => format = Format::Html,
             ("format", _) => problems.push(unexpected("format", value, "json or html")),
             (name, value) if Plan::OPTIONS.contains(&name) => choices.push((name, value)),
-            _ => problems.push(unexpected("option", name, &format!("{} or format", Plan::OPTIONS.join(", ")))),
+            _ => problems.push(unknown(name, &format!("{} or format", Plan::OPTIONS.join(", ")))),
         }
     }
     match Plan::new(rules).with(choices) {

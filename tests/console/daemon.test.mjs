@@ -179,7 +179,7 @@ test("an id can neither hide a character, nor turn round or push aside what stan
     await page.locator("#offered button", { hasText: "padded" }).click();
     await shows(page, "#past", "Started");
     await page.click("#find button");
-    await shows(page, "#found-say", "The end user types");
+    await shows(page, "#found-say", "The user is typing");
     await page.click("#whom summary");
     await page.fill("#whom-from", `eve\u202E${"y".repeat(200)}`);
     await page.click("#whom-form button");

@@ -115,7 +115,7 @@ fn a_keystroke_that_lasts_counts_as_typing_for_so_long() {
     daemon.post("/v1/signals", &key);
     let told = daemon.address.get("/v1/conversations?to=c&from=u").json();
     let said = told["explanation"].as_str().unwrap_or_default();
-    assert!(said.contains("By what a signal said, the typing goes on for another "), "{told}");
+    assert!(said.contains("According to a signal, the typing lasts for another "), "{told}");
     daemon.give("c", "u", "message_sent");
     until("the icon off at once", || sandbox.told("c", "u").ends_with('-'));
 }

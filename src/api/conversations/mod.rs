@@ -187,7 +187,7 @@ fn forgotten(events: &[Arc<Event>]) -> String {
         "The user is not typing, but the icon may have been left on: the last TypingStopped was given up. The next key \
          shows it anew."
     } else {
-        "The user is not typing, and the icon is off: nothing is in memory but its history. The next key shows it anew."
+        "The user is not typing; the icon is off: nothing is in memory but its history. The next key shows it anew."
     };
     text.to_owned()
 }
