@@ -19,7 +19,7 @@ use super::{RETRY_AFTER_SECONDS, busy};
 use crate::base::clock;
 use crate::base::duration;
 use crate::driver::inbox::{Inbox, Receipt, Undeliverable};
-use crate::engine::TurnedAway;
+use crate::engine::Rejected;
 use crate::http::{BODY_STALL_MAX, Problem, StreamControl, check_encoding, media_type, next_data, read_body};
 use crate::model::{SignalBatch, SignalKind};
 use crate::signals::json::{self, LINE_BYTES_MAX};
@@ -231,7 +231,7 @@ struct Tally {
     rejected_total: usize,
     /// Those that were no signals, and have not been counted for the operator yet.
     malformed: u64,
-    turned_away: Option<TurnedAway>,
+    turned_away: Option<Rejected>,
     settled: Option<bool>,
 }
 
@@ -254,10 +254,8 @@ impl Tally {
         for (place, why) in receipt.turned_away {
             self.turned_away = Some(why);
             let error = match why {
-                TurnedAway::TableFull => {
-                    "no room for another conversation; try again, or raise ingest.max_conversations"
-                }
-                TurnedAway::Stopping => "typingd is shutting down",
+                Rejected::TableFull => "no room for another conversation; try again, or raise ingest.max_conversations",
+                Rejected::Stopping => "typingd is shutting down",
             };
             self.reject(indexes[place], error.to_owned());
         }
@@ -272,10 +270,10 @@ impl Tally {
         let more = self.rejected_total > rejected.len();
         if self.accepted == 0 && self.rejected_total > 0 {
             let (status, detail) = match (self.turned_away, &self.rejected[..]) {
-                (Some(TurnedAway::TableFull), _) => {
+                (Some(Rejected::TableFull), _) => {
                     (StatusCode::TOO_MANY_REQUESTS, "the table of conversations is full".to_owned())
                 }
-                (Some(TurnedAway::Stopping), _) => {
+                (Some(Rejected::Stopping), _) => {
                     (StatusCode::SERVICE_UNAVAILABLE, "typingd is shutting down".to_owned())
                 }
                 (None, [(_, only)]) => (StatusCode::BAD_REQUEST, only.clone()),

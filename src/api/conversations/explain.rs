@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::base::duration::Written;
-use crate::engine::outbox::Belief;
+use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Mode;
 use crate::engine::{Account, Stage};
-use crate::model::{Indicator, Instant, Reason, Refusal};
+use crate::model::{Indicator, Instant, Reason, Rejection};
 
 /// One or two sentences.
 pub(super) fn explanation(account: &Account, now: Instant) -> String {
@@ -24,26 +24,26 @@ fn lasts(account: &Account, now: Instant) -> String {
 
 fn why(account: &Account, now: Instant) -> String {
     if let Some((until, refusal)) = account.muted {
-        let whom = if refusal == Refusal::Channel { "the channel" } else { "this end user" };
+        let whom = if refusal == Rejection::Channel { "the channel" } else { "this end user" };
         return format!("Salesforce has refused {whom}: no icon is shown for another {}.", span(until.since(now)));
     }
     let flies = |indicator| account.in_flight.is_some_and(|(reason, _)| reason.indicator() == indicator);
-    let wants = |indicator| account.wish.map(Reason::indicator) == Some(indicator);
-    let text = match (account.stage, account.icon, account.belief) {
+    let wants = |indicator| account.desired.map(Reason::indicator) == Some(indicator);
+    let text = match (account.stage, account.icon, account.acknowledged) {
         (Stage::Typing, true, _) if flies(Indicator::TypingStopped) => {
             "The user is typing again; the previous TypingStopped is still on its way."
         }
-        (Stage::Typing, true, Belief::On) => "The user is typing, and the icon is on.",
+        (Stage::Typing, true, Acknowledged::On) => "The user is typing, and the icon is on.",
         (Stage::Typing, true, _) if flies(Indicator::TypingStarted) => {
             "The user is typing; a TypingStarted is on its way."
         }
         (Stage::Typing, true, _) if wants(Indicator::TypingStarted) => {
             "The user is typing, but no TypingStarted has reached Salesforce yet."
         }
-        (Stage::Typing, true, Belief::Off) => {
+        (Stage::Typing, true, Acknowledged::Off) => {
             "The user is typing, but the icon is off: the last TypingStarted was refused or dropped."
         }
-        (Stage::Typing, true, Belief::Unsure) => {
+        (Stage::Typing, true, Acknowledged::Unknown) => {
             "The user is typing; whether the icon is on is unknown: the last request was not acknowledged."
         }
         (Stage::Typing, false, _) => {
@@ -65,8 +65,10 @@ fn why(account: &Account, now: Instant) -> String {
         (_, false, _) if flies(Indicator::TypingStarted) => {
             "The user is no longer typing; a TypingStarted is still on its way, and a TypingStopped follows it."
         }
-        (_, false, Belief::Off) => "The user is not typing; the icon is off.",
-        (_, false, _) => "The user is no longer typing, but no TypingStopped has reached Salesforce yet: the icon may be on.",
+        (_, false, Acknowledged::Off) => "The user is not typing; the icon is off.",
+        (_, false, _) => {
+            "The user is no longer typing, but no TypingStopped has reached Salesforce yet: the icon may be on."
+        }
     };
     text.to_owned()
 }
@@ -74,8 +76,8 @@ fn why(account: &Account, now: Instant) -> String {
 fn next(account: &Account, now: Instant) -> String {
     let until = |moment: Instant| span(moment.since(now));
     let deadlines = account.deadlines;
-    if let Some(wish) = account.wish.filter(|_| account.in_flight.is_none()) {
-        let name = wish.indicator().name();
+    if let Some(desired) = account.desired.filter(|_| account.in_flight.is_none()) {
+        let name = desired.indicator().name();
         return match account.retry.filter(|at| *at > now) {
             _ if account.blocked => format!("The {name} waits for credentials that Salesforce accepts."),
             Some(at) => format!("The {name} is retried in {}.", until(at)),
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
     use crate::engine::Engine;
     use crate::engine::policy::{Policy, Rules};
-    use crate::model::{Cause, ConversationRef, Dispatch, Outcome, Setback, Signal, SignalKind};
+    use crate::model::{Cause, ConversationRef, Dispatch, Outcome, Signal, SignalKind, Transient};
 
     /// An engine and what is under way.
     struct Scene {
@@ -189,26 +191,20 @@ mod tests {
     }
 
     const LOST: Outcome =
-        Outcome::NotSent(Setback { cause: Cause::Unreachable, retry_after: Some(Duration::from_secs(1)) });
+        Outcome::NotSent(Transient { cause: Cause::Unreachable, retry_after: Some(Duration::from_secs(1)) });
 
     #[test]
     fn in_idle_mode() {
         let mut scene = Scene::new(Mode::Idle);
         let told = scene.give(1_000, SignalKind::Keystroke);
-        assert!(
-            told.starts_with("The user is typing; a TypingStarted is on its way. Without a further key"),
-            "{told}"
-        );
+        assert!(told.starts_with("The user is typing; a TypingStarted is on its way. Without a further key"), "{told}");
         let told = scene.answer(1_100, Outcome::Delivered);
         let on = "The user is typing, and the icon is on. Without a further key it goes off in 1.9 s; the next check is in 4.9 s.";
         assert_eq!(told, on);
         let told = scene.look(3_000);
         assert_eq!(told, "The user is no longer typing; a TypingStopped is on its way.");
         let told = scene.give(3_100, SignalKind::Keystroke);
-        assert!(
-            told.starts_with("The user is typing again; the previous TypingStopped is still on its way"),
-            "{told}"
-        );
+        assert!(told.starts_with("The user is typing again; the previous TypingStopped is still on its way"), "{told}");
         assert!(told.contains("The TypingStarted waits") || told.contains("Without a further key"), "{told}");
         scene.answer(3_200, Outcome::Delivered);
         scene.answer(3_300, Outcome::Delivered);
@@ -266,7 +262,7 @@ mod tests {
         assert_eq!(told, silenced);
 
         scene.give(20_000, SignalKind::Keystroke);
-        let told = scene.answer(20_100, Outcome::Refused(Refusal::Conversation));
+        let told = scene.answer(20_100, Outcome::Rejected(Rejection::Conversation));
         assert_eq!(told, "Salesforce has refused this end user: no icon is shown for another 5 min 0 s.");
     }
 

@@ -15,7 +15,7 @@ use super::options::{Options, bad, id, value};
 use super::{Api, PATIENCE, loop_silent};
 use crate::base::duration::Written;
 use crate::driver::Inquiry;
-use crate::engine::outbox::Belief;
+use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Rules;
 use crate::engine::{Account, PageQuery, Row};
 use crate::http::Problem;
@@ -74,8 +74,9 @@ impl ListQuery {
                 })?;
                 let start = after
                     .map_or(Ok(0), |text| value("after", &text, text.parse().ok(), "the `next` of the page before"))?;
-                let lit = icon.map_or(Ok(false), |text| value("icon", &text, text.parse().ok(), "true or false"))?;
-                Ok(Asked::Page(PageQuery { start, limit, to: to.map(Into::into), lit }))
+                let icon_on =
+                    icon.map_or(Ok(false), |text| value("icon", &text, text.parse().ok(), "true or false"))?;
+                Ok(Asked::Page(PageQuery { start, limit, to: to.map(Into::into), icon_on }))
             }
         }
     }
@@ -127,7 +128,7 @@ impl Api {
                 Some(account) => explain::explanation(account, now),
                 None => forgotten(&past.events),
             },
-            wish: account.and_then(|account| account.wish).map(subject),
+            wish: account.and_then(|account| account.desired).map(subject),
             in_flight: flying.map(|(reason, _)| FlightJson {
                 subject: subject(reason),
                 attempt: flight.map_or(0, |flight| flight.attempt),
@@ -160,11 +161,11 @@ impl Api {
     }
 }
 
-fn name_of(belief: Belief) -> &'static str {
-    match belief {
-        Belief::Off => "off",
-        Belief::On => "on",
-        Belief::Unsure => "unknown",
+fn name_of(acknowledged: Acknowledged) -> &'static str {
+    match acknowledged {
+        Acknowledged::Off => "off",
+        Acknowledged::On => "on",
+        Acknowledged::Unknown => "unknown",
     }
 }
 
@@ -176,9 +177,9 @@ fn left_on(events: &[Arc<Event>]) -> bool {
 }
 
 fn shown(account: Option<&Account>, events: &[Arc<Event>]) -> &'static str {
-    match account.map_or(Belief::Off, |account| account.belief) {
-        Belief::Off if left_on(events) => name_of(Belief::Unsure),
-        belief => name_of(belief),
+    match account.map_or(Acknowledged::Off, |account| account.acknowledged) {
+        Acknowledged::Off if left_on(events) => name_of(Acknowledged::Unknown),
+        acknowledged => name_of(acknowledged),
     }
 }
 
@@ -216,8 +217,8 @@ impl<'a> RowJson<'a> {
             from: row.conversation.from(),
             state: row.stage.name(),
             icon: row.icon,
-            shown: name_of(row.belief),
-            owed: row.wish.map(|reason| reason.indicator().name()),
+            shown: name_of(row.acknowledged),
+            owed: row.desired.map(|reason| reason.indicator().name()),
         }
     }
 }
@@ -294,8 +295,9 @@ mod tests {
             let uri = format!("/?{query}").parse().unwrap();
             Options::<ListQuery>::of(&uri).and_then(|Options(query)| query.asked())
         };
-        let page =
-            |start, limit, to: Option<&str>, lit| Asked::Page(PageQuery { start, limit, to: to.map(Into::into), lit });
+        let page = |start, limit, to: Option<&str>, icon_on| {
+            Asked::Page(PageQuery { start, limit, to: to.map(Into::into), icon_on })
+        };
         for (query, expected) in [
             ("", page(0, 100, None, false)),
             ("limit=1000&after=4096", page(4_096, 1_000, None, false)),
