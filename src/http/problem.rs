@@ -32,6 +32,10 @@ impl Problem {
         self.status
     }
 
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Asks the caller to try again in `seconds`.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {

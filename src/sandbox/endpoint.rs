@@ -1,15 +1,16 @@
 //! The sandbox's routes.
 
+use std::future::Ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
+use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use tokio::sync::{broadcast, watch};
 use super::fault::{Draw, Faults, TokenFault, When};
 use super::icon::{CONVERSATIONS_MAX, Change, Effect, Icon};
 use super::interaction::{self, Facts};
-use super::rejection::{self, Rejection, json as answer};
+use super::rejection::{self, Rejection};
 use super::reply::Reply;
 use super::request::REQUESTS_MAX;
 use super::{Sandbox, upload};
@@ -40,10 +41,10 @@ impl Sandbox {
         let mut router = Router::new()
             .route("/api/v1/interactions", post(interactions))
             .route("/services/oauth2/token", post(token))
-            .route("/icons", get(icons).delete(clear_icons))
-            .route("/requests", get(requests).delete(clear_requests))
-            .route("/faults", get(faults).put(put_faults).delete(clear_faults))
-            .route("/tokens", delete(revoke_tokens))
+            .route("/icons", get(icons).delete(done(Sandbox::clear_icons)))
+            .route("/requests", get(requests).delete(done(Sandbox::clear_requests)))
+            .route("/faults", get(faults).put(put_faults).delete(done(|sandbox| sandbox.set_faults(Faults::default()))))
+            .route("/tokens", delete(done(|sandbox| sandbox.core.tokens.revoke_all())))
             .route("/", get(|| async { ABOUT }));
         for path in NOT_MODELLED {
             router = router.route(path, any(not_modelled));
@@ -182,7 +183,7 @@ fn effect(facts: &Facts) -> Effect {
 
 async fn token(State(mut edge): State<Edge>, headers: HeaderMap, body: Body) -> Response {
     edge.sandbox.core.tokens.count_call();
-    let form = match upload::read_small(body).await {
+    let form = match upload::read_small(&headers, body).await {
         Ok(form) => form,
         Err(rejection) => return rejection.into_response(),
     };
@@ -206,11 +207,7 @@ async fn token(State(mut edge): State<Edge>, headers: HeaderMap, body: Body) -> 
     // The address by which the client reached it, whatever that is: the sandbox does not know its own.
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("127.0.0.1:7481");
     match edge.sandbox.core.tokens.grant(&form, &format!("http://{host}")) {
-        Ok(granted) => {
-            let mut response = answer(StatusCode::OK, &granted);
-            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            response
-        }
+        Ok(granted) => ([(header::CACHE_CONTROL, "no-store")], Json(granted)).into_response(),
         Err(error) => super::token::oauth_error(error),
     }
 }
@@ -234,13 +231,13 @@ impl IconsQuery {
     }
 }
 
-async fn icons(State(edge): State<Edge>, query: Result<Query<IconsQuery>, QueryRejection>) -> Response {
-    let query = match query {
-        Ok(Query(query)) => query,
-        Err(error) => return bad_request(error),
-    };
+async fn icons(
+    State(edge): State<Edge>,
+    query: Result<Query<IconsQuery>, QueryRejection>,
+) -> Result<Response, Rejection> {
+    let Query(query) = query?;
     if query.watch {
-        return watch_icons(edge);
+        return Ok(watch_icons(edge));
     }
     let limit = query.limit.unwrap_or(ICONS_PAGE);
     let state = edge.sandbox.state();
@@ -253,7 +250,7 @@ async fn icons(State(edge): State<Edge>, query: Result<Query<IconsQuery>, QueryR
     let shown = state.icons.shown();
     // The lock is not held while a long answer is written.
     drop(state);
-    answer(StatusCode::OK, &json!({ "shown": shown, "icons": found }))
+    Ok(Json(json!({ "shown": shown, "icons": found })).into_response())
 }
 
 /// A line for each change as it happens, an empty one now and then so that the connection is not taken for idle.
@@ -310,11 +307,6 @@ pub(super) fn json_line(value: &impl Serialize) -> Bytes {
     line.into()
 }
 
-async fn clear_icons(State(edge): State<Edge>) -> StatusCode {
-    edge.sandbox.clear_icons();
-    StatusCode::NO_CONTENT
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RequestsQuery {
@@ -322,67 +314,52 @@ struct RequestsQuery {
     limit: Option<usize>,
 }
 
-async fn requests(State(edge): State<Edge>, query: Result<Query<RequestsQuery>, QueryRejection>) -> Response {
-    let query = match query {
-        Ok(Query(query)) => query,
-        Err(error) => return bad_request(error),
-    };
-    let token_calls = edge.sandbox.token_calls();
+async fn requests(
+    State(edge): State<Edge>,
+    query: Result<Query<RequestsQuery>, QueryRejection>,
+) -> Result<Json<Value>, Rejection> {
+    let Query(query) = query?;
+    let token_calls = edge.sandbox.core.tokens.calls();
     let state = edge.sandbox.state();
     let (total, last, peak) = (state.requests.total(), state.requests.last(), state.requests.peak_per_second());
     let page: Vec<_> = state.requests.page(query.since, query.limit.unwrap_or(REQUESTS_MAX)).cloned().collect();
     drop(state);
-    answer(
-        StatusCode::OK,
-        &json!({
-            "total": total,
-            "last": last,
-            "peak_per_second": peak,
-            "token_calls": token_calls,
-            "requests": page,
-        }),
-    )
+    Ok(Json(json!({
+        "total": total,
+        "last": last,
+        "peak_per_second": peak,
+        "token_calls": token_calls,
+        "requests": page,
+    })))
 }
 
-async fn clear_requests(State(edge): State<Edge>) -> StatusCode {
-    edge.sandbox.clear_requests();
-    StatusCode::NO_CONTENT
+async fn faults(State(edge): State<Edge>) -> Json<Faults> {
+    Json(edge.sandbox.state().faults.clone())
 }
 
-async fn faults(State(edge): State<Edge>) -> Response {
-    answer(StatusCode::OK, &edge.sandbox.faults())
-}
-
-async fn put_faults(State(edge): State<Edge>, body: Body) -> Response {
-    let bytes = match upload::read_small(body).await {
-        Ok(bytes) => bytes,
-        Err(rejection) => return rejection.into_response(),
-    };
+async fn put_faults(State(edge): State<Edge>, headers: HeaderMap, body: Body) -> Result<Json<Faults>, Rejection> {
+    let bytes = upload::read_small(&headers, body).await?;
     // By way of a map: serde would take an array for the members in their order.
     let faults = serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes)
         .and_then(|members| serde_json::from_value::<Faults>(Value::Object(members)))
         .map_err(|error| error.to_string());
-    match faults.and_then(Faults::checked) {
-        Ok(faults) => {
-            edge.sandbox.set_faults(faults.clone());
-            answer(StatusCode::OK, &faults)
-        }
-        Err(error) => bad_request(error),
+    let faults = faults.and_then(Faults::checked).map_err(|error| Rejection::status(StatusCode::BAD_REQUEST, error))?;
+    edge.sandbox.set_faults(faults.clone());
+    Ok(Json(faults))
+}
+
+/// A handler that acts, and answers that it is done.
+fn done(act: fn(&Sandbox)) -> impl Fn(State<Edge>) -> Ready<StatusCode> + Clone + Send + Sync + 'static {
+    move |State(edge)| {
+        act(&edge.sandbox);
+        std::future::ready(StatusCode::NO_CONTENT)
     }
 }
 
-async fn clear_faults(State(edge): State<Edge>) -> StatusCode {
-    edge.sandbox.set_faults(Faults::default());
-    StatusCode::NO_CONTENT
-}
-
-async fn revoke_tokens(State(edge): State<Edge>) -> StatusCode {
-    edge.sandbox.revoke_tokens();
-    StatusCode::NO_CONTENT
-}
-
-fn bad_request(error: impl ToString) -> Response {
-    Rejection::status(StatusCode::BAD_REQUEST, error.to_string()).into_response()
+impl From<QueryRejection> for Rejection {
+    fn from(error: QueryRejection) -> Self {
+        Self::status(StatusCode::BAD_REQUEST, error.body_text())
+    }
 }
 
 async fn not_modelled(uri: Uri) -> Rejection {

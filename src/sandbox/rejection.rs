@@ -15,9 +15,10 @@
 //! | [`ATTACHMENT`] | 400 | an attachment that is missing or of another length than told | a defect of the client |
 //! | 404, 405, 408, 413, 429, 500, 501, 503 | the same | what HTTP means by them | 429: slow down; 5xx: retry |
 
-use axum::body::Body;
+use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 
 /// The token is not taken.
 pub(super) const TOKEN: i64 = 10_004;
@@ -67,23 +68,12 @@ impl Rejection {
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({ "code": self.code, "message": self.message });
-        let mut response = json(self.status, &body);
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        let body = Json(json!({ "code": self.code, "message": self.message }));
+        match self.retry_after {
+            Some(seconds) => (self.status, [(header::RETRY_AFTER, HeaderValue::from(seconds))], body).into_response(),
+            None => (self.status, body).into_response(),
         }
-        response
     }
-}
-
-/// An answer that is JSON.
-pub(super) fn json(status: StatusCode, body: &impl serde::Serialize) -> Response {
-    // Everything serialized here has text for keys, so that the failing arm is for the type checker alone.
-    let bytes = serde_json::to_vec(body).unwrap_or_default();
-    let mut response = Response::new(Body::from(bytes));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 /// The status that goes with `code`. Codes the reference calls retryable get various statuses, so that a client that

@@ -27,7 +27,7 @@ fn one_is_explained_from_its_first_key_until_it_is_forgotten() {
     let (sandbox, daemon) = pair("timing.check_interval = '40s'\ntiming.dismiss_after = '30s'");
     let unknown = daemon.address.get("/v1/conversations?to=c&from=ann");
     assert_eq!(unknown.status, 404, "{unknown:?}");
-    assert!(unknown.problem().contains("nothing is known"), "{unknown:?}");
+    assert!(unknown.problem().contains("is not known"), "{unknown:?}");
 
     daemon.give("c", "ann", "keystroke");
     sandbox.until_told("c", "ann", "+");
@@ -178,7 +178,7 @@ fn all_are_told_page_by_page() {
     for (query, words) in [
         ("limit=0", "`limit` is \"0\"; expected a whole number from 1 to 1000"),
         ("after=x", "`after` is \"x\"; expected the `next`"),
-        ("icon=1", "`icon` is neither true nor false"),
+        ("icon=1", "`icon` is \"1\"; expected true or false"),
         ("from=ann", "`from` is there without `to`"),
         ("to=c&from=ann&icon=true", "ask for one conversation"),
         ("page=2", "unknown option `page`"),

@@ -70,7 +70,7 @@ fn bad_input_has_one_clear_answer_and_disturbs_nobody() {
         ("POST", "/v1/signals?wait=1h", &[JSON], 400, "up to 30s"),
         ("POST", "/v1/signals?wiat=1s", &[JSON], 400, "unknown option `wiat`"),
         ("POST", "/v1/signals?wait=1s", &[NDJSON], 400, "application/json"),
-        ("PUT", "/v1/signals", &[JSON], 405, "POST"),
+        ("PUT", "/v1/signals", &[JSON], 405, "another method"),
         ("POST", "/healthz", &[JSON], 405, "another method"),
         ("POST", "/v2/signals", &[JSON], 404, "/v1/signals"),
     ];
