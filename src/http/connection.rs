@@ -38,17 +38,16 @@ pub(super) async fn connection(
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
-        // The buffer alone would let a longer one in, if it comes whole with the last read.
+        // The buffer's bound alone admits a longer head if it arrives whole with the last read.
         .max_header_size(limits.head_bytes_max)
         .max_buf_size(limits.head_bytes_max.max(8 * 1024))
-        // Some clients close their side behind the request. Whether they have gone is found out otherwise.
+        // Some clients close their side behind the request; the socket is watched for those that have gone.
         .half_close(true)
         .preserve_header_case(limits.keep_header_case)
         .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
         .with_upgrades();
     let mut served = std::pin::pin!(served);
-    // Idle connections are not closed at once when the server stops or retires: a request that is on its way would be
-    // lost with them.
+    // Idle connections are not closed at once when the server stops or retires: a request in flight would be lost.
     let ended = tokio::select! {
         ended = served.as_mut() => Some(ended),
         () = stopped(&mut stop) => {
@@ -71,7 +70,7 @@ pub(super) async fn connection(
             Some(served.as_mut().await)
         }
     };
-    // What a client does to its own connection is nobody's news: errors end it, and that is all.
+    // Errors of a client's own connection end it, and are not logged.
     if let Some(Err(error)) = &ended
         && let Some(answer) = answer_unreadable(&slot, error)
     {
@@ -109,12 +108,12 @@ async fn write_all(socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// How hyper calls a transfer coding that it does not know. A test holds it to that.
+/// hyper's message for an unknown transfer coding; a test pins it.
 const UNKNOWN_CODING: &str = "invalid transfer-encoding parsed";
-/// A connection that is closed while its client is still sending would be reset, and the answer lost. So the rest is
-/// read and thrown away: for as long as a client on the same network needs to notice the answer,
+/// A connection that is closed while its client is still sending is reset, and the answer lost. So the rest is read and
+/// discarded: for as long as a client on the same network needs to notice the answer,
 const LINGER_MAX: Duration = Duration::from_secs(2);
-/// at the end only for what it takes on one machine, for the end is waited for,
+/// at the end, which is waited for, only for as long as a client on the same machine needs,
 const LINGER_STOPPING_MAX: Duration = Duration::from_millis(100);
-/// and as much as twice the largest body that anything here takes, for those that first send all and read then.
+/// and up to twice the largest body that is accepted, for clients that read only after they have sent everything.
 const LINGER_BYTES_MAX: usize = 64 << 20;

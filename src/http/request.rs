@@ -1,4 +1,4 @@
-//! One request on a connection: what no handler need look at, and what its answer says of the connection.
+//! One request on a connection: the checks before any handler, and what the answer says of the connection.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -26,8 +26,7 @@ use super::socket::Socket;
 use super::traffic::Route;
 use super::unreadable::UNKNOWN_CODING;
 
-/// A request that may go on for as long as its client likes hears by this when it should come to its end. It is among the
-/// request's extensions.
+/// Among a request's extensions: tells a stream without an end of its own when to end.
 #[derive(Clone)]
 pub struct StreamControl {
     stop: watch::Receiver<bool>,
@@ -35,8 +34,8 @@ pub struct StreamControl {
 }
 
 impl StreamControl {
-    /// Waits until the request should be answered with what there is: the server has been stopping for a second, or
-    /// nothing has been told for a while, and others wait for a connection.
+    /// Waits until the stream should be answered with what there is: the server has been stopping for a second, or the
+    /// stream has been silent for a while and other clients wait for a connection.
     pub async fn until_end(mut self) {
         tokio::select! {
             () = async {
@@ -47,20 +46,19 @@ impl StreamControl {
         }
     }
 
-    /// The client has told something. From the first time on it counts by that how long it is silent, instead of how fast
-    /// its body comes.
+    /// Something has arrived. From the first call on, silence displaces the connection instead of a slow body.
     pub fn note_activity(&self) {
         self.slot.note_activity();
     }
 }
 
-/// How long a request without an end of its own goes on when the server stops. What is on its way then still arrives.
+/// How long a stream without an end of its own goes on when the server stops, for what is still in flight.
 const STREAM_END_MAX: Duration = Duration::from_secs(1);
 
-/// Answers a request by the router in force.
+/// Answers a request with the router in force.
 ///
 /// # Errors
-/// When the client has gone meanwhile: the request is dropped with its connection.
+/// When the client has gone: the request is dropped with its connection.
 pub(super) async fn answer(
     mut request: Request<Incoming>,
     serving: watch::Receiver<Serving>,
@@ -108,7 +106,7 @@ pub(super) async fn answer(
         () = gone => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
     slot.note_body(false);
-    // Whoever answers knows better than the path.
+    // The handler's route wins over that of the path.
     traffic.note(answer.extensions().get().copied().unwrap_or(route), answer.status());
     let at_end = rest.lock().at_end;
     slot.body_unread.store(!at_end, Ordering::Relaxed);
@@ -119,16 +117,15 @@ pub(super) async fn answer(
     if answer.body().size_hint().exact().is_some() {
         return Ok(answer);
     }
-    // Whoever reads a stream that has no end by itself has gone when its side is closed; any other answer is written on
-    // for as long as it can reach somebody.
+    // The reader of an endless stream has gone when its side is closed; any other answer is written for as long as it can
+    // reach its client.
     Ok(answer.map(|body| match route {
         Route::Streams => until(body, async move { socket.half_closed().await }),
         _ => until(body, async move { socket.reset().await }),
     }))
 }
 
-/// Why a request on a slot that is kept for health and control can't be handled: it is neither, and no other slot becomes
-/// free.
+/// Why a request on a reserved slot can't be handled: it is neither health nor control, and no other slot becomes free.
 async fn no_room(slot: &ConnectionSlot, route: Route) -> Option<Problem> {
     if !slot.is_reserved() {
         return None;
@@ -138,26 +135,26 @@ async fn no_room(slot: &ConnectionSlot, route: Route) -> Option<Problem> {
     if slot.take_ordinary(timeout).await || control {
         return None;
     }
-    let detail = "every connection of this address is taken; come again";
+    let detail = "every connection of this address is in use; try again";
     Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS))
 }
 
-/// How long a request waits for a connection to become free, if it came when all were taken: longer than an idle one needs
-/// to leave, shorter than a client waits for its answer.
+/// How long a request waits for a free slot: longer than an idle connection needs to leave, shorter than a client waits
+/// for its answer.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
-/// The same for one that is answered in any case, with the last answer of its connection.
+/// The same for a request that is answered in any case, with the last answer of its connection.
 const CONTROL_TIMEOUT: Duration = Duration::from_millis(200);
 const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// Why a request can't be understood, though it could be read.
+/// What is wrong with a request that could be parsed.
 fn malformed(head: &Parts) -> Option<Problem> {
     let hosts = head.headers.get_all(header::HOST).iter().count();
-    // RFC 9112, section 3.2: whatever stands before us may have taken another of them for the one that is meant.
+    // RFC 9112, section 3.2: a proxy in front may have chosen another of them.
     if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
-        let detail = format!("the request has {hosts} `Host` lines; one is right");
+        let detail = format!("the request has {hosts} `Host` lines; expected one");
         return Some(Problem::new(StatusCode::BAD_REQUEST, detail));
     }
-    // hyper sees to it that `chunked` is the last, and takes no notice of others.
+    // hyper ensures that `chunked` is the last, and ignores others.
     let codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     let known = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
     if codings.into_iter().any(|coding| !known(coding)) {
@@ -224,12 +221,11 @@ impl HttpBody for TrackedBody {
     }
 }
 
-/// `body`, which breaks off when `end` has come.
+/// `body`, broken off once `end` completes.
 pub fn until(body: Body, end: impl Future<Output = ()> + Send + 'static) -> Body {
     Body::new(AbortableBody { body, gone: Box::pin(end) })
 }
 
-/// An answer's body that breaks off when nobody waits for it any more.
 struct AbortableBody {
     body: Body,
     gone: Pin<Box<dyn Future<Output = ()> + Send>>,

@@ -1,4 +1,4 @@
-//! Listening: connections are accepted, seated, and asked to make room for others.
+//! Accepts connections, gives each a slot, and asks some to make room for others.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,12 +27,12 @@ pub async fn serve(listener: Listener, router: Router, limits: Limits, stop: wat
     serve_on(Arc::new(listener), serving, Ends { stop: stop.clone(), close: stop, retire }).await;
 }
 
-/// The same with what can be changed meanwhile, and an end in steps. `listener` is let go as soon as nobody is accepted
-/// any more.
+/// The same with a router that can be changed meanwhile, and an end in steps. `listener` is dropped as soon as no
+/// connection is accepted any more.
 pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>, ends: Ends) {
     let Ends { stop, mut close, mut retire } = ends;
     let connections_max = serving.borrow().limits.connections_max;
-    let stats = serving.borrow().traffic.stats(listener.address());
+    let stats = serving.borrow().traffic.listener(listener.address());
     let pool = SlotPool::new(connections_max, RESERVED);
     let mut slots: VecDeque<Arc<ConnectionSlot>> = VecDeque::new();
     let via_unix = matches!(listener.address(), Address::Unix(_)).then_some(ViaUnix);
@@ -43,7 +43,7 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
             slots.retain(|slot| slot.phase.load(Ordering::Relaxed) != GONE);
         }
         slots.push_back(slot.clone());
-        let guard = stats.enter();
+        let guard = stats.open();
         let connection = connection(socket, serving.clone(), slot.clone(), stop.clone(), retiring.clone());
         tokio::spawn(async move {
             connection.await;
@@ -59,7 +59,7 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
         let accepted = tokio::select! {
             () = stopped(&mut close) => break,
             () = stopped(&mut retire) => break,
-            // Whoever is asked to leave takes a moment, and others may become idle meanwhile.
+            // A connection that is asked to leave takes a moment, and others may become idle meanwhile.
             () = tokio::time::sleep(CROWD_CHECK_INTERVAL), if crowded => continue,
             accepted = async { (pool.any().await, listener.accept().await) } => accepted,
         };
@@ -68,7 +68,7 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
                 let permit = permit.unwrap_or_else(|reserved| pool.reserved(reserved));
                 spawn_connection(socket, permit, &mut slots);
             }
-            // Out of file descriptors, most likely: give the deadlines time to free some, and don't spin.
+            // Out of file descriptors, most likely: deadlines free some in time.
             (_, Err(_)) => {
                 stats.note_failed();
                 tokio::time::sleep(CROWD_CHECK_INTERVAL).await;
@@ -77,7 +77,7 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
     }
     let closing = *close.borrow();
     if !closing {
-        // Who has knocked is let in, also whoever does so while another listener takes over the address.
+        // The backlog is served, as are clients that connect while another listener takes over the address.
         let late = clock::timer_after(BACKLOG_GRACE);
         while let Ok(Ok(socket)) = tokio::time::timeout_at(late, listener.accept()).await {
             let Some(permit) = pool.try_ordinary() else { break };
@@ -93,9 +93,8 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
     pool.empty(connections_max, RESERVED).await;
 }
 
-/// Asks one connection to make room: whoever comes when all slots are taken gets the slot of somebody who only sits there.
-/// That is the one that has been open for longest and is idle; else the stream that has told nothing for longest, which
-/// gets its answer; else the request whose body has hardly come on for longest.
+/// Asks one connection to make room: the idle one that has been open for longest; else the stream that has been silent for
+/// longest, which gets its answer; else the request whose body has been slow for longest.
 fn make_room(slots: &mut VecDeque<Arc<ConnectionSlot>>, stats: &ListenerStats) {
     slots.retain(|slot| slot.phase.load(Ordering::Relaxed) != GONE);
     if let Some(place) = slots.iter().position(|slot| slot.phase.load(Ordering::Relaxed) == IDLE)
@@ -114,7 +113,7 @@ fn make_room(slots: &mut VecDeque<Arc<ConnectionSlot>>, stats: &ListenerStats) {
     stats.note_displaced();
 }
 
-/// The slot for which `time` is the longest, and as long as `least`.
+/// The slot for which `time` is longest, and at least `least`.
 fn longest(
     slots: &VecDeque<Arc<ConnectionSlot>>,
     time: impl Fn(&ConnectionSlot) -> Option<Duration>,
@@ -125,13 +124,13 @@ fn longest(
     longest.map(|(_, slot)| Arc::clone(slot))
 }
 
-/// Seats beyond `connections_max`, for health and control alone: more probes and commands than come at a time.
+/// Slots beyond `connections_max`, reserved for health and control: more than there are probes and commands at a time.
 const RESERVED: usize = 16;
-/// A stream that has told nothing for so long makes room. Connecting anew costs it less than that.
+/// A stream that has been silent for this long makes room: reconnecting costs it less.
 const SILENCE_MIN: Duration = Duration::from_secs(1);
-/// A body that has hardly come on for so long makes room: as long as a silence in it may last.
+/// A body that has been slow for this long makes room; a silence in it may last as long.
 const SLOWNESS_MIN: Duration = Duration::from_secs(5);
-/// When every slot is taken it is looked this often whether one has become free or idle.
+/// How often a full listener checks whether a slot has become free or idle.
 const CROWD_CHECK_INTERVAL: Duration = Duration::from_millis(50);
-/// How long a listener that retires still lets in who knocks.
+/// How long a retiring listener still accepts connections.
 const BACKLOG_GRACE: Duration = Duration::from_millis(100);

@@ -8,36 +8,35 @@ use tokio::sync::watch;
 use super::settings::Limits;
 use super::traffic::Traffic;
 
-/// What is served to whom: looked at with every connection and every request, so that it can be changed.
+/// What is served: read with every connection and every request, so that it can be changed.
 #[derive(Clone)]
 pub struct Serving {
-    /// Where requests go that come from now on.
+    /// Handles new requests.
     pub router: Router,
-    /// What connections are granted that come from now on.
+    /// Bounds new connections.
     pub limits: Limits,
-    /// Where they are counted.
+    /// Counts both.
     pub traffic: Traffic,
 }
 
 /// How the serving on a listener ends: each becomes true once.
 #[derive(Clone)]
 pub struct Ends {
-    /// The end is near: each connection is closed with its next answer, or when it has been silent for a second. New ones
-    /// are accepted all the same.
+    /// Each connection is closed with its next answer, or when it has been silent for a second. New ones are still
+    /// accepted.
     pub stop: watch::Receiver<bool>,
-    /// No connection is accepted any more. What waits to be accepted is left to whoever holds the socket next, if it was
-    /// passed to this process; else it is served, for nobody else would.
+    /// No connection is accepted any more. The backlog of a socket that was passed to this process is left to the next
+    /// process; any other is served.
     pub close: watch::Receiver<bool>,
-    /// As `close`, but connections have time to leave: each is closed with its next answer, or when its idle time or
-    /// [`RETIREMENT_MAX`] is over.
+    /// As `close`, but each connection stays until its next answer, or until its idle time or [`RETIREMENT_MAX`] is over.
     pub retire: watch::Receiver<bool>,
 }
 
-/// Waits until `stop` becomes true, or nobody is left who could say so.
+/// Waits until `stop` becomes true, or its sender is dropped.
 pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// How long a connection may go on after its listener has retired: longer than any wait but that for the next line of a
-/// stream, whose caller connects anew.
+/// How long a connection may go on after its listener has retired: longer than any wait except for the next line of a
+/// stream, whose client reconnects.
 pub const RETIREMENT_MAX: Duration = Duration::from_secs(600);

@@ -1,4 +1,4 @@
-//! A connection as its listener knows it: what it is about, and what it is told.
+//! A connection as its listener sees it: its phase, and the signals to it.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,32 +23,31 @@ pub(super) const IDLE: u8 = 4;
 /// The connection has ended.
 pub(super) const GONE: u8 = 5;
 
-/// What the listener knows of a connection, and what it tells it.
 pub(super) struct ConnectionSlot {
     pub(super) phase: AtomicU8,
     pub(super) via_unix: Option<ViaUnix>,
     /// Asks an idle connection to make room.
     pub(super) leave: Notify,
-    /// Asks a stream that tells nothing to come to its end.
+    /// Asks a silent stream to end.
     pub(super) give_way: Notify,
-    /// Ends a request whose body hardly gets on.
+    /// Ends a request whose body is slow.
     pub(super) cut: Notify,
     opened: Instant,
-    /// Since when a stream has told nothing, in milliseconds of the connection; zero while that is no matter.
+    /// Since when a stream has been silent, in milliseconds of the connection; zero: not a stream.
     silent_since: AtomicU64,
-    /// Since when a body has been read, likewise; zero while there is none. A stream's is no matter.
+    /// Since when a body has been read, likewise; zero: no body, or a stream's.
     body_since: AtomicU64,
     pub(super) body_bytes: AtomicU64,
     /// Its next answer is its last.
     last: AtomicBool,
     stopping: AtomicBool,
-    /// The client may still be sending what nobody reads.
+    /// The client may still be sending what no one reads.
     pub(super) body_unread: AtomicBool,
     /// The status of hyper's own answer to a request that it could not read; zero while there is none.
     pub(super) unreadable: AtomicU16,
     /// The client speaks HTTP/2.
     pub(super) http2: AtomicBool,
-    /// One of the slots that are kept for health and control, as long as there is no other.
+    /// One of the slots for health and control, as long as no other is free.
     reserved: AtomicBool,
     permit: Mutex<Option<SlotPermit>>,
     pool: SlotPool,
@@ -77,28 +76,23 @@ impl ConnectionSlot {
         })
     }
 
-    /// Whether the next answer is to be the last.
     pub(super) fn is_last(&self) -> bool {
         self.last.load(Ordering::Relaxed) || self.is_reserved()
     }
 
-    /// From now on the next answer is the last.
     pub(super) fn make_last(&self) {
         self.last.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the server is stopping.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// The server is stopping.
     pub(super) fn stop(&self) {
         self.make_last();
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has one of the slots that are kept for health and control.
     pub(super) fn is_reserved(&self) -> bool {
         self.reserved.load(Ordering::Relaxed)
     }
@@ -111,7 +105,6 @@ impl ConnectionSlot {
         true
     }
 
-    /// The connection has ended.
     pub(super) fn end(&self) {
         self.phase.store(GONE, Ordering::Relaxed);
         self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -122,7 +115,7 @@ impl ConnectionSlot {
         open.as_millis() as u64 + 1
     }
 
-    /// A stream has told something just now, and is silent from now on.
+    /// Something has arrived on a stream, which is silent from now on.
     pub(super) fn note_activity(&self) {
         self.silent_since.store(self.millis(), Ordering::Relaxed);
         self.body_since.store(0, Ordering::Relaxed);
@@ -135,12 +128,12 @@ impl ConnectionSlot {
         self.silent_since.store(0, Ordering::Relaxed);
     }
 
-    /// How long a stream has told nothing, if it is one.
+    /// How long a stream has been silent.
     pub(super) fn silence(&self) -> Option<Duration> {
         self.elapsed(&self.silent_since)
     }
 
-    /// How long a body has been read of which hardly anything comes, if there is one.
+    /// How long a slow body has been read.
     pub(super) fn slowness(&self) -> Option<Duration> {
         let elapsed = self.elapsed(&self.body_since)?;
         let bytes = u128::from(self.body_bytes.load(Ordering::Relaxed));
@@ -155,7 +148,7 @@ impl ConnectionSlot {
     }
 }
 
-/// What is less than a slow line carries.
+/// Less than a slow line carries.
 const SLOW_BYTES_PER_SECOND: u128 = 4 * 1024;
 
 /// The slots of one listening address. Cheap to clone; clones are the same.
@@ -163,11 +156,10 @@ const SLOW_BYTES_PER_SECOND: u128 = 4 * 1024;
 pub(super) struct SlotPool {
     ordinary: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
-    /// How many sit on reserved slots.
+    /// How many reserved slots are in use.
     waiting: Arc<AtomicUsize>,
 }
 
-/// A slot that is taken until it is dropped.
 pub(super) struct SlotPermit {
     _permit: OwnedSemaphorePermit,
     waiting: Option<Waiting>,
@@ -202,7 +194,7 @@ impl SlotPool {
         Some(SlotPermit { _permit: permit, waiting: None })
     }
 
-    /// A permit for a slot of whichever kind is free, or becomes so first.
+    /// A permit for a slot of whichever kind becomes free first.
     pub(super) async fn any(&self) -> Result<SlotPermit, OwnedSemaphorePermit> {
         tokio::select! {
             biased;
@@ -219,7 +211,7 @@ impl SlotPool {
         })
     }
 
-    /// Whether somebody waits for an ordinary slot, and there is none.
+    /// Whether a reserved slot is in use, and no ordinary one is free.
     pub(super) fn is_crowded(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0 && self.ordinary.available_permits() == 0
     }
