@@ -79,16 +79,16 @@ fn what(event: &Event) -> (&'static str, Option<u64>, Details<'_>) {
     let none = Details { signal: None, subject: None, result: None, why: None };
     match &event.what {
         What::Signal(kind) => ("signal", None, Details { signal: Some(kind.name()), ..none }),
-        What::Decided(subject) => {
-            ("decided", Some(subject.number), Details { subject: Some(self::subject(subject.reason)), ..none })
+        What::Decided(decided) => {
+            ("decided", Some(decided.number), Details { subject: Some(subject(decided.reason)), ..none })
         }
-        What::Answered(subject, verdict) => {
-            let (told, result) = (Some(self::subject(subject.reason)), Some(result(verdict)));
-            ("result", Some(subject.number), Details { subject: told, result, ..none })
+        What::Answered(decided, verdict) => {
+            let (subject, result) = (Some(subject(decided.reason)), Some(result(verdict)));
+            ("result", Some(decided.number), Details { subject, result, ..none })
         }
-        What::Dropped(subject, why) => {
-            let (told, why) = (Some(self::subject(subject.reason)), Some(why.name()));
-            ("dropped", Some(subject.number), Details { subject: told, why, ..none })
+        What::Dropped(decided, why) => {
+            let (subject, why) = (Some(subject(decided.reason)), Some(why.name()));
+            ("dropped", Some(decided.number), Details { subject, why, ..none })
         }
     }
 }

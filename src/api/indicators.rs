@@ -99,21 +99,21 @@ impl Reader {
         let heartbeat = clock::timer_after(HEARTBEAT);
         let mut piece = Vec::new();
         while piece.is_empty() {
-            let Ok(heard) = tokio::time::timeout_at(heartbeat, self.watch.next()).await else {
+            let Ok(received) = tokio::time::timeout_at(heartbeat, self.watch.next()).await else {
                 return Some(Bytes::from_static(b": still here\n\n"));
             };
-            self.write(heard?, &mut piece);
+            self.write(received?, &mut piece);
         }
         while piece.len() < PIECE_BYTES_MAX
-            && let Some(heard) = self.watch.try_next()
+            && let Some(received) = self.watch.try_next()
         {
-            self.write(heard, &mut piece);
+            self.write(received, &mut piece);
         }
         Some(piece.into())
     }
 
-    fn write(&self, heard: Heard, piece: &mut Vec<u8>) {
-        match heard {
+    fn write(&self, received: Heard, piece: &mut Vec<u8>) {
+        match received {
             Heard::News(news) if self.filter.takes(news.event.conversation.as_ref()) => {
                 piece.extend_from_slice(news.text.get_or_init(|| text_of(&news, &self.clock)));
             }

@@ -40,7 +40,7 @@ fn refusal(error: &str) -> String {
     cut(&error.replace("there are no fields", "expected none"), ERROR_CHARS_MAX)
 }
 
-/// What `text`, the value of `name`, stands for.
+/// The parsed value of the option `name`, which was given as `text`.
 ///
 /// # Errors
 /// 400, which names the place, the value and what is expected.

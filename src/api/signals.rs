@@ -1,4 +1,4 @@
-//! `POST /v1/signals`: bytes in, signals to the driver, what became of them out.
+//! `POST /v1/signals`: reads signals, hands them to the loop, and answers with the result of each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,11 +33,10 @@ const TOO_LARGE_ADVICE: &str = "send fewer signals at a time, or a stream (appli
 const STREAM_SILENCE_MAX: Duration = Duration::from_secs(300);
 /// The longest `wait` that can be asked for.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// A caller's clock may be ahead of ours by so much. What is further ahead is not believed: the signal counts, its time
-/// does not.
+/// How far a caller's clock may be ahead of ours. Of a signal that is further ahead the time is ignored.
 const AHEAD_MILLIS_MAX: u64 = 60_000;
 
-/// How much was refused that was no signal. Cheap to clone; clones share the count.
+/// The count of malformed signals. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Malformed(Arc<AtomicU64>);
 
@@ -64,13 +63,13 @@ impl Ingest {
         Self { malformed: Malformed::default(), inbox, body_bytes_max }
     }
 
-    /// How much was refused that was no signal.
+    /// The count of malformed signals.
     #[must_use]
     pub fn malformed(&self) -> Malformed {
         self.malformed.clone()
     }
 
-    /// Counts what could not be read since the last time: a stream may go on for long.
+    /// Counts the malformed signals since the last call: a stream may go on for long.
     fn count_malformed(&self, tally: &mut Tally) {
         self.malformed.0.fetch_add(std::mem::take(&mut tally.malformed), Ordering::Relaxed);
     }
@@ -151,7 +150,7 @@ async fn take_json(ingest: &Ingest, headers: &HeaderMap, body: Body, wait: Optio
 
 async fn all_acknowledged(unsettled: Vec<tokio::sync::oneshot::Receiver<bool>>, wait: Duration) -> bool {
     let all = futures_util::future::join_all(unsettled);
-    tokio::time::timeout(wait, all).await.is_ok_and(|told| told.into_iter().all(|told| told == Ok(true)))
+    tokio::time::timeout(wait, all).await.is_ok_and(|settled| settled.into_iter().all(|settled| settled == Ok(true)))
 }
 
 /// Lines, handled as they arrive. A line that is incomplete at the end counts if it is whole as JSON. `control` ends a
@@ -192,7 +191,7 @@ async fn take_stream(ingest: &Ingest, mut body: Body, control: Option<&StreamCon
     }
 }
 
-/// Signals that could be read, and their places in what the caller sent.
+/// Signals that could be parsed, and their indexes in the request.
 #[derive(Default)]
 struct Batch {
     signals: SignalBatch,
@@ -223,13 +222,13 @@ impl Batch {
     }
 }
 
-/// What became of a request's signals so far.
+/// The results of a request's signals so far.
 #[derive(Default)]
 struct Tally {
     accepted: usize,
     rejected: Vec<(usize, String)>,
     rejected_total: usize,
-    /// Those that were no signals, and have not been counted for the operator yet.
+    /// Malformed ones that are not counted for operators yet.
     malformed: u64,
     turned_away: Option<Rejected>,
     settled: Option<bool>,
@@ -248,7 +247,7 @@ impl Tally {
         }
     }
 
-    /// Enters what the driver said of a batch whose signals stood at `indexes`.
+    /// Enters the loop's receipt for a batch whose signals have these `indexes`.
     fn enter(&mut self, indexes: &[usize], receipt: Receipt) -> Vec<tokio::sync::oneshot::Receiver<bool>> {
         self.accepted += indexes.len() - receipt.turned_away.len();
         for (place, why) in receipt.turned_away {
@@ -263,7 +262,7 @@ impl Tally {
     }
 
     fn answer(mut self) -> Result<Response, Problem> {
-        // Found while reading or when handing over, told in the order of the request.
+        // Found while reading or when handing over; answered in the order of the request.
         self.rejected.sort_by_key(|(index, _)| *index);
         let rejected: Vec<_> =
             self.rejected.iter().map(|(index, error)| serde_json::json!({"index": index, "error": error})).collect();

@@ -57,7 +57,9 @@ pub(super) async fn change(
 ) -> Result<Json<Report>, Problem> {
     let (head, body) = request.into_parts();
     if !is_encoded(head.uri.path()) {
-        return Err(bad("the channel address has a % without two hexadecimal digits behind it; %25 stands for %"));
+        return Err(bad(
+            "the channel address has a % without two hexadecimal digits behind it; expected %25 for a plain %",
+        ));
     }
     let to = to.map_err(|_| bad("the channel address is not UTF-8; encode its bytes as %XX"))?;
     let to = to.map(|Path(to)| ChannelAddress::new(&to)).transpose();
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_waits_too_long_is_told_so_and_the_line_is_no_longer_than_its_bound() {
+    async fn a_caller_that_waits_too_long_gets_an_answer_and_the_queue_is_bounded() {
         let (router, mut asked) = router();
         let many = (0..REQUESTS_MAX + 5).map(|_| {
             let request = request(Method::PUT, "/v1/timing/c", r#"{"dismiss": "idle"}"#);

@@ -127,9 +127,9 @@ mod tests {
         );
         let line =
             "sandbox --fault 503:0.5 --fault close-after:0.5 --latency 100ms --icon-ttl 2s --refuse-to a --seed 7";
-        let told = options(line).unwrap();
-        assert_eq!((told.faults.faults.len(), told.faults.latency_ms, told.seed), (2, 100, 7));
-        assert_eq!(told.icon_ttl, Some(Duration::from_secs(2)));
+        let parsed = options(line).unwrap();
+        assert_eq!((parsed.faults.faults.len(), parsed.faults.latency_ms, parsed.seed), (2, 100, 7));
+        assert_eq!(parsed.icon_ttl, Some(Duration::from_secs(2)));
         for wrong in [
             "sandbox --fault 200",
             "sandbox --fault 503:0.6 --fault 504:0.6",

@@ -27,7 +27,6 @@ use super::request::REQUESTS_MAX;
 use super::{Sandbox, upload};
 use crate::http::stopped;
 
-/// What a handler has at hand: the sandbox, and the word that it is to stop.
 #[derive(Clone)]
 pub(super) struct Edge {
     pub(super) sandbox: Sandbox,
@@ -55,10 +54,10 @@ impl Sandbox {
             .with_state(Edge { sandbox: self.clone(), stop })
     }
 
-    /// Records an arrival: its number, what befalls it, and whether it is within the rate.
+    /// Records an arrival: its number, its fault, and whether it is within the rate.
     fn arrive(&self, headers: &HeaderMap) -> (u64, Draw, Result<(), Rejection>) {
         let mut state = self.state();
-        // Read under the lock, so that the order of arrivals is that of their times.
+        // Read under the lock, so that arrivals have the order of their times.
         let now = self.core.clock.now();
         let number = state.requests.arrive(headers, now, self.core.clock.wall_millis(now));
         let draw = state.faults.draw(self.core.seed, state.drawn);
@@ -70,7 +69,7 @@ impl Sandbox {
         (number, draw, rate)
     }
 
-    /// Records what an agent saw of a conversation as its request came in.
+    /// Records whether an agent saw the icon as the request arrived.
     fn note_icon(&self, number: u64, facts: &Facts) {
         let (Some(to), Some(from)) = (&facts.to, &facts.from) else { return };
         let mut state = self.state();
@@ -80,8 +79,8 @@ impl Sandbox {
         }
     }
 
-    /// Applies an interaction unless something speaks against it, and records what became of it.
-    fn settle(&self, number: u64, draw: Draw, facts: Facts, verdict: Result<(), Rejection>) -> Reply {
+    /// Applies an interaction unless it is rejected, and records the result.
+    fn apply(&self, number: u64, draw: Draw, facts: Facts, verdict: Result<(), Rejection>) -> Reply {
         let mut guard = self.state();
         let state = &mut *guard;
         let spared = draw.fault.is_none_or(|fault| fault.when == When::After);
@@ -98,9 +97,7 @@ impl Sandbox {
             if !state.icons.apply(to, from, effect(&facts), self.core.clock.now()) {
                 return Err(Rejection::status(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    format!(
-                        "the sandbox keeps {CONVERSATIONS_MAX} conversations and has them; DELETE /icons clears it"
-                    ),
+                    format!("the sandbox keeps at most {CONVERSATIONS_MAX} conversations; DELETE /icons clears them"),
                 ));
             }
             applied = true;
@@ -113,9 +110,9 @@ impl Sandbox {
             (None, Err(rejection)) => Reply::Rejected(rejection),
         };
         if let Some(record) = state.requests.find(number) {
-            let told = facts.payload_timestamp.or(facts.timestamp);
+            let stamp = facts.payload_timestamp.or(facts.timestamp);
             let at = i64::try_from(record.at).unwrap_or(i64::MAX);
-            record.skew_ms = told.map(|told| told.saturating_sub(at));
+            record.skew_ms = stamp.map(|stamp| stamp.saturating_sub(at));
             record.facts = facts;
             record.status = reply.status();
             record.code = reply.code();
@@ -130,7 +127,7 @@ async fn interactions(State(mut edge): State<Edge>, request: Request) -> Respons
     let (head, body) = request.into_parts();
     let (number, draw, rate) = edge.sandbox.arrive(&head.headers);
     let headers = edge.sandbox.check_headers(&head.headers);
-    // Read even when the head is refused already: the record tells what was refused, and the connection stays usable.
+    // Read even when the head is refused already: the record shows what was refused, and the connection stays usable.
     let (facts, read) = match upload::read(&head.headers, body).await {
         Ok(upload) => match serde_json::from_slice::<Value>(&upload.json) {
             Ok(json) => (Facts::glean(&json), interaction::validate(&json, upload.attachment_bytes)),
@@ -147,7 +144,7 @@ async fn interactions(State(mut edge): State<Edge>, request: Request) -> Respons
             () = stopped(&mut edge.stop) => {}
         }
     }
-    edge.sandbox.settle(number, draw, facts, rate.and(headers).and(read)).send(&mut edge.stop).await
+    edge.sandbox.apply(number, draw, facts, rate.and(headers).and(read)).send(&mut edge.stop).await
 }
 
 impl Sandbox {
@@ -267,7 +264,7 @@ fn watch_icons(edge: Edge) -> Response {
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
-/// What whoever watches the icons is told next.
+/// The next event for a watcher of the icons.
 pub(super) enum Next {
     /// An icon has come on or gone off.
     Change(Arc<Change>),
@@ -278,12 +275,12 @@ pub(super) enum Next {
 }
 
 impl Edge {
-    /// What happens next; nothing more once the sandbox stops.
+    /// The next event; `None` once the sandbox stops.
     pub(super) async fn next_change(&mut self, changes: &mut broadcast::Receiver<Arc<Change>>) -> Option<Next> {
         let clock = self.sandbox.core.clock;
         let beat = clock.now() + WATCHER_BEAT;
         loop {
-            // Whoever watches makes icons go off in time; otherwise they do so when somebody looks.
+            // A watcher makes icons go off in time; without one they go off at the next access.
             let due = self.sandbox.state().icons.next_expiry();
             tokio::select! {
                 biased;
@@ -401,11 +398,11 @@ const ABOUT: &str = "\
 typingd's sandbox: a stand-in for the Salesforce Interaction Service. No org is behind it.
 
 POST /api/v1/interactions     what a connector sends; strict, with the documented answers
-POST /services/oauth2/token   the JWT bearer flow; its tokens are taken, as is any placeholder
+POST /services/oauth2/token   the JWT bearer flow; its tokens are accepted, as is any placeholder
 GET  /icons                   what an agent would see: ?shown=true, ?to=, ?from=, ?limit=
 GET  /icons?watch=true        a line for each icon that comes on or goes off (curl -N)
 GET  /requests                what was sent: ?since=<number>, ?limit=; and peak_per_second
-GET  /faults                  what goes wrong on purpose; PUT replaces it:
+GET  /faults                  the faults in force; PUT replaces them:
                               {\"latency_ms\": 100, \"jitter_ms\": 50, \"faults\": [\"503:0.1\", \"close-after:0.01\"]}
-DELETE /icons, /requests, /faults, /tokens   clears them; /tokens: what it issued is no longer taken
+DELETE /icons, /requests, /faults, /tokens   clears them; /tokens: revokes those that it issued
 ";

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Faults {
     /// Every request to `/api/v1/interactions` waits this long before it is handled, in milliseconds. A client that
-    /// goes away meanwhile was not heard.
+    /// goes away meanwhile is ignored.
     pub latency_ms: u64,
     /// And up to this much longer, evenly spread, in milliseconds.
     pub jitter_ms: u64,

@@ -1,6 +1,6 @@
 //! A stand-in for the Salesforce Interaction Service, for connectors without an org and for typingd's own tests.
 //!
-//! As strict as the reference, as slow and broken as it is told to be ([`Faults`]), and it shows what an agent would
+//! As strict as the reference, as slow and broken as its [`Faults`] say, and it shows what an agent would
 //! see: `GET /icons`, or `curl -N 'localhost:7481/icons?watch=true'`. It holds no message text. [`Sandbox::router`] is served
 //! with [`crate::http::serve`].
 

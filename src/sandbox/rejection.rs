@@ -1,7 +1,7 @@
-//! How the sandbox says no: the documented body `{"code": …, "message": …}`, and the one table of its codes.
+//! Rejections: the documented body `{"code": …, "message": …}`, and the one table of its codes.
 //!
 //! The reference names classes of codes, not what each is for. The class is what a client acts on; which number of the
-//! class stands for what is the sandbox's choice:
+//! class means what is the sandbox's choice:
 //!
 //! | code | status | when | what it is to a client |
 //! | --- | --- | --- | --- |
@@ -12,7 +12,7 @@
 //! | [`HEADER`] | 400 | `OrgId` or `RequestId` missing or malformed | a defect of the client |
 //! | [`MULTIPART`] | 400 | the content type, or the parts | a defect of the client |
 //! | [`JSON`] | 400 | the `json` part's syntax or schema | a defect of the client |
-//! | [`ATTACHMENT`] | 400 | an attachment that is missing or of another length than told | a defect of the client |
+//! | [`ATTACHMENT`] | 400 | an attachment that is missing or of another length than announced | a defect of the client |
 //! | 404, 405, 408, 413, 429, 500, 501, 503 | the same | what HTTP means by them | 429: slow down; 5xx: retry |
 
 use axum::Json;
@@ -60,7 +60,7 @@ impl Rejection {
         Self { status, code: i64::from(status.as_u16()), message: message.into(), retry_after: None }
     }
 
-    /// The org's rate is exceeded; come again in `retry_after` seconds.
+    /// The org's rate is exceeded; the client may retry in `retry_after` seconds.
     pub(super) fn rate(retry_after: Option<u64>) -> Self {
         Self { retry_after, ..Self::status(StatusCode::TOO_MANY_REQUESTS, RATE_MESSAGE) }
     }

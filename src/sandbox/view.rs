@@ -1,6 +1,6 @@
 //! One agent's view of the daemon's own sandbox, at the daemon's address: `GET /v1/sandbox/icons`.
 //!
-//! A page that the daemon has served may call nobody but the daemon; this is how it sees what an agent would see.
+//! A page that the daemon has served may call only the daemon; this is how it sees what an agent would see.
 
 use std::convert::Infallible;
 
@@ -33,7 +33,7 @@ impl Sandbox {
         self.state().icons.find(to, from).is_some_and(|icon| icon.shown)
     }
 
-    /// The icon of a conversation, as the lines that tell a change have it.
+    /// The icon of a conversation, as a line for watchers.
     fn icon_line(&self, to: &str, from: &str) -> Bytes {
         let at = self.core.clock.wall_millis(self.core.clock.now());
         json_line(&json!({ "at": at, "from": from, "shown": self.shows(to, from), "to": to }))
@@ -65,7 +65,7 @@ async fn icon(State(edge): State<Edge>, query: Result<Query<Asked>, QueryRejecti
 /// The icon as it is, then a line for each change of it, and an empty one now and then so that the connection is not
 /// taken for idle.
 fn watch_icon(edge: Edge, asked: Asked) -> Response {
-    // Before the look at it: a change in between is told twice rather than never.
+    // Subscribed before the icon is read: a change in between is sent twice rather than never.
     let changes = edge.sandbox.state().icons.watch();
     let first = edge.sandbox.icon_line(&asked.to, &asked.from);
     let rest = stream::unfold((edge, changes, asked), |(mut edge, mut changes, asked)| async move {

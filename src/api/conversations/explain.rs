@@ -27,17 +27,17 @@ fn why(account: &Account, now: Instant) -> String {
         let whom = if refusal == Rejection::Channel { "the channel" } else { "this end user" };
         return format!("Salesforce has refused {whom}: no icon is shown for another {}.", span(until.since(now)));
     }
-    let flies = |indicator| account.in_flight.is_some_and(|(reason, _)| reason.indicator() == indicator);
-    let wants = |indicator| account.desired.map(Reason::indicator) == Some(indicator);
+    let in_flight = |indicator| account.in_flight.is_some_and(|(reason, _)| reason.indicator() == indicator);
+    let desired = |indicator| account.desired.map(Reason::indicator) == Some(indicator);
     let text = match (account.stage, account.icon, account.acknowledged) {
-        (Stage::Typing, true, _) if flies(Indicator::TypingStopped) => {
+        (Stage::Typing, true, _) if in_flight(Indicator::TypingStopped) => {
             "The user is typing again; the previous TypingStopped is still on its way."
         }
         (Stage::Typing, true, Acknowledged::On) => "The user is typing, and the icon is on.",
-        (Stage::Typing, true, _) if flies(Indicator::TypingStarted) => {
+        (Stage::Typing, true, _) if in_flight(Indicator::TypingStarted) => {
             "The user is typing; a TypingStarted is on its way."
         }
-        (Stage::Typing, true, _) if wants(Indicator::TypingStarted) => {
+        (Stage::Typing, true, _) if desired(Indicator::TypingStarted) => {
             "The user is typing, but no TypingStarted has reached Salesforce yet."
         }
         (Stage::Typing, true, Acknowledged::Off) => {
@@ -59,10 +59,10 @@ fn why(account: &Account, now: Instant) -> String {
             );
         }
         (Stage::Idle | Stage::Remembered, true, _) => "The icon is on; no key was pressed since it was shown.",
-        (_, false, _) if flies(Indicator::TypingStopped) => {
+        (_, false, _) if in_flight(Indicator::TypingStopped) => {
             "The user is no longer typing; a TypingStopped is on its way."
         }
-        (_, false, _) if flies(Indicator::TypingStarted) => {
+        (_, false, _) if in_flight(Indicator::TypingStarted) => {
             "The user is no longer typing; a TypingStarted is still on its way, and a TypingStopped follows it."
         }
         (_, false, Acknowledged::Off) => "The user is not typing; the icon is off.",
@@ -196,33 +196,33 @@ mod tests {
     #[test]
     fn in_idle_mode() {
         let mut scene = Scene::new(Mode::Idle);
-        let told = scene.give(1_000, SignalKind::Keystroke);
-        assert!(told.starts_with("The user is typing; a TypingStarted is on its way. Without a further key"), "{told}");
-        let told = scene.answer(1_100, Outcome::Delivered);
+        let said = scene.give(1_000, SignalKind::Keystroke);
+        assert!(said.starts_with("The user is typing; a TypingStarted is on its way. Without a further key"), "{said}");
+        let said = scene.answer(1_100, Outcome::Delivered);
         let on = "The user is typing, and the icon is on. Without a further key it goes off in 1.9 s; the next check is in 4.9 s.";
-        assert_eq!(told, on);
-        let told = scene.look(3_000);
-        assert_eq!(told, "The user is no longer typing; a TypingStopped is on its way.");
-        let told = scene.give(3_100, SignalKind::Keystroke);
-        assert!(told.starts_with("The user is typing again; the previous TypingStopped is still on its way"), "{told}");
-        assert!(told.contains("The TypingStarted waits") || told.contains("Without a further key"), "{told}");
+        assert_eq!(said, on);
+        let said = scene.look(3_000);
+        assert_eq!(said, "The user is no longer typing; a TypingStopped is on its way.");
+        let said = scene.give(3_100, SignalKind::Keystroke);
+        assert!(said.starts_with("The user is typing again; the previous TypingStopped is still on its way"), "{said}");
+        assert!(said.contains("The TypingStarted waits") || said.contains("Without a further key"), "{said}");
         scene.answer(3_200, Outcome::Delivered);
         scene.answer(3_300, Outcome::Delivered);
-        let told = scene.give(3_400, SignalKind::MessageSent);
-        assert_eq!(told, "The user is no longer typing; a TypingStopped is on its way.");
-        let told = scene.answer(3_500, LOST);
+        let said = scene.give(3_400, SignalKind::MessageSent);
+        assert_eq!(said, "The user is no longer typing; a TypingStopped is on its way.");
+        let said = scene.answer(3_500, LOST);
         let again = "The user is no longer typing, but no TypingStopped has reached Salesforce yet: the icon may be on. \
                      The TypingStopped is retried in 1.0 s.";
-        assert_eq!(told, again);
+        assert_eq!(said, again);
         scene.look(4_500);
-        let told = scene.answer(4_600, Outcome::Delivered);
-        assert_eq!(told, "The user is not typing; the icon is off. The next key shows it at once.");
+        let said = scene.answer(4_600, Outcome::Delivered);
+        assert_eq!(said, "The user is not typing; the icon is off. The next key shows it at once.");
     }
 
     #[test]
     fn of_typing_that_lasts() {
         let key = Signal { lasts_millis: 9_000, ..Signal::new(SignalKind::Keystroke) };
-        for (mode, said) in [
+        for (mode, end) in [
             (
                 Mode::Idle,
                 "According to a signal, the typing lasts for another 8.9 s. It goes off in 7.9 s: \
@@ -237,8 +237,8 @@ mod tests {
             let mut scene = Scene::new(mode);
             scene.engine.handle_signal(Instant::from_millis(1_000), conversation(), key).unwrap();
             scene.look(1_000);
-            let told = scene.answer(1_100, Outcome::Delivered);
-            assert!(told.ends_with(said), "{told}");
+            let said = scene.answer(1_100, Outcome::Delivered);
+            assert!(said.ends_with(end), "{said}");
         }
     }
 
@@ -253,35 +253,35 @@ mod tests {
                 scene.answer(at, Outcome::Delivered);
             }
         }
-        let told = scene.look(8_500);
-        assert!(told.ends_with("It goes off in 500 ms: max_typing is over then."), "{told}");
+        let said = scene.look(8_500);
+        assert!(said.ends_with("It goes off in 500 ms: max_typing is over then."), "{said}");
         scene.look(9_000);
-        let told = scene.answer(9_100, Outcome::Delivered);
+        let said = scene.answer(9_100, Outcome::Delivered);
         let silenced = "The user has been typing for 8s without a pause, as long as max_typing allows: no icon is shown. \
                         A pause of 2s or a message ends that; without a further key it ends in 1.4 s.";
-        assert_eq!(told, silenced);
+        assert_eq!(said, silenced);
 
         scene.give(20_000, SignalKind::Keystroke);
-        let told = scene.answer(20_100, Outcome::Rejected(Rejection::Conversation));
-        assert_eq!(told, "Salesforce has refused this end user: no icon is shown for another 5 min 0 s.");
+        let said = scene.answer(20_100, Outcome::Rejected(Rejection::Conversation));
+        assert_eq!(said, "Salesforce has refused this end user: no icon is shown for another 5 min 0 s.");
     }
 
     #[test]
     fn in_after_shown_mode() {
         let mut scene = Scene::new(Mode::AfterShown);
         scene.give(1_000, SignalKind::Keystroke);
-        let told = scene.answer(1_100, Outcome::Delivered);
+        let said = scene.answer(1_100, Outcome::Delivered);
         assert!(
-            told.contains("It goes off in 1.9 s, whatever is typed, and comes back at the next check, in 4.9 s"),
-            "{told}"
+            said.contains("It goes off in 1.9 s, whatever is typed, and comes back at the next check, in 4.9 s"),
+            "{said}"
         );
         scene.give(2_500, SignalKind::Keystroke);
         scene.look(3_000);
-        let told = scene.answer(3_100, Outcome::Delivered);
-        assert!(told.starts_with("The user is typing, but the icon went off 2s after it was shown"), "{told}");
+        let said = scene.answer(3_100, Outcome::Delivered);
+        assert!(said.starts_with("The user is typing, but the icon went off 2s after it was shown"), "{said}");
         assert!(
-            told.ends_with("It comes back at the next check, in 2.9 s, if a key was pressed since it was shown."),
-            "{told}"
+            said.ends_with("It comes back at the next check, in 2.9 s, if a key was pressed since it was shown."),
+            "{said}"
         );
     }
 }

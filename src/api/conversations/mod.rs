@@ -169,7 +169,7 @@ fn name_of(acknowledged: Acknowledged) -> &'static str {
     }
 }
 
-/// Whether the last thing that happened was a Stopped that was given up: nobody knows of its icon.
+/// Whether the last event was a Stopped that was given up: its icon may be on.
 fn left_on(events: &[Arc<Event>]) -> bool {
     let last = events.iter().rev().find(|event| !matches!(event.what, What::Signal(_)));
     matches!(last.map(|event| &event.what), Some(What::Dropped(subject, Why::GivenUp))

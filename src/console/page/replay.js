@@ -146,7 +146,7 @@ export class Replay {
   async #simulate({ mode, check, dismiss }, trace) {
     const query = new URLSearchParams({ mode, check: span(check), dismiss: span(dismiss) });
     const answer = await this.daemon.call("POST", `/v1/simulate?${query}`, { body: trace, type: "application/x-ndjson" });
-    const lines = (await answer.text()).spiconOn("\n").filter((line) => line !== "");
+    const lines = (await answer.text()).split("\n").filter((line) => line !== "");
     return lines.map((line) => JSON.parse(line));
   }
 
