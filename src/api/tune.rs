@@ -76,7 +76,7 @@ fn plan(rules: &Rules, options: &[(String, String)]) -> Result<(Plan, Format), P
     match Plan::new(rules).with(choices) {
         Ok(plan) if problems.is_empty() => Ok((plan, format)),
         planned => {
-            problems.extend(planned.err().unwrap_or_default());
+            problems.extend(planned.err().iter().flatten().map(ToString::to_string));
             Err(bad(problems.join("; ")).with("problems", json!(problems)))
         }
     }

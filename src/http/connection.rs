@@ -11,7 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 
 use super::request;
-use super::serving::{RETIREMENT_MAX, Serving, stopped};
+use super::serving::{Serving, stopped};
 use super::slot::ConnectionSlot;
 use super::socket::Socket;
 use super::timed::Timed;
@@ -24,7 +24,6 @@ pub(super) async fn connection(
     serving: watch::Receiver<Serving>,
     slot: Arc<ConnectionSlot>,
     mut stop: watch::Receiver<bool>,
-    mut retire: watch::Receiver<bool>,
 ) {
     let limits = serving.borrow().limits;
     let socket = Arc::new(socket);
@@ -47,37 +46,26 @@ pub(super) async fn connection(
         .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
         .with_upgrades();
     let mut served = std::pin::pin!(served);
-    // Idle connections are not closed at once when the server stops or retires: a request in flight would be lost.
+    // Idle connections are not closed at once when the server stops: a request in flight would be lost.
     let ended = tokio::select! {
-        ended = served.as_mut() => Some(ended),
+        ended = served.as_mut() => ended,
         () = stopped(&mut stop) => {
             slot.stop();
-            Some(served.as_mut().await)
-        }
-        () = stopped(&mut retire) => {
-            slot.make_last();
-            tokio::select! {
-                ended = served.as_mut() => Some(ended),
-                () = stopped(&mut stop) => {
-                    slot.stop();
-                    Some(served.as_mut().await)
-                }
-                () = tokio::time::sleep(RETIREMENT_MAX) => None,
-            }
+            served.as_mut().await
         }
         () = slot.leave.notified() => {
             served.as_mut().graceful_shutdown();
-            Some(served.as_mut().await)
+            served.as_mut().await
         }
     };
     // Errors of a client's own connection end it, and are not logged.
-    if let Some(Err(error)) = &ended
+    if let Err(error) = &ended
         && let Some(answer) = answer_unreadable(&slot, error)
     {
         let written = write_all(&socket, &answer);
         let _ = tokio::time::timeout_at(clock::timer_after(limits.stall_timeout), written).await;
     }
-    if ended.is_some() && slot.body_unread.load(Ordering::Relaxed) {
+    if slot.body_unread.load(Ordering::Relaxed) {
         let _ = socket.shut_down();
         let linger = if *stop.borrow() { LINGER_STOPPING_MAX } else { LINGER_MAX };
         let _ = tokio::time::timeout(linger, socket.drain(LINGER_BYTES_MAX)).await;

@@ -34,6 +34,6 @@ pub use passed::{Passed, passed};
 pub use problem::Problem;
 pub use request::{StreamControl, until};
 pub use server::{serve, serve_on};
-pub use serving::{Ends, RETIREMENT_MAX, Serving, stopped};
+pub use serving::{Ends, Serving, stopped};
 pub use settings::{Limits, Settings};
 pub use traffic::{ANSWERS, Connections, Route, Traffic};

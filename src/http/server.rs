@@ -17,26 +17,23 @@ use super::settings::Limits;
 use super::slot::{ConnectionSlot, GONE, IDLE, SlotPermit, SlotPool};
 use super::socket::Socket;
 use super::traffic::{ListenerStats, Traffic};
-use crate::base::clock;
 
 /// Serves `router` on `listener` until `stop` becomes true; then open requests are finished, idle connections closed,
 /// and the future ends when the last one has gone.
 pub async fn serve(listener: Listener, router: Router, limits: Limits, stop: watch::Receiver<bool>) {
     let (_serving, serving) = watch::channel(Serving { router, limits, traffic: Traffic::default() });
-    let (_retire, retire) = watch::channel(false);
-    serve_on(Arc::new(listener), serving, Ends { stop: stop.clone(), close: stop, retire }).await;
+    serve_on(listener, serving, Ends { stop: stop.clone(), close: stop }).await;
 }
 
 /// The same with a router that can be changed meanwhile, and an end in steps. `listener` is dropped as soon as no
 /// connection is accepted any more.
-pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>, ends: Ends) {
-    let Ends { stop, mut close, mut retire } = ends;
+pub async fn serve_on(listener: Listener, serving: watch::Receiver<Serving>, ends: Ends) {
+    let Ends { stop, mut close } = ends;
     let connections_max = serving.borrow().limits.connections_max;
     let stats = serving.borrow().traffic.listener(listener.address());
     let pool = SlotPool::new(connections_max, RESERVED);
     let mut slots: VecDeque<Arc<ConnectionSlot>> = VecDeque::new();
     let via_unix = matches!(listener.address(), Address::Unix(_)).then_some(ViaUnix);
-    let retiring = retire.clone();
     let spawn_connection = |socket: Socket, permit: SlotPermit, slots: &mut VecDeque<Arc<ConnectionSlot>>| {
         let slot = ConnectionSlot::new(via_unix, permit, pool.clone());
         if slots.len() >= 2 * connections_max {
@@ -44,7 +41,7 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
         }
         slots.push_back(slot.clone());
         let guard = stats.open();
-        let connection = connection(socket, serving.clone(), slot.clone(), stop.clone(), retiring.clone());
+        let connection = connection(socket, serving.clone(), slot.clone(), stop.clone());
         tokio::spawn(async move {
             connection.await;
             slot.end();
@@ -58,7 +55,6 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
         }
         let accepted = tokio::select! {
             () = stopped(&mut close) => break,
-            () = stopped(&mut retire) => break,
             // A connection that is asked to leave takes a moment, and others may become idle meanwhile.
             () = tokio::time::sleep(CROWD_CHECK_INTERVAL), if crowded => continue,
             accepted = async { (pool.any().await, listener.accept().await) } => accepted,
@@ -75,16 +71,7 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
             }
         }
     }
-    let closing = *close.borrow();
-    if !closing {
-        // The backlog is served, as are clients that connect while another listener takes over the address.
-        let late = clock::timer_after(BACKLOG_GRACE);
-        while let Ok(Ok(socket)) = tokio::time::timeout_at(late, listener.accept()).await {
-            let Some(permit) = pool.try_ordinary() else { break };
-            spawn_connection(socket, permit, &mut slots);
-        }
-    }
-    if !(closing && listener.is_passed()) {
+    if !listener.is_passed() {
         while let (Some(permit), Some(socket)) = (pool.try_ordinary(), listener.accept_waiting()) {
             spawn_connection(socket, permit, &mut slots);
         }
@@ -132,5 +119,3 @@ const SILENCE_MIN: Duration = Duration::from_secs(1);
 const SLOWNESS_MIN: Duration = Duration::from_secs(5);
 /// How often a full listener checks whether a slot has become free or idle.
 const CROWD_CHECK_INTERVAL: Duration = Duration::from_millis(50);
-/// How long a retiring listener still accepts connections.
-const BACKLOG_GRACE: Duration = Duration::from_millis(100);

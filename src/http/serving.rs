@@ -1,7 +1,5 @@
 //! What a listener serves, and how its serving ends.
 
-use std::time::Duration;
-
 use axum::Router;
 use tokio::sync::watch;
 
@@ -28,15 +26,9 @@ pub struct Ends {
     /// No connection is accepted any more. The backlog of a socket that was passed to this process is left to the next
     /// process; any other is served.
     pub close: watch::Receiver<bool>,
-    /// As `close`, but each connection stays until its next answer, or until its idle time or [`RETIREMENT_MAX`] is over.
-    pub retire: watch::Receiver<bool>,
 }
 
 /// Waits until `stop` becomes true, or its sender is dropped.
 pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
-
-/// How long a connection may go on after its listener has retired: longer than any wait except for the next line of a
-/// stream, whose client reconnects.
-pub const RETIREMENT_MAX: Duration = Duration::from_secs(600);

@@ -17,7 +17,7 @@ use crate::base::duration::Written;
 use crate::driver::Inquiry;
 use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Rules;
-use crate::engine::{Account, PageQuery, Row};
+use crate::engine::{Account, PageQuery};
 use crate::http::Problem;
 use crate::model::{Conversation, ConversationRef, Indicator, Instant, SignalKind, Why};
 use crate::observe::events::{Event, What};
@@ -84,7 +84,7 @@ impl ListQuery {
 
 impl Api {
     async fn page(&self, mut query: PageQuery) -> Result<Response, Problem> {
-        let mut rows: Vec<Row> = Vec::new();
+        let mut rows = Vec::new();
         let limit = query.limit;
         let mut turns = 0;
         loop {
@@ -211,14 +211,14 @@ struct RowJson<'a> {
 }
 
 impl<'a> RowJson<'a> {
-    fn new(row: &'a Row) -> Self {
+    fn new((conversation, account): &'a (Conversation, Account)) -> Self {
         Self {
-            to: row.conversation.to(),
-            from: row.conversation.from(),
-            state: row.stage.name(),
-            icon: row.icon,
-            shown: name_of(row.acknowledged),
-            owed: row.desired.map(|reason| reason.indicator().name()),
+            to: conversation.to(),
+            from: conversation.from(),
+            state: account.stage.name(),
+            icon: account.icon,
+            shown: name_of(account.acknowledged),
+            owed: account.desired.map(|reason| reason.indicator().name()),
         }
     }
 }
