@@ -5,7 +5,7 @@
 //! instant. So no change keeps the loop from its other work, however many conversations there are.
 
 use super::Engine;
-use super::policy::{Delivery, Policy, Rules};
+use super::policy::{Policy, Rules};
 use crate::model::{Instant, Reason};
 
 /// The number of a change. It wraps: no conversation is ever more than a few changes behind.
@@ -59,7 +59,10 @@ impl Engine {
     /// whether there is room for a further change ([`Engine::has_room_for_policy`]).
     pub fn handle_policy(&mut self, now: Instant, policy: Policy) {
         self.pace.set_limits(policy.delivery);
-        let lifespans_differ = lifespans(&self.policy.delivery) != lifespans(&policy.delivery);
+        let (old, new) = (&self.policy.delivery, &policy.delivery);
+        // What decides how long a request may wait decides deadlines.
+        let lifespans_differ =
+            old.started_lifespan != new.started_lifespan || old.stopped_lifespan != new.stopped_lifespan;
         let concerns = lifespans_differ || self.concerns(&policy);
         let before = Box::new(std::mem::replace(&mut self.policy, policy));
         if concerns {
@@ -144,7 +147,7 @@ impl Engine {
         let mut concerned = false;
         for number in changes.len().saturating_sub(missed)..changes.len() {
             let at = changes[number].at;
-            let name = self.tracker.channel_name(slot);
+            let name = self.tracker.channel(slot).name.as_str();
             let before = rules_before(&changes[number..], &self.policy, name);
             match &changes[number].what {
                 What::Policy { lifespans_differ, .. } => {
@@ -196,9 +199,4 @@ fn rules_before(changes: &[Change], policy: &Policy, name: &str) -> Rules {
         What::Stop(_) => None,
     });
     before.unwrap_or(policy).rules_of(name)
-}
-
-/// What decides how long a request may wait: where that changes, deadlines do.
-const fn lifespans(delivery: &Delivery) -> (Option<std::time::Duration>, std::time::Duration) {
-    (delivery.started_lifespan, delivery.stopped_lifespan)
 }

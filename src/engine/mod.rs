@@ -33,12 +33,12 @@ use std::time::Duration;
 
 use crate::model::{
     ConversationRef, Decision, Dispatch, DispatchId, Dropped, Indicator, Instant, Outcome, Reason, Rejection, Signal,
-    SignalKind,
+    SignalKind, Why,
 };
 use changes::Changes;
 use list::{Link, List};
 use observed::Observed;
-use outbox::{Lifespans, Loss, Losses, Outbox, Urgency, Verdict};
+use outbox::{Lifespans, Loss, Losses, Outbox, Urgency};
 use pace::Pace;
 use policy::Policy;
 use tracker::{QUEUES, Queue, RETAINED, Tracker};
@@ -135,7 +135,7 @@ impl Engine {
         if self.tracker.find(conversation).is_none() {
             let rules = self.policy.rules_of(conversation.to());
             let slot = self.tracker.insert(conversation, self.changes.generation(), || rules);
-            self.tracker.state_mut(slot).0.outbox = Outbox::LEFT_ON;
+            self.tracker.state_mut(slot).0.outbox = Outbox::left_on();
             self.decide(slot, now, Reason::Recovered);
             self.update(now, slot);
         }
@@ -161,8 +161,8 @@ impl Engine {
         let lifespans = self.lifespans(id.slot);
         let Self { tracker, pace, .. } = self;
         let (state, _) = tracker.state_mut(id.slot);
-        let sent = state.outbox.in_flight();
-        let (verdict, losses) = state.outbox.on_outcome(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
+        let losses = state.outbox.on_outcome(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
+        let given_up = losses[0].filter(|loss| loss.why == Why::GivenUp).map(|loss| loss.reason);
         self.unblock_if_accepted_since(id.slot);
         self.record_dropped(now, id.slot, losses);
         let mut notice = match (was_open, self.pace.is_breaker_open()) {
@@ -174,15 +174,11 @@ impl Engine {
         match outcome {
             Outcome::Delivered => self.counts.delivered += 1,
             Outcome::Rejected(rejection) => {
-                let stop = sent.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped);
-                self.counts.stops_given_up += u64::from(stop && verdict == Verdict::Dropped);
+                let stop = given_up.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped);
+                self.counts.stops_given_up += u64::from(stop);
                 notice = notice.or(self.handle_rejection(now, id.slot, rejection));
             }
-            Outcome::NotSent(_) | Outcome::Unknown(_) => {
-                if verdict == Verdict::Dropped {
-                    self.count_dropped(sent);
-                }
-            }
+            Outcome::NotSent(_) | Outcome::Unknown(_) => self.count_dropped(given_up),
         }
         self.update(now, id.slot);
         notice
@@ -193,10 +189,7 @@ impl Engine {
         for _ in 0..TIMERS_PER_CALL {
             let Some(slot) = self.wheel.pop(&mut self.tracker, now) else { break };
             self.tracker.entry_mut(slot).place = Place::NONE;
-            if self.follow(now, slot) {
-                self.advance(now, slot);
-                self.update(now, slot);
-            }
+            self.bring_up_to(now, slot);
         }
         self.follow_some(now);
         self.unblock_some(now);
@@ -217,32 +210,20 @@ impl Engine {
             }
             // While the driver was late the conversation may have fallen idle, been muted or expired.
             let queue = self.tracker.entry(slot).queue;
-            if self.follow(now, slot) {
-                self.advance(now, slot);
-                self.update(now, slot);
-            }
+            self.bring_up_to(now, slot);
             if !self.tracker.holds(slot) || self.tracker.entry(slot).queue != queue {
                 continue;
             }
             self.move_to(slot, Queue::None);
-            let acceptances = self.tracker.channel(slot).acceptances;
+            let (conversation, acceptances) = (self.tracker.conversation(slot), self.tracker.channel(slot).acceptances);
             let (state, _) = self.tracker.state_mut(slot);
-            let Some(outgoing) = state.outbox.on_dispatch() else { continue };
+            let Some(dispatch) = state.outbox.on_dispatch(slot, conversation, state.credentials) else { continue };
             state.acceptances_seen = acceptances;
-            let credentials = state.credentials;
             self.pace.on_dispatch(now, slot);
             self.counts.sent += 1;
-            self.counts.retried += u64::from(outgoing.attempt > 0);
+            self.counts.retried += u64::from(dispatch.attempt > 0);
             self.update(now, slot);
-            return Some(Dispatch {
-                id: DispatchId { slot, serial: outgoing.number },
-                conversation: self.tracker.conversation(slot),
-                reason: outgoing.reason,
-                decided: outgoing.decided,
-                decision: outgoing.number,
-                attempt: outgoing.attempt,
-                credentials,
-            });
+            return Some(dispatch);
         }
         None
     }
@@ -452,6 +433,14 @@ impl Engine {
             let (state, rules) = self.tracker.state_mut(slot);
             let Some((at, reason)) = state.timing.step_late(rules, now) else { return };
             self.decide(slot, at, reason);
+        }
+    }
+
+    /// Applies changes to a conversation and runs its timers.
+    fn bring_up_to(&mut self, now: Instant, slot: u32) {
+        if self.follow(now, slot) {
+            self.advance(now, slot);
+            self.update(now, slot);
         }
     }
 

@@ -15,7 +15,7 @@ use super::wheel::Place;
 use crate::model::{Conversation, ConversationRef, CredentialId, Instant};
 
 /// The state of one conversation: what another process would need to go on with it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) timing: Timing,
     pub(super) outbox: Outbox,
@@ -81,7 +81,7 @@ impl Queue {
 /// A channel: what its conversations share.
 #[derive(Debug)]
 pub(super) struct Channel {
-    name: Id,
+    pub(super) name: Id,
     pub(super) rules: Rules,
     pub(super) muted_until: Instant,
     /// Conversations whose Stopped waits until credentials of this channel are accepted.
@@ -153,16 +153,7 @@ impl Tracker {
             generation,
             icon_on: false,
             unsettled: false,
-            state: State {
-                timing: Timing::IDLE,
-                outbox: Outbox::EMPTY,
-                barrier: 0,
-                hold_until: Instant::ORIGIN,
-                opened: false,
-                muted: false,
-                acceptances_seen: 0,
-                credentials: None,
-            },
+            state: State::default(),
         };
         self.entries.insert(hash, entry)
     }
@@ -216,10 +207,6 @@ impl Tracker {
 
     fn channel_at(&self, channel: u32) -> &Channel {
         self.channels.get(channel).expect(KNOWN)
-    }
-
-    pub(super) fn channel_name(&self, slot: u32) -> &str {
-        self.channel(slot).name.as_str()
     }
 
     pub(super) fn conversation(&self, slot: u32) -> Conversation {

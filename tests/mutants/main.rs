@@ -70,8 +70,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "what an earlier process left on is not owed",
         file: "outbox.rs",
-        right: "Self { acknowledged: Acknowledged::Unknown, ..Self::EMPTY }",
-        wrong: "Self { acknowledged: Acknowledged::Off, ..Self::EMPTY }",
+        right: "Self { acknowledged: Acknowledged::Unknown, ..Self::default() }",
+        wrong: "Self { acknowledged: Acknowledged::Off, ..Self::default() }",
     },
     Mistake {
         name: "the icon goes off dismiss after the first key, not the last",
