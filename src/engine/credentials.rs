@@ -18,7 +18,7 @@ impl Engine {
         if state.credentials.replace(credentials) == Some(credentials) {
             return;
         }
-        // What was refused to the old ones may be granted to these.
+        // What was rejected with the old ones may be accepted with these.
         state.muted = false;
         if state.outbox.is_blocked() {
             state.outbox.unblock();

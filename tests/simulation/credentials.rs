@@ -11,7 +11,7 @@ use typingd::model::{
 };
 
 const NONE: Outcome = not_sent(Cause::NoCredentials, None);
-const REFUSED: Outcome = not_sent(Cause::Credentials, None);
+const REJECTED: Outcome = not_sent(Cause::Credentials, None);
 
 const fn not_sent(cause: Cause, retry_after: Option<Duration>) -> Outcome {
     Outcome::NotSent(Transient { cause, retry_after })
@@ -96,13 +96,13 @@ fn a_request_leaves_with_the_newest_credentials_of_its_own_conversation() {
     bench.signal("c", "u", SignalKind::Keystroke, None);
     bench.signal("c", "u", SignalKind::MessageSent, None);
     assert_eq!(bench.one(TypingStopped, Outcome::Delivered).credentials, Some(id(2)));
-    bench.engine.handle_credentials(bench.now, pair("c", "nobody"), id(1));
+    bench.engine.handle_credentials(bench.now, pair("c", "unknown"), id(1));
     assert!(bench.leaving().is_none());
 }
 
 #[test]
 fn a_started_without_good_credentials_is_dropped_until_the_next_check() {
-    for outcome in [NONE, REFUSED] {
+    for outcome in [NONE, REJECTED] {
         let mut bench = Bench::new();
         bench.signal("c", "u", SignalKind::Keystroke, Some(1));
         bench.one(TypingStarted, outcome);
@@ -129,12 +129,12 @@ fn a_refused_refresh_leaves_the_icon_to_its_stop() {
         bench.wait(1_000);
         bench.signal("c", "u", SignalKind::Keystroke, Some(1));
     }
-    bench.one(TypingStarted, REFUSED);
+    bench.one(TypingStarted, REJECTED);
     assert_eq!(bench.engine.acknowledged(pair("c", "u")), Acknowledged::On);
     bench.wait(2_000);
     // Each try is made with other credentials, and none waits for the one before.
     for attempt in 0..5 {
-        assert_eq!(bench.one(TypingStopped, REFUSED).attempt, attempt);
+        assert_eq!(bench.one(TypingStopped, REJECTED).attempt, attempt);
     }
     bench.one(TypingStopped, Outcome::Delivered);
     assert_eq!(bench.engine.census().conversations, 0);
@@ -194,7 +194,7 @@ fn other_credentials_of_its_own_are_tried_at_once_and_refused_ones_after_their_t
     bench.wait(29_999);
     assert!(bench.leaving().is_none());
     bench.wait(1);
-    assert_eq!(bench.one(TypingStopped, REFUSED).attempt, 0);
+    assert_eq!(bench.one(TypingStopped, REJECTED).attempt, 0);
     bench.one(TypingStopped, NONE);
     bench.signal("c", "u", SignalKind::Stopped, Some(2));
     assert_eq!(bench.one(TypingStopped, Outcome::Delivered).credentials, Some(id(2)));

@@ -1,4 +1,4 @@
-//! The rules of the engine as a whole, each told as a small trace.
+//! The rules of the engine as a whole, each as a small trace.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ fn with_require_open_nothing_is_sent_before_the_session_is_known() {
         let mut bench = Bench::new(policy.clone());
         assert_eq!(bench.signal("u", SignalKind::Keystroke, None), Ok(Handled::Unopened));
         assert_eq!(bench.deliver(10_000), []);
-        assert_eq!(bench.engine.census().conversations, 0, "whoever is not open is not remembered");
+        assert_eq!(bench.engine.census().conversations, 0, "a conversation that is not open is not remembered");
         bench.signal("u", opener, None).unwrap();
         bench.key("u");
         assert_eq!(bench.deliver(10_000), [(0, First), (2_000, Idle)]);
@@ -111,7 +111,7 @@ fn a_full_table_turns_newcomers_away_and_forgets_whoever_lingers_first() {
     bench.signal("a", SignalKind::MessageSent, Some(5)).unwrap();
     bench.key("b");
     bench.key("c");
-    assert_eq!(bench.engine.census().conversations, 2, "a only lingered");
+    assert_eq!(bench.engine.census().conversations, 2, "a was only retained");
     assert_eq!(bench.signal("d", SignalKind::Keystroke, None), Err(Rejected::TableFull));
     bench.key("b");
     assert_eq!(bench.deliver(10_000).len(), 4, "the others are served");
@@ -123,15 +123,15 @@ fn a_refused_started_owes_nothing_and_the_next_check_tries_again() {
     let mut bench = Bench::new(Policy::default());
     bench.key("u");
     let mut first = true;
-    let mut refuse_first = |_: &Dispatch| {
+    let mut reject_first = |_: &Dispatch| {
         if std::mem::take(&mut first) { Outcome::Rejected(Rejection::Request) } else { Outcome::Delivered }
     };
-    assert_eq!(bench.answering(1_000, &mut refuse_first), [(0, First)]);
+    assert_eq!(bench.answering(1_000, &mut reject_first), [(0, First)]);
     for _ in 0..5 {
         bench.key("u");
-        bench.answering(1_000, &mut refuse_first);
+        bench.answering(1_000, &mut reject_first);
     }
-    assert_eq!(bench.engine.counts().sent, 2, "one refused, one at the check");
+    assert_eq!(bench.engine.counts().sent, 2, "one rejected, one at the check");
     bench.message("u");
     assert_eq!(bench.deliver(100), [(0, MessageSent)]);
 
@@ -169,8 +169,8 @@ fn a_permanent_refusal_mutes_its_channel_or_conversation_for_a_time() {
         let mut bench = Bench::new(Policy::default());
         bench.key("u");
         let dispatch = bench.engine.poll_dispatch(bench.now).expect("a Started");
-        let told = bench.engine.handle_outcome(bench.now, dispatch.id, Outcome::Rejected(rejection));
-        assert_eq!(told, Some(notice));
+        let reported = bench.engine.handle_outcome(bench.now, dispatch.id, Outcome::Rejected(rejection));
+        assert_eq!(reported, Some(notice));
         for _ in 0..280 {
             bench.key("u");
             assert_eq!(bench.deliver(1_000), [], "muted for five minutes");
@@ -192,7 +192,7 @@ fn a_refused_token_is_tried_again_at_once_and_once() {
     let second = bench.engine.poll_dispatch(bench.now).expect("at once");
     assert_eq!((second.decision, second.attempt), (first.decision, 1), "the same decision, so the same ids");
     let _ = bench.engine.handle_outcome(bench.now, second.id, Outcome::NotSent(transient(Cause::Token)));
-    assert!(bench.engine.poll_dispatch(bench.now).is_none(), "then with patience");
+    assert!(bench.engine.poll_dispatch(bench.now).is_none(), "then after a back-off");
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_mute_holds_icons_back_and_leaves_none_on() {
     let mut bench = Bench::new(Policy::default());
     bench.key("shown");
     bench.deliver(10);
-    bench.key("refused");
+    bench.key("rejected");
     assert_eq!(bench.answering(10, |_| Outcome::Rejected(Rejection::Channel)), [(0, First)]);
     bench.key("held back");
     bench.message("shown");
@@ -350,13 +350,13 @@ fn a_machine_that_slept_switches_every_icon_off_and_goes_on() {
 
 #[test]
 fn what_an_earlier_process_left_on_is_owed_until_there_are_credentials() {
-    for (minutes, told) in [(9, true), (11, false)] {
+    for (minutes, sent) in [(9, true), (11, false)] {
         let mut bench = Bench::new(Policy::default());
         bench.engine.handle_recovered(bench.now, pair("u"));
         bench.answering(minutes * 60_000, |_| Outcome::NotSent(transient(Cause::Token)));
-        assert_eq!(bench.engine.census().unsettled, usize::from(told), "after {minutes} minutes");
-        assert_eq!(bench.deliver(5_000).len(), usize::from(told), "after {minutes} minutes");
-        assert_eq!(bench.engine.counts().stops_given_up, u64::from(!told));
+        assert_eq!(bench.engine.census().unsettled, usize::from(sent), "after {minutes} minutes");
+        assert_eq!(bench.deliver(5_000).len(), usize::from(sent), "after {minutes} minutes");
+        assert_eq!(bench.engine.counts().stops_given_up, u64::from(!sent));
     }
 }
 
@@ -370,7 +370,7 @@ fn what_an_earlier_process_left_on_goes_off_first() {
     assert_eq!(bench.engine.shown(0).0.count(), 2);
     assert_eq!(bench.deliver(10), [(0, Recovered), (0, Recovered), (0, First)]);
     bench.engine.handle_recovered(bench.now, pair("c"));
-    assert_eq!(bench.deliver(4_000), [(1_990, Idle)], "whoever is known already is not touched");
+    assert_eq!(bench.deliver(4_000), [(1_990, Idle)], "a known conversation is not touched");
 }
 
 #[test]
