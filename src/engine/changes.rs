@@ -24,7 +24,7 @@ pub(super) struct Changes {
     /// Those that some conversation may not have followed, the oldest first.
     under_way: Vec<Change>,
     /// That of the newest.
-    generation: Generation,
+    pub(super) generation: Generation,
     /// The slot to look at next; `None` if all conversations have followed.
     next: Option<u32>,
 }
@@ -44,10 +44,6 @@ enum What {
 }
 
 impl Changes {
-    pub(super) const fn generation(&self) -> Generation {
-        self.generation
-    }
-
     /// Whether a conversation may have a change to follow.
     pub(super) const fn are_under_way(&self) -> bool {
         self.next.is_some()
@@ -100,7 +96,7 @@ impl Engine {
     }
 
     fn record_change(&mut self, at: Instant, what: What) {
-        if self.tracker.len() == 0 {
+        if self.tracker.entries.len() == 0 {
             return;
         }
         self.changes.under_way.push(Change { at, what });
@@ -113,13 +109,13 @@ impl Engine {
         let Some(mut next) = self.changes.next else { return };
         let mut budget = SLOTS_PER_CALL;
         while budget > 0 {
-            if next >= self.tracker.slots_end() {
+            if next >= self.tracker.entries.end() {
                 self.changes.next = None;
                 self.changes.under_way = Vec::new();
                 return;
             }
             budget -= 1;
-            if self.tracker.get(next).is_some_and(|entry| entry.generation != self.changes.generation) {
+            if self.tracker.entries.get(next).is_some_and(|entry| entry.generation != self.changes.generation) {
                 budget = budget.saturating_sub(FOLLOW_COST);
                 self.catch_up(now, next);
             }

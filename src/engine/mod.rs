@@ -70,9 +70,8 @@ pub struct Engine {
     pace: Pace,
     changes: Changes,
     last_decision: u64,
-    icons: usize,
-    unsettled: usize,
-    blocked: usize,
+    /// Icons, unsettled and blocked conversations; the other sizes are known elsewhere.
+    census: Census,
     counts: Counts,
     decisions: Observed<Decision>,
     dropped: Observed<Dropped>,
@@ -96,9 +95,7 @@ impl Engine {
             pace,
             changes: Changes::default(),
             last_decision: 0,
-            icons: 0,
-            unsettled: 0,
-            blocked: 0,
+            census: Census::default(),
             counts: Counts::default(),
             decisions: Observed::NONE,
             dropped: Observed::NONE,
@@ -134,7 +131,7 @@ impl Engine {
     pub fn handle_recovered(&mut self, now: Instant, conversation: ConversationRef<'_>) {
         if self.tracker.find(conversation).is_none() {
             let rules = self.policy.rules_of(conversation.to());
-            let slot = self.tracker.insert(conversation, self.changes.generation(), || rules);
+            let slot = self.tracker.insert(conversation, self.changes.generation, rules);
             self.tracker.state_mut(slot).0.outbox = Outbox::left_on();
             self.decide(slot, now, Reason::Recovered);
             self.update(now, slot);
@@ -250,7 +247,7 @@ impl Engine {
     /// Whether nothing is typed, owed or in flight.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.pace.in_flight() == 0 && self.unsettled == 0 && !self.changes.are_under_way()
+        self.pace.in_flight() == 0 && self.census.unsettled == 0 && !self.changes.are_under_way()
     }
 
     /// Whether the circuit breaker is open: only probes are sent.
@@ -275,15 +272,13 @@ impl Engine {
     #[must_use]
     pub fn census(&self) -> Census {
         Census {
-            conversations: self.tracker.len(),
+            conversations: self.tracker.entries.len(),
             retained: self.queued[RETAINED],
-            channels: self.tracker.channels_len(),
-            icons: self.icons,
-            unsettled: self.unsettled,
-            blocked: self.blocked,
+            channels: self.tracker.channels.len(),
             in_flight: self.pace.in_flight(),
             queued: *self.queued.first_chunk().expect("there is one more"),
             armed: self.wheel.armed(),
+            ..self.census
         }
     }
 
@@ -308,10 +303,7 @@ impl Engine {
             SignalKind::Stopped | SignalKind::Ended => (false, false),
         };
         if remembered && !self.make_room(now) {
-            if !needed {
-                return Ok(Handled::Accepted);
-            }
-            return Err(Rejected::TableFull);
+            return if needed { Err(Rejected::TableFull) } else { Ok(Handled::Accepted) };
         }
         self.counts.signals[signal.kind as usize] += 1;
         if !remembered {
@@ -319,13 +311,13 @@ impl Engine {
             self.counts.unopened += u64::from(unopened);
             return Ok(if unopened { Handled::Unopened } else { Handled::Accepted });
         }
-        let slot = self.tracker.insert(conversation, self.changes.generation(), || rules);
+        let slot = self.tracker.insert(conversation, self.changes.generation, rules);
         Ok(self.handle_known(now, slot, signal))
     }
 
     /// Whether there is room for one more conversation. The one that has been retained longest makes room.
     fn make_room(&mut self, now: Instant) -> bool {
-        if self.tracker.len() < self.policy.conversations_max {
+        if self.tracker.entries.len() < self.policy.conversations_max {
             return true;
         }
         let Some(oldest) = self.queues[RETAINED].front() else { return false };
@@ -501,8 +493,8 @@ impl Engine {
         self.record_dropped(now, slot, [muted, expired]);
         self.count_dropped(expired.map(|loss| loss.reason));
         let entry = self.tracker.entry_mut(slot);
-        self.icons = self.icons + usize::from(icon_on) - usize::from(entry.icon_on);
-        self.unsettled = self.unsettled + usize::from(unsettled) - usize::from(entry.unsettled);
+        self.census.icons = self.census.icons + usize::from(icon_on) - usize::from(entry.icon_on);
+        self.census.unsettled = self.census.unsettled + usize::from(unsettled) - usize::from(entry.unsettled);
         (entry.icon_on, entry.unsettled) = (icon_on, unsettled);
         if forgotten {
             self.remove(slot, now);
@@ -525,14 +517,14 @@ impl Engine {
             self.queued[index] -= 1;
         } else if old == Queue::Blocked {
             self.change_blocked(slot, List::remove);
-            self.blocked -= 1;
+            self.census.blocked -= 1;
         }
         if let Some(index) = queue.index() {
             self.queues[index].push_back(&mut self.tracker, Link::Queue, slot);
             self.queued[index] += 1;
         } else if queue == Queue::Blocked {
             self.change_blocked(slot, List::push_back);
-            self.blocked += 1;
+            self.census.blocked += 1;
         }
     }
 

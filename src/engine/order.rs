@@ -144,13 +144,7 @@ impl<T: Copy, W: Clone> Order<T, W> {
         next
     }
 
-    /// Conversations with a request under way.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.queues.len()
-    }
-
-    /// Whether nothing is under way.
+    /// Whether no request is under way.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queues.is_empty()

@@ -64,15 +64,6 @@ impl<T> Slab<T> {
         self.regions.get_mut(region)?.places.get_mut(at)?.as_mut()
     }
 
-    /// All values with their places, in the order of these.
-    #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.regions.iter().enumerate().flat_map(|(number, region)| {
-            let places = region.places.iter().enumerate();
-            places.filter_map(move |(at, value)| Some((join::<T>(number, at), value.as_ref()?)))
-        })
-    }
-
     /// Adds a value; returns its place.
     pub(super) fn insert(&mut self, value: T) -> u32 {
         let number = match self.regions.iter().position(|region| region.used < Self::REGION) {
@@ -183,6 +174,16 @@ mod tests {
 
     use super::super::pace::Rng;
     use super::*;
+
+    impl<T> Slab<T> {
+        /// All values with their places, in the order of these.
+        fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+            self.regions.iter().enumerate().flat_map(|(number, region)| {
+                let places = region.places.iter().enumerate();
+                places.filter_map(move |(at, value)| Some((join::<T>(number, at), value.as_ref()?)))
+            })
+        }
+    }
 
     /// So large that a region has few places.
     type Large = [u64; 1 << 15];

@@ -97,8 +97,8 @@ pub(super) struct Channel {
 
 #[derive(Debug)]
 pub(super) struct Tracker {
-    entries: Table<Entry>,
-    channels: Table<Channel>,
+    pub(super) entries: Table<Entry>,
+    pub(super) channels: Table<Channel>,
     /// Channels whose last conversation was removed while they were muted.
     left_muted: Vec<u32>,
     /// Channels that have accepted credentials, while there are blocked conversations to go through.
@@ -118,14 +118,6 @@ impl Tracker {
         }
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub(super) const fn channels_len(&self) -> usize {
-        self.channels.len()
-    }
-
     #[inline]
     pub(super) fn find(&self, conversation: ConversationRef<'_>) -> Option<u32> {
         let hash = hash_of(&self.hash, conversation.to(), conversation.from());
@@ -135,12 +127,7 @@ impl Tracker {
     }
 
     /// Adds a conversation that is not in the table. `rules` are those of its channel since the change `generation`.
-    pub(super) fn insert(
-        &mut self,
-        conversation: ConversationRef<'_>,
-        generation: Generation,
-        rules: impl FnOnce() -> Rules,
-    ) -> u32 {
+    pub(super) fn insert(&mut self, conversation: ConversationRef<'_>, generation: Generation, rules: Rules) -> u32 {
         let hash = hash_of(&self.hash, conversation.to(), conversation.from());
         let channel = self.join_channel(conversation.to(), generation, rules);
         let entry = Entry {
@@ -188,13 +175,8 @@ impl Tracker {
         self.channels.trim() || entries
     }
 
-    #[inline]
-    pub(super) fn get(&self, slot: u32) -> Option<&Entry> {
-        self.entries.get(slot)
-    }
-
     pub(super) fn holds(&self, slot: u32) -> bool {
-        self.get(slot).is_some()
+        self.entries.get(slot).is_some()
     }
 
     pub(super) fn channel(&self, slot: u32) -> &Channel {
@@ -219,11 +201,6 @@ impl Tracker {
             .expect("it was valid when it was put in")
     }
 
-    /// The first slot behind all that are used.
-    pub(super) fn slots_end(&self) -> u32 {
-        self.entries.end()
-    }
-
     pub(super) fn find_channel(&self, name: &str) -> Option<u32> {
         self.channels.find(hash_of(&self.hash, name, ""), |channel| channel.name.is(name))
     }
@@ -241,20 +218,19 @@ impl Tracker {
         }
     }
 
-    fn join_channel(&mut self, name: &str, generation: Generation, rules: impl FnOnce() -> Rules) -> u32 {
+    fn join_channel(&mut self, name: &str, generation: Generation, rules: Rules) -> u32 {
         if let Some(found) = self.find_channel(name) {
             let channel = self.channel_at_mut(found);
             // A change reaches a channel through its conversations: one without any may have missed some.
             if channel.generation != generation || channel.conversations == 0 {
-                channel.generation = generation;
-                channel.rules = rules();
+                (channel.generation, channel.rules) = (generation, rules);
             }
             channel.conversations += 1;
             return found;
         }
         let new = Channel {
             name: Id::new(name),
-            rules: rules(),
+            rules,
             muted_until: Instant::ORIGIN,
             blocked: List::EMPTY,
             acceptances: 0,

@@ -200,6 +200,7 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
+    /// The indicator of its reason.
     #[must_use]
     pub const fn indicator(&self) -> Indicator {
         self.reason.indicator()
