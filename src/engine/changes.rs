@@ -1,7 +1,7 @@
 //! Changes of all conversations at once: another policy, a suspension, shutdown.
 //!
-//! A change is recorded with its instant, and holds from there. Each conversation follows when it is next touched, or in
-//! its slice of [`Engine::handle_timeout`]: it decides what it would have decided had all of them changed at that
+//! A change is recorded with its instant, and holds from there. Each conversation follows when it is next touched, or
+//! in its slice of [`Engine::handle_timeout`]: it decides what it would have decided had all of them changed at that
 //! instant. So no change keeps the loop from its other work, however many conversations there are.
 
 use super::Engine;
@@ -73,7 +73,8 @@ impl Engine {
         self.changes.under_way.len() < CHANGES_MAX
     }
 
-    /// The machine slept, and the monotonic clock with it: users who typed before have long stopped. Every icon goes off.
+    /// The machine slept, and the monotonic clock with it: users who typed before have long stopped. Every icon goes
+    /// off.
     pub fn handle_suspension(&mut self, now: Instant) {
         self.record_change(now, What::Stop(Reason::Idle));
     }

@@ -123,8 +123,8 @@ impl Engine {
         Page { rows, next: (stop < end).then_some(stop) }
     }
 
-    /// The conversations whose icon the upstream may show, in the slots from `start` on as far as one call looks, and the
-    /// slot to go on with. One that stays in memory is found once.
+    /// The conversations whose icon the upstream may show, in the slots from `start` on as far as one call looks, and
+    /// the slot to go on with. One that stays in memory is found once.
     pub fn shown(&self, start: u32) -> (impl Iterator<Item = ConversationRef<'_>>, Option<u32>) {
         let end = self.tracker.entries.end();
         let stop = end.min(start.saturating_add(SHOWN_LOOKS_MAX));

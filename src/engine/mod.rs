@@ -288,6 +288,7 @@ impl Engine {
         &self.counts
     }
 
+    /// A signal of a conversation that is not in the table.
     fn handle_first(
         &mut self,
         now: Instant,

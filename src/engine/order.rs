@@ -2,11 +2,11 @@
 //!
 //! A pure value, like the rest of the engine. Its driver enters each request as soon as its end user is known
 //! ([`Order::enter`], [`Order::enter_typing`]), asks before it goes on ([`Order::turn`]), and reports when it no longer
-//! holds up those behind it ([`Order::leave`]): a message when it is written upstream, a typing entry when the engine has
-//! it. A request waits for at most `wait_max`, then it goes on.
+//! holds up those behind it ([`Order::leave`]): a message when it is written upstream, a typing entry when the engine
+//! has it. A request waits for at most `wait_max`, then it goes on.
 //!
-//! Typing that waits behind a message is one desired state, not a queue: the newest entry replaces the one before it, and
-//! a message replaces the typing that waits before it.
+//! Typing that waits behind a message is one desired state, not a queue: the newest entry replaces the one before it,
+//! and a message replaces the typing that waits before it.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -80,8 +80,8 @@ impl<T: Copy, W: Clone> Order<T, W> {
         self.wait_max = wait_max;
     }
 
-    /// A request that passes upstream takes its place. Returns whom to wake as well: typing that waited before it and is
-    /// replaced, for the message ends it before its icon is shown.
+    /// A request that passes upstream takes its place. Returns whom to wake as well: typing that waited before it and
+    /// is replaced, for the message ends it before its icon is shown.
     pub fn enter(&mut self, now: Instant, conversation: &Conversation, waker: W) -> (Ticket, Option<W>) {
         let ticket = self.next_ticket();
         let queue = self.queues.entry(conversation.clone()).or_default();

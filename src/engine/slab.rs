@@ -4,8 +4,8 @@
 //! A value never moves, so that its number names it for as long as it stays. New ones take the lowest free place: those
 //! behind run empty as their values go.
 
-/// The least that a region reserves. Memory is only used where a value has been put. From this size on the C library maps
-/// a block by itself, and gives it back to the system when it is freed.
+/// The least that a region reserves. Memory is only used where a value has been put. From this size on the C library
+/// maps a block by itself, and gives it back to the system when it is freed.
 const REGION_BYTES: usize = 32 << 20;
 /// Regions that have used no more places than this are not shrunk.
 const SMALL: usize = 1_024;

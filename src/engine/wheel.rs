@@ -1,8 +1,8 @@
 //! Deadlines of many conversations: a ring of one-millisecond buckets that turns once in 16 seconds.
 //!
-//! Each conversation is in it at most once, at or before its next deadline. What is due later than one turn is put at the
-//! ring's far end, and again when that is reached; a keystroke moves nothing. Adding, moving and finding the next are a
-//! few operations, however many conversations there are.
+//! Each conversation is in it at most once, at or before its next deadline. What is due later than one turn is put at
+//! the ring's far end, and again when that is reached; a keystroke moves nothing. Adding, moving and finding the next
+//! are a few operations, however many conversations there are.
 
 use super::list::{Link, Links, List};
 use crate::model::Instant;

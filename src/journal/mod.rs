@@ -1,9 +1,9 @@
 //! Icons that are on, on disk: what a crash must not lose.
 //!
 //! Append-only files of checksummed records. "Showing" is written before a Started leaves, "gone" once the upstream is
-//! known to show nothing; a Stopped is owed for what is still showing when the process dies, and sent by the next one. A
-//! write reaches the kernel before the request leaves, so that the death of the process loses nothing; a thread syncs the
-//! disk within 100 ms, which bounds what a power cut may lose.
+//! known to show nothing; a Stopped is owed for what is still showing when the process dies, and sent by the next one.
+//! A write reaches the kernel before the request leaves, so that the death of the process loses nothing; a thread syncs
+//! the disk within 100 ms, which bounds what a power cut may lose.
 //!
 //! When the file has grown, a new generation begins with all that is showing, and the old one is removed once the new
 //! one is on the disk: at every instant one of them is whole. The journal knows nothing of typing or of HTTP.
@@ -108,7 +108,8 @@ enum Kind {
 
 impl Journal {
     /// Opens the journal in `dir`, and returns what the last process left showing. `now` is the wall clock in
-    /// milliseconds; what was shown longer than `max_age` ago is forgotten, for a late Stopped might open a new session.
+    /// milliseconds; what was shown longer than `max_age` ago is forgotten, for a late Stopped might open a new
+    /// session.
     ///
     /// # Errors
     /// When the directory is held by another daemon, or can't be used at all. Broken files are no error, and neither is
