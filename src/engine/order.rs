@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn none_waits_longer_than_it_may_and_those_behind_go_on_one_by_one() {
+    fn no_request_waits_too_long_and_those_behind_go_one_by_one() {
         let (mut order, ann) = (Order::new(WAIT_MAX), user("ann"));
         let [stuck, second, third] = [0, 10, 20].map(|millis| order.enter(at(millis), &ann, millis).0);
         assert_eq!(order.turn(at(20), &ann, stuck), GOES);

@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_without_a_keystroke_since_the_last_started_sends_nothing() {
+    fn a_check_without_a_key_since_the_last_started_sends_nothing() {
         let r = rules(Mode::Idle, 2_000, 7_000);
         assert_eq!(trace(&r, &[Key(0)]), [(0, First), (7_000, Idle)]);
         assert_eq!(trace(&r, &[Key(0), Key(100)]), [(0, First), (2_000, Check), (7_100, Idle)]);
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn max_typing_wins_over_a_check_and_a_dismissal_and_loses_to_an_idle_deadline() {
+    fn max_typing_wins_over_check_and_dismissal_but_not_over_idle() {
         let mut r = rules(Mode::Idle, 5_000, 2_000);
         r.max_typing = 5_000_000;
         assert_eq!(trace(&r, &[Key(0), Key(1_500), Key(3_001)]), [(0, First), (5_000, MaxTyping)]);
@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn in_after_shown_a_pause_breaks_the_typing_that_max_typing_counts() {
+    fn in_after_shown_a_pause_breaks_what_max_typing_counts() {
         let mut r = rules(Mode::AfterShown, 5_000, 2_000);
         r.max_typing = 8_000_000;
         let broken: Vec<Event> = [0, 1_000, 3_000, 4_500, 6_000, 7_500, 9_000].map(Key).to_vec();

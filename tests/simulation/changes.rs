@@ -22,7 +22,7 @@ fn keys(from: u64, to: u64, every: usize) -> impl Iterator<Item = (u64, Event)> 
 }
 
 #[test]
-fn it_holds_from_its_instant_on_a_grid_that_stays_and_nothing_is_decided_in_the_past() {
+fn a_change_holds_from_its_instant_and_keeps_the_grid() {
     let slow = times(Mode::Idle, 60_000, 2_000);
     let quick = times(Mode::Idle, 1_000, 2_000);
     for (name, before, events, expected) in [
@@ -197,7 +197,7 @@ fn decided(engine: &mut Engine) -> Vec<Decision> {
 }
 
 #[test]
-fn a_check_of_a_minute_that_becomes_one_of_five_milliseconds_refreshes_each_icon_once() {
+fn a_far_shorter_check_refreshes_each_icon_once() {
     let mut engine = crowd(30_000);
     assert_eq!(decided(&mut engine).len(), PEOPLE);
     let change = Instant::from_millis(30_001);
@@ -215,7 +215,7 @@ fn a_check_of_a_minute_that_becomes_one_of_five_milliseconds_refreshes_each_icon
 }
 
 #[test]
-fn a_loop_that_comes_late_decides_one_refresh_the_last_that_was_due() {
+fn a_late_loop_decides_one_refresh_the_last_that_was_due() {
     let rules = of_check(10);
     let mut engine = Engine::new(Policy { rules, ..Policy::default() }, 1);
     engine.observe_decisions();
@@ -333,7 +333,7 @@ fn collect(engine: &mut Engine, found: &mut BTreeMap<String, Vec<(u64, Reason)>>
 }
 
 #[test]
-fn changes_that_are_followed_late_and_in_slices_are_those_of_all_at_their_instant() {
+fn changes_in_slices_equal_changes_of_all_at_their_instant() {
     let few: usize = (0..300).map(|seed| late_and_in_slices(seed, 7, 150)).sum();
     // More than follow in one slice.
     let many: usize = (0..6).map(|seed| late_and_in_slices(1_000 + seed, 1_500, 80)).sum();
@@ -341,7 +341,7 @@ fn changes_that_are_followed_late_and_in_slices_are_those_of_all_at_their_instan
 }
 
 #[test]
-fn what_concerns_all_is_done_in_slices_and_each_is_stopped_at_the_instant_of_it() {
+fn what_concerns_all_is_done_in_slices_as_of_its_instant() {
     let mut engine = Engine::new(Policy { rules: of_check(60_000), ..Policy::default() }, 1);
     engine.observe_decisions();
     let people = 5_000;
@@ -370,7 +370,7 @@ fn what_concerns_all_is_done_in_slices_and_each_is_stopped_at_the_instant_of_it(
                 Reason::Shutdown
             }
         };
-        assert_eq!(decided(&mut engine).len(), 0, "it is only written down");
+        assert_eq!(decided(&mut engine).len(), 0, "it is only recorded");
         // One that is touched doesn't wait for its slice. Its key comes after the change.
         if wide < 2 {
             key(&mut engine, at, people - 1, 0);

@@ -82,7 +82,7 @@ fn id(number: u32) -> CredentialId {
 }
 
 #[test]
-fn a_request_leaves_with_the_newest_credentials_of_its_own_conversation() {
+fn a_request_has_the_newest_credentials_of_its_conversation() {
     let mut bench = Bench::new();
     bench.signal("c", "u", SignalKind::Keystroke, Some(1));
     bench.signal("c", "v", SignalKind::Keystroke, None);
@@ -101,7 +101,7 @@ fn a_request_leaves_with_the_newest_credentials_of_its_own_conversation() {
 }
 
 #[test]
-fn a_started_without_good_credentials_is_dropped_until_the_next_check() {
+fn a_started_without_credentials_is_dropped_until_a_check() {
     for outcome in [NONE, REJECTED] {
         let mut bench = Bench::new();
         bench.signal("c", "u", SignalKind::Keystroke, Some(1));
@@ -141,7 +141,7 @@ fn a_refused_refresh_leaves_the_icon_to_its_stop() {
 }
 
 #[test]
-fn an_owed_stop_waits_for_good_credentials_of_its_channel_and_leaves_at_once() {
+fn an_owed_stop_leaves_when_its_channel_accepts_credentials() {
     let mut bench = Bench::new();
     for (to, from) in [("c", "u"), ("c", "v"), ("d", "w")] {
         bench.block(to, from, None);
@@ -172,7 +172,7 @@ fn an_owed_stop_waits_for_good_credentials_of_its_channel_and_leaves_at_once() {
 }
 
 #[test]
-fn an_acceptance_is_not_lost_on_a_request_that_is_about_to_say_there_are_none() {
+fn an_acceptance_during_a_request_without_credentials_counts() {
     let mut bench = Bench::new();
     bench.signal("c", "u", SignalKind::Keystroke, Some(1));
     bench.one(TypingStarted, Outcome::Delivered);
@@ -186,7 +186,7 @@ fn an_acceptance_is_not_lost_on_a_request_that_is_about_to_say_there_are_none() 
 }
 
 #[test]
-fn other_credentials_of_its_own_are_tried_at_once_and_refused_ones_after_their_time() {
+fn other_credentials_are_tried_at_once_rejected_ones_later() {
     let mut bench = Bench::new();
     bench.block("c", "u", Some(Duration::from_secs(30)));
     bench.signal("c", "u", SignalKind::Stopped, Some(1));
@@ -202,7 +202,7 @@ fn other_credentials_of_its_own_are_tried_at_once_and_refused_ones_after_their_t
 }
 
 #[test]
-fn what_waits_for_credentials_has_its_whole_lifespan_and_no_more() {
+fn what_waits_for_credentials_has_its_lifespan_and_no_more() {
     let mut bench = Bench::new();
     bench.block("c", "u", None);
     bench.engine.handle_recovered(bench.now, pair("c", "left on"));
@@ -267,7 +267,7 @@ fn what_finds_no_credentials_costs_no_rate_and_opens_no_circuit() {
 }
 
 #[test]
-fn a_crowd_that_waits_for_credentials_goes_on_in_slices_and_each_once() {
+fn a_crowd_waiting_for_credentials_goes_on_in_slices() {
     let mut bench = Bench::new();
     let crowd = 3_000;
     for i in 0..crowd {

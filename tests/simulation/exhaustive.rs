@@ -70,7 +70,7 @@ fn signal_of(event: Event) -> Signal {
 /// (timing rules 1 to 5, 7, 9 and 12), whether the timers are run at their times or late, by the next signal. The keys
 /// of one of them last for a while.
 #[test]
-fn the_timing_rules_hold_for_every_sequence_of_two_conversations() {
+fn the_timing_rules_hold_for_every_sequence_of_two_users() {
     // A key of either, an end of either, a tick, three ticks.
     const LETTERS: usize = 6;
     let mut checked = 0u64;

@@ -348,7 +348,7 @@ impl PartialOrd for Stage {
 }
 
 #[test]
-fn what_was_read_arrives_in_that_order_whatever_happens_to_icons() {
+fn requests_arrive_in_the_order_in_which_they_were_read() {
     let runs = std::env::var("TYPINGD_ORDER_RUNS").map_or(RUNS, |runs| runs.parse().expect("a number of runs"));
     let mut engine = Engine::new(Policy::default(), 7);
     let (mut now, mut overdue, mut messages) = (Instant::from_millis(1), 0, 0);

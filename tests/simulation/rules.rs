@@ -86,7 +86,7 @@ fn a_keystroke_from_before_the_message_is_late_and_ignored() {
 }
 
 #[test]
-fn with_require_open_nothing_is_sent_before_the_session_is_known() {
+fn with_require_open_nothing_is_sent_before_it_is_open() {
     let mut policy = Policy::default();
     policy.rules.require_open = true;
     for opener in [SignalKind::Opened, SignalKind::MessageSent] {
@@ -106,7 +106,7 @@ fn with_require_open_nothing_is_sent_before_the_session_is_known() {
 }
 
 #[test]
-fn a_full_table_turns_newcomers_away_and_forgets_whoever_lingers_first() {
+fn a_full_table_rejects_new_ones_and_evicts_retained_ones() {
     let mut bench = Bench::new(Policy { conversations_max: 2, ..Policy::default() });
     bench.signal("a", SignalKind::MessageSent, Some(5)).unwrap();
     bench.key("b");
@@ -119,7 +119,7 @@ fn a_full_table_turns_newcomers_away_and_forgets_whoever_lingers_first() {
 }
 
 #[test]
-fn a_refused_started_owes_nothing_and_the_next_check_tries_again() {
+fn a_rejected_started_owes_nothing_and_the_check_retries() {
     let mut bench = Bench::new(Policy::default());
     bench.key("u");
     let mut first = true;
@@ -141,7 +141,7 @@ fn a_refused_started_owes_nothing_and_the_next_check_tries_again() {
 }
 
 #[test]
-fn an_unsure_started_owes_a_stop_and_a_stop_is_tried_until_acknowledged_or_old() {
+fn a_started_of_unknown_effect_owes_a_stop_until_acknowledged() {
     let mut bench = Bench::new(Policy::default());
     bench.key("u");
     let only_stops = |dispatch: &Dispatch| match dispatch.indicator() {
@@ -162,7 +162,7 @@ fn an_unsure_started_owes_a_stop_and_a_stop_is_tried_until_acknowledged_or_old()
 }
 
 #[test]
-fn a_permanent_refusal_mutes_its_channel_or_conversation_for_a_time() {
+fn a_permanent_rejection_mutes_its_channel_or_conversation() {
     for (rejection, notice, others_too) in
         [(Rejection::Channel, Notice::ChannelMuted, true), (Rejection::Conversation, Notice::ConversationMuted, false)]
     {
@@ -196,7 +196,7 @@ fn a_refused_token_is_tried_again_at_once_and_once() {
 }
 
 #[test]
-fn a_failing_upstream_is_probed_and_one_poisoned_conversation_is_not_the_upstream() {
+fn a_failing_upstream_is_probed_one_conversation_is_not_one() {
     let mut bench = Bench::new(Policy::default());
     for i in 0..100 {
         bench.key(&format!("u{i}"));
@@ -221,7 +221,7 @@ fn a_failing_upstream_is_probed_and_one_poisoned_conversation_is_not_the_upstrea
 }
 
 #[test]
-fn a_rate_limit_pauses_everything_and_the_rate_recovers_step_by_step() {
+fn a_rate_limit_pauses_everything_and_the_rate_recovers() {
     let mut bench = Bench::new(Policy::default());
     let limited = Transient { cause: Cause::RateLimited, retry_after: Some(Duration::from_secs(3)) };
     for i in 0..50 {
@@ -247,7 +247,7 @@ fn a_rate_limit_pauses_everything_and_the_rate_recovers_step_by_step() {
 }
 
 #[test]
-fn a_started_that_waited_past_its_lifespan_is_dropped_and_the_next_check_tries_again() {
+fn a_started_past_its_lifespan_is_dropped_and_the_check_retries() {
     let mut policy = Policy::default();
     policy.rules = policy.rules.with_check(Duration::from_secs(10));
     let mut bench = Bench::new(policy);
@@ -294,7 +294,7 @@ fn a_changed_policy_takes_hold_at_once_and_loses_nobody() {
 }
 
 #[test]
-fn a_changed_policy_opens_no_session_that_has_ended_and_closes_none() {
+fn a_changed_policy_opens_no_ended_session_and_closes_none() {
     let policy = |require_open| {
         let mut policy = Policy::default();
         policy.rules.require_open = require_open;
@@ -349,7 +349,7 @@ fn a_machine_that_slept_switches_every_icon_off_and_goes_on() {
 }
 
 #[test]
-fn what_an_earlier_process_left_on_is_owed_until_there_are_credentials() {
+fn what_an_earlier_process_left_on_waits_for_credentials() {
     for (minutes, sent) in [(9, true), (11, false)] {
         let mut bench = Bench::new(Policy::default());
         bench.engine.handle_recovered(bench.now, pair("u"));
@@ -374,7 +374,7 @@ fn what_an_earlier_process_left_on_goes_off_first() {
 }
 
 #[test]
-fn long_typing_is_refreshed_at_checks_and_a_refresh_is_not_retried() {
+fn long_typing_is_refreshed_and_a_refresh_is_not_retried() {
     let mut bench = Bench::new(Policy::default());
     let mut left = Vec::new();
     for second in 0..12 {
