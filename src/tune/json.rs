@@ -61,7 +61,7 @@ pub fn report(report: &Report) -> Value {
     })
 }
 
-/// What somebody who knew the future would reach, of what there is to reach.
+/// What perfect foresight would reach.
 fn ceiling(report: &Report) -> Value {
     let typed = &report.typed;
     let best = |of: f64, value: u64| (of > 0.0).then_some(value);
@@ -171,7 +171,7 @@ fn params(plan: &Plan) -> Value {
     })
 }
 
-/// Tells whether two results were asked for in the same way: SHA-256 of the options, the grid and the setting in force.
+/// Equal if two results were asked for in the same way: SHA-256 of the options, the grid and the setting in force.
 fn config_hash(plan: &Plan) -> String {
     let settings: Vec<_> = plan.grid.iter().map(setting).collect();
     let asked = json!({"params": params(plan), "current": setting(&plan.current), "grid": settings});

@@ -92,7 +92,7 @@ pub struct Row {
     pub recall: Estimate,
     /// The recall of single users.
     pub users: Spread,
-    /// The share of the icon's time in which nobody was composing.
+    /// The share of the icon's time in which the user was not composing.
     pub false_on: Estimate,
     /// Seconds of that for each abandoned draft.
     pub false_on_per_abandoned: Estimate,
@@ -106,7 +106,7 @@ pub struct Row {
     pub off: Quantiles,
     /// From a message's first key to the icon.
     pub on: Quantiles,
-    /// How long whoever begins to look waits for something new, in milliseconds.
+    /// How long an agent who begins to look waits for something new, in milliseconds.
     pub late_wait: Estimate,
     /// The same, the 99th percentile.
     pub late_wait_p99: Option<u64>,
@@ -116,7 +116,7 @@ pub struct Row {
     pub safe_composers: Option<u64>,
     /// How many conversations that are, if composing takes the share of them that it took here.
     pub safe_conversations: Option<u64>,
-    /// What would be seen if the receiver dropped icons by itself, where nobody knows whether it does.
+    /// What would be seen if the receiver dropped icons by itself, where that is not known.
     pub dropped: Option<Dropped>,
     /// No other row is better in requests, recall or off-latency without being worse in another of them.
     pub pareto: bool,
@@ -275,7 +275,7 @@ fn spread(sums: &[Sums], typed: &[Typed]) -> Spread {
     Spread { p10: quantile(&recalls, 0.1), p50: quantile(&recalls, 0.5), p90: quantile(&recalls, 0.9) }
 }
 
-/// The wait that a share `q` of all moments in `waits` does not exceed: whoever begins to look within a time of length
+/// The wait that a share `q` of all moments in `waits` does not exceed: an agent who begins to look within a time of length
 /// l waits for anything up to l.
 fn wait_quantile(waits: &mut [u64], q: f64) -> Option<u64> {
     waits.sort_unstable();
