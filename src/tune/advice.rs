@@ -146,7 +146,7 @@ fn of_receiver(row: &Row, plan: &Plan, found: &mut Vec<String>) {
         return;
     }
     let time = Setting::time;
-    match (plan.icon_ttl, row.dropped.and_then(|dropped| dropped.recall)) {
+    match (plan.icon_ttl, row.dropped.as_ref().and_then(|dropped| dropped.recall.value)) {
         (IconTtl::Unknown, Some(recall)) => found.push(format!(
             "if the agent console drops icons after {}, recall is {:.0} %: find out first (--icon-ttl)",
             time(ttl),

@@ -180,7 +180,9 @@ fn ranking(report: &Report, rows: &[&Row]) -> Vec<String> {
     column("req/min", &|row| number(row.req_per_min.value, 1));
     column("composers", &|row| people(row.safe_composers));
     if let Some(ttl) = report.plan.icon_ttl.second() {
-        column(&format!("@{}", time(ttl)), &|row| percent(row.dropped.and_then(|dropped| dropped.recall), 0));
+        column(&format!("@{}", time(ttl)), &|row| {
+            percent(row.dropped.as_ref().and_then(|dropped| dropped.recall.value), 0)
+        });
     }
     let minimise = report.plan.minimise;
     if !COLUMNS.contains(&minimise) {
