@@ -107,7 +107,8 @@ pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() 
         typed[timeline.user as usize].add(timeline);
     }
     let bootstrap = Bootstrap::new(&typed, plan.seed);
-    let settings: Vec<Setting> = plan.grid.iter().copied().chain([plan.current]).collect();
+    let in_grid = plan.grid.contains(&plan.current);
+    let settings: Vec<Setting> = plan.grid.iter().copied().chain((!in_grid).then_some(plan.current)).collect();
     let threads = std::thread::available_parallelism().map_or(1, Into::into).min(threads_max).max(1);
     let next = AtomicUsize::new(0);
     let work = || {
@@ -130,13 +131,7 @@ pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() 
     rows.sort_by_key(|row| row.setting);
     let place = rows.iter().position(|row| row.setting == plan.current).expect("it was among the settings");
     advice::mark(&mut rows, plan);
-    let current = if plan.grid.contains(&plan.current) {
-        // It was measured twice, to the same result.
-        rows.dedup_by_key(|row| row.setting);
-        rows[place].clone()
-    } else {
-        rows.remove(place)
-    };
+    let current = if in_grid { rows[place].clone() } else { rows.remove(place) };
     let ranking = advice::ranking(&rows, plan);
     let nearest = if ranking.is_empty() { advice::nearest(&rows, plan) } else { None };
     let warnings = advice::warnings(&current, ranking.first().map(|row| &rows[*row]), plan, study.users);
