@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::upstream::Line;
 use crate::api::reading::Reading;
 use crate::api::signals::Malformed;
 use crate::api::status_source::{Holding, Look, Passing, Seen, Token};
@@ -18,43 +17,34 @@ use crate::salesforce::{Client, TokenFigures, TokenState};
 pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) stopping: watch::Receiver<bool>,
-    pub(super) line: Line,
+    pub(super) client: Client,
     pub(super) reading: watch::Receiver<Reading>,
     pub(super) started_at: u64,
     pub(super) sandbox: bool,
-    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) upstream: String,
+    pub(super) listening: Vec<String>,
+    pub(super) drop_in: watch::Receiver<Option<DropIn>>,
     pub(super) traffic: Traffic,
     pub(super) malformed: Malformed,
     pub(super) state_dir: bool,
 }
 
-/// What another configuration may change.
-#[derive(Clone)]
-pub(super) struct Standing {
-    pub(super) upstream: String,
-    pub(super) listening: Vec<String>,
-    pub(super) drop_in: Option<DropIn>,
-}
-
 impl Parts {
     /// Asks them all.
     pub(super) fn look(self) -> Look {
-        Arc::new(move || {
-            let Standing { upstream, listening, drop_in } = self.standing.borrow().clone();
-            Seen {
-                started_at: self.started_at,
-                uptime: self.clock.now().since(Instant::ORIGIN),
-                stopping: *self.stopping.borrow(),
-                sandbox: self.sandbox,
-                upstream,
-                listening,
-                traffic: self.traffic.clone(),
-                malformed: self.malformed.count(),
-                state_dir: self.state_dir,
-                drop_in: drop_in.as_ref().map(passing),
-                token: token(&self.line.client()),
-                configuration: self.reading.borrow().clone(),
-            }
+        Arc::new(move || Seen {
+            started_at: self.started_at,
+            uptime: self.clock.now().since(Instant::ORIGIN),
+            stopping: *self.stopping.borrow(),
+            sandbox: self.sandbox,
+            upstream: self.upstream.clone(),
+            listening: self.listening.clone(),
+            traffic: self.traffic.clone(),
+            malformed: self.malformed.count(),
+            state_dir: self.state_dir,
+            drop_in: self.drop_in.borrow().as_ref().map(passing),
+            token: token(&self.client),
+            configuration: self.reading.borrow().clone(),
         })
     }
 }

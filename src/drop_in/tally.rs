@@ -35,35 +35,35 @@ pub(super) struct Tally {
 
 /// The same, to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// TypingStartedIndicators that were answered here.
-    pub started_taken: u64,
+    pub(crate) started_taken: u64,
     /// TypingStoppedIndicators that were answered here.
-    pub stopped_taken: u64,
+    pub(crate) stopped_taken: u64,
     /// Typing entries that went on to the upstream.
-    pub typing_passed: u64,
+    pub(crate) typing_passed: u64,
     /// Typing entries that were refused here.
-    pub typing_rejected: u64,
+    pub(crate) typing_rejected: u64,
     /// Messages and attachments.
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// Of these, how many found an icon that had to be put off first.
-    pub settled: u64,
+    pub(crate) settled: u64,
     /// Of these, how many went on although the icon was perhaps still on.
-    pub unsettled: u64,
+    pub(crate) unsettled: u64,
     /// Of these, how many did not wait, for no Stopped could leave.
-    pub unwaited: u64,
+    pub(crate) unwaited: u64,
     /// Requests that went on although the one of the same end user before them was not written yet.
-    pub overdue: u64,
+    pub(crate) overdue: u64,
     /// Interactions that could not be read.
-    pub unread: u64,
+    pub(crate) unread: u64,
     /// Whatever else.
-    pub others: u64,
+    pub(crate) others: u64,
     /// Requests for which there was no answer to pass on.
-    pub unanswered: u64,
+    pub(crate) unanswered: u64,
     /// Requests that were cut by the end of the process.
-    pub cut: u64,
+    pub(crate) cut: u64,
     /// Requests that are passing.
-    pub under_way: usize,
+    pub(crate) under_way: usize,
 }
 
 impl Tally {
