@@ -10,6 +10,7 @@ use hyper_util::client::legacy::connect::capture_connection;
 
 use super::forward_body::{ForwardBody, strip};
 use super::in_flight::InFlightGuard;
+use super::paced::Paced;
 use super::progress::Broken;
 use super::turns::HeldPlace;
 use super::{INTERACTIONS, Shared, written};
@@ -29,7 +30,7 @@ impl Shared {
     ) -> Result<Response, Problem> {
         let credentials = self.cache.is_some().then(|| Credentials::of(&head.headers)).flatten();
         let interaction = head.uri.path() == INTERACTIONS;
-        let request = ForwardBody::of_request(prefix, body, self.clock, self.settings.stall_timeout);
+        let request = ForwardBody::of_request(prefix, body, self.clock);
         let answer = self.exchange(head, request, &place).await;
         // Whatever became of it, it holds up no other request any more.
         place.release();
@@ -49,7 +50,8 @@ impl Shared {
         let (mut head, body) = answer.into_parts();
         strip(&mut head.headers);
         head.version = Version::HTTP_11;
-        let body = ForwardBody::of_answer(Body::new(body), self.clock, self.settings.stall_timeout, guard);
+        let body = Body::new(Paced::of_answer(Body::new(body), self.settings.stall_timeout));
+        let body = ForwardBody::of_answer(body, self.clock, guard);
         Ok(Response::from_parts(head, Body::new(body)))
     }
 

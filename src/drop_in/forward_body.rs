@@ -1,22 +1,19 @@
 //! What is forwarded: headers without those that concern one connection alone, and bodies that are opaque bytes, streamed,
-//! bounded in length and in silence.
+//! bounded in length.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Sleep;
 
 use super::in_flight::InFlightGuard;
 use super::progress::{BODY_BYTES_MAX, Broken, Progress};
-use crate::base::clock::{self, Clock};
+use crate::base::clock::Clock;
 
 /// What concerns one connection alone and is not forwarded (RFC 9110, section 7.6.1). `Expect` is answered by the reader of
 /// the body, which is typingd; `Host` is the upstream's own name.
@@ -60,9 +57,6 @@ pub(super) struct ForwardBody {
     rest: Body,
     progress: Arc<Progress>,
     bytes: u64,
-    stall_timeout: Duration,
-    silence: Option<Pin<Box<Sleep>>>,
-    silent: bool,
     /// Whether its length is known by its frames; an answer's is known by its head alone.
     sized: bool,
     /// Lives as long as the body.
@@ -71,23 +65,13 @@ pub(super) struct ForwardBody {
 
 impl ForwardBody {
     /// A request's body.
-    pub(super) fn of_request(prefix: Vec<Frame<Bytes>>, rest: Body, clock: Clock, stall_timeout: Duration) -> Self {
-        Self {
-            prefix: prefix.into(),
-            rest,
-            progress: Progress::new(clock),
-            bytes: 0,
-            stall_timeout,
-            silence: None,
-            silent: false,
-            sized: true,
-            _guard: None,
-        }
+    pub(super) fn of_request(prefix: Vec<Frame<Bytes>>, rest: Body, clock: Clock) -> Self {
+        Self { prefix: prefix.into(), rest, progress: Progress::new(clock), bytes: 0, sized: true, _guard: None }
     }
 
     /// An answer's body; its request is in flight until the body ends.
-    pub(super) fn of_answer(rest: Body, clock: Clock, stall_timeout: Duration, guard: InFlightGuard) -> Self {
-        Self { sized: false, _guard: Some(guard), ..Self::of_request(Vec::new(), rest, clock, stall_timeout) }
+    pub(super) fn of_answer(rest: Body, clock: Clock, guard: InFlightGuard) -> Self {
+        Self { sized: false, _guard: Some(guard), ..Self::of_request(Vec::new(), rest, clock) }
     }
 
     pub(super) fn progress(&self) -> Arc<Progress> {
@@ -151,22 +135,10 @@ impl ForwardBody {
         let polled = Pin::new(&mut self.rest).poll_frame(cx);
         // A sender that has been given up was waited for, too: its upstream is not to blame.
         self.progress.note_awaited(!matches!(polled, Poll::Ready(None | Some(Ok(_)))));
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.silent = false;
-                self.pass(frame)
-            }
-            Poll::Ready(Some(Err(error))) => self.fail(Broken::of(&error)),
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => {
-                let deadline = || clock::timer_after(self.stall_timeout);
-                let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline())));
-                if !std::mem::replace(&mut self.silent, true) {
-                    silence.as_mut().reset(deadline());
-                }
-                ready!(silence.as_mut().poll(cx));
-                self.fail(Broken::Stalled)
-            }
+        match ready!(polled) {
+            Some(Ok(frame)) => self.pass(frame),
+            Some(Err(error)) => self.fail(Broken::of(&error)),
+            None => Poll::Ready(None),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Shared {
         mut body: Body,
         guard: InFlightGuard,
     ) -> Result<Response, Problem> {
-        let read = interaction::read_ahead(&head.headers, &mut body, self.settings.stall_timeout).await;
+        let read = interaction::read_ahead(&head.headers, &mut body).await;
         let (prefix, found) = read.map_err(broken_problem)?;
         let Interaction { conversation, kind, id } = match found {
             Found::Known(interaction) => interaction,

@@ -72,6 +72,7 @@ pub struct Settings {
 }
 
 /// What the drop-in works with.
+#[derive(Clone)]
 pub struct Context {
     /// Receives the signals: the daemon's own, or in shadow mode the shadow's.
     pub inbox: Inbox,
@@ -234,7 +235,7 @@ async fn handle(shared: &Arc<Shared>, request: Request, guard: InFlightGuard) ->
         shared.tally.unanswered.add();
         return Err(hear_out(&head.headers, &mut body, problem).await);
     }
-    let body = Body::new(Paced::new(body, shared.settings.stall_timeout));
+    let body = Body::new(Paced::of_request(body, shared.settings.stall_timeout));
     let interaction = head.method == Method::POST && head.uri.path() == INTERACTIONS;
     if interaction && !guard::is_from_page(&head.headers) && !shared.is_of_another_org(&head.headers) {
         return shared.interaction(head, body, guard).await;

@@ -342,7 +342,8 @@ impl Shared {
             }
         };
         let failed = |detail: String| {
-            let outcome = if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
+            let outcome =
+                if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
             unanswered(outcome, Some(detail), stopwatch.elapsed())
         };
         let response = match tokio::time::timeout_at(deadline, setup.http.execute(request)).await {
@@ -368,7 +369,7 @@ impl Shared {
         departure: &Departure,
     ) -> Result<reqwest::Request, String> {
         let json = payload::json(dispatch, self.ids.payload(dispatch.decision), &self.clock);
-        let form = payload::form(json.map_err(|error| error.to_string())?, departure);
+        let form = payload::form(json, departure);
         setup
             .http
             .post(setup.interactions.clone())

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::{self, ErrorKind::TimedOut};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,17 +14,25 @@ use std::time::Duration;
 use axum::http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::rt::TokioIo;
 use reqwest::{NoProxy, redirect, retry};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
+use tokio::net::TcpStream;
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
 use url::Url;
 
-use super::dialer::Dialer;
 use super::proxy::{DIRECT, Proxy};
 use super::settings::{Auth, Settings};
 use crate::base::files;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+/// Makes the first leg of a connection, below TLS.
+pub(crate) type Dialer = BoxCloneSyncService<Uri, TokioIo<TcpStream>, BoxError>;
 
 /// Makes connections to the upstream.
 #[derive(Clone)]
@@ -121,6 +130,16 @@ impl Connection {
 
     /// The connector of what is forwarded: HTTP/1.1 alone.
     pub(crate) fn forward_connector(&self) -> HttpsConnector<Dialer> {
+        HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(self.dialer())
+    }
+
+    /// Straight to the host of `base_url`, to the address of `connect_to`, or through a proxy, whose answer counts towards
+    /// the time-out. Whichever it is, TLS is with the host that `base_url` names.
+    fn dialer(&self) -> Dialer {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -129,12 +148,46 @@ impl Connection {
         tcp.set_tcp_user_timeout(Some(FORWARD_USER_TIMEOUT));
         tcp.set_connect_timeout(Some(self.connect_timeout));
         let host = self.forward_uri(&Uri::from_static("/")).expect("a scheme, a host and a path are a URI");
-        let dialer = Dialer::new(tcp, &host, self.connect_to, self.proxy.as_ref(), self.connect_timeout);
-        HttpsConnectorBuilder::new()
-            .with_tls_config(self.tls.clone())
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(dialer)
+        let proxied = self.proxy.clone().and_then(|proxy| Some((proxy.intercept(&host)?, proxy)));
+        let dialer = match (self.connect_to, proxied) {
+            (Some(address), _) => {
+                let address = Uri::try_from(format!("http://{address}")).expect("an address is a host");
+                Dialer::new(tcp.map_request(move |_| address.clone()).map_err(BoxError::from))
+            }
+            (None, Some((intercept, proxy))) => {
+                let mut tunnel = Tunnel::new(intercept.uri().clone(), tcp);
+                if let Some(credentials) = intercept.basic_auth() {
+                    tunnel = tunnel.with_auth(credentials.clone());
+                }
+                let failed = move |error| ProxyError { proxy: proxy.clone(), source: BoxError::from(error) }.into();
+                Dialer::new(tunnel.map_err(failed))
+            }
+            (None, None) => Dialer::new(tcp.map_err(BoxError::from)),
+        };
+        let timeout = self.connect_timeout;
+        Dialer::new(dialer.map_future(move |connecting| async move {
+            let connected = tokio::time::timeout(timeout, connecting).await;
+            connected.unwrap_or_else(|_| Err(io::Error::from(TimedOut).into()))
+        }))
+    }
+}
+
+/// The proxy can't be reached, or makes no tunnel.
+#[derive(Debug)]
+struct ProxyError {
+    proxy: Proxy,
+    source: BoxError,
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no tunnel through upstream.proxy {}", self.proxy)
+    }
+}
+
+impl Error for ProxyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.source.as_ref())
     }
 }
 
@@ -175,7 +228,7 @@ pub enum SetupError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: Box<dyn Error + Send + Sync>,
+        source: BoxError,
     },
     /// A setting holds characters that no header may hold.
     Header {
@@ -187,7 +240,7 @@ pub enum SetupError {
     /// TLS can't be set up, as a rule for want of trusted roots.
     Tls {
         /// Why.
-        source: Box<dyn Error + Send + Sync>,
+        source: BoxError,
     },
 }
 
