@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -12,7 +11,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::in_flight::InFlightGuard;
-use super::progress::{BODY_BYTES_MAX, Broken, Progress};
+use super::progress::{BODY_BYTES_MAX, Broken, SharedProgress, moment};
 use crate::base::clock::Clock;
 
 /// What concerns one connection alone and is not forwarded (RFC 9110, section 7.6.1). `Expect` is answered by the reader of
@@ -55,7 +54,8 @@ pub(super) fn strip(headers: &mut HeaderMap) {
 pub(super) struct ForwardBody {
     prefix: VecDeque<Frame<Bytes>>,
     rest: Body,
-    progress: Arc<Progress>,
+    progress: SharedProgress,
+    clock: Clock,
     bytes: u64,
     /// Whether its length is known by its frames; an answer's is known by its head alone.
     sized: bool,
@@ -66,7 +66,15 @@ pub(super) struct ForwardBody {
 impl ForwardBody {
     /// A request's body.
     pub(super) fn of_request(prefix: Vec<Frame<Bytes>>, rest: Body, clock: Clock) -> Self {
-        Self { prefix: prefix.into(), rest, progress: Progress::new(clock), bytes: 0, sized: true, _guard: None }
+        Self {
+            prefix: prefix.into(),
+            rest,
+            progress: SharedProgress::new(clock.now()),
+            clock,
+            bytes: 0,
+            sized: true,
+            _guard: None,
+        }
     }
 
     /// An answer's body; its request is in flight until the body ends.
@@ -74,12 +82,12 @@ impl ForwardBody {
         Self { sized: false, _guard: Some(guard), ..Self::of_request(Vec::new(), rest, clock) }
     }
 
-    pub(super) fn progress(&self) -> Arc<Progress> {
-        Arc::clone(&self.progress)
+    pub(super) fn progress(&self) -> SharedProgress {
+        self.progress.clone()
     }
 
     fn fail(&mut self, broken: Broken) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.progress.break_off(broken);
+        self.progress.lock().broken = Some(broken);
         Poll::Ready(Some(Err(broken)))
     }
 
@@ -88,7 +96,7 @@ impl ForwardBody {
         if self.bytes > BODY_BYTES_MAX {
             return self.fail(Broken::TooLong);
         }
-        self.progress.note_moved();
+        self.progress.lock().moved = self.clock.now();
         Poll::Ready(Some(Ok(frame)))
     }
 }
@@ -99,16 +107,17 @@ impl HttpBody for ForwardBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
-        this.progress.note_polled();
+        this.progress.lock().caught_up = false;
         let polled = this.poll_rest(cx);
-        if matches!(polled, Poll::Ready(Some(_))) {
-            this.progress.note_given();
-        }
         // A connection that knows that this frame is the last does not ask for another.
         let ended = matches!(polled, Poll::Ready(None)) || (polled.is_ready() && this.is_end_stream());
-        if ended || polled.is_pending() {
-            this.progress.note_caught_up(ended);
+        let mut progress = this.progress.lock();
+        if matches!(polled, Poll::Ready(Some(_))) {
+            progress.given = moment();
         }
+        progress.ended |= ended;
+        progress.caught_up = ended || polled.is_pending();
+        drop(progress);
         polled
     }
 
@@ -126,7 +135,7 @@ impl HttpBody for ForwardBody {
 
 impl ForwardBody {
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(broken) = self.progress.broken() {
+        if let Some(broken) = self.progress.lock().broken {
             return Poll::Ready(Some(Err(broken)));
         }
         if let Some(frame) = self.prefix.pop_front() {
@@ -134,7 +143,7 @@ impl ForwardBody {
         }
         let polled = Pin::new(&mut self.rest).poll_frame(cx);
         // A sender that has been given up was waited for, too: its upstream is not to blame.
-        self.progress.note_awaited(!matches!(polled, Poll::Ready(None | Some(Ok(_)))));
+        self.progress.lock().awaited = !matches!(polled, Poll::Ready(None | Some(Ok(_))));
         match ready!(polled) {
             Some(Ok(frame)) => self.pass(frame),
             Some(Err(error)) => self.fail(Broken::of(&error)),
