@@ -29,11 +29,11 @@ use crate::config::{Config, Overrides};
 use crate::driver::{Command, Controls, Farewell};
 use crate::http::{Address, Passed};
 use end::End;
-use os_signals::{Signals, told_again};
+use os_signals::{Signals, stop_again};
 use reload::Reloader;
 use spans::Spans;
 
-pub(crate) use os_signals::until_told_to_stop;
+pub(crate) use os_signals::until_stopped;
 pub(crate) use parts::file_problems;
 
 /// What a part may take to end.
@@ -92,7 +92,7 @@ struct Daemon {
     ending: watch::Sender<Option<Ending>>,
 }
 
-/// Runs the daemon until it is told to stop. `passed` are sockets that listen already; those that the configuration does
+/// Runs the daemon until it is asked to stop. `passed` are sockets that listen already; those that the configuration does
 /// not name are closed. `announce` is called once, when it listens.
 ///
 /// # Errors
@@ -108,7 +108,7 @@ pub(crate) async fn run(
     let mut daemon = parts.serve(config, overrides, signals);
     announce(&daemon.up);
     let Daemon { reloader, signals, asked, orders, .. } = &mut daemon;
-    let grace = reloader.serve_until_told(signals, asked, orders).await;
+    let grace = reloader.serve_until_stop(signals, asked, orders).await;
     daemon.drain(grace).await;
     Ok(())
 }
@@ -130,10 +130,10 @@ impl Daemon {
                 log_cut(cut);
                 report
             }
-            () = told_again(&mut signals) => {
+            () = stop_again(&mut signals) => {
                 let vitals = controls.vitals(HANG_UP_MAX).await;
                 let icons = vitals.as_ref().map(|vitals| vitals.census.unsettled);
-                warn!(icons, "told twice: stopping at once; icons may be left on");
+                warn!(icons, "asked to stop twice: stopping at once; icons may be left on");
                 end.hurry();
                 vitals.map(|vitals| Farewell {
                     unsettled: vitals.census.unsettled,
@@ -157,7 +157,7 @@ impl Daemon {
         };
         let in_time = tokio::select! {
             in_time = tokio::time::timeout_at(end.all, closed) => in_time,
-            () = told_again(&mut signals) => Ok(()),
+            () = stop_again(&mut signals) => Ok(()),
         };
         log_cut(reloader.upstream.cut());
         if in_time.is_err() {

@@ -1,4 +1,4 @@
-//! What operators are told of the parts beside the loop, asked of each at every look.
+//! The status of the parts beside the loop, read from each when operators ask.
 
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ fn passing(drop_in: &DropIn) -> Passing {
     }
 }
 
-/// How the token stands.
+/// The state of the token.
 pub(super) fn token(client: &Client) -> Token {
     let Some(figures) = client.token_figures() else {
         return Token { state: Holding::Cached, ..Token::default() };

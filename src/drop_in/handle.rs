@@ -144,7 +144,7 @@ impl Shared {
             Box::pin(async move {
                 let credentials = shared.judge(conversation.to(), credentials.as_ref()).credentials();
                 if kind == Kind::Message {
-                    // The body stands still meanwhile, and must not be given up for that.
+                    // Nothing is sent meanwhile, and the upstream must not give up for that.
                     let timeout = shared.settings.stall_timeout / 2;
                     let _ = tokio::time::timeout(timeout, place.turn()).await;
                     shared.settle(&conversation, shared.settings.settle.min(timeout), credentials).await;
@@ -159,7 +159,7 @@ impl Shared {
     async fn settle(&self, conversation: &Conversation, timeout: Duration, credentials: Option<CredentialId>) {
         self.context.activity.tally.messages.add();
         if let Some(shadow) = &self.context.shadow {
-            shadow.note_message(conversation);
+            shadow.on_message(conversation);
         }
         let mut batch = SignalBatch::default().with_credentials(credentials);
         batch.push(conversation.as_ref(), Signal::new(SignalKind::MessageSent));
@@ -206,7 +206,7 @@ impl Shared {
             let _ = self.signal(conversation, SignalKind::Keystroke, credentials).await;
         }
         if let Some(shadow) = &self.context.shadow {
-            shadow.note_connector(conversation, kind);
+            shadow.on_connector(conversation, kind);
         }
     }
 }

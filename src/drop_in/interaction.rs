@@ -186,7 +186,7 @@ impl Search {
     }
 }
 
-/// The fields that tell what it is. Nothing else of it is parsed, a message's text least of all.
+/// The fields that are read. Nothing else of it is parsed, a message's text least of all.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_connectors_send_is_known_and_what_nobody_foresaw_is_not_and_no_byte_is_lost() {
+    async fn what_connectors_send_is_recognised_and_no_byte_is_lost() {
         let started = entry("TypingStartedIndicator");
         let message = entry("Message").replace(
             r#""entryType""#,
@@ -333,7 +333,7 @@ mod tests {
             ("typing without the end", form, json_part(&started) + "--b", None),
             ("another entry", form, json_part(&entry("ReadAcknowledgement")) + end, None),
             (
-                "base64, which nobody need understand",
+                "base64, which need not be understood",
                 form,
                 part("Content-Disposition: form-data; name=\"json\"\r\nContent-Transfer-Encoding: base64", &started)
                     + end,

@@ -64,7 +64,7 @@ pub struct Settings {
     pub borrow_credentials: bool,
     /// How long a refusal of credentials is believed.
     pub refused_for: Duration,
-    /// How long messages go on passing once the daemon has been told to stop, if connectors go on calling.
+    /// How long messages go on passing once the daemon is stopping, if connectors go on calling.
     pub drain: Duration,
     /// Whether everything is forwarded, and typingd only reports what it would have sent.
     pub shadow: bool,

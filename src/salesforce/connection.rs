@@ -149,26 +149,28 @@ impl Connection {
         tcp.set_connect_timeout(Some(self.connect_timeout));
         let host = self.forward_uri(&Uri::from_static("/")).expect("a scheme, a host and a path are a URI");
         let proxied = self.proxy.clone().and_then(|proxy| Some((proxy.intercept(&host)?, proxy)));
-        let dialer = match (self.connect_to, proxied) {
+        let timeout = self.connect_timeout;
+        let bounded = |dialer: Dialer| {
+            Dialer::new(dialer.map_future(move |connecting| async move {
+                let connected = tokio::time::timeout(timeout, connecting).await;
+                connected.unwrap_or_else(|_| Err(io::Error::from(TimedOut).into()))
+            }))
+        };
+        match (self.connect_to, proxied) {
             (Some(address), _) => {
                 let address = Uri::try_from(format!("http://{address}")).expect("an address is a host");
-                Dialer::new(tcp.map_request(move |_| address.clone()).map_err(BoxError::from))
+                bounded(Dialer::new(tcp.map_request(move |_| address.clone()).map_err(BoxError::from)))
             }
             (None, Some((intercept, proxy))) => {
                 let mut tunnel = Tunnel::new(intercept.uri().clone(), tcp);
                 if let Some(credentials) = intercept.basic_auth() {
                     tunnel = tunnel.with_auth(credentials.clone());
                 }
-                let failed = move |error| ProxyError { proxy: proxy.clone(), source: BoxError::from(error) }.into();
-                Dialer::new(tunnel.map_err(failed))
+                let tunnel = bounded(Dialer::new(tunnel.map_err(BoxError::from)));
+                Dialer::new(tunnel.map_err(move |source| ProxyError { proxy: proxy.clone(), source }.into()))
             }
-            (None, None) => Dialer::new(tcp.map_err(BoxError::from)),
-        };
-        let timeout = self.connect_timeout;
-        Dialer::new(dialer.map_future(move |connecting| async move {
-            let connected = tokio::time::timeout(timeout, connecting).await;
-            connected.unwrap_or_else(|_| Err(io::Error::from(TimedOut).into()))
-        }))
+            (None, None) => bounded(Dialer::new(tcp.map_err(BoxError::from))),
+        }
     }
 }
 

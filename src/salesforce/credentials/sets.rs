@@ -1,4 +1,4 @@
-//! The table of the cache: a plain value that is told the time.
+//! The table of the cache: a plain value, given the time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
