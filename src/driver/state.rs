@@ -111,8 +111,7 @@ impl Desk {
         if let Some(wait) = parcel.wait {
             receipt.wait_needed = self.measures.stopped_trips.wait_needed();
             for (conversation, signal) in parcel.batch.iter() {
-                let settled = || self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off());
-                if signal.kind == SignalKind::MessageSent && !settled() {
+                if signal.kind == SignalKind::MessageSent && !self.engine.is_settled_off(conversation) {
                     let until = now + wait;
                     receipt.blocked |= self.engine.stop_leaves_after(now, conversation) > until;
                     let (answer, told) = oneshot::channel();
@@ -144,8 +143,7 @@ impl Desk {
         let conversation = dispatch.conversation.as_ref();
         let awaited = self.waiters.contains_key(&dispatch.conversation);
         // A Started that was refused, or never left, has shown nothing that a Stopped would have to take away.
-        let was_off =
-            awaited && self.engine.snapshot(conversation).is_some_and(|old| old.acknowledged == Acknowledged::Off);
+        let was_off = awaited && self.engine.acknowledged(conversation) == Acknowledged::Off;
         let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
         self.herald.hear(now, dispatch, result, notice, self.engine.rate_in_force());
         if let Some(chronicle) = &mut self.chronicle {
@@ -153,11 +151,11 @@ impl Desk {
         }
         self.keep_books(now);
         if let Some(journal) = &mut self.journal
-            && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.acknowledged == Acknowledged::Off)
+            && self.engine.acknowledged(conversation) == Acknowledged::Off
         {
             journal.gone(conversation);
         }
-        if awaited && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off()) {
+        if awaited && self.engine.is_settled_off(conversation) {
             for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
                 let _ = waiter.answer.send(was_off || result.outcome == Outcome::Delivered);
             }
