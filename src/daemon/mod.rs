@@ -76,19 +76,16 @@ pub(crate) struct Up {
 /// A daemon that is serving.
 struct Daemon {
     up: Up,
-    signals: Signals,
     asked: mpsc::Receiver<Ask>,
     orders: mpsc::Receiver<Order>,
-    controls: Controls,
     reloader: Reloader,
     servers: JoinSet<()>,
-    /// The sandbox, if there is one: it must outlive the last Stopped.
+    /// The sandbox, if there is one. It must outlive the last Stopped.
     sandbox: JoinSet<()>,
     spans: Spans,
     token_keeper: JoinHandle<()>,
     stop: watch::Sender<bool>,
     close: watch::Sender<bool>,
-    stop_sandbox: watch::Sender<bool>,
     ending: watch::Sender<Option<Ending>>,
 }
 
@@ -103,35 +100,35 @@ pub(crate) async fn run(
     passed: Vec<Passed>,
     announce: impl FnOnce(&Up),
 ) -> Result<(), StartError> {
-    let signals = Signals::new().map_err(|e| StartError::System(format!("can't watch for signals: {e}")))?;
+    let mut signals = Signals::new().map_err(|e| StartError::System(format!("can't watch for signals: {e}")))?;
     let parts = build::build(&config, passed).await?;
-    let mut daemon = parts.serve(config, overrides, signals);
+    let mut daemon = parts.serve(config, overrides);
     announce(&daemon.up);
-    let Daemon { reloader, signals, asked, orders, .. } = &mut daemon;
-    let grace = reloader.serve_until_stop(signals, asked, orders).await;
-    daemon.drain(grace).await;
+    let Daemon { reloader, asked, orders, .. } = &mut daemon;
+    let grace = reloader.serve_until_stop(&mut signals, asked, orders).await;
+    daemon.drain(signals, grace).await;
     Ok(())
 }
 
 impl Daemon {
     /// Switches every icon off, lets the drop-in's messages pass, answers callers until the end. Takes no longer than
     /// `grace`.
-    async fn drain(self, grace: Duration) {
-        let Self { mut signals, mut asked, mut orders, controls, reloader, mut servers, mut sandbox, spans, .. } = self;
+    async fn drain(self, mut signals: Signals, grace: Duration) {
+        let Self { mut asked, mut orders, reloader, mut servers, mut sandbox, spans, .. } = self;
         let mut end = End::begin(grace);
         info!("stopping: icons go off; callers are answered until the end");
         let _ = self.stop.send(true);
         let supervisor = reloader.supervisor.clone();
         tokio::spawn(async move { supervisor.stopping(grace).await });
         reloader.upstream.client.close();
-        let drained = async { tokio::join!(switch_off(&controls, &end), reloader.upstream.drained(end.work)) };
+        let drained = async { tokio::join!(switch_off(&reloader.controls, &end), reloader.upstream.drained(end.work)) };
         let report = tokio::select! {
             (report, cut) = drained => {
                 log_cut(cut);
                 report
             }
             () = stop_again(&mut signals) => {
-                let vitals = controls.vitals(HANG_UP_MAX).await;
+                let vitals = reloader.controls.vitals(HANG_UP_MAX).await;
                 let icons = vitals.as_ref().map(|vitals| vitals.census.unsettled);
                 warn!(icons, "asked to stop twice: stopping at once; icons may be left on");
                 end.hurry();
@@ -147,7 +144,7 @@ impl Daemon {
             given_up: report.map_or(0, |report| report.given_up),
         }));
         self.token_keeper.abort();
-        let _ = (self.close.send(true), self.stop_sandbox.send(true));
+        let _ = self.close.send(true);
         // Requests that are still open get their answers, for as long as there is time.
         let closed = async {
             tokio::join!(async { while servers.join_next().await.is_some() {} }, spans.finish());
