@@ -16,7 +16,6 @@ mod spans;
 pub(crate) mod status;
 pub(crate) mod upstream;
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -42,27 +41,19 @@ pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);
 /// What those who watch the daemon's own sandbox may take to receive its end.
 const SANDBOX_END_MAX: Duration = Duration::from_millis(100);
 
-/// Why the daemon did not come up.
-#[derive(Debug)]
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     /// Something in the configuration, or in a file that it names, is wrong.
+    #[error("{}", _0.join("; "))]
     Configuration(Vec<String>),
     /// The system doesn't let it: an address in use, a missing right.
+    #[error("{0}")]
     System(String),
     /// Another daemon holds the state directory.
+    #[error("{0}")]
     Held(String),
 }
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Configuration(problems) => f.write_str(&problems.join("; ")),
-            Self::System(text) | Self::Held(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// Where the daemon can be reached once it is up.
 #[derive(Debug)]

@@ -32,7 +32,6 @@ use crate::observe::events::Feed;
 use crate::sandbox::{Options, Sandbox};
 
 impl Parts {
-    /// Opens the listeners.
     pub(super) fn serve(self, config: Config, overrides: Overrides) -> Daemon {
         let Self { clock, gate, controls, upstream, supervisor, .. } = self;
         let up = Up {

@@ -30,7 +30,6 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Asks them all.
     pub(super) fn look(self) -> Look {
         Arc::new(move || Seen {
             started_at: self.started_at,

@@ -64,7 +64,6 @@ pub(super) struct ForwardBody {
 }
 
 impl ForwardBody {
-    /// A request's body.
     pub(super) fn of_request(prefix: Vec<Frame<Bytes>>, rest: Body, clock: Clock) -> Self {
         Self {
             prefix: prefix.into(),

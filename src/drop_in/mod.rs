@@ -46,7 +46,6 @@ pub use shadow::Shadow;
 pub(crate) use tally::Tally;
 use turns::{HeldPlace, Turns};
 
-/// Where interactions are sent.
 const INTERACTIONS: &str = "/api/v1/interactions";
 
 /// The drop-in's settings. `config` fills them in.

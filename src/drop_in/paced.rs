@@ -22,7 +22,6 @@ pub(super) struct Paced {
     body: Body,
     /// How long a silence may last, and how long the body may be waited for before it is measured.
     stall_timeout: Duration,
-    /// Whether it is measured.
     measured: bool,
     bytes: u64,
     /// How long its sender has been waited for. The reader's time does not count.

@@ -1,6 +1,5 @@
 //! How far a body has come while a connection carries it, and why it broke off.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,15 +10,16 @@ use crate::model::Instant;
 pub(super) const BODY_BYTES_MAX: u64 = 32 << 20;
 
 /// Why a body did not come to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Broken {
-    /// It is longer than [`BODY_BYTES_MAX`].
+    #[error("the body is longer than {BODY_BYTES_MAX} bytes")]
     TooLong,
-    /// Nothing came for too long.
+    #[error("nothing came for too long in the midst of the body")]
     Stalled,
-    /// It came, but too slowly.
+    #[error("the body came too slowly")]
     Dripped,
     /// Its connection ended.
+    #[error("the body broke off")]
     Off,
 }
 
@@ -36,19 +36,6 @@ impl Broken {
         Self::Off
     }
 }
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong => write!(f, "the body is longer than {BODY_BYTES_MAX} bytes"),
-            Self::Stalled => f.write_str("nothing came for too long in the midst of the body"),
-            Self::Dripped => f.write_str("the body came too slowly"),
-            Self::Off => f.write_str("the body broke off"),
-        }
-    }
-}
-
-impl std::error::Error for Broken {}
 
 /// One count for the whole process: what got a later number happened later.
 static MOMENTS: AtomicU64 = AtomicU64::new(1);
@@ -69,7 +56,6 @@ pub(super) struct Progress {
     pub(super) given: u64,
     /// It has nothing more to give for now.
     pub(super) caught_up: bool,
-    /// Nothing more will come.
     pub(super) ended: bool,
     pub(super) broken: Option<Broken>,
 }

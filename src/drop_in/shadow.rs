@@ -96,7 +96,6 @@ struct Comparison {
 #[derive(Clone, Copy, Debug, Default)]
 struct Icon {
     on: bool,
-    /// Counted as left on.
     left_on: bool,
     started: Instant,
     /// When it went off, if no message has come since.

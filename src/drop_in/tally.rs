@@ -25,7 +25,6 @@ pub(crate) struct Tally {
     pub(crate) messages: Count,
     /// Interactions that could not be read.
     pub(crate) unread: Count,
-    /// Whatever else.
     pub(crate) others: Count,
     /// Requests for which there was no answer to pass on.
     pub(crate) unanswered: Count,

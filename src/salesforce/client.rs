@@ -102,7 +102,6 @@ impl Client {
         Self::with_cache(settings, clock, CredentialCache::new(clock, REFUSED_FOR))
     }
 
-    /// The settings in force.
     pub(crate) fn settings(&self) -> Settings {
         self.0.setup().settings.clone()
     }

@@ -4,7 +4,6 @@
 //! flush shows that a request has been written, and a client that adds no header.
 
 use std::error::Error;
-use std::fmt;
 use std::io::{self, ErrorKind::TimedOut};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -175,22 +174,11 @@ impl Connection {
 }
 
 /// The proxy can't be reached, or makes no tunnel.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("no tunnel through upstream.proxy {proxy}")]
 struct ProxyError {
     proxy: Proxy,
     source: BoxError,
-}
-
-impl fmt::Display for ProxyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no tunnel through upstream.proxy {}", self.proxy)
-    }
-}
-
-impl Error for ProxyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self.source.as_ref())
-    }
 }
 
 /// Trusts the system's roots and those of `ca_file`.
@@ -223,9 +211,10 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// Why a client can't be made.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// `ca_file` can't be read or holds no certificate that could be a root.
+    #[error("can't take roots from ca_file {}", path.display())]
     CaFile {
         /// The file.
         path: PathBuf,
@@ -233,39 +222,20 @@ pub enum SetupError {
         source: BoxError,
     },
     /// A setting holds characters that no header may hold.
+    #[error("{setting} holds characters that an HTTP header can't carry")]
     Header {
         /// Its name.
         setting: &'static str,
     },
     /// `base_url` has no host, or no path to append to.
+    #[error("base_url is not an http or https address")]
     BaseUrl,
     /// TLS can't be set up, as a rule for want of trusted roots.
+    #[error("can't set up https (it needs the system's root certificates or a ca_file)")]
     Tls {
         /// Why.
         source: BoxError,
     },
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CaFile { path, .. } => write!(f, "can't take roots from ca_file {}", path.display()),
-            Self::Header { setting } => write!(f, "{setting} holds characters that an HTTP header can't carry"),
-            Self::BaseUrl => f.write_str("base_url is not an http or https address"),
-            Self::Tls { .. } => {
-                f.write_str("can't set up https (it needs the system's root certificates or a ca_file)")
-            }
-        }
-    }
-}
-
-impl Error for SetupError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::CaFile { source, .. } | Self::Tls { source } => Some(source.as_ref()),
-            Self::Header { .. } | Self::BaseUrl => None,
-        }
-    }
 }
 
 /// A lost SYN is repeated after one second and after three: past that the address is at fault, not the luck.

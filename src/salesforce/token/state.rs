@@ -60,7 +60,6 @@ pub(super) struct State {
     /// Counts tokens, so that a late refusal of an old one does not cost a fresh one.
     generation: u64,
     pub(super) fetching: bool,
-    /// No fetch begins before.
     not_before: Instant,
     /// Fetches failed since one succeeded.
     failures: u32,
