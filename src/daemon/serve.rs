@@ -1,7 +1,6 @@
 //! From parts to a daemon that is serving: the routes, the listeners, the tasks beside the loop.
 
-use axum::Router;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::info;
 
@@ -9,26 +8,11 @@ use super::build::Parts;
 use super::parts::{keep_token, obstacle};
 use super::reload::Reloader;
 use super::{Daemon, Up, listeners, status};
-use crate::api::control::Control;
-use crate::api::conversations::Conversations;
-use crate::api::indicators::Indicators;
-use crate::api::log::Log;
-use crate::api::metrics::Metrics;
-use crate::api::openapi::OpenApi;
 use crate::api::reading::Reading;
 use crate::api::signals::Ingest;
-use crate::api::simulate::Simulation;
-use crate::api::status::Status;
-use crate::api::status_source::Look;
-use crate::api::stream::SignalStream;
-use crate::api::timing::Timing;
-use crate::api::tune::Tuning;
-use crate::api::{Health, Obstacle};
-use crate::base::clock::Clock;
+use crate::api::{self, Api};
 use crate::config::{Config, Overrides};
-use crate::driver::Controls;
-use crate::http::{self, Ends, Gate, Limits, Listener};
-use crate::observe::events::Feed;
+use crate::http::{self, Ends, Limits, Listener};
 use crate::sandbox::{Options, Sandbox};
 
 impl Parts {
@@ -46,7 +30,7 @@ impl Parts {
                 // A connector in front of it shows whatever token it has.
                 let token = upstream.drop_in().is_none().then_some(token);
                 let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
-                let view = sandbox.view(gate.clone(), stopping.clone());
+                let view = sandbox.view(stopping.clone());
                 (serve_sandbox(&sandbox, listener, closing.clone()), Some(view))
             }
         };
@@ -59,7 +43,7 @@ impl Parts {
             watch::Sender::new(Reading { file: config.file.clone(), read_at: self.started_at, last_reload: None });
         let drop_in = watch::Sender::new(upstream.drop_in().cloned());
         let ending = watch::Sender::new(None);
-        let ingest = Ingest::new(self.inbox, gate.clone(), body_bytes_max.subscribe());
+        let ingest = Ingest::new(self.inbox, body_bytes_max.subscribe());
         let look = status::Parts {
             clock,
             stopping: stopping.clone(),
@@ -75,11 +59,21 @@ impl Parts {
             state_dir: config.state_dir.is_some(),
         }
         .look();
-        let (timing, asked) = Timing::new(gate.clone());
-        let (control, orders) = Control::new(gate.clone(), ending.subscribe());
-        let others = routes(&gate, &controls, clock, self.feed, look, obstacle, recording.subscribe());
-        let mut own = vec![ingest.router(), timing.router(), control.router()];
-        own.extend(others.into_iter().chain(view));
+        let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
+        let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);
+        let api = Api {
+            controls: controls.clone(),
+            clock,
+            feed: self.feed,
+            look,
+            obstacle,
+            recording: recording.subscribe(),
+            timing,
+            orders: order,
+            ending: ending.subscribe(),
+            places: api::Places::default(),
+        };
+        let own = vec![api::router(api, ingest, gate.clone(), view)];
         let serving = watch::Sender::new(upstream.serving(&own));
         let servers = listeners::serve(self.bound, &serving.subscribe(), &Ends { stop: stopping, close: closing });
         let token_keeper = tokio::spawn(keep_token(upstream.client.clone()));
@@ -108,28 +102,4 @@ fn serve_sandbox(sandbox: &Sandbox, listener: Listener, stopping: watch::Receive
     info!(address = %listener.address(), "sandbox listening");
     let router = sandbox.router(stopping.clone());
     JoinSet::from_iter([http::serve(listener, router, Limits::default(), stopping)])
-}
-
-/// The routes that only read, and those that change nothing here.
-fn routes(
-    gate: &Gate,
-    controls: &Controls,
-    clock: Clock,
-    feed: Feed,
-    look: Look,
-    obstacle: Obstacle,
-    recording: watch::Receiver<bool>,
-) -> [Router; 10] {
-    [
-        SignalStream::new(controls.clone(), gate.clone(), recording).router(),
-        Log::new(gate.clone()).router(),
-        OpenApi::new(gate.clone()).router(),
-        Tuning::new(gate.clone(), controls.clone()).router(),
-        Simulation::new(gate.clone(), controls.clone()).router(),
-        Conversations::new(gate.clone(), controls.clone(), clock).router(),
-        Indicators::new(gate.clone(), feed, clock).router(),
-        Metrics::new(controls.clone(), gate.clone(), look.clone()).router(),
-        Status::new(controls.clone(), gate.clone(), look).router(),
-        Health::new(controls.clone(), obstacle).router(),
-    ]
 }

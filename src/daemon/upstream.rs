@@ -17,7 +17,7 @@ use crate::driver::inbox::{self, Inbox};
 use crate::driver::{self, Aides, Carrier, Command, Controls};
 use crate::drop_in::{self, Activity, DropIn, Shadow};
 use crate::engine::Engine;
-use crate::http::{Address, Gate, Limits, Serving, Traffic};
+use crate::http::{Address, Limits, Serving, TokenAuth, Traffic};
 use crate::model::{Dispatch, WireResult};
 use crate::observe::typing::Ledger;
 use crate::salesforce::credentials::{CredentialCache, REFUSED_FOR};
@@ -53,7 +53,7 @@ impl Upstream {
         config: &Config,
         sandbox: Option<(Address, String)>,
         inbox: Inbox,
-        gate: Gate,
+        gate: TokenAuth,
         clock: Clock,
     ) -> Result<Self, StartError> {
         let settings = match (&config.upstream, &sandbox) {
