@@ -186,10 +186,11 @@ impl Layers {
             }
             seen.push(flag.key);
             // A flag that is given several times is a list, or its last value.
-            let values = overrides.flags.iter().filter(|other| other.key == flag.key).map(|flag| flag.value.as_str());
+            let mut values =
+                overrides.flags.iter().filter(|other| other.key == flag.key).map(|flag| flag.value.as_str());
             let text = match key.kind {
                 Kind::Addresses => values.collect::<Vec<_>>().join(","),
-                _ => values.last().unwrap_or_default().to_owned(),
+                _ => values.next_back().unwrap_or_default().to_owned(),
             };
             let raw = Raw::from_text(&text, key.kind);
             let setting = self.setting(key, key.path, &raw, origin, places);
