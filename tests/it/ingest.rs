@@ -44,7 +44,7 @@ fn bad_input_has_one_clear_answer_and_disturbs_nobody() {
         ("an absurd time", signal("at", u64::MAX.into()), "`at` "),
         ("a time with a fraction", signal("at", 1.5.into()), "`at` is a number with a fraction"),
         ("a time as text", signal("at", "1".into()), "`at` "),
-        ("a key that lasts too long", signal("lasts", 60_001.into()), "`lasts` is 60001; milliseconds, at most 60000"),
+        ("a key that lasts too long", signal("lasts", 60_001.into()), "`lasts` is the number 60001; expected whole milliseconds, at most 60,000"),
         ("what lasts as text", signal("lasts", "5s".into()), "`lasts` is a string"),
         (
             "a message that lasts",
@@ -301,7 +301,7 @@ fn what_is_no_http_is_told_so() {
         let answer = wire.answer();
         assert_eq!(answer.status, 400, "{garbage:?}: {answer:?}");
         assert!(
-            answer.problem().contains("can't be read") && !answer.body.contains("s3cret"),
+            answer.problem().contains("can't be parsed") && !answer.body.contains("s3cret"),
             "{garbage:?}: {answer:?}"
         );
     }
@@ -310,7 +310,7 @@ fn what_is_no_http_is_told_so() {
     wire.write(b"GET /healthz HTTP/1.1\r\nhost: t\r\n\r\n").unwrap();
     assert!(String::from_utf8(wire.some()).unwrap().starts_with("HTTP/1.1 200 "));
     wire.write(b"s3cret\r\n\r\n").unwrap();
-    assert!(wire.answer().problem().contains("can't be read"));
+    assert!(wire.answer().problem().contains("can't be parsed"));
 }
 
 #[test]
