@@ -5,7 +5,6 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use super::build::Parts;
-use super::os_signals::Signals;
 use super::parts::{keep_token, obstacle};
 use super::reload::Reloader;
 use super::{Daemon, Up, listeners, status};
@@ -13,12 +12,11 @@ use crate::api::reading::Reading;
 use crate::api::signals::Ingest;
 use crate::api::{self, Api};
 use crate::config::{Config, Overrides};
-use crate::http::{self, Ends, Limits};
+use crate::http::{self, Ends, Limits, Listener};
 use crate::sandbox::{Options, Sandbox};
 
 impl Parts {
-    /// Opens the listeners.
-    pub(super) fn serve(self, config: Config, overrides: Overrides, signals: Signals) -> Daemon {
+    pub(super) fn serve(self, config: Config, overrides: Overrides) -> Daemon {
         let Self { clock, gate, controls, upstream, supervisor, .. } = self;
         let up = Up {
             listening: self.bound.iter().map(|listener| listener.address().clone()).collect(),
@@ -26,17 +24,16 @@ impl Parts {
         };
         let (stop, stopping) = watch::channel(false);
         let (close, closing) = watch::channel(false);
-        let (stop_sandbox, sandbox_stopping) = watch::channel(false);
-        let mut sandbox = JoinSet::new();
-        let view = self.sandbox.map(|(listener, token)| {
-            // A connector in front of it shows whatever token it has.
-            let token = upstream.drop_in().is_none().then_some(token);
-            let stand_in = Sandbox::new(Options { token, ..Options::default() }, clock);
-            info!(address = %listener.address(), "sandbox listening");
-            let router = stand_in.router(sandbox_stopping.clone());
-            sandbox.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
-            stand_in.view(stopping.clone())
-        });
+        let (sandbox, view) = match self.sandbox {
+            None => (JoinSet::new(), None),
+            Some((listener, token)) => {
+                // A connector in front of it shows whatever token it has.
+                let token = upstream.drop_in().is_none().then_some(token);
+                let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
+                let view = sandbox.view(stopping.clone());
+                (serve_sandbox(&sandbox, listener, closing.clone()), Some(view))
+            }
+        };
         let obstacle = obstacle(upstream.client.clone());
         let ready = obstacle.clone();
         tokio::spawn(supervisor.clone().attend(self.beats, move || ready()));
@@ -78,15 +75,14 @@ impl Parts {
         };
         let own = vec![api::router(api, ingest, gate.clone(), view)];
         let serving = watch::Sender::new(upstream.serving(&own));
-        let ends = Ends { stop: stopping, close: closing };
-        let servers = listeners::serve(self.bound, &serving.subscribe(), &ends);
+        let servers = listeners::serve(self.bound, &serving.subscribe(), &Ends { stop: stopping, close: closing });
         let token_keeper = tokio::spawn(keep_token(upstream.client.clone()));
         tokio::spawn(upstream.report_acceptances(controls.clone()));
         let reloader = Reloader {
             config,
             overrides,
             token: self.token,
-            controls: controls.clone(),
+            controls,
             upstream,
             own,
             serving,
@@ -98,21 +94,12 @@ impl Parts {
             supervisor,
             logged: None,
         };
-        Daemon {
-            up,
-            signals,
-            asked,
-            orders,
-            controls,
-            reloader,
-            servers,
-            sandbox,
-            spans: self.spans,
-            token_keeper,
-            stop,
-            close,
-            stop_sandbox,
-            ending,
-        }
+        Daemon { up, asked, orders, reloader, servers, sandbox, spans: self.spans, token_keeper, stop, close, ending }
     }
+}
+
+fn serve_sandbox(sandbox: &Sandbox, listener: Listener, stopping: watch::Receiver<bool>) -> JoinSet<()> {
+    info!(address = %listener.address(), "sandbox listening");
+    let router = sandbox.router(stopping.clone());
+    JoinSet::from_iter([http::serve(listener, router, Limits::default(), stopping)])
 }
