@@ -167,8 +167,12 @@ fn journal_state(vitals: &Vitals, seen: &Seen) -> JournalState {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Request;
+    use tower::ServiceExt;
+
     use super::*;
     use crate::driver;
+    use crate::driver::inbox;
     use crate::observe::events::Chronicle;
 
     /// What handlers need that call no other part.
@@ -185,5 +189,25 @@ mod tests {
             ending: watch::channel(None).1,
             places: Places::default(),
         }
+    }
+
+    #[tokio::test]
+    async fn every_described_call_but_health_needs_the_token() {
+        /// Health is open, the others are other folders' routes.
+        const ELSEWHERE: [&str; 4] = ["/healthz", "/readyz", "/v1/sandbox/icons", "/v1/drop_in"];
+        let ingest = Ingest::new(inbox::inbox().0, watch::channel(1).1);
+        let router = router(api(), ingest, TokenAuth::new(Some("t0ken")), []);
+        let axum::Json(document) = openapi::document().await;
+        let mut calls = 0;
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            let methods = methods.as_object().unwrap().keys().filter(|name| *name != "parameters");
+            for method in methods.filter(|_| !ELSEWHERE.contains(&&**path)) {
+                let request = Request::builder().method(&*method.to_uppercase()).uri(path.replace("{to}", "c"));
+                let answer = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+                assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+                calls += 1;
+            }
+        }
+        assert!(calls > 12, "{calls}");
     }
 }
