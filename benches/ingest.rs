@@ -27,16 +27,16 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use typingd::api::signals::Ingest;
 use typingd::base::clock::Clock;
-use typingd::driver::delivery_log::Herald;
-use typingd::driver::heartbeat::Pulse;
+use typingd::driver::delivery_log::DeliveryLog;
+use typingd::driver::heartbeat::Heartbeat;
 use typingd::driver::inbox;
-use typingd::driver::{self, Aides, Carrier};
+use typingd::driver::{self, Carrier, Observers};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
 use typingd::http::{self, Address, Gate, Limits, Listener};
 use typingd::model::{Dispatch, Outcome, WireResult};
-use typingd::observe::events::Chronicle;
-use typingd::observe::typing::Ledger;
+use typingd::observe::events::EventLog;
+use typingd::observe::typing::TypingStats;
 use typingd::signals::json;
 
 /// The sessions of a whole org.
@@ -169,15 +169,21 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
             let address = path.map_or(Address::Tcp(([127, 0, 0, 1], 0).into()), Address::Unix);
             let listener = Listener::bind(&address).await.expect("an address to listen on");
             tell.send(listener.address().clone()).expect("somebody waits for the address");
-            let (inbox, parcels) = inbox::inbox();
+            let (inbox, requests) = inbox::inbox();
             let (_controls, commands) = driver::controls();
             let mut engine = Engine::new(Policy::default(), 1);
             engine.observe_decisions();
             engine.observe_dropped();
-            let (chronicle, _feed) = Chronicle::new(1);
-            let (herald, ledger) = (Herald::default(), Ledger::new(1));
-            let aides = Aides { journal: None, herald, ledger, chronicle: Some(chronicle), pulse: Pulse::default() };
-            let driver = driver::run(engine, Clock::start(), Nowhere, parcels, commands, aides);
+            let (history, _feed) = EventLog::new(1);
+            let (delivery_log, stats) = (DeliveryLog::default(), TypingStats::new(1));
+            let observers = Observers {
+                journal: None,
+                delivery_log,
+                stats,
+                history: Some(history),
+                heartbeat: Heartbeat::default(),
+            };
+            let driver = driver::run(engine, Clock::start(), Nowhere, requests, commands, observers);
             tokio::spawn(driver);
             let (_stop, stopping) = watch::channel(false);
             let router = Ingest::new(inbox, Gate::default(), watch::Sender::new(BODY_BYTES_MAX).subscribe()).router();

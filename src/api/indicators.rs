@@ -173,11 +173,11 @@ mod tests {
 
     use super::*;
     use crate::model::{Decision, Reason};
-    use crate::observe::events::Chronicle;
+    use crate::observe::events::EventLog;
 
     #[tokio::test(start_paused = true)]
     async fn a_silence_is_broken_by_comments_and_ends_with_the_driver() {
-        let (mut chronicle, feed) = Chronicle::new(1);
+        let (mut history, feed) = EventLog::new(1);
         let clock = Clock::start();
         let router = Indicators::new(Gate::default(), feed, clock).router();
         let request = Request::builder().uri("/v1/indicators?to=c").body(Body::empty()).unwrap();
@@ -198,16 +198,16 @@ mod tests {
         let elsewhere = async {
             for _ in 0..14 {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                chronicle.decided(decide("d"), Duration::ZERO);
+                history.decided(decide("d"), Duration::ZERO);
             }
         };
         let (piece, ()) = tokio::join!(next(&mut body), elsewhere);
         assert_eq!(piece.as_deref(), Some(": still here\n\n"));
         assert_eq!(clock.now().since(start).as_secs(), HEARTBEAT.as_secs());
-        chronicle.decided(decide("c"), Duration::ZERO);
+        history.decided(decide("c"), Duration::ZERO);
         let piece = next(&mut body).await.unwrap();
         assert!(piece.starts_with("event: decided\ndata: {\"id\":1,\"at\":") && piece.ends_with("\n\n"), "{piece}");
-        drop(chronicle);
+        drop(history);
         assert!(next(&mut body).await.is_none());
     }
 

@@ -148,7 +148,7 @@ impl Serialize for Signals {
 
 impl<'a> Answer<'a> {
     fn new(vitals: &'a Vitals, seen: &'a Seen) -> Self {
-        let Vitals { census, counts, measures, .. } = vitals;
+        let Vitals { census, counts, metrics, .. } = vitals;
         let why = match seen.stopping {
             true => Some("typingd is shutting down"),
             false => seen.token.trouble.as_deref().or(vitals.trouble.as_deref()),
@@ -184,10 +184,10 @@ impl<'a> Answer<'a> {
                 max_in_flight: vitals.delivery.in_flight_max,
             },
             deliveries: Deliveries {
-                delivered: measures.ended_as("delivered"),
-                not_sent: measures.ended_as("not_sent"),
-                unsure: measures.ended_as("unsure"),
-                refused: measures.ended_as("refused"),
+                delivered: metrics.ended_as("delivered"),
+                not_sent: metrics.ended_as("not_sent"),
+                unsure: metrics.ended_as("unsure"),
+                refused: metrics.ended_as("refused"),
                 malformed: counts.malformed,
                 retried: counts.retried,
                 shed: counts.shed,
@@ -195,9 +195,9 @@ impl<'a> Answer<'a> {
                 stops_given_up: counts.stops_given_up,
             },
             latency: Latency {
-                round_trip_ms: quantiles(&measures.round_trip),
-                signal_to_wire_ms: quantiles(&measures.signal_to_wire),
-                timer_lateness_ms: quantiles(&measures.timer_lateness),
+                round_trip_ms: quantiles(&metrics.round_trip),
+                signal_to_wire_ms: quantiles(&metrics.signal_to_wire),
+                timer_lateness_ms: quantiles(&metrics.timer_lateness),
             },
             signals: Signals(counts.signals),
             journal: match journal_state(vitals, seen) {

@@ -38,18 +38,18 @@ use crate::api::tune::Tuning;
 use crate::base::clock::{self, Clock};
 use crate::config::{Config, Overrides};
 use crate::daemon::service_manager::Supervisor;
-use crate::driver::delivery_log::Herald;
+use crate::driver::delivery_log::DeliveryLog;
 use crate::driver::inbox;
-use crate::driver::{self, Aides, Command, Controls, Farewell};
+use crate::driver::{self, Command, Controls, Observers, ShutdownReport};
 use crate::engine::Engine;
 use crate::http::{self, Address, Gate, Limits, Passed};
-use crate::observe::events::Chronicle;
+use crate::observe::events::EventLog;
 use crate::sandbox::{Options, Sandbox};
 use crate::telemetry::Pseudonyms;
 use end::End;
 use listeners::Doors;
 use os_signals::{Signals, told_again};
-use parts::{bind_sandbox, caller_token, ledger, obstacle, open_journal};
+use parts::{bind_sandbox, caller_token, obstacle, open_journal, stats};
 use reload::Steward;
 use spans::Spans;
 use status::Standing;
@@ -131,19 +131,19 @@ pub(crate) async fn run(
     };
     let gate = Gate::new(token.as_deref());
 
-    let (inbox, parcels) = inbox::inbox();
+    let (inbox, requests) = inbox::inbox();
     let stand_in = sandbox.as_ref().map(|(listener, token)| (listener.address().clone(), token.clone()));
     let far_side = FarSide::new(&config, stand_in, inbox.clone(), gate.clone(), clock)?;
     let line = far_side.line.clone();
     let (controls, commands) = driver::controls();
-    let (chronicle, feed) = Chronicle::new(Uuid::new_v4().as_u64_pair().0);
+    let (history, feed) = EventLog::new(Uuid::new_v4().as_u64_pair().0);
     let supervisor = Supervisor::present();
-    let (pulse, beats) = supervisor.pulse();
+    let (heartbeat, beats) = supervisor.heartbeat();
     let pseudonyms = Pseudonyms::default();
     let spans = Spans::start(&config, &feed, &line.client(), clock, &pseudonyms)?;
-    let (herald, ledger) = (Herald::naming(pseudonyms), ledger(&config));
-    let aides = Aides { journal, herald, ledger, chronicle: Some(chronicle), pulse };
-    tokio::spawn(driver::run(engine, clock, line.clone(), parcels, commands, aides));
+    let (delivery_log, stats) = (DeliveryLog::naming(pseudonyms), stats(&config));
+    let observers = Observers { journal, delivery_log, stats, history: Some(history), heartbeat };
+    tokio::spawn(driver::run(engine, clock, line.clone(), requests, commands, observers));
 
     // The sandbox must outlive the last Stopped.
     let (stop_sandbox, sandbox_stopping) = watch::channel(false);
@@ -238,23 +238,23 @@ pub(crate) async fn run(
     let _ = stop.send(true);
     tokio::spawn(async move { supervisor.stopping(grace).await });
     steward.far_side.line.close();
-    let farewell = tokio::select! {
-        (farewell, cut) = async { tokio::join!(switch_off(&controls, &end), steward.far_side.drained(end.work)) } => {
+    let report = tokio::select! {
+        (report, cut) = async { tokio::join!(switch_off(&controls, &end), steward.far_side.drained(end.work)) } => {
             tell_cut(cut);
-            farewell
+            report
         }
         () = told_again(&mut signals) => {
             let vitals = controls.vitals(HANG_UP_MAX).await;
             let icons = vitals.as_ref().map(|vitals| vitals.census.unsettled);
             warn!(icons, "told twice: stopping at once; icons may be left on");
             end.hurry();
-            vitals.map(|vitals| Farewell { unsettled: vitals.census.unsettled, given_up: vitals.counts.stops_given_up })
+            vitals.map(|vitals| ShutdownReport { unsettled: vitals.census.unsettled, given_up: vitals.counts.stops_given_up })
         }
         never = steward.answer_to_the_end(&mut asked, &mut orders) => match never {},
     };
     ending.send_replace(Some(Ending {
-        icons_left: farewell.map(|farewell| farewell.unsettled),
-        given_up: farewell.map_or(0, |farewell| farewell.given_up),
+        icons_left: report.map(|report| report.unsettled),
+        given_up: report.map_or(0, |report| report.given_up),
     }));
     keeper.abort();
     let _ = (close.send(true), stop_sandbox.send(true));
@@ -278,19 +278,19 @@ pub(crate) async fn run(
 }
 
 /// Puts every icon off, and says how that went; `None` if the loop does not.
-async fn switch_off(controls: &Controls, end: &End) -> Option<Farewell> {
-    let (farewell, told) = oneshot::channel();
+async fn switch_off(controls: &Controls, end: &End) -> Option<ShutdownReport> {
+    let (report, told) = oneshot::channel();
     let shut_down = async {
-        controls.give(Command::Shutdown(end.left_for_work(), farewell)).await;
+        controls.give(Command::Shutdown(end.left_for_work(), report)).await;
         told.await.ok()
     };
     // The loop keeps to the bound by itself, unless it is stuck.
-    let farewell = tokio::time::timeout_at(end.all, shut_down).await.ok().flatten();
-    match farewell {
-        Some(farewell) => tell_farewell(farewell),
+    let report = tokio::time::timeout_at(end.all, shut_down).await.ok().flatten();
+    match report {
+        Some(report) => log_report(report),
         None => error!("the driver does not say how the icons are left"),
     }
-    farewell
+    report
 }
 
 fn tell_cut(requests: u64) {
@@ -299,12 +299,12 @@ fn tell_cut(requests: u64) {
     }
 }
 
-fn tell_farewell(farewell: Farewell) {
-    match farewell {
-        Farewell { unsettled: 0, given_up: 0 } => info!("every icon is off"),
-        Farewell { unsettled: 0, given_up } => {
+fn log_report(report: ShutdownReport) {
+    match report {
+        ShutdownReport { unsettled: 0, given_up: 0 } => info!("every icon is off"),
+        ShutdownReport { unsettled: 0, given_up } => {
             info!(given_up, "every icon is off but those whose stops were given up earlier");
         }
-        farewell => warn!(icons = farewell.unsettled, "delivery.shutdown_grace is over: icons may be left on"),
+        report => warn!(icons = report.unsettled, "delivery.shutdown_grace is over: icons may be left on"),
     }
 }

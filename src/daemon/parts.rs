@@ -18,16 +18,16 @@ use crate::api::Obstacle;
 use crate::base::clock::{self, Clock};
 use crate::config::Config;
 use crate::console;
-use crate::driver::delivery_log::Herald;
-use crate::driver::heartbeat::Pulse;
+use crate::driver::delivery_log::DeliveryLog;
+use crate::driver::heartbeat::Heartbeat;
 use crate::driver::inbox::{self, Inbox};
-use crate::driver::{self, Aides, Controls};
+use crate::driver::{self, Controls, Observers};
 use crate::drop_in::{DropIn, Lasting, Shadow, Surroundings, Target};
 use crate::engine::Engine;
 use crate::http::{self, Address, Gate, Listener, Problem};
 use crate::journal::{Journal, OpenError};
 use crate::model::ChannelAddress;
-use crate::observe::typing::Ledger;
+use crate::observe::typing::TypingStats;
 use crate::salesforce::credentials::CredentialCache;
 use crate::salesforce::settings::{Auth, Secret, Settings};
 use crate::salesforce::{self, Client};
@@ -41,13 +41,13 @@ pub(super) fn obstacle(line: Line) -> Obstacle {
 }
 
 /// Measures by channel those that the configuration names, from the start.
-pub(super) fn ledger(config: &Config) -> Ledger {
-    let mut ledger = Ledger::new(Uuid::new_v4().as_u64_pair().0);
+pub(super) fn stats(config: &Config) -> TypingStats {
+    let mut stats = TypingStats::new(Uuid::new_v4().as_u64_pair().0);
     let contexts = config.upstream.iter().flat_map(|upstream| upstream.channel_contexts.keys());
     let mut names: Vec<_> = config.policy.channels.keys().chain(contexts).map(ChannelAddress::as_str).collect();
     names.sort_unstable();
-    ledger.name_channels(names);
-    ledger
+    stats.name_channels(names);
+    stats
 }
 
 /// The routes of all edges, and what whoever takes none of them is told; with the drop-in, all else passes through.
@@ -173,13 +173,14 @@ pub(super) struct ShadowLoop {
 impl ShadowLoop {
     fn start(config: &Config, clock: Clock) -> Self {
         let shadow = Shadow::new(clock);
-        let (inbox, parcels) = inbox::inbox();
+        let (inbox, requests) = inbox::inbox();
         let (controls, commands) = driver::controls();
         let engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
         // What it would send is compared elsewhere; nothing is measured or told twice.
-        let (herald, ledger) = (Herald::default(), Ledger::new(0));
-        let aides = Aides { journal: None, herald, ledger, chronicle: None, pulse: Pulse::default() };
-        tokio::spawn(driver::run(engine, clock, shadow.carrier(), parcels, commands, aides));
+        let (delivery_log, stats) = (DeliveryLog::default(), TypingStats::new(0));
+        let observers =
+            Observers { journal: None, delivery_log, stats, history: None, heartbeat: Heartbeat::default() };
+        tokio::spawn(driver::run(engine, clock, shadow.carrier(), requests, commands, observers));
         info!("drop-in in shadow mode: everything passes through, GET /v1/drop_in compares");
         Self { shadow, inbox, controls }
     }

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use crate::base::clock;
 use crate::driver::Vitals;
-use crate::driver::heartbeat::{Beat, Pulse};
+use crate::driver::heartbeat::{Beat, Heartbeat};
 use crate::model::Instant;
 
 /// A status line is for one line of a terminal; the far side's words in it may be long.
@@ -81,13 +81,13 @@ impl Supervisor {
         }
     }
 
-    /// The pulse that the loop is to have: at rest when there is nobody to feel it. Whoever holds the other end gives it
+    /// The heartbeat that the loop is to have: at rest when there is nobody to feel it. Whoever holds the other end gives it
     /// to [`Supervisor::attend`].
     #[must_use]
-    pub(crate) fn pulse(&self) -> (Pulse, watch::Receiver<Option<Beat>>) {
+    pub(crate) fn heartbeat(&self) -> (Heartbeat, watch::Receiver<Option<Beat>>) {
         match &self.0 {
-            Some(manager) => Pulse::new(manager.beat_spacing()),
-            None => (Pulse::default(), watch::channel(None).1),
+            Some(manager) => Heartbeat::new(manager.beat_spacing()),
+            None => (Heartbeat::default(), watch::channel(None).1),
         }
     }
 

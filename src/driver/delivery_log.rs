@@ -17,7 +17,7 @@ const MUTES_TOLD: u32 = 10;
 
 /// Turns what happens to deliveries into log lines.
 #[derive(Debug, Default)]
-pub struct Herald {
+pub struct DeliveryLog {
     pseudonyms: Pseudonyms,
     failures: u32,
     trouble: Option<String>,
@@ -34,7 +34,7 @@ pub struct Herald {
     blocked_logged: bool,
 }
 
-impl Herald {
+impl DeliveryLog {
     /// One who calls end users by these names.
     #[must_use]
     pub fn naming(pseudonyms: Pseudonyms) -> Self {

@@ -1,4 +1,4 @@
-//! The pulse of the loop: the proof, for whoever supervises the daemon, that the loop goes round, and how things stand
+//! The heartbeat of the loop: the proof, for whoever supervises the daemon, that the loop goes round, and how things stand
 //! with it.
 
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub struct Beat {
 /// Beats as the loop goes round, so that a loop that is stuck is known by its silence. By default it is at rest: nobody
 /// looks, and it asks for no turn.
 #[derive(Debug, Default)]
-pub struct Pulse(Option<Beating>);
+pub struct Heartbeat(Option<Beating>);
 
 #[derive(Debug)]
 struct Beating {
@@ -36,8 +36,8 @@ struct Beating {
     shown: (Census, Counts),
 }
 
-impl Pulse {
-    /// A pulse that beats at least every `spacing`, and sooner if there is something new. The end that hears it holds
+impl Heartbeat {
+    /// A heartbeat that beats at least every `spacing`, and sooner if there is something new. The end that hears it holds
     /// the last beat alone, none before the first.
     #[must_use]
     pub fn new(spacing: Duration) -> (Self, watch::Receiver<Option<Beat>>) {
@@ -87,21 +87,21 @@ mod tests {
     }
 
     struct Loop {
-        pulse: Pulse,
+        heartbeat: Heartbeat,
         heard: watch::Receiver<Option<Beat>>,
         counts: Counts,
     }
 
     impl Loop {
         fn new() -> Self {
-            let (pulse, heard) = Pulse::new(SPACING);
-            Self { pulse, heard, counts: Counts::default() }
+            let (heartbeat, heard) = Heartbeat::new(SPACING);
+            Self { heartbeat, heard, counts: Counts::default() }
         }
 
         /// Comes round at this millisecond; whether that was a beat.
         fn round(&mut self, millis: u64) -> bool {
             let (census, counts) = (Census::default(), self.counts);
-            self.pulse.turn(Instant::from_millis(millis), census, &counts, || vitals(census, &counts));
+            self.heartbeat.turn(Instant::from_millis(millis), census, &counts, || vitals(census, &counts));
             let beaten = self.heard.has_changed().unwrap();
             if beaten {
                 assert_eq!(self.heard.borrow_and_update().as_ref().unwrap().at, Instant::from_millis(millis));
@@ -110,7 +110,7 @@ mod tests {
         }
 
         fn due_millis(&self) -> u64 {
-            self.pulse.due().as_micros() / 1_000
+            self.heartbeat.due().as_micros() / 1_000
         }
     }
 
@@ -151,8 +151,8 @@ mod tests {
 
     #[test]
     fn a_pulse_that_nobody_hears_asks_for_no_turn() {
-        let mut pulse = Pulse::default();
-        pulse.turn(Instant::ORIGIN, Census::default(), &Counts::default(), || unreachable!("nobody hears it"));
-        assert_eq!(pulse.due(), Instant::NEVER);
+        let mut heartbeat = Heartbeat::default();
+        heartbeat.turn(Instant::ORIGIN, Census::default(), &Counts::default(), || unreachable!("nobody hears it"));
+        assert_eq!(heartbeat.due(), Instant::NEVER);
     }
 }

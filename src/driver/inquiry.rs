@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Command, Controls, Desk};
+use super::{Command, Controls, LoopState};
 use crate::engine::policy::Rules;
 use crate::engine::{Account, Page, PageQuery};
 use crate::model::{Conversation, ConversationRef, Instant};
@@ -36,17 +36,17 @@ impl Controls {
     }
 }
 
-impl Desk {
+impl LoopState {
     pub(super) fn page(&mut self, now: Instant, query: &PageQuery) -> (Page, usize) {
         (self.engine.page(now, query), self.engine.census().conversations)
     }
 
     pub(super) fn inquire(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Inquiry {
         let account = self.engine.account(now, conversation);
-        let chronicle = self.chronicle.as_mut();
+        let history = self.history.as_mut();
         let in_flight = account.and_then(|account| account.in_flight);
-        let flight = in_flight.and_then(|(_, number)| chronicle.as_ref()?.flight(number));
-        let past = chronicle.map(|chronicle| chronicle.past(now, conversation)).unwrap_or_default();
+        let flight = in_flight.and_then(|(_, number)| history.as_ref()?.flight(number));
+        let past = history.map(|history| history.past(now, conversation)).unwrap_or_default();
         Inquiry { at: now, account, flight, past, rules: self.engine.policy().rules_of(conversation.to()) }
     }
 }

@@ -13,21 +13,21 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::clock::{self, Clock};
-use crate::driver::delivery_log::Herald;
-use crate::driver::heartbeat::Pulse;
-use crate::driver::inbox::Parcel;
+use crate::driver::delivery_log::DeliveryLog;
+use crate::driver::heartbeat::Heartbeat;
+use crate::driver::inbox::Request;
 use crate::engine::policy::{Delivery, Policy, Rules};
 use crate::engine::{Census, Counts, Engine, Page, PageQuery};
 use crate::journal::{self, Journal};
 use crate::model::{Conversation, ConversationRef, Dispatch, Instant, WireResult};
-use crate::observe::events::Chronicle;
+use crate::observe::events::EventLog;
 use crate::observe::recording::Recording;
-use crate::observe::typing::{Figures, Ledger};
-use crate::observe::work::Measures;
+use crate::observe::typing::{Figures, TypingStats};
+use crate::observe::work::LoopMetrics;
 pub use inquiry::Inquiry;
-use state::Desk;
+use state::LoopState;
 
-/// Signals taken in one round before the engine's own work has its turn again: some milliseconds' work. A parcel that has
+/// Signals taken in one round before the engine's own work has its turn again: some milliseconds' work. A request that has
 /// been begun is taken whole; it has at most [`SIGNALS_MAX`](crate::driver::inbox::SIGNALS_MAX).
 const SIGNALS_PER_ROUND: usize = 1_024;
 /// Outcomes that may wait for the loop; whoever carries further ones waits with them.
@@ -65,7 +65,7 @@ pub enum Command {
     Inquire(Conversation, oneshot::Sender<Inquiry>),
     /// Switch every icon off, and say how that went: as soon as all are off, or when this time is over. From then on
     /// signals are accepted and change nothing; keystrokes are left to the next process.
-    Shutdown(Duration, oneshot::Sender<Farewell>),
+    Shutdown(Duration, oneshot::Sender<ShutdownReport>),
 }
 
 /// Why nothing can be recorded.
@@ -85,7 +85,7 @@ pub struct Vitals {
     /// What has happened so far.
     pub counts: Counts,
     /// How the work goes.
-    pub measures: Measures,
+    pub metrics: LoopMetrics,
     /// Requests that have left in the last second, to a tenth of it.
     pub requests_in_last_second: u64,
     /// The timing in force of channels that have none of their own.
@@ -114,7 +114,7 @@ impl Vitals {
 
 /// How the icons were left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Farewell {
+pub struct ShutdownReport {
     /// Conversations whose icon may still be on: the grace was too short.
     pub unsettled: usize,
     /// Stops that were given up since the start: their icons may be on, too.
@@ -189,45 +189,45 @@ pub fn controls() -> (Controls, mpsc::Receiver<Command>) {
 
 /// Those who stand beside the loop, and are told what happens.
 #[derive(Debug)]
-pub struct Aides {
+pub struct Observers {
     /// Keeps what a crash must not lose.
     pub journal: Option<Journal>,
     /// Tells operators.
-    pub herald: Herald,
-    /// Measures.
-    pub ledger: Ledger,
+    pub delivery_log: DeliveryLog,
+    /// LoopMetrics.
+    pub stats: TypingStats,
     /// Tells whoever watches.
-    pub chronicle: Option<Chronicle>,
+    pub history: Option<EventLog>,
     /// Shows that the loop goes round.
-    pub pulse: Pulse,
+    pub heartbeat: Heartbeat,
 }
 
 /// Runs the engine until all controls are gone, also when a [`Command::Shutdown`] has been carried out: callers are
-/// answered until the process ends. Ledger and chronicle
+/// answered until the process ends. TypingStats and history
 /// hear of decisions, and of what is dropped, if the engine has been told to keep them ([`Engine::observe_decisions`],
 /// [`Engine::observe_dropped`]).
 pub async fn run(
     engine: Engine,
     clock: Clock,
     carrier: impl Carrier,
-    mut parcels: mpsc::Receiver<Parcel>,
+    mut requests: mpsc::Receiver<Request>,
     mut commands: mpsc::Receiver<Command>,
-    aides: Aides,
+    observers: Observers,
 ) {
     let (settled, mut outcomes) = mpsc::channel(OUTCOMES_MAX);
-    let mut desk = Desk {
+    let mut state = LoopState {
         engine,
         waiters: HashMap::new(),
-        journal: aides.journal,
+        journal: observers.journal,
         renew_at: Instant::ORIGIN,
         renewed_to: 0,
         asleep: clock::time_asleep(),
         slept_look: Instant::ORIGIN,
-        herald: aides.herald,
-        ledger: aides.ledger,
-        measures: Measures::default(),
-        chronicle: aides.chronicle,
-        pulse: aides.pulse,
+        delivery_log: observers.delivery_log,
+        stats: observers.stats,
+        metrics: LoopMetrics::default(),
+        history: observers.history,
+        heartbeat: observers.heartbeat,
         waited: Duration::ZERO,
         recorder: None,
         policy: None,
@@ -239,18 +239,18 @@ pub async fn run(
     tokio::pin!(timer);
     loop {
         let now = clock.now();
-        desk.notice_sleep(now);
-        desk.engine.handle_timeout(now);
-        desk.change_policy(now);
-        desk.herald.count(now, desk.engine.counts());
-        desk.herald.note_blocked(now, desk.engine.census().blocked);
-        while let Some(dispatch) = desk.engine.poll_dispatch(now) {
-            desk.note_leaving(now, &dispatch);
+        state.notice_sleep(now);
+        state.engine.handle_timeout(now);
+        state.change_policy(now);
+        state.delivery_log.count(now, state.engine.counts());
+        state.delivery_log.note_blocked(now, state.engine.census().blocked);
+        while let Some(dispatch) = state.engine.poll_dispatch(now) {
+            state.note_leaving(now, &dispatch);
             leaving.push(dispatch);
         }
-        desk.keep_books(now);
+        state.keep_books(now);
         // What is shown must be on record before it is shown.
-        desk.keep_journal(now);
+        state.keep_journal(now);
         for dispatch in leaving.drain(..) {
             let (carrier, settled) = (carrier.clone(), settled.clone());
             tokio::spawn(async move {
@@ -262,13 +262,13 @@ pub async fn run(
         if abandoned {
             return;
         }
-        desk.say_farewell(now);
-        desk.show_pulse(now);
-        let mut wake = desk.engine.poll_timeout(now).min(desk.pulse.due()).min(desk.farewell_due());
-        if desk.engine.census().icons > 0 {
+        state.report_shutdown(now);
+        state.show_heartbeat(now);
+        let mut wake = state.engine.poll_timeout(now).min(state.heartbeat.due()).min(state.report_due());
+        if state.engine.census().icons > 0 {
             wake = wake.min(now + SLEEP_LOOK_SPACING);
         }
-        if desk.is_in_midst_of_work() {
+        if state.is_in_midst_of_work() {
             wake = now;
         }
         if wake <= now {
@@ -285,52 +285,52 @@ pub async fn run(
                 let now = clock.now();
                 match command {
                     Some(Command::Policy(policy, held)) => {
-                        desk.take_policy(policy, held);
-                        desk.change_policy(now);
+                        state.take_policy(policy, held);
+                        state.change_policy(now);
                     }
                     Some(Command::Vitals(answer)) => {
-                        let _ = answer.send(desk.vitals(now));
+                        let _ = answer.send(state.vitals(now));
                     }
                     Some(Command::Figures(answer)) => {
-                        let _ = answer.send((desk.vitals(now), desk.ledger.figures(now)));
+                        let _ = answer.send((state.vitals(now), state.stats.figures(now)));
                     }
                     Some(Command::Shown(start, answer)) => {
-                        let (shown, next) = desk.engine.shown(start);
+                        let (shown, next) = state.engine.shown(start);
                         let _ = answer.send((shown.map(ConversationRef::to_owned).collect(), next));
                     }
                     Some(Command::Record(answer)) => {
-                        let _ = answer.send(desk.start_recording(now));
+                        let _ = answer.send(state.start_recording(now));
                     }
                     Some(Command::Page(query, answer)) => {
-                        let _ = answer.send(desk.page(now, &query));
+                        let _ = answer.send(state.page(now, &query));
                     }
                     Some(Command::Inquire(conversation, answer)) => {
-                        let _ = answer.send(desk.inquire(now, conversation.as_ref()));
+                        let _ = answer.send(state.inquire(now, conversation.as_ref()));
                     }
-                    Some(Command::Accepted(channels)) => desk.take_acceptances(now, &channels),
-                    Some(Command::Shutdown(grace, farewell)) => desk.shut_down(now, Some((now + grace, farewell))),
+                    Some(Command::Accepted(channels)) => state.take_acceptances(now, &channels),
+                    Some(Command::Shutdown(grace, report)) => state.shut_down(now, Some((now + grace, report))),
                     None => {
                         abandoned = true;
-                        desk.shut_down(now, None);
+                        state.shut_down(now, None);
                     }
                 }
             }
-            Some((dispatch, result)) = outcomes.recv() => desk.take_outcome(clock.now(), &dispatch, &result),
-            Some(parcel) = parcels.recv() => desk.take_parcel(clock.now(), parcel),
+            Some((dispatch, result)) = outcomes.recv() => state.take_outcome(clock.now(), &dispatch, &result),
+            Some(request) = requests.recv() => state.take_parcel(clock.now(), request),
             () = timer.as_mut() => {}
         }
         // Whatever else has come by now has its turn as well: where a turn takes long, one kind never ends, and would keep
         // another waiting.
         let now = clock.now();
         while let Ok((dispatch, result)) = outcomes.try_recv() {
-            desk.take_outcome(now, &dispatch, &result);
+            state.take_outcome(now, &dispatch, &result);
         }
         let mut signals = 0;
         while signals < SIGNALS_PER_ROUND
-            && let Ok(parcel) = parcels.try_recv()
+            && let Ok(request) = requests.try_recv()
         {
-            signals += parcel.batch.len().max(1);
-            desk.take_parcel(now, parcel);
+            signals += request.batch.len().max(1);
+            state.take_parcel(now, request);
         }
     }
 }

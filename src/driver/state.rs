@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
-use super::{Farewell, NotRecorded, SLEEP_LOOK_SPACING, Vitals};
+use super::{NotRecorded, SLEEP_LOOK_SPACING, ShutdownReport, Vitals};
 use crate::base::clock;
-use crate::driver::delivery_log::Herald;
-use crate::driver::heartbeat::Pulse;
-use crate::driver::inbox::{Parcel, Receipt};
+use crate::driver::delivery_log::DeliveryLog;
+use crate::driver::heartbeat::Heartbeat;
+use crate::driver::inbox::{Receipt, Request};
 use crate::engine::outbox::Belief;
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, Taken};
@@ -18,10 +18,10 @@ use crate::journal::Journal;
 use crate::model::{
     Cause, ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, Setback, SignalKind, WireResult,
 };
-use crate::observe::events::Chronicle;
+use crate::observe::events::EventLog;
 use crate::observe::recording::{self, Recorder, Recording};
-use crate::observe::typing::Ledger;
-use crate::observe::work::Measures;
+use crate::observe::typing::TypingStats;
+use crate::observe::work::LoopMetrics;
 
 /// Conversations that somebody waits for before those whose asker has gone are looked for.
 const WAITERS_SWEEP: usize = 1_024;
@@ -39,7 +39,7 @@ pub(super) struct Waiter {
 }
 
 /// The engine with those who wait for it.
-pub(super) struct Desk {
+pub(super) struct LoopState {
     pub(super) engine: Engine,
     pub(super) waiters: HashMap<Conversation, Vec<Waiter>>,
     pub(super) journal: Option<Journal>,
@@ -50,12 +50,12 @@ pub(super) struct Desk {
     /// How long the machine had slept at the last look, and when the next look is due.
     pub(super) asleep: Duration,
     pub(super) slept_look: Instant,
-    pub(super) herald: Herald,
-    pub(super) ledger: Ledger,
-    pub(super) measures: Measures,
-    pub(super) chronicle: Option<Chronicle>,
-    pub(super) pulse: Pulse,
-    /// How long the parcel in hand has waited for its turn; zero while there is none.
+    pub(super) delivery_log: DeliveryLog,
+    pub(super) stats: TypingStats,
+    pub(super) metrics: LoopMetrics,
+    pub(super) history: Option<EventLog>,
+    pub(super) heartbeat: Heartbeat,
+    /// How long the request in hand has waited for its turn; zero while there is none.
     pub(super) waited: Duration,
     pub(super) recorder: Option<Recorder>,
     /// The newest policy, until there is room for it, and those who wait until it holds.
@@ -67,32 +67,32 @@ pub(super) struct Desk {
 /// What is left to be done at the end.
 pub(super) struct Stopping {
     /// Until when, and whom to tell how it went; `None` once that is told.
-    farewell: Option<(Instant, oneshot::Sender<Farewell>)>,
+    report: Option<(Instant, oneshot::Sender<ShutdownReport>)>,
 }
 
-impl Desk {
-    pub(super) fn take_parcel(&mut self, now: Instant, parcel: Parcel) {
-        self.waited = parcel.waiting.elapsed();
-        self.measures.handle_wait(self.waited);
+impl LoopState {
+    pub(super) fn take_parcel(&mut self, now: Instant, request: Request) {
+        self.waited = request.waiting.elapsed();
+        self.metrics.handle_wait(self.waited);
         let mut receipt = Receipt::default();
         // At the end every icon goes off, whatever is signalled, and each keystroke is left to the next process.
         let taken = if self.stopping.is_some() { 0 } else { usize::MAX };
-        for (index, (conversation, signal)) in parcel.batch.iter().enumerate().take(taken) {
+        for (index, (conversation, signal)) in request.batch.iter().enumerate().take(taken) {
             match self.engine.handle_signal(now, conversation, signal) {
                 Ok(taken) => {
-                    if let Some(credentials) = parcel.batch.credentials() {
+                    if let Some(credentials) = request.batch.credentials() {
                         self.engine.handle_credentials(now, conversation, credentials);
                     }
                     if taken == Taken::Counts
-                        && let Some(chronicle) = &mut self.chronicle
+                        && let Some(history) = &mut self.history
                     {
                         // What the signal decides is told after it.
-                        chronicle.heard(now, conversation, signal.kind);
+                        history.heard(now, conversation, signal.kind);
                     }
-                    // The ledger hears of what fell due before the signal, then of the signal.
+                    // The stats hears of what fell due before the signal, then of the signal.
                     self.keep_books(now);
                     if taken == Taken::Counts {
-                        self.ledger.handle_signal(now, conversation, signal);
+                        self.stats.handle_signal(now, conversation, signal);
                     }
                     // A trace tells no late keystroke from a fresh one: it has one clock, that of the arrivals.
                     if let Some(recorder) = &mut self.recorder
@@ -102,15 +102,15 @@ impl Desk {
                     }
                 }
                 Err(why) => {
-                    self.measures.handle_turned_away(signal.kind, why);
+                    self.metrics.handle_turned_away(signal.kind, why);
                     receipt.turned_away.push((index, why));
                 }
             }
         }
         self.waited = Duration::ZERO;
-        if let Some(wait) = parcel.wait {
-            receipt.wait_needed = self.measures.stopped_trips.wait_needed();
-            for (conversation, signal) in parcel.batch.iter() {
+        if let Some(wait) = request.wait {
+            receipt.wait_needed = self.metrics.stopped_trips.wait_needed();
+            for (conversation, signal) in request.batch.iter() {
                 let settled = || self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off());
                 if signal.kind == SignalKind::MessageSent && !settled() {
                     let until = now + wait;
@@ -122,7 +122,7 @@ impl Desk {
             }
         }
         // Whoever does not wait for the receipt has hung up.
-        let _ = parcel.receipt.send(receipt);
+        let _ = request.receipt.send(receipt);
     }
 
     fn add_waiter(&mut self, conversation: Conversation, waiter: Waiter) {
@@ -136,19 +136,19 @@ impl Desk {
     }
 
     pub(super) fn take_outcome(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
-        self.measures.handle_result(dispatch.indicator(), result);
+        self.metrics.handle_result(dispatch.indicator(), result);
         // Without a token or a connection it was no request that anybody counts.
         if result.has_left() {
-            self.ledger.handle_dispatch(dispatch);
+            self.stats.handle_dispatch(dispatch);
         }
         let conversation = dispatch.conversation.as_ref();
         let awaited = self.waiters.contains_key(&dispatch.conversation);
         // A Started that was refused, or never left, has shown nothing that a Stopped would have to take away.
         let was_off = awaited && self.engine.snapshot(conversation).is_some_and(|old| old.belief == Belief::Off);
         let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
-        self.herald.hear(now, dispatch, result, notice, self.engine.rate_in_force());
-        if let Some(chronicle) = &mut self.chronicle {
-            chronicle.answered(now, dispatch, result);
+        self.delivery_log.hear(now, dispatch, result, notice, self.engine.rate_in_force());
+        if let Some(history) = &mut self.history {
+            history.answered(now, dispatch, result);
         }
         self.keep_books(now);
         if let Some(journal) = &mut self.journal
@@ -223,7 +223,7 @@ impl Desk {
     /// Puts the policy that waits in force, if there is room for it.
     pub(super) fn change_policy(&mut self, now: Instant) {
         if let Some((policy, waiting)) = self.policy.take_if(|_| self.engine.has_room_for_policy()) {
-            self.ledger.name_channels(policy.channels.keys().map(ChannelAddress::as_str));
+            self.stats.name_channels(policy.channels.keys().map(ChannelAddress::as_str));
             self.engine.handle_policy(now, *policy);
             for held in waiting {
                 let _ = held.send(());
@@ -231,26 +231,26 @@ impl Desk {
         }
     }
 
-    /// Tells the ledger and the chronicle what has been decided since the last time, and what came to nothing.
+    /// Tells the stats and the history what has been decided since the last time, and what came to nothing.
     pub(super) fn keep_books(&mut self, now: Instant) {
         while let Some(decision) = self.engine.poll_decision() {
-            self.measures.handle_decision(now, &decision);
-            self.ledger.handle_decision(&decision);
-            if let Some(chronicle) = &mut self.chronicle {
-                chronicle.decided(decision, self.waited);
+            self.metrics.handle_decision(now, &decision);
+            self.stats.handle_decision(&decision);
+            if let Some(history) = &mut self.history {
+                history.decided(decision, self.waited);
             }
         }
         while let Some(dropped) = self.engine.poll_dropped() {
-            if let Some(chronicle) = &mut self.chronicle {
-                chronicle.dropped(dropped);
+            if let Some(history) = &mut self.history {
+                history.dropped(dropped);
             }
         }
     }
 
     pub(super) fn note_leaving(&mut self, now: Instant, dispatch: &Dispatch) {
-        self.measures.handle_leaving(now, dispatch);
-        if let Some(chronicle) = &mut self.chronicle {
-            chronicle.leaves(now, dispatch);
+        self.metrics.handle_leaving(now, dispatch);
+        if let Some(history) = &mut self.history {
+            history.leaves(now, dispatch);
         }
         if let Some(journal) = &mut self.journal
             && dispatch.indicator() == Indicator::TypingStarted
@@ -315,8 +315,8 @@ impl Desk {
         Ok(recording)
     }
 
-    pub(super) fn shut_down(&mut self, now: Instant, farewell: Option<(Instant, oneshot::Sender<Farewell>)>) {
-        self.stopping = Some(Stopping { farewell });
+    pub(super) fn shut_down(&mut self, now: Instant, report: Option<(Instant, oneshot::Sender<ShutdownReport>)>) {
+        self.stopping = Some(Stopping { report });
         self.engine.handle_shutdown(now);
         // There is nothing to record any more; its reader must not hold up the end.
         if let Some(recorder) = self.recorder.take() {
@@ -325,39 +325,39 @@ impl Desk {
     }
 
     /// When it has to be told how the icons were left, if they are not all off before.
-    pub(super) fn farewell_due(&self) -> Instant {
-        let farewell = self.stopping.as_ref().and_then(|stopping| stopping.farewell.as_ref());
-        farewell.map_or(Instant::NEVER, |(due, _)| *due)
+    pub(super) fn report_due(&self) -> Instant {
+        let report = self.stopping.as_ref().and_then(|stopping| stopping.report.as_ref());
+        report.map_or(Instant::NEVER, |(due, _)| *due)
     }
 
     /// Tells how the icons were left, if it is time. Nothing is decided after that, and whoever watches hears of the end.
-    pub(super) fn say_farewell(&mut self, now: Instant) {
-        let Some(Stopping { farewell }) = &mut self.stopping else { return };
+    pub(super) fn report_shutdown(&mut self, now: Instant) {
+        let Some(Stopping { report }) = &mut self.stopping else { return };
         let due = |(due, _): &mut (Instant, _)| *due <= now || self.engine.is_settled();
-        if let Some((_, farewell)) = farewell.take_if(due) {
+        if let Some((_, report)) = report.take_if(due) {
             let (census, counts) = (self.engine.census(), self.engine.counts());
-            let _ = farewell.send(Farewell { unsettled: census.unsettled, given_up: counts.stops_given_up });
-            self.chronicle = None;
+            let _ = report.send(ShutdownReport { unsettled: census.unsettled, given_up: counts.stops_given_up });
+            self.history = None;
         }
     }
 
     /// The loop has come round.
-    pub(super) fn show_pulse(&mut self, now: Instant) {
-        let mut pulse = std::mem::take(&mut self.pulse);
-        pulse.turn(now, self.engine.census(), self.engine.counts(), || self.vitals(now));
-        self.pulse = pulse;
+    pub(super) fn show_heartbeat(&mut self, now: Instant) {
+        let mut heartbeat = std::mem::take(&mut self.heartbeat);
+        heartbeat.turn(now, self.engine.census(), self.engine.counts(), || self.vitals(now));
+        self.heartbeat = heartbeat;
     }
 
     pub(super) fn vitals(&self, now: Instant) -> Vitals {
         Vitals {
             census: self.engine.census(),
             counts: *self.engine.counts(),
-            measures: self.measures.clone(),
-            requests_in_last_second: self.measures.requests_in_last_second(now),
+            metrics: self.metrics.clone(),
+            requests_in_last_second: self.metrics.requests_in_last_second(now),
             rules: self.engine.policy().rules,
             delivery: self.engine.policy().delivery,
             conversations_max: self.engine.policy().conversations_max,
-            trouble: self.herald.trouble().map(str::to_owned).or_else(|| blocked(self.engine.census().blocked)),
+            trouble: self.delivery_log.trouble().map(str::to_owned).or_else(|| blocked(self.engine.census().blocked)),
             rate_in_force: self.engine.rate_in_force(),
             journal: self.journal.as_ref().map(Journal::figures),
             recording: self.recorder.as_ref().is_some_and(|recorder| !recorder.is_gone()),

@@ -8,16 +8,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use typingd::base::clock::{self, Clock};
-use typingd::driver::delivery_log::Herald;
-use typingd::driver::heartbeat::Pulse;
+use typingd::driver::delivery_log::DeliveryLog;
+use typingd::driver::heartbeat::Heartbeat;
 use typingd::driver::inbox;
-use typingd::driver::{self, Aides, Carrier, Command};
+use typingd::driver::{self, Carrier, Command, Observers};
 use typingd::drop_in::{DropIn, Lasting, Settings, Surroundings, Target};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
 use typingd::http::{self, Gate, Limits, Listener};
 use typingd::model::{Dispatch, WireResult};
-use typingd::observe::typing::Ledger;
+use typingd::observe::typing::TypingStats;
 use typingd::salesforce::Client;
 use typingd::salesforce::credentials::CredentialCache;
 use typingd::salesforce::settings::{Auth, Settings as Upstream};
@@ -249,12 +249,12 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
         auth: Auth::Cached,
     };
     let client = Client::with_cache(settings, clock, cache.clone()).unwrap();
-    let (inbox, parcels) = inbox::inbox();
+    let (inbox, requests) = inbox::inbox();
     let (controls, commands) = driver::controls();
-    let (herald, ledger) = (Herald::default(), Ledger::new(1));
-    let aides = Aides { journal: None, herald, ledger, chronicle: None, pulse: Pulse::default() };
+    let (delivery_log, stats) = (DeliveryLog::default(), TypingStats::new(1));
+    let observers = Observers { journal: None, delivery_log, stats, history: None, heartbeat: Heartbeat::default() };
     let engine = Engine::new(Policy::default(), 1);
-    tokio::spawn(driver::run(engine, clock, Carry(client), parcels, commands, aides));
+    tokio::spawn(driver::run(engine, clock, Carry(client), requests, commands, observers));
     let news = cache.clone();
     tokio::spawn(async move { while controls.give(Command::Accepted(news.acceptances().await)).await {} });
     let settings = Settings {

@@ -61,7 +61,7 @@ impl Numbers {
             page.span(
                 "drop_in_settle_needed",
                 "What drop_in.settle should be at least, by what the latest TypingStoppeds have taken",
-                self.vitals.measures.stopped_trips.wait_needed(),
+                self.vitals.metrics.stopped_trips.wait_needed(),
             )?;
         }
         page.counters(

@@ -1,4 +1,4 @@
-//! What the timing costs and gives, by channel: the ledger's figures.
+//! What the timing costs and gives, by channel: the stats's figures.
 
 use std::fmt::Error;
 

@@ -9,12 +9,12 @@ use crate::observe::work::{ANSWERS, End, TURNED_AWAY};
 
 impl Numbers {
     pub(super) fn signals(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let (counts, measures) = (&self.vitals.counts, &self.vitals.measures);
+        let (counts, metrics) = (&self.vitals.counts, &self.vitals.metrics);
         let ignored = |kind| if kind == SignalKind::Keystroke { counts.late + counts.unopened } else { 0 };
         let counted = SignalKind::ALL.map(|kind| (kind, "counted", counts.signals[kind as usize] - ignored(kind)));
         let late = [(SignalKind::Keystroke, "late", counts.late), (SignalKind::Keystroke, "unopened", counts.unopened)];
         let turned_away = SignalKind::ALL.into_iter().flat_map(|kind| {
-            let numbers = TURNED_AWAY.into_iter().zip(measures.turned_away[kind as usize]);
+            let numbers = TURNED_AWAY.into_iter().zip(metrics.turned_away[kind as usize]);
             numbers.map(move |(why, number)| (kind, why, number))
         });
         let all = counted.into_iter().chain(late).chain(turned_away);
@@ -31,19 +31,19 @@ impl Numbers {
     }
 
     pub(super) fn delivery(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let (counts, census, measures) = (&self.vitals.counts, &self.vitals.census, &self.vitals.measures);
+        let (counts, census, metrics) = (&self.vitals.counts, &self.vitals.census, &self.vitals.metrics);
         page.counters(
             "deliveries",
             "Requests that have come to their end, by what became of them and whose fault it was",
             End::ALL
                 .into_iter()
-                .zip(measures.ended)
+                .zip(metrics.ended)
                 .map(|(end, number)| ([("outcome", end.outcome()), ("cause", end.cause())], number)),
         )?;
         page.counters(
             "answers",
             "Answers of Salesforce, by the class of their HTTP status",
-            ANSWERS.into_iter().zip(measures.answers).map(|(class, number)| ([("status", class)], number)),
+            ANSWERS.into_iter().zip(metrics.answers).map(|(class, number)| ([("status", class)], number)),
         )?;
         page.counter("requests_retried", "Requests that were a second or later try", counts.retried)?;
         page.counter("requests_malformed", "Requests that Salesforce called malformed", counts.malformed)?;
@@ -87,19 +87,19 @@ impl Numbers {
     }
 
     pub(super) fn latency(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let measures = &self.vitals.measures;
-        page.latency("inbox_wait", "How long signals waited for the loop's turn", &measures.inbox_wait)?;
+        let metrics = &self.vitals.metrics;
+        page.latency("inbox_wait", "How long signals waited for the loop's turn", &metrics.inbox_wait)?;
         page.latency(
             "signal_to_wire",
             "From a signal's turn to the leaving of the request that it asked for, first tries alone",
-            &measures.signal_to_wire,
+            &metrics.signal_to_wire,
         )?;
         page.latency(
             "request",
             "From a request's leaving to its answer, or to its being given up",
-            &measures.round_trip,
+            &metrics.round_trip,
         )?;
-        page.latency("timer_lateness", "How much later than due a timer had its turn", &measures.timer_lateness)
+        page.latency("timer_lateness", "How much later than due a timer had its turn", &metrics.timer_lateness)
     }
 }
 

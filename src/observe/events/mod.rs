@@ -16,7 +16,7 @@ use tokio::sync::broadcast;
 
 use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, Reason, SignalKind, WireResult};
 pub use event::{Event, Subject, Verdict, What};
-use history::Ring;
+use history::History;
 pub use history::{AGE_MAX, BYTES_MAX, EVENTS_MAX, Past, TOLD_MAX};
 
 /// Events that a watcher may be behind: a second of 2,000 requests, each with its decision. They are some two megabytes
@@ -25,9 +25,9 @@ pub const BEHIND_MAX: usize = 4_096;
 
 /// The driver's end.
 #[derive(Debug)]
-pub struct Chronicle {
+pub struct EventLog {
     watchers: broadcast::Sender<Arc<News>>,
-    ring: Ring,
+    history: History,
     /// The requests in flight, by the numbers of their decisions: as many as the engine has.
     flights: HashMap<u64, Flight>,
 }
@@ -67,20 +67,25 @@ pub enum Heard {
     Missed(u64),
 }
 
-impl Chronicle {
+impl EventLog {
     /// Of an engine that has been told to keep decisions and what is dropped. `seed` keys the hash of the ids.
     #[must_use]
     pub fn new(seed: u64) -> (Self, Feed) {
         let (watchers, _) = broadcast::channel(BEHIND_MAX);
         let feed = Feed(watchers.downgrade());
-        (Self { watchers, ring: Ring::new(seed), flights: HashMap::new() }, feed)
+        (Self { watchers, history: History::new(seed), flights: HashMap::new() }, feed)
     }
 
     /// A signal that counts came. Keystrokes are not kept.
     pub fn heard(&mut self, now: Instant, conversation: ConversationRef<'_>, kind: SignalKind) {
         if kind != SignalKind::Keystroke {
             let conversation = conversation.to_owned();
-            self.ring.push(Arc::new(Event { at: now, conversation, waited: Duration::ZERO, what: What::Signal(kind) }));
+            self.history.push(Arc::new(Event {
+                at: now,
+                conversation,
+                waited: Duration::ZERO,
+                what: What::Signal(kind),
+            }));
         }
     }
 
@@ -133,8 +138,8 @@ impl Chronicle {
     /// What is known at `now` of a conversation's past.
     #[must_use]
     pub fn past(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Past {
-        self.ring.forget(now);
-        self.ring.past(conversation)
+        self.history.forget(now);
+        self.history.past(conversation)
     }
 
     fn tell(&mut self, event: Event) {
@@ -143,7 +148,7 @@ impl Chronicle {
             // The last watcher may have gone this moment.
             let _ = self.watchers.send(Arc::new(News { event: event.clone(), text: OnceLock::new() }));
         }
-        self.ring.push(event);
+        self.history.push(event);
     }
 }
 
@@ -198,13 +203,13 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_is_too_slow_is_told_how_much_is_missed_and_goes_on_with_what_is_newest() {
-        let (mut chronicle, feed) = Chronicle::new(1);
-        chronicle.decided(decision(1), Duration::ZERO);
+        let (mut history, feed) = EventLog::new(1);
+        history.decided(decision(1), Duration::ZERO);
         let mut watch = feed.watch().unwrap();
         let mut slow = feed.watch().unwrap();
         let all = BEHIND_MAX as u64 + 10;
         for i in 1..=all {
-            chronicle.decided(decision(i), Duration::ZERO);
+            history.decided(decision(i), Duration::ZERO);
             let Some(Heard::News(news)) = watch.next().await else { panic!("nothing is missed by whoever keeps up") };
             assert_eq!(number(&news), i);
         }
@@ -219,21 +224,21 @@ mod tests {
         }
         assert_eq!(missed + heard.len() as u64, all);
         assert_eq!((missed, heard.last()), (10, Some(&all)));
-        drop(chronicle);
+        drop(history);
         assert!(slow.next().await.is_none(), "the end is told");
         assert!(feed.watch().is_none(), "and nobody is let in any more");
     }
 
     #[test]
     fn watchers_are_not_told_of_signals_and_keystrokes_are_not_kept() {
-        let (mut chronicle, feed) = Chronicle::new(1);
+        let (mut history, feed) = EventLog::new(1);
         let mut watch = feed.watch().unwrap();
         let ann = ConversationRef::new("c", "ann").unwrap();
         for kind in SignalKind::ALL {
-            chronicle.heard(Instant::from_millis(1), ann, kind);
+            history.heard(Instant::from_millis(1), ann, kind);
         }
         assert!(watch.try_next().is_none());
-        let kept = chronicle.past(Instant::from_millis(2), ann).events;
+        let kept = history.past(Instant::from_millis(2), ann).events;
         let kinds: Vec<_> = kept.iter().map(|event| event.what.clone()).collect();
         assert_eq!(kinds, SignalKind::ALL[1..].iter().map(|kind| What::Signal(*kind)).collect::<Vec<_>>());
     }

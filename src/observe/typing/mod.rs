@@ -2,8 +2,8 @@
 //! `tune` answers on a trace.
 //!
 //! A plain value like the engine: it reads no clock, and is told by the driver, in this order, what the engine decided
-//! up to a signal ([`Ledger::handle_decision`]), the signal if it counts ([`Ledger::handle_signal`]), and what has left
-//! ([`Ledger::handle_dispatch`]). It has no timer: what falls silent is noticed when something else is told.
+//! up to a signal ([`TypingStats::handle_decision`]), the signal if it counts ([`TypingStats::handle_signal`]), and what has left
+//! ([`TypingStats::handle_dispatch`]). It has no timer: what falls silent is noticed when something else is told.
 //!
 //! The truth it measures against is that of a person composing a message. A composing interval begins with the first key
 //! after the last one's end. It ends with its message; or with its last key, or what that lasts, when [`AWAY`] goes by without another, the
@@ -41,7 +41,7 @@ const LOOKS_PER_READING: usize = 20_000;
 
 /// The measuring.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct TypingStats {
     channels: Channels,
     entries: HashTable<Entry>,
     /// Each entry once, with the time of its last look; the longest ago first.
@@ -224,7 +224,7 @@ impl Entry {
     }
 }
 
-impl Ledger {
+impl TypingStats {
     /// `seed` keys the hash of the ids: random in the daemon, fixed in a test.
     #[must_use]
     pub fn new(seed: u64) -> Self {

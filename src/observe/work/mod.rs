@@ -1,5 +1,5 @@
 //! How the daemon does its work, measured in the loop: how long things take, what becomes of requests, what is turned
-//! away. What the timing costs and gives is the `ledger`'s.
+//! away. What the timing costs and gives is the `stats`'s.
 //!
 //! A plain value: it reads no clock, and what it is told costs an addition.
 
@@ -16,7 +16,7 @@ pub(crate) use trips::Trips;
 
 /// The measuring, and what it has come to. All but the recent requests only ever grows.
 #[derive(Clone, Debug, Default)]
-pub struct Measures {
+pub struct LoopMetrics {
     /// From a signal's being taken over from its edge to the loop's turn.
     pub inbox_wait: Histogram,
     /// From a signal's turn to the leaving of the request that it asks for: what the rate and the requests under way
@@ -123,7 +123,7 @@ impl From<Outcome> for End {
     }
 }
 
-impl Measures {
+impl LoopMetrics {
     /// A batch had its turn after so long.
     pub fn handle_wait(&mut self, waited: Duration) {
         self.inbox_wait.add(waited);
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn each_end_and_each_class_of_answer_is_counted_once() {
-        let mut measures = Measures::default();
+        let mut metrics = LoopMetrics::default();
         let setback = |cause| Setback { cause, retry_after: None };
         for (outcome, status) in [
             (Outcome::Delivered, Some(202)),
@@ -207,42 +207,42 @@ mod tests {
             (Outcome::Unsure(setback(Cause::Failing)), Some(503)),
             (Outcome::Unsure(setback(Cause::Failing)), Some(700)),
         ] {
-            measures.handle_result(Indicator::TypingStarted, &result(outcome, status));
+            metrics.handle_result(Indicator::TypingStarted, &result(outcome, status));
         }
-        assert_eq!(measures.answers, [1, 0, 2, 1, 4]);
-        let ended = ["delivered", "not_sent", "unsure", "refused"].map(|outcome| measures.ended_as(outcome));
+        assert_eq!(metrics.answers, [1, 0, 2, 1, 4]);
+        let ended = ["delivered", "not_sent", "unsure", "refused"].map(|outcome| metrics.ended_as(outcome));
         assert_eq!(ended, [1, 3, 3, 1]);
-        assert_eq!(measures.round_trip.count(), 6, "those without a token or a connection went nowhere");
+        assert_eq!(metrics.round_trip.count(), 6, "those without a token or a connection went nowhere");
     }
 
     #[test]
     fn what_a_timer_decided_is_late_and_what_a_signal_asked_for_waits() {
-        let mut measures = Measures::default();
+        let mut metrics = LoopMetrics::default();
         let at = |millis: u64| Instant::from_micros(millis * 1_000);
         let conversation = ConversationRef::new("c", "u").unwrap().to_owned();
         for reason in Reason::ALL {
             let decision = Decision { at: at(1_000), conversation: conversation.clone(), reason, number: 1 };
-            measures.handle_decision(at(1_003), &decision);
+            metrics.handle_decision(at(1_003), &decision);
             for attempt in 0..2 {
                 let (id, conversation) = (DispatchId { slot: 0, serial: 0 }, conversation.clone());
                 let dispatch =
                     Dispatch { id, conversation, reason, decided: at(1_000), decision: 1, attempt, credentials: None };
-                measures.handle_leaving(at(1_020), &dispatch);
+                metrics.handle_leaving(at(1_020), &dispatch);
             }
         }
-        assert_eq!((measures.timer_lateness.count(), measures.timer_lateness.sum_micros), (4, 12_000));
-        assert_eq!((measures.signal_to_wire.count(), measures.signal_to_wire.sum_micros), (4, 80_000));
-        assert_eq!(measures.requests_in_last_second(at(1_100)), 20);
-        assert_eq!(measures.requests_in_last_second(at(2_200)), 0);
+        assert_eq!((metrics.timer_lateness.count(), metrics.timer_lateness.sum_micros), (4, 12_000));
+        assert_eq!((metrics.signal_to_wire.count(), metrics.signal_to_wire.sum_micros), (4, 80_000));
+        assert_eq!(metrics.requests_in_last_second(at(1_100)), 20);
+        assert_eq!(metrics.requests_in_last_second(at(2_200)), 0);
     }
 
     #[test]
     fn the_names_of_what_is_turned_away_stand_in_the_order_of_the_reasons() {
         for (why, name) in [(TurnedAway::TableFull, "table_full"), (TurnedAway::Stopping, "stopping")] {
-            let mut measures = Measures::default();
-            measures.handle_turned_away(SignalKind::Opened, why);
+            let mut metrics = LoopMetrics::default();
+            metrics.handle_turned_away(SignalKind::Opened, why);
             assert_eq!(TURNED_AWAY[why as usize], name);
-            assert_eq!(measures.turned_away[SignalKind::Opened as usize][why as usize], 1);
+            assert_eq!(metrics.turned_away[SignalKind::Opened as usize][why as usize], 1);
         }
     }
 }

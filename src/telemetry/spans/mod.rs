@@ -1,6 +1,6 @@
 //! Spans from signal to acknowledgement, for a collector that speaks OTLP over HTTP.
 //!
-//! It is one more watcher of the chronicle, and nothing else knows of it: who delivers never waits for it. What a
+//! It is one more watcher of the history, and nothing else knows of it: who delivers never waits for it. What a
 //! collector doesn't take in time is lost, and counted.
 
 mod export;
