@@ -27,8 +27,6 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use typingd::api::signals::Ingest;
 use typingd::base::clock::Clock;
-use typingd::driver::delivery_log::DeliveryLog;
-use typingd::driver::heartbeat::Heartbeat;
 use typingd::driver::inbox;
 use typingd::driver::{self, Carrier, Observers};
 use typingd::engine::Engine;
@@ -36,7 +34,6 @@ use typingd::engine::policy::Policy;
 use typingd::http::{self, Address, Gate, Limits, Listener};
 use typingd::model::{Dispatch, Outcome, WireResult};
 use typingd::observe::events::EventLog;
-use typingd::observe::typing::TypingStats;
 use typingd::signals::json;
 
 /// The sessions of a whole org.
@@ -175,14 +172,8 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
             engine.observe_decisions();
             engine.observe_dropped();
             let (history, _feed) = EventLog::new(1);
-            let (delivery_log, stats) = (DeliveryLog::default(), TypingStats::new(1));
-            let observers = Observers {
-                journal: None,
-                delivery_log,
-                stats,
-                history: Some(history),
-                heartbeat: Heartbeat::default(),
-            };
+            let mut observers = Observers::default();
+            observers.history = Some(history);
             let driver = driver::run(engine, Clock::start(), Nowhere, requests, commands, observers);
             tokio::spawn(driver);
             let (_stop, stopping) = watch::channel(false);

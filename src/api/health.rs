@@ -1,7 +1,5 @@
 //! Alive and ready, for whoever supervises the daemon: `GET /healthz` and `GET /readyz`.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -13,49 +11,34 @@ use super::PATIENCE;
 use crate::driver::Controls;
 use crate::http::Problem;
 
-/// Why nothing can be delivered at the moment; `None` when it can.
-pub type Obstacle = Arc<dyn Fn() -> Option<String> + Send + Sync>;
-
-/// What the handlers share.
-#[derive(Clone)]
-pub struct Health {
-    controls: Controls,
-    obstacle: Obstacle,
-}
-
-impl Health {
-    /// `obstacle` is asked at each look whether there is a token, and why not.
-    #[must_use]
-    pub fn new(controls: Controls, obstacle: Obstacle) -> Self {
-        Self { controls, obstacle }
-    }
-
-    /// The routes of this edge.
-    pub fn router(self) -> Router {
-        Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(self)
-    }
+/// The routes of this edge.
+pub(crate) fn router(controls: Controls) -> Router {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(controls)
 }
 
 /// Alive: the loop goes round.
-async fn healthz(State(health): State<Health>) -> Response {
-    match health.controls.vitals(PATIENCE).await {
+async fn healthz(State(controls): State<Controls>) -> Response {
+    match controls.snapshot(PATIENCE).await {
         Some(_) => answer(&json!({"status": "alive"})),
-        None => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer").into_response(),
+        None => unavailable("the driver does not answer"),
     }
 }
 
 /// Ready to deliver: a token in hand, an upstream that isn't failing, and no Stopped that waits for credentials.
-async fn readyz(State(health): State<Health>) -> Response {
-    let obstacle = match health.controls.vitals(PATIENCE).await {
-        None => Some("the driver does not answer".to_owned()),
-        Some(vitals) => (health.obstacle)().or(vitals.trouble),
-    };
-    match obstacle {
-        None => answer(&json!({"status": "ready"})),
-        Some(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+async fn readyz(State(controls): State<Controls>) -> Response {
+    match controls.snapshot(PATIENCE).await {
+        None => unavailable("the driver does not answer"),
+        Some(snapshot) => match snapshot.not_ready {
+            None => answer(&json!({"status": "ready"})),
+            Some(why) => unavailable(&why),
+        },
     }
 }
 
 fn answer(body: &serde_json::Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+fn unavailable(why: &str) -> Response {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }

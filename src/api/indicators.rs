@@ -174,6 +174,7 @@ mod tests {
     use super::*;
     use crate::model::{Decision, Reason};
     use crate::observe::events::EventLog;
+    use crate::observe::loop_event::LoopEvent;
 
     #[tokio::test(start_paused = true)]
     async fn a_silence_is_broken_by_comments_and_ends_with_the_driver() {
@@ -186,11 +187,10 @@ mod tests {
             let piece = body.frame().await?.unwrap().into_data().unwrap();
             Some(String::from_utf8(piece.to_vec()).unwrap())
         };
-        let decide = |to: &str| Decision {
-            number: 1,
-            at: clock.now(),
-            conversation: ConversationRef::new(to, "ann").unwrap().to_owned(),
-            reason: Reason::FirstKeystroke,
+        let decide = |to: &str| {
+            let conversation = ConversationRef::new(to, "ann").unwrap().to_owned();
+            let decision = Decision { number: 1, at: clock.now(), conversation, reason: Reason::FirstKeystroke };
+            LoopEvent::Decided { decision, waited: Duration::ZERO }
         };
         assert_eq!(next(&mut body).await.as_deref(), Some("retry: 1000\n\n"));
         // What is not asked for is no news to this reader, and breaks no silence.
@@ -198,13 +198,13 @@ mod tests {
         let elsewhere = async {
             for _ in 0..14 {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                history.decided(decide("d"), Duration::ZERO);
+                history.observe(clock.now(), decide("d"));
             }
         };
         let (piece, ()) = tokio::join!(next(&mut body), elsewhere);
         assert_eq!(piece.as_deref(), Some(": still here\n\n"));
         assert_eq!(clock.now().since(start).as_secs(), HEARTBEAT.as_secs());
-        history.decided(decide("c"), Duration::ZERO);
+        history.observe(clock.now(), decide("c"));
         let piece = next(&mut body).await.unwrap();
         assert!(piece.starts_with("event: decided\ndata: {\"id\":1,\"at\":") && piece.ends_with("\n\n"), "{piece}");
         drop(history);

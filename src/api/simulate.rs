@@ -64,10 +64,10 @@ async fn simulate(
     let (head, mut body) = request.into_parts();
     let asked = async {
         simulation.gate.admit(&head.headers)?;
-        let vitals = simulation.controls.vitals(PATIENCE).await;
-        let vitals =
-            vitals.ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"))?;
-        let rules = asked(vitals.rules, query.as_deref())?;
+        let snapshot = simulation.controls.snapshot(PATIENCE).await;
+        let snapshot =
+            snapshot.ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"))?;
+        let rules = asked(snapshot.rules, query.as_deref())?;
         let media = media_type(&head.headers);
         if !media.is_some_and(|media| media.eq_ignore_ascii_case("application/x-ndjson")) {
             let detail = "the content type must be application/x-ndjson: a trace, one signal a line";

@@ -7,37 +7,33 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Serialize, Serializer};
 
-use super::reading::Reload;
-use super::status_source::{Look, Seen};
-use super::{JournalState, PATIENCE, journal_state};
+use super::PATIENCE;
 use crate::base::build_info;
-use crate::driver::{Controls, Vitals};
+use crate::driver::Controls;
 use crate::http::{Gate, Problem};
 use crate::model::SignalKind;
 use crate::observe::histogram::Histogram;
+use crate::observe::snapshot::{ConfigurationInfo, JournalState, Snapshot};
 
 /// This edge. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Status {
     controls: Controls,
     gate: Gate,
-    look: Look,
 }
 
 impl Status {
-    /// Callers that `gate` lets in are told what the loop says, and what `look` finds.
-    #[must_use]
-    pub(crate) fn new(controls: Controls, gate: Gate, look: Look) -> Self {
-        Self { controls, gate, look }
+    pub(crate) fn new(controls: Controls, gate: Gate) -> Self {
+        Self { controls, gate }
     }
 
     /// The route of this edge.
     pub(crate) fn router(self) -> Router {
-        Router::new().route("/v1/status", get(tell)).with_state(self)
+        Router::new().route("/v1/status", get(status)).with_state(self)
     }
 }
 
-async fn tell(
+async fn status(
     State(status): State<Status>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -46,12 +42,11 @@ async fn tell(
     if query.is_some_and(|query| !query.is_empty()) {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "the status takes no options"));
     }
-    let Some(vitals) = status.controls.vitals(PATIENCE).await else {
+    let Some(snapshot) = status.controls.snapshot(PATIENCE).await else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"));
     };
-    let seen = (status.look)();
     // Not by way of a `Value`, which would forget the order of the members.
-    let body = serde_json::to_string(&Answer::new(&vitals, &seen))
+    let body = serde_json::to_string(&Answer::new(&snapshot))
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response())
 }
@@ -77,7 +72,7 @@ struct Answer<'a> {
     journal: &'static str,
     recording: bool,
     drop_in: bool,
-    configuration: Configuration<'a>,
+    configuration: &'a ConfigurationInfo,
 }
 
 #[derive(Serialize)]
@@ -130,13 +125,6 @@ struct Quantiles {
     p99: f64,
 }
 
-#[derive(Serialize)]
-struct Configuration<'a> {
-    file: Option<&'a std::path::Path>,
-    read_at: u64,
-    last_reload: Option<Reload>,
-}
-
 /// By kind, as many as the engine knows.
 struct Signals([u64; SignalKind::ALL.len()]);
 
@@ -147,41 +135,38 @@ impl Serialize for Signals {
 }
 
 impl<'a> Answer<'a> {
-    fn new(vitals: &'a Vitals, seen: &'a Seen) -> Self {
-        let Vitals { census, counts, metrics, .. } = vitals;
-        let why = match seen.stopping {
-            true => Some("typingd is shutting down"),
-            false => seen.token.trouble.as_deref().or(vitals.trouble.as_deref()),
-        };
+    fn new(snapshot: &'a Snapshot) -> Self {
+        let Snapshot { census, counts, metrics, runtime, stopping, .. } = snapshot;
+        let why = if *stopping { Some("typingd is shutting down") } else { snapshot.not_ready.as_deref() };
         Self {
             version: build_info::VERSION,
             commit: build_info::COMMIT,
             features: build_info::FEATURES,
             pid: std::process::id(),
-            started_at: seen.started_at,
-            uptime_ms: u64::try_from(seen.uptime.as_millis()).unwrap_or(u64::MAX),
-            state: match (seen.stopping, why) {
+            started_at: runtime.started_at,
+            uptime_ms: snapshot.at.as_millis(),
+            state: match (stopping, why) {
                 (true, _) => "stopping",
                 (false, None) => "ready",
                 (false, Some(_)) => "not_ready",
             },
             why,
-            sandbox: seen.sandbox,
-            upstream: Upstream { base_url: &seen.upstream, token: seen.token.state.name() },
-            listening: &seen.listening,
+            sandbox: runtime.sandbox,
+            upstream: Upstream { base_url: &runtime.upstream, token: runtime.token.state.name() },
+            listening: &runtime.listening,
             conversations: Conversations {
                 in_memory: census.conversations,
                 lingering: census.lingering,
                 unsettled: census.unsettled,
                 icons: census.icons,
-                max: vitals.conversations_max,
+                max: snapshot.conversations_max,
             },
             requests: Requests {
-                in_last_second: vitals.requests_in_last_second,
-                allowed_per_second: vitals.rate_in_force,
-                max_per_second: vitals.delivery.requests_per_second_max,
+                in_last_second: metrics.requests_in_last_second(snapshot.at),
+                allowed_per_second: snapshot.rate_in_force,
+                max_per_second: snapshot.delivery.requests_per_second_max,
                 in_flight: census.in_flight,
-                max_in_flight: vitals.delivery.in_flight_max,
+                max_in_flight: snapshot.delivery.in_flight_max,
             },
             deliveries: Deliveries {
                 delivered: metrics.ended_as("delivered"),
@@ -200,18 +185,14 @@ impl<'a> Answer<'a> {
                 timer_lateness_ms: quantiles(&metrics.timer_lateness),
             },
             signals: Signals(counts.signals),
-            journal: match journal_state(vitals, seen) {
+            journal: match snapshot.journal_state() {
                 JournalState::None => "none",
-                JournalState::Kept => "ok",
+                JournalState::Ok => "ok",
                 JournalState::Degraded => "degraded",
             },
-            recording: vitals.recording,
-            drop_in: seen.drop_in.is_some(),
-            configuration: Configuration {
-                file: seen.configuration.file.as_deref(),
-                read_at: seen.configuration.read_at,
-                last_reload: seen.configuration.last_reload,
-            },
+            recording: snapshot.recording,
+            drop_in: runtime.drop_in.is_some(),
+            configuration: &runtime.configuration,
         }
     }
 }

@@ -72,10 +72,10 @@ async fn study(
     let (head, mut body) = request.into_parts();
     let asked = async {
         tuning.gate.admit(&head.headers)?;
-        let vitals = tuning.controls.vitals(PATIENCE).await;
-        let vitals =
-            vitals.ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"))?;
-        let (plan, format) = asked(&vitals.rules, query.as_deref())?;
+        let snapshot = tuning.controls.snapshot(PATIENCE).await;
+        let snapshot =
+            snapshot.ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"))?;
+        let (plan, format) = asked(&snapshot.rules, query.as_deref())?;
         let media = media_type(&head.headers);
         if !media.is_some_and(|media| media.eq_ignore_ascii_case("application/x-ndjson")) {
             let detail = "the content type must be application/x-ndjson: a trace, one signal a line";

@@ -21,14 +21,13 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::api::Health;
 use crate::api::control::{Control, Ending};
 use crate::api::conversations::Conversations;
+use crate::api::health;
 use crate::api::indicators::Indicators;
 use crate::api::log::Log;
 use crate::api::metrics::Metrics;
 use crate::api::openapi::OpenApi;
-use crate::api::reading::Reading;
 use crate::api::signals::Ingest;
 use crate::api::simulate::Simulation;
 use crate::api::status::Status;
@@ -40,19 +39,21 @@ use crate::config::{Config, Overrides};
 use crate::daemon::service_manager::Supervisor;
 use crate::driver::delivery_log::DeliveryLog;
 use crate::driver::inbox;
+use crate::driver::journal_keeper::JournalKeeper;
 use crate::driver::{self, Command, Controls, Observers, ShutdownReport};
 use crate::engine::Engine;
 use crate::http::{self, Address, Gate, Limits, Passed};
 use crate::observe::events::EventLog;
+use crate::observe::snapshot::ConfigurationInfo;
 use crate::sandbox::{Options, Sandbox};
 use crate::telemetry::Pseudonyms;
 use end::End;
 use listeners::Doors;
 use os_signals::{Signals, told_again};
-use parts::{bind_sandbox, caller_token, obstacle, open_journal, stats};
+use parts::{bind_sandbox, caller_token, open_journal, stats};
 use reload::Steward;
 use spans::Spans;
-use status::Standing;
+use status::Route;
 use upstream::FarSide;
 
 pub(crate) use os_signals::until_told_to_stop;
@@ -138,12 +139,9 @@ pub(crate) async fn run(
     let (controls, commands) = driver::controls();
     let (history, feed) = EventLog::new(Uuid::new_v4().as_u64_pair().0);
     let supervisor = Supervisor::present();
-    let (heartbeat, beats) = supervisor.heartbeat();
+    let (heartbeat, snapshots) = supervisor.heartbeat();
     let pseudonyms = Pseudonyms::default();
     let spans = Spans::start(&config, &feed, &line.client(), clock, &pseudonyms)?;
-    let (delivery_log, stats) = (DeliveryLog::naming(pseudonyms), stats(&config));
-    let observers = Observers { journal, delivery_log, stats, history: Some(history), heartbeat };
-    tokio::spawn(driver::run(engine, clock, line.clone(), requests, commands, observers));
 
     // The sandbox must outlive the last Stopped.
     let (stop_sandbox, sandbox_stopping) = watch::channel(false);
@@ -162,31 +160,36 @@ pub(crate) async fn run(
         view = Some(sandbox.view(gate.clone(), stopping.clone()));
         servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
     }
-    let obstacle = obstacle(line.clone());
-    let ready = obstacle.clone();
-    tokio::spawn(supervisor.clone().attend(beats, move || ready()));
+    tokio::spawn(supervisor.clone().attend(snapshots));
     let recording = watch::Sender::new(config.ingest.recording);
     let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
-    let reading = watch::Sender::new(Reading { file: config.file.clone(), read_at: started_at, last_reload: None });
-    let standing = watch::Sender::new(Standing {
+    let configuration =
+        watch::Sender::new(ConfigurationInfo { file: config.file.clone(), read_at: started_at, last_reload: None });
+    let route = watch::Sender::new(Route {
         upstream: far_side.base_url(),
         listening: up.listening.iter().map(ToString::to_string).collect(),
         drop_in: far_side.dropped_in().cloned(),
     });
     let ingest = Ingest::new(inbox, gate.clone(), body_bytes_max.subscribe());
-    let look = status::Parts {
-        clock,
-        stopping: stopping.clone(),
+    let parts = status::Parts {
         line: line.clone(),
-        reading: reading.subscribe(),
+        configuration: configuration.subscribe(),
         started_at,
         sandbox: up.sandbox.is_some(),
-        standing: standing.subscribe(),
-        traffic: far_side.traffic.clone(),
+        route: route.subscribe(),
         malformed: ingest.malformed(),
         state_dir: config.state_dir.is_some(),
-    }
-    .look();
+    };
+    let observers = Observers {
+        stats: stats(&config),
+        delivery_log: DeliveryLog::new(pseudonyms),
+        history: Some(history),
+        journal: journal.map(JournalKeeper::new),
+        heartbeat,
+        runtime: parts.runtime(),
+        ..Observers::default()
+    };
+    tokio::spawn(driver::run(engine, clock, line.clone(), requests, commands, observers));
     let ending = watch::Sender::new(None);
     let (timing, mut asked) = Timing::new(gate.clone());
     let (control, mut orders) = Control::new(gate.clone(), ending.subscribe());
@@ -201,9 +204,9 @@ pub(crate) async fn run(
         Simulation::new(gate.clone(), controls.clone()).router(),
         Conversations::new(gate.clone(), controls.clone(), clock).router(),
         Indicators::new(gate.clone(), feed, clock).router(),
-        Metrics::new(controls.clone(), gate.clone(), look.clone()).router(),
-        Status::new(controls.clone(), gate.clone(), look).router(),
-        Health::new(controls.clone(), obstacle).router(),
+        Metrics::new(controls.clone(), gate.clone(), far_side.traffic.clone()).router(),
+        Status::new(controls.clone(), gate.clone()).router(),
+        health::router(controls.clone()),
     ]
     .into_iter()
     .chain(view)
@@ -223,12 +226,12 @@ pub(crate) async fn run(
         far_side,
         own,
         serving,
-        standing,
+        route,
         gate,
         recording,
         body_bytes_max,
         doors,
-        reading,
+        configuration,
         supervisor: supervisor.clone(),
         told: None,
     };
@@ -244,11 +247,11 @@ pub(crate) async fn run(
             report
         }
         () = told_again(&mut signals) => {
-            let vitals = controls.vitals(HANG_UP_MAX).await;
-            let icons = vitals.as_ref().map(|vitals| vitals.census.unsettled);
+            let snapshot = controls.snapshot(HANG_UP_MAX).await;
+            let icons = snapshot.as_ref().map(|snapshot| snapshot.census.unsettled);
             warn!(icons, "told twice: stopping at once; icons may be left on");
             end.hurry();
-            vitals.map(|vitals| ShutdownReport { unsettled: vitals.census.unsettled, given_up: vitals.counts.stops_given_up })
+            snapshot.map(|snapshot| ShutdownReport { unsettled: snapshot.census.unsettled, given_up: snapshot.counts.stops_given_up })
         }
         never = steward.answer_to_the_end(&mut asked, &mut orders) => match never {},
     };

@@ -2,7 +2,6 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,14 +11,9 @@ use url::Url;
 use uuid::Uuid;
 
 use super::StartError;
-use super::status::token;
-use super::upstream::Line;
-use crate::api::Obstacle;
 use crate::base::clock::{self, Clock};
 use crate::config::Config;
 use crate::console;
-use crate::driver::delivery_log::DeliveryLog;
-use crate::driver::heartbeat::Heartbeat;
 use crate::driver::inbox::{self, Inbox};
 use crate::driver::{self, Controls, Observers};
 use crate::drop_in::{DropIn, Lasting, Shadow, Surroundings, Target};
@@ -34,11 +28,6 @@ use crate::salesforce::{self, Client};
 
 /// The sandbox's usual port; another one is taken if it is in use.
 const SANDBOX_PORT: u16 = 7481;
-
-/// What keeps indicators from being delivered, as far as the token is concerned.
-pub(super) fn obstacle(line: Line) -> Obstacle {
-    Arc::new(move || token(&line.client()).trouble)
-}
 
 /// Measures by channel those that the configuration names, from the start.
 pub(super) fn stats(config: &Config) -> TypingStats {
@@ -177,9 +166,7 @@ impl ShadowLoop {
         let (controls, commands) = driver::controls();
         let engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
         // What it would send is compared elsewhere; nothing is measured or told twice.
-        let (delivery_log, stats) = (DeliveryLog::default(), TypingStats::new(0));
-        let observers =
-            Observers { journal: None, delivery_log, stats, history: None, heartbeat: Heartbeat::default() };
+        let observers = Observers::default();
         tokio::spawn(driver::run(engine, clock, shadow.carrier(), requests, commands, observers));
         info!("drop-in in shadow mode: everything passes through, GET /v1/drop_in compares");
         Self { shadow, inbox, controls }

@@ -12,10 +12,9 @@ use tracing::{debug, error, info, warn};
 use super::listeners::{Bound, Doors};
 use super::os_signals::{Signals, Told};
 use super::parts::{caller_token, file_problems};
-use super::status::Standing;
+use super::status::Route;
 use super::upstream::{FarSide, Turn};
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
-use crate::api::reading::{Reading, Reload};
 use crate::api::timing::{Ask, Denial};
 use crate::base::clock;
 use crate::base::files;
@@ -24,6 +23,7 @@ use crate::daemon::service_manager::Supervisor;
 use crate::driver::Controls;
 use crate::engine::policy::Policy;
 use crate::http::{Gate, Serving};
+use crate::observe::snapshot::{ConfigurationInfo, Reload};
 use crate::telemetry::{self, Change as LevelChange};
 
 /// How long the driver may take to hear of a new policy, and to hold to it.
@@ -41,12 +41,12 @@ pub(super) struct Steward {
     /// The daemon's own routes, to which the drop-in adds its own.
     pub(super) own: Vec<Router>,
     pub(super) serving: watch::Sender<Serving>,
-    pub(super) standing: watch::Sender<Standing>,
+    pub(super) route: watch::Sender<Route>,
     pub(super) gate: Gate,
     pub(super) recording: watch::Sender<bool>,
     pub(super) body_bytes_max: watch::Sender<usize>,
     pub(super) doors: Doors,
-    pub(super) reading: watch::Sender<Reading>,
+    pub(super) configuration: watch::Sender<ConfigurationInfo>,
     pub(super) supervisor: Supervisor,
     /// What was last found to be wrong, lest whoever asks again and again fills the log with it.
     pub(super) told: Option<Unchanged>,
@@ -165,11 +165,11 @@ impl Steward {
             Err(unchanged) => Err(unchanged),
         };
         let changes = outcome.as_ref().map_or(0, |reloaded| reloaded.changes.len());
-        self.reading.send_modify(|reading| {
+        self.configuration.send_modify(|info| {
             if outcome.is_ok() {
-                (reading.file, reading.read_at) = (self.config.file.clone(), at);
+                (info.file, info.read_at) = (self.config.file.clone(), at);
             }
-            reading.last_reload = Some(Reload { at, ok: outcome.is_ok(), changes });
+            info.last_reload = Some(Reload { at, ok: outcome.is_ok(), changes });
         });
         match &outcome {
             Ok(reloaded) => {
@@ -224,7 +224,7 @@ impl Steward {
         }
         self.gate.renew(token.as_deref());
         self.doors.turn_to(&config.ingest.listen, bound);
-        self.standing.send_replace(Standing {
+        self.route.send_replace(Route {
             upstream: self.far_side.base_url(),
             listening: self.doors.addresses(),
             drop_in: self.far_side.dropped_in().cloned(),
@@ -279,7 +279,7 @@ impl Steward {
     async fn hold_to(&self, policy: &Policy) -> bool {
         let mut held = Vec::new();
         for controls in std::iter::once(self.controls.clone()).chain(self.far_side.shadow()) {
-            held.push(controls.hold_to(policy.clone(), DRIVER_PATIENCE).await);
+            held.push(controls.set_policy(policy.clone(), DRIVER_PATIENCE).await);
         }
         held.first() == Some(&true)
     }

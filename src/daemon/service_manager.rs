@@ -17,17 +17,15 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::base::clock;
-use crate::driver::Vitals;
-use crate::driver::heartbeat::{Beat, Heartbeat};
+use crate::driver::heartbeat::Heartbeat;
 use crate::model::Instant;
+use crate::observe::snapshot::{JournalState, Snapshot};
 
 /// A status line is for one line of a terminal; the far side's words in it may be long.
 const STATUS_CHARS_MAX: usize = 240;
 /// How long a manager that does not read may keep a message waiting, and how often it is tried.
 const SEND_MAX: Duration = Duration::from_secs(1);
 const SEND_SPACING: Duration = Duration::from_millis(20);
-/// Until there is a token it is looked for this often: a look costs nothing, and a start waits for it.
-const TOKEN_LOOK_SPACING: Duration = Duration::from_millis(100);
 /// Without a watchdog the loop beats this often all the same, so that a status does not age.
 const BEAT_SPACING_MAX: Duration = Duration::from_secs(15);
 /// A start that waits for its token is given so many beats more at each: one may come late, two may not.
@@ -81,21 +79,19 @@ impl Supervisor {
         }
     }
 
-    /// The heartbeat that the loop is to have: at rest when there is nobody to feel it. Whoever holds the other end gives it
-    /// to [`Supervisor::attend`].
+    /// The heartbeat that the loop is to have: at rest without a manager. Its other end goes to [`Supervisor::attend`].
     #[must_use]
-    pub(crate) fn heartbeat(&self) -> (Heartbeat, watch::Receiver<Option<Beat>>) {
+    pub(crate) fn heartbeat(&self) -> (Heartbeat, watch::Receiver<Option<Snapshot>>) {
         match &self.0 {
             Some(manager) => Heartbeat::new(manager.beat_spacing()),
             None => (Heartbeat::default(), watch::channel(None).1),
         }
     }
 
-    /// Passes the loop's beats on, until the loop has ended. Says that the daemon is ready as soon as `obstacle` finds
-    /// none, and once.
-    pub(crate) async fn attend(self, beats: watch::Receiver<Option<Beat>>, obstacle: impl Fn() -> Option<String>) {
+    /// Passes the loop's beats on, until the loop has ended. Reports once that the daemon is ready.
+    pub(crate) async fn attend(self, snapshots: watch::Receiver<Option<Snapshot>>) {
         if let Some(manager) = self.0 {
-            manager.attend(beats, obstacle).await;
+            manager.attend(snapshots).await;
         }
     }
 
@@ -103,14 +99,14 @@ impl Supervisor {
     pub(crate) async fn reloading(&self) {
         // Whoever is still starting owes no word on this, and READY would be a lie.
         if let Some(manager) = self.0.as_ref().filter(|manager| manager.stage() == Stage::Ready) {
-            manager.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", clock::monotonic_micros())).await;
+            manager.send(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", clock::monotonic_micros())).await;
         }
     }
 
     /// It has been read, whatever came of it.
     pub(crate) async fn reloaded(&self) {
         if let Some(manager) = self.0.as_ref().filter(|manager| manager.stage() == Stage::Ready) {
-            manager.tell("READY=1\n").await;
+            manager.send("READY=1\n").await;
         }
     }
 
@@ -120,7 +116,7 @@ impl Supervisor {
             manager.stage.send_replace(Stage::Stopping);
             let mut lines = "STOPPING=1\nSTATUS=Stopping: icons go off\n".to_owned();
             extend(&mut lines, grace + STOP_MARGIN);
-            manager.tell(&lines).await;
+            manager.send(&lines).await;
         }
     }
 }
@@ -143,39 +139,24 @@ impl Manager {
         self.watchdog.map_or(BEAT_SPACING_MAX, |watchdog| (watchdog / 2).min(BEAT_SPACING_MAX))
     }
 
-    async fn attend(&self, mut beats: watch::Receiver<Option<Beat>>, obstacle: impl Fn() -> Option<String>) {
-        let mut teller = Teller::default();
-        loop {
-            let look = clock::timer_after(TOKEN_LOOK_SPACING);
-            let starting = self.stage() == Stage::Starting;
-            let beaten = tokio::select! {
-                beaten = beats.changed() => match beaten {
-                    Ok(()) => true,
-                    Err(_) => return,
-                },
-                () = tokio::time::sleep_until(look), if starting => false,
-            };
-            let obstacle = obstacle();
-            let ready = starting && obstacle.is_none() && self.advance(Stage::Starting, Stage::Ready);
-            if !(beaten || ready) {
-                continue;
-            }
+    async fn attend(&self, mut snapshots: watch::Receiver<Option<Snapshot>>) {
+        let mut status_line = StatusLine::default();
+        while snapshots.changed().await.is_ok() {
+            let Some(snapshot) = snapshots.borrow_and_update().clone() else { continue };
             let mut lines = String::new();
-            if ready {
+            if snapshot.not_ready.is_none() && self.advance(Stage::Starting, Stage::Ready) {
                 lines.push_str("READY=1\n");
             }
-            if beaten && self.watchdog.is_some() {
+            if self.watchdog.is_some() {
                 lines.push_str("WATCHDOG=1\n");
             }
-            if beaten && self.stage() == Stage::Starting {
+            if self.stage() == Stage::Starting {
                 extend(&mut lines, self.beat_spacing() * BEATS_GRANTED);
             }
-            let beat = beats.borrow_and_update().clone();
-            let status = beat.and_then(|beat| teller.status(self.stage(), &beat, obstacle));
-            if let Some(status) = status {
+            if let Some(status) = status_line.next(self.stage(), &snapshot) {
                 let _ = writeln!(lines, "STATUS={status}");
             }
-            self.tell(&lines).await;
+            self.send(&lines).await;
         }
     }
 
@@ -195,12 +176,12 @@ impl Manager {
     }
 
     /// Sends these lines. A manager that has gone is missed once; one that does not read is not waited for.
-    async fn tell(&self, lines: &str) {
+    async fn send(&self, lines: &str) {
         if lines.is_empty() {
             return;
         }
         let end = clock::timer_after(SEND_MAX);
-        let told = tokio::time::timeout_at(end, async {
+        let sent = tokio::time::timeout_at(end, async {
             loop {
                 match self.socket.send_to_addr(lines.as_bytes(), &self.address) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -210,7 +191,7 @@ impl Manager {
                 }
             }
         });
-        let error = match told.await {
+        let error = match sent.await {
             Ok(Ok(_)) => return,
             Ok(Err(error)) => error,
             Err(_) => io::Error::new(ErrorKind::TimedOut, "it does not read"),
@@ -240,43 +221,43 @@ fn watchdog(micros: Option<String>, process: Option<String>, own: u32) -> Result
     }
 }
 
-/// Puts how things stand into one line, and says it again only when it has changed.
+/// The snapshot in one line, sent again only when it has changed.
 #[derive(Debug, Default)]
-struct Teller {
-    told: String,
+struct StatusLine {
+    last: String,
     /// Requests sent by the beat before, and when that was.
     sent: Option<(Instant, u64)>,
 }
 
-impl Teller {
-    fn status(&mut self, stage: Stage, beat: &Beat, obstacle: Option<String>) -> Option<String> {
-        let rate = self.rate(beat);
-        let status = one_line(&status(stage, &beat.vitals, rate, obstacle));
-        (status != self.told).then(|| {
-            self.told.clone_from(&status);
+impl StatusLine {
+    fn next(&mut self, stage: Stage, snapshot: &Snapshot) -> Option<String> {
+        let rate = self.rate(snapshot);
+        let status = one_line(&status(stage, snapshot, rate));
+        (status != self.last).then(|| {
+            self.last.clone_from(&status);
             status
         })
     }
 
     /// Requests a second since the beat before.
-    fn rate(&mut self, beat: &Beat) -> f64 {
-        let sent = beat.vitals.counts.sent;
+    fn rate(&mut self, snapshot: &Snapshot) -> f64 {
+        let sent = snapshot.counts.sent;
         let (since, before) = self.sent.unwrap_or((Instant::ORIGIN, 0));
-        let seconds = beat.at.since(since).as_secs_f64();
+        let seconds = snapshot.at.since(since).as_secs_f64();
         if seconds == 0.0 {
             return 0.0;
         }
-        self.sent = Some((beat.at, sent));
+        self.sent = Some((snapshot.at, sent));
         (sent - before) as f64 / seconds
     }
 }
 
-fn status(stage: Stage, vitals: &Vitals, rate: f64, obstacle: Option<String>) -> String {
-    let Vitals { census, counts, .. } = vitals;
+fn status(stage: Stage, snapshot: &Snapshot, rate: f64) -> String {
+    let Snapshot { census, counts, .. } = snapshot;
     if stage == Stage::Stopping {
         return format!("Stopping: {} left to settle", number(census.unsettled, "conversation"));
     }
-    let mut text = match obstacle.as_ref().or(vitals.trouble.as_ref()) {
+    let mut text = match &snapshot.not_ready {
         None => "Ready".to_owned(),
         Some(why) => format!("Not ready ({why})"),
     };
@@ -291,11 +272,11 @@ fn status(stage: Stage, vitals: &Vitals, rate: f64, obstacle: Option<String>) ->
     if counts.stops_given_up > 0 {
         let _ = write!(text, ", {} stops given up", counts.stops_given_up);
     }
-    if vitals.journal_degraded() {
+    if snapshot.journal_state() == JournalState::Degraded {
         text.push_str("; state_dir can't be written");
     }
-    if vitals.recording {
-        text.push_str("; somebody records");
+    if snapshot.recording {
+        text.push_str("; a client records the signals");
     }
     text
 }
@@ -313,20 +294,17 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::policy::Policy;
     use crate::engine::{Census, Counts};
     use crate::journal::Figures;
 
-    fn beat(seconds: u64, sent: u64) -> Beat {
-        let vitals = Vitals {
+    fn beat(seconds: u64, sent: u64, not_ready: Option<&str>) -> Snapshot {
+        Snapshot {
+            at: Instant::from_millis(seconds * 1_000),
             census: Census { icons: 1, conversations: 12, in_flight: 1, ..Census::default() },
             counts: Counts { sent, delivered: sent.saturating_sub(1), ..Counts::default() },
-            rules: Policy::default().rules,
-            trouble: None,
-            rate_in_force: 2_000,
-            ..Vitals::default()
-        };
-        Beat { at: Instant::from_millis(seconds * 1_000), vitals }
+            not_ready: not_ready.map(str::to_owned),
+            ..Snapshot::default()
+        }
     }
 
     fn supervisor(name: &OsStr, watchdog: Option<Duration>) -> Supervisor {
@@ -335,31 +313,27 @@ mod tests {
 
     #[test]
     fn the_status_tells_how_things_stand_and_is_told_when_it_changes() {
-        let mut teller = Teller::default();
-        let mut tell = |beat: &Beat, obstacle: Option<&str>| {
-            teller.status(Stage::Ready, beat, obstacle.map(str::to_owned)).unwrap_or_default()
-        };
+        let mut line = StatusLine::default();
+        let mut next = |beat: &Snapshot| line.next(Stage::Ready, beat).unwrap_or_default();
         let tail = "1 icon on, 12 conversations";
-        assert_eq!(tell(&beat(2, 10), None), format!("Ready: {tail}, 5.0 requests/s, 1 under way, 9 delivered"));
-        assert_eq!(tell(&beat(4, 10), None), format!("Ready: {tail}, 0.0 requests/s, 1 under way, 9 delivered"));
-        assert_eq!(tell(&beat(6, 10), None), "");
-        assert!(tell(&beat(8, 10), Some("no token")).starts_with("Not ready (no token): 1 icon on"));
-        let mut degraded = beat(10, 10);
-        degraded.vitals.journal = Some(Figures { degraded: true, ..Figures::default() });
-        degraded.vitals.trouble = Some("Salesforce does not answer".to_owned());
-        let status = tell(&degraded, None);
-        assert!(status.starts_with("Not ready (Salesforce does not answer)"), "{status}");
+        assert_eq!(next(&beat(2, 10, None)), format!("Ready: {tail}, 5.0 requests/s, 1 under way, 9 delivered"));
+        assert_eq!(next(&beat(4, 10, None)), format!("Ready: {tail}, 0.0 requests/s, 1 under way, 9 delivered"));
+        assert_eq!(next(&beat(6, 10, None)), "");
+        assert!(next(&beat(8, 10, Some("no token"))).starts_with("Not ready (no token): 1 icon on"));
+        let mut degraded = beat(10, 10, None);
+        degraded.journal = Some(Figures { degraded: true, ..Figures::default() });
+        let status = next(&degraded);
         assert!(status.ends_with("; state_dir can't be written"), "{status}");
-        let mut last = beat(12, 10);
-        last.vitals.census.unsettled = 2;
-        let status = teller.status(Stage::Stopping, &last, None);
+        let mut last = beat(12, 10, None);
+        last.census.unsettled = 2;
+        let status = line.next(Stage::Stopping, &last);
         assert_eq!(status.as_deref(), Some("Stopping: 2 conversations left to settle"));
     }
 
     #[test]
-    fn no_far_side_gives_the_manager_orders() {
+    fn no_upstream_gives_the_manager_orders() {
         let why = format!("no\nMAINPID=1\r\n\u{85}\0 {}", "é".repeat(10_000));
-        let status = Teller::default().status(Stage::Ready, &beat(1, 0), Some(why)).unwrap();
+        let status = StatusLine::default().next(Stage::Ready, &beat(1, 0, Some(&why))).unwrap();
         assert!(status.starts_with("Not ready (no MAINPID=1"), "{status}");
         assert!(!status.contains(char::is_control) && status.chars().count() == STATUS_CHARS_MAX, "{status}");
     }
@@ -392,7 +366,7 @@ mod tests {
         // Far more than a socket's queue holds.
         let flood = async {
             while !supervisor.0.as_ref().unwrap().complained.load(Ordering::Relaxed) {
-                supervisor.0.as_ref().unwrap().tell("WATCHDOG=1\n").await;
+                supervisor.0.as_ref().unwrap().send("WATCHDOG=1\n").await;
             }
         };
         tokio::time::timeout(SEND_MAX * 10, flood).await.expect("it is given up");
@@ -414,11 +388,8 @@ mod tests {
         supervisor.reloading().await;
         supervisor.reloaded().await;
         assert_eq!(heard(), None);
-        let (beats, ear) = watch::channel(None);
-        let token = Arc::new(AtomicBool::new(false));
-        let missing = Arc::clone(&token);
-        let obstacle = move || (!missing.load(Ordering::Relaxed)).then(|| "no token yet".to_owned());
-        let attending = tokio::spawn(supervisor.clone().attend(ear, obstacle));
+        let (beats, snapshots) = watch::channel(None);
+        let attending = tokio::spawn(supervisor.clone().attend(snapshots));
         let next = async || {
             for _ in 0..10_000 {
                 match heard() {
@@ -428,16 +399,16 @@ mod tests {
             }
             panic!("nothing is told");
         };
-        beats.send_replace(Some(beat(1, 0)));
+        beats.send_replace(Some(beat(1, 0, Some("no token yet"))));
         let message = next().await;
         assert!(
             message.starts_with("WATCHDOG=1\nEXTEND_TIMEOUT_USEC=15000000\nSTATUS=Not ready (no token"),
             "{message}"
         );
-        token.store(true, Ordering::Relaxed);
+        beats.send_replace(Some(beat(1, 0, None)));
         let message = next().await;
-        assert!(message.starts_with("READY=1\nSTATUS=Ready: "), "{message}");
-        beats.send_replace(Some(beat(1, 0)));
+        assert!(message.starts_with("READY=1\nWATCHDOG=1\nSTATUS=Ready: "), "{message}");
+        beats.send_replace(Some(beat(1, 0, None)));
         assert_eq!(next().await, "WATCHDOG=1\n");
         supervisor.reloading().await;
         supervisor.reloaded().await;

@@ -39,6 +39,7 @@ use crate::driver::inbox::{Inbox, Undeliverable};
 use crate::engine::TurnedAway;
 use crate::http::{Gate, Problem, Route, announced_bytes, hear_out, until};
 use crate::model::{Conversation, CredentialId, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
+use crate::observe::snapshot::DropInFigures;
 use crate::salesforce::credentials::{CredentialCache, Credentials};
 use crate::salesforce::via;
 use interaction::{Found, Interaction, Kind};
@@ -47,7 +48,6 @@ use late::{Boxed, Late};
 use paced::Paced;
 use passage::{BODY_BYTES_MAX, Broken, Hold, Passage};
 pub use shadow::{Shadow, ShadowCarrier};
-pub use tally::Figures;
 use tally::Tally;
 use turns::{Entered, Held, Turns};
 pub use upstream::Target;
@@ -176,7 +176,7 @@ impl DropIn {
 
     /// How often what has happened.
     #[must_use]
-    pub fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self) -> DropInFigures {
         self.0.tally.figures(self.0.turns.overdue(), self.0.activity.under_way())
     }
 }

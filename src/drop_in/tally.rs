@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
+use crate::observe::snapshot::DropInFigures;
 
 /// Counts since the start. All of them only ever grow.
 #[derive(Debug, Default)]
@@ -33,44 +33,11 @@ pub(super) struct Tally {
     pub(super) cut: Count,
 }
 
-/// The same, to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Figures {
-    /// TypingStartedIndicators that were answered here.
-    pub started_taken: u64,
-    /// TypingStoppedIndicators that were answered here.
-    pub stopped_taken: u64,
-    /// Typing entries that went on to the upstream.
-    pub typing_passed: u64,
-    /// Typing entries that were refused here.
-    pub typing_rejected: u64,
-    /// Messages and attachments.
-    pub messages: u64,
-    /// Of these, how many found an icon that had to be put off first.
-    pub settled: u64,
-    /// Of these, how many went on although the icon was perhaps still on.
-    pub unsettled: u64,
-    /// Of these, how many did not wait, for no Stopped could leave.
-    pub unwaited: u64,
-    /// Requests that went on although the one of the same end user before them was not written yet.
-    pub overdue: u64,
-    /// Interactions that could not be read.
-    pub unread: u64,
-    /// Whatever else.
-    pub others: u64,
-    /// Requests for which there was no answer to pass on.
-    pub unanswered: u64,
-    /// Requests that were cut by the end of the process.
-    pub cut: u64,
-    /// Requests that are passing.
-    pub under_way: usize,
-}
-
 impl Tally {
-    pub(super) fn figures(&self, overdue: u64, under_way: usize) -> Figures {
+    pub(super) fn figures(&self, overdue: u64, under_way: usize) -> DropInFigures {
         // Each message is counted before what became of it: read in the other order, no part is more than the whole.
         let (settled, unsettled, unwaited) = (self.settled.get(), self.unsettled.get(), self.unwaited.get());
-        Figures {
+        DropInFigures {
             started_taken: self.started_taken.get(),
             stopped_taken: self.stopped_taken.get(),
             typing_passed: self.typing_passed.get(),

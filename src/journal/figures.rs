@@ -18,7 +18,7 @@ pub struct Figures {
 impl Journal {
     /// How it fares.
     #[must_use]
-    pub fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self) -> Figures {
         let (bytes, records) = (self.bytes, self.records[1]);
         Figures { bytes, records, writes_failed: self.writes_failed, degraded: self.degraded }
     }

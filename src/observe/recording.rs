@@ -13,7 +13,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use crate::engine::Taken;
 use crate::model::{ConversationRef, Instant, Signal, SignalKind};
+use crate::observe::loop_event::LoopEvent;
 
 /// Signals that may wait for the reader: 2 MiB of them, six seconds of 10,000 signals a second.
 pub(crate) const SIGNALS_MAX: usize = 65_536;
@@ -44,8 +46,14 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// A signal was taken at `now`.
-    pub(crate) fn note(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
+    pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
+        // A trace tells no late keystroke from a fresh one: it has one clock, that of the arrivals.
+        if let LoopEvent::Received { conversation, signal, taken: Ok(Taken::Counts | Taken::Unopened) } = event {
+            self.note(now, *conversation, *signal);
+        }
+    }
+
+    fn note(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         let Some(notes) = &self.notes else { return };
         let note = Note {
             to: self.masks.of(Field::To, conversation.to()),

@@ -6,16 +6,16 @@ use std::hash::{BuildHasher, Hasher};
 /// Gives end users the names under which they may appear in logs: short keyed hashes. The key is drawn at the start and
 /// kept nowhere, so that the lines of one run belong together and those of two runs don't. Clones give the same names.
 #[derive(Clone, Debug, Default)]
-pub struct Pseudonyms(std::hash::RandomState);
+pub(crate) struct Pseudonyms(std::hash::RandomState);
 
 /// An end user's name in the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pseudonym(u32);
+pub(crate) struct Pseudonym(u32);
 
 impl Pseudonyms {
     /// The name of the end user `from`.
     #[must_use]
-    pub fn of(&self, from: &str) -> Pseudonym {
+    pub(crate) fn of(&self, from: &str) -> Pseudonym {
         let mut hasher = self.0.build_hasher();
         hasher.write(from.as_bytes());
         Pseudonym((hasher.finish() >> 32) as u32)

@@ -10,16 +10,14 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use super::page::Page;
 pub(super) use super::process::{Machine, PROCESS_PREFIX};
-use crate::api::status_source::Seen;
-use crate::driver::Vitals;
-use crate::observe::typing::Figures;
+use crate::http::Traffic;
+use crate::observe::snapshot::Snapshot;
 
 /// All numbers of one moment.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    pub(super) vitals: Vitals,
-    pub(super) figures: Figures,
-    pub(super) seen: Seen,
+    pub(super) snapshot: Snapshot,
+    pub(super) traffic: Traffic,
 }
 
 impl Collector for Numbers {
@@ -32,7 +30,7 @@ impl Collector for Numbers {
         self.token(&mut page)?;
         self.conversations(&mut page)?;
         self.journal(&mut page)?;
-        self.traffic(&mut page)?;
+        self.http(&mut page)?;
         self.drop_in(&mut page)?;
         self.operation(&mut page)
     }

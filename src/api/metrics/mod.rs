@@ -18,9 +18,8 @@ use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 use super::PATIENCE;
-use super::status_source::Look;
 use crate::driver::Controls;
-use crate::http::{Gate, Problem};
+use crate::http::{Gate, Problem, Traffic};
 use families::{Machine, Numbers, PREFIX, PROCESS_PREFIX};
 use proc::Process;
 
@@ -29,14 +28,12 @@ use proc::Process;
 pub(crate) struct Metrics {
     controls: Controls,
     gate: Gate,
-    look: Look,
+    traffic: Traffic,
 }
 
 impl Metrics {
-    /// Callers that `gate` lets in may read. `look` asks the parts beside the loop.
-    #[must_use]
-    pub(crate) fn new(controls: Controls, gate: Gate, look: Look) -> Self {
-        Self { controls, gate, look }
+    pub(crate) fn new(controls: Controls, gate: Gate, traffic: Traffic) -> Self {
+        Self { controls, gate, traffic }
     }
 
     /// The route of this edge.
@@ -47,15 +44,14 @@ impl Metrics {
 
 async fn metrics(State(edge): State<Metrics>, headers: HeaderMap) -> Result<Response, Problem> {
     edge.gate.admit(&headers)?;
-    let Some((vitals, figures)) = edge.controls.figures(PATIENCE).await else {
+    let Some(snapshot) = edge.controls.statistics(PATIENCE).await else {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"));
     };
-    let seen = (edge.look)();
     // Off the async threads: the system may have thousands of descriptors to count.
     let process = tokio::task::spawn_blocking(Process::look).await.unwrap_or_default();
-    let machine = Machine { process, started_at: seen.started_at };
+    let machine = Machine { process, started_at: snapshot.runtime.started_at };
     let mut registry = Registry::default();
-    registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Numbers { vitals, figures, seen }));
+    registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Numbers { snapshot, traffic: edge.traffic }));
     registry.sub_registry_with_prefix(PROCESS_PREFIX).register_collector(Box::new(machine));
     let format = Format::asked_for(&headers);
     // Whole before a byte of it leaves: a reader that hangs holds a text, and nothing else.

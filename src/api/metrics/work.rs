@@ -5,11 +5,11 @@ use std::fmt::Error;
 use crate::api::metrics::families::Numbers;
 use crate::api::metrics::page::Page;
 use crate::model::SignalKind;
-use crate::observe::work::{ANSWERS, End, TURNED_AWAY};
+use crate::observe::loop_metrics::{ANSWERS, End, TURNED_AWAY};
 
 impl Numbers {
     pub(super) fn signals(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let (counts, metrics) = (&self.vitals.counts, &self.vitals.metrics);
+        let (counts, metrics) = (&self.snapshot.counts, &self.snapshot.metrics);
         let ignored = |kind| if kind == SignalKind::Keystroke { counts.late + counts.unopened } else { 0 };
         let counted = SignalKind::ALL.map(|kind| (kind, "counted", counts.signals[kind as usize] - ignored(kind)));
         let late = [(SignalKind::Keystroke, "late", counts.late), (SignalKind::Keystroke, "unopened", counts.unopened)];
@@ -26,12 +26,12 @@ impl Numbers {
         page.counter(
             "signals_malformed",
             "Lines and items that were no signals, and were refused one by one",
-            self.seen.malformed,
+            self.snapshot.runtime.malformed,
         )
     }
 
     pub(super) fn delivery(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let (counts, census, metrics) = (&self.vitals.counts, &self.vitals.census, &self.vitals.metrics);
+        let (counts, census, metrics) = (&self.snapshot.counts, &self.snapshot.census, &self.snapshot.metrics);
         page.counters(
             "deliveries",
             "Requests that have come to their end, by what became of them and whose fault it was",
@@ -72,22 +72,22 @@ impl Numbers {
         page.gauge(
             "requests_in_flight_max",
             "Requests that may be under way at a time, as configured",
-            self.vitals.delivery.in_flight_max,
+            self.snapshot.delivery.in_flight_max,
         )?;
         page.gauge(
             "allowed_requests_per_second",
             "Requests that may leave in a second at present: less than configured after Salesforce's rate was exceeded",
-            self.vitals.rate_in_force,
+            self.snapshot.rate_in_force,
         )?;
         page.gauge(
             "configured_requests_per_second",
             "Requests that may leave in a second, as configured",
-            self.vitals.delivery.requests_per_second_max,
+            self.snapshot.delivery.requests_per_second_max,
         )
     }
 
     pub(super) fn latency(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let metrics = &self.vitals.metrics;
+        let metrics = &self.snapshot.metrics;
         page.latency("inbox_wait", "How long signals waited for the loop's turn", &metrics.inbox_wait)?;
         page.latency(
             "signal_to_wire",

@@ -14,7 +14,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, Reason, SignalKind, WireResult};
+use crate::engine::Taken;
+use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, SignalKind, WireResult};
+use crate::observe::loop_event::LoopEvent;
 pub use event::{Event, Subject, Verdict, What};
 use history::History;
 pub use history::{AGE_MAX, BYTES_MAX, EVENTS_MAX, Past, TOLD_MAX};
@@ -76,44 +78,32 @@ impl EventLog {
         (Self { watchers, history: History::new(seed), flights: HashMap::new() }, feed)
     }
 
-    /// A signal that counts came. Keystrokes are not kept.
-    pub fn heard(&mut self, now: Instant, conversation: ConversationRef<'_>, kind: SignalKind) {
-        if kind != SignalKind::Keystroke {
-            let conversation = conversation.to_owned();
-            self.history.push(Arc::new(Event {
-                at: now,
-                conversation,
-                waited: Duration::ZERO,
-                what: What::Signal(kind),
-            }));
+    /// Takes the event whole: it is kept. Keystrokes are not.
+    pub(crate) fn observe(&mut self, now: Instant, event: LoopEvent<'_>) {
+        match event {
+            LoopEvent::Received { conversation, signal, taken: Ok(Taken::Counts) }
+                if signal.kind != SignalKind::Keystroke =>
+            {
+                let (conversation, what) = (conversation.to_owned(), What::Signal(signal.kind));
+                self.history.push(Arc::new(Event { at: now, conversation, waited: Duration::ZERO, what }));
+            }
+            LoopEvent::Decided { decision: Decision { number, at, conversation, reason }, waited } => {
+                let waited = if reason.is_of_signal() { waited } else { Duration::ZERO };
+                self.publish(Event { at, conversation, waited, what: What::Decided(Subject { number, reason }) });
+            }
+            LoopEvent::Dropped(Dropped { number, at, conversation, reason, why }) => {
+                let what = What::Dropped(Subject { number, reason }, why);
+                self.publish(Event { at, conversation, waited: Duration::ZERO, what });
+            }
+            LoopEvent::Sent(dispatch) => {
+                self.flights.insert(dispatch.decision, Flight { left: now, attempt: dispatch.attempt });
+            }
+            LoopEvent::Answered { dispatch, result, .. } => self.on_answer(now, dispatch, result),
+            LoopEvent::Batch { .. } | LoopEvent::Received { .. } => {}
         }
     }
 
-    /// The engine decided something: on a signal that had waited so long for its turn, or because time had passed.
-    pub fn decided(&mut self, decision: Decision, waited: Duration) {
-        let Decision { number, at, conversation, reason } = decision;
-        let waited = if is_of_signal(reason) { waited } else { Duration::ZERO };
-        self.tell(Event { at, conversation, waited, what: What::Decided(Subject { number, reason }) });
-    }
-
-    /// A decision came to nothing. It has been told before.
-    pub fn dropped(&mut self, dropped: Dropped) {
-        let Dropped { number, at, conversation, reason, why } = dropped;
-        self.tell(Event {
-            at,
-            conversation,
-            waited: Duration::ZERO,
-            what: What::Dropped(Subject { number, reason }, why),
-        });
-    }
-
-    /// A request leaves.
-    pub fn leaves(&mut self, now: Instant, dispatch: &Dispatch) {
-        self.flights.insert(dispatch.decision, Flight { left: now, attempt: dispatch.attempt });
-    }
-
-    /// A request has come to its end.
-    pub fn answered(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
+    fn on_answer(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
         self.flights.remove(&dispatch.decision);
         let verdict = Verdict {
             attempt: dispatch.attempt,
@@ -126,7 +116,7 @@ impl EventLog {
         };
         let subject = Subject { number: dispatch.decision, reason: dispatch.reason };
         let conversation = dispatch.conversation.clone();
-        self.tell(Event { at: now, conversation, waited: Duration::ZERO, what: What::Answered(subject, verdict) });
+        self.publish(Event { at: now, conversation, waited: Duration::ZERO, what: What::Answered(subject, verdict) });
     }
 
     /// The request in flight with the decision of that number.
@@ -142,7 +132,7 @@ impl EventLog {
         self.history.past(conversation)
     }
 
-    fn tell(&mut self, event: Event) {
+    fn publish(&mut self, event: Event) {
         let event = Arc::new(event);
         if self.watchers.receiver_count() > 0 {
             // The last watcher may have gone this moment.
@@ -150,11 +140,6 @@ impl EventLog {
         }
         self.history.push(event);
     }
-}
-
-/// Whether a signal, rather than the time, is the reason.
-const fn is_of_signal(reason: Reason) -> bool {
-    matches!(reason, Reason::FirstKeystroke | Reason::MessageSent | Reason::Stopped | Reason::Ended)
 }
 
 impl Feed {
@@ -188,10 +173,12 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Reason, Signal};
 
-    fn decision(number: u64) -> Decision {
-        let conversation = ConversationRef::new("c", "u").unwrap().to_owned();
-        Decision { number, at: Instant::from_millis(number), conversation, reason: Reason::Check }
+    fn decide(history: &mut EventLog, number: u64) {
+        let (at, conversation) = (Instant::from_millis(number), ConversationRef::new("c", "u").unwrap().to_owned());
+        let decision = Decision { number, at, conversation, reason: Reason::Check };
+        history.observe(at, LoopEvent::Decided { decision, waited: Duration::ZERO });
     }
 
     fn number(news: &News) -> u64 {
@@ -204,12 +191,12 @@ mod tests {
     #[tokio::test]
     async fn whoever_is_too_slow_is_told_how_much_is_missed_and_goes_on_with_what_is_newest() {
         let (mut history, feed) = EventLog::new(1);
-        history.decided(decision(1), Duration::ZERO);
+        decide(&mut history, 1);
         let mut watch = feed.watch().unwrap();
         let mut slow = feed.watch().unwrap();
         let all = BEHIND_MAX as u64 + 10;
         for i in 1..=all {
-            history.decided(decision(i), Duration::ZERO);
+            decide(&mut history, i);
             let Some(Heard::News(news)) = watch.next().await else { panic!("nothing is missed by whoever keeps up") };
             assert_eq!(number(&news), i);
         }
@@ -235,7 +222,9 @@ mod tests {
         let mut watch = feed.watch().unwrap();
         let ann = ConversationRef::new("c", "ann").unwrap();
         for kind in SignalKind::ALL {
-            history.heard(Instant::from_millis(1), ann, kind);
+            let received =
+                LoopEvent::Received { conversation: ann, signal: Signal::new(kind), taken: Ok(Taken::Counts) };
+            history.observe(Instant::from_millis(1), received);
         }
         assert!(watch.try_next().is_none());
         let kept = history.past(Instant::from_millis(2), ann).events;

@@ -21,7 +21,9 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+use crate::engine::Taken;
 use crate::model::{ConversationRef, Decision, Dispatch, Indicator, Instant, Reason, Signal, SignalKind, micros};
+use crate::observe::loop_event::LoopEvent;
 use channels::Channels;
 pub use channels::{CHANNELS_NAMED_MAX, CHANNELS_OTHER_MAX, OTHER};
 
@@ -245,8 +247,24 @@ impl TypingStats {
         }
     }
 
-    /// A signal that counts came at `now`. What the engine decided at it or before has been told.
-    pub fn handle_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
+    pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
+        match event {
+            LoopEvent::Received { conversation, signal, taken: Ok(Taken::Counts) } => {
+                self.on_signal(now, *conversation, *signal);
+            }
+            LoopEvent::Decided { decision, .. } => self.on_decision(decision),
+            // Without a token or a connection it was no request that anybody counts.
+            LoopEvent::Answered { dispatch, result, .. } if result.has_left() => self.on_request(dispatch),
+            _ => {}
+        }
+    }
+
+    fn on_request(&mut self, dispatch: &Dispatch) {
+        let channel = self.channels.find_or_add(dispatch.conversation.to());
+        self.channels.tally_mut(channel).requests[dispatch.indicator() as usize] += 1;
+    }
+
+    fn on_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         self.look_through(now, LOOKS_PER_SIGNAL);
         let end = match signal.kind {
             SignalKind::Keystroke => None,
@@ -270,8 +288,7 @@ impl TypingStats {
         }
     }
 
-    /// The engine decided something. To be told in the order of [`crate::engine::Engine::poll_decision`].
-    pub fn handle_decision(&mut self, decision: &Decision) {
+    fn on_decision(&mut self, decision: &Decision) {
         let conversation = decision.conversation.as_ref();
         let channel = self.channels.find_or_add(conversation.to());
         let tally = self.channels.tally_mut(channel);
@@ -289,12 +306,6 @@ impl TypingStats {
         } else {
             entry.go_dark(decision.at);
         }
-    }
-
-    /// A request has left, and has come to its end.
-    pub fn handle_dispatch(&mut self, dispatch: &Dispatch) {
-        let channel = self.channels.find_or_add(dispatch.conversation.to());
-        self.channels.tally_mut(channel).requests[dispatch.indicator() as usize] += 1;
     }
 
     /// The figures at `now`.

@@ -29,10 +29,10 @@ fn tell(stats: &mut TypingStats, conversation: ConversationRef<'_>, event: Event
         Key(at) => tell(stats, conversation, Lasting(at, 0)),
         Lasting(at, lasts_millis) => {
             let signal = Signal { lasts_millis, ..Signal::new(SignalKind::Keystroke) };
-            stats.handle_signal(Instant::from_millis(at), conversation, signal);
+            stats.on_signal(Instant::from_millis(at), conversation, signal);
         }
-        Word(at, kind) => stats.handle_signal(Instant::from_millis(at), conversation, Signal::new(kind)),
-        Decided(at, reason) => stats.handle_decision(&decision(conversation, at, reason)),
+        Word(at, kind) => stats.on_signal(Instant::from_millis(at), conversation, Signal::new(kind)),
+        Decided(at, reason) => stats.on_decision(&decision(conversation, at, reason)),
     }
 }
 
@@ -203,8 +203,8 @@ fn decisions_and_requests_are_counted_by_channel() {
     };
     for (n, reason) in Reason::ALL.into_iter().enumerate() {
         for _ in 0..=n {
-            stats.handle_decision(&decision(ConversationRef::new("a", "u").unwrap(), 0, reason));
-            stats.handle_dispatch(&dispatch("b", reason));
+            stats.on_decision(&decision(ConversationRef::new("a", "u").unwrap(), 0, reason));
+            stats.on_request(&dispatch("b", reason));
         }
     }
     let figures = stats.figures(Instant::ORIGIN);
@@ -220,12 +220,8 @@ fn channels_have_names_up_to_a_bound_and_those_of_the_configuration_always() {
     let mut stats = TypingStats::new(1);
     stats.name_channels(["mine", "other", "mine"]);
     let key = |stats: &mut TypingStats, to: &str| {
-        stats.handle_signal(
-            Instant::ORIGIN,
-            ConversationRef::new(to, "u").unwrap(),
-            Signal::new(SignalKind::Keystroke),
-        );
-        stats.handle_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), Signal::new(MessageSent));
+        stats.on_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), Signal::new(SignalKind::Keystroke));
+        stats.on_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), Signal::new(MessageSent));
     };
     for n in 0..CHANNELS_OTHER_MAX + 20 {
         key(&mut stats, &format!("channel-{n}"));
@@ -257,12 +253,12 @@ fn beyond_the_bound_newcomers_are_counted_and_nobody_is_forgotten_before_the_tim
     let at = Instant::from_millis;
     let names: Vec<_> = (0..=CONVERSATIONS_MAX).map(|n| n.to_string()).collect();
     for name in &names {
-        stats.handle_signal(at(0), pair(name), Signal::new(SignalKind::Keystroke));
+        stats.on_signal(at(0), pair(name), Signal::new(SignalKind::Keystroke));
     }
     for _ in 0..3 {
-        stats.handle_signal(at(5_000), pair(&names[CONVERSATIONS_MAX]), Signal::new(SignalKind::Keystroke));
+        stats.on_signal(at(5_000), pair(&names[CONVERSATIONS_MAX]), Signal::new(SignalKind::Keystroke));
     }
-    stats.handle_signal(at(5_000), pair(&names[7]), Signal::new(SignalKind::Keystroke));
+    stats.on_signal(at(5_000), pair(&names[7]), Signal::new(SignalKind::Keystroke));
     let figures = stats.figures(at(30_000));
     assert_eq!((figures.measured, figures.unmeasured), (CONVERSATIONS_MAX, 4));
     assert_eq!(of(&figures, "c").messages, [0; 4]);
@@ -284,8 +280,8 @@ fn beyond_the_bound_newcomers_are_counted_and_nobody_is_forgotten_before_the_tim
 fn who_sends_and_types_again_stands_in_the_queue_once() {
     let mut stats = TypingStats::new(1);
     for n in 0..1_000_u64 {
-        stats.handle_signal(Instant::from_millis(n * 20), pair("u"), Signal::new(SignalKind::Keystroke));
-        stats.handle_signal(Instant::from_millis(n * 20 + 10), pair("u"), Signal::new(MessageSent));
+        stats.on_signal(Instant::from_millis(n * 20), pair("u"), Signal::new(SignalKind::Keystroke));
+        stats.on_signal(Instant::from_millis(n * 20 + 10), pair("u"), Signal::new(MessageSent));
         assert_eq!((stats.looks.len(), stats.entries.len()), (1, 1));
     }
 }
@@ -393,6 +389,31 @@ impl Bench {
         self.now = until;
     }
 
+    /// A signal, in the order of the loop's events.
+    fn signal(
+        &mut self,
+        at: u64,
+        conversation: ConversationRef<'_>,
+        kind: SignalKind,
+        mut tell: impl FnMut(&Conversation, Event),
+    ) {
+        let signal = Signal::new(kind);
+        self.engine.handle_signal(Instant::from_millis(at), conversation, signal).expect("there is room");
+        let mut received = Some(if kind == SignalKind::Keystroke { Key(at) } else { Word(at, kind) });
+        self.drain(|decided, event| {
+            if let Decided(_, reason) = event
+                && reason.is_of_signal()
+                && let Some(received) = received.take()
+            {
+                tell(&conversation.to_owned(), received);
+            }
+            tell(decided, event);
+        });
+        if let Some(received) = received {
+            tell(&conversation.to_owned(), received);
+        }
+    }
+
     /// Plays signals, each so many milliseconds after the one before. Returns what the conversation saw.
     fn play(&mut self, signals: &[(u64, SignalKind)], timers: Timers) -> Vec<Event> {
         let mut seen = Vec::new();
@@ -402,10 +423,7 @@ impl Bench {
                 self.wait(at, |_, event| seen.push(event));
             }
             self.now = at;
-            let signal = Signal::new(*kind);
-            self.engine.handle_signal(Instant::from_millis(at), pair("u"), signal).expect("there is room");
-            self.drain(|_, event| seen.push(event));
-            seen.push(if *kind == SignalKind::Keystroke { Key(at) } else { Word(at, *kind) });
+            self.signal(at, pair("u"), *kind, |_, event| seen.push(event));
         }
         let end = self.now + 100_000;
         self.wait(end, |_, event| seen.push(event));
@@ -493,9 +511,7 @@ fn many_conversations_at_once_are_the_sum_of_each_by_itself() {
             _ => SignalKind::Keystroke,
         };
         let now = Instant::from_millis(at);
-        bench.engine.handle_signal(now, pair(from), Signal::new(kind)).expect("there is room");
-        bench.drain(|conversation, event| note(&mut stats, conversation.from(), event));
-        note(&mut stats, from, if kind == SignalKind::Keystroke { Key(at) } else { Word(at, kind) });
+        bench.signal(at, pair(from), kind, |conversation, event| note(&mut stats, conversation.from(), event));
         if random(50) == 0 {
             // Whoever reads the figures changes none.
             let _ = stats.figures(now);

@@ -6,11 +6,9 @@
 mod recent;
 mod trips;
 
-use std::time::Duration;
-
-use crate::engine::TurnedAway;
-use crate::model::{Cause, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, SignalKind, WireResult};
+use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Refusal, SignalKind, WireResult};
 use crate::observe::histogram::Histogram;
+use crate::observe::loop_event::LoopEvent;
 use recent::Recent;
 pub(crate) use trips::Trips;
 
@@ -124,35 +122,29 @@ impl From<Outcome> for End {
 }
 
 impl LoopMetrics {
-    /// A batch had its turn after so long.
-    pub fn handle_wait(&mut self, waited: Duration) {
-        self.inbox_wait.add(waited);
-    }
-
-    /// A signal was not taken.
-    pub fn handle_turned_away(&mut self, kind: SignalKind, why: TurnedAway) {
-        self.turned_away[kind as usize][why as usize] += 1;
-    }
-
-    /// The engine has decided something by `now`.
-    pub fn handle_decision(&mut self, now: Instant, decision: &Decision) {
-        if matches!(decision.reason, Reason::Check | Reason::Idle | Reason::Dismissed | Reason::MaxTyping) {
-            self.timer_lateness.add(now.since(decision.at));
+    pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
+        match event {
+            LoopEvent::Batch { waited } => self.inbox_wait.add(*waited),
+            LoopEvent::Received { signal, taken: Err(why), .. } => {
+                self.turned_away[signal.kind as usize][*why as usize] += 1;
+            }
+            LoopEvent::Decided { decision, .. } => {
+                if matches!(decision.reason, Reason::Check | Reason::Idle | Reason::Dismissed | Reason::MaxTyping) {
+                    self.timer_lateness.add(now.since(decision.at));
+                }
+            }
+            LoopEvent::Sent(dispatch) => {
+                self.recent.add(now);
+                if dispatch.reason.is_of_signal() && dispatch.attempt == 0 {
+                    self.signal_to_wire.add(now.since(dispatch.decided));
+                }
+            }
+            LoopEvent::Answered { dispatch, result, .. } => self.count_result(dispatch.indicator(), result),
+            LoopEvent::Received { .. } | LoopEvent::Dropped(_) => {}
         }
     }
 
-    /// A request leaves the loop at `now`.
-    pub fn handle_leaving(&mut self, now: Instant, dispatch: &Dispatch) {
-        self.recent.add(now);
-        let asked_for =
-            matches!(dispatch.reason, Reason::FirstKeystroke | Reason::MessageSent | Reason::Stopped | Reason::Ended);
-        if asked_for && dispatch.attempt == 0 {
-            self.signal_to_wire.add(now.since(dispatch.decided));
-        }
-    }
-
-    /// A request for `indicator` has come to its end.
-    pub fn handle_result(&mut self, indicator: Indicator, result: &WireResult) {
+    fn count_result(&mut self, indicator: Indicator, result: &WireResult) {
         if indicator == Indicator::TypingStopped && result.outcome == Outcome::Delivered {
             self.stopped_trips.add(result.elapsed);
         }
@@ -186,8 +178,11 @@ impl LoopMetrics {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::model::{ConversationRef, DispatchId, Setback};
+    use crate::engine::TurnedAway;
+    use crate::model::{ConversationRef, Decision, Dispatch, DispatchId, Setback, Signal};
 
     fn result(outcome: Outcome, status: Option<u16>) -> WireResult {
         WireResult { outcome, status, code: None, detail: None, elapsed: Duration::from_millis(20) }
@@ -207,7 +202,7 @@ mod tests {
             (Outcome::Unsure(setback(Cause::Failing)), Some(503)),
             (Outcome::Unsure(setback(Cause::Failing)), Some(700)),
         ] {
-            metrics.handle_result(Indicator::TypingStarted, &result(outcome, status));
+            metrics.count_result(Indicator::TypingStarted, &result(outcome, status));
         }
         assert_eq!(metrics.answers, [1, 0, 2, 1, 4]);
         let ended = ["delivered", "not_sent", "unsure", "refused"].map(|outcome| metrics.ended_as(outcome));
@@ -222,12 +217,13 @@ mod tests {
         let conversation = ConversationRef::new("c", "u").unwrap().to_owned();
         for reason in Reason::ALL {
             let decision = Decision { at: at(1_000), conversation: conversation.clone(), reason, number: 1 };
-            metrics.handle_decision(at(1_003), &decision);
+            let decided = LoopEvent::Decided { decision, waited: Duration::ZERO };
+            metrics.observe(at(1_003), &decided);
             for attempt in 0..2 {
                 let (id, conversation) = (DispatchId { slot: 0, serial: 0 }, conversation.clone());
                 let dispatch =
                     Dispatch { id, conversation, reason, decided: at(1_000), decision: 1, attempt, credentials: None };
-                metrics.handle_leaving(at(1_020), &dispatch);
+                metrics.observe(at(1_020), &LoopEvent::Sent(&dispatch));
             }
         }
         assert_eq!((metrics.timer_lateness.count(), metrics.timer_lateness.sum_micros), (4, 12_000));
@@ -240,7 +236,10 @@ mod tests {
     fn the_names_of_what_is_turned_away_stand_in_the_order_of_the_reasons() {
         for (why, name) in [(TurnedAway::TableFull, "table_full"), (TurnedAway::Stopping, "stopping")] {
             let mut metrics = LoopMetrics::default();
-            metrics.handle_turned_away(SignalKind::Opened, why);
+            let conversation = ConversationRef::new("c", "u").unwrap();
+            let signal = Signal::new(SignalKind::Opened);
+            let event = LoopEvent::Received { conversation, signal, taken: Err(why) };
+            metrics.observe(Instant::ORIGIN, &event);
             assert_eq!(TURNED_AWAY[why as usize], name);
             assert_eq!(metrics.turned_away[SignalKind::Opened as usize][why as usize], 1);
         }
