@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::base::clock;
 use crate::base::duration;
 use crate::driver::inbox::{Inbox, Receipt, Undeliverable};
-use crate::engine::TurnedAway;
+use crate::engine::Rejected;
 use crate::http::{BODY_STALL_MAX, Gate, Problem, Stay, check_encoding, hear_out, media_type, next_data, read_body};
 use crate::model::{SignalBatch, SignalKind};
 use crate::signals::json::{self, LINE_BYTES_MAX};
@@ -270,7 +270,7 @@ struct Tally {
     rejected_total: usize,
     /// Those that were no signals, and have not been counted for the operator yet.
     malformed: u64,
-    turned_away: Option<TurnedAway>,
+    turned_away: Option<Rejected>,
     settled: Option<bool>,
 }
 
@@ -293,10 +293,10 @@ impl Tally {
         for (place, why) in receipt.turned_away {
             self.turned_away = Some(why);
             let error = match why {
-                TurnedAway::TableFull => {
+                Rejected::TableFull => {
                     "no room for another conversation; come again, or raise ingest.max_conversations"
                 }
-                TurnedAway::Stopping => "typingd is shutting down",
+                Rejected::Stopping => "typingd is shutting down",
             };
             self.reject(indexes[place], error.to_owned());
         }
@@ -311,10 +311,10 @@ impl Tally {
         let more = self.rejected_total > rejected.len();
         if self.accepted == 0 && self.rejected_total > 0 {
             let (status, detail) = match (self.turned_away, &self.rejected[..]) {
-                (Some(TurnedAway::TableFull), _) => {
+                (Some(Rejected::TableFull), _) => {
                     (StatusCode::TOO_MANY_REQUESTS, "the table of conversations is full".to_owned())
                 }
-                (Some(TurnedAway::Stopping), _) => {
+                (Some(Rejected::Stopping), _) => {
                     (StatusCode::SERVICE_UNAVAILABLE, "typingd is shutting down".to_owned())
                 }
                 (None, [(_, only)]) => (StatusCode::BAD_REQUEST, only.clone()),

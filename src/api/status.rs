@@ -156,7 +156,7 @@ impl<'a> Answer<'a> {
             listening: &runtime.listening,
             conversations: Conversations {
                 in_memory: census.conversations,
-                lingering: census.lingering,
+                lingering: census.retained,
                 unsettled: census.unsettled,
                 icons: census.icons,
                 max: snapshot.conversations_max,

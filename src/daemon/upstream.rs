@@ -131,7 +131,7 @@ impl Carrier for Line {
                 // Off, or not to be reached: from now on the client in force is at work.
                 let over = match dispatch.indicator() {
                     Indicator::TypingStarted => result.outcome != Outcome::Delivered,
-                    Indicator::TypingStopped => matches!(result.outcome, Outcome::Delivered | Outcome::Refused(_)),
+                    Indicator::TypingStopped => matches!(result.outcome, Outcome::Delivered | Outcome::Rejected(_)),
                 };
                 if over {
                     self.former().clients.remove(&dispatch.conversation);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::engine::{Counts, Notice};
-use crate::model::{Cause, Dispatch, Instant, Outcome, Refusal, Setback, WireResult};
+use crate::model::{Cause, Dispatch, Instant, Outcome, Rejection, Transient, WireResult};
 use crate::observe::loop_event::LoopEvent;
 use crate::telemetry::Pseudonyms;
 
@@ -63,7 +63,7 @@ impl DeliveryLog {
                 }
             }
             // They say something about one channel or one user, and nothing about the others.
-            Outcome::Refused(Refusal::Channel | Refusal::Conversation) => {}
+            Outcome::Rejected(Rejection::Channel | Rejection::Conversation) => {}
             outcome => {
                 debug!(
                     channel = conversation.to(),
@@ -79,11 +79,11 @@ impl DeliveryLog {
                 );
                 // A token that has run out is renewed, and that is no failure. Nor are credentials of a connector. A configuration does not mend itself.
                 self.failures = match outcome {
-                    Outcome::NotSent(Setback {
+                    Outcome::NotSent(Transient {
                         cause: Cause::Token | Cause::Credentials | Cause::NoCredentials,
                         ..
                     }) => self.failures,
-                    Outcome::Refused(Refusal::Configuration) => self.failures.saturating_add(FAILURES_MAX),
+                    Outcome::Rejected(Rejection::Configuration) => self.failures.saturating_add(FAILURES_MAX),
                     _ => self.failures.saturating_add(1),
                 };
                 if self.failures >= FAILURES_MAX && self.failing.is_none() {
@@ -93,7 +93,7 @@ impl DeliveryLog {
                         self.failing_logged = true;
                     }
                 }
-                if outcome == Outcome::Refused(Refusal::Request)
+                if outcome == Outcome::Rejected(Rejection::Request)
                     && let Some(more) = self.malformed.pass(now, 1)
                 {
                     error!(status, code, detail, more, "Salesforce calls a request malformed: a defect of typingd");

@@ -11,12 +11,12 @@ use super::inbox::{Receipt, Request};
 use super::journal_keeper::JournalKeeper;
 use super::observers::Observers;
 use crate::base::clock;
-use crate::engine::outbox::Belief;
+use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Policy;
-use crate::engine::{Engine, TurnedAway};
+use crate::engine::{Engine, Rejected};
 use crate::model::{
-    Cause, ChannelAddress, Conversation, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Setback,
-    Signal, SignalKind, WireResult,
+    Cause, ChannelAddress, Conversation, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal,
+    SignalKind, Transient, WireResult,
 };
 use crate::observe::loop_event::LoopEvent;
 use crate::observe::recording::{self, Recording};
@@ -179,7 +179,7 @@ impl LoopState {
         conversation: ConversationRef<'_>,
         signal: Signal,
         credentials: Option<CredentialId>,
-    ) -> Result<(), TurnedAway> {
+    ) -> Result<(), Rejected> {
         let taken = self.engine.handle_signal(now, conversation, signal);
         if taken.is_ok()
             && let Some(credentials) = credentials
@@ -211,10 +211,11 @@ impl LoopState {
         let conversation = dispatch.conversation.as_ref();
         let awaited = self.waiters.contains_key(&dispatch.conversation);
         // A Started that was rejected, or never left, has shown nothing that a Stopped would have to hide.
-        let was_off = awaited && self.engine.snapshot(conversation).is_some_and(|old| old.belief == Belief::Off);
+        let was_off =
+            awaited && self.engine.snapshot(conversation).is_some_and(|old| old.acknowledged == Acknowledged::Off);
         let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
         let snapshot = self.engine.snapshot(conversation);
-        let icon_off = snapshot.as_ref().is_none_or(|snapshot| snapshot.belief == Belief::Off);
+        let icon_off = snapshot.as_ref().is_none_or(|snapshot| snapshot.acknowledged == Acknowledged::Off);
         let rate = self.engine.rate_in_force();
         self.observers.emit(now, LoopEvent::Answered { dispatch, result, notice, rate, icon_off });
         self.emit_decisions(now, None);
@@ -225,9 +226,9 @@ impl LoopState {
         }
         if result.outcome != Outcome::Delivered {
             // No one knows when an upstream that fails takes the next try.
-            let failing = |setback: &Setback| !matches!(setback.cause, Cause::Token | Cause::Credentials);
+            let failing = |setback: &Transient| !matches!(setback.cause, Cause::Token | Cause::Credentials);
             if dispatch.indicator() == Indicator::TypingStopped
-                && matches!(&result.outcome, Outcome::NotSent(setback) | Outcome::Unsure(setback) if failing(setback))
+                && matches!(&result.outcome, Outcome::NotSent(setback) | Outcome::Unknown(setback) if failing(setback))
             {
                 self.dismiss_waiters_of(&dispatch.conversation);
             }

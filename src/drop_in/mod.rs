@@ -36,7 +36,7 @@ use tower::ServiceExt;
 
 use crate::base::clock::Clock;
 use crate::driver::inbox::{Inbox, Undeliverable};
-use crate::engine::TurnedAway;
+use crate::engine::Rejected;
 use crate::http::{Gate, Problem, Route, announced_bytes, hear_out, until};
 use crate::model::{Conversation, CredentialId, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
 use crate::observe::snapshot::DropInFigures;
@@ -339,8 +339,8 @@ impl Shared {
         })?;
         match receipt.turned_away.first() {
             None => Ok(()),
-            Some((_, TurnedAway::TableFull)) => Err(later("the table of conversations is full")),
-            Some((_, TurnedAway::Stopping)) => Err(later("typingd is shutting down")),
+            Some((_, Rejected::TableFull)) => Err(later("the table of conversations is full")),
+            Some((_, Rejected::Stopping)) => Err(later("typingd is shutting down")),
         }
     }
 

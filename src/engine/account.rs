@@ -1,20 +1,20 @@
 //! What the engine tells of itself: sizes, counts, news, a conversation explained.
 
-use super::outbox::Belief;
+use super::outbox::Acknowledged;
 use crate::model::{Instant, Reason};
 
 /// What an operator should hear of once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// The far side refuses the channel for good: its conversations are left alone for `mute_for`.
+    /// The upstream refuses the channel for good: its conversations are left alone for `mute_for`.
     ChannelMuted,
-    /// The far side refuses the end user for good: the conversation is left alone for `mute_for`.
+    /// The upstream refuses the end user for good: the conversation is left alone for `mute_for`.
     ConversationMuted,
     /// The upstream has failed many times in a row: only probes are sent.
     UpstreamFailing,
     /// The upstream answers again.
     UpstreamBack,
-    /// The far side says that the org's rate is exceeded: fewer requests are sent for a while.
+    /// The upstream says that the org's rate is exceeded: fewer requests are sent for a while.
     RateCut,
 }
 
@@ -24,12 +24,12 @@ pub struct Census {
     /// Conversations in the table, those that linger included.
     pub conversations: usize,
     /// Of these, how many are only remembered.
-    pub lingering: usize,
+    pub retained: usize,
     /// Channels in the table.
     pub channels: usize,
     /// Conversations whose icon should be on.
     pub icons: usize,
-    /// Conversations that have something to send, or have not told the far side off yet.
+    /// Conversations that have something to send, or have not told the upstream off yet.
     pub unsettled: usize,
     /// Conversations whose Stopped waits for credentials that are good.
     pub blocked: usize,
@@ -47,12 +47,12 @@ pub struct Census {
 pub struct Counts {
     /// Signals taken, by their kind in the order of [`SignalKind::ALL`](crate::model::SignalKind::ALL).
     pub signals: [u64; 5],
-    /// Keystrokes ignored because a later message had gone out (rule 6).
+    /// Keystrokes ignored because a later message had gone out (timing rule 6).
     pub late: u64,
-    /// Keystrokes ignored because the session was not open (rule 8).
+    /// Keystrokes ignored because the session was not open (timing rule 8).
     pub unopened: u64,
     /// Signals not taken because the table was full, or the engine was stopping.
-    pub turned_away: u64,
+    pub rejected: u64,
     /// TypingStarted decided.
     pub started: u64,
     /// TypingStopped decided.
@@ -65,7 +65,7 @@ pub struct Counts {
     pub delivered: u64,
     /// Requests refused for good.
     pub refused: u64,
-    /// Requests that were a defect of typingd by the far side's word.
+    /// Requests that were a defect of typingd by the upstream's word.
     pub malformed: u64,
     /// Starteds that were replaced or expired before they left: shed.
     pub shed: u64,
@@ -80,10 +80,10 @@ pub struct Counts {
 pub struct Snapshot {
     /// Whether the icon should be on.
     pub icon: bool,
-    /// What the far side was last told.
-    pub belief: Belief,
+    /// What the upstream was last told.
+    pub acknowledged: Acknowledged,
     /// What is still to be told.
-    pub wish: Option<Reason>,
+    pub desired: Option<Reason>,
     /// What is being told.
     pub in_flight: Option<Reason>,
     /// Whether what is still to be told is a Stopped that waits for credentials that are good.
@@ -93,9 +93,9 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether the far side is known to show no icon, and nothing is on its way to change that.
+    /// Whether the upstream is known to show no icon, and nothing is on its way to change that.
     #[must_use]
     pub fn is_settled_off(&self) -> bool {
-        self.belief == Belief::Off && self.in_flight.is_none() && self.wish.is_none()
+        self.acknowledged == Acknowledged::Off && self.in_flight.is_none() && self.desired.is_none()
     }
 }

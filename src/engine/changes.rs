@@ -178,7 +178,7 @@ impl Engine {
         tracker.refresh_channel(slot, generation, |name| policy.rules_of(name));
         if concerned {
             self.advance(now, slot);
-            self.settle(now, slot);
+            self.update(now, slot);
         }
     }
 

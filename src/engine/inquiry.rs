@@ -1,11 +1,11 @@
 //! What people ask about conversations: a page of them, one of them in full.
 
-use super::outbox::Belief;
+use super::outbox::Acknowledged;
 use super::policy::Rules;
 use super::timing::{Deadlines, Phase};
-use super::tracker::{Entry, Standing};
+use super::tracker::{Entry, Queue};
 use super::{Engine, Snapshot};
-use crate::model::{Conversation, ConversationRef, Instant, Reason, Refusal};
+use crate::model::{Conversation, ConversationRef, Instant, Reason, Rejection};
 
 /// Slots of the table that are looked at for one page: less than a millisecond's work, however many conversations there
 /// are and however few are asked for.
@@ -22,7 +22,7 @@ pub enum Stage {
     Typing,
     /// Somebody types, and has done so for `max_typing`: it is no longer believed.
     Silenced,
-    /// Nothing goes on. It is remembered, for a late keystroke or a refusal.
+    /// Nothing goes on. It is remembered, for a late keystroke or a rejection.
     Remembered,
 }
 
@@ -49,7 +49,7 @@ pub struct PageQuery {
     /// Only those of this channel.
     pub to: Option<Box<str>>,
     /// Only those whose icon should be on.
-    pub lit: bool,
+    pub icon_on: bool,
 }
 
 /// Some conversations, in the order of their slots: one that stays in memory is told once, whatever comes and goes
@@ -71,10 +71,10 @@ pub struct Row {
     pub stage: Stage,
     /// Whether the icon should be on.
     pub icon: bool,
-    /// What the far side was last told.
-    pub belief: Belief,
+    /// What the upstream was last told.
+    pub acknowledged: Acknowledged,
     /// What is still to be told.
-    pub wish: Option<Reason>,
+    pub desired: Option<Reason>,
 }
 
 /// Everything about one conversation that explains what happens next.
@@ -84,22 +84,22 @@ pub struct Account {
     pub stage: Stage,
     /// Whether the icon should be on.
     pub icon: bool,
-    /// What the far side was last told.
-    pub belief: Belief,
+    /// What the upstream was last told.
+    pub acknowledged: Acknowledged,
     /// What is still to be told.
-    pub wish: Option<Reason>,
+    pub desired: Option<Reason>,
     /// What is being told, and the number of its decision.
     pub in_flight: Option<(Reason, u64)>,
-    /// When the wish may be tried again, if it has failed.
+    /// When the desired may be tried again, if it has failed.
     pub retry: Option<Instant>,
-    /// Whether the wish is a Stopped that waits for credentials that are good.
+    /// Whether the desired is a Stopped that waits for credentials that are good.
     pub blocked: bool,
     /// The last key since the last explicit stop. It lies ahead while typing that lasts is under way.
     pub last_key: Option<Instant>,
     /// What runs.
     pub deadlines: Deadlines,
-    /// Until when no icon is shown, for the far side has refused the channel or the conversation.
-    pub muted: Option<(Instant, Refusal)>,
+    /// Until when no icon is shown, for the upstream has refused the channel or the conversation.
+    pub muted: Option<(Instant, Rejection)>,
     /// The session is known to exist, or that is not asked.
     pub opened: bool,
     /// The timing of its channel.
@@ -127,7 +127,7 @@ impl Engine {
                 continue;
             }
             let entry = self.tracker.entry(slot);
-            if channel.is_some_and(|channel| channel != entry.channel) || (query.lit && !entry.lit) {
+            if channel.is_some_and(|channel| channel != entry.channel) || (query.icon_on && !entry.icon_on) {
                 continue;
             }
             if rows.len() == query.limit {
@@ -138,8 +138,8 @@ impl Engine {
                 conversation: self.tracker.conversation(slot),
                 stage: stage(entry),
                 icon: entry.state.timing.icon(),
-                belief: outbox.belief(),
-                wish: outbox.wish(),
+                acknowledged: outbox.acknowledged(),
+                desired: outbox.desired(),
             });
         }
         Page { rows, next: (stop < end).then_some(stop) }
@@ -152,7 +152,7 @@ impl Engine {
         let stop = end.min(start.saturating_add(SHOWN_LOOKS_MAX));
         let shown = (start..stop).filter_map(|slot| {
             let outbox = &self.tracker.get(slot)?.state.outbox;
-            let shown = outbox.belief() != Belief::Off || outbox.in_flight().is_some();
+            let shown = outbox.acknowledged() != Acknowledged::Off || outbox.in_flight().is_some();
             shown.then(|| self.tracker.conversation_ref(slot))
         });
         (shown, (stop < end).then_some(stop))
@@ -165,8 +165,8 @@ impl Engine {
         let state = &self.tracker.entry(slot).state;
         Some(Snapshot {
             icon: state.timing.icon(),
-            belief: state.outbox.belief(),
-            wish: state.outbox.wish(),
+            acknowledged: state.outbox.acknowledged(),
+            desired: state.outbox.desired(),
             in_flight: state.outbox.in_flight(),
             blocked: state.outbox.is_blocked(),
             due: state.timing.due(&self.tracker.channel(slot).rules),
@@ -184,14 +184,14 @@ impl Engine {
         let (state, rules) = (&entry.state, channel.rules);
         let own = if state.muted { state.hold_until } else { Instant::ORIGIN };
         // Whichever lasts longer is what keeps the icon away in the end.
-        let muted = (own, Refusal::Conversation).max((channel.muted_until, Refusal::Channel));
+        let muted = (own, Rejection::Conversation).max((channel.muted_until, Rejection::Channel));
         let outbox = &state.outbox;
         Some(Account {
             stage: stage(entry),
             icon: state.timing.icon(),
-            belief: outbox.belief(),
-            wish: outbox.wish(),
-            in_flight: outbox.in_flight().map(|reason| (reason, outbox.flight_number())),
+            acknowledged: outbox.acknowledged(),
+            desired: outbox.desired(),
+            in_flight: outbox.in_flight().map(|reason| (reason, outbox.in_flight_number())),
             retry: outbox.retry(),
             blocked: outbox.is_blocked(),
             last_key: state.timing.last_key(),
@@ -199,7 +199,7 @@ impl Engine {
             muted: Some(muted).filter(|(until, _)| *until > now),
             opened: state.opened || !rules.require_open,
             rules,
-            failing: self.pace.is_shut(),
+            failing: self.pace.is_breaker_open(),
         })
     }
 }
@@ -208,7 +208,7 @@ fn stage(entry: &Entry) -> Stage {
     match entry.state.timing.phase() {
         Phase::Burst => Stage::Typing,
         Phase::Silent => Stage::Silenced,
-        Phase::Idle if entry.standing == Standing::Lingering => Stage::Remembered,
+        Phase::Idle if entry.queue == Queue::Retained => Stage::Remembered,
         Phase::Idle => Stage::Idle,
     }
 }
@@ -258,7 +258,7 @@ mod tests {
             give(&mut engine, ["a", "b"][i % 2], &name(i), SignalKind::Ended);
         }
         let left = engine.census().conversations;
-        let query = PageQuery { start: 0, limit: 100, to: None, lit: false };
+        let query = PageQuery { start: 0, limit: 100, to: None, icon_on: false };
         let rows = all(&mut engine, &query);
         let told: HashSet<_> = rows.iter().map(|row| row.conversation.from().to_owned()).collect();
         assert_eq!((rows.len(), told.len()), (left, left));

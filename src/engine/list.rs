@@ -9,8 +9,8 @@ pub(super) const NIL: u32 = u32::MAX;
 pub(super) enum Link {
     /// A bucket of the wheel.
     Deadline,
-    /// Waiting to be sent, or lingering.
-    Line,
+    /// Waiting to be sent, or retained.
+    Queue,
 }
 
 /// The neighbours of a conversation in one list.

@@ -16,7 +16,6 @@ mod account;
 mod changes;
 mod credentials;
 mod id;
-mod index;
 mod inquiry;
 mod list;
 mod observed;
@@ -26,6 +25,7 @@ mod pace;
 pub mod policy;
 mod receipt;
 mod slab;
+mod table;
 pub mod timing;
 mod tracker;
 mod wheel;
@@ -33,7 +33,7 @@ mod wheel;
 use std::time::Duration;
 
 use crate::model::{
-    ConversationRef, Decision, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Refusal, Signal, SignalKind,
+    ConversationRef, Decision, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Rejection, Signal, SignalKind,
 };
 use changes::Changes;
 use list::{Link, List};
@@ -41,12 +41,12 @@ use observed::Observed;
 use outbox::{Lifespans, Losses, Outbox, Urgency, Verdict};
 use pace::Pace;
 use policy::Policy;
-use tracker::{Standing, Tracker};
+use tracker::{Queue, Tracker};
 use wheel::{Place, Wheel};
 
 pub use account::{Census, Counts, Notice, Snapshot};
 pub use inquiry::{Account, LOOKS_MAX, Page, PageQuery, Row, Stage};
-pub use receipt::{Taken, TurnedAway};
+pub use receipt::{Handled, Rejected};
 
 /// How long a message's time is remembered, to know a late keystroke by.
 const BARRIER_KEPT: Duration = Duration::from_secs(600);
@@ -65,22 +65,22 @@ pub struct Engine {
     policy: Policy,
     tracker: Tracker,
     wheel: Wheel,
-    lines: [List; Urgency::COUNT],
+    ready: [List; Urgency::COUNT],
     queued: [usize; Urgency::COUNT],
-    lingering: List,
+    retained: List,
     pace: Pace,
     changes: Changes,
     /// Numbers the decisions.
-    numbers: u64,
+    last_decision: u64,
     icons: usize,
     unsettled: usize,
-    lingerers: usize,
+    retained_len: usize,
     blocked: usize,
     counts: Counts,
     observed: Observed,
-    swept: Instant,
+    swept_at: Instant,
     /// There is memory to be given back.
-    untidy: bool,
+    trim_pending: bool,
     stopping: bool,
 }
 
@@ -93,20 +93,20 @@ impl Engine {
             policy,
             tracker: Tracker::new(seed),
             wheel: Wheel::new(),
-            lines: [List::EMPTY; Urgency::COUNT],
+            ready: [List::EMPTY; Urgency::COUNT],
             queued: [0; Urgency::COUNT],
-            lingering: List::EMPTY,
+            retained: List::EMPTY,
             pace,
             changes: Changes::default(),
-            numbers: 0,
+            last_decision: 0,
             icons: 0,
             unsettled: 0,
-            lingerers: 0,
+            retained_len: 0,
             blocked: 0,
             counts: Counts::default(),
             observed: Observed::default(),
-            swept: Instant::ORIGIN,
-            untidy: false,
+            swept_at: Instant::ORIGIN,
+            trim_pending: false,
             stopping: false,
         }
     }
@@ -120,24 +120,24 @@ impl Engine {
         now: Instant,
         conversation: ConversationRef<'_>,
         signal: Signal,
-    ) -> Result<Taken, TurnedAway> {
+    ) -> Result<Handled, Rejected> {
         if self.stopping {
-            self.counts.turned_away += 1;
-            return Err(TurnedAway::Stopping);
+            self.counts.rejected += 1;
+            return Err(Rejected::Stopping);
         }
         let found = self.tracker.find(conversation);
         let Some(slot) = found.filter(|slot| self.follow(now, *slot)) else {
-            return self.handle_newcomer(now, conversation, signal);
+            return self.handle_first(now, conversation, signal);
         };
         self.counts.signals[signal.kind as usize] += 1;
         if signal.kind == SignalKind::Keystroke {
             return Ok(self.handle_keystroke(now, slot, signal));
         }
-        self.handle_word(now, slot, signal);
-        Ok(Taken::Counts)
+        self.handle_control(now, slot, signal);
+        Ok(Handled::Accepted)
     }
 
-    /// The far side may still show the icon of a conversation whose typing ended with an earlier process: it is owed a
+    /// The upstream may still show the icon of a conversation whose typing ended with an earlier process: it is owed a
     /// Stopped before anything else. To be called before the first signal.
     pub fn handle_recovered(&mut self, now: Instant, conversation: ConversationRef<'_>) {
         if self.tracker.find(conversation).is_none() {
@@ -145,7 +145,7 @@ impl Engine {
             let slot = self.tracker.insert(conversation, self.changes.generation(), || rules);
             self.tracker.state_mut(slot).0.outbox = Outbox::LEFT_ON;
             self.decide(slot, now, Reason::Recovered);
-            self.settle(now, slot);
+            self.update(now, slot);
         }
     }
 
@@ -155,12 +155,12 @@ impl Engine {
             return None;
         }
         let outbox = &self.tracker.entry(id.slot).state.outbox;
-        if outbox.in_flight().is_none() || outbox.flight_number() != id.serial {
+        if outbox.in_flight().is_none() || outbox.in_flight_number() != id.serial {
             return None;
         }
-        let was_shut = self.pace.is_shut();
+        let was_open = self.pace.is_breaker_open();
         let rate = self.pace.rate();
-        self.pace.settle(now, id.slot, &outcome);
+        self.pace.on_outcome(now, id.slot, &outcome);
         // The timers first: an outcome must not send a Started for somebody whose deadline has passed. What has a request
         // in flight stays in the table.
         self.follow(now, id.slot);
@@ -169,10 +169,10 @@ impl Engine {
         let Self { tracker, pace, .. } = self;
         let (state, _) = tracker.state_mut(id.slot);
         let sent = state.outbox.in_flight();
-        let (verdict, losses) = state.outbox.settle(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
+        let (verdict, losses) = state.outbox.on_outcome(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
         self.unblock_if_accepted_since(id.slot);
-        self.note_losses(now, id.slot, losses);
-        let mut notice = match (was_shut, self.pace.is_shut()) {
+        self.record_dropped(now, id.slot, losses);
+        let mut notice = match (was_open, self.pace.is_breaker_open()) {
             (false, true) => Some(Notice::UpstreamFailing),
             (true, false) => Some(Notice::UpstreamBack),
             _ if self.pace.rate() < rate => Some(Notice::RateCut),
@@ -180,19 +180,19 @@ impl Engine {
         };
         match outcome {
             Outcome::Delivered => self.counts.delivered += 1,
-            Outcome::Refused(refusal) => {
+            Outcome::Rejected(rejection) => {
                 self.counts.refused += 1;
                 let stop = sent.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped);
                 self.counts.stops_given_up += u64::from(stop && verdict == Verdict::Dropped);
-                notice = notice.or(self.handle_refusal(now, id.slot, refusal));
+                notice = notice.or(self.handle_rejection(now, id.slot, rejection));
             }
-            Outcome::NotSent(_) | Outcome::Unsure(_) => {
+            Outcome::NotSent(_) | Outcome::Unknown(_) => {
                 if verdict == Verdict::Dropped {
                     self.count_dropped(sent);
                 }
             }
         }
-        self.settle(now, id.slot);
+        self.update(now, id.slot);
         notice
     }
 
@@ -203,13 +203,14 @@ impl Engine {
             self.tracker.entry_mut(slot).place = Place::NONE;
             if self.follow(now, slot) {
                 self.advance(now, slot);
-                self.settle(now, slot);
+                self.update(now, slot);
             }
         }
         self.follow_some(now);
-        self.untidy = self.tracker.trim();
-        if self.swept + SWEEP_SPACING <= now {
-            self.swept = now;
+        self.unblock_some(now);
+        self.trim_pending = self.tracker.trim();
+        if self.swept_at + SWEEP_SPACING <= now {
+            self.swept_at = now;
             self.tracker.sweep_channels(now);
         }
     }
@@ -218,36 +219,36 @@ impl Engine {
     #[must_use]
     pub fn poll_dispatch(&mut self, now: Instant) -> Option<Dispatch> {
         for _ in 0..STALE_PER_CALL {
-            let slot = self.lines.iter().find_map(List::front)?;
+            let slot = self.ready.iter().find_map(List::front)?;
             if self.pace.ready_at(now) > now {
                 return None;
             }
             // Whoever stood in line while the driver was late may have fallen idle, been muted or expired meanwhile.
-            let standing = self.tracker.entry(slot).standing;
+            let queue = self.tracker.entry(slot).queue;
             if self.follow(now, slot) {
                 self.advance(now, slot);
-                self.settle(now, slot);
+                self.update(now, slot);
             }
-            if !self.tracker.holds(slot) || self.tracker.entry(slot).standing != standing {
+            if !self.tracker.holds(slot) || self.tracker.entry(slot).queue != queue {
                 continue;
             }
-            self.stand(slot, Standing::None);
+            self.move_to(slot, Queue::None);
             let acceptances = self.tracker.channel(slot).acceptances;
             let (state, _) = self.tracker.state_mut(slot);
-            let Some(leaving) = state.outbox.leave() else { continue };
+            let Some(outgoing) = state.outbox.on_dispatch() else { continue };
             state.acceptances_seen = acceptances;
             let credentials = state.credentials;
-            self.pace.leave(now, slot);
+            self.pace.on_dispatch(now, slot);
             self.counts.sent += 1;
-            self.counts.retried += u64::from(leaving.attempt > 0);
-            self.settle(now, slot);
+            self.counts.retried += u64::from(outgoing.attempt > 0);
+            self.update(now, slot);
             return Some(Dispatch {
-                id: DispatchId { slot, serial: leaving.number },
+                id: DispatchId { slot, serial: outgoing.number },
                 conversation: self.tracker.conversation(slot),
-                reason: leaving.reason,
-                decided: leaving.decided,
-                decision: leaving.number,
-                attempt: leaving.attempt,
+                reason: outgoing.reason,
+                decided: outgoing.decided,
+                decision: outgoing.number,
+                attempt: outgoing.attempt,
                 credentials,
             });
         }
@@ -258,10 +259,10 @@ impl Engine {
     /// [`Instant::NEVER`]: not at all.
     #[must_use]
     pub fn poll_timeout(&mut self, now: Instant) -> Instant {
-        if self.changes.are_under_way() || self.untidy {
+        if self.changes.are_under_way() || self.trim_pending || self.tracker.has_accepted() {
             return now;
         }
-        let waiting = self.lines.iter().any(|line| !line.is_empty());
+        let waiting = self.ready.iter().any(|line| !line.is_empty());
         let ready = if waiting { self.pace.ready_at(now) } else { Instant::NEVER };
         ready.min(self.wheel.next())
     }
@@ -282,7 +283,7 @@ impl Engine {
     /// Whether the upstream has failed so often in a row that only probes are sent.
     #[must_use]
     pub const fn is_upstream_failing(&self) -> bool {
-        self.pace.is_shut()
+        self.pace.is_breaker_open()
     }
 
     /// Requests a second that may leave at present.
@@ -302,7 +303,7 @@ impl Engine {
     pub fn census(&self) -> Census {
         Census {
             conversations: self.tracker.len(),
-            lingering: self.lingerers,
+            retained: self.retained_len,
             channels: self.tracker.channels_len(),
             icons: self.icons,
             unsettled: self.unsettled,
@@ -319,31 +320,12 @@ impl Engine {
         &self.counts
     }
 
-    /// The earliest instant at which a Stopped of the conversation may leave, as far as is known at `now`: later while the
-    /// upstream fails, asks for patience or refuses the channel. [`Instant::NEVER`]: not before another answer.
-    pub fn stop_leaves_after(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Instant {
-        let Some(slot) = self.tracker.find(conversation) else { return now };
-        let muted_until = self.tracker.channel(slot).muted_until;
-        let entry = self.tracker.entry(slot);
-        if entry.standing == Standing::Blocked {
-            return Instant::NEVER;
-        }
-        let outbox = &entry.state.outbox;
-        // A Started under way is answered first, and that tells more.
-        if outbox.in_flight().is_some_and(|reason| reason.indicator() == Indicator::TypingStarted) {
-            return now.max(muted_until);
-        }
-        let retry = outbox.retry().unwrap_or(now);
-        let pace = if outbox.in_flight().is_some() { now } else { self.pace.held_until(now) };
-        now.max(muted_until).max(retry).max(pace)
-    }
-
-    fn handle_newcomer(
+    fn handle_first(
         &mut self,
         now: Instant,
         conversation: ConversationRef<'_>,
         signal: Signal,
-    ) -> Result<Taken, TurnedAway> {
+    ) -> Result<Handled, Rejected> {
         let rules = self.policy.rules_of(conversation.to());
         let (remembered, needed) = match signal.kind {
             SignalKind::Keystroke => (!rules.require_open, true),
@@ -354,23 +336,23 @@ impl Engine {
         };
         if remembered && !self.make_room(now) {
             if !needed {
-                return Ok(Taken::Counts);
+                return Ok(Handled::Accepted);
             }
-            self.counts.turned_away += 1;
-            return Err(TurnedAway::TableFull);
+            self.counts.rejected += 1;
+            return Err(Rejected::TableFull);
         }
         self.counts.signals[signal.kind as usize] += 1;
         if !remembered {
             let unopened = signal.kind == SignalKind::Keystroke;
             self.counts.unopened += u64::from(unopened);
-            return Ok(if unopened { Taken::Unopened } else { Taken::Counts });
+            return Ok(if unopened { Handled::Unopened } else { Handled::Accepted });
         }
         let slot = self.tracker.insert(conversation, self.changes.generation(), || rules);
         if signal.kind == SignalKind::Keystroke {
             return Ok(self.handle_keystroke(now, slot, signal));
         }
-        self.handle_word(now, slot, signal);
-        Ok(Taken::Counts)
+        self.handle_control(now, slot, signal);
+        Ok(Handled::Accepted)
     }
 
     /// Whether there is room for one more conversation; whoever only lingers makes room, the longest first.
@@ -378,20 +360,20 @@ impl Engine {
         if self.tracker.len() < self.policy.conversations_max {
             return true;
         }
-        let Some(oldest) = self.lingering.front() else { return false };
+        let Some(oldest) = self.retained.front() else { return false };
         self.remove(oldest, now);
         true
     }
 
-    fn handle_keystroke(&mut self, now: Instant, slot: u32, signal: Signal) -> Taken {
+    fn handle_keystroke(&mut self, now: Instant, slot: u32, signal: Signal) -> Handled {
         let (state, rules) = self.tracker.state_mut(slot);
         if signal.at.is_some_and(|at| at < state.barrier) {
             self.counts.late += 1;
-            return Taken::Late;
+            return Handled::Late;
         }
         if rules.require_open && !state.opened {
             self.counts.unopened += 1;
-            return Taken::Unopened;
+            return Handled::Unopened;
         }
         let due = state.timing.due(rules);
         let fell_due = due <= now;
@@ -402,16 +384,16 @@ impl Engine {
         match state.timing.keystroke(rules, now, signal.typing_until(now)) {
             // The common keystroke, of somebody who is typing already, has moved one field and no timer. Only a key that
             // keeps a typing unbroken which was about to break can bring a deadline nearer: that of max_typing.
-            None if !fell_due && state.timing.due(rules) >= due => return Taken::Counts,
+            None if !fell_due && state.timing.due(rules) >= due => return Handled::Accepted,
             None => {}
             Some(reason) => self.decide(slot, now, reason),
         }
-        self.settle(now, slot);
-        Taken::Counts
+        self.update(now, slot);
+        Handled::Accepted
     }
 
     /// Any signal but a keystroke.
-    fn handle_word(&mut self, now: Instant, slot: u32, signal: Signal) {
+    fn handle_control(&mut self, now: Instant, slot: u32, signal: Signal) {
         self.advance(now, slot);
         let (state, rules) = self.tracker.state_mut(slot);
         let reason = match signal.kind {
@@ -441,29 +423,29 @@ impl Engine {
         if let Some(reason) = reason.and_then(|reason| state.timing.stop(reason)) {
             self.decide(slot, now, reason);
         }
-        self.settle(now, slot);
+        self.update(now, slot);
     }
 
-    fn handle_refusal(&mut self, now: Instant, slot: u32, refusal: Refusal) -> Option<Notice> {
+    fn handle_rejection(&mut self, now: Instant, slot: u32, rejection: Rejection) -> Option<Notice> {
         let until = now + self.policy.delivery.mute_for;
-        match refusal {
-            Refusal::Channel => {
+        match rejection {
+            Rejection::Channel => {
                 let channel = self.tracker.channel_mut(slot);
                 let news = channel.muted_until <= now && until > now;
                 channel.muted_until = until;
                 news.then_some(Notice::ChannelMuted)
             }
-            Refusal::Conversation => {
+            Rejection::Conversation => {
                 let (state, _) = self.tracker.state_mut(slot);
                 state.muted = true;
                 state.hold_until = state.hold_until.max(until);
                 Some(Notice::ConversationMuted)
             }
-            Refusal::Request => {
+            Rejection::Request => {
                 self.counts.malformed += 1;
                 None
             }
-            Refusal::Configuration => None,
+            Rejection::Configuration => None,
         }
     }
 
@@ -477,9 +459,9 @@ impl Engine {
     }
 
     fn decide(&mut self, slot: u32, at: Instant, reason: Reason) {
-        self.numbers += 1;
+        self.last_decision += 1;
         let (state, _) = self.tracker.state_mut(slot);
-        let losses = state.outbox.wish_for(reason, at, self.numbers);
+        let losses = state.outbox.set_desired(reason, at, self.last_decision);
         match reason.indicator() {
             Indicator::TypingStarted => {
                 self.counts.started += 1;
@@ -489,12 +471,12 @@ impl Engine {
             }
             Indicator::TypingStopped => self.counts.stopped += 1,
         }
-        let Self { observed, tracker, numbers, .. } = self;
-        observed.decided(|| Decision { number: *numbers, at, conversation: tracker.conversation(slot), reason });
-        self.note_losses(at, slot, losses);
+        let Self { observed, tracker, last_decision, .. } = self;
+        observed.decided(|| Decision { number: *last_decision, at, conversation: tracker.conversation(slot), reason });
+        self.record_dropped(at, slot, losses);
     }
 
-    fn note_losses(&mut self, at: Instant, slot: u32, losses: Losses) {
+    fn record_dropped(&mut self, at: Instant, slot: u32, losses: Losses) {
         let Self { observed, tracker, .. } = self;
         for loss in losses.into_iter().flatten() {
             observed.dropped(at, loss, || tracker.conversation(slot));
@@ -503,7 +485,7 @@ impl Engine {
 
     /// Brings everything around a conversation in line with its state: its place in line, its deadline, the counts;
     /// and forgets it when there is nothing left to remember.
-    fn settle(&mut self, now: Instant, slot: u32) {
+    fn update(&mut self, now: Instant, slot: u32) {
         let lifespans = self.lifespans(slot);
         let channel_muted = self.tracker.channel(slot).muted_until > now;
         let (state, rules) = self.tracker.state_mut(slot);
@@ -516,80 +498,80 @@ impl Engine {
             }
             expired = state.outbox.expire(now, &lifespans);
         }
-        let lit = state.timing.icon();
+        let icon_on = state.timing.icon();
         let unsettled = !state.outbox.is_empty();
         let ready = state.outbox.ready(now);
         let mut due = state.timing.due(rules).min(state.outbox.due(now, &lifespans));
-        let standing = if let Some(urgency) = ready {
-            Standing::Ready(urgency as u8)
+        let queue = if let Some(urgency) = ready {
+            Queue::Ready(urgency as u8)
         } else if state.outbox.is_blocked() {
-            Standing::Blocked
+            Queue::Blocked
         } else if unsettled || !state.timing.is_idle() {
-            Standing::None
+            Queue::None
         } else if state.hold_until > now {
             due = due.min(state.hold_until);
-            Standing::Lingering
+            Queue::Retained
         } else if state.opened && rules.require_open {
-            Standing::Lingering
+            Queue::Retained
         } else {
-            self.note(slot, lit, unsettled);
-            self.note_losses(now, slot, [muted, expired]);
+            self.note(slot, icon_on, unsettled);
+            self.record_dropped(now, slot, [muted, expired]);
             self.count_dropped(expired.map(|loss| loss.reason));
             self.remove(slot, now);
             return;
         };
-        self.note_losses(now, slot, [muted, expired]);
+        self.record_dropped(now, slot, [muted, expired]);
         self.count_dropped(expired.map(|loss| loss.reason));
-        self.note(slot, lit, unsettled);
-        self.stand(slot, standing);
+        self.note(slot, icon_on, unsettled);
+        self.move_to(slot, queue);
         let place = self.tracker.entry(slot).place;
         let place = self.wheel.arm(&mut self.tracker, now, slot, place, due);
         self.tracker.entry_mut(slot).place = place;
     }
 
-    fn note(&mut self, slot: u32, lit: bool, unsettled: bool) {
+    fn note(&mut self, slot: u32, icon_on: bool, unsettled: bool) {
         let entry = self.tracker.entry_mut(slot);
-        self.icons = self.icons + usize::from(lit) - usize::from(entry.lit);
+        self.icons = self.icons + usize::from(icon_on) - usize::from(entry.icon_on);
         self.unsettled = self.unsettled + usize::from(unsettled) - usize::from(entry.unsettled);
-        entry.lit = lit;
+        entry.icon_on = icon_on;
         entry.unsettled = unsettled;
     }
 
     /// Moves a conversation to another line; one that stands there already keeps its place.
-    fn stand(&mut self, slot: u32, standing: Standing) {
-        let old = self.tracker.entry(slot).standing;
-        if old == standing {
+    fn move_to(&mut self, slot: u32, queue: Queue) {
+        let old = self.tracker.entry(slot).queue;
+        if old == queue {
             return;
         }
         match old {
-            Standing::None => {}
-            Standing::Ready(line) => {
-                self.lines[usize::from(line)].remove(&mut self.tracker, Link::Line, slot);
+            Queue::None => {}
+            Queue::Ready(line) => {
+                self.ready[usize::from(line)].remove(&mut self.tracker, Link::Queue, slot);
                 self.queued[usize::from(line)] -= 1;
             }
-            Standing::Lingering => {
-                self.lingering.remove(&mut self.tracker, Link::Line, slot);
-                self.lingerers -= 1;
+            Queue::Retained => {
+                self.retained.remove(&mut self.tracker, Link::Queue, slot);
+                self.retained_len -= 1;
             }
-            Standing::Blocked => self.leave_blocked(slot),
+            Queue::Blocked => self.leave_blocked(slot),
         }
-        match standing {
-            Standing::None => {}
-            Standing::Ready(line) => {
-                self.lines[usize::from(line)].push_back(&mut self.tracker, Link::Line, slot);
+        match queue {
+            Queue::None => {}
+            Queue::Ready(line) => {
+                self.ready[usize::from(line)].push_back(&mut self.tracker, Link::Queue, slot);
                 self.queued[usize::from(line)] += 1;
             }
-            Standing::Lingering => {
-                self.lingering.push_back(&mut self.tracker, Link::Line, slot);
-                self.lingerers += 1;
+            Queue::Retained => {
+                self.retained.push_back(&mut self.tracker, Link::Queue, slot);
+                self.retained_len += 1;
             }
-            Standing::Blocked => self.join_blocked(slot),
+            Queue::Blocked => self.join_blocked(slot),
         }
-        self.tracker.entry_mut(slot).standing = standing;
+        self.tracker.entry_mut(slot).queue = queue;
     }
 
     fn remove(&mut self, slot: u32, now: Instant) {
-        self.stand(slot, Standing::None);
+        self.move_to(slot, Queue::None);
         let place = self.tracker.entry(slot).place;
         self.wheel.disarm(&mut self.tracker, slot, place);
         self.tracker.entry_mut(slot).place = Place::NONE;
@@ -605,8 +587,8 @@ impl Engine {
         }
     }
 
-    fn count_dropped(&mut self, wish: Option<Reason>) {
-        match wish.map(Reason::indicator) {
+    fn count_dropped(&mut self, desired: Option<Reason>) {
+        match desired.map(Reason::indicator) {
             Some(Indicator::TypingStarted) => self.counts.shed += 1,
             Some(Indicator::TypingStopped) => self.counts.stops_given_up += 1,
             None => {}

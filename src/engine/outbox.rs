@@ -1,21 +1,21 @@
-//! A wish and a belief for one conversation: what the far side should show, and what it was last told.
+//! A desired and a acknowledged for one conversation: what the upstream should show, and what it was last told.
 //!
 //! Where they differ and nothing is in flight, there is something to send. Order, coalescing, a Started that vanishes
-//! with its stop, and owed stops follow from that. There is no queue: the newest wish replaces the one before.
+//! with its stop, and owed stops follow from that. There is no queue: the newest desired replaces the one before.
 
 use std::time::Duration;
 
-use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Refusal, Setback, Why};
+use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Rejection, Transient, Why};
 
-/// What the far side may show.
+/// What the upstream may show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Belief {
+pub enum Acknowledged {
     /// No icon.
     Off,
     /// The icon.
     On,
     /// The last word may or may not have been applied: the icon must be taken for on.
-    Unsure,
+    Unknown,
 }
 
 /// How urgent what stands ready is.
@@ -36,18 +36,18 @@ impl Urgency {
     pub(super) const COUNT: usize = 4;
 }
 
-/// What became of a wish, for the counters.
+/// What became of a desired, for the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Acknowledged, or overtaken by a newer wish.
+    /// Acknowledged, or overtaken by a newer desired.
     Done,
     /// To be tried again.
-    Again,
+    Retry,
     /// Dropped for good.
     Dropped,
 }
 
-/// A wish that came to nothing.
+/// A desired that came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Loss {
     pub(super) number: u64,
@@ -55,27 +55,27 @@ pub(super) struct Loss {
     pub(super) why: Why,
 }
 
-/// What a step can lose, in this order: a wish that was sent or stood ready to be, and a stop for an icon that turns out
+/// What a step can lose, in this order: a desired that was sent or stood ready to be, and a stop for an icon that turns out
 /// to be off.
 pub(super) type Losses = [Option<Loss>; 2];
 
 /// The delivery of one conversation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outbox {
-    /// When the wish was decided.
+    /// When the desired was decided.
     decided: Instant,
     /// Not to be tried (again) before this.
     not_before: Instant,
-    /// The number of the newest wish.
+    /// The number of the newest desired.
     number: u64,
-    /// The number of the wish in flight.
-    flight_number: u64,
+    /// The number of the desired in flight.
+    in_flight_number: u64,
     /// What is still to be told.
-    wish: Option<Reason>,
+    desired: Option<Reason>,
     /// What is being told.
-    flight: Option<Reason>,
-    belief: Belief,
-    /// Failed tries of the newest wish.
+    in_flight: Option<Reason>,
+    acknowledged: Acknowledged,
+    /// Failed tries of the newest desired.
     attempt: u8,
     /// The last refresh was shed.
     overdue: bool,
@@ -94,50 +94,50 @@ impl Outbox {
         decided: Instant::ORIGIN,
         not_before: Instant::ORIGIN,
         number: 0,
-        flight_number: 0,
-        wish: None,
-        flight: None,
-        belief: Belief::Off,
+        in_flight_number: 0,
+        desired: None,
+        in_flight: None,
+        acknowledged: Acknowledged::Off,
         attempt: 0,
         overdue: false,
         blocked: false,
     };
 
-    /// What an earlier process told the far side is all that is known.
-    pub(super) const LEFT_ON: Self = Self { belief: Belief::Unsure, ..Self::EMPTY };
+    /// What an earlier process told the upstream is all that is known.
+    pub(super) const LEFT_ON: Self = Self { acknowledged: Acknowledged::Unknown, ..Self::EMPTY };
 
     /// Whether nothing is wanted, in flight, or shown.
     pub(super) const fn is_empty(&self) -> bool {
-        self.wish.is_none() && self.flight.is_none() && matches!(self.belief, Belief::Off)
+        self.desired.is_none() && self.in_flight.is_none() && matches!(self.acknowledged, Acknowledged::Off)
     }
 
-    pub(super) const fn belief(&self) -> Belief {
-        self.belief
+    pub(super) const fn acknowledged(&self) -> Acknowledged {
+        self.acknowledged
     }
 
-    pub(super) const fn wish(&self) -> Option<Reason> {
-        self.wish
+    pub(super) const fn desired(&self) -> Option<Reason> {
+        self.desired
     }
 
     pub(super) const fn in_flight(&self) -> Option<Reason> {
-        self.flight
+        self.in_flight
     }
 
-    pub(super) const fn flight_number(&self) -> u64 {
-        self.flight_number
+    pub(super) const fn in_flight_number(&self) -> u64 {
+        self.in_flight_number
     }
 
-    /// When the wish may be tried, if nothing is in flight and it has been put off until a moment that is known.
+    /// When the desired may be tried, if nothing is in flight and it has been put off until a moment that is known.
     pub(super) fn retry(&self) -> Option<Instant> {
-        let put_off = self.attempt > 0 || self.blocked;
-        (self.flight.is_none() && self.wish.is_some() && put_off)
+        let schedule_retry = self.attempt > 0 || self.blocked;
+        (self.in_flight.is_none() && self.desired.is_some() && schedule_retry)
             .then_some(self.not_before)
             .filter(|at| *at < Instant::NEVER)
     }
 
     /// Whether a Stopped waits for credentials.
     pub(super) fn is_blocked(&self) -> bool {
-        self.blocked && self.flight.is_none() && self.owes_stop()
+        self.blocked && self.in_flight.is_none() && self.owes_stop()
     }
 
     /// There may be credentials for what waits for some: it may be tried at once.
@@ -149,53 +149,53 @@ impl Outbox {
 
     /// Whether a Stopped is owed: wanted, or sure to be wanted once the request in flight has been answered.
     pub(super) fn owes_stop(&self) -> bool {
-        self.wish.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped)
+        self.desired.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped)
     }
 
-    /// A new wish. Returns the one that it replaces before it was sent, and itself if there is nothing to tell.
-    pub(super) fn wish_for(&mut self, reason: Reason, at: Instant, number: u64) -> Losses {
-        let replaced = self.wish.filter(|_| !self.flies_current());
+    /// A new desired. Returns the one that it replaces before it was sent, and itself if there is nothing to tell.
+    pub(super) fn set_desired(&mut self, reason: Reason, at: Instant, number: u64) -> Losses {
+        let replaced = self.desired.filter(|_| !self.in_flight_is_newest());
         let replaced = replaced.map(|reason| Loss { number: self.number, reason, why: Why::Replaced });
         // A payload's timestamp never goes back within a conversation.
         self.decided = at.max(self.decided);
         self.number = number;
-        self.wish = Some(reason);
+        self.desired = Some(reason);
         self.attempt = 0;
         self.blocked = false;
         self.not_before = Instant::ORIGIN;
         [replaced, self.drop_moot_stop()]
     }
 
-    /// What stands ready at `now`, if nothing is in flight. A wish past its lifespan has to be dropped first
+    /// What stands ready at `now`, if nothing is in flight. A desired past its lifespan has to be dropped first
     /// ([`Outbox::expire`]).
     pub(super) fn ready(&self, now: Instant) -> Option<Urgency> {
-        if self.flight.is_some() || self.not_before > now {
+        if self.in_flight.is_some() || self.not_before > now {
             return None;
         }
-        Some(match (self.wish?.indicator(), self.belief) {
+        Some(match (self.desired?.indicator(), self.acknowledged) {
             (Indicator::TypingStopped, _) => Urgency::Stop,
-            (Indicator::TypingStarted, Belief::On) if self.overdue => Urgency::Overdue,
-            (Indicator::TypingStarted, Belief::On) => Urgency::Refresh,
+            (Indicator::TypingStarted, Acknowledged::On) if self.overdue => Urgency::Overdue,
+            (Indicator::TypingStarted, Acknowledged::On) => Urgency::Refresh,
             (Indicator::TypingStarted, _) => Urgency::Show,
         })
     }
 
     /// When to look again by time: the end of a back-off or of a Stopped's lifespan.
     pub(super) fn due(&self, now: Instant, lifespans: &Lifespans) -> Instant {
-        let Some(reason) = self.wish.filter(|_| self.flight.is_none()) else {
+        let Some(reason) = self.desired.filter(|_| self.in_flight.is_none()) else {
             return Instant::NEVER;
         };
         let expiry = self.decided + lifespans.of(reason);
         if self.not_before > now { self.not_before.min(expiry) } else { expiry }
     }
 
-    /// Drops a wish past its lifespan that is not in flight. Returns it.
+    /// Drops a desired past its lifespan that is not in flight. Returns it.
     pub(super) fn expire(&mut self, now: Instant, lifespans: &Lifespans) -> Option<Loss> {
-        let reason = self.wish.filter(|_| self.flight.is_none())?;
+        let reason = self.desired.filter(|_| self.in_flight.is_none())?;
         if now < self.decided + lifespans.of(reason) {
             return None;
         }
-        self.overdue |= self.belief == Belief::On;
+        self.overdue |= self.acknowledged == Acknowledged::On;
         self.give_up();
         let why = match reason.indicator() {
             Indicator::TypingStarted => Why::Expired,
@@ -204,92 +204,93 @@ impl Outbox {
         Some(Loss { number: self.number, reason, why })
     }
 
-    /// Sends the wish. The caller has seen [`Outbox::ready`].
-    pub(super) fn leave(&mut self) -> Option<Leaving> {
-        let reason = self.wish?;
-        self.flight = Some(reason);
-        self.flight_number = self.number;
+    /// Sends the desired. The caller has seen [`Outbox::ready`].
+    pub(super) fn on_dispatch(&mut self) -> Option<Outgoing> {
+        let reason = self.desired?;
+        self.in_flight = Some(reason);
+        self.in_flight_number = self.number;
         self.overdue = false;
         self.blocked = false;
-        Some(Leaving { reason, decided: self.decided, number: self.number, attempt: u32::from(self.attempt) })
+        Some(Outgoing { reason, decided: self.decided, number: self.number, attempt: u32::from(self.attempt) })
     }
 
     /// The request in flight has come to its end. `backoff` is asked for the wait before another try.
-    pub(super) fn settle(
+    pub(super) fn on_outcome(
         &mut self,
         now: Instant,
         outcome: &Outcome,
         lifespans: &Lifespans,
         backoff: impl FnOnce(u32) -> Duration,
     ) -> (Verdict, Losses) {
-        let Some(sent) = self.flight.take() else {
+        let Some(sent) = self.in_flight.take() else {
             return (Verdict::Done, [None; 2]);
         };
-        let lost = |why| Some(Loss { number: self.flight_number, reason: sent, why });
+        let lost = |why| Some(Loss { number: self.in_flight_number, reason: sent, why });
         let (given_up, replaced) = (lost(Why::GivenUp), lost(Why::Replaced));
-        let current = self.wish.is_some() && self.flight_number == self.number;
-        let was_shown = self.belief == Belief::On;
+        let current = self.desired.is_some() && self.in_flight_number == self.number;
+        let was_shown = self.acknowledged == Acknowledged::On;
         let verdict = match (sent.indicator(), outcome) {
             (indicator, Outcome::Delivered) => {
-                self.belief = if indicator == Indicator::TypingStarted { Belief::On } else { Belief::Off };
+                self.acknowledged =
+                    if indicator == Indicator::TypingStarted { Acknowledged::On } else { Acknowledged::Off };
                 if current {
-                    self.wish = None;
+                    self.desired = None;
                 }
                 Verdict::Done
             }
-            (Indicator::TypingStarted, Outcome::Refused(_)) => {
+            (Indicator::TypingStarted, Outcome::Rejected(_)) => {
                 if current {
-                    self.wish = None;
+                    self.desired = None;
                 }
                 Verdict::Dropped
             }
             // Only the connector can bring others, and it asks for its icon anew.
             (
                 Indicator::TypingStarted,
-                Outcome::NotSent(Setback { cause: Cause::Credentials | Cause::NoCredentials, .. }),
+                Outcome::NotSent(Transient { cause: Cause::Credentials | Cause::NoCredentials, .. }),
             ) => {
                 if current {
-                    self.wish = None;
+                    self.desired = None;
                 }
                 Verdict::Dropped
             }
             // The operator may yet mend the configuration; the icon is on all the while.
-            (Indicator::TypingStopped, Outcome::Refused(Refusal::Configuration)) | (_, Outcome::NotSent(_)) => {
-                Verdict::Again
+            (Indicator::TypingStopped, Outcome::Rejected(Rejection::Configuration)) | (_, Outcome::NotSent(_)) => {
+                Verdict::Retry
             }
-            (Indicator::TypingStopped, Outcome::Refused(_)) => {
-                self.belief = Belief::Off;
+            (Indicator::TypingStopped, Outcome::Rejected(_)) => {
+                self.acknowledged = Acknowledged::Off;
                 if current {
-                    self.wish = None;
+                    self.desired = None;
                 }
                 Verdict::Dropped
             }
-            (Indicator::TypingStarted, Outcome::Unsure(_)) => {
-                if self.belief == Belief::Off {
-                    self.belief = Belief::Unsure;
+            (Indicator::TypingStarted, Outcome::Unknown(_)) => {
+                if self.acknowledged == Acknowledged::Off {
+                    self.acknowledged = Acknowledged::Unknown;
                 }
-                Verdict::Again
+                Verdict::Retry
             }
-            (Indicator::TypingStopped, Outcome::Unsure(_)) => {
-                self.belief = Belief::Unsure;
-                Verdict::Again
+            (Indicator::TypingStopped, Outcome::Unknown(_)) => {
+                self.acknowledged = Acknowledged::Unknown;
+                Verdict::Retry
             }
         };
         let (verdict, loss) = match verdict {
-            Verdict::Again if !current => (Verdict::Done, replaced),
+            Verdict::Retry if !current => (Verdict::Done, replaced),
             // The next check sends a refresh anyway.
-            Verdict::Again if sent.indicator() == Indicator::TypingStarted && was_shown => {
-                self.wish = None;
+            Verdict::Retry if sent.indicator() == Indicator::TypingStarted && was_shown => {
+                self.desired = None;
                 (Verdict::Dropped, given_up)
             }
-            Verdict::Again => {
-                self.put_off(now, outcome, backoff);
+            Verdict::Retry => {
+                self.schedule_retry(now, outcome, backoff);
                 // What waits for credentials has its whole lifespan: they may come at any moment.
                 if !self.blocked && self.not_before >= self.decided + lifespans.of(sent) {
                     self.give_up();
                     (Verdict::Dropped, given_up)
                 } else {
-                    (Verdict::Again, None)
+                    (Verdict::Retry, None)
                 }
             }
             Verdict::Dropped => (Verdict::Dropped, given_up),
@@ -298,16 +299,16 @@ impl Outbox {
         (verdict, [loss, self.drop_moot_stop()])
     }
 
-    fn put_off(&mut self, now: Instant, outcome: &Outcome, backoff: impl FnOnce(u32) -> Duration) {
-        let setback = match outcome {
-            Outcome::NotSent(setback) | Outcome::Unsure(setback) => Some(setback),
+    fn schedule_retry(&mut self, now: Instant, outcome: &Outcome, backoff: impl FnOnce(u32) -> Duration) {
+        let transient = match outcome {
+            Outcome::NotSent(transient) | Outcome::Unknown(transient) => Some(transient),
             _ => None,
         };
-        let cause = setback.map(|setback| setback.cause);
+        let cause = transient.map(|transient| transient.cause);
         if cause == Some(Cause::NoCredentials) {
             // Nothing has left: no try was made.
             self.blocked = true;
-            let wait = setback.and_then(|setback| setback.retry_after);
+            let wait = transient.and_then(|transient| transient.retry_after);
             self.not_before = wait.map_or(Instant::NEVER, |wait| now + wait);
             return;
         }
@@ -320,32 +321,32 @@ impl Outbox {
             _ => false,
         };
         let wait = if at_once { Duration::ZERO } else { backoff(u32::from(self.attempt)) };
-        let asked = setback.and_then(|setback| setback.retry_after).unwrap_or_default();
+        let asked = transient.and_then(|transient| transient.retry_after).unwrap_or_default();
         self.not_before = now + wait.max(asked);
     }
 
     /// The channel or the conversation is muted: no icon is to be shown. One that is on is owed its stop all the same.
     pub(super) fn drop_started(&mut self) -> Option<Loss> {
-        let started = self.wish.take_if(|reason| reason.indicator() == Indicator::TypingStarted);
+        let started = self.desired.take_if(|reason| reason.indicator() == Indicator::TypingStarted);
         started.map(|reason| Loss { number: self.number, reason, why: Why::Muted })
     }
 
     /// A Stopped past its lifespan is given up with its icon; a Started leaves what it might have changed to the stop.
     fn give_up(&mut self) {
         if self.owes_stop() {
-            self.belief = Belief::Off;
+            self.acknowledged = Acknowledged::Off;
         }
-        self.wish = None;
+        self.desired = None;
     }
 
     fn drop_moot_stop(&mut self) -> Option<Loss> {
-        let moot = self.flight.is_none() && self.belief == Belief::Off && self.owes_stop();
-        let reason = self.wish.take_if(|_| moot)?;
+        let moot = self.in_flight.is_none() && self.acknowledged == Acknowledged::Off && self.owes_stop();
+        let reason = self.desired.take_if(|_| moot)?;
         Some(Loss { number: self.number, reason, why: Why::Moot })
     }
 
-    const fn flies_current(&self) -> bool {
-        self.flight.is_some() && self.flight_number == self.number
+    const fn in_flight_is_newest(&self) -> bool {
+        self.in_flight.is_some() && self.in_flight_number == self.number
     }
 }
 
@@ -367,7 +368,7 @@ const CREDENTIALS_TRIED_MAX: u8 = 32;
 const RECOVERED_LIFESPAN_MIN: Duration = Duration::from_secs(600);
 
 /// What leaves.
-pub(super) struct Leaving {
+pub(super) struct Outgoing {
     pub(super) reason: Reason,
     pub(super) decided: Instant,
     pub(super) number: u64,

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::policy::Delivery;
-use crate::model::{Cause, Instant, Outcome, Refusal, Setback};
+use crate::model::{Cause, Instant, Outcome, Rejection, Transient};
 
-/// The window of the rate, and a millisecond for the difference between our clock and the far side's.
+/// The window of the rate, and a millisecond for the difference between our clock and the upstream's.
 const WINDOW: Duration = Duration::from_millis(1_001);
 /// At most this part of a second's requests may leave in one instant: starts and stops don't wait for a tick, and the
-/// far side sees no second's worth at once.
+/// upstream sees no second's worth at once.
 const BURST_PART: u32 = 50;
 /// A rate limit without `Retry-After` is believed for this long.
 const RATE_PAUSE: Duration = Duration::from_millis(500);
@@ -20,22 +20,22 @@ const CUT_SPACING: Duration = Duration::from_secs(1);
 const RECOVERY_STEP: Duration = Duration::from_millis(100);
 /// So many failures of different conversations in a row shut the gate.
 const GATE_FAILURES: u32 = 20;
-/// While the gate is shut one request in this time tries whether the far side is back.
+/// While the gate is shut one request in this time tries whether the upstream is back.
 const PROBE_SPACING: Duration = Duration::from_secs(1);
 /// The first retry comes within this time.
 const BACKOFF_BASE: Duration = Duration::from_millis(100);
-/// No retry waits longer: what is owed leaves within this time of the far side's return.
+/// No retry waits longer: what is owed leaves within this time of the upstream's return.
 const BACKOFF_MAX: Duration = Duration::from_secs(4);
 
 /// Decides when the next request may leave.
 #[derive(Debug)]
 pub(super) struct Pace {
     limits: Delivery,
-    /// The rate in force: `requests_per_second_max`, less after the far side has complained.
+    /// The rate in force: `requests_per_second_max`, less after the upstream has complained.
     rate: u32,
     /// The generic cell rate algorithm's theoretical arrival time.
     arrival: Instant,
-    /// When the requests of the last window were answered. A request counts from its leaving until a window after its
+    /// When the requests of the last window were answered. A request counts from its outgoing until a window after its
     /// answer, for it may have arrived at any moment between the two.
     answered: VecDeque<Instant>,
     in_flight: usize,
@@ -90,8 +90,8 @@ impl Pace {
         self.rate
     }
 
-    /// Whether the far side has failed so often that only probes are sent.
-    pub(super) const fn is_shut(&self) -> bool {
+    /// Whether the upstream has failed so often that only probes are sent.
+    pub(super) const fn is_breaker_open(&self) -> bool {
         matches!(self.gate, Gate::Shut { .. })
     }
 
@@ -128,11 +128,11 @@ impl Pace {
     /// fails, for nobody knows how long that takes. The rate and the requests under way hold a request up for a moment
     /// only, and are not counted.
     pub(super) fn held_until(&self, now: Instant) -> Instant {
-        if self.is_shut() || now < self.no_token_until { Instant::NEVER } else { self.paused_until.max(now) }
+        if self.is_breaker_open() || now < self.no_token_until { Instant::NEVER } else { self.paused_until.max(now) }
     }
 
     /// A request of the conversation in `slot` leaves.
-    pub(super) fn leave(&mut self, now: Instant, slot: u32) {
+    pub(super) fn on_dispatch(&mut self, now: Instant, slot: u32) {
         self.in_flight += 1;
         self.arrival = self.arrival.max(now) + self.spacing();
         if let Gate::Shut { probe, .. } = &mut self.gate {
@@ -141,23 +141,23 @@ impl Pace {
     }
 
     /// A request of the conversation in `slot` has come to its end. Says whether the gate has just shut or opened.
-    pub(super) fn settle(&mut self, now: Instant, slot: u32, outcome: &Outcome) {
+    pub(super) fn on_outcome(&mut self, now: Instant, slot: u32, outcome: &Outcome) {
         self.in_flight -= 1;
-        if matches!(outcome, Outcome::NotSent(Setback { cause: Cause::NoCredentials, .. })) {
+        if matches!(outcome, Outcome::NotSent(Transient { cause: Cause::NoCredentials, .. })) {
             self.take_back(slot);
             return;
         }
         self.answered.push_back(now);
-        let setback = match outcome {
-            Outcome::NotSent(setback) | Outcome::Unsure(setback) => Some(*setback),
+        let transient = match outcome {
+            Outcome::NotSent(transient) | Outcome::Unknown(transient) => Some(*transient),
             _ => None,
         };
-        if let Some(setback) = setback {
-            match setback.cause {
-                Cause::RateLimited => self.cut(now, setback.retry_after),
+        if let Some(transient) = transient {
+            match transient.cause {
+                Cause::RateLimited => self.cut(now, transient.retry_after),
                 // No request can do without a token.
                 Cause::Token => {
-                    if let Some(wait) = setback.retry_after {
+                    if let Some(wait) = transient.retry_after {
                         self.paused_until = self.paused_until.max(now + wait);
                         self.no_token_until = self.paused_until;
                     }
@@ -168,9 +168,9 @@ impl Pace {
             }
         }
         let failed = match outcome {
-            Outcome::Refused(refusal) => *refusal == Refusal::Configuration,
-            Outcome::NotSent(setback) | Outcome::Unsure(setback) => {
-                matches!(setback.cause, Cause::Unreachable | Cause::NoAnswer | Cause::Failing)
+            Outcome::Rejected(rejection) => *rejection == Rejection::Configuration,
+            Outcome::NotSent(transient) | Outcome::Unknown(transient) => {
+                matches!(transient.cause, Cause::Unreachable | Cause::NoAnswer | Cause::Failing)
             }
             Outcome::Delivered => false,
         };
@@ -244,10 +244,10 @@ impl Pace {
 
 /// SplitMix64: small, seeded, good enough to spread retries, and nothing else is drawn from it.
 #[derive(Debug)]
-struct Rng(u64);
+pub(super) struct Rng(pub(super) u64);
 
 impl Rng {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

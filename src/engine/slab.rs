@@ -182,6 +182,7 @@ fn join<T>(region: usize, at: usize) -> u32 {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::pace::Rng;
     use super::*;
 
     /// So large that a region has few places.
@@ -214,11 +215,8 @@ mod tests {
         assert_eq!(Slab::<Large>::REGION, 128);
         let mut slab = Slab::new();
         let mut model = BTreeMap::new();
-        let mut state = 3u64;
-        let mut random = |bound: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % bound
-        };
+        let mut rng = Rng(3);
+        let mut random = |bound: usize| rng.below(bound as u64) as usize;
         for round in 0..3_000u64 {
             let crowd = [20, 400, 0, 150][round as usize / 750];
             if model.len() < crowd || (model.len() < crowd + 30 && random(2) == 0) {

@@ -145,7 +145,7 @@ impl Timing {
     }
 
     /// The timer that runs next. Of several due at one instant the one that wins comes first: an idle deadline over
-    /// `max_typing`, that over a check, a check over a dismissal (rules 3, 4, 7).
+    /// `max_typing`, that over a check, a check over a dismissal (timing rules 3, 4, 7).
     #[inline]
     fn next(&self, rules: &Rules) -> (u64, Timer) {
         self.next_from(rules, 0)
@@ -288,13 +288,13 @@ impl Timing {
         match timer {
             Timer::Paused => {
                 self.phase = Phase::Idle;
-                self.extinguish(Reason::Idle)
+                self.hide(Reason::Idle)
             }
             Timer::MaxTyping => {
                 self.phase = Phase::Silent;
-                self.extinguish(Reason::MaxTyping)
+                self.hide(Reason::MaxTyping)
             }
-            Timer::Dismissal => self.extinguish(Reason::Dismissed),
+            Timer::Dismissal => self.hide(Reason::Dismissed),
             Timer::Check => {
                 match self.checks.checked_add(1) {
                     Some(checks) => self.checks = checks,
@@ -345,13 +345,13 @@ impl Timing {
         }
     }
 
-    /// The user's message went out, the box was left, the session ended (rule 5). Returns `reason` if the icon was on.
+    /// The user's message went out, the box was left, the session ended (timing rule 5). Returns `reason` if the icon was on.
     #[inline]
     pub fn stop(&mut self, reason: Reason) -> Option<Reason> {
         self.phase = Phase::Idle;
         // Typing that would have lasted longer ends here too.
         self.last_key = 0;
-        self.extinguish(reason)
+        self.hide(reason)
     }
 
     fn show(&mut self, at: u64) {
@@ -360,7 +360,7 @@ impl Timing {
         self.key_since = false;
     }
 
-    fn extinguish(&mut self, reason: Reason) -> Option<Reason> {
+    fn hide(&mut self, reason: Reason) -> Option<Reason> {
         std::mem::take(&mut self.icon).then_some(reason)
     }
 }

@@ -143,6 +143,7 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::super::list::Neighbours;
+    use super::super::pace::Rng;
     use super::*;
 
     struct Table(Vec<Neighbours>);
@@ -161,21 +162,17 @@ mod tests {
         let mut places = vec![Place::NONE; SLOTS];
         let mut model = vec![Instant::NEVER; SLOTS];
         let mut now = Instant::ORIGIN;
-        let mut state = 7u64;
-        let mut random = |bound: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) % bound
-        };
+        let mut rng = Rng(7);
         for _ in 0..30_000 {
-            let slot = random(SLOTS as u64) as usize;
-            match random(4) {
+            let slot = rng.below(SLOTS as u64) as usize;
+            match rng.below(4) {
                 0 => {
                     wheel.disarm(&mut table, slot as u32, places[slot]);
                     places[slot] = Place::NONE;
                     model[slot] = Instant::NEVER;
                 }
                 1 => {
-                    now = Instant::from_micros(now.as_micros() + random(3_000_000));
+                    now = Instant::from_micros(now.as_micros() + rng.below(3_000_000));
                     while let Some(slot) = wheel.pop(&mut table, now) {
                         let slot = slot as usize;
                         places[slot] = Place::NONE;
@@ -190,7 +187,7 @@ mod tests {
                 }
                 _ => {
                     // Some of them beyond one turn of the wheel.
-                    let due = Instant::from_micros(now.as_micros() + 1 + random(40_000_000));
+                    let due = Instant::from_micros(now.as_micros() + 1 + rng.below(40_000_000));
                     model[slot] = model[slot].min(due);
                     places[slot] = wheel.arm(&mut table, now, slot as u32, places[slot], model[slot]);
                 }

@@ -1,6 +1,6 @@
 //! Icons told on and not yet off, on disk: what a crash must not lose.
 //!
-//! Append-only files of checksummed records. "Showing" is written before a Started leaves, "gone" once the far side is
+//! Append-only files of checksummed records. "Showing" is written before a Started leaves, "gone" once the upstream is
 //! known to show nothing; what is still showing when the process dies is told off by the next one. A write reaches the
 //! kernel before the request leaves, so that the death of the process loses nothing; a thread syncs the disk within
 //! 100 ms, which bounds what a power cut may lose.

@@ -149,7 +149,7 @@ pub struct Dropped {
 pub enum Why {
     /// A newer decision took its place before it was sent, or before it could be tried again.
     Replaced,
-    /// Stopped: the far side is known to show no icon.
+    /// Stopped: the upstream is known to show no icon.
     Moot,
     /// Started: it was too old to leave.
     Expired,
@@ -213,17 +213,17 @@ impl Dispatch {
     }
 }
 
-/// What became of a request: whose fault a failure was, and whether the far side may have acted on it.
+/// What became of a request: whose fault a failure was, and whether the upstream may have acted on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Acknowledged.
     Delivered,
     /// Certainly not applied, and worth another try.
-    NotSent(Setback),
+    NotSent(Transient),
     /// Perhaps applied, and worth another try.
-    Unsure(Setback),
+    Unknown(Transient),
     /// Certainly not applied, and never will be.
-    Refused(Refusal),
+    Rejected(Rejection),
 }
 
 impl Outcome {
@@ -233,18 +233,18 @@ impl Outcome {
         match self {
             Self::Delivered => "delivered",
             Self::NotSent(_) => "not_sent",
-            Self::Unsure(_) => "unsure",
-            Self::Refused(_) => "refused",
+            Self::Unknown(_) => "unsure",
+            Self::Rejected(_) => "refused",
         }
     }
 }
 
 /// Why a request failed that may succeed another time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Setback {
+pub struct Transient {
     /// What stood in the way.
     pub cause: Cause,
-    /// How long the far side asked to be left alone.
+    /// How long the upstream asked to be left alone.
     pub retry_after: Option<Duration>,
 }
 
@@ -260,17 +260,17 @@ pub enum Cause {
     NoCredentials,
     /// The org's rate limit.
     RateLimited,
-    /// No connection: name resolution, refusal, TLS.
+    /// No connection: name resolution, rejection, TLS.
     Unreachable,
     /// No answer in time, or the connection broke after the request had left.
     NoAnswer,
-    /// The far side said that it can't at the moment (5xx and its retryable codes).
+    /// The upstream said that it can't at the moment (5xx and its retryable codes).
     Failing,
 }
 
-/// Whom a refusal concerns.
+/// Whom a rejection concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Refusal {
+pub enum Rejection {
     /// The channel address or its authorization context: every conversation of that channel.
     Channel,
     /// The end user: this conversation alone.
@@ -290,16 +290,16 @@ pub struct WireResult {
     pub status: Option<u16>,
     /// Salesforce's error code, if the answer had one.
     pub code: Option<i64>,
-    /// What a person would want to read: the far side's message, cut to a bound, or the transport's error.
+    /// What a person would want to read: the upstream's message, cut to a bound, or the transport's error.
     pub detail: Option<String>,
     /// From the request's leaving to its answer or failure.
     pub elapsed: Duration,
 }
 
 impl WireResult {
-    /// Whether anything of the request may have reached the far side: not without a token or a connection.
+    /// Whether anything of the request may have reached the upstream: not without a token or a connection.
     #[must_use]
     pub const fn has_left(&self) -> bool {
-        self.status.is_some() || matches!(self.outcome, Outcome::Unsure(_))
+        self.status.is_some() || matches!(self.outcome, Outcome::Unknown(_))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::{Notice, Taken, TurnedAway};
+use crate::engine::{Handled, Notice, Rejected};
 use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Signal, WireResult};
 
 /// Something that the loop has seen or done. Each observer takes what concerns it.
@@ -17,7 +17,7 @@ pub(crate) enum LoopEvent<'a> {
     Received {
         conversation: ConversationRef<'a>,
         signal: Signal,
-        taken: Result<Taken, TurnedAway>,
+        taken: Result<Handled, Rejected>,
     },
     /// `waited`: the signal at which it was decided, for its turn.
     Decided {

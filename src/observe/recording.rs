@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::engine::Taken;
+use crate::engine::Handled;
 use crate::model::{ConversationRef, Instant, Signal, SignalKind};
 use crate::observe::loop_event::LoopEvent;
 
@@ -48,7 +48,7 @@ pub(crate) struct Recorder {
 impl Recorder {
     pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
         // A trace tells no late keystroke from a fresh one: it has one clock, that of the arrivals.
-        if let LoopEvent::Received { conversation, signal, taken: Ok(Taken::Counts | Taken::Unopened) } = event {
+        if let LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted | Handled::Unopened) } = event {
             self.note(now, *conversation, *signal);
         }
     }

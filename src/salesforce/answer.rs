@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::base::clock;
-use crate::model::{Cause, Outcome, Refusal, Setback};
+use crate::model::{Cause, Outcome, Rejection, Transient};
 
 /// An answer's body, as far as it was read.
 #[derive(Debug)]
@@ -80,9 +80,9 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &Body, sec
         meaning_of_status(status)
     };
     let outcome = match meaning {
-        Outcome::NotSent(setback) => Outcome::NotSent(Setback { retry_after: retry_after(headers), ..setback }),
-        Outcome::Unsure(setback) => Outcome::Unsure(Setback { retry_after: retry_after(headers), ..setback }),
-        Outcome::Delivered | Outcome::Refused(_) => meaning,
+        Outcome::NotSent(setback) => Outcome::NotSent(Transient { retry_after: retry_after(headers), ..setback }),
+        Outcome::Unknown(setback) => Outcome::Unknown(Transient { retry_after: retry_after(headers), ..setback }),
+        Outcome::Delivered | Outcome::Rejected(_) => meaning,
     };
     Verdict { outcome, code, detail: readable(&said, secret) }
 }
@@ -112,8 +112,8 @@ fn meaning_of_status(status: StatusCode) -> Outcome {
         408 | 425 | 503 => unsure(Cause::Failing),
         // Where the Interaction Service itself misses something, it says so with a code. A bare 404 or a redirect comes
         // from another server: base_url is wrong. So it is where the request comes back (508).
-        300..=399 | 403 | 404 | 407 | 508 => Outcome::Refused(Refusal::Configuration),
-        400..=499 | 501 => Outcome::Refused(Refusal::Request),
+        300..=399 | 403 | 404 | 407 | 508 => Outcome::Rejected(Rejection::Configuration),
+        400..=499 | 501 => Outcome::Rejected(Rejection::Request),
         _ => unsure(Cause::Failing),
     }
 }
@@ -162,24 +162,24 @@ pub(super) fn error_text(error: reqwest::Error) -> String {
 }
 
 pub(super) const fn not_sent(cause: Cause) -> Outcome {
-    Outcome::NotSent(Setback { cause, retry_after: None })
+    Outcome::NotSent(Transient { cause, retry_after: None })
 }
 
 pub(super) const fn unsure(cause: Cause) -> Outcome {
-    Outcome::Unsure(Setback { cause, retry_after: None })
+    Outcome::Unknown(Transient { cause, retry_after: None })
 }
 
 /// The codes of the Interaction Service's reference that concern typing indicators. 10019 and 10055 are read before
 /// anything is done; with the others of the last two rows the request may have got further.
 const CODES: [(Outcome, &[i64]); 8] = [
     (not_sent(Cause::Token), &[10004]),
-    (Outcome::Refused(Refusal::Configuration), &[10003, 10005]),
+    (Outcome::Rejected(Rejection::Configuration), &[10003, 10005]),
     (
-        Outcome::Refused(Refusal::Channel),
+        Outcome::Rejected(Rejection::Channel),
         &[10001, 10002, 10006, 10017, 10026, 10027, 10031, 10035, 10052, 10069, 10070],
     ),
-    (Outcome::Refused(Refusal::Conversation), &[10020, 10028, 10105, 15103]),
-    (Outcome::Refused(Refusal::Request), &[10016, 10029, 10045, 10047, 10048, 10049, 10059, 10060, 10089, 10100]),
+    (Outcome::Rejected(Rejection::Conversation), &[10020, 10028, 10105, 15103]),
+    (Outcome::Rejected(Rejection::Request), &[10016, 10029, 10045, 10047, 10048, 10049, 10059, 10060, 10089, 10100]),
     (not_sent(Cause::RateLimited), &[429]),
     (unsure(Cause::Failing), &[10019, 10055]),
     (unsure(Cause::Failing), &[10056, 10094, 20002, 20004, 500]),
@@ -248,8 +248,8 @@ mod tests {
 
     #[test]
     fn without_a_known_code_the_status_decides() {
-        let configuration = Outcome::Refused(Refusal::Configuration);
-        let request = Outcome::Refused(Refusal::Request);
+        let configuration = Outcome::Rejected(Rejection::Configuration);
+        let request = Outcome::Rejected(Rejection::Request);
         for (status, outcome) in [
             (301, configuration),
             (302, configuration),

@@ -19,7 +19,7 @@ use super::settings::{Auth, Settings};
 use super::token::{TokenFigures, TokenState, Tokens, check_key};
 use crate::base::clock::{self, Clock};
 use crate::base::files;
-use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Refusal, Setback, WireResult};
+use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Rejection, Transient, WireResult};
 use crate::salesforce::credentials::{
     AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within,
 };
@@ -199,7 +199,7 @@ impl Shared {
             Ok(Err(denied)) => {
                 // Asking again costs nothing but a look at the token: a mended one must not wait out a long back-off.
                 let retry_after = Some(denied.retry_after.min(TOKEN_LOOK_SPACING));
-                let setback = Setback { cause: Cause::Token, retry_after };
+                let setback = Transient { cause: Cause::Token, retry_after };
                 return unanswered(Outcome::NotSent(setback), denied.why, Duration::ZERO);
             }
             Err(_) => {
@@ -214,7 +214,7 @@ impl Shared {
         };
         let result = self.request(dispatch, &credentials, deadline).await;
         match result.outcome {
-            Outcome::NotSent(Setback { cause: Cause::Token, .. }) => self.tokens.refused(&token),
+            Outcome::NotSent(Transient { cause: Cause::Token, .. }) => self.tokens.refused(&token),
             Outcome::Delivered => self.tokens.accepted(&token),
             _ => {}
         }
@@ -247,19 +247,19 @@ impl Shared {
             Ok(selected) => selected,
             Err(NoneGood { again_after }) => {
                 let why = "no connector has shown credentials that Salesforce accepts for this conversation";
-                let setback = Setback { cause: Cause::NoCredentials, retry_after: again_after };
+                let setback = Transient { cause: Cause::NoCredentials, retry_after: again_after };
                 return unanswered(Outcome::NotSent(setback), Some(why.into()), Duration::ZERO);
             }
         };
         let mut result = self.request(dispatch, &credentials, deadline).await;
-        if matches!(result.outcome, Outcome::NotSent(Setback { cause: Cause::Token, .. })) {
+        if matches!(result.outcome, Outcome::NotSent(Transient { cause: Cause::Token, .. })) {
             cache.reject(id, result.code, result.detail.as_deref());
             result.outcome = not_sent(Cause::Credentials);
         } else if result.status.is_some_and(|status| (200..300).contains(&status)) {
             cache.accept(id, Some(channel));
-        } else if result.outcome == Outcome::Refused(Refusal::Channel) {
+        } else if result.outcome == Outcome::Rejected(Rejection::Channel) {
             // It may be this set's context that is wrong: those who show another must not be muted for it.
-            result.outcome = Outcome::Refused(Refusal::Conversation);
+            result.outcome = Outcome::Rejected(Rejection::Conversation);
         }
         result
     }
@@ -275,7 +275,7 @@ impl Shared {
         let request = match self.build(dispatch, credentials, &departure) {
             Ok(request) => request,
             Err(detail) => {
-                return unanswered(Outcome::Refused(Refusal::Request), Some(detail), stopwatch.elapsed());
+                return unanswered(Outcome::Rejected(Rejection::Request), Some(detail), stopwatch.elapsed());
             }
         };
         let failed = |detail: String| {

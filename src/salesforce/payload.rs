@@ -89,7 +89,7 @@ pub(super) fn json(dispatch: &Dispatch, id: Uuid, clock: &Clock) -> serde_json::
 /// Whether a request's body has been asked for by the connection that carries it.
 ///
 /// Until then the far side can't have acted on the request, whatever became of it; from then on it may have. That is
-/// the difference between `NotSent` and `Unsure`, and the kind of an error alone doesn't tell it.
+/// the difference between `NotSent` and `Unknown`, and the kind of an error alone doesn't tell it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Departure(Arc<AtomicBool>);
 

@@ -12,14 +12,14 @@ pub(super) fn mark(rows: &mut [Row], plan: &Plan) {
     let points: Vec<[f64; 3]> = rows.iter().map(point).collect();
     for (row, point) in rows.iter_mut().zip(&points) {
         row.pareto = !points.iter().any(|other| dominates(other, point));
-        row.meets = plan.wants.iter().all(|want| want.measure.of(row).is_none_or(|value| want.miss(value) == 0.0));
+        row.meets = plan.wants.iter().all(|want| row.get(want.measure).is_none_or(|value| want.miss(value) == 0.0));
     }
 }
 
 /// What a setting costs in three respects: requests, missed composing, off-latency. What is undefined is the same for
 /// all settings, and tells none from another.
 fn point(row: &Row) -> [f64; 3] {
-    [Measure::Requests, Measure::Missed, Measure::OffP95].map(|measure| measure.of(row).unwrap_or_default())
+    [Measure::Requests, Measure::Missed, Measure::OffP95].map(|measure| row.get(measure).unwrap_or_default())
 }
 
 fn dominates<const N: usize>(one: &[f64; N], other: &[f64; N]) -> bool {
@@ -41,7 +41,7 @@ pub(crate) fn front(rows: &[Row], ranking: &[usize], plan: &Plan) -> Vec<usize> 
     // What is asked to be small is a respect like the others: the first of the ranking is always left.
     let point = |row: &Row| {
         let [requests, missed, off] = point(row);
-        [plan.minimise.of(row).unwrap_or_default(), requests, missed, off]
+        [row.get(plan.minimise).unwrap_or_default(), requests, missed, off]
     };
     let points: Vec<[f64; 4]> = ranking.iter().map(|place| point(&rows[*place])).collect();
     let open = |own: &[f64; 4]| !points.iter().any(|other| dominates(other, own));
@@ -52,7 +52,7 @@ pub(crate) fn front(rows: &[Row], ranking: &[usize], plan: &Plan) -> Vec<usize> 
 pub(super) fn better(a: &Row, b: &Row, plan: &Plan) -> Ordering {
     let respects = [plan.minimise, Measure::Requests, Measure::Missed, Measure::Flicker, Measure::OffP95];
     let one = |measure: &Measure| {
-        let of = |row| measure.of(row).unwrap_or(f64::INFINITY);
+        let of = |row: &Row| row.get(*measure).unwrap_or(f64::INFINITY);
         of(a).total_cmp(&of(b))
     };
     let costs = respects.iter().map(one).find(|ordering| ordering.is_ne());
@@ -63,13 +63,13 @@ pub(super) fn better(a: &Row, b: &Row, plan: &Plan) -> Ordering {
 #[must_use]
 pub(crate) fn nearest(rows: &[Row], plan: &Plan) -> Option<(usize, Vec<usize>)> {
     let miss = |row: &Row| -> f64 {
-        plan.wants.iter().filter_map(|want| want.measure.of(row).map(|value| want.miss(value))).sum()
+        plan.wants.iter().filter_map(|want| row.get(want.measure).map(|value| want.miss(value))).sum()
     };
     let least = (0..rows.len()).min_by(|a, b| {
         let (a, b) = (&rows[*a], &rows[*b]);
         miss(a).total_cmp(&miss(b)).then_with(|| better(a, b, plan))
     })?;
-    let fails = |want: &super::plan::Want| want.measure.of(&rows[least]).is_some_and(|value| want.miss(value) > 0.0);
+    let fails = |want: &super::plan::Want| rows[least].get(want.measure).is_some_and(|value| want.miss(value) > 0.0);
     let failed = plan.wants.iter().enumerate().filter(|(_, want)| fails(want)).map(|(i, _)| i);
     Some((least, failed.collect()))
 }
@@ -93,7 +93,7 @@ pub(crate) fn warnings(now: &Row, best: Option<&Row>, plan: &Plan, users: usize)
         of_receiver(row, plan, &mut found);
     }
     for want in &plan.wants {
-        if want.measure.of(now).is_none() {
+        if now.get(want.measure).is_none() {
             let why = match want.measure {
                 Measure::OffP50 | Measure::OffP95 | Measure::OffMax => "no draft was abandoned",
                 Measure::OffEarly => "no message was sent",

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::plan::share;
-use super::row::Row;
 use crate::base::duration::{self, Written};
 
 /// A measure, or a part of a setting, that a limit can be put on.
@@ -145,29 +143,13 @@ impl Measure {
     pub(super) fn small_names() -> Vec<&'static str> {
         NAMES.iter().filter(|(measure, ..)| measure.is_better_when_small()).map(|(_, names, _)| names[0]).collect()
     }
+}
 
-    /// Its value in `row`; none where it is undefined. Times in milliseconds.
-    #[must_use]
-    pub fn of(self, row: &Row) -> Option<f64> {
-        let millis = |value: Option<u64>| value.map(|millis| millis as f64);
-        match self {
-            Self::Recall => row.recall.value,
-            Self::Missed => row.recall.value.map(|recall| 1.0 - recall),
-            Self::FalseOn => row.false_on.value,
-            Self::Flicker => row.flicker_per_msg.value,
-            Self::FlickerPerMinute => row.flicker_per_min.value,
-            Self::OffEarly => row.off_early.value,
-            Self::OffP50 => millis(row.off.p50),
-            Self::OffP95 => millis(row.off.p95),
-            Self::OffMax => millis(row.off.max),
-            Self::Requests => row.req_per_min.value,
-            Self::RequestsPerMessage => row.req_per_msg.value,
-            Self::WrongStop => row.wrong_stop.value,
-            Self::LateWait => row.late_wait.value,
-            Self::LateWaitP99 => millis(row.late_wait_p99),
-            Self::Composers => row.safe_composers.map(|people| people as f64),
-            Self::Check => Some(row.setting.check as f64),
-            Self::Dismiss => Some(row.setting.dismiss as f64),
-        }
-    }
+/// A share: `0.13`, `13%` or `13 %`.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number.trim_end(), 100.0));
+    let share = number.parse::<f64>().ok().map(|number| number / scale);
+    share
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "a share from 0 to 1, or from 0% to 100%, would be right".to_owned())
 }

@@ -1,7 +1,7 @@
 //! `typingd tune`: what each check and dismiss interval costs and gives, on recorded typing.
 //!
 //! The daemon's own state machine plays every conversation under every setting, in virtual time; there is no second
-//! implementation of the rules. In reading order: [`study`] (the typing), [`truth`] (when somebody was composing), [`mod@play`]
+//! implementation of the rules. In reading order: [`timeline`] and [`study`] (the typing), [`truth`] (when somebody was composing), [`mod@play`]
 //! (what is told), [`icon`] (what is seen), [`sums`] (what is counted), [`bootstrap`] (how sure that is), [`row`] (one
 //! setting, measured), [`advice`] (which one to take), [`silence`] and [`strip`] (what else to show); [`plan`] is what is
 //! asked, and [`json`], [`table`] and [`html`] are how it is told.
@@ -22,6 +22,7 @@ pub(crate) mod strip;
 pub mod study;
 pub(crate) mod sums;
 pub mod table;
+pub mod timeline;
 pub mod truth;
 pub mod typist;
 
@@ -77,7 +78,7 @@ impl Report {
     /// composed.
     #[must_use]
     pub fn decides(&self) -> bool {
-        self.best().is_some_and(|best| self.plan.minimise.of(best).is_some())
+        self.best().is_some_and(|best| best.get(self.plan.minimise).is_some())
     }
 
     /// Whether the setting in force keeps every limit, and none that was tried is better.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::measure::Measure;
+use super::measure::{Measure, share};
 use super::play::Link;
 use super::truth::{Kind, Truth};
 use crate::base::duration::{self, Written};
@@ -360,15 +360,6 @@ fn objective(text: &str) -> Result<Measure, String> {
         return Ok(measure);
     }
     Err(format!("{text} is not to be made small; one of {} would be right", Measure::small_names().join(", ")))
-}
-
-/// A share: `0.13`, `13%` or `13 %`.
-pub(super) fn share(text: &str) -> Result<f64, String> {
-    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number.trim_end(), 100.0));
-    let share = number.parse::<f64>().ok().map(|number| number / scale);
-    share
-        .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| "a share from 0 to 1, or from 0% to 100%, would be right".to_owned())
 }
 
 /// Requests a second: `2000/s` or `2000`.

@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use super::study::{Event, Happening, Timeline};
+use super::timeline::{Event, Happening, Timeline};
 use crate::engine::Engine;
 use crate::engine::policy::{Delivery, Policy, Rules};
 use crate::engine::timing::Timing;
 use crate::model::{
-    Cause, ConversationRef, DispatchId, Indicator, Instant, Outcome, Reason, Setback, Signal, SignalKind,
+    Cause, ConversationRef, DispatchId, Indicator, Instant, Outcome, Reason, Signal, SignalKind, Transient,
 };
 
 /// How requests get to the far side.
@@ -156,7 +156,7 @@ pub fn play_over(link: Link, timeline: &Timeline, rules: &Rules, away: u64, seed
                     Indicator::TypingStopped => play.stopped += 1,
                 }
                 let (answer, outcome) = if dice.f64() < link.loss {
-                    (now + ANSWER_PATIENCE, Outcome::Unsure(Setback { cause: Cause::NoAnswer, retry_after: None }))
+                    (now + ANSWER_PATIENCE, Outcome::Unknown(Transient { cause: Cause::NoAnswer, retry_after: None }))
                 } else {
                     play.arrivals.push(Arrival { at: (now + latency).as_millis(), reason: dispatch.reason });
                     (now + latency + latency, Outcome::Delivered)

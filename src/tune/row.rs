@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::bootstrap::{Bootstrap, Interval};
 use super::icon::Shown;
+use super::measure::Measure;
 use super::plan::{Plan, Setting};
 use super::play::{Link, Play, play, play_over};
 use super::study::Study;
@@ -121,6 +122,33 @@ pub struct Row {
     pub pareto: bool,
     /// It keeps every limit.
     pub meets: bool,
+}
+
+impl Row {
+    /// The value of `measure`; none where it is undefined. Times in milliseconds.
+    #[must_use]
+    pub fn get(&self, measure: Measure) -> Option<f64> {
+        let millis = |value: Option<u64>| value.map(|millis| millis as f64);
+        match measure {
+            Measure::Recall => self.recall.value,
+            Measure::Missed => self.recall.value.map(|recall| 1.0 - recall),
+            Measure::FalseOn => self.false_on.value,
+            Measure::Flicker => self.flicker_per_msg.value,
+            Measure::FlickerPerMinute => self.flicker_per_min.value,
+            Measure::OffEarly => self.off_early.value,
+            Measure::OffP50 => millis(self.off.p50),
+            Measure::OffP95 => millis(self.off.p95),
+            Measure::OffMax => millis(self.off.max),
+            Measure::Requests => self.req_per_min.value,
+            Measure::RequestsPerMessage => self.req_per_msg.value,
+            Measure::WrongStop => self.wrong_stop.value,
+            Measure::LateWait => self.late_wait.value,
+            Measure::LateWaitP99 => millis(self.late_wait_p99),
+            Measure::Composers => self.safe_composers.map(|people| people as f64),
+            Measure::Check => Some(self.setting.check as f64),
+            Measure::Dismiss => Some(self.setting.dismiss as f64),
+        }
+    }
 }
 
 /// What the measuring of one setting needs, and what it leaves for the next one to use again.

@@ -1,6 +1,7 @@
 //! What a silence means: how likely typing goes on after it, and when to stop believing that it will.
 
-use super::study::{Happening, Study};
+use super::study::Study;
+use super::timeline::Happening;
 
 /// How likely a key or the send follows a silence within `away`, for every length of silence.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,8 +3,8 @@
 use super::icon::{Lit, Shown};
 use super::plan::{Plan, Setting};
 use super::play::{Arrival, Link, Play, play, play_over};
-use super::study::{Happening, Study, Timeline};
-use super::truth::Interval;
+use super::study::Study;
+use super::timeline::{Happening, Interval, Timeline};
 
 /// A stretch of a conversation. Times are milliseconds since the trace's first line.
 #[derive(Clone, Debug, PartialEq)]

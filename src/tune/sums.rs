@@ -2,8 +2,7 @@
 
 use super::icon::{Lit, Shown};
 use super::play::Play;
-use super::study::Timeline;
-use super::truth::Close;
+use super::timeline::{Close, Timeline};
 
 /// What is counted of one user. Times in milliseconds. Kept as floating point, for resampling multiplies it; whole
 /// numbers below 2^53 are exact there, in whatever order they are added.
@@ -195,7 +194,7 @@ pub(crate) fn quantile<T: Copy>(sorted: &[T], q: f64) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tune::study::{Event, Happening};
+    use crate::tune::timeline::{Event, Happening};
     use crate::tune::truth::{Kind, Truth};
     use Happening::{Key as K, Sent as S};
 

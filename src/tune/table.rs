@@ -145,7 +145,7 @@ fn fails(report: &Report) -> Vec<String> {
     let miss = |place: &usize| {
         let want = &report.plan.wants[*place];
         let show = |value| want.measure.unit().show(value);
-        let value = want.measure.of(row).map_or("-".into(), show);
+        let value = row.get(want.measure).map_or("-".into(), show);
         let told = if value == show(want.bound) { "it is just missed".into() } else { format!("it is {value}") };
         format!("{want} ({told})")
     };
@@ -205,17 +205,17 @@ fn of_row(report: &Report, place: usize, row: &Row, minimised: Option<Measure>) 
     if report.plan.icon_ttl.second().is_some() {
         cells.push(percent(row.dropped.and_then(|dropped| dropped.recall), 0));
     }
-    cells.extend(minimised.map(|measure| measure.of(row).map_or("-".into(), |value| measure.unit().show(value))));
+    cells.extend(minimised.map(|measure| row.get(measure).map_or("-".into(), |value| measure.unit().show(value))));
     cells
 }
 
 /// What the first row changes.
 fn against(row: &Row, now: &Row) -> Vec<String> {
-    let relative = |measure: Measure| match (measure.of(row), measure.of(now)) {
+    let relative = |measure: Measure| match (row.get(measure), now.get(measure)) {
         (Some(value), Some(was)) if was > 0.0 => format!("{:+.0} %", 100.0 * (value / was - 1.0)),
         _ => "-".to_owned(),
     };
-    let difference = |measure: Measure, scale: f64, unit: &str| match (measure.of(row), measure.of(now)) {
+    let difference = |measure: Measure, scale: f64, unit: &str| match (row.get(measure), now.get(measure)) {
         (Some(value), Some(was)) => format!("{:+.1} {unit}", (value - was) * scale),
         _ => "-".to_owned(),
     };

@@ -1,15 +1,19 @@
 //! Delivery to a far side that hangs, breaks, refuses and limits, and the token's ways.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_linger;
 use serde_json::json;
 use tempfile::TempDir;
 use typingd::base::clock;
 
 use crate::bench::{Daemon, Sandbox, signal_of, told};
+use crate::far_side::{FarSide, write};
 use crate::key;
 use crate::process::until;
-use crate::upstream::{Reply, Stub};
 
 #[test]
 fn whatever_befalls_the_upstream_no_icon_is_left_on_once_it_is_back() {
@@ -89,14 +93,18 @@ fn a_message_that_meets_a_refused_started_has_nothing_to_wait_for() {
 
 #[test]
 fn an_upstream_that_resets_and_then_works_gets_the_stop() {
-    let stub = Stub::start(|number| match number {
-        1..4 => Reply::Reset,
-        _ => Reply::Accept(Duration::ZERO),
+    let requests = AtomicUsize::new(0);
+    let upstream = FarSide::start(move |_, stream| match requests.fetch_add(1, Ordering::SeqCst) {
+        // Without waiting for what is on its way, a close is a reset.
+        1..4 => set_socket_linger(stream, Some(Duration::ZERO)).is_err(),
+        _ => write(stream, "202 Accepted", "", b"{}"),
     });
-    let daemon = Daemon::start(&stub.url(), "timing.dismiss_after = '100ms'");
+    let daemon = Daemon::start(&upstream.url(), "timing.dismiss_after = '100ms'");
     daemon.give("c", "ann", "keystroke");
-    until("a Stopped", || stub.bodies().last().is_some_and(|body| body.contains("TypingStoppedIndicator")));
-    assert!(stub.requests() >= 5, "a Started, three resets, a Stopped: {}", stub.requests());
+    // A Started, three resets, and a Stopped that is answered.
+    upstream.await_request(5);
+    let bodies = upstream.came().into_iter().map(|came| String::from_utf8(came.body).unwrap());
+    assert!(bodies.skip(1).all(|body| body.contains("TypingStoppedIndicator")), "{:?}", upstream.came());
 }
 
 #[test]
@@ -189,16 +197,32 @@ fn the_jwt_bearer_flow_fetches_for_all_and_ahead_of_the_end() {
 }
 
 #[test]
-fn requests_under_way_are_bounded_and_one_at_a_time_for_each_conversation() {
-    let stub = Stub::start(|_| Reply::Accept(Duration::from_millis(30)));
+fn requests_under_way_are_bounded_and_one_for_each_conversation() {
+    let (most, most_of_one, taken) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default(), Arc::default());
+    let (all, one, count) = (Arc::clone(&most), Arc::clone(&most_of_one), Arc::<AtomicUsize>::clone(&taken));
+    let under_way = Mutex::new(HashMap::<String, usize>::new());
+    let upstream = FarSide::start(move |came, stream| {
+        let form = String::from_utf8_lossy(&came.body);
+        let from = form.split("\"from\":\"").nth(1).unwrap().split('"').next().unwrap();
+        {
+            let mut under_way = under_way.lock().unwrap();
+            *under_way.entry(from.to_owned()).or_default() += 1;
+            all.fetch_max(under_way.values().sum(), Ordering::SeqCst);
+            one.fetch_max(under_way[from], Ordering::SeqCst);
+        }
+        std::thread::sleep(Duration::from_millis(30));
+        *under_way.lock().unwrap().get_mut(from).unwrap() -= 1;
+        count.fetch_add(1, Ordering::SeqCst);
+        write(stream, "202 Accepted", "", b"{}")
+    });
     let settings = "upstream.max_in_flight = 3\ntiming.check_interval = '10ms'\ntiming.dismiss_after = '1m'\n\
                     delivery.started_lifespan = '1m'";
-    let mut daemon = Daemon::start(&stub.url(), settings);
+    let mut daemon = Daemon::start(&upstream.url(), settings);
     until("everybody, again and again", || {
         let all: Vec<_> = (0..12).map(|i| signal_of("c", &format!("u{i}"), "keystroke")).collect();
         assert_eq!(daemon.post("/v1/signals", &all.into()).status, 202);
-        stub.bodies().len() > 36
+        taken.load(Ordering::SeqCst) > 36
     });
     daemon.process.stop();
-    assert_eq!(stub.peaks(), (3, 1));
+    assert_eq!((most.load(Ordering::SeqCst), most_of_one.load(Ordering::SeqCst)), (3, 1));
 }

@@ -4,11 +4,9 @@
 //! it asserts of time is an order or a bound.
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
 
-mod bench;
 mod browser;
 mod command;
 mod configuration;
-mod connector;
 mod console;
 mod control;
 mod conversation;
@@ -19,16 +17,14 @@ mod delivery;
 mod doors;
 mod drop_in;
 mod edge;
-mod exposition;
-mod far_side;
 mod faults;
 mod forms;
 mod front;
+mod harness;
 mod https;
 mod indicators;
 mod ingest;
 mod journal;
-mod key;
 mod log;
 mod manual;
 mod metrics;
@@ -39,9 +35,7 @@ mod order;
 mod package;
 mod passing;
 mod probe;
-mod process;
 mod proxy;
-mod recorder;
 mod recording;
 mod reload;
 mod report;
@@ -57,5 +51,5 @@ mod tidy;
 mod timing;
 mod tune;
 mod turning;
-mod upstream;
-mod wire;
+
+use harness::{bench, connector, exposition, far_side, key, process, recorder, wire};

@@ -79,7 +79,7 @@ fn what_is_wrong_changes_nothing_and_is_told_to_whoever_asks() {
     daemon.edit("timing.dismiss_after = '1m'", "timing.dismiss_after = 1\ntiming.chek_interval = '9s'");
     let problems = [
         format!(
-            "{}:5: timing.dismiss_after = 1: it needs a unit (h, m, s, ms); \"1s\" or \"1ms\" would be right",
+            "{}:5: timing.dismiss_after = 1: a time needs a unit (h, m, s, ms); expected \"1s\" or \"1ms\"",
             file.display()
         ),
         format!("{}:6: there is no key timing.chek_interval; did you mean timing.check_interval?", file.display()),

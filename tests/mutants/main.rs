@@ -22,26 +22,26 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a stop overtakes the Started in flight",
         file: "outbox.rs",
-        right: "if self.flight.is_some() || self.not_before > now {",
+        right: "if self.in_flight.is_some() || self.not_before > now {",
         wrong: "if self.not_before > now {",
     },
     Mistake {
         name: "an unsure Started owes nothing",
         file: "outbox.rs",
-        right: "if self.belief == Belief::Off {\n                    self.belief = Belief::Unsure;",
-        wrong: "if false {\n                    self.belief = Belief::Unsure;",
+        right: "if self.acknowledged == Acknowledged::Off {\n                    self.acknowledged = Acknowledged::Unknown;",
+        wrong: "if false {\n                    self.acknowledged = Acknowledged::Unknown;",
     },
     Mistake {
         name: "an unsure Stopped counts as done",
         file: "outbox.rs",
-        right: "(Indicator::TypingStopped, Outcome::Unsure(_)) => {\n                self.belief = Belief::Unsure;",
-        wrong: "(Indicator::TypingStopped, Outcome::Unsure(_)) => {\n                self.belief = Belief::Off;",
+        right: "(Indicator::TypingStopped, Outcome::Unknown(_)) => {\n                self.acknowledged = Acknowledged::Unknown;",
+        wrong: "(Indicator::TypingStopped, Outcome::Unknown(_)) => {\n                self.acknowledged = Acknowledged::Off;",
     },
     Mistake {
         name: "a refused Started is taken for shown",
         file: "outbox.rs",
-        right: "(Indicator::TypingStarted, Outcome::Refused(_)) => {",
-        wrong: "(Indicator::TypingStarted, Outcome::Refused(_)) => {\n                self.belief = Belief::On;",
+        right: "(Indicator::TypingStarted, Outcome::Rejected(_)) => {",
+        wrong: "(Indicator::TypingStarted, Outcome::Rejected(_)) => {\n                self.acknowledged = Acknowledged::On;",
     },
     Mistake {
         name: "a Started that waited too long is sent all the same",
@@ -52,26 +52,26 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a Stopped that was not sent is forgotten",
         file: "outbox.rs",
-        right: "            Verdict::Again => {\n                self.put_off(now, outcome, backoff);",
-        wrong: "            Verdict::Again => {\n                self.wish = None;\n                self.put_off(now, outcome, backoff);",
+        right: "            Verdict::Retry => {\n                self.schedule_retry(now, outcome, backoff);",
+        wrong: "            Verdict::Retry => {\n                self.desired = None;\n                self.schedule_retry(now, outcome, backoff);",
     },
     Mistake {
         name: "a Started replaced by its stop leaves a stop behind",
         file: "outbox.rs",
-        right: "self.flight.is_none() && self.belief == Belief::Off && self.owes_stop()",
-        wrong: "false && self.flight.is_none()",
+        right: "self.in_flight.is_none() && self.acknowledged == Acknowledged::Off && self.owes_stop()",
+        wrong: "false && self.in_flight.is_none()",
     },
     Mistake {
         name: "a refresh is as urgent as a first Started",
         file: "outbox.rs",
-        right: "(Indicator::TypingStarted, Belief::On) => Urgency::Refresh,",
-        wrong: "(Indicator::TypingStarted, Belief::On) => Urgency::Stop,",
+        right: "(Indicator::TypingStarted, Acknowledged::On) => Urgency::Refresh,",
+        wrong: "(Indicator::TypingStarted, Acknowledged::On) => Urgency::Stop,",
     },
     Mistake {
         name: "what an earlier process left on is not owed",
         file: "outbox.rs",
-        right: "Self { belief: Belief::Unsure, ..Self::EMPTY }",
-        wrong: "Self { belief: Belief::Off, ..Self::EMPTY }",
+        right: "Self { acknowledged: Acknowledged::Unknown, ..Self::EMPTY }",
+        wrong: "Self { acknowledged: Acknowledged::Off, ..Self::EMPTY }",
     },
     Mistake {
         name: "the icon goes off dismiss after the first key, not the last",
@@ -88,7 +88,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a message leaves the icon on",
         file: "timing.rs",
-        right: "        self.last_key = 0;\n        self.extinguish(reason)\n    }\n\n    fn show",
+        right: "        self.last_key = 0;\n        self.hide(reason)\n    }\n\n    fn show",
         wrong: "        self.last_key = 0;\n        None.or((reason == Reason::Shutdown).then_some(reason))\n    }\n\n    fn show",
     },
     Mistake {
@@ -148,8 +148,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "typing that lasts outlives the message",
         file: "timing.rs",
-        right: "        self.last_key = 0;\n        self.extinguish(reason)",
-        wrong: "        self.extinguish(reason)",
+        right: "        self.last_key = 0;\n        self.hide(reason)",
+        wrong: "        self.hide(reason)",
     },
     Mistake {
         name: "the next keystroke cuts typing that lasts short",
@@ -243,7 +243,6 @@ version = "0.0.0"
 edition = "2024"
 
 [dependencies]
-hashbrown = { version = "0.17", default-features = false }
 foldhash = { version = "0.2", default-features = false }
 
 [profile.dev]

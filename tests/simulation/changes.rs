@@ -1,4 +1,4 @@
-//! A change of the timing while people are typing: rule 11.
+//! A change of the timing while people are typing: timing rule 11.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -4,17 +4,17 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use typingd::engine::Engine;
-use typingd::engine::outbox::Belief;
+use typingd::engine::outbox::Acknowledged;
 use typingd::engine::policy::{Delivery, Policy};
 use typingd::model::{
-    Cause, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Setback, Signal, SignalKind,
+    Cause, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind, Transient,
 };
 
 const NONE: Outcome = not_sent(Cause::NoCredentials, None);
 const REFUSED: Outcome = not_sent(Cause::Credentials, None);
 
 const fn not_sent(cause: Cause, retry_after: Option<Duration>) -> Outcome {
-    Outcome::NotSent(Setback { cause, retry_after })
+    Outcome::NotSent(Transient { cause, retry_after })
 }
 
 struct Bench {
@@ -130,7 +130,7 @@ fn a_refused_refresh_leaves_the_icon_to_its_stop() {
         bench.signal("c", "u", SignalKind::Keystroke, Some(1));
     }
     bench.one(TypingStarted, REFUSED);
-    assert_eq!(bench.engine.snapshot(pair("c", "u")).unwrap().belief, Belief::On);
+    assert_eq!(bench.engine.snapshot(pair("c", "u")).unwrap().acknowledged, Acknowledged::On);
     bench.wait(2_000);
     // Each try is made with other credentials, and none waits for the one before.
     for attempt in 0..5 {
@@ -264,4 +264,40 @@ fn what_finds_no_credentials_costs_no_rate_and_opens_no_circuit() {
         }
         assert!(bench.engine.is_upstream_failing());
     }
+}
+
+#[test]
+fn a_crowd_that_waits_for_credentials_goes_on_in_slices_and_each_once() {
+    let mut bench = Bench::new();
+    let crowd = 3_000;
+    for i in 0..crowd {
+        bench.engine.handle_recovered(bench.now, pair("c", &i.to_string()));
+    }
+    let mut policy = Policy::default();
+    policy.delivery.requests_per_second_max = 1_000_000;
+    policy.delivery.in_flight_max = 1_000_000;
+    bench.engine.handle_policy(bench.now, policy);
+    for _ in 0..crowd {
+        bench.one(TypingStopped, NONE);
+    }
+    assert_eq!(bench.blocked(), crowd);
+    bench.engine.handle_acceptance(bench.now, "c");
+    let mut calls = 1;
+    while bench.engine.census().queued[0] < crowd {
+        let left = bench.blocked();
+        assert_eq!(bench.engine.poll_timeout(bench.now), bench.now, "it asks for its next slice");
+        bench.engine.handle_timeout(bench.now);
+        assert!(left - bench.blocked() <= 600, "{left} {}", bench.blocked());
+        calls += 1;
+    }
+    assert!(calls > 4, "{calls}");
+    // Those whose credentials are not good after all wait again, and are not tried without end.
+    for _ in 0..crowd {
+        bench.one(TypingStopped, NONE);
+    }
+    for _ in 0..10 {
+        bench.engine.handle_timeout(bench.now);
+    }
+    assert!(bench.leaving().is_none());
+    assert_eq!(bench.blocked(), crowd);
 }

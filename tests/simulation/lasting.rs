@@ -1,4 +1,4 @@
-//! Typing that a keystroke reports for a while: rule 12.
+//! Typing that a keystroke reports for a while: timing rule 12.
 
 use std::time::Duration;
 

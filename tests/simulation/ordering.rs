@@ -11,7 +11,7 @@ use typingd::engine::Engine;
 use typingd::engine::order::{Order, Ticket, Turn, Typing};
 use typingd::engine::policy::Policy;
 use typingd::model::{
-    Cause, Conversation, ConversationRef, Dispatch, Indicator, Instant, Outcome, Setback, Signal, SignalKind,
+    Cause, Conversation, ConversationRef, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind, Transient,
 };
 
 use crate::rng::Rng;
@@ -289,10 +289,10 @@ impl Run {
         while let Some(dispatch) = engine.poll_dispatch(self.now) {
             let id = self.scheduled;
             let (there, back) = (self.rng.below(self.latency), self.rng.below(self.latency));
-            let setback = Setback { cause: Cause::NoAnswer, retry_after: None };
+            let transient = Transient { cause: Cause::NoAnswer, retry_after: None };
             let (outcome, arrives) = match self.rng.below(10) {
-                0 if self.failures => (Outcome::Unsure(setback), self.rng.below(2) == 0),
-                1 if self.failures => (Outcome::NotSent(setback), false),
+                0 if self.failures => (Outcome::Unknown(transient), self.rng.below(2) == 0),
+                1 if self.failures => (Outcome::NotSent(transient), false),
                 _ => (Outcome::Delivered, true),
             };
             self.flights.insert(id, (dispatch, outcome, arrives));

@@ -8,10 +8,11 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use typingd::engine::Engine;
-use typingd::engine::outbox::Belief;
+use typingd::engine::outbox::Acknowledged;
 use typingd::engine::policy::{Delivery, Mode, Policy};
 use typingd::model::{
-    Cause, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, Setback, Signal, SignalKind, Why,
+    Cause, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Rejection, Signal, SignalKind, Transient,
+    Why,
 };
 
 use crate::rng::Rng;
@@ -71,15 +72,15 @@ struct Person {
     keys_left: u64,
     last_key: Option<Instant>,
     sent_since_key: bool,
-    /// The far side knows no such user.
+    /// The upstream knows no such user.
     unknown: bool,
-    /// The far side has said so to this life of the process.
+    /// The upstream has said so to this life of the process.
     muted_until: Option<Instant>,
 }
 
-/// What the far side shows, and what it has heard.
+/// What the upstream shows, and what it has heard.
 #[derive(Default)]
-struct FarSide {
+struct Upstream {
     shown: bool,
     /// A Started has left since the last acknowledged Stopped.
     maybe_on: bool,
@@ -118,16 +119,16 @@ pub(crate) struct World {
     sequence: u64,
     people: Vec<Person>,
     by_name: HashMap<String, usize>,
-    far: Vec<FarSide>,
+    far: Vec<Upstream>,
     flights: HashMap<u64, Flight>,
-    /// Showing before it leaves, gone once the belief is off: what the journal keeps.
+    /// Showing before it leaves, gone once the acknowledged is off: what the journal keeps.
     journal: BTreeSet<usize>,
     arrivals: VecDeque<Instant>,
     weather: Weather,
     life: u32,
     /// Decisions of this life that have neither been acknowledged nor dropped.
     open: BTreeSet<u64>,
-    /// Stops that the far side refused in this life: it knows no such user, and shows no icon of theirs.
+    /// Stops that the upstream refused in this life: it knows no such user, and shows no icon of theirs.
     refused_stops: u64,
     typing_until: Instant,
     hasher: DefaultHasher,
@@ -156,7 +157,7 @@ impl World {
             events: BinaryHeap::new(),
             sequence: 0,
             by_name: people.iter().enumerate().map(|(i, person)| (person.name.clone(), i)).collect(),
-            far: (0..people.len()).map(|_| FarSide::default()).collect(),
+            far: (0..people.len()).map(|_| Upstream::default()).collect(),
             people,
             flights: HashMap::new(),
             journal: BTreeSet::new(),
@@ -376,24 +377,24 @@ impl World {
     fn arrive(&mut self, number: u64) {
         let Some(flight) = self.flights.get_mut(&number) else { return };
         let roll = self.rng.unit();
-        let setback = |cause| Setback { cause, retry_after: None };
+        let transient = |cause| Transient { cause, retry_after: None };
         let unknown = self.people[flight.person].unknown;
         let (arrives, applied, outcome) = match self.weather {
-            _ if unknown => (true, false, Outcome::Refused(Refusal::Conversation)),
+            _ if unknown => (true, false, Outcome::Rejected(Rejection::Conversation)),
             Weather::Fair => (true, true, Outcome::Delivered),
-            Weather::Lossy if roll < 0.25 => (false, false, Outcome::Unsure(setback(Cause::NoAnswer))),
-            Weather::Lossy if roll < 0.5 => (true, true, Outcome::Unsure(setback(Cause::NoAnswer))),
+            Weather::Lossy if roll < 0.25 => (false, false, Outcome::Unknown(transient(Cause::NoAnswer))),
+            Weather::Lossy if roll < 0.5 => (true, true, Outcome::Unknown(transient(Cause::NoAnswer))),
             Weather::Lossy => (true, true, Outcome::Delivered),
             Weather::RateLimited => {
                 let retry_after = (roll < 0.5).then(|| Duration::from_millis(1_000));
-                (true, false, Outcome::NotSent(Setback { cause: Cause::RateLimited, retry_after }))
+                (true, false, Outcome::NotSent(Transient { cause: Cause::RateLimited, retry_after }))
             }
-            Weather::Failing => (true, roll < 0.5, Outcome::Unsure(setback(Cause::Failing))),
-            Weather::Down => (false, false, Outcome::NotSent(setback(Cause::Unreachable))),
-            Weather::TokenTrouble if roll < 0.7 => (true, false, Outcome::NotSent(setback(Cause::Token))),
+            Weather::Failing => (true, roll < 0.5, Outcome::Unknown(transient(Cause::Failing))),
+            Weather::Down => (false, false, Outcome::NotSent(transient(Cause::Unreachable))),
+            Weather::TokenTrouble if roll < 0.7 => (true, false, Outcome::NotSent(transient(Cause::Token))),
             Weather::TokenTrouble => (true, true, Outcome::Delivered),
-            Weather::NoCredentials if roll < 0.6 => (false, false, Outcome::NotSent(setback(Cause::NoCredentials))),
-            Weather::NoCredentials if roll < 0.8 => (true, false, Outcome::NotSent(setback(Cause::Credentials))),
+            Weather::NoCredentials if roll < 0.6 => (false, false, Outcome::NotSent(transient(Cause::NoCredentials))),
+            Weather::NoCredentials if roll < 0.8 => (true, false, Outcome::NotSent(transient(Cause::Credentials))),
             Weather::NoCredentials => (true, true, Outcome::Delivered),
         };
         flight.outcome = outcome;
@@ -405,7 +406,7 @@ impl World {
             self.check_rate();
         }
         // A lost answer is noticed by its time-out.
-        let wait = if matches!(outcome, Outcome::Unsure(_)) { 5_000 } else { 5 + self.rng.below(LATENCY_MAX) };
+        let wait = if matches!(outcome, Outcome::Unknown(_)) { 5_000 } else { 5 + self.rng.below(LATENCY_MAX) };
         self.after(wait, Event::Answer(number));
     }
 
@@ -428,7 +429,7 @@ impl World {
         if flight.outcome == Outcome::Delivered && flight.dispatch.indicator() == Indicator::TypingStopped {
             side.maybe_on = false;
         }
-        if flight.outcome == Outcome::Refused(Refusal::Conversation) {
+        if flight.outcome == Outcome::Rejected(Rejection::Conversation) {
             self.refused_stops += u64::from(flight.dispatch.indicator() == Indicator::TypingStopped);
             self.people[flight.person].muted_until = Some(self.now + self.climate.policy.delivery.mute_for);
         }
@@ -439,7 +440,7 @@ impl World {
         }
         let off = engine
             .snapshot(flight.dispatch.conversation.as_ref())
-            .is_none_or(|snapshot| snapshot.belief == Belief::Off);
+            .is_none_or(|snapshot| snapshot.acknowledged == Acknowledged::Off);
         if off {
             self.journal.remove(&flight.person);
         }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::base::duration::Written;
-use crate::engine::outbox::Belief;
+use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Mode;
 use crate::engine::{Account, Stage};
-use crate::model::{Indicator, Instant, Reason, Refusal};
+use crate::model::{Indicator, Instant, Reason, Rejection};
 
 /// One or two sentences.
 pub(super) fn explanation(account: &Account, now: Instant) -> String {
@@ -24,26 +24,26 @@ fn lasts(account: &Account, now: Instant) -> String {
 
 fn why(account: &Account, now: Instant) -> String {
     if let Some((until, refusal)) = account.muted {
-        let whom = if refusal == Refusal::Channel { "the channel" } else { "this end user" };
+        let whom = if refusal == Rejection::Channel { "the channel" } else { "this end user" };
         return format!("Salesforce has refused {whom}: no icon is shown for another {}.", span(until.since(now)));
     }
     let flies = |indicator| account.in_flight.is_some_and(|(reason, _)| reason.indicator() == indicator);
-    let wants = |indicator| account.wish.map(Reason::indicator) == Some(indicator);
-    let text = match (account.stage, account.icon, account.belief) {
+    let wants = |indicator| account.desired.map(Reason::indicator) == Some(indicator);
+    let text = match (account.stage, account.icon, account.acknowledged) {
         (Stage::Typing, true, _) if flies(Indicator::TypingStopped) => {
             "The end user types again, while Salesforce is still being told of the stop before."
         }
-        (Stage::Typing, true, Belief::On) => "The end user types, and the icon is on.",
+        (Stage::Typing, true, Acknowledged::On) => "The end user types, and the icon is on.",
         (Stage::Typing, true, _) if flies(Indicator::TypingStarted) => {
             "The end user types, and Salesforce is being told so."
         }
         (Stage::Typing, true, _) if wants(Indicator::TypingStarted) => {
             "The end user types, but Salesforce could not be told so yet."
         }
-        (Stage::Typing, true, Belief::Off) => {
+        (Stage::Typing, true, Acknowledged::Off) => {
             "The end user types, but the icon is off: the last TypingStarted was refused, or came to nothing."
         }
-        (Stage::Typing, true, Belief::Unsure) => {
+        (Stage::Typing, true, Acknowledged::Unknown) => {
             "The end user types; whether the icon is on is not known, for the last request was not acknowledged."
         }
         (Stage::Typing, false, _) => {
@@ -65,7 +65,7 @@ fn why(account: &Account, now: Instant) -> String {
         (_, false, _) if flies(Indicator::TypingStarted) => {
             "The end user types no more, while Salesforce is still being told of the typing; the stop follows."
         }
-        (_, false, Belief::Off) => "Nobody types, and the icon is off.",
+        (_, false, Acknowledged::Off) => "Nobody types, and the icon is off.",
         (_, false, _) => "The end user types no more, but Salesforce could not be told so yet: the icon may be on.",
     };
     text.to_owned()
@@ -74,7 +74,7 @@ fn why(account: &Account, now: Instant) -> String {
 fn next(account: &Account, now: Instant) -> String {
     let until = |moment: Instant| span(moment.since(now));
     let deadlines = account.deadlines;
-    if let Some(wish) = account.wish.filter(|_| account.in_flight.is_none()) {
+    if let Some(wish) = account.desired.filter(|_| account.in_flight.is_none()) {
         let name = wish.indicator().name();
         return match account.retry.filter(|at| *at > now) {
             _ if account.blocked => format!("The {name} waits for credentials that Salesforce accepts."),
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::engine::Engine;
     use crate::engine::policy::{Policy, Rules};
-    use crate::model::{Cause, ConversationRef, Dispatch, Outcome, Setback, Signal, SignalKind};
+    use crate::model::{Cause, ConversationRef, Dispatch, Outcome, Signal, SignalKind, Transient};
 
     /// An engine and what is under way.
     struct Scene {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     const LOST: Outcome =
-        Outcome::NotSent(Setback { cause: Cause::Unreachable, retry_after: Some(Duration::from_secs(1)) });
+        Outcome::NotSent(Transient { cause: Cause::Unreachable, retry_after: Some(Duration::from_secs(1)) });
 
     #[test]
     fn in_idle_mode() {
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(told, silenced);
 
         scene.give(20_000, SignalKind::Keystroke);
-        let told = scene.answer(20_100, Outcome::Refused(Refusal::Conversation));
+        let told = scene.answer(20_100, Outcome::Rejected(Rejection::Conversation));
         assert_eq!(told, "Salesforce has refused this end user: no icon is shown for another 5 min 0 s.");
     }
 

@@ -17,7 +17,7 @@ use super::query::{bad, id, options};
 use crate::base::clock::Clock;
 use crate::base::duration::Written;
 use crate::driver::{Controls, Inquiry};
-use crate::engine::outbox::Belief;
+use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Rules;
 use crate::engine::{Account, PageQuery, Row};
 use crate::http::{Gate, Problem};
@@ -89,7 +89,7 @@ fn asked(query: Option<&str>) -> Result<Asked, Problem> {
             start: start(after)?,
             limit: page_length(limit)?,
             to: to.map(Into::into),
-            lit: lit(icon)?,
+            icon_on: icon_on(icon)?,
         })),
     }
 }
@@ -105,7 +105,7 @@ fn start(value: Option<Cow<'_, str>>) -> Result<u32, Problem> {
     value.parse().map_err(|_| bad("`after` is not what `next` of the page before said"))
 }
 
-fn lit(value: Option<Cow<'_, str>>) -> Result<bool, Problem> {
+fn icon_on(value: Option<Cow<'_, str>>) -> Result<bool, Problem> {
     match value.as_deref() {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
@@ -159,7 +159,7 @@ impl Conversations {
                 Some(account) => explain::explanation(account, now),
                 None => forgotten(&past.events),
             },
-            wish: account.and_then(|account| account.wish).map(subject),
+            wish: account.and_then(|account| account.desired).map(subject),
             in_flight: flying.map(|(reason, _)| ToldFlight {
                 subject: subject(reason),
                 attempt: flight.map_or(0, |flight| flight.attempt),
@@ -200,11 +200,11 @@ fn silent() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer")
 }
 
-fn name_of(belief: Belief) -> &'static str {
+fn name_of(belief: Acknowledged) -> &'static str {
     match belief {
-        Belief::Off => "off",
-        Belief::On => "on",
-        Belief::Unsure => "unknown",
+        Acknowledged::Off => "off",
+        Acknowledged::On => "on",
+        Acknowledged::Unknown => "unknown",
     }
 }
 
@@ -216,8 +216,8 @@ fn left_on(events: &[std::sync::Arc<Event>]) -> bool {
 }
 
 fn shown(account: Option<&Account>, events: &[std::sync::Arc<Event>]) -> &'static str {
-    match account.map_or(Belief::Off, |account| account.belief) {
-        Belief::Off if left_on(events) => name_of(Belief::Unsure),
+    match account.map_or(Acknowledged::Off, |account| account.acknowledged) {
+        Acknowledged::Off if left_on(events) => name_of(Acknowledged::Unknown),
         belief => name_of(belief),
     }
 }
@@ -255,8 +255,8 @@ impl<'a> ToldRow<'a> {
             from: row.conversation.from(),
             state: row.stage.name(),
             icon: row.icon,
-            shown: name_of(row.belief),
-            owed: row.wish.map(|reason| reason.indicator().name()),
+            shown: name_of(row.acknowledged),
+            owed: row.desired.map(|reason| reason.indicator().name()),
         }
     }
 }
@@ -329,8 +329,9 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_read_within_bounds() {
-        let page =
-            |start, limit, to: Option<&str>, lit| Asked::Some(PageQuery { start, limit, to: to.map(Into::into), lit });
+        let page = |start, limit, to: Option<&str>, icon_on| {
+            Asked::Some(PageQuery { start, limit, to: to.map(Into::into), icon_on })
+        };
         for (query, expected) in [
             (None, page(0, 100, None, false)),
             (Some("limit=1000&after=4096"), page(4_096, 1_000, None, false)),

@@ -50,7 +50,7 @@ pub struct Verdict {
     pub status: Option<u16>,
     /// Salesforce's error code, if the answer had one.
     pub code: Option<i64>,
-    /// What the far side or the transport said, cut to a bound.
+    /// What the upstream or the transport said, cut to a bound.
     pub detail: Option<Box<str>>,
     /// From the request's leaving to its end.
     pub round_trip: Duration,

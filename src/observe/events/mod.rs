@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use crate::engine::Taken;
+use crate::engine::Handled;
 use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, SignalKind, WireResult};
 use crate::observe::loop_event::LoopEvent;
 pub use event::{Event, Subject, Verdict, What};
@@ -81,7 +81,7 @@ impl EventLog {
     /// Takes the event whole: it is kept. Keystrokes are not.
     pub(crate) fn observe(&mut self, now: Instant, event: LoopEvent<'_>) {
         match event {
-            LoopEvent::Received { conversation, signal, taken: Ok(Taken::Counts) }
+            LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted) }
                 if signal.kind != SignalKind::Keystroke =>
             {
                 let (conversation, what) = (conversation.to_owned(), What::Signal(signal.kind));
@@ -223,7 +223,7 @@ mod tests {
         let ann = ConversationRef::new("c", "ann").unwrap();
         for kind in SignalKind::ALL {
             let received =
-                LoopEvent::Received { conversation: ann, signal: Signal::new(kind), taken: Ok(Taken::Counts) };
+                LoopEvent::Received { conversation: ann, signal: Signal::new(kind), taken: Ok(Handled::Accepted) };
             history.observe(Instant::from_millis(1), received);
         }
         assert!(watch.try_next().is_none());

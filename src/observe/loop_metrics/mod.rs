@@ -6,7 +6,7 @@
 mod recent;
 mod trips;
 
-use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Refusal, SignalKind, WireResult};
+use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Rejection, SignalKind, WireResult};
 use crate::observe::histogram::Histogram;
 use crate::observe::loop_event::LoopEvent;
 use recent::Recent;
@@ -30,7 +30,7 @@ pub struct LoopMetrics {
     pub ended: [u64; End::ALL.len()],
     /// Their answers, by the class of the HTTP status in the order of [`ANSWERS`].
     pub answers: [u64; ANSWERS.len()],
-    /// Signals not taken, by kind and by [`TurnedAway`] in the order of [`TURNED_AWAY`].
+    /// Signals not taken, by kind and by [`Rejected`] in the order of [`TURNED_AWAY`].
     pub turned_away: [[u64; TURNED_AWAY.len()]; SignalKind::ALL.len()],
     recent: Recent,
 }
@@ -50,7 +50,7 @@ pub(crate) enum End {
     /// Perhaps applied, and worth another try.
     Unsure(Cause),
     /// Certainly not applied, and never will be.
-    Refused(Refusal),
+    Refused(Rejection),
 }
 
 impl End {
@@ -69,10 +69,10 @@ impl End {
         Self::Unsure(Cause::Unreachable),
         Self::Unsure(Cause::NoAnswer),
         Self::Unsure(Cause::Failing),
-        Self::Refused(Refusal::Channel),
-        Self::Refused(Refusal::Conversation),
-        Self::Refused(Refusal::Request),
-        Self::Refused(Refusal::Configuration),
+        Self::Refused(Rejection::Channel),
+        Self::Refused(Rejection::Conversation),
+        Self::Refused(Rejection::Request),
+        Self::Refused(Rejection::Configuration),
     ];
 
     /// What became of it: a name for metrics.
@@ -101,10 +101,10 @@ impl End {
                 Cause::Failing => "failing",
             },
             Self::Refused(refusal) => match refusal {
-                Refusal::Channel => "channel",
-                Refusal::Conversation => "conversation",
-                Refusal::Request => "request",
-                Refusal::Configuration => "configuration",
+                Rejection::Channel => "channel",
+                Rejection::Conversation => "conversation",
+                Rejection::Request => "request",
+                Rejection::Configuration => "configuration",
             },
         }
     }
@@ -115,8 +115,8 @@ impl From<Outcome> for End {
         match outcome {
             Outcome::Delivered => Self::Delivered,
             Outcome::NotSent(setback) => Self::NotSent(setback.cause),
-            Outcome::Unsure(setback) => Self::Unsure(setback.cause),
-            Outcome::Refused(refusal) => Self::Refused(refusal),
+            Outcome::Unknown(setback) => Self::Unsure(setback.cause),
+            Outcome::Rejected(refusal) => Self::Refused(refusal),
         }
     }
 }
@@ -181,8 +181,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::TurnedAway;
-    use crate::model::{ConversationRef, Decision, Dispatch, DispatchId, Setback, Signal};
+    use crate::engine::Rejected;
+    use crate::model::{ConversationRef, Decision, Dispatch, DispatchId, Signal, Transient};
 
     fn result(outcome: Outcome, status: Option<u16>) -> WireResult {
         WireResult { outcome, status, code: None, detail: None, elapsed: Duration::from_millis(20) }
@@ -191,16 +191,16 @@ mod tests {
     #[test]
     fn each_end_and_each_class_of_answer_is_counted_once() {
         let mut metrics = LoopMetrics::default();
-        let setback = |cause| Setback { cause, retry_after: None };
+        let setback = |cause| Transient { cause, retry_after: None };
         for (outcome, status) in [
             (Outcome::Delivered, Some(202)),
-            (Outcome::Refused(Refusal::Channel), Some(404)),
+            (Outcome::Rejected(Rejection::Channel), Some(404)),
             (Outcome::NotSent(setback(Cause::RateLimited)), Some(429)),
             (Outcome::NotSent(setback(Cause::Token)), None),
             (Outcome::NotSent(setback(Cause::Unreachable)), None),
-            (Outcome::Unsure(setback(Cause::NoAnswer)), None),
-            (Outcome::Unsure(setback(Cause::Failing)), Some(503)),
-            (Outcome::Unsure(setback(Cause::Failing)), Some(700)),
+            (Outcome::Unknown(setback(Cause::NoAnswer)), None),
+            (Outcome::Unknown(setback(Cause::Failing)), Some(503)),
+            (Outcome::Unknown(setback(Cause::Failing)), Some(700)),
         ] {
             metrics.count_result(Indicator::TypingStarted, &result(outcome, status));
         }
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_names_of_what_is_turned_away_stand_in_the_order_of_the_reasons() {
-        for (why, name) in [(TurnedAway::TableFull, "table_full"), (TurnedAway::Stopping, "stopping")] {
+        for (why, name) in [(Rejected::TableFull, "table_full"), (Rejected::Stopping, "stopping")] {
             let mut metrics = LoopMetrics::default();
             let conversation = ConversationRef::new("c", "u").unwrap();
             let signal = Signal::new(SignalKind::Opened);

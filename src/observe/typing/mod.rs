@@ -21,7 +21,7 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use crate::engine::Taken;
+use crate::engine::Handled;
 use crate::model::{ConversationRef, Decision, Dispatch, Indicator, Instant, Reason, Signal, SignalKind, micros};
 use crate::observe::loop_event::LoopEvent;
 use channels::Channels;
@@ -249,7 +249,7 @@ impl TypingStats {
 
     pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
         match event {
-            LoopEvent::Received { conversation, signal, taken: Ok(Taken::Counts) } => {
+            LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted) } => {
                 self.on_signal(now, *conversation, *signal);
             }
             LoopEvent::Decided { decision, .. } => self.on_decision(decision),

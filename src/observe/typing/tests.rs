@@ -336,7 +336,7 @@ fn by_definition(events: &[Event], end: u64) -> Tally {
             tally.timer_stops_resumed += 1;
         }
         let started = (i..events.len()).find_map(|j| match events[j] {
-            Decided(at, First) => Some((at, keys.iter().find(|key| **key > j)?)),
+            Decided(at, First) => Some((at, keys.iter().rfind(|key| **key < j)?)),
             Decided(at, Check) => {
                 Some((at, keys.iter().rfind(|key| **key < j && at - key_at(**key).unwrap() <= AWAY)?))
             }

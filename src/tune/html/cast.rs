@@ -70,7 +70,7 @@ pub(super) fn offered(report: &Report) -> Option<&Row> {
 
 /// The setting recommended, unless what makes it the best is undefined: then it is no better than others.
 pub(super) fn best(report: &Report) -> Option<&Row> {
-    report.best().filter(|row| report.plan.minimise.of(row).is_some())
+    report.best().filter(|row| row.get(report.plan.minimise).is_some())
 }
 
 /// The settings shown, each once: in force, offered, documented, and what else is telling, as far as there is room.

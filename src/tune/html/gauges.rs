@@ -26,7 +26,7 @@ pub(super) fn draw(m: &mut Markup, report: &Report, then: Option<(&Row, &str)>) 
         for (number, (title, what, measure, column)) in FIGURES.into_iter().enumerate() {
             m.tag("section").class("figure").inside(|m| {
                 m.tag("h2").text(title);
-                let was = measure.of(now);
+                let was = now.get(measure);
                 m.tag("p").class("change").inside(|m| {
                     m.tag("span").class("vh").text("now ");
                     match then {
@@ -34,7 +34,7 @@ pub(super) fn draw(m: &mut Markup, report: &Report, then: Option<(&Row, &str)>) 
                             m.tag("span").class("was").text(column.shape.full(was));
                             m.tag("span").class("arrow").with("aria-hidden", "true").text("→");
                             m.tag("span").class("vh").text(format_args!(", {word} "));
-                            m.tag("b").text(column.shape.full(measure.of(then)));
+                            m.tag("b").text(column.shape.full(then.get(measure)));
                         }
                         None => m.tag("b").text(column.shape.full(was)),
                     }
@@ -89,7 +89,7 @@ fn ranges(
     let rows = [Some((&report.current, "now")), then.map(|(row, _)| (row, "offered"))];
     let values = rows.iter().flatten().flat_map(|(row, _)| {
         let ends = column.ci(row).map_or([None; 2], |ci| ci.map(Some));
-        [measure.of(row), ends[0], ends[1]]
+        [row.get(measure), ends[0], ends[1]]
     });
     let want = report.plan.wants.iter().find(|want| want.measure == measure);
     let most = values.flatten().chain(want.map(|want| want.bound)).fold(0.0, f64::max);
@@ -106,7 +106,7 @@ fn ranges(
                 let bar = m.tag("rect").class(format_args!("interval {class}")).with("x", Percent(from));
                 bar.with("width", Percent(to - from)).with("y", y - 4).with("height", "8").alone();
             }
-            if let Some(value) = measure.of(row) {
+            if let Some(value) = row.get(measure) {
                 let dot = m.tag("circle").class(format_args!("dot {class}")).with("cx", Percent(axis.place(value)));
                 dot.with("cy", y).with("r", "4.5").alone();
             }

@@ -24,7 +24,7 @@ const CELLS: f64 = 400.0;
 
 /// A setting with both measures.
 fn value(row: &Row) -> Option<(f64, f64)> {
-    Some((row.req_per_min.value?, 100.0 * Measure::Missed.of(row)?))
+    Some((row.req_per_min.value?, 100.0 * row.get(Measure::Missed)?))
 }
 
 /// The section's content.
@@ -75,7 +75,7 @@ fn axis(values: impl Iterator<Item = f64>) -> Axis {
 
 fn describe(parts: &[(&Part<'_>, &Row)]) -> String {
     let told = parts.iter().map(|(part, row)| {
-        let missed = super::figure::Shape::Share(1).full(Measure::Missed.of(row));
+        let missed = super::figure::Shape::Share(1).full(row.get(Measure::Missed));
         format!(
             "{} ({}): {} requests a minute, {missed} missed.",
             part.name(),

@@ -171,7 +171,7 @@ fn of_change(m: &mut Markup, report: &Report, advice: &Advice<'_>) {
             m.text(sentence);
             // The ranking is among the settings tried, and what is in force need not be one of them.
             let objective = report.plan.minimise;
-            if now.meets && objective.of(now).zip(objective.of(best)).is_some_and(|(was, value)| was <= value) {
+            if now.meets && now.get(objective).zip(best.get(objective)).is_some_and(|(was, value)| was <= value) {
                 m.text(
                     " The setting in force keeps the limits, too, and does no worse in what was to be made small; it \
                      is not among the settings tried.",
@@ -182,7 +182,7 @@ fn of_change(m: &mut Markup, report: &Report, advice: &Advice<'_>) {
             m.text("There is nothing to change.");
             if let [_, second, ..] = report.ranking[..] {
                 let (second, measure) = (&report.rows[second], report.plan.minimise);
-                let of = |row| measure.of(row).map(|value| said(measure, value));
+                let of = |row: &Row| row.get(measure).map(|value| said(measure, value));
                 if let (Some(value), Some(was)) = (of(second), of(now)) {
                     m.text(" The runner-up, ").strong(second.setting);
                     m.text(format_args!(", comes to {value} ({}) instead of {was}.", named(measure)));
@@ -230,15 +230,15 @@ fn misses(m: &mut Markup, report: &Report, nearest: &Row, failed: &[usize]) {
                         |value: Option<f64>| value.map_or_else(|| UNDEFINED.to_owned(), |value| said(measure, value));
                     m.tag("tr").inside(|m| {
                         m.tag("th").with("scope", "row").text(limit(want));
-                        m.tag("td").text(show(measure.of(nearest)));
+                        m.tag("td").text(show(nearest.get(measure)));
                         m.tag("td").inside(|m| {
-                            let by = measure.of(nearest).map(|value| (value - want.bound).abs());
+                            let by = nearest.get(measure).map(|value| (value - want.bound).abs());
                             m.strong(match by {
                                 Some(by) if measure.unit() == Unit::Share => format!("{:.1} points", 100.0 * by),
                                 by => show(by),
                             });
                         });
-                        m.tag("td").text(show(measure.of(&report.current)));
+                        m.tag("td").text(show(report.current.get(measure)));
                     });
                 }
             });

@@ -13,7 +13,7 @@ pub(super) fn setting(setting: &Setting) -> String {
 
 /// All limits, those apart that could not be tested on `row`.
 pub(super) fn limits(wants: &[Want], row: &Row) -> String {
-    let (tested, untested): (Vec<&Want>, Vec<&Want>) = wants.iter().partition(|want| want.measure.of(row).is_some());
+    let (tested, untested): (Vec<&Want>, Vec<&Want>) = wants.iter().partition(|want| row.get(want.measure).is_some());
     let list = |wants: &[&Want]| joined(&wants.iter().map(|want| limit(want)).collect::<Vec<_>>());
     match (tested.is_empty(), untested.is_empty()) {
         (_, true) => list(&tested),
@@ -73,7 +73,7 @@ pub(super) const fn excels(minimised: Measure) -> &'static str {
 pub(super) fn changes(row: &Row, now: &Row) -> (Vec<String>, Vec<String>) {
     let (mut gains, mut costs) = (Vec::new(), Vec::new());
     for (_, _, measure, column) in FIGURES {
-        let (Some(value), Some(was)) = (measure.of(row), measure.of(now)) else { continue };
+        let (Some(value), Some(was)) = (row.get(measure), now.get(measure)) else { continue };
         if column.shape.alike(value, was) {
             continue;
         }
