@@ -59,7 +59,7 @@ struct Batch {
 /// What came of a try.
 enum Came {
     /// The collector has them.
-    Handled,
+    Accepted,
     /// It may take them another time.
     Later(String, Option<Duration>),
     /// It never will.
@@ -134,7 +134,7 @@ impl Collector {
 fn came(response: &reqwest::Response) -> Came {
     let status = response.status();
     match status.as_u16() {
-        200..=299 => Came::Handled,
+        200..=299 => Came::Accepted,
         429 | 502 | 503 | 504 => {
             let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
             Came::Later(format!("status {status}"), pause.map(Duration::from_secs))
@@ -215,7 +215,7 @@ impl Losses {
     /// Hears what came of a try; gives back a batch that is to be tried again, and after how long.
     fn hear(&mut self, batch: Batch, came: Came) -> Option<(Batch, Duration)> {
         let (reason, again) = match came {
-            Came::Handled => {
+            Came::Accepted => {
                 if std::mem::take(&mut self.told) {
                     let lost = std::mem::take(&mut self.lost);
                     info!(lost, "spans are exported again");
@@ -276,14 +276,14 @@ mod tests {
         assert_eq!(pause(&mut losses, 86_400), Some(PAUSE_MAX));
         assert!(losses.hear(batch(1), Came::Refused("no".to_owned())).is_none());
         assert_eq!(losses.lost, 14);
-        assert!(losses.told && losses.hear(batch(1), Came::Handled).is_none());
+        assert!(losses.told && losses.hear(batch(1), Came::Accepted).is_none());
         assert_eq!((losses.told, losses.lost), (false, 0));
         // One that is merely too slow is told of, too, but not at once again.
         losses.lost = 3;
-        losses.hear(batch(1), Came::Handled);
+        losses.hear(batch(1), Came::Accepted);
         assert_eq!(losses.lost, 3);
         losses.told_last = None;
-        losses.hear(batch(1), Came::Handled);
+        losses.hear(batch(1), Came::Accepted);
         assert_eq!(losses.lost, 0);
     }
 
