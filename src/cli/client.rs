@@ -12,7 +12,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
-use crate::base::text::root_cause;
+use crate::base::text::{printable, root_cause};
 use crate::http::{Address, read_token};
 
 /// A daemon that does not answer for this long is taken for gone.
@@ -222,8 +222,7 @@ impl Answer {
             Ok(problem) => problem.detail,
             Err(_) => self.body.chars().take(SAID_CHARS_MAX).collect(),
         };
-        let said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        format!("{} answered {}: {}", self.place, self.status, said.trim())
+        format!("{} answered {}: {}", self.place, self.status, printable(&said).trim())
     }
 }
 
@@ -273,7 +272,7 @@ mod tests {
             let body = body.to_owned();
             Answer { status: StatusCode::BAD_REQUEST, body, place: "P".to_owned() }.refusal()
         };
-        assert_eq!(said(r#"{"detail": "no\n\u001b[1m", "status": 400}"#), "P answered 400 Bad Request: no  [1m");
+        assert_eq!(said(r#"{"detail": "no\n\u001b[1m", "status": 400}"#), "P answered 400 Bad Request: no \u{fffd}[1m");
         let html = said(&"<p>\n".repeat(1_000));
         assert!(html.len() < 250 && !html.contains('\n'), "{html}");
     }

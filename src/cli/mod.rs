@@ -199,11 +199,6 @@ fn load(overrides: &Overrides) -> Result<Config, Failure> {
     })
 }
 
-/// What somebody else has said, on one line and without anything that a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 /// Runs `work` to its end. What it has left behind is not waited for: a name that is being looked up, for one, which can
 /// take minutes where no name server answers.
 ///

@@ -7,7 +7,8 @@ use axum::http::StatusCode;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::{Failure, block_on, printable};
+use super::{Failure, block_on};
+use crate::base::text::printable;
 use crate::cli::client::{Remote, RemoteArgs};
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! `typingd timing`: the timing of a running daemon, shown and changed.
 
 use super::{CHECK_INTERVAL, DISMISS_AFTER, Failure, block_on};
+use crate::base::text::printable;
 use crate::cli::client::{Remote, RemoteArgs};
 use crate::config::{self, Flag, Keep, Report, Values};
 use crate::model::ChannelAddress;
@@ -135,7 +136,8 @@ fn describe(report: &Report, to: Option<&ChannelAddress>) -> String {
         Some(changed) => {
             let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "(as for all)".to_owned(), shown);
             for changed in changed {
-                let _ = writeln!(text, "{}: {} -> {}", plain(&changed.key), value(&changed.old), value(&changed.new));
+                let _ =
+                    writeln!(text, "{}: {} -> {}", printable(&changed.key), value(&changed.old), value(&changed.new));
             }
         }
         None => in_force(report, to, &mut text),
@@ -174,18 +176,18 @@ fn rows(own: &Values, origins: &BTreeMap<String, String>, all: Option<&Values>, 
             Some(own) => (own, origins.get(key).map_or("", String::as_str)),
             None => (value, "as for all"),
         };
-        let _ = writeln!(text, "  {:<16}{:<13}{}", plain(key), shown(value), plain(origin));
+        let _ = writeln!(text, "  {:<16}{:<13}{}", printable(key), shown(value), printable(origin));
     }
 }
 
 fn how_to_keep(keep: &Keep, text: &mut String) {
     text.push_str("A restart or a SIGHUP undoes what was changed while running. To keep it");
     if !keep.toml.is_empty() {
-        let file = keep.file.as_deref().map_or_else(|| "the configuration file".to_owned(), plain);
+        let file = keep.file.as_deref().map_or_else(|| "the configuration file".to_owned(), printable);
         let _ = write!(text, ", write to {file}:\n\n");
         for line in keep.toml.lines() {
             let gap = if line.is_empty() { "" } else { "    " };
-            let _ = writeln!(text, "{gap}{}", plain(line));
+            let _ = writeln!(text, "{gap}{}", printable(line));
         }
     } else {
         text.push_str(":\n");
@@ -193,15 +195,10 @@ fn how_to_keep(keep: &Keep, text: &mut String) {
     let gap = if keep.notes.is_empty() { "" } else { "\n" };
     text.push_str(gap);
     for note in &keep.notes {
-        let _ = writeln!(text, "- {}", plain(note));
+        let _ = writeln!(text, "- {}", printable(note));
     }
 }
 
 fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| plain(&value.to_string()), plain)
-}
-
-/// Without what a terminal would obey.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    value.as_str().map_or_else(|| printable(&value.to_string()), printable)
 }

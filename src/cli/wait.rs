@@ -6,9 +6,10 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::{Failure, block_on, printable};
+use super::{Failure, block_on};
 use crate::base::clock;
 use crate::base::duration::{self, Written};
+use crate::base::text::printable;
 use crate::cli::client::{Remote, RemoteArgs};
 
 /// How often it is looked.

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::base::clock;
+use crate::base::text::printable;
 use crate::driver::heartbeat::Heartbeat;
 use crate::model::Instant;
 use crate::observe::snapshot::{JournalState, Snapshot};
@@ -232,7 +233,8 @@ struct StatusLine {
 impl StatusLine {
     fn next(&mut self, stage: Stage, snapshot: &Snapshot) -> Option<String> {
         let rate = self.rate(snapshot);
-        let status = one_line(&status(stage, snapshot, rate));
+        // What follows a line's end would be an order to the manager, and foreign words are among these.
+        let status: String = printable(&status(stage, snapshot, rate)).chars().take(STATUS_CHARS_MAX).collect();
         (status != self.last).then(|| {
             self.last.clone_from(&status);
             status
@@ -283,12 +285,6 @@ fn status(stage: Stage, snapshot: &Snapshot, rate: f64) -> String {
 
 fn number(count: usize, of: &str) -> String {
     format!("{count} {of}{}", if count == 1 { "" } else { "s" })
-}
-
-/// One line and no more: what follows a line's end would be an order to the manager, and a far side's words are among
-/// these.
-fn one_line(text: &str) -> String {
-    text.chars().take(STATUS_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

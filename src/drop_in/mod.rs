@@ -35,6 +35,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use crate::base::clock::Clock;
+use crate::base::text::with_causes;
 use crate::driver::inbox::{Inbox, Undeliverable};
 use crate::engine::Rejected;
 use crate::http::{Gate, Problem, Route, announced_bytes, hear_out, until};
@@ -490,7 +491,7 @@ impl Shared {
                     Some(broken) => broken_problem(broken),
                     None => {
                         let what = if error.is_connect() { "can't be reached" } else { "broke off before its answer" };
-                        Problem::new(StatusCode::BAD_GATEWAY, format!("the Interaction Service {what}: {}", causes(&error)))
+                        Problem::new(StatusCode::BAD_GATEWAY, format!("the Interaction Service {what}: {}", with_causes(&error)))
                     }
                 }),
                 () = written.as_mut() => {}
@@ -518,15 +519,4 @@ fn broken_problem(broken: Broken) -> Problem {
         Broken::Off => StatusCode::BAD_REQUEST,
     };
     Problem::new(status, broken.to_string())
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

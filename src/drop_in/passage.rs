@@ -18,6 +18,7 @@ use tokio::time::Sleep;
 
 use super::written::moment;
 use crate::base::clock::{self, Clock};
+use crate::base::text::find_cause;
 use crate::model::Instant;
 
 /// The longest body, either way: the largest file that the Interaction Service takes on any channel (30 MiB), and room
@@ -76,14 +77,7 @@ pub(super) enum Broken {
 impl Broken {
     /// What `error` of a body says.
     pub(super) fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if let Some(broken) = error.downcast_ref() {
-                return *broken;
-            }
-            cause = error.source();
-        }
-        Self::Off
+        find_cause(error).copied().unwrap_or(Self::Off)
     }
 }
 
