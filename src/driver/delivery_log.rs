@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use crate::base::pseudonym::Pseudonyms;
 use crate::engine::{Counts, Notice};
 use crate::model::{Cause, Dispatch, Instant, Outcome, Rejection, Transient, WireResult};
 use crate::observe::loop_event::LoopEvent;
-use crate::telemetry::Pseudonyms;
 
 /// So many failures without a success between them are logged, and make the daemon not ready.
 const FAILURES_MAX: u32 = 5;
@@ -67,7 +67,7 @@ impl DeliveryLog {
             outcome => {
                 debug!(
                     channel = conversation.to(),
-                    end_user = %self.pseudonyms.of(conversation.from()),
+                    end_user = %self.pseudonyms.log_name(conversation.from()),
                     indicator = dispatch.indicator().name(),
                     reason = dispatch.reason.name(),
                     attempt = dispatch.attempt,
@@ -115,7 +115,7 @@ impl DeliveryLog {
             }
             Some(Notice::ConversationMuted) => {
                 if let Some(more) = self.mutes.pass(now, MUTES_LOGGED_MAX) {
-                    let end_user = self.pseudonyms.of(conversation.from());
+                    let end_user = self.pseudonyms.log_name(conversation.from());
                     let channel = conversation.to();
                     warn!(channel, %end_user, status, code, detail, more, "conversation muted: Salesforce refuses its end user");
                 }

@@ -3,7 +3,6 @@
 //! No id leaves the driver: each is replaced by a hash under a key that no other recording has. The driver never waits:
 //! a reader who is too slow loses its recording.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -11,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
+use crate::base::pseudonym::Pseudonyms;
 use crate::engine::Handled;
 use crate::model::{ConversationRef, Instant, Signal, SignalKind};
 use crate::observe::loop_event::LoopEvent;
@@ -30,7 +29,8 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(crate) fn recording(now: Instant) -> (Recorder, Recording) {
     let (notes, reader) = mpsc::channel(SIGNALS_MAX);
     let whole = Arc::new(AtomicBool::new(false));
-    let recorder = Recorder { start: now, masks: Masks::new(), notes: Some(notes), whole: Arc::downgrade(&whole) };
+    let recorder =
+        Recorder { start: now, pseudonyms: Pseudonyms::default(), notes: Some(notes), whole: Arc::downgrade(&whole) };
     (recorder, Recording { notes: reader, whole, taken: Vec::new() })
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn recording(now: Instant) -> (Recorder, Recording) {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     start: Instant,
-    masks: Masks,
+    pseudonyms: Pseudonyms,
     /// Gone once the reader has gone or been too slow.
     notes: Option<mpsc::Sender<Note>>,
     /// Lives as long as the reader's end.
@@ -56,8 +56,8 @@ impl Recorder {
     fn note(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         let Some(notes) = &self.notes else { return };
         let note = Note {
-            to: self.masks.of(Field::To, conversation.to()),
-            from: self.masks.of(Field::From, conversation.from()),
+            to: self.pseudonyms.of_channel(conversation.to()),
+            from: self.pseudonyms.of_end_user(conversation.from()),
             at: u64::try_from(now.since(self.start).as_millis()).unwrap_or(u64::MAX),
             kind: signal.kind,
             lasts_millis: signal.lasts_millis,
@@ -149,36 +149,6 @@ impl Note {
 
 /// A line with its ids of 16 digits, a keystroke, and a time within a day.
 const LINE_BYTES_USUAL: usize = 90;
-
-/// Replaces ids by hashes: SipHash under a key of its own and beginning with a secret of its own, so that nobody can try
-/// out ids, nor tell whether two recordings know the same ones.
-#[derive(Debug)]
-struct Masks {
-    key: RandomState,
-    /// The standard library's keys within a thread differ from each other by one alone.
-    secret: [u8; 16],
-}
-
-/// Which id: the same text means another thing in another place.
-#[derive(Clone, Copy, Debug)]
-enum Field {
-    To,
-    From,
-}
-
-impl Masks {
-    fn new() -> Self {
-        Self { key: RandomState::new(), secret: *Uuid::new_v4().as_bytes() }
-    }
-
-    fn of(&self, field: Field, id: &str) -> u64 {
-        let mut hasher = self.key.build_hasher();
-        hasher.write(&self.secret);
-        hasher.write_u8(field as u8);
-        hasher.write(id.as_bytes());
-        hasher.finish()
-    }
-}
 
 #[cfg(test)]
 mod tests {

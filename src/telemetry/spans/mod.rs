@@ -13,8 +13,8 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::base::clock::Clock;
+use crate::base::pseudonym::Pseudonyms;
 use crate::observe::events::Watch;
-use crate::telemetry::Pseudonyms;
 
 /// What spans are made with.
 pub(crate) struct Surroundings {

@@ -10,9 +10,9 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use uuid::Uuid;
 
 use crate::base::clock::{self, Clock};
+use crate::base::pseudonym::Pseudonyms;
 use crate::model::{Cause, Instant, Outcome};
 use crate::observe::events::{Event, Subject, Verdict, What};
-use crate::telemetry::Pseudonyms;
 
 /// Decisions whose end is awaited: as many as an org may have sessions, each with a stop and a start under way. The oldest
 /// is given up for one more.
@@ -130,7 +130,7 @@ impl Stories {
         let conversation = event.conversation.as_ref();
         vec![
             text("typingd.channel", conversation.to()),
-            text("typingd.end_user", &self.pseudonyms.of(conversation.from()).to_string()),
+            text("typingd.end_user", &self.pseudonyms.log_name(conversation.from())),
             text("typingd.indicator", subject.reason.indicator().name()),
             text("typingd.reason", subject.reason.name()),
             text("typingd.request_id", &(self.request_id)(subject.number).to_string()),
