@@ -12,7 +12,7 @@ use crate::base::build_info;
 use crate::driver::Controls;
 use crate::http::{Gate, Problem};
 use crate::model::SignalKind;
-use crate::observe::histogram::Histogram;
+use crate::observe::histogram::Latencies;
 use crate::observe::snapshot::{ConfigurationInfo, JournalState, Snapshot};
 
 /// This edge. Cheap to clone.
@@ -198,7 +198,7 @@ impl<'a> Answer<'a> {
 }
 
 /// To a microsecond: what lies between two bounds is interpolated, and not known as exactly as that.
-fn quantiles(histogram: &Histogram) -> Option<Quantiles> {
+fn quantiles(histogram: &Latencies) -> Option<Quantiles> {
     let millis = |share| Some((histogram.quantile(share)?.as_secs_f64() * 1e6).round() / 1e3);
     Some(Quantiles { p50: millis(0.5)?, p99: millis(0.99)? })
 }

@@ -48,7 +48,7 @@ impl Numbers {
                 })
             }),
         )?;
-        page.gaps(
+        page.histograms(
             "indicator_gap",
             "How long an icon was off, by a timer, before it came on again for the same message",
             channels().map(|(name, tally)| ([("channel", name)], &tally.gaps)),

@@ -3,7 +3,7 @@
 use std::fmt::Error;
 
 use crate::api::metrics::families::Numbers;
-use crate::api::metrics::page::Page;
+use crate::api::metrics::page::{NO_LABELS, Page};
 use crate::model::SignalKind;
 use crate::observe::loop_metrics::{ANSWERS, End, TURNED_AWAY};
 
@@ -88,18 +88,26 @@ impl Numbers {
 
     pub(super) fn latency(&self, page: &mut Page<'_>) -> Result<(), Error> {
         let metrics = &self.snapshot.metrics;
-        page.latency("inbox_wait", "How long signals waited for the loop's turn", &metrics.inbox_wait)?;
-        page.latency(
+        page.histograms(
+            "inbox_wait",
+            "How long signals waited for the loop's turn",
+            [(NO_LABELS, &metrics.inbox_wait)],
+        )?;
+        page.histograms(
             "signal_to_wire",
             "From a signal's turn to the leaving of the request that it asked for, first tries alone",
-            &metrics.signal_to_wire,
+            [(NO_LABELS, &metrics.signal_to_wire)],
         )?;
-        page.latency(
+        page.histograms(
             "request",
             "From a request's leaving to its answer, or to its being given up",
-            &metrics.round_trip,
+            [(NO_LABELS, &metrics.round_trip)],
         )?;
-        page.latency("timer_lateness", "How much later than due a timer had its turn", &metrics.timer_lateness)
+        page.histograms(
+            "timer_lateness",
+            "How much later than due a timer had its turn",
+            [(NO_LABELS, &metrics.timer_lateness)],
+        )
     }
 }
 

@@ -7,7 +7,7 @@ mod recent;
 mod trips;
 
 use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Rejection, SignalKind, WireResult};
-use crate::observe::histogram::Histogram;
+use crate::observe::histogram::Latencies;
 use crate::observe::loop_event::LoopEvent;
 use recent::Recent;
 pub(crate) use trips::Trips;
@@ -16,16 +16,16 @@ pub(crate) use trips::Trips;
 #[derive(Clone, Debug, Default)]
 pub struct LoopMetrics {
     /// From a signal's being taken over from its edge to the loop's turn.
-    pub inbox_wait: Histogram,
+    pub inbox_wait: Latencies,
     /// From a signal's turn to the leaving of the request that it asks for: what the rate and the requests under way
     /// hold up. First tries alone, and none that a timer decided.
-    pub signal_to_wire: Histogram,
+    pub signal_to_wire: Latencies,
     /// From a request's leaving to its answer, or to its being given up without one.
-    pub round_trip: Histogram,
+    pub round_trip: Latencies,
     /// The same of the latest Stoppeds that were acknowledged: what a message that waits for one must allow for.
     pub stopped_trips: Trips,
     /// From the moment a timer was due to its turn.
-    pub timer_lateness: Histogram,
+    pub timer_lateness: Latencies,
     /// Requests that have come to their end, by [`End`] in the order of [`End::ALL`].
     pub ended: [u64; End::ALL.len()],
     /// Their answers, by the class of the HTTP status in the order of [`ANSWERS`].

@@ -1,9 +1,8 @@
 //! What the timing costs and what it gives, measured on the daemon's own users as they type: on them it answers what
 //! `tune` answers on a trace.
 //!
-//! A plain value like the engine: it reads no clock, and is told by the driver, in this order, what the engine decided
-//! up to a signal ([`TypingStats::handle_decision`]), the signal if it counts ([`TypingStats::handle_signal`]), and what has left
-//! ([`TypingStats::handle_dispatch`]). It has no timer: what falls silent is noticed when something else is told.
+//! A plain value like the engine: it reads no clock, and takes the events of the loop in their order. It has no timer: what
+//! falls silent is noticed when something else happens.
 //!
 //! The truth it measures against is that of a person composing a message. A composing interval begins with the first key
 //! after the last one's end. It ends with its message; or with its last key, or what that lasts, when [`AWAY`] goes by without another, the
@@ -23,6 +22,7 @@ use hashbrown::HashTable;
 
 use crate::engine::Handled;
 use crate::model::{ConversationRef, Decision, Dispatch, Indicator, Instant, Reason, Signal, SignalKind, micros};
+use crate::observe::histogram::Histogram;
 use crate::observe::loop_event::LoopEvent;
 use channels::Channels;
 pub use channels::{CHANNELS_NAMED_MAX, CHANNELS_OTHER_MAX, OTHER};
@@ -111,35 +111,26 @@ impl End {
     }
 }
 
-/// A histogram of gaps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gaps {
-    /// How many were at most as long as the bound of the same place and longer than the one before it.
-    pub counts: [u64; Self::BOUNDS.len()],
-    /// Their sum, in microseconds.
-    pub sum_micros: u64,
-}
+/// How long icons were off.
+pub(crate) type Gaps = Histogram<10>;
 
-impl Gaps {
-    /// The upper bounds. The last one is [`AWAY`]: what is longer is no gap in a message.
-    pub const BOUNDS: [Duration; 10] = [
-        Duration::from_millis(100),
-        Duration::from_millis(250),
-        Duration::from_millis(500),
-        Duration::from_secs(1),
-        Duration::from_secs(2),
-        Duration::from_secs(3),
-        Duration::from_secs(5),
-        Duration::from_secs(10),
-        Duration::from_secs(20),
-        AWAY,
-    ];
+/// The last one is [`AWAY`]: what is longer is no gap in a message.
+const GAPS: [Duration; 10] = [
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+    AWAY,
+];
 
-    fn add(&mut self, gap: Duration) {
-        if let Some(place) = Self::BOUNDS.iter().position(|bound| gap <= *bound) {
-            self.counts[place] += 1;
-            self.sum_micros += micros(gap);
-        }
+impl Default for Gaps {
+    fn default() -> Self {
+        Self::new(&GAPS)
     }
 }
 
@@ -150,7 +141,7 @@ struct Entry {
     /// are one to a thousand million.
     key: u64,
     last_key: Instant,
-    /// When a timer switched the icon off, if `dark` or `awaited`.
+    /// When a timer switched the icon off, if `hidden` or `awaited`.
     stopped: Instant,
     channel: u16,
     /// How long after the last key the typing goes on that the keys so far have reported.
@@ -158,7 +149,7 @@ struct Entry {
     /// A composing interval is under way.
     composing: bool,
     /// A timer has switched the icon off, and it has not come on again.
-    dark: bool,
+    hidden: bool,
     /// A timer has switched the icon off, and no key has come since.
     awaited: bool,
 }
@@ -209,19 +200,19 @@ impl Entry {
     }
 
     fn close(&mut self) {
-        (self.composing, self.dark, self.awaited) = (false, false, false);
+        (self.composing, self.hidden, self.awaited) = (false, false, false);
     }
 
-    fn go_dark(&mut self, at: Instant) {
+    fn hide(&mut self, at: Instant) {
         if self.composing {
-            (self.dark, self.awaited, self.stopped) = (true, true, at);
+            (self.hidden, self.awaited, self.stopped) = (true, true, at);
         }
     }
 
-    fn light_up(&mut self, at: Instant, tally: &mut Tally) {
-        // Told before the key that caused it: a key after a long silence begins another interval.
-        if std::mem::take(&mut self.dark) && at.since(self.typing_until()) <= AWAY {
-            tally.gaps.add(at.since(self.stopped));
+    fn show(&mut self, at: Instant, tally: &mut Tally) {
+        let gap = at.since(self.stopped);
+        if std::mem::take(&mut self.hidden) && at.since(self.typing_until()) <= AWAY && gap <= AWAY {
+            tally.gaps.add(gap);
         }
     }
 }
@@ -302,9 +293,9 @@ impl TypingStats {
         let key = self.key_of(conversation);
         let Some(entry) = self.entries.find_mut(key, |entry| entry.key == key) else { return };
         if starts {
-            entry.light_up(decision.at, self.channels.tally_mut(entry.channel));
+            entry.show(decision.at, self.channels.tally_mut(entry.channel));
         } else {
-            entry.go_dark(decision.at);
+            entry.hide(decision.at);
         }
     }
 
@@ -332,7 +323,7 @@ impl TypingStats {
             channel,
             lasts_millis,
             composing: true,
-            dark: false,
+            hidden: false,
             awaited: false,
         };
         self.entries.insert_unique(key, entry, |entry| entry.key);

@@ -93,7 +93,7 @@ fn composing_grows_with_each_key_and_what_is_under_way_has_not_ended() {
 fn a_gap_is_an_icon_off_in_the_midst_of_a_message() {
     let gaps = |events: &[Event]| -> Vec<u64> {
         let gaps = tallied(events, 200_000).gaps;
-        let counts = gaps.counts.iter().zip(Gaps::BOUNDS);
+        let counts = gaps.counts.iter().zip(GAPS);
         let bounds = counts.flat_map(|(n, bound)| std::iter::repeat_n(bound.as_millis() as u64, *n as usize));
         bounds.chain([gaps.sum_micros / 1_000]).collect()
     };
