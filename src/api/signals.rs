@@ -247,7 +247,7 @@ impl Batch {
                 self.signals.push(parsed.conversation(), parsed.signal);
                 self.indexes.push(index);
             }
-            Err(error) => tally.reject_malformed(index, error),
+            Err(error) => tally.reject_malformed(index, error.to_string()),
         }
     }
 

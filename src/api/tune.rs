@@ -125,7 +125,7 @@ fn asked(rules: &Rules, query: Option<&str>) -> Result<(Plan, Format), Problem> 
     match Plan::new(rules).with(choices) {
         Ok(plan) if problems.is_empty() => Ok((plan, format)),
         planned => {
-            problems.extend(planned.err().unwrap_or_default());
+            problems.extend(planned.err().iter().flatten().map(ToString::to_string));
             let detail = problems.join("; ");
             Err(Problem::new(StatusCode::BAD_REQUEST, detail).with("problems", json!(problems)))
         }

@@ -2,7 +2,6 @@
 
 use tokio::sync::watch;
 
-use super::upstream::Line;
 use crate::api::signals::Malformed;
 use crate::drop_in::DropIn;
 use crate::observe::snapshot::{ConfigurationInfo, RuntimeInfo, TokenState, TokenStatus};
@@ -10,38 +9,29 @@ use crate::salesforce::{self, Client, TokenFigures};
 
 /// The parts that are asked, and what does not change.
 pub(super) struct Parts {
-    pub(super) line: Line,
+    pub(super) client: Client,
     pub(super) configuration: watch::Receiver<ConfigurationInfo>,
     pub(super) started_at: u64,
     pub(super) sandbox: bool,
-    pub(super) route: watch::Receiver<Route>,
+    pub(super) upstream: String,
+    pub(super) listening: Vec<String>,
+    pub(super) drop_in: watch::Receiver<Option<DropIn>>,
     pub(super) malformed: Malformed,
     pub(super) state_dir: bool,
 }
 
-/// What another configuration may change.
-#[derive(Clone)]
-pub(super) struct Route {
-    pub(super) upstream: String,
-    pub(super) listening: Vec<String>,
-    pub(super) drop_in: Option<DropIn>,
-}
-
 impl Parts {
-    pub(super) fn runtime(self) -> Box<dyn Fn() -> RuntimeInfo + Send> {
-        Box::new(move || {
-            let Route { upstream, listening, drop_in } = self.route.borrow().clone();
-            RuntimeInfo {
-                started_at: self.started_at,
-                sandbox: self.sandbox,
-                upstream,
-                listening,
-                malformed: self.malformed.count(),
-                state_dir: self.state_dir,
-                drop_in: drop_in.as_ref().map(DropIn::figures),
-                token: token(&self.line.client()),
-                configuration: self.configuration.borrow().clone(),
-            }
+    pub(super) fn source(self) -> Box<dyn Fn() -> RuntimeInfo + Send> {
+        Box::new(move || RuntimeInfo {
+            started_at: self.started_at,
+            sandbox: self.sandbox,
+            upstream: self.upstream.clone(),
+            listening: self.listening.clone(),
+            malformed: self.malformed.count(),
+            state_dir: self.state_dir,
+            drop_in: self.drop_in.borrow().as_ref().map(DropIn::figures),
+            token: token(&self.client),
+            configuration: self.configuration.borrow().clone(),
         })
     }
 }

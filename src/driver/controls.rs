@@ -23,8 +23,6 @@ pub enum Command {
     Snapshot(oneshot::Sender<Snapshot>),
     /// A snapshot with the statistics of typing.
     Statistics(oneshot::Sender<Snapshot>),
-    /// The conversations whose icon the upstream may show, from a slot on as far as one look goes, and the next slot.
-    Shown(u32, oneshot::Sender<(Vec<Conversation>, Option<u32>)>),
     /// Begin a recording.
     Record(oneshot::Sender<Result<Recording, NotRecorded>>),
     /// Some conversations, and how many there are.
@@ -97,17 +95,6 @@ impl Controls {
     /// A snapshot with the statistics of typing.
     pub(crate) async fn statistics(&self, timeout: Duration) -> Option<Snapshot> {
         self.ask(timeout, Command::Statistics).await
-    }
-
-    /// The conversations whose icon the upstream may show.
-    pub(crate) async fn shown(&self, timeout: Duration) -> Option<Vec<Conversation>> {
-        let (mut shown, mut next) = (Vec::new(), Some(0));
-        while let Some(start) = next {
-            let (more, then) = self.ask(timeout, |answer| Command::Shown(start, answer)).await?;
-            shown.extend(more);
-            next = then;
-        }
-        Some(shown)
     }
 
     pub(crate) async fn record(&self, timeout: Duration) -> Option<Result<Recording, NotRecorded>> {

@@ -123,10 +123,6 @@ impl LoopState {
                 let typing = Some(self.observers.stats.figures(now));
                 let _ = answer.send(Snapshot { typing, ..self.snapshot(now) });
             }
-            Some(Command::Shown(start, answer)) => {
-                let (shown, next) = self.engine.shown(start);
-                let _ = answer.send((shown.map(ConversationRef::to_owned).collect(), next));
-            }
             Some(Command::Record(answer)) => drop(answer.send(self.start_recording(now))),
             Some(Command::Page(query, answer)) => {
                 let _ = answer.send((self.engine.page(now, &query), self.engine.census().conversations));
@@ -159,8 +155,7 @@ impl LoopState {
         if let Some(wait) = request.wait {
             receipt.wait_needed = self.observers.metrics.stopped_trips.wait_needed();
             for (conversation, signal) in request.batch.iter() {
-                let settled = || self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off());
-                if signal.kind == SignalKind::MessageSent && !settled() {
+                if signal.kind == SignalKind::MessageSent && !self.engine.is_settled_off(conversation) {
                     let until = now + wait;
                     receipt.blocked |= self.engine.stop_leaves_after(now, conversation) > until;
                     let (answer, acknowledged) = oneshot::channel();
@@ -211,15 +206,13 @@ impl LoopState {
         let conversation = dispatch.conversation.as_ref();
         let awaited = self.waiters.contains_key(&dispatch.conversation);
         // A Started that was rejected, or never left, has shown nothing that a Stopped would have to hide.
-        let was_off =
-            awaited && self.engine.snapshot(conversation).is_some_and(|old| old.acknowledged == Acknowledged::Off);
+        let was_off = awaited && self.engine.acknowledged(conversation) == Acknowledged::Off;
         let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
-        let snapshot = self.engine.snapshot(conversation);
-        let icon_off = snapshot.as_ref().is_none_or(|snapshot| snapshot.acknowledged == Acknowledged::Off);
+        let icon_off = self.engine.acknowledged(conversation) == Acknowledged::Off;
         let rate = self.engine.rate_in_force();
         self.observers.emit(now, LoopEvent::Answered { dispatch, result, notice, rate, icon_off });
         self.emit_decisions(now, None);
-        if awaited && snapshot.is_none_or(|snapshot| snapshot.is_settled_off()) {
+        if awaited && self.engine.is_settled_off(conversation) {
             for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
                 let _ = waiter.answer.send(was_off || result.outcome == Outcome::Delivered);
             }

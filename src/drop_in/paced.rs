@@ -10,20 +10,20 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::passage::Broken;
+use super::progress::Broken;
 use crate::base::clock;
 
 /// What a body must come at, on average, once it has been waited for as long as a silence may last. A third of what the
 /// slowest mobile networks carry; 32 MiB may take some two hours.
 const BYTES_PER_SECOND_MIN: u64 = 4 * 1024;
 
-/// A body that breaks off when its sender lets it drip.
+/// A body that breaks off when its sender sends it too slowly.
 pub(super) struct Paced {
     body: Body,
     /// How long it may be waited for before it is measured.
     grace: Duration,
     bytes: u64,
-    /// How long its sender has been waited for. What whoever reads it takes is not his to answer for.
+    /// How long its sender has been waited for. The reader's time does not count.
     waited: Duration,
     waiting_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -34,7 +34,7 @@ impl Paced {
         Self { body, grace, bytes: 0, waited: Duration::ZERO, waiting_since: None, timer: None }
     }
 
-    /// Ends when the body has been waited for too long, and says in which way.
+    /// Ready when the body has been waited for too long, with the way of it.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
         let since = *self.waiting_since.get_or_insert_with(|| clock::timer_after(Duration::ZERO));
         let granted = self.grace + Duration::from_millis(self.bytes * 1_000 / BYTES_PER_SECOND_MIN);

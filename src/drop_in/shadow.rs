@@ -33,18 +33,15 @@ pub struct Shadow {
 
 /// Takes what an engine would send, acknowledges it, and writes it down.
 #[derive(Clone)]
-pub struct ShadowCarrier(Shadow);
+pub(crate) struct ShadowCarrier(Shadow);
 
 impl Shadow {
-    /// A comparison in which nothing has been written down.
-    #[must_use]
-    pub fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self { ledger: Arc::default(), clock }
     }
 
     /// What the shadow's engine sends through.
-    #[must_use]
-    pub fn carrier(&self) -> ShadowCarrier {
+    pub(crate) fn carrier(&self) -> ShadowCarrier {
         ShadowCarrier(self.clone())
     }
 

@@ -168,9 +168,9 @@ impl Drop for Place {
 /// A place that may come to be known while its request passes already, and is given up while it still passes. Cheap to
 /// clone; clones are the same one.
 #[derive(Clone, Default)]
-pub(super) struct Held(Arc<Mutex<Option<Place>>>);
+pub(super) struct HeldPlace(Arc<Mutex<Option<Place>>>);
 
-impl Held {
+impl HeldPlace {
     pub(super) fn keep(&self, place: Place) {
         *self.lock() = Some(place);
     }
@@ -186,7 +186,7 @@ impl Held {
     }
 }
 
-impl From<Place> for Held {
+impl From<Place> for HeldPlace {
     fn from(place: Place) -> Self {
         Self(Arc::new(Mutex::new(Some(place))))
     }

@@ -1,8 +1,9 @@
 //! The credentials of conversations, and Stoppeds that wait for accepted ones. The engine carries the names of
 //! credentials only; it is given notice when some are accepted.
 
-use super::list::Link;
-use super::{Engine, Queue};
+use super::Engine;
+use super::list::{Link, List};
+use super::tracker::{Queue, Tracker};
 use crate::model::{ConversationRef, CredentialId, Indicator, Instant};
 
 /// Conversations that are unblocked in one call when credentials are accepted; the others follow in the next ones.
@@ -49,8 +50,8 @@ impl Engine {
         }
     }
 
-    /// The earliest instant at which a Stopped of the conversation may leave, as far as is known at `now`: later while the
-    /// upstream fails, limits the rate or rejects the channel. [`Instant::NEVER`]: not before another outcome.
+    /// The earliest instant at which a Stopped of the conversation may leave, as far as is known at `now`: later while
+    /// the upstream fails, limits the rate or rejects the channel. [`Instant::NEVER`]: not before another outcome.
     pub fn stop_leaves_after(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Instant {
         let Some(slot) = self.tracker.find(conversation) else { return now };
         let muted_until = self.tracker.channel(slot).muted_until;
@@ -77,19 +78,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn join_blocked(&mut self, slot: u32) {
-        let channel = self.tracker.entry(slot).channel;
-        let mut blocked = self.tracker.channel_at_mut(channel).blocked;
-        blocked.push_back(&mut self.tracker, Link::Queue, slot);
-        self.tracker.channel_at_mut(channel).blocked = blocked;
-        self.blocked += 1;
-    }
-
-    pub(super) fn leave_blocked(&mut self, slot: u32) {
-        let channel = self.tracker.entry(slot).channel;
-        let mut blocked = self.tracker.channel_at_mut(channel).blocked;
-        blocked.remove(&mut self.tracker, Link::Queue, slot);
-        self.tracker.channel_at_mut(channel).blocked = blocked;
-        self.blocked -= 1;
+    /// Changes the queue of blocked conversations of the channel of `slot`.
+    pub(super) fn change_blocked(&mut self, slot: u32, change: fn(&mut List, &mut Tracker, Link, u32)) {
+        let mut blocked = self.tracker.channel(slot).blocked;
+        change(&mut blocked, &mut self.tracker, Link::Queue, slot);
+        self.tracker.channel_mut(slot).blocked = blocked;
     }
 }

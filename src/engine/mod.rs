@@ -1,18 +1,17 @@
 //! Everything typingd knows about typing, order, retries and rate, in one pure value.
 //!
-//! [`Engine`] reads no clock, does no I/O, never awaits, logs nothing and can't fail. It names nothing but `std`, `model`
-//! and the hash table. Time is an argument. Whoever drives it tells it what happened (`handle_*`), then asks it what to
+//! [`Engine`] reads no clock, does no I/O, never awaits, logs nothing and can't fail. It names nothing but `std`,
+//! `model` and the hash function. Time is an argument. Its driver reports what happened (`handle_*`), then asks what to
 //! do (`poll_*`):
 //!
 //! 1. after any `handle_*`, call [`Engine::poll_dispatch`] until it returns `None`, and send what it returned;
 //! 2. hand each outcome back with [`Engine::handle_outcome`], exactly once;
-//! 3. call [`Engine::handle_timeout`] when the instant of [`Engine::poll_timeout`] has come. Early, late and spurious
-//!    calls are harmless.
+//! 3. call [`Engine::handle_timeout`] at the instant of [`Engine::poll_timeout`]. Early, late and spurious calls are
+//!    harmless.
 //!
-//! No call does more than some milliseconds' work: what is wide goes in slices, and [`Engine::poll_timeout`] asks for the
-//! next one at once.
+//! No call takes more than some milliseconds: wide work goes in slices, and [`Engine::poll_timeout`] asks for the next
+//! one at once.
 
-mod account;
 mod changes;
 mod credentials;
 mod id;
@@ -23,7 +22,7 @@ pub mod order;
 pub mod outbox;
 mod pace;
 pub mod policy;
-mod receipt;
+mod report;
 mod slab;
 mod table;
 pub mod timing;
@@ -33,30 +32,30 @@ mod wheel;
 use std::time::Duration;
 
 use crate::model::{
-    ConversationRef, Decision, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Rejection, Signal, SignalKind,
+    ConversationRef, Decision, Dispatch, DispatchId, Dropped, Indicator, Instant, Outcome, Reason, Rejection, Signal,
+    SignalKind,
 };
 use changes::Changes;
 use list::{Link, List};
 use observed::Observed;
-use outbox::{Lifespans, Losses, Outbox, Urgency, Verdict};
+use outbox::{Lifespans, Loss, Losses, Outbox, Urgency, Verdict};
 use pace::Pace;
 use policy::Policy;
-use tracker::{Queue, Tracker};
+use tracker::{QUEUES, Queue, RETAINED, Tracker};
 use wheel::{Place, Wheel};
 
-pub use account::{Census, Counts, Notice, Snapshot};
-pub use inquiry::{Account, LOOKS_MAX, Page, PageQuery, Row, Stage};
-pub use receipt::{Handled, Rejected};
+pub use inquiry::{Account, Page, PageQuery, Stage};
+pub use report::{Census, Counts, Handled, Notice, Rejected};
 
-/// How long a message's time is remembered, to know a late keystroke by.
+/// How long a message's time is remembered, to recognise late keystrokes.
 const BARRIER_KEPT: Duration = Duration::from_secs(600);
-/// Channels that were muted and have no conversation are looked for this often.
+/// How often channels that were muted and have no conversation are removed.
 const SWEEP_SPACING: Duration = Duration::from_secs(60);
-/// Conversations whose timers run in one call of [`Engine::handle_timeout`]; the others have their turn in the next one.
+/// Conversations whose timers run in one call of [`Engine::handle_timeout`]; the others follow in the next one.
 const TIMERS_PER_CALL: usize = 512;
-/// Conversations that turn out to have nothing to send any more in one call of [`Engine::poll_dispatch`].
+/// Conversations that turn out to have nothing to send in one call of [`Engine::poll_dispatch`].
 const STALE_PER_CALL: usize = 512;
-/// Without an explicit lifespan no Started leaves later than this, however long the check interval is.
+/// Without an explicit lifespan no Started leaves later than this after its decision.
 const STARTED_LIFESPAN_MAX: Duration = Duration::from_secs(5);
 
 /// The engine. See the module for the order of calls.
@@ -65,21 +64,20 @@ pub struct Engine {
     policy: Policy,
     tracker: Tracker,
     wheel: Wheel,
-    ready: [List; Urgency::COUNT],
-    queued: [usize; Urgency::COUNT],
-    retained: List,
+    /// The queues of [`Queue::index`], and their lengths.
+    queues: [List; QUEUES],
+    queued: [usize; QUEUES],
     pace: Pace,
     changes: Changes,
-    /// Numbers the decisions.
     last_decision: u64,
     icons: usize,
     unsettled: usize,
-    retained_len: usize,
     blocked: usize,
     counts: Counts,
-    observed: Observed,
+    decisions: Observed<Decision>,
+    dropped: Observed<Dropped>,
     swept_at: Instant,
-    /// There is memory to be given back.
+    /// There is more memory to give back.
     trim_pending: bool,
     stopping: bool,
 }
@@ -93,18 +91,17 @@ impl Engine {
             policy,
             tracker: Tracker::new(seed),
             wheel: Wheel::new(),
-            ready: [List::EMPTY; Urgency::COUNT],
-            queued: [0; Urgency::COUNT],
-            retained: List::EMPTY,
+            queues: [List::EMPTY; QUEUES],
+            queued: [0; QUEUES],
             pace,
             changes: Changes::default(),
             last_decision: 0,
             icons: 0,
             unsettled: 0,
-            retained_len: 0,
             blocked: 0,
             counts: Counts::default(),
-            observed: Observed::default(),
+            decisions: Observed::NONE,
+            dropped: Observed::NONE,
             swept_at: Instant::ORIGIN,
             trim_pending: false,
             stopping: false,
@@ -114,7 +111,7 @@ impl Engine {
     /// A signal arrived at `now`.
     ///
     /// # Errors
-    /// When it would need a new conversation and there is no room for one, or the engine is stopping.
+    /// When it needs a new conversation and there is no room for one, or the engine is stopping.
     pub fn handle_signal(
         &mut self,
         now: Instant,
@@ -122,7 +119,6 @@ impl Engine {
         signal: Signal,
     ) -> Result<Handled, Rejected> {
         if self.stopping {
-            self.counts.rejected += 1;
             return Err(Rejected::Stopping);
         }
         let found = self.tracker.find(conversation);
@@ -130,15 +126,11 @@ impl Engine {
             return self.handle_first(now, conversation, signal);
         };
         self.counts.signals[signal.kind as usize] += 1;
-        if signal.kind == SignalKind::Keystroke {
-            return Ok(self.handle_keystroke(now, slot, signal));
-        }
-        self.handle_control(now, slot, signal);
-        Ok(Handled::Accepted)
+        Ok(self.handle_known(now, slot, signal))
     }
 
-    /// The upstream may still show the icon of a conversation whose typing ended with an earlier process: it is owed a
-    /// Stopped before anything else. To be called before the first signal.
+    /// The upstream may still show the icon of a conversation whose typing ended with an earlier process: a Stopped is
+    /// owed before anything else. To be called before the first signal.
     pub fn handle_recovered(&mut self, now: Instant, conversation: ConversationRef<'_>) {
         if self.tracker.find(conversation).is_none() {
             let rules = self.policy.rules_of(conversation.to());
@@ -149,7 +141,8 @@ impl Engine {
         }
     }
 
-    /// What came of the request in flight under `id`. An unknown or settled `id` is ignored. Returns what is news.
+    /// The outcome of the request in flight under `id`. An unknown or answered `id` is ignored. Returns a transition
+    /// that an operator should know of.
     pub fn handle_outcome(&mut self, now: Instant, id: DispatchId, outcome: Outcome) -> Option<Notice> {
         if !self.tracker.holds(id.slot) {
             return None;
@@ -161,8 +154,8 @@ impl Engine {
         let was_open = self.pace.is_breaker_open();
         let rate = self.pace.rate();
         self.pace.on_outcome(now, id.slot, &outcome);
-        // The timers first: an outcome must not send a Started for somebody whose deadline has passed. What has a request
-        // in flight stays in the table.
+        // The timers first: an outcome must not send a Started for a user whose deadline has passed. A conversation
+        // with a request in flight stays in the table.
         self.follow(now, id.slot);
         self.advance(now, id.slot);
         let lifespans = self.lifespans(id.slot);
@@ -181,7 +174,6 @@ impl Engine {
         match outcome {
             Outcome::Delivered => self.counts.delivered += 1,
             Outcome::Rejected(rejection) => {
-                self.counts.refused += 1;
                 let stop = sent.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped);
                 self.counts.stops_given_up += u64::from(stop && verdict == Verdict::Dropped);
                 notice = notice.or(self.handle_rejection(now, id.slot, rejection));
@@ -196,7 +188,7 @@ impl Engine {
         notice
     }
 
-    /// Runs what is due at `now`, and lets conversations follow what has changed, a slice of either at a time.
+    /// Runs the timers due at `now`, and applies what has changed to conversations, a slice of either at a time.
     pub fn handle_timeout(&mut self, now: Instant) {
         for _ in 0..TIMERS_PER_CALL {
             let Some(slot) = self.wheel.pop(&mut self.tracker, now) else { break };
@@ -219,11 +211,11 @@ impl Engine {
     #[must_use]
     pub fn poll_dispatch(&mut self, now: Instant) -> Option<Dispatch> {
         for _ in 0..STALE_PER_CALL {
-            let slot = self.ready.iter().find_map(List::front)?;
+            let slot = self.queues[..Urgency::COUNT].iter().find_map(List::front)?;
             if self.pace.ready_at(now) > now {
                 return None;
             }
-            // Whoever stood in line while the driver was late may have fallen idle, been muted or expired meanwhile.
+            // While the driver was late the conversation may have fallen idle, been muted or expired.
             let queue = self.tracker.entry(slot).queue;
             if self.follow(now, slot) {
                 self.advance(now, slot);
@@ -262,25 +254,25 @@ impl Engine {
         if self.changes.are_under_way() || self.trim_pending || self.tracker.has_accepted() {
             return now;
         }
-        let waiting = self.ready.iter().any(|line| !line.is_empty());
+        let waiting = self.queued[..Urgency::COUNT].iter().any(|queued| *queued > 0);
         let ready = if waiting { self.pace.ready_at(now) } else { Instant::NEVER };
         ready.min(self.wheel.next())
     }
 
-    /// When the next timer of any conversation is due, whatever waits to be sent: for whoever asks for decisions alone
-    /// and never calls [`Engine::poll_dispatch`].
+    /// When the next timer of any conversation is due, whatever waits to be sent: for a caller that only needs
+    /// decisions and never calls [`Engine::poll_dispatch`].
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
         self.wheel.next()
     }
 
-    /// Whether nothing is typed, owed or in flight any more.
+    /// Whether nothing is typed, owed or in flight.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.pace.in_flight() == 0 && self.unsettled == 0 && !self.changes.are_under_way()
     }
 
-    /// Whether the upstream has failed so often in a row that only probes are sent.
+    /// Whether the circuit breaker is open: only probes are sent.
     #[must_use]
     pub const fn is_upstream_failing(&self) -> bool {
         self.pace.is_breaker_open()
@@ -292,7 +284,7 @@ impl Engine {
         self.pace.rate()
     }
 
-    /// What it was told last.
+    /// The policy in force.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
@@ -303,18 +295,18 @@ impl Engine {
     pub fn census(&self) -> Census {
         Census {
             conversations: self.tracker.len(),
-            retained: self.retained_len,
+            retained: self.queued[RETAINED],
             channels: self.tracker.channels_len(),
             icons: self.icons,
             unsettled: self.unsettled,
             blocked: self.blocked,
             in_flight: self.pace.in_flight(),
-            queued: self.queued,
+            queued: *self.queued.first_chunk().expect("there is one more"),
             armed: self.wheel.armed(),
         }
     }
 
-    /// What has happened so far.
+    /// Counts since the start.
     #[must_use]
     pub const fn counts(&self) -> &Counts {
         &self.counts
@@ -338,7 +330,6 @@ impl Engine {
             if !needed {
                 return Ok(Handled::Accepted);
             }
-            self.counts.rejected += 1;
             return Err(Rejected::TableFull);
         }
         self.counts.signals[signal.kind as usize] += 1;
@@ -348,21 +339,27 @@ impl Engine {
             return Ok(if unopened { Handled::Unopened } else { Handled::Accepted });
         }
         let slot = self.tracker.insert(conversation, self.changes.generation(), || rules);
-        if signal.kind == SignalKind::Keystroke {
-            return Ok(self.handle_keystroke(now, slot, signal));
-        }
-        self.handle_control(now, slot, signal);
-        Ok(Handled::Accepted)
+        Ok(self.handle_known(now, slot, signal))
     }
 
-    /// Whether there is room for one more conversation; whoever only lingers makes room, the longest first.
+    /// Whether there is room for one more conversation. The one that has been retained longest makes room.
     fn make_room(&mut self, now: Instant) -> bool {
         if self.tracker.len() < self.policy.conversations_max {
             return true;
         }
-        let Some(oldest) = self.retained.front() else { return false };
+        let Some(oldest) = self.queues[RETAINED].front() else { return false };
         self.remove(oldest, now);
         true
+    }
+
+    /// A signal of a conversation that is in the table.
+    #[inline]
+    fn handle_known(&mut self, now: Instant, slot: u32, signal: Signal) -> Handled {
+        if signal.kind == SignalKind::Keystroke {
+            return self.handle_keystroke(now, slot, signal);
+        }
+        self.handle_control(now, slot, signal);
+        Handled::Accepted
     }
 
     fn handle_keystroke(&mut self, now: Instant, slot: u32, signal: Signal) -> Handled {
@@ -382,8 +379,8 @@ impl Engine {
         }
         let (state, rules) = self.tracker.state_mut(slot);
         match state.timing.keystroke(rules, now, signal.typing_until(now)) {
-            // The common keystroke, of somebody who is typing already, has moved one field and no timer. Only a key that
-            // keeps a typing unbroken which was about to break can bring a deadline nearer: that of max_typing.
+            // The common keystroke, of a user who is typing already, has moved one field and no timer. Only a key that
+            // keeps typing unbroken which was about to break can bring a deadline nearer: that of max_typing.
             None if !fell_due && state.timing.due(rules) >= due => return Handled::Accepted,
             None => {}
             Some(reason) => self.decide(slot, now, reason),
@@ -397,20 +394,19 @@ impl Engine {
         self.advance(now, slot);
         let (state, rules) = self.tracker.state_mut(slot);
         let reason = match signal.kind {
-            SignalKind::Keystroke | SignalKind::Opened => None,
-            SignalKind::MessageSent => Some(Reason::MessageSent),
+            SignalKind::Keystroke => None,
+            SignalKind::Opened => {
+                state.opened = rules.require_open;
+                None
+            }
             SignalKind::Stopped => Some(Reason::Stopped),
-            SignalKind::Ended => Some(Reason::Ended),
-        };
-        match signal.kind {
-            SignalKind::Keystroke | SignalKind::Stopped => {}
-            SignalKind::Opened => state.opened = rules.require_open,
             SignalKind::MessageSent => {
                 state.opened |= rules.require_open;
                 if let Some(at) = signal.at {
                     state.barrier = state.barrier.max(at.saturating_add(1));
                     state.hold_until = state.hold_until.max(now + BARRIER_KEPT);
                 }
+                Some(Reason::MessageSent)
             }
             SignalKind::Ended => {
                 state.opened = false;
@@ -418,8 +414,9 @@ impl Engine {
                 if !state.muted {
                     state.hold_until = Instant::ORIGIN;
                 }
+                Some(Reason::Ended)
             }
-        }
+        };
         if let Some(reason) = reason.and_then(|reason| state.timing.stop(reason)) {
             self.decide(slot, now, reason);
         }
@@ -462,29 +459,24 @@ impl Engine {
         self.last_decision += 1;
         let (state, _) = self.tracker.state_mut(slot);
         let losses = state.outbox.set_desired(reason, at, self.last_decision);
-        match reason.indicator() {
-            Indicator::TypingStarted => {
-                self.counts.started += 1;
-                let [replaced, _] = losses;
-                let shed = replaced.is_some_and(|loss| loss.reason.indicator() == Indicator::TypingStarted);
-                self.counts.shed += u64::from(shed);
-            }
-            Indicator::TypingStopped => self.counts.stopped += 1,
+        if reason.indicator() == Indicator::TypingStarted {
+            let [replaced, _] = losses;
+            let shed = replaced.is_some_and(|loss| loss.reason.indicator() == Indicator::TypingStarted);
+            self.counts.shed += u64::from(shed);
         }
-        let Self { observed, tracker, last_decision, .. } = self;
-        observed.decided(|| Decision { number: *last_decision, at, conversation: tracker.conversation(slot), reason });
+        let (tracker, number) = (&self.tracker, self.last_decision);
+        self.decisions.push(|| Decision { number, at, conversation: tracker.conversation(slot), reason });
         self.record_dropped(at, slot, losses);
     }
 
     fn record_dropped(&mut self, at: Instant, slot: u32, losses: Losses) {
-        let Self { observed, tracker, .. } = self;
-        for loss in losses.into_iter().flatten() {
-            observed.dropped(at, loss, || tracker.conversation(slot));
+        for Loss { number, reason, why } in losses.into_iter().flatten() {
+            self.dropped.push(|| Dropped { number, at, conversation: self.tracker.conversation(slot), reason, why });
         }
     }
 
-    /// Brings everything around a conversation in line with its state: its place in line, its deadline, the counts;
-    /// and forgets it when there is nothing left to remember.
+    /// Brings a conversation's queue, deadline and counts in line with its state, and forgets it when there is nothing
+    /// left to remember.
     fn update(&mut self, now: Instant, slot: u32) {
         let lifespans = self.lifespans(slot);
         let channel_muted = self.tracker.channel(slot).muted_until > now;
@@ -500,9 +492,9 @@ impl Engine {
         }
         let icon_on = state.timing.icon();
         let unsettled = !state.outbox.is_empty();
-        let ready = state.outbox.ready(now);
         let mut due = state.timing.due(rules).min(state.outbox.due(now, &lifespans));
-        let queue = if let Some(urgency) = ready {
+        let mut forgotten = false;
+        let queue = if let Some(urgency) = state.outbox.ready(now) {
             Queue::Ready(urgency as u8)
         } else if state.outbox.is_blocked() {
             Queue::Blocked
@@ -514,60 +506,45 @@ impl Engine {
         } else if state.opened && rules.require_open {
             Queue::Retained
         } else {
-            self.note(slot, icon_on, unsettled);
-            self.record_dropped(now, slot, [muted, expired]);
-            self.count_dropped(expired.map(|loss| loss.reason));
-            self.remove(slot, now);
-            return;
+            forgotten = true;
+            Queue::None
         };
         self.record_dropped(now, slot, [muted, expired]);
         self.count_dropped(expired.map(|loss| loss.reason));
-        self.note(slot, icon_on, unsettled);
+        let entry = self.tracker.entry_mut(slot);
+        self.icons = self.icons + usize::from(icon_on) - usize::from(entry.icon_on);
+        self.unsettled = self.unsettled + usize::from(unsettled) - usize::from(entry.unsettled);
+        (entry.icon_on, entry.unsettled) = (icon_on, unsettled);
+        if forgotten {
+            self.remove(slot, now);
+            return;
+        }
         self.move_to(slot, queue);
         let place = self.tracker.entry(slot).place;
         let place = self.wheel.arm(&mut self.tracker, now, slot, place, due);
         self.tracker.entry_mut(slot).place = place;
     }
 
-    fn note(&mut self, slot: u32, icon_on: bool, unsettled: bool) {
-        let entry = self.tracker.entry_mut(slot);
-        self.icons = self.icons + usize::from(icon_on) - usize::from(entry.icon_on);
-        self.unsettled = self.unsettled + usize::from(unsettled) - usize::from(entry.unsettled);
-        entry.icon_on = icon_on;
-        entry.unsettled = unsettled;
-    }
-
-    /// Moves a conversation to another line; one that stands there already keeps its place.
+    /// Moves a conversation to another queue; one that is in it already keeps its place.
     fn move_to(&mut self, slot: u32, queue: Queue) {
-        let old = self.tracker.entry(slot).queue;
+        let old = std::mem::replace(&mut self.tracker.entry_mut(slot).queue, queue);
         if old == queue {
             return;
         }
-        match old {
-            Queue::None => {}
-            Queue::Ready(line) => {
-                self.ready[usize::from(line)].remove(&mut self.tracker, Link::Queue, slot);
-                self.queued[usize::from(line)] -= 1;
-            }
-            Queue::Retained => {
-                self.retained.remove(&mut self.tracker, Link::Queue, slot);
-                self.retained_len -= 1;
-            }
-            Queue::Blocked => self.leave_blocked(slot),
+        if let Some(index) = old.index() {
+            self.queues[index].remove(&mut self.tracker, Link::Queue, slot);
+            self.queued[index] -= 1;
+        } else if old == Queue::Blocked {
+            self.change_blocked(slot, List::remove);
+            self.blocked -= 1;
         }
-        match queue {
-            Queue::None => {}
-            Queue::Ready(line) => {
-                self.ready[usize::from(line)].push_back(&mut self.tracker, Link::Queue, slot);
-                self.queued[usize::from(line)] += 1;
-            }
-            Queue::Retained => {
-                self.retained.push_back(&mut self.tracker, Link::Queue, slot);
-                self.retained_len += 1;
-            }
-            Queue::Blocked => self.join_blocked(slot),
+        if let Some(index) = queue.index() {
+            self.queues[index].push_back(&mut self.tracker, Link::Queue, slot);
+            self.queued[index] += 1;
+        } else if queue == Queue::Blocked {
+            self.change_blocked(slot, List::push_back);
+            self.blocked += 1;
         }
-        self.tracker.entry_mut(slot).queue = queue;
     }
 
     fn remove(&mut self, slot: u32, now: Instant) {

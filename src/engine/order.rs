@@ -1,9 +1,9 @@
 //! The order of one end user's requests on their way through the drop-in: each goes on after the one before it.
 //!
 //! A pure value, like the rest of the engine. Whoever drives it enters each request at the moment at which it is known
-//! whose it is ([`Order::enter`], [`Order::enter_typing`]), asks before it goes on ([`Order::turn`]), and says when it no
-//! longer holds up those behind it ([`Order::leave`]): a message when it is written upstream, a typing entry when the
-//! engine has it. A request waits for at most `wait_max`, then it goes on.
+//! whose it is ([`Order::enter`], [`Order::enter_typing`]), asks before it goes on ([`Order::turn`]), and says when it
+//! no longer holds up those behind it ([`Order::leave`]): a message when it is written upstream, a typing entry when
+//! the engine has it. A request waits for at most `wait_max`, then it goes on.
 //!
 //! Typing that waits behind a message is one desired state, not a queue: the newest entry takes the place of the one
 //! before it, and a message takes the place of the typing that waits before it.
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use crate::model::{Conversation, Instant};
 
-/// A request that has overstayed at the front holds up the next one for this part of `wait_max` longer, so that those who
-/// waited for it together go on one after the other all the same.
+/// A request that has overstayed at the front holds up the next one for this part of `wait_max` longer, so that those
+/// who waited for it together go on one after the other all the same.
 const GRACE_PART: u32 = 10;
 
 /// All conversations that have a request under way. `T` is what a typing entry tells; `W` wakes whoever waits with a
@@ -81,8 +81,8 @@ impl<T: Copy, W: Clone> Order<T, W> {
         self.wait_max = wait_max;
     }
 
-    /// A request that passes upstream takes its place. Returns whom to wake as well: the typing that waited before it and
-    /// is replaced, for a message ends it before it has shown.
+    /// A request that passes upstream takes its place. Returns whom to wake as well: the typing that waited before it
+    /// and is replaced, for a message ends it before it has shown.
     pub fn enter(&mut self, now: Instant, conversation: &Conversation, waker: W) -> (Ticket, Option<W>) {
         let ticket = self.next_ticket();
         let queue = self.queues.entry(conversation.clone()).or_default();

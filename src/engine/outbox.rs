@@ -1,24 +1,25 @@
-//! A desired and a acknowledged for one conversation: what the upstream should show, and what it was last told.
+//! The desired and the acknowledged state of one conversation: what the upstream should show, and what it last
+//! acknowledged.
 //!
 //! Where they differ and nothing is in flight, there is something to send. Order, coalescing, a Started that vanishes
-//! with its stop, and owed stops follow from that. There is no queue: the newest desired replaces the one before.
+//! with its stop, and owed stops follow from that. There is no queue: a new desired state replaces the one before.
 
 use std::time::Duration;
 
 use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Rejection, Transient, Why};
 
-/// What the upstream may show.
+/// The acknowledged state: what the upstream may show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledged {
     /// No icon.
     Off,
     /// The icon.
     On,
-    /// The last word may or may not have been applied: the icon must be taken for on.
+    /// The last request may or may not have been applied: the icon must be taken for on.
     Unknown,
 }
 
-/// How urgent what stands ready is.
+/// How urgent a ready request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Urgency {
     /// A Stopped: an icon that must not stay on.
@@ -32,22 +33,21 @@ pub(super) enum Urgency {
 }
 
 impl Urgency {
-    /// How many there are. They are numbered in the order in which they are served.
+    /// They are numbered in the order in which they are served.
     pub(super) const COUNT: usize = 4;
 }
 
-/// What became of a desired, for the counters.
+/// What an outcome means for the indicator that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Acknowledged, or overtaken by a newer desired.
+    /// Acknowledged, or overtaken by a newer decision.
     Done,
-    /// To be tried again.
     Retry,
     /// Dropped for good.
     Dropped,
 }
 
-/// A desired that came to nothing.
+/// A decision that came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Loss {
     pub(super) number: u64,
@@ -55,27 +55,25 @@ pub(super) struct Loss {
     pub(super) why: Why,
 }
 
-/// What a step can lose, in this order: a desired that was sent or stood ready to be, and a stop for an icon that turns out
+/// What a step can lose, in this order: a decision that was sent or ready to be, and a stop for an icon that turns out
 /// to be off.
 pub(super) type Losses = [Option<Loss>; 2];
 
-/// The delivery of one conversation.
+/// The delivery state of one conversation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outbox {
-    /// When the desired was decided.
+    /// When `desired` was decided.
     decided: Instant,
     /// Not to be tried (again) before this.
     not_before: Instant,
-    /// The number of the newest desired.
+    /// The number of the newest decision.
     number: u64,
-    /// The number of the desired in flight.
     in_flight_number: u64,
-    /// What is still to be told.
+    /// What is still to be acknowledged.
     desired: Option<Reason>,
-    /// What is being told.
     in_flight: Option<Reason>,
     acknowledged: Acknowledged,
-    /// Failed tries of the newest desired.
+    /// Failed tries of `desired`.
     attempt: u8,
     /// The last refresh was shed.
     overdue: bool,
@@ -83,7 +81,7 @@ pub(super) struct Outbox {
     blocked: bool,
 }
 
-/// What a failure needs to know about time.
+/// How long after its decision an indicator may leave.
 pub(super) struct Lifespans {
     pub(super) started: Duration,
     pub(super) stopped: Duration,
@@ -103,10 +101,10 @@ impl Outbox {
         blocked: false,
     };
 
-    /// What an earlier process told the upstream is all that is known.
+    /// An earlier process may have left the icon on.
     pub(super) const LEFT_ON: Self = Self { acknowledged: Acknowledged::Unknown, ..Self::EMPTY };
 
-    /// Whether nothing is wanted, in flight, or shown.
+    /// Whether nothing is desired, in flight, or shown.
     pub(super) const fn is_empty(&self) -> bool {
         self.desired.is_none() && self.in_flight.is_none() && matches!(self.acknowledged, Acknowledged::Off)
     }
@@ -127,10 +125,10 @@ impl Outbox {
         self.in_flight_number
     }
 
-    /// When the desired may be tried, if nothing is in flight and it has been put off until a moment that is known.
+    /// When the next try is due, if one is scheduled at a known time.
     pub(super) fn retry(&self) -> Option<Instant> {
-        let schedule_retry = self.attempt > 0 || self.blocked;
-        (self.in_flight.is_none() && self.desired.is_some() && schedule_retry)
+        let scheduled = self.attempt > 0 || self.blocked;
+        (self.in_flight.is_none() && self.desired.is_some() && scheduled)
             .then_some(self.not_before)
             .filter(|at| *at < Instant::NEVER)
     }
@@ -140,19 +138,18 @@ impl Outbox {
         self.blocked && self.in_flight.is_none() && self.owes_stop()
     }
 
-    /// There may be credentials for what waits for some: it may be tried at once.
+    /// Credentials may have become available: a Stopped that waits for some may be tried at once.
     pub(super) fn unblock(&mut self) {
         if std::mem::take(&mut self.blocked) {
             self.not_before = Instant::ORIGIN;
         }
     }
 
-    /// Whether a Stopped is owed: wanted, or sure to be wanted once the request in flight has been answered.
     pub(super) fn owes_stop(&self) -> bool {
         self.desired.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped)
     }
 
-    /// A new desired. Returns the one that it replaces before it was sent, and itself if there is nothing to tell.
+    /// Takes a decision. Returns the one that it replaces before it was sent, and itself if there is nothing to send.
     pub(super) fn set_desired(&mut self, reason: Reason, at: Instant, number: u64) -> Losses {
         let replaced = self.desired.filter(|_| !self.in_flight_is_newest());
         let replaced = replaced.map(|reason| Loss { number: self.number, reason, why: Why::Replaced });
@@ -166,8 +163,7 @@ impl Outbox {
         [replaced, self.drop_moot_stop()]
     }
 
-    /// What stands ready at `now`, if nothing is in flight. A desired past its lifespan has to be dropped first
-    /// ([`Outbox::expire`]).
+    /// Whether a request is ready at `now`. One past its lifespan has to be dropped first ([`Outbox::expire`]).
     pub(super) fn ready(&self, now: Instant) -> Option<Urgency> {
         if self.in_flight.is_some() || self.not_before > now {
             return None;
@@ -180,7 +176,7 @@ impl Outbox {
         })
     }
 
-    /// When to look again by time: the end of a back-off or of a Stopped's lifespan.
+    /// When a back-off or a lifespan ends.
     pub(super) fn due(&self, now: Instant, lifespans: &Lifespans) -> Instant {
         let Some(reason) = self.desired.filter(|_| self.in_flight.is_none()) else {
             return Instant::NEVER;
@@ -189,7 +185,7 @@ impl Outbox {
         if self.not_before > now { self.not_before.min(expiry) } else { expiry }
     }
 
-    /// Drops a desired past its lifespan that is not in flight. Returns it.
+    /// Drops a decision past its lifespan that is not in flight. Returns it.
     pub(super) fn expire(&mut self, now: Instant, lifespans: &Lifespans) -> Option<Loss> {
         let reason = self.desired.filter(|_| self.in_flight.is_none())?;
         if now < self.decided + lifespans.of(reason) {
@@ -204,7 +200,7 @@ impl Outbox {
         Some(Loss { number: self.number, reason, why })
     }
 
-    /// Sends the desired. The caller has seen [`Outbox::ready`].
+    /// The request that is [`ready`](Outbox::ready) leaves.
     pub(super) fn on_dispatch(&mut self) -> Option<Outgoing> {
         let reason = self.desired?;
         self.in_flight = Some(reason);
@@ -214,7 +210,7 @@ impl Outbox {
         Some(Outgoing { reason, decided: self.decided, number: self.number, attempt: u32::from(self.attempt) })
     }
 
-    /// The request in flight has come to its end. `backoff` is asked for the wait before another try.
+    /// The request in flight has its outcome. `backoff` gives the wait before another try.
     pub(super) fn on_outcome(
         &mut self,
         now: Instant,
@@ -228,58 +224,40 @@ impl Outbox {
         let lost = |why| Some(Loss { number: self.in_flight_number, reason: sent, why });
         let (given_up, replaced) = (lost(Why::GivenUp), lost(Why::Replaced));
         let current = self.desired.is_some() && self.in_flight_number == self.number;
-        let was_shown = self.acknowledged == Acknowledged::On;
-        let verdict = match (sent.indicator(), outcome) {
-            (indicator, Outcome::Delivered) => {
-                self.acknowledged =
-                    if indicator == Indicator::TypingStarted { Acknowledged::On } else { Acknowledged::Off };
-                if current {
-                    self.desired = None;
-                }
+        let started = sent.indicator() == Indicator::TypingStarted;
+        let was_on = self.acknowledged == Acknowledged::On;
+        let verdict = match outcome {
+            Outcome::Delivered => {
+                self.acknowledged = if started { Acknowledged::On } else { Acknowledged::Off };
                 Verdict::Done
             }
-            (Indicator::TypingStarted, Outcome::Rejected(_)) => {
-                if current {
-                    self.desired = None;
-                }
-                Verdict::Dropped
-            }
-            // Only the connector can bring others, and it asks for its icon anew.
-            (
-                Indicator::TypingStarted,
-                Outcome::NotSent(Transient { cause: Cause::Credentials | Cause::NoCredentials, .. }),
-            ) => {
-                if current {
-                    self.desired = None;
-                }
-                Verdict::Dropped
-            }
-            // The operator may yet mend the configuration; the icon is on all the while.
-            (Indicator::TypingStopped, Outcome::Rejected(Rejection::Configuration)) | (_, Outcome::NotSent(_)) => {
-                Verdict::Retry
-            }
-            (Indicator::TypingStopped, Outcome::Rejected(_)) => {
-                self.acknowledged = Acknowledged::Off;
-                if current {
-                    self.desired = None;
-                }
-                Verdict::Dropped
-            }
-            (Indicator::TypingStarted, Outcome::Unknown(_)) => {
-                if self.acknowledged == Acknowledged::Off {
+            Outcome::Unknown(_) => {
+                if !(started && was_on) {
                     self.acknowledged = Acknowledged::Unknown;
                 }
                 Verdict::Retry
             }
-            (Indicator::TypingStopped, Outcome::Unknown(_)) => {
-                self.acknowledged = Acknowledged::Unknown;
-                Verdict::Retry
+            // Only the connector can bring other credentials, and it asks for its icon again.
+            Outcome::NotSent(Transient { cause: Cause::Credentials | Cause::NoCredentials, .. }) if started => {
+                Verdict::Dropped
+            }
+            Outcome::NotSent(_) => Verdict::Retry,
+            // The operator may yet correct the configuration; the icon is on all the while.
+            Outcome::Rejected(Rejection::Configuration) if !started => Verdict::Retry,
+            Outcome::Rejected(_) => {
+                if !started {
+                    self.acknowledged = Acknowledged::Off;
+                }
+                Verdict::Dropped
             }
         };
+        if current && verdict != Verdict::Retry {
+            self.desired = None;
+        }
         let (verdict, loss) = match verdict {
             Verdict::Retry if !current => (Verdict::Done, replaced),
             // The next check sends a refresh anyway.
-            Verdict::Retry if sent.indicator() == Indicator::TypingStarted && was_shown => {
+            Verdict::Retry if started && was_on => {
                 self.desired = None;
                 (Verdict::Dropped, given_up)
             }
@@ -300,29 +278,23 @@ impl Outbox {
     }
 
     fn schedule_retry(&mut self, now: Instant, outcome: &Outcome, backoff: impl FnOnce(u32) -> Duration) {
-        let transient = match outcome {
-            Outcome::NotSent(transient) | Outcome::Unknown(transient) => Some(transient),
-            _ => None,
-        };
-        let cause = transient.map(|transient| transient.cause);
-        if cause == Some(Cause::NoCredentials) {
+        let Transient { cause, retry_after } = outcome.transient().unwrap_or(REJECTED);
+        if cause == Cause::NoCredentials {
             // Nothing has left: no try was made.
             self.blocked = true;
-            let wait = transient.and_then(|transient| transient.retry_after);
-            self.not_before = wait.map_or(Instant::NEVER, |wait| now + wait);
+            self.not_before = retry_after.map_or(Instant::NEVER, |wait| now + wait);
             return;
         }
         self.attempt = self.attempt.saturating_add(1);
         let at_once = match cause {
-            // A refused token has been thrown away by now, and a fresh one is waited for by whoever sends next.
-            Some(Cause::Token) => self.attempt == 1,
-            // Refused ones are not used again soon: each try has others, or finds none.
-            Some(Cause::Credentials) => self.attempt <= CREDENTIALS_TRIED_MAX,
+            // A rejected token has been dropped by now, and the next request waits for a fresh one.
+            Cause::Token => self.attempt == 1,
+            // Rejected credentials are not used again soon: each try has others, or finds none.
+            Cause::Credentials => self.attempt <= CREDENTIALS_TRIED_MAX,
             _ => false,
         };
         let wait = if at_once { Duration::ZERO } else { backoff(u32::from(self.attempt)) };
-        let asked = transient.and_then(|transient| transient.retry_after).unwrap_or_default();
-        self.not_before = now + wait.max(asked);
+        self.not_before = now + wait.max(retry_after.unwrap_or_default());
     }
 
     /// The channel or the conversation is muted: no icon is to be shown. One that is on is owed its stop all the same.
@@ -353,7 +325,7 @@ impl Outbox {
 impl Lifespans {
     fn of(&self, reason: Reason) -> Duration {
         match reason.indicator() {
-            // What an earlier process left on may have to wait for somebody who shows credentials.
+            // The connector may not have shown its credentials to this process yet.
             Indicator::TypingStopped if reason == Reason::Recovered => self.stopped.max(RECOVERED_LIFESPAN_MIN),
             Indicator::TypingStarted => self.started,
             Indicator::TypingStopped => self.stopped,
@@ -361,13 +333,15 @@ impl Lifespans {
     }
 }
 
+/// What a Stopped that is rejected for the configuration is retried as.
+const REJECTED: Transient = Transient { cause: Cause::Failing, retry_after: None };
+
 /// Credentials that are tried one after the other without a wait: more than are kept of a channel.
 const CREDENTIALS_TRIED_MAX: u8 = 32;
 
 /// A connector that is started together with typingd, and asks for its token first, has shown it by then.
 const RECOVERED_LIFESPAN_MIN: Duration = Duration::from_secs(600);
 
-/// What leaves.
 pub(super) struct Outgoing {
     pub(super) reason: Reason,
     pub(super) decided: Instant,

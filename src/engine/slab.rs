@@ -1,5 +1,5 @@
-//! Values in numbered places, without a moment at which all of them are copied: it grows by pushing into regions that are
-//! reserved whole, and shrinks as the last places of a region run empty.
+//! Values in numbered places, without a moment at which all of them are copied: it grows by pushing into regions that
+//! are reserved whole, and shrinks as the last places of a region run empty.
 //!
 //! A value never moves, so that its number names it for as long as it stays. New ones take the lowest free place: those
 //! behind run empty as their values go.

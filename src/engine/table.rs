@@ -1,11 +1,11 @@
-//! A hash table in a slab: values in numbered places, found by chains through themselves, from buckets that are added and
-//! removed one at a time (linear hashing). There is no moment at which everything is rehashed.
+//! A hash table in a slab: values in numbered places, found by chains through themselves, from buckets that are added
+//! and removed one at a time (linear hashing). There is no moment at which everything is rehashed.
 
 use super::list::NIL;
 use super::slab::Slab;
 
-/// Buckets that are reserved: memory is only taken where one has been used, and the C library gives a block of this size
-/// back to the system when it shrinks.
+/// Buckets that are reserved: memory is only taken where one has been used, and the C library gives a block of this
+/// size back to the system when it shrinks.
 const RESERVED: usize = 8 << 20;
 const BUCKETS_MIN: usize = 64;
 /// The last bucket is removed when there are this many times as many buckets as values.

@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use super::changes::Generation;
 use super::id::Id;
 use super::list::{Link, Links, List, Neighbours};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Urgency};
 use super::policy::Rules;
 use super::table::Table;
 use super::timing::Timing;
@@ -61,6 +61,21 @@ pub(super) enum Queue {
     Retained,
     /// The channel's: a Stopped that waits until credentials of the channel are accepted.
     Blocked,
+}
+
+/// Queues that are not a channel's: those of each urgency, and the retained conversations.
+pub(super) const QUEUES: usize = Urgency::COUNT + 1;
+pub(super) const RETAINED: usize = Urgency::COUNT;
+
+impl Queue {
+    /// Its number among the queues that are not a channel's.
+    pub(super) const fn index(self) -> Option<usize> {
+        match self {
+            Self::Ready(urgency) => Some(urgency as usize),
+            Self::Retained => Some(RETAINED),
+            Self::None | Self::Blocked => None,
+        }
+    }
 }
 
 /// A channel: what its conversations share.

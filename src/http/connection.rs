@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::request;
 use super::seat::Seat;
-use super::server::{RETIREMENT_MAX, Serving, stopped};
+use super::server::{Serving, stopped};
 use super::socket::Socket;
 use super::timed::Timed;
 use super::unread;
@@ -24,7 +24,6 @@ pub(super) async fn connection(
     serving: watch::Receiver<Serving>,
     seat: Arc<Seat>,
     mut stop: watch::Receiver<bool>,
-    mut retire: watch::Receiver<bool>,
 ) {
     let limits = serving.borrow().limits;
     let socket = Arc::new(socket);
@@ -47,38 +46,27 @@ pub(super) async fn connection(
         .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
         .with_upgrades();
     let mut served = std::pin::pin!(served);
-    // Idle connections are not closed at once when the server stops or retires: a request that is on its way would be
-    // lost with them.
+    // Idle connections are not closed at once when the server stops: a request that is on its way would be lost with
+    // them.
     let ended = tokio::select! {
-        ended = served.as_mut() => Some(ended),
+        ended = served.as_mut() => ended,
         () = stopped(&mut stop) => {
             seat.stop();
-            Some(served.as_mut().await)
-        }
-        () = stopped(&mut retire) => {
-            seat.make_last();
-            tokio::select! {
-                ended = served.as_mut() => Some(ended),
-                () = stopped(&mut stop) => {
-                    seat.stop();
-                    Some(served.as_mut().await)
-                }
-                () = tokio::time::sleep(RETIREMENT_MAX) => None,
-            }
+            served.as_mut().await
         }
         () = seat.leave.notified() => {
             served.as_mut().graceful_shutdown();
-            Some(served.as_mut().await)
+            served.as_mut().await
         }
     };
     // What a client does to its own connection is nobody's news: errors end it, and that is all.
-    if let Some(Err(error)) = &ended
+    if let Err(error) = &ended
         && let Some(answer) = answer_unread(&seat, error)
     {
         let written = write_all(&socket, &answer);
         let _ = tokio::time::timeout_at(clock::timer_after(limits.stall_timeout), written).await;
     }
-    if ended.is_some() && seat.unheard.load(Ordering::Relaxed) {
+    if seat.unheard.load(Ordering::Relaxed) {
         let _ = socket.shut_down();
         let linger = if *stop.borrow() { LINGER_STOPPING_MAX } else { LINGER_MAX };
         let _ = tokio::time::timeout(linger, socket.drain(LINGER_BYTES_MAX)).await;

@@ -1,12 +1,10 @@
 //! A bound socket: bound here, or passed by whoever started the process.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::net::{SocketFlags, accept_with, sockopt};
+use rustix::net::{SocketFlags, accept_with};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use super::Address;
@@ -21,7 +19,7 @@ pub struct Listener {
     socket: Socket,
     address: Address,
     /// The file to take away at the end.
-    file: Mutex<Option<OwnFile>>,
+    file: Option<OwnFile>,
     /// Somebody else holds it, too, and goes on listening.
     passed: bool,
 }
@@ -38,15 +36,6 @@ impl Listener {
     /// # Errors
     /// Names the address and, where it can be told, what to do about it.
     pub async fn bind(address: &Address) -> Result<Self, String> {
-        Self::bind_beside(address, &[]).await
-    }
-
-    /// The same while `neighbours` listen, which are this process's own. One of them may have the same port: all
-    /// addresses of the machine can take over from one of them, and the other way round.
-    ///
-    /// # Errors
-    /// As [`Listener::bind`].
-    pub async fn bind_beside(address: &Address, neighbours: &[Arc<Self>]) -> Result<Self, String> {
         let fail = |error: io::Error| {
             let hint = match error.kind() {
                 io::ErrorKind::AddrInUse => {
@@ -64,28 +53,14 @@ impl Listener {
         };
         match address {
             Address::Tcp(wanted) => {
-                let socket = match bind_tcp(*wanted, Sharing::Forbidden) {
-                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                        let same = |other: &&Arc<Self>| matches!(other.address, Address::Tcp(at) if at.port() == wanted.port());
-                        let same: Vec<_> = neighbours.iter().filter(same).collect();
-                        if same.is_empty() {
-                            return Err(fail(error));
-                        }
-                        // Shared for this moment only: else a second daemon could listen beside this one.
-                        same.iter().for_each(|other| other.share_port(Sharing::Allowed));
-                        let bound = bind_tcp(*wanted, Sharing::Allowed);
-                        same.iter().for_each(|other| other.share_port(Sharing::Forbidden));
-                        bound.map_err(fail)?
-                    }
-                    bound => bound.map_err(fail)?,
-                };
+                let socket = bind_tcp(*wanted).map_err(fail)?;
                 let address = Address::Tcp(socket.local_addr().map_err(fail)?);
-                Ok(Self { socket: Socket::Tcp(socket), address, file: Mutex::default(), passed: false })
+                Ok(Self { socket: Socket::Tcp(socket), address, file: None, passed: false })
             }
             Address::Unix(path) => {
                 clear_stale(path).await.map_err(fail)?;
                 let socket = UnixListener::bind(path).map_err(fail)?;
-                let file = Mutex::new(Some(OwnFile::at(path).map_err(fail)?));
+                let file = Some(OwnFile::at(path).map_err(fail)?);
                 rustix::net::listen(&socket, BACKLOG).map_err(|error| fail(error.into()))?;
                 Ok(Self { socket: Socket::Unix(socket), address: address.clone(), file, passed: false })
             }
@@ -98,7 +73,7 @@ impl Listener {
     /// When the system doesn't let it be used.
     pub fn adopt_tcp(socket: std::net::TcpListener, address: Address) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: Socket::Tcp(TcpListener::from_std(socket)?), address, file: Mutex::default(), passed: true })
+        Ok(Self { socket: Socket::Tcp(TcpListener::from_std(socket)?), address, file: None, passed: true })
     }
 
     /// The same for a Unix socket.
@@ -107,12 +82,7 @@ impl Listener {
     /// As [`Listener::adopt_tcp`].
     pub fn adopt_unix(socket: std::os::unix::net::UnixListener, address: Address) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self {
-            socket: Socket::Unix(UnixListener::from_std(socket)?),
-            address,
-            file: Mutex::default(),
-            passed: true,
-        })
+        Ok(Self { socket: Socket::Unix(UnixListener::from_std(socket)?), address, file: None, passed: true })
     }
 
     /// Where it listens; the port is the real one.
@@ -124,13 +94,6 @@ impl Listener {
     /// Whether it was passed to this process: whoever holds it, too, goes on listening.
     pub(super) fn is_passed(&self) -> bool {
         self.passed
-    }
-
-    /// Takes the file of a Unix socket away now: nobody finds it any more, and another may be bound in its place.
-    pub fn take_file_away(&self) {
-        if let Some(file) = self.file.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            file.take_away();
-        }
     }
 
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
@@ -161,42 +124,21 @@ impl Listener {
             }
         }
     }
-
-    fn share_port(&self, sharing: Sharing) {
-        if let Socket::Tcp(socket) = &self.socket {
-            set_sharing(socket, sharing);
-        }
-    }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.take_file_away();
+        if let Some(file) = &self.file {
+            file.take_away();
+        }
     }
 }
 
-/// Whether another socket of the same user may be bound to the same port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sharing {
-    Allowed,
-    Forbidden,
-}
-
-fn set_sharing(socket: impl AsFd, sharing: Sharing) {
-    // A failure shows in the bind that needs it.
-    let _ = sockopt::set_socket_reuseport(socket, sharing == Sharing::Allowed);
-}
-
-fn bind_tcp(wanted: std::net::SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+fn bind_tcp(wanted: std::net::SocketAddr) -> io::Result<TcpListener> {
     let socket = if wanted.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    if sharing == Sharing::Allowed {
-        set_sharing(&socket, Sharing::Allowed);
-    }
     socket.bind(wanted)?;
-    let listener = socket.listen(BACKLOG.unsigned_abs())?;
-    set_sharing(&listener, Sharing::Forbidden);
-    Ok(listener)
+    socket.listen(BACKLOG.unsigned_abs())
 }
 
 /// The file of a socket that was bound here, known from another that somebody has bound in its place.
@@ -213,7 +155,7 @@ impl OwnFile {
         Ok(Self { path: path.to_owned(), device: meta.dev(), inode: meta.ino() })
     }
 
-    fn take_away(self) {
+    fn take_away(&self) {
         let same = |now: Self| (now.device, now.inode) == (self.device, self.inode);
         if Self::at(&self.path).is_ok_and(same) {
             // Nobody is helped by an error here: the next start replaces a stale file.

@@ -33,6 +33,6 @@ pub use listener::Listener;
 pub use passed::{Passed, passed};
 pub use problem::Problem;
 pub use request::{Stay, until};
-pub use server::{Ends, RETIREMENT_MAX, Serving, serve, serve_on, stopped};
+pub use server::{Ends, Serving, serve, serve_on, stopped};
 pub use settings::{Limits, Settings};
 pub use traffic::{ANSWERS, Connections, Route, Traffic};

@@ -14,7 +14,6 @@ use super::seat::{GONE, IDLE, Seat, Slot, Slots};
 use super::socket::Socket;
 use super::traffic::{Door, Traffic};
 use super::{Address, Limits, Listener};
-use crate::base::clock;
 
 /// What is served to whom: looked at with every connection and every request, so that it can be changed.
 #[derive(Clone)]
@@ -36,29 +35,24 @@ pub struct Ends {
     /// No connection is accepted any more. What waits to be accepted is left to whoever holds the socket next, if it was
     /// passed to this process; else it is served, for nobody else would.
     pub close: watch::Receiver<bool>,
-    /// As `close`, but connections have time to leave: each is closed with its next answer, or when its idle time or
-    /// [`RETIREMENT_MAX`] is over.
-    pub retire: watch::Receiver<bool>,
 }
 
 /// Serves `router` on `listener` until `stop` becomes true; then open requests are finished, idle connections closed,
 /// and the future ends when the last one has gone.
 pub async fn serve(listener: Listener, router: Router, limits: Limits, stop: watch::Receiver<bool>) {
     let (_serving, serving) = watch::channel(Serving { router, limits, traffic: Traffic::default() });
-    let (_retire, retire) = watch::channel(false);
-    serve_on(Arc::new(listener), serving, Ends { stop: stop.clone(), close: stop, retire }).await;
+    serve_on(listener, serving, Ends { stop: stop.clone(), close: stop }).await;
 }
 
 /// The same with what can be changed meanwhile, and an end in steps. `listener` is let go as soon as nobody is accepted
 /// any more.
-pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>, ends: Ends) {
-    let Ends { stop, mut close, mut retire } = ends;
+pub async fn serve_on(listener: Listener, serving: watch::Receiver<Serving>, ends: Ends) {
+    let Ends { stop, mut close } = ends;
     let connections_max = serving.borrow().limits.connections_max;
     let door = serving.borrow().traffic.door(listener.address());
     let slots = Slots::new(connections_max, RESERVED);
     let mut seats: VecDeque<Arc<Seat>> = VecDeque::new();
     let via_unix = matches!(listener.address(), Address::Unix(_)).then_some(ViaUnix);
-    let retiring = retire.clone();
     let let_in = |socket: Socket, slot: Slot, seats: &mut VecDeque<Arc<Seat>>| {
         let seat = Seat::new(via_unix, slot, slots.clone());
         if seats.len() >= 2 * connections_max {
@@ -66,7 +60,7 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
         }
         seats.push_back(seat.clone());
         let visit = door.enter();
-        let connection = connection(socket, serving.clone(), seat.clone(), stop.clone(), retiring.clone());
+        let connection = connection(socket, serving.clone(), seat.clone(), stop.clone());
         tokio::spawn(async move {
             connection.await;
             seat.end();
@@ -80,7 +74,6 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
         }
         let accepted = tokio::select! {
             () = stopped(&mut close) => break,
-            () = stopped(&mut retire) => break,
             // Whoever is asked to leave takes a moment, and others may become idle meanwhile.
             () = tokio::time::sleep(CROWD_LOOK_SPACING), if crowded => continue,
             accepted = async { (slots.any().await, listener.accept().await) } => accepted,
@@ -97,16 +90,7 @@ pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>
             }
         }
     }
-    let closing = *close.borrow();
-    if !closing {
-        // Who has knocked is let in, also whoever does so while another listener takes over the address.
-        let late = clock::timer_after(KNOCK_MAX);
-        while let Ok(Ok(socket)) = tokio::time::timeout_at(late, listener.accept()).await {
-            let Some(slot) = slots.try_ordinary() else { break };
-            let_in(socket, slot, &mut seats);
-        }
-    }
-    if !(closing && listener.is_passed()) {
+    if !listener.is_passed() {
         while let (Some(slot), Some(socket)) = (slots.try_ordinary(), listener.accept_waiting()) {
             let_in(socket, slot, &mut seats);
         }
@@ -160,8 +144,3 @@ const SILENCE_MIN: Duration = Duration::from_secs(1);
 const SLOWNESS_MIN: Duration = Duration::from_secs(5);
 /// When every seat is taken it is looked this often whether one has become free or idle.
 const CROWD_LOOK_SPACING: Duration = Duration::from_millis(50);
-/// How long a listener that retires still lets in who knocks.
-const KNOCK_MAX: Duration = Duration::from_millis(100);
-/// How long a connection may go on after its listener has retired: longer than any wait but that for the next line of a
-/// stream, whose caller connects anew.
-pub const RETIREMENT_MAX: Duration = Duration::from_secs(600);

@@ -120,17 +120,17 @@ fn no_mutation_of_the_file_brings_it_down_or_makes_icons_up() {
 }
 
 #[test]
-fn a_foreign_file_is_kept_aside_and_said() {
+fn a_foreign_file_is_kept_aside_and_reported() {
     let dir = tempfile::tempdir().unwrap();
     let path = path_of(dir.path(), 7);
-    fs::write(&path, "somebody's diary, not a journal").unwrap();
+    fs::write(&path, "a diary, not a journal").unwrap();
     let (_journal, names, recovered) = open(dir.path());
     assert_eq!((names.len(), recovered.complaints.len()), (0, 1));
-    assert_eq!(fs::read_to_string(path.with_extension("foreign")).unwrap(), "somebody's diary, not a journal");
+    assert_eq!(fs::read_to_string(path.with_extension("foreign")).unwrap(), "a diary, not a journal");
 }
 
 #[test]
-fn a_second_daemon_is_told_who_holds_the_directory() {
+fn a_second_daemon_learns_who_holds_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let _journal = open(dir.path());
     match Journal::open(dir.path(), NOW, AGE) {
@@ -163,7 +163,7 @@ fn it_grows_into_a_new_generation_and_the_old_one_goes() {
 }
 
 #[test]
-fn a_full_disk_is_told_once_and_a_renewal_mends_it() {
+fn a_full_disk_is_reported_once_and_a_renewal_ends_it() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, ..) = open(dir.path());
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();

@@ -18,8 +18,8 @@ pub struct IdError {
 impl fmt::Display for IdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self { chars: 0, chars_max } => write!(f, "is empty; 1 to {chars_max} characters are right"),
-            Self { chars, chars_max } => write!(f, "has {chars} characters; 1 to {chars_max} are right"),
+            Self { chars: 0, chars_max } => write!(f, "is empty; expected 1 to {chars_max} characters"),
+            Self { chars, chars_max } => write!(f, "has {chars} characters; expected 1 to {chars_max}"),
         }
     }
 }

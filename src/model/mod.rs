@@ -237,6 +237,15 @@ impl Outcome {
             Self::Rejected(_) => "refused",
         }
     }
+
+    /// Why it failed, if another try may succeed.
+    #[must_use]
+    pub const fn transient(&self) -> Option<Transient> {
+        match self {
+            Self::NotSent(transient) | Self::Unknown(transient) => Some(*transient),
+            Self::Delivered | Self::Rejected(_) => None,
+        }
+    }
 }
 
 /// Why a request failed that may succeed another time.

@@ -95,12 +95,12 @@ fn meaning_of_code(code: i64) -> Option<Outcome> {
 /// Any other success has to be understood: it may come from something that isn't the Interaction Service.
 fn meaning_of_success(status: StatusCode, fields: Option<&Fields>, body: &Body) -> Outcome {
     match (fields, body) {
-        (Some(fields), _) if fields.success == Value::Bool(false) => unsure(Cause::Failing),
+        (Some(fields), _) if fields.success == Value::Bool(false) => unknown(Cause::Failing),
         (Some(_), _) => Outcome::Delivered,
         (None, Body::Whole(_)) if status == StatusCode::ACCEPTED => Outcome::Delivered,
         (None, Body::Whole(bytes)) if bytes.trim_ascii().is_empty() => Outcome::Delivered,
-        (None, Body::Whole(_)) => unsure(Cause::Failing),
-        (None, Body::Cut(_)) => unsure(Cause::NoAnswer),
+        (None, Body::Whole(_)) => unknown(Cause::Failing),
+        (None, Body::Cut(_)) => unknown(Cause::NoAnswer),
     }
 }
 
@@ -109,12 +109,12 @@ fn meaning_of_status(status: StatusCode) -> Outcome {
         401 => not_sent(Cause::Token),
         429 => not_sent(Cause::RateLimited),
         // It says that it did nothing, but a proxy may say so after the request has gone on: a stop is the smaller evil.
-        408 | 425 | 503 => unsure(Cause::Failing),
+        408 | 425 | 503 => unknown(Cause::Failing),
         // Where the Interaction Service itself misses something, it says so with a code. A bare 404 or a redirect comes
         // from another server: base_url is wrong. So it is where the request comes back (508).
         300..=399 | 403 | 404 | 407 | 508 => Outcome::Rejected(Rejection::Configuration),
         400..=499 | 501 => Outcome::Rejected(Rejection::Request),
-        _ => unsure(Cause::Failing),
+        _ => unknown(Cause::Failing),
     }
 }
 
@@ -157,7 +157,7 @@ pub(super) const fn not_sent(cause: Cause) -> Outcome {
     Outcome::NotSent(Transient { cause, retry_after: None })
 }
 
-pub(super) const fn unsure(cause: Cause) -> Outcome {
+pub(super) const fn unknown(cause: Cause) -> Outcome {
     Outcome::Unknown(Transient { cause, retry_after: None })
 }
 
@@ -173,8 +173,8 @@ const CODES: [(Outcome, &[i64]); 8] = [
     (Outcome::Rejected(Rejection::Conversation), &[10020, 10028, 10105, 15103]),
     (Outcome::Rejected(Rejection::Request), &[10016, 10029, 10045, 10047, 10048, 10049, 10059, 10060, 10089, 10100]),
     (not_sent(Cause::RateLimited), &[429]),
-    (unsure(Cause::Failing), &[10019, 10055]),
-    (unsure(Cause::Failing), &[10056, 10094, 20002, 20004, 500]),
+    (unknown(Cause::Failing), &[10019, 10055]),
+    (unknown(Cause::Failing), &[10056, 10094, 20002, 20004, 500]),
 ];
 
 /// What the Interaction Service says over the org's rate, under whatever status.
@@ -250,20 +250,20 @@ mod tests {
             (403, configuration),
             (404, configuration),
             (405, request),
-            (408, unsure(Cause::Failing)),
+            (408, unknown(Cause::Failing)),
             (413, request),
             (415, request),
             (418, request),
             (422, request),
-            (425, unsure(Cause::Failing)),
+            (425, unknown(Cause::Failing)),
             (429, not_sent(Cause::RateLimited)),
-            (500, unsure(Cause::Failing)),
+            (500, unknown(Cause::Failing)),
             (501, request),
-            (502, unsure(Cause::Failing)),
-            (503, unsure(Cause::Failing)),
-            (504, unsure(Cause::Failing)),
+            (502, unknown(Cause::Failing)),
+            (503, unknown(Cause::Failing)),
+            (504, unknown(Cause::Failing)),
             (508, configuration),
-            (599, unsure(Cause::Failing)),
+            (599, unknown(Cause::Failing)),
         ] {
             for body in ["", "<html>", "{}", r#"{"code":77}"#, r#"{"code":null,"message":[1]}"#, "[1]", "\u{0}"] {
                 assert_eq!(verdict(status, body).outcome, outcome, "{status} {body:?}");
@@ -275,20 +275,20 @@ mod tests {
     fn a_success_is_one_unless_its_body_takes_it_back() {
         for (status, body, outcome) in [
             (202, r#"{"success":true,"id":"x","workItemIds":[]}"#, Outcome::Delivered),
-            (202, r#"{"success":false,"id":"x"}"#, unsure(Cause::Failing)),
+            (202, r#"{"success":false,"id":"x"}"#, unknown(Cause::Failing)),
             (202, "", Outcome::Delivered),
             (202, "garbage", Outcome::Delivered),
             (202, "{}", Outcome::Delivered),
             (200, "{}", Outcome::Delivered),
             (204, "", Outcome::Delivered),
-            (200, "<html>welcome</html>", unsure(Cause::Failing)),
+            (200, "<html>welcome</html>", unknown(Cause::Failing)),
         ] {
             assert_eq!(verdict(status, body).outcome, outcome, "{status} {body}");
         }
         let cut = Body::Cut("broken off".into());
         let headers = HeaderMap::new();
-        assert_eq!(classify(StatusCode::ACCEPTED, &headers, &cut, "").outcome, unsure(Cause::NoAnswer));
-        assert_eq!(classify(StatusCode::OK, &headers, &cut, "").outcome, unsure(Cause::NoAnswer));
+        assert_eq!(classify(StatusCode::ACCEPTED, &headers, &cut, "").outcome, unknown(Cause::NoAnswer));
+        assert_eq!(classify(StatusCode::OK, &headers, &cut, "").outcome, unknown(Cause::NoAnswer));
     }
 
     #[test]

@@ -16,10 +16,8 @@ use crate::model::Dispatch;
 
 /// Makes the ids of requests and payloads from the number of their decision.
 ///
-/// A retry keeps the ids of what it retries, so that the far side can recognise a repetition, and nobody has to store
-/// them with the conversation for that. The hash is keyed at random, so that ids of two clients never meet,
-/// unless one has taken the other's place.
-#[derive(Clone)]
+/// A retry keeps the ids of what it retries, so that the upstream can recognise a repetition, and nobody has to store
+/// them with the conversation for that. The hash is keyed at random, so that ids of two clients never meet.
 pub(super) struct Ids(RandomState);
 
 impl Ids {
@@ -88,7 +86,7 @@ pub(super) fn json(dispatch: &Dispatch, id: Uuid, clock: &Clock) -> serde_json::
 
 /// Whether a request's body has been asked for by the connection that carries it.
 ///
-/// Until then the far side can't have acted on the request, whatever became of it; from then on it may have. That is
+/// Until then the upstream can't have acted on the request, whatever became of it; from then on it may have. That is
 /// the difference between `NotSent` and `Unknown`, and the kind of an error alone doesn't tell it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Departure(Arc<AtomicBool>);

@@ -62,7 +62,7 @@ fn not_sent(cause: Cause) -> Outcome {
     Outcome::NotSent(Transient { cause, retry_after: None })
 }
 
-fn unsure(cause: Cause) -> Outcome {
+fn unknown(cause: Cause) -> Outcome {
     Outcome::Unknown(Transient { cause, retry_after: None })
 }
 
@@ -132,7 +132,7 @@ async fn an_answer_is_what_its_code_body_and_headers_say() {
     let limited = |retry_after| Outcome::NotSent(Transient { cause: Cause::RateLimited, retry_after });
     let date = "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n";
     for (status, headers, body, outcome, code, detail) in [
-        ("202 Accepted", "", r#"{"success":false,"id":"x"}"#, unsure(Cause::Failing), None, None),
+        ("202 Accepted", "", r#"{"success":false,"id":"x"}"#, unknown(Cause::Failing), None, None),
         (
             "400 Bad",
             "",
@@ -177,7 +177,7 @@ async fn what_broke_after_the_request_had_left_is_unsure() {
     ] {
         let stub = Stub::start(move |_| reply()).await;
         let result = deliver(&hasty(&stub.url())).await;
-        assert_eq!((result.outcome, result.status), (unsure(Cause::NoAnswer), None), "{name}");
+        assert_eq!((result.outcome, result.status), (unknown(Cause::NoAnswer), None), "{name}");
         assert!(result.detail.is_some() && result.elapsed < TIMEOUT * 4, "{name} {result:?}");
         assert_eq!(stub.seen().len(), 1, "{name}");
     }
@@ -186,9 +186,9 @@ async fn what_broke_after_the_request_had_left_is_unsure() {
 #[tokio::test]
 async fn a_body_without_end_is_bounded_and_leaves_a_success_unsure() {
     for (status, outcome) in [
-        ("202 Accepted", unsure(Cause::NoAnswer)),
-        ("200 OK", unsure(Cause::NoAnswer)),
-        ("500 Oops", unsure(Cause::Failing)),
+        ("202 Accepted", unknown(Cause::NoAnswer)),
+        ("200 OK", unknown(Cause::NoAnswer)),
+        ("500 Oops", unknown(Cause::Failing)),
     ] {
         for (kind, reply) in [
             ("endless", Reply::Endless as fn(String) -> Reply),

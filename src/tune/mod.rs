@@ -25,6 +25,7 @@ pub mod table;
 pub mod timeline;
 pub mod truth;
 pub mod typist;
+pub(crate) mod value;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,4 @@
-//! What the daemon's own state machine makes of one conversation, and when the far side comes to know of it.
+//! What the daemon's own state machine makes of one conversation, and when the upstream comes to know of it.
 //!
 //! Over a perfect link the timing alone is stepped, for nothing else can matter. Where requests take time or get lost, the
 //! whole engine runs, with its order, its retries and its owed stops; there is no second implementation of either.
@@ -13,7 +13,7 @@ use crate::model::{
     Cause, ConversationRef, DispatchId, Indicator, Instant, Outcome, Reason, Signal, SignalKind, Transient,
 };
 
-/// How requests get to the far side.
+/// How requests get to the upstream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Link {
     /// What a request takes to get there, in milliseconds. Its answer takes as long.
@@ -25,9 +25,18 @@ pub struct Link {
 impl Link {
     /// At once, and always.
     pub const PERFECT: Self = Self { latency: 0, loss: 0.0 };
+
+    /// Plays one conversation over this link, whose losses `seed` decides.
+    pub(super) fn play(self, timeline: &Timeline, rules: &Rules, away: u64, seed: u64, result: &mut Play) {
+        if self == Self::PERFECT {
+            play(timeline, rules, away, result);
+        } else {
+            play_over(self, timeline, rules, away, seed, result);
+        }
+    }
 }
 
-/// Something that reached the far side. Milliseconds since the trace's first line.
+/// Something that reached the upstream. Milliseconds since the trace's first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// When.
@@ -39,7 +48,7 @@ pub struct Arrival {
 /// What came of one conversation under one setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Play {
-    /// What reached the far side, in order.
+    /// What reached the upstream, in order.
     pub arrivals: Vec<Arrival>,
     /// TypingStarted sent, retries included.
     pub started: u64,
@@ -156,7 +165,7 @@ pub fn play_over(link: Link, timeline: &Timeline, rules: &Rules, away: u64, seed
                     Indicator::TypingStopped => play.stopped += 1,
                 }
                 let (answer, outcome) = if dice.f64() < link.loss {
-                    (now + ANSWER_PATIENCE, Outcome::Unknown(Transient { cause: Cause::NoAnswer, retry_after: None }))
+                    (now + ANSWER_TIMEOUT, Outcome::Unknown(Transient { cause: Cause::NoAnswer, retry_after: None }))
                 } else {
                     play.arrivals.push(Arrival { at: (now + latency).as_millis(), reason: dispatch.reason });
                     (now + latency + latency, Outcome::Delivered)
@@ -188,4 +197,4 @@ pub fn play_over(link: Link, timeline: &Timeline, rules: &Rules, away: u64, seed
 /// first message of a conversation would be given up just when its first request is lost.
 const LOSSES: u64 = u64::from_be_bytes(*b"requests");
 /// How long a request waits for its answer: the daemon's own default.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

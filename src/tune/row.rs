@@ -6,7 +6,7 @@ use super::bootstrap::{Bootstrap, Interval};
 use super::icon::Shown;
 use super::measure::Measure;
 use super::plan::{Plan, Setting};
-use super::play::{Link, Play, play, play_over};
+use super::play::Play;
 use super::study::Study;
 use super::sums::{Delays, Lags, Sums, Typed, quantile, ratio};
 
@@ -169,12 +169,13 @@ impl<'a> Meter<'a> {
     /// Plays every conversation under `setting`, and counts.
     pub(super) fn measure(&mut self, setting: Setting) -> Row {
         let plan = self.plan;
+        let rules = setting.rules(plan.max_typing);
         let mut sums = vec![Sums::default(); self.study.users];
         let mut dropped = plan.icon_ttl.second().map(|_| vec![Sums::default(); self.study.users]);
         let (mut lags, mut dropped_lags, mut waits) = (Lags::default(), Lags::default(), Vec::new());
         for (number, timeline) in self.study.timelines.iter().enumerate() {
             let seed = plan.seed.wrapping_add(number as u64);
-            self.play(setting, number, seed);
+            plan.link.play(timeline, &rules, plan.truth.away, seed, &mut self.play);
             self.shown.follow(&self.play.arrivals, plan.icon_ttl.first(), timeline.end);
             waits.extend_from_slice(&self.shown.waits);
             sums[timeline.user as usize].add(timeline, &self.play, &self.shown, &mut lags);
@@ -186,17 +187,6 @@ impl<'a> Meter<'a> {
         let mut row = self.row(setting, &sums, &mut lags, &mut waits);
         row.dropped = dropped.map(|dropped| self.dropped(&dropped, &mut dropped_lags));
         row
-    }
-
-    /// Plays one conversation; what came of it is in `self.play`.
-    fn play(&mut self, setting: Setting, number: usize, seed: u64) {
-        let (plan, timeline) = (self.plan, &self.study.timelines[number]);
-        let rules = setting.rules(plan.max_typing);
-        if plan.link == Link::PERFECT {
-            play(timeline, &rules, plan.truth.away, &mut self.play);
-        } else {
-            play_over(plan.link, timeline, &rules, plan.truth.away, seed, &mut self.play);
-        }
     }
 
     fn row(&self, setting: Setting, sums: &[Sums], lags: &mut Lags, waits: &mut [u64]) -> Row {

@@ -1,12 +1,9 @@
 //! What is studied: the typing of traces, a compact timeline for each conversation, and the users it belongs to.
 
-use std::hash::BuildHasher;
-
-use hashbrown::HashTable;
+use hashbrown::HashMap;
 
 use super::timeline::{Event, Timeline};
 use super::truth::Truth;
-use crate::model::ConversationRef;
 use crate::signals::trace::{TraceError, TraceReader};
 
 /// The typing of one or more traces.
@@ -48,14 +45,23 @@ impl Study {
 
     fn read_trace(&mut self, mut trace: TraceReader) -> Result<(), TraceError> {
         let (first_timeline, first_user) = (self.timelines.len(), self.users);
-        let mut index = Index::default();
+        let mut users = Users::default();
         let mut origin = None;
         let mut end = 0;
         let mut keys = 0;
         while let Some((at, parsed)) = trace.next_line()? {
             let at = (at - *origin.get_or_insert(at)).min(Event::AT_MAX);
             end = at;
-            let slot = index.find(parsed.conversation(), at, &mut self.timelines, &mut self.users);
+            let who = parsed.conversation();
+            let count = first_user + users.len();
+            let user = users.entry_ref(who.from()).or_insert_with(|| User {
+                number: u32::try_from(count).expect("a trace of four thousand million users does not fit a machine"),
+                timelines: HashMap::default(),
+            });
+            let slot = *user.timelines.entry_ref(who.to()).or_insert_with(|| {
+                self.timelines.push(Timeline::new(user.number, who.from(), at));
+                self.timelines.len() - 1
+            });
             keys += u64::from(self.timelines[slot].enter(at, parsed.signal));
         }
         for timeline in &mut self.timelines[first_timeline..] {
@@ -63,17 +69,10 @@ impl Study {
             timeline.events.shrink_to_fit();
         }
         // A conversation that was only opened has nothing to tell.
-        let mut conversations = 0;
-        let mut at = 0;
-        self.timelines.retain(|timeline| {
-            at += 1;
-            let kept = at <= first_timeline || !timeline.events.is_empty();
-            conversations += usize::from(kept && at > first_timeline);
-            kept
-        });
+        let read = self.timelines.split_off(first_timeline);
+        self.timelines.extend(read.into_iter().filter(|timeline| !timeline.events.is_empty()));
         // Nor has a user of such conversations alone: to draw them as well would blur what is known of the others.
-        let mut numbers = vec![None; self.users - first_user];
-        self.users = first_user;
+        let mut numbers = vec![None; users.len()];
         for timeline in &mut self.timelines[first_timeline..] {
             let number = numbers[timeline.user as usize - first_user].get_or_insert_with(|| {
                 self.users += 1;
@@ -84,7 +83,7 @@ impl Study {
         let input = Input {
             name: trace.name().to_owned(),
             sha256: trace.sha256().expect("the reader was made with a digest"),
-            conversations,
+            conversations: self.timelines.len() - first_timeline,
             keys,
         };
         self.inputs.push(input);
@@ -123,57 +122,14 @@ impl Study {
     }
 }
 
-/// Finds the conversations and users of one trace by their ids.
-#[derive(Default)]
-struct Index {
-    hash: foldhash::fast::RandomState,
-    conversations: HashTable<(Box<str>, u32)>,
-    users: HashTable<(Box<str>, u32)>,
-}
+/// The users of one trace by their ids.
+type Users = HashMap<String, User, foldhash::fast::RandomState>;
 
-impl Index {
-    /// The place of the timeline of `who`, which begins `at` this moment if there is none yet.
-    fn find(&mut self, who: ConversationRef<'_>, at: u64, timelines: &mut Vec<Timeline>, users: &mut usize) -> usize {
-        let same = |entry: &(Box<str>, u32)| {
-            let (to, timeline) = entry;
-            **to == *who.to() && *timelines[*timeline as usize].from == *who.from()
-        };
-        let hash = self.hash.hash_one(Pair(who.to(), who.from()));
-        if let Some((_, found)) = self.conversations.find(hash, same) {
-            return *found as usize;
-        }
-        let state = &self.hash;
-        let user_hash = state.hash_one(who.from());
-        let user = match self.users.find(user_hash, |(from, _)| **from == *who.from()) {
-            Some((_, user)) => *user,
-            None => {
-                let user =
-                    u32::try_from(*users).expect("a trace of four thousand million users does not fit a machine");
-                *users += 1;
-                let rehash = |entry: &(Box<str>, u32)| state.hash_one(&*entry.0);
-                self.users.insert_unique(user_hash, (who.from().into(), user), rehash);
-                user
-            }
-        };
-        let slot = u32::try_from(timelines.len()).expect("there are no more conversations than that either");
-        let from = who.from().into();
-        timelines.push(Timeline {
-            user,
-            from,
-            begin: at,
-            inserted: 0,
-            events: Vec::new(),
-            end: 0,
-            composing: Vec::new(),
-        });
-        let rehash = |entry: &(Box<str>, u32)| state.hash_one(Pair(&entry.0, &timelines[entry.1 as usize].from));
-        self.conversations.insert_unique(hash, (who.to().into(), slot), rehash);
-        slot as usize
-    }
+struct User {
+    number: u32,
+    /// Its timelines, by channel address.
+    timelines: HashMap<String, usize, foldhash::fast::RandomState>,
 }
-
-#[derive(std::hash::Hash)]
-struct Pair<'a>(&'a str, &'a str);
 
 #[cfg(test)]
 mod tests {

@@ -106,6 +106,11 @@ impl Event {
 }
 
 impl Timeline {
+    /// The timeline of a conversation that begins at `begin`.
+    pub(super) fn new(user: u32, from: &str, begin: u64) -> Self {
+        Self { user, from: from.into(), begin, inserted: 0, events: Vec::new(), end: 0, composing: Vec::new() }
+    }
+
     /// Enters a signal; whether it was a keystroke that counts.
     pub(super) fn enter(&mut self, at: u64, signal: Signal) -> bool {
         let happening = match signal.kind {

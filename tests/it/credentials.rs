@@ -9,12 +9,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use typingd::base::clock::{self, Clock};
 use typingd::driver::inbox;
-use typingd::driver::{self, Carrier, Command, Observers};
-use typingd::drop_in::{DropIn, Lasting, Settings, Surroundings, Target};
+use typingd::driver::{self, Command, Observers};
+use typingd::drop_in::{Activity, Context, DropIn, Settings};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
 use typingd::http::{self, Gate, Limits, Listener};
-use typingd::model::{Dispatch, WireResult};
 use typingd::salesforce::Client;
 use typingd::salesforce::credentials::CredentialCache;
 use typingd::salesforce::settings::{Auth, Settings as Upstream};
@@ -219,22 +218,12 @@ fn what_is_for_another_org_passes_untouched() {
 }
 
 /// The client as a carrier.
-#[derive(Clone)]
-struct Carry(Client);
-
-impl Carrier for Carry {
-    async fn carry(&self, dispatch: &Dispatch) -> WireResult {
-        self.0.deliver(dispatch).await
-    }
-}
-
 /// A drop-in in this process, which believes a refusal for as long as it is told.
 async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bool>) -> Address {
     let clock = Clock::start();
     let cache = CredentialCache::new(clock, refused_for);
-    let base_url: url::Url = upstream.parse().unwrap();
     let settings = Upstream {
-        base_url: base_url.clone(),
+        base_url: upstream.parse().unwrap(),
         org_id: String::new(),
         authorization_context: String::new(),
         channel_contexts: std::collections::HashMap::new(),
@@ -250,7 +239,7 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
     let (controls, commands) = driver::controls();
     let observers = Observers::default();
     let engine = Engine::new(Policy::default(), 1);
-    tokio::spawn(driver::run(engine, clock, Carry(client), requests, commands, observers));
+    tokio::spawn(driver::run(engine, clock, client.clone(), requests, commands, observers));
     let news = cache.clone();
     tokio::spawn(async move { while controls.give(Command::Accepted(news.acceptances().await)).await {} });
     let settings = Settings {
@@ -263,23 +252,17 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
         refused_for,
         shadow: false,
     };
-    let surroundings = Surroundings {
+    let context = Context {
         inbox,
         cache: Some(cache),
         org_id: None,
-        target: Target {
-            base_url,
-            ca_file: None,
-            proxy: None,
-            connect_to: None,
-            connect_timeout: Duration::from_secs(10),
-        },
+        connection: client.connection(),
         shadow: None,
         gate: Gate::new(None),
         clock,
-        lasting: Lasting::new(clock),
+        activity: Activity::new(clock),
     };
-    let router = DropIn::new(settings, surroundings).unwrap().router(axum::Router::new());
+    let router = DropIn::new(settings, context).router(axum::Router::new());
     let listener = Listener::bind(&http::Address::Tcp(([127, 0, 0, 1], 0).into())).await.unwrap();
     let address = Address::parse(&listener.address().to_string());
     tokio::spawn(http::serve(listener, router, Limits::default(), stop));

@@ -129,7 +129,7 @@ fn the_token_of_callers_is_changed_without_a_gap_and_an_unreadable_one_changes_n
     assert!(said.stderr.contains("ingest.token_file") && said.stderr.contains("can't be read"), "{said:?}");
     assert_eq!((status("one"), status("two")), (401, 202), "what held still holds");
     daemon.process.tell("HUP");
-    until("an operator hears of it each time", || daemon.process.log().matches("ingest.token_file").count() == 2);
+    until("an operator hears of it each time", || daemon.process.log().matches("can't be read").count() == 2);
     // Another file.
     fs::write(daemon.file("other"), "three").unwrap();
     daemon.edit("'callers'", "'other'");

@@ -167,7 +167,7 @@ fn nothing_makes_the_end_longer_than_the_grace() {
     let watch = clock::stopwatch();
     daemon.process.stop();
     assert!(watch.elapsed() < GRACE + MARGIN, "{:?}", watch.elapsed());
-    until("the number", || daemon.process.log().contains("through the drop-in has been cut requests=2"));
+    until("the number", || daemon.process.log().contains("through the drop-in have been cut requests=2"));
     let answer = message.answer();
     assert_eq!(answer.status, 504, "{answer:?}");
     assert!(answer.problem().contains("has stopped before"), "{answer:?}");

@@ -139,7 +139,7 @@ fn a_wrong_change_changes_nothing_and_all_of_it_is_told() {
         ("/v1/timing", &deep, 400, "the body is not JSON"),
         ("/v1/timing?to=c", "{}", 400, "a channel is named in the path"),
         ("/v1/timing/", "{}", 400, "the channel address is empty"),
-        (&long, "{}", 400, "the channel address has 256 characters; 1 to 255 are right"),
+        (&long, "{}", 400, "the channel address has 256 characters; expected 1 to 255"),
         ("/v1/timing/%ff", "{}", 400, "the channel address is not UTF-8"),
         ("/v1/timing/%zz", "{}", 400, "two hexadecimal digits"),
         ("/v1/timing/a%2", "{}", 400, "two hexadecimal digits"),
@@ -337,7 +337,7 @@ fn the_command_tells_changes_and_resets() {
         (&["--mode", "x", "--check", "2h"], 2, "flag --check: timing.check_interval = \"2h\": a time from"),
         (&["--reset"], 2, "--to <TO>"),
         (&["--to", "c", "--reset", "--check", "1s"], 2, "cannot be used with"),
-        (&["--to", "", "--check", "1s"], 2, "is empty; 1 to 255 characters are right"),
+        (&["--to", "", "--check", "1s"], 2, "is empty; expected 1 to 255 characters"),
         (&["--to", "..", "--check", "1s"], 2, "can't stand in the path of a URL"),
         (&["--format", "xml"], 2, "table, json"),
     ] {

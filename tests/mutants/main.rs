@@ -1,8 +1,8 @@
 //! Deliberate mistakes: each is planted into a copy of the engine, and the simulation suite must notice it.
 //!
-//! The engine names nothing but `std`, the model and the hash table, and the suite nothing but these two, so that a copy
-//! of them is a crate of its own that builds in seconds. The test is ignored by default, for it runs cargo for each:
-//! `cargo test --test mutants -- --ignored`.
+//! The engine names nothing but `std`, the model and the hash table, and the suite nothing but these two, so that a
+//! copy of them is a crate of its own that builds in seconds. The test is ignored by default, for it runs cargo for
+//! each: `cargo test --test mutants -- --ignored`.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -26,22 +26,22 @@ const MISTAKES: &[Mistake] = &[
         wrong: "if self.not_before > now {",
     },
     Mistake {
-        name: "an unsure Started owes nothing",
+        name: "a Started whose effect is unknown owes nothing",
         file: "outbox.rs",
-        right: "if self.acknowledged == Acknowledged::Off {\n                    self.acknowledged = Acknowledged::Unknown;",
-        wrong: "if false {\n                    self.acknowledged = Acknowledged::Unknown;",
+        right: "if !(started && was_on) {",
+        wrong: "if !started {",
     },
     Mistake {
-        name: "an unsure Stopped counts as done",
+        name: "a Stopped whose effect is unknown counts as done",
         file: "outbox.rs",
-        right: "(Indicator::TypingStopped, Outcome::Unknown(_)) => {\n                self.acknowledged = Acknowledged::Unknown;",
-        wrong: "(Indicator::TypingStopped, Outcome::Unknown(_)) => {\n                self.acknowledged = Acknowledged::Off;",
+        right: "                    self.acknowledged = Acknowledged::Unknown;",
+        wrong: "                    self.acknowledged = if started { Acknowledged::Unknown } else { Acknowledged::Off };",
     },
     Mistake {
-        name: "a refused Started is taken for shown",
+        name: "a rejected Started is taken for shown",
         file: "outbox.rs",
-        right: "(Indicator::TypingStarted, Outcome::Rejected(_)) => {",
-        wrong: "(Indicator::TypingStarted, Outcome::Rejected(_)) => {\n                self.acknowledged = Acknowledged::On;",
+        right: "                if !started {\n                    self.acknowledged = Acknowledged::Off;",
+        wrong: "                if started {\n                    self.acknowledged = Acknowledged::On;\n                } else {\n                    self.acknowledged = Acknowledged::Off;",
     },
     Mistake {
         name: "a Started that waited too long is sent all the same",
@@ -82,8 +82,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a check wins over an idle deadline of the same instant",
         file: "timing.rs",
-        right: "            (phase, Mode::Idle) => {\n                consider(paused, Timer::Paused);",
-        wrong: "            (phase, Mode::Idle) => {\n                if phase == Phase::Burst {\n                    consider(check, Timer::Check);\n                }\n                consider(paused, Timer::Paused);",
+        right: "            (phase, Mode::Idle) => {\n                each(paused, Timer::Paused);",
+        wrong: "            (phase, Mode::Idle) => {\n                if phase == Phase::Burst {\n                    each(check, Timer::Check);\n                }\n                each(paused, Timer::Paused);",
     },
     Mistake {
         name: "a message leaves the icon on",
@@ -94,7 +94,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "max_typing never falls due",
         file: "timing.rs",
-        right: "consider(max_typing, Timer::MaxTyping);\n                if phase",
+        right: "each(max_typing, Timer::MaxTyping);\n                if phase",
         wrong: "if phase",
     },
     Mistake {
@@ -112,19 +112,19 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a changed check interval goes on from the checks of the old one",
         file: "timing.rs",
-        right: "        if self.phase == Phase::Burst {\n            self.pass_checks(rules, at);\n        }",
+        right: "        if self.phase == Phase::Burst {\n            self.pass_checks(rules, floor);\n        }",
         wrong: "        let _ = Self::pass_checks;",
     },
     Mistake {
         name: "what a change brings forward is decided in the past",
         file: "timing.rs",
-        right: "let (due, timer) = self.next_from(rules, at);",
-        wrong: "let (due, timer) = self.next(rules);",
+        right: "let at = at.max(floor);",
+        wrong: "let _ = floor;",
     },
     Mistake {
         name: "a loop that comes late refreshes for each check that it missed",
         file: "timing.rs",
-        right: "if matches!(timer, Timer::Check) && now - due >= rules.check {",
+        right: "if LATE && matches!(timer, Timer::Check) && now - due >= rules.check {",
         wrong: "if false && now - due >= rules.check {",
     },
     Mistake {
@@ -170,13 +170,13 @@ const MISTAKES: &[Mistake] = &[
         wrong: "let counted = self.answered.len();",
     },
     Mistake {
-        name: "the gate before a failing upstream never opens again",
+        name: "the circuit breaker before a failing upstream never closes again",
         file: "pace.rs",
-        right: "Gate::Shut { .. } if !failed => self.gate = OPEN,",
-        wrong: "Gate::Shut { .. } if false && !failed => self.gate = OPEN,",
+        right: "else { self.breaker = CLOSED }",
+        wrong: "else if !self.is_breaker_open() { self.breaker = CLOSED }",
     },
     Mistake {
-        name: "one poisoned conversation shuts the gate",
+        name: "one poisoned conversation opens the circuit breaker",
         file: "pace.rs",
         right: "if *last_failed != slot {",
         wrong: "if *last_failed != slot || true {",

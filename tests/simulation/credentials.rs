@@ -63,7 +63,7 @@ impl Bench {
         self.one(Indicator::TypingStarted, Outcome::Delivered);
         self.signal(to, from, SignalKind::Stopped, None);
         self.one(Indicator::TypingStopped, not_sent(Cause::NoCredentials, until));
-        assert!(self.engine.snapshot(pair(to, from)).is_some_and(|snapshot| snapshot.blocked));
+        assert!(self.engine.account(self.now, pair(to, from)).is_some_and(|account| account.blocked));
     }
 
     fn blocked(&self) -> usize {
@@ -130,7 +130,7 @@ fn a_refused_refresh_leaves_the_icon_to_its_stop() {
         bench.signal("c", "u", SignalKind::Keystroke, Some(1));
     }
     bench.one(TypingStarted, REFUSED);
-    assert_eq!(bench.engine.snapshot(pair("c", "u")).unwrap().acknowledged, Acknowledged::On);
+    assert_eq!(bench.engine.acknowledged(pair("c", "u")), Acknowledged::On);
     bench.wait(2_000);
     // Each try is made with other credentials, and none waits for the one before.
     for attempt in 0..5 {

@@ -67,8 +67,8 @@ fn signal_of(event: Event) -> Signal {
 }
 
 /// Two conversations, every sequence of keys, a message and ticks: each must decide what the oracle says of it alone
-/// (timing rules 1 to 5, 7, 9 and 12), whether the timers are run at their times or late, by the next signal. The keys of one
-/// of them last for a while.
+/// (timing rules 1 to 5, 7, 9 and 12), whether the timers are run at their times or late, by the next signal. The keys
+/// of one of them last for a while.
 #[test]
 fn the_timing_rules_hold_for_every_sequence_of_two_conversations() {
     // A key of either, an end of either, a tick, three ticks.
@@ -201,7 +201,7 @@ fn delivery_holds_for_every_sequence_of_outcomes() {
                 engine.handle_timeout(now);
                 send(&mut engine, now, &mut sides, &times, &letters, acceptances);
                 for (name, side) in NAMES.iter().zip(&sides) {
-                    let blocked = engine.snapshot(conversation(name)).is_some_and(|snapshot| snapshot.blocked);
+                    let blocked = engine.account(now, conversation(name)).is_some_and(|account| account.blocked);
                     assert!(!blocked || side.acceptances_seen == acceptances, "it waits on: {mode:?} {letters:?}");
                 }
             }

@@ -254,8 +254,8 @@ fn a_started_every_five_seconds_keeps_the_icon_on_without_a_gap() {
         all.extend(sent(&mut engine, i * 5_100, 5_099));
     }
     all.extend(sent(&mut engine, 20_400, 20_000));
-    // The first one ends with the check at 5 s. The last one lasts from 15.3 s to 20.3 s; two seconds after that the icon
-    // goes off.
+    // The first one ends with the check at 5 s. The last one lasts from 15.3 s to 20.3 s; two seconds after that the
+    // icon goes off.
     let expected = [(0, First), (10_000, Check), (15_000, Check), (20_000, Check), (22_300, Idle)];
     assert_eq!(all, expected);
     assert_eq!(engine.census().conversations, 0);

@@ -1,7 +1,8 @@
 //! One end user's keys, messages and attachments on their way through the drop-in, with an upstream of random latency:
 //! what the upstream receives is what was read, in that order, whatever happens to icons.
 //!
-//! The order and the engine are the daemon's own; what the drop-in's tasks do with them is played here, a step at a time.
+//! The order and the engine are the daemon's own; what the drop-in's tasks do with them is played here, a step at a
+//! time.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -251,7 +252,7 @@ impl Run {
     fn settle(&mut self, engine: &mut Engine, number: usize) {
         self.tell(engine, SignalKind::MessageSent);
         self.requests[number].stage = Stage::Settles;
-        let settled = engine.snapshot(self.user.as_ref()).is_none_or(|snapshot| snapshot.is_settled_off());
+        let settled = engine.is_settled_off(self.user.as_ref());
         let until = self.now + SETTLE;
         if settled || engine.stop_leaves_after(self.now, self.user.as_ref()) > until {
             return self.pass(number);
@@ -329,7 +330,7 @@ impl Run {
     fn answer(&mut self, engine: &mut Engine, id: u64) {
         let (dispatch, outcome, _) = self.flights.remove(&id).expect("under way");
         engine.handle_outcome(self.now, dispatch.id, outcome);
-        let settled = engine.snapshot(self.user.as_ref()).is_none_or(|snapshot| snapshot.is_settled_off());
+        let settled = engine.is_settled_off(self.user.as_ref());
         for number in 0..self.requests.len() {
             if settled && self.requests[number].stage == Stage::Settles {
                 // With no icon on, and none on its way, the message arrives under none.

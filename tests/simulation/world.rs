@@ -438,10 +438,7 @@ impl World {
             let known = self.open.remove(&flight.dispatch.decision);
             assert!(known, "seed {}: acknowledged what had ended: {:?}", self.seed, flight.dispatch);
         }
-        let off = engine
-            .snapshot(flight.dispatch.conversation.as_ref())
-            .is_none_or(|snapshot| snapshot.acknowledged == Acknowledged::Off);
-        if off {
+        if engine.acknowledged(flight.dispatch.conversation.as_ref()) == Acknowledged::Off {
             self.journal.remove(&flight.person);
         }
     }

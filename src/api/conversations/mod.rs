@@ -19,7 +19,7 @@ use crate::base::duration::Written;
 use crate::driver::{Controls, Inquiry};
 use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Rules;
-use crate::engine::{Account, PageQuery, Row};
+use crate::engine::{Account, PageQuery};
 use crate::http::{Gate, Problem};
 use crate::model::{Conversation, ConversationRef, Indicator, Instant, SignalKind, Why};
 use crate::observe::events::{Event, What};
@@ -115,7 +115,7 @@ fn icon_on(value: Option<Cow<'_, str>>) -> Result<bool, Problem> {
 
 impl Conversations {
     async fn some(&self, mut query: PageQuery) -> Result<String, Problem> {
-        let mut rows: Vec<Row> = Vec::new();
+        let mut rows = Vec::new();
         let limit = query.limit;
         let mut turns = 0;
         loop {
@@ -249,14 +249,14 @@ struct ToldRow<'a> {
 }
 
 impl<'a> ToldRow<'a> {
-    fn new(row: &'a Row) -> Self {
+    fn new((conversation, account): &'a (Conversation, Account)) -> Self {
         Self {
-            to: row.conversation.to(),
-            from: row.conversation.from(),
-            state: row.stage.name(),
-            icon: row.icon,
-            shown: name_of(row.acknowledged),
-            owed: row.desired.map(|reason| reason.indicator().name()),
+            to: conversation.to(),
+            from: conversation.from(),
+            state: account.stage.name(),
+            icon: account.icon,
+            shown: name_of(account.acknowledged),
+            owed: account.desired.map(|reason| reason.indicator().name()),
         }
     }
 }

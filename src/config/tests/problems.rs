@@ -56,7 +56,7 @@ fn a_wrong_value_is_reported_with_its_place_and_what_is_expected() {
         ),
         ("channels.a", "org_id = 'x'", r#"F:2: channels."a": there is no key org_id for a single channel"#),
         ("channels", "a = 5", r#"F:2: channels."a" is a table; expected [channels."a"] on a line of its own"#),
-        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; 1 to 255 characters are right"#),
+        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; expected 1 to 255 characters"#),
         ("upstream", "max_in_flight = 0", "F:2: upstream.max_in_flight = 0: expected a whole number from 1 to 10000"),
         ("upstream", "max_in_flight = -1", "F:2: upstream.max_in_flight = -1: expected a whole number from 1 to 10000"),
         (

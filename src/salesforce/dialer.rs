@@ -16,11 +16,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower::Service;
 
-use crate::salesforce::Proxy;
+use super::proxy::Proxy;
 
 /// Makes the connections. The address that it is asked for tells the host; the way is always the same.
 #[derive(Clone)]
-pub(super) struct Dialer {
+pub(crate) struct Dialer {
     tcp: HttpConnector,
     way: Way,
     timeout: Duration,

@@ -1,0 +1,146 @@
+//! From parts to a daemon that is serving: the routes, the listeners, the tasks beside the loop.
+
+use axum::Router;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::info;
+
+use super::build::Parts;
+use super::os_signals::Signals;
+use super::parts::keep_token;
+use super::reload::Reloader;
+use super::{Daemon, Up, listeners, status};
+use crate::api::control::Control;
+use crate::api::conversations::Conversations;
+use crate::api::health;
+use crate::api::indicators::Indicators;
+use crate::api::log::Log;
+use crate::api::metrics::Metrics;
+use crate::api::openapi::OpenApi;
+use crate::api::signals::Ingest;
+use crate::api::simulate::Simulation;
+use crate::api::status::Status;
+use crate::api::stream::SignalStream;
+use crate::api::timing::Timing;
+use crate::api::tune::Tuning;
+use crate::base::clock::Clock;
+use crate::config::{Config, Overrides};
+use crate::driver::{self, Controls, Observers};
+use crate::http::{self, Ends, Gate, Limits, Traffic};
+use crate::observe::events::Feed;
+use crate::observe::snapshot::ConfigurationInfo;
+use crate::sandbox::{Options, Sandbox};
+
+impl Parts {
+    /// Starts the loop, and opens the listeners.
+    pub(super) fn serve(self, config: Config, overrides: Overrides, signals: Signals) -> Daemon {
+        let Self { clock, gate, controls, upstream, supervisor, .. } = self;
+        let up = Up {
+            listening: self.bound.iter().map(|listener| listener.address().clone()).collect(),
+            sandbox: self.sandbox.as_ref().map(|(listener, _)| listener.address().clone()),
+        };
+        let (stop, stopping) = watch::channel(false);
+        let (close, closing) = watch::channel(false);
+        let (stop_sandbox, sandbox_stopping) = watch::channel(false);
+        let mut sandbox = JoinSet::new();
+        let view = self.sandbox.map(|(listener, token)| {
+            // A connector in front of it shows whatever token it has.
+            let token = upstream.drop_in().is_none().then_some(token);
+            let stand_in = Sandbox::new(Options { token, ..Options::default() }, clock);
+            info!(address = %listener.address(), "sandbox listening");
+            let router = stand_in.router(sandbox_stopping.clone());
+            sandbox.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
+            stand_in.view(gate.clone(), stopping.clone())
+        });
+        tokio::spawn(supervisor.clone().attend(self.snapshots));
+        let recording = watch::Sender::new(config.ingest.recording);
+        let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
+        let info = ConfigurationInfo { file: config.file.clone(), read_at: self.started_at, last_reload: None };
+        let configuration = watch::Sender::new(info);
+        let drop_in = watch::Sender::new(upstream.drop_in().cloned());
+        let ending = watch::Sender::new(None);
+        let ingest = Ingest::new(self.inbox, gate.clone(), body_bytes_max.subscribe());
+        let runtime = status::Parts {
+            client: upstream.client.clone(),
+            configuration: configuration.subscribe(),
+            started_at: self.started_at,
+            sandbox: up.sandbox.is_some(),
+            upstream: upstream.client.settings().base_url.to_string(),
+            listening: up.listening.iter().map(ToString::to_string).collect(),
+            drop_in: drop_in.subscribe(),
+            malformed: ingest.malformed(),
+            state_dir: config.state_dir.is_some(),
+        };
+        let observers = Observers { runtime: runtime.source(), ..self.observers };
+        let (engine, client) = (self.engine, upstream.client.clone());
+        tokio::spawn(driver::run(engine, clock, client, self.requests, self.commands, observers));
+        let (timing, asked) = Timing::new(gate.clone());
+        let (control, orders) = Control::new(gate.clone(), ending.subscribe());
+        let records = recording.subscribe();
+        let own: Vec<Router> = [ingest.router(), timing.router(), control.router()]
+            .into_iter()
+            .chain(routes(&gate, &controls, clock, self.feed, upstream.traffic.clone(), records))
+            .chain(view)
+            .collect();
+        let serving = watch::Sender::new(upstream.serving(&own));
+        let ends = Ends { stop: stopping, close: closing };
+        let servers = listeners::serve(self.bound, &serving.subscribe(), &ends);
+        let token_keeper = tokio::spawn(keep_token(upstream.client.clone()));
+        tokio::spawn(upstream.report_acceptances(controls.clone()));
+        let reloader = Reloader {
+            config,
+            overrides,
+            token: self.token,
+            controls: controls.clone(),
+            upstream,
+            own,
+            serving,
+            drop_in,
+            gate,
+            recording,
+            body_bytes_max,
+            configuration,
+            supervisor,
+            logged: None,
+        };
+        Daemon {
+            up,
+            signals,
+            asked,
+            orders,
+            controls,
+            reloader,
+            servers,
+            sandbox,
+            spans: self.spans,
+            token_keeper,
+            stop,
+            close,
+            stop_sandbox,
+            ending,
+        }
+    }
+}
+
+/// The routes that only read, and those that change nothing here.
+fn routes(
+    gate: &Gate,
+    controls: &Controls,
+    clock: Clock,
+    feed: Feed,
+    traffic: Traffic,
+    recording: watch::Receiver<bool>,
+) -> [Router; 10] {
+    [
+        SignalStream::new(controls.clone(), gate.clone(), recording).router(),
+        Log::new(gate.clone()).router(),
+        OpenApi::new(gate.clone()).router(),
+        Tuning::new(gate.clone(), controls.clone()).router(),
+        Simulation::new(gate.clone(), controls.clone()).router(),
+        Conversations::new(gate.clone(), controls.clone(), clock).router(),
+        Indicators::new(gate.clone(), feed, clock).router(),
+        Metrics::new(controls.clone(), gate.clone(), traffic).router(),
+        Status::new(controls.clone(), gate.clone()).router(),
+        health::router(controls.clone()),
+    ]
+}
