@@ -73,34 +73,21 @@ pub fn inbox() -> (Inbox, mpsc::Receiver<Request>) {
     (Inbox(sender), receiver)
 }
 
+/// What becomes of a batch for which there is no room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnFull {
+    Reject,
+    Wait,
+}
+
 impl Inbox {
-    /// Hands a batch over, or says at once that it can't, and waits for the receipt. `wait` is how long the sender then
-    /// waits for the icons of its messages to be off, if it does.
+    /// Hands a batch over, or fails at once where there is no room, and waits for the receipt. `wait` is how long the
+    /// sender then waits for the icons of its messages to be off, if it does.
     ///
     /// # Errors
     /// When the driver is behind or gone.
     pub async fn deliver(&self, batch: SignalBatch, wait: Option<Duration>) -> Result<Receipt, Undeliverable> {
-        if batch.len() > SIGNALS_MAX {
-            let mut whole = Receipt::default();
-            for (number, part) in batch.parts(SIGNALS_MAX).enumerate() {
-                // Where the first one had room the others wait for theirs.
-                let part = if number == 0 { self.hand_over(part, wait).await? } else { self.send(part, wait).await? };
-                whole.add(number * SIGNALS_MAX, part);
-            }
-            return Ok(whole);
-        }
-        self.hand_over(batch, wait).await
-    }
-
-    async fn hand_over(&self, batch: SignalBatch, wait: Option<Duration>) -> Result<Receipt, Undeliverable> {
-        let (receipt, answer) = oneshot::channel();
-        self.0.try_send(Request { batch, wait, receipt, waiting: clock::stopwatch() }).map_err(
-            |error| match error {
-                mpsc::error::TrySendError::Full(_) => Undeliverable::Full,
-                mpsc::error::TrySendError::Closed(_) => Undeliverable::Closed,
-            },
-        )?;
-        answer.await.map_err(|_| Undeliverable::Closed)
+        self.hand_over(batch, wait, OnFull::Reject).await
     }
 
     /// Hands a batch over as soon as there is room, and waits for the receipt: for a stream, which is slowed down
@@ -109,20 +96,43 @@ impl Inbox {
     /// # Errors
     /// When the driver is gone.
     pub async fn deliver_when_possible(&self, batch: SignalBatch) -> Result<Receipt, Undeliverable> {
-        if batch.len() > SIGNALS_MAX {
-            let mut whole = Receipt::default();
-            for (number, part) in batch.parts(SIGNALS_MAX).enumerate() {
-                whole.add(number * SIGNALS_MAX, self.send(part, None).await?);
-            }
-            return Ok(whole);
-        }
-        self.send(batch, None).await
+        self.hand_over(batch, None, OnFull::Wait).await
     }
 
-    async fn send(&self, batch: SignalBatch, wait: Option<Duration>) -> Result<Receipt, Undeliverable> {
+    async fn hand_over(
+        &self,
+        batch: SignalBatch,
+        wait: Option<Duration>,
+        mut on_full: OnFull,
+    ) -> Result<Receipt, Undeliverable> {
+        if batch.len() <= SIGNALS_MAX {
+            return self.send(batch, wait, on_full).await;
+        }
+        let mut whole = Receipt::default();
+        for (number, part) in batch.parts(SIGNALS_MAX).enumerate() {
+            whole.add(number * SIGNALS_MAX, self.send(part, wait, on_full).await?);
+            // Where the first one had room the others wait for theirs.
+            on_full = OnFull::Wait;
+        }
+        Ok(whole)
+    }
+
+    async fn send(
+        &self,
+        batch: SignalBatch,
+        wait: Option<Duration>,
+        on_full: OnFull,
+    ) -> Result<Receipt, Undeliverable> {
         let (receipt, answer) = oneshot::channel();
         let request = Request { batch, wait, receipt, waiting: clock::stopwatch() };
-        self.0.send(request).await.map_err(|_| Undeliverable::Closed)?;
+        let room = match on_full {
+            OnFull::Wait => self.0.reserve().await.map_err(|_| Undeliverable::Closed)?,
+            OnFull::Reject => self.0.try_reserve().map_err(|error| match error {
+                mpsc::error::TrySendError::Full(()) => Undeliverable::Full,
+                mpsc::error::TrySendError::Closed(()) => Undeliverable::Closed,
+            })?,
+        };
+        room.send(request);
         answer.await.map_err(|_| Undeliverable::Closed)
     }
 }

@@ -91,16 +91,9 @@ pub struct Recording {
 }
 
 /// The recording has ended before its time: its reader was too slow, or the driver broke down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the recording has broken off: its reader was too slow")]
 pub struct BrokenOff;
-
-impl std::fmt::Display for BrokenOff {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the recording has broken off: its reader was too slow")
-    }
-}
-
-impl std::error::Error for BrokenOff {}
 
 impl Recording {
     /// The next lines; a blank one when none came for [`HEARTBEAT`]; `None` at the recording's end.

@@ -345,6 +345,7 @@ fn by_definition(events: &[Event], end: u64) -> Tally {
         if let Some((at, key)) = started
             && same(key)
             && !(i..*key).any(|j| word(j).is_some())
+            && at - stop <= AWAY
         {
             tally.gaps.add(Duration::from_millis(at - stop));
         }

@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use crate::base::clock::{self, Clock};
 use crate::base::pseudonym::Pseudonyms;
-use crate::model::{Cause, Instant, Outcome};
+use crate::model::{Instant, Outcome};
 use crate::observe::events::{Event, Subject, Verdict, What};
+use crate::observe::loop_metrics::End;
 
 /// Decisions whose end is awaited: as many as an org may have sessions, each with a stop and a start under way. The oldest
 /// is given up for one more.
@@ -162,16 +163,8 @@ fn span_id() -> Vec<u8> {
 fn cause(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Delivered => None,
-        Outcome::NotSent(setback) | Outcome::Unknown(setback) => Some(match setback.cause {
-            Cause::Token => "token",
-            Cause::Credentials => "credentials",
-            Cause::NoCredentials => "no_credentials",
-            Cause::RateLimited => "rate_limited",
-            Cause::Unreachable => "unreachable",
-            Cause::NoAnswer => "no_answer",
-            Cause::Failing => "failing",
-        }),
         Outcome::Rejected(_) => Some("refused"),
+        outcome => Some(End::from(outcome).cause()),
     }
 }
 
