@@ -1,4 +1,4 @@
-//! Alive and ready, for whoever supervises the daemon: `GET /healthz` and `GET /readyz`.
+//! Alive and ready, for supervisors: `GET /healthz` and `GET /readyz`.
 
 use axum::Router;
 use axum::extract::State;

@@ -20,7 +20,7 @@ use super::query::{bad, id, options};
 use crate::base::clock::{self, Clock};
 use crate::http::{Gate, Problem};
 use crate::model::ConversationRef;
-use crate::observe::events::{Feed, Heard, News, Watch};
+use crate::observe::events::{Feed, News, Watch, Watched};
 
 /// Readers at a time: some consoles, some terminals, whatever an operator's machines run.
 pub(crate) const READERS_MAX: usize = 64;
@@ -140,13 +140,13 @@ impl Reader {
         Some(piece.into())
     }
 
-    fn write(&self, heard: Heard, piece: &mut Vec<u8>) {
+    fn write(&self, heard: Watched, piece: &mut Vec<u8>) {
         match heard {
-            Heard::News(news) if self.whose.takes(news.event.conversation.as_ref()) => {
+            Watched::News(news) if self.whose.takes(news.event.conversation.as_ref()) => {
                 piece.extend_from_slice(news.text.get_or_init(|| text_of(&news, &self.clock)));
             }
-            Heard::News(_) => {}
-            Heard::Missed(missed) => {
+            Watched::News(_) => {}
+            Watched::Missed(missed) => {
                 piece.extend_from_slice(format!("event: lagged\ndata: {}\n\n", json!({"missed": missed})).as_bytes());
             }
         }

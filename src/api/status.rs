@@ -1,4 +1,4 @@
-//! `GET /v1/status`: how things stand, in one answer for people and scripts that keep no metrics.
+//! `GET /v1/status`: the snapshot in one answer, for people and scripts that keep no metrics.
 
 use axum::Router;
 use axum::extract::{RawQuery, State};

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use uuid::Uuid;
 
 /// SipHash under a key of its own and beginning with a secret of its own, both kept nowhere: no one can try out ids, nor
-/// tell whether two values have seen the same ones. Clones give the same names.
+/// find out whether two values have seen the same ones. Clones give the same names.
 #[derive(Clone, Debug)]
 pub(crate) struct Pseudonyms {
     key: RandomState,

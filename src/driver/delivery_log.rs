@@ -213,8 +213,8 @@ mod tests {
     fn a_throttle_lets_a_few_through_and_counts_the_rest() {
         let mut throttle = Throttle::default();
         let at = Instant::from_millis;
-        let told: Vec<_> = (0..5).map(|i| throttle.pass(at(i), 2)).collect();
-        assert_eq!(told, [Some(0), Some(0), None, None, None]);
+        let passed: Vec<_> = (0..5).map(|i| throttle.pass(at(i), 2)).collect();
+        assert_eq!(passed, [Some(0), Some(0), None, None, None]);
         assert_eq!(throttle.pass(at(60_001), 2), Some(3));
     }
 }

@@ -1,4 +1,4 @@
-//! The heartbeat of the loop: snapshots as the loop goes round, for whoever supervises the daemon. A loop that is stuck is
+//! The heartbeat of the loop: snapshots as the loop goes round, for the supervisor of the daemon. A loop that is stuck is
 //! known by its silence.
 
 use std::time::Duration;
@@ -148,9 +148,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pulse_that_nobody_hears_asks_for_no_turn() {
+    fn a_heartbeat_without_a_receiver_asks_for_no_turn() {
         let mut heartbeat = Heartbeat::default();
-        heartbeat.turn(Instant::ORIGIN, Census::default(), &Counts::default(), || unreachable!("nobody hears it"));
+        heartbeat.turn(Instant::ORIGIN, Census::default(), &Counts::default(), || unreachable!("no one receives it"));
         assert_eq!(heartbeat.due(), Instant::NEVER);
     }
 

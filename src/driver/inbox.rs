@@ -21,7 +21,7 @@ pub struct Request {
     /// The signals.
     pub batch: SignalBatch,
     /// How long the sender waits for the icons of its messages to be off, if it does; without end ([`Duration::MAX`]) it
-    /// is told of each, else no more when its Stopped fails or can't leave in that time.
+    /// gets each answer, else none when its Stopped fails or can't leave in that time.
     pub wait: Option<Duration>,
     /// Takes the receipt.
     pub receipt: oneshot::Sender<Receipt>,

@@ -34,7 +34,7 @@ pub trait Carrier: Clone + Send + 'static {
 }
 
 /// Runs the engine until all controls are gone, also when a [`Command::Shutdown`] has been carried out: callers are
-/// answered until the process ends. Observers see decisions, and what is dropped, if the engine has been told to keep
+/// answered until the process ends. Observers see decisions, and what is dropped, if the engine keeps
 /// them ([`Engine::observe_decisions`], [`Engine::observe_dropped`]).
 pub async fn run(
     engine: Engine,
@@ -64,7 +64,7 @@ pub async fn run(
         }
         let wake = state.wake_at(now);
         if wake <= now {
-            // Tasks that wait for an answer stand behind this one, and it would come round without end.
+            // Tasks that wait for an answer are queued behind this one, and it would come round without end.
             tokio::task::yield_now().await;
         }
         let wake = clock.timer_at(wake);

@@ -1,4 +1,4 @@
-//! The bounded hand-over of signals from the driver to whoever records them, as lines of a trace.
+//! The bounded hand-over of signals from the driver to the client that records them, as lines of a trace.
 //!
 //! No id leaves the driver: each is replaced by a hash under a key that no other recording has. The driver never waits:
 //! a reader who is too slow loses its recording.
@@ -47,7 +47,7 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
-        // A trace tells no late keystroke from a fresh one: it has one clock, that of the arrivals.
+        // A trace does not distinguish a late keystroke from a fresh one: it has one clock, that of the arrivals.
         if let LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted | Handled::Unopened) } = event {
             self.note(now, *conversation, *signal);
         }

@@ -1,7 +1,7 @@
 //! Every metric of the daemon: its name, its words, and where its numbers come from. A new one is one more call here, and
 //! one more line in the manual, which a test asks for.
 //!
-//! The numbers are copies that the loop gave away: whoever reads them, and however slowly, disturbs nobody.
+//! The numbers are copies that the loop gave away: a slow reader disturbs no one.
 
 use std::fmt::Error;
 

@@ -1,4 +1,4 @@
-//! How things stand: conversations, the token, the journal, the daemon itself.
+//! State: conversations, the token, the journal, the daemon itself.
 
 use std::fmt::Error;
 
@@ -29,7 +29,7 @@ impl Numbers {
         page.gauge("conversations_lingering", "Conversations that are over and only remembered", census.retained)?;
         page.gauge(
             "conversations_unsettled",
-            "Conversations whose icon is on by what Salesforce was last told, or that have something to send",
+            "Conversations whose icon may be on by what Salesforce has acknowledged, or that have something to send",
             census.unsettled,
         )?;
         page.gauge("channels", "Channels in memory", census.channels)?;
@@ -52,7 +52,7 @@ impl Numbers {
     pub(super) fn operation(&self, page: &mut Page<'_>) -> Result<(), Error> {
         let ready = !self.snapshot.stopping && self.snapshot.not_ready.is_none();
         page.gauge("ready", "1 if indicators can be delivered, as readyz says", u32::from(ready))?;
-        page.gauge("recording", "1 if somebody records the signals", u32::from(self.snapshot.recording))?;
+        page.gauge("recording", "1 if a client records the signals", u32::from(self.snapshot.recording))?;
         let configuration = &self.snapshot.runtime.configuration;
         page.timestamp(
             "configuration_read_timestamp",

@@ -44,7 +44,7 @@ pub struct Subject {
 pub struct Verdict {
     /// 0 for the first try.
     pub attempt: u32,
-    /// What the engine was told.
+    /// As the engine got it.
     pub outcome: Outcome,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,

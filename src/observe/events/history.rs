@@ -18,8 +18,8 @@ pub const EVENTS_MAX: usize = 32_768;
 pub const BYTES_MAX: usize = 16 << 20;
 /// Nothing is kept for longer: a conversation that has ended is to be forgotten.
 pub const AGE_MAX: Duration = Duration::from_secs(3_600);
-/// Events of one conversation that are told.
-pub const TOLD_MAX: usize = 50;
+/// Events of one conversation that are shown.
+pub const PAST_EVENTS_MAX: usize = 50;
 /// Events of one conversation that are looked at in search of its last result and its last signal.
 const LOOKS_MAX: usize = 1_000;
 
@@ -45,7 +45,7 @@ struct Entry {
 /// What is known of a conversation's past.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
-    /// The newest, at most [`TOLD_MAX`], the newest last.
+    /// The newest, at most [`PAST_EVENTS_MAX`], the newest last.
     pub events: Vec<Arc<Event>>,
     /// The newest end of a request.
     pub result: Option<Arc<Event>>,
@@ -121,7 +121,7 @@ impl History {
         for _ in 0..LOOKS_MAX {
             let Some(number) = next.filter(|&number| number >= self.first) else { break };
             let Entry { event, previous } = self.entry(number);
-            if past.events.len() < TOLD_MAX {
+            if past.events.len() < PAST_EVENTS_MAX {
                 past.events.push(event.clone());
             } else if past.result.is_some() && past.signal.is_some() {
                 break;
@@ -177,8 +177,8 @@ mod tests {
         }
         history.push(event("ann", 201, What::Signal(SignalKind::Ended)));
         let ann = numbers(&past(&history, "ann"));
-        assert_eq!((ann.len(), ann.last(), ann[TOLD_MAX - 2]), (TOLD_MAX, Some(&0), 200));
-        assert_eq!(numbers(&past(&history, "bob"))[TOLD_MAX - 1], 199);
+        assert_eq!((ann.len(), ann.last(), ann[PAST_EVENTS_MAX - 2]), (PAST_EVENTS_MAX, Some(&0), 200));
+        assert_eq!(numbers(&past(&history, "bob"))[PAST_EVENTS_MAX - 1], 199);
         assert!(past(&history, "cid").events.is_empty());
         assert!(past(&history, "bob").signal.is_none());
         assert_eq!(past(&history, "ann").signal.unwrap().at, Instant::from_millis(201));
@@ -192,7 +192,7 @@ mod tests {
             history.push(event("ann", number, decided(number)));
         }
         let past = past(&history, "ann");
-        assert_eq!((past.events.len(), past.signal.unwrap().at), (TOLD_MAX, Instant::from_millis(1)));
+        assert_eq!((past.events.len(), past.signal.unwrap().at), (PAST_EVENTS_MAX, Instant::from_millis(1)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What is decided and what becomes of it: told to whoever watches, as it happens, and kept for a while for whoever asks
+//! What is decided and what becomes of it: sent to watchers as it happens, and kept for a while for calls
 //! about one conversation.
 //!
-//! It never waits: a watcher who is too slow misses the oldest, and is told how many. It knows no keystrokes, which are
+//! It never waits: a watcher who is too slow misses the oldest, and learns how many. It keeps no keystrokes, which are
 //! too many; the engine knows the last one of each conversation.
 
 mod event;
@@ -19,10 +19,10 @@ use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, Signal
 use crate::observe::loop_event::LoopEvent;
 pub use event::{Event, Subject, Verdict, What};
 use history::History;
-pub use history::{AGE_MAX, BYTES_MAX, EVENTS_MAX, Past, TOLD_MAX};
+pub use history::{AGE_MAX, BYTES_MAX, EVENTS_MAX, PAST_EVENTS_MAX, Past};
 
 /// Events that a watcher may be behind: a second of 2,000 requests, each with its decision. They are some two megabytes
-/// when somebody watches, and nothing otherwise.
+/// when a client watches, and nothing otherwise.
 pub const BEHIND_MAX: usize = 4_096;
 
 /// The driver's end.
@@ -43,7 +43,7 @@ pub struct Flight {
     pub attempt: u32,
 }
 
-/// Lets watchers in. It goes on existing when the driver's end has gone, and lets nobody in any more. Cheap to clone.
+/// Lets watchers in, as long as the driver's end exists. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Feed(broadcast::WeakSender<Arc<News>>);
 
@@ -56,13 +56,13 @@ pub struct Watch(broadcast::Receiver<Arc<News>>);
 pub struct News {
     /// What happened.
     pub event: Arc<Event>,
-    /// As watchers are told it: written by the first who needs it.
+    /// As text for watchers: written by the first that needs it.
     pub text: OnceLock<Bytes>,
 }
 
-/// What a watcher hears.
+/// What a watcher receives.
 #[derive(Clone, Debug)]
-pub enum Heard {
+pub enum Watched {
     /// Something happened.
     News(Arc<News>),
     /// So many events are missed: the watcher was too slow.
@@ -70,7 +70,7 @@ pub enum Heard {
 }
 
 impl EventLog {
-    /// Of an engine that has been told to keep decisions and what is dropped. `seed` keys the hash of the ids.
+    /// Of an engine that keeps decisions and what is dropped. `seed` keys the hash of the ids.
     #[must_use]
     pub fn new(seed: u64) -> (Self, Feed) {
         let (watchers, _) = broadcast::channel(BEHIND_MAX);
@@ -152,19 +152,19 @@ impl Feed {
 
 impl Watch {
     /// The next event; `None` once the driver has ended.
-    pub async fn next(&mut self) -> Option<Heard> {
+    pub async fn next(&mut self) -> Option<Watched> {
         match self.0.recv().await {
-            Ok(news) => Some(Heard::News(news)),
-            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Heard::Missed(missed)),
+            Ok(news) => Some(Watched::News(news)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Watched::Missed(missed)),
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 
     /// The next event, if it is there already.
-    pub fn try_next(&mut self) -> Option<Heard> {
+    pub fn try_next(&mut self) -> Option<Watched> {
         match self.0.try_recv() {
-            Ok(news) => Some(Heard::News(news)),
-            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Heard::Missed(missed)),
+            Ok(news) => Some(Watched::News(news)),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Watched::Missed(missed)),
             Err(_) => None,
         }
     }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_is_too_slow_is_told_how_much_is_missed_and_goes_on_with_what_is_newest() {
+    async fn a_slow_watcher_learns_how_much_it_missed_and_goes_on_with_the_newest() {
         let (mut history, feed) = EventLog::new(1);
         decide(&mut history, 1);
         let mut watch = feed.watch().unwrap();
@@ -197,23 +197,25 @@ mod tests {
         let all = BEHIND_MAX as u64 + 10;
         for i in 1..=all {
             decide(&mut history, i);
-            let Some(Heard::News(news)) = watch.next().await else { panic!("nothing is missed by whoever keeps up") };
+            let Some(Watched::News(news)) = watch.next().await else {
+                panic!("a watcher that keeps up misses nothing")
+            };
             assert_eq!(number(&news), i);
         }
         assert!(watch.try_next().is_none());
         let mut missed = 0;
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         while let Some(next) = slow.try_next() {
             match next {
-                Heard::Missed(more) => missed += more,
-                Heard::News(news) => heard.push(number(&news)),
+                Watched::Missed(more) => missed += more,
+                Watched::News(news) => received.push(number(&news)),
             }
         }
-        assert_eq!(missed + heard.len() as u64, all);
-        assert_eq!((missed, heard.last()), (10, Some(&all)));
+        assert_eq!(missed + received.len() as u64, all);
+        assert_eq!((missed, received.last()), (10, Some(&all)));
         drop(history);
-        assert!(slow.next().await.is_none(), "the end is told");
-        assert!(feed.watch().is_none(), "and nobody is let in any more");
+        assert!(slow.next().await.is_none(), "the end is seen");
+        assert!(feed.watch().is_none(), "and no one is let in any more");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How the daemon does its work, measured in the loop: how long things take, what becomes of requests, what is turned
 //! away. What the timing costs and gives is the `stats`'s.
 //!
-//! A plain value: it reads no clock, and what it is told costs an addition.
+//! A plain value: it reads no clock, and an event costs an addition.
 
 mod recent;
 mod trips;

@@ -37,7 +37,7 @@ pub const CONVERSATIONS_MAX: usize = 200_000;
 /// Silent conversations that are looked through at a signal. It brings at most one new one: more than one looked through
 /// is enough to keep up.
 const LOOKS_PER_SIGNAL: usize = 4;
-/// Silent conversations that are looked through when somebody reads the figures: about a millisecond's work. The next
+/// Silent conversations that are looked through when a client reads the figures: about a millisecond's work. The next
 /// reader looks through the next ones.
 const LOOKS_PER_READING: usize = 20_000;
 
@@ -134,7 +134,7 @@ impl Default for Gaps {
     }
 }
 
-/// A conversation in which somebody has typed of late.
+/// A conversation in which the user has typed of late.
 #[derive(Debug)]
 struct Entry {
     /// The hash of its ids. Two that share one would be measured as one: with as many as there is room for, the odds
@@ -180,7 +180,7 @@ impl Entry {
     fn finish(&mut self, now: Instant, end: End, tally: &mut Tally) {
         let until = self.typing_until();
         if self.composing && now.since(until) <= AWAY {
-            // Whoever sends has looked at the message until then; whoever clears it may have left it long before.
+            // A user who sends has looked at the message until then; one who clears it may have left it long before.
             let composed = if end == End::Sent { now } else { until.min(now) };
             tally.composing_micros += micros(composed.since(self.last_key));
             tally.messages[end as usize] += 1;
@@ -331,7 +331,7 @@ impl TypingStats {
     }
 
     /// Looks through the conversations that have not been looked at for [`AWAY`], at most `most` of them, and forgets
-    /// those in which nobody types any more. A key moves nothing here: it is seen at the next look.
+    /// those in which the user is not typing any more. A key moves nothing here: it is seen at the next look.
     fn look_through(&mut self, now: Instant, most: usize) {
         for _ in 0..most {
             let Some(&(looked, key)) = self.looks.front() else { return };

@@ -1,4 +1,4 @@
-//! What is told of a decision, as spans: one from the signal to the end, and one for each request within it.
+//! A decision as spans: one from the signal to the end, and one for each request within it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,8 +39,8 @@ impl Stories {
         Self { clock, pseudonyms, request_id, open: BTreeMap::new() }
     }
 
-    /// Hears of an event; the spans that have come to their end by it go to `done`.
-    pub(super) fn hear(&mut self, event: &Event, done: &mut Vec<Span>) {
+    /// Takes an event; the spans that have come to their end by it go to `done`.
+    pub(super) fn observe(&mut self, event: &Event, done: &mut Vec<Span>) {
         match &event.what {
             What::Signal(_) => {}
             What::Decided(subject) => {
@@ -126,7 +126,7 @@ impl Stories {
         }
     }
 
-    /// What every span of a decision tells of it. The end user has no name here but that of the log.
+    /// The attributes of every span of a decision. The end user has no name here but that of the log.
     fn attributes(&self, event: &Event, subject: Subject) -> Vec<KeyValue> {
         let conversation = event.conversation.as_ref();
         vec![
@@ -138,7 +138,7 @@ impl Stories {
         ]
     }
 
-    /// The RequestId again: whoever has that of a request, from Salesforce's logs, has the trace.
+    /// The RequestId again: who has that of a request, from Salesforce's logs, finds the trace.
     fn trace_id(&self, subject: Subject) -> Vec<u8> {
         (self.request_id)(subject.number).as_bytes().to_vec()
     }
@@ -212,11 +212,11 @@ mod tests {
     fn the_oldest_of_too_many_decisions_is_given_up_and_no_other() {
         let (mut stories, mut done) = (stories(), Vec::new());
         for number in 0..=OPEN_MAX as u64 {
-            stories.hear(&event(number, Duration::ZERO, What::Decided), &mut done);
+            stories.observe(&event(number, Duration::ZERO, What::Decided), &mut done);
         }
         assert_eq!((stories.open.len(), done.len()), (OPEN_MAX, 0));
         for number in [0, 1, 1, OPEN_MAX as u64] {
-            stories.hear(&event(number, Duration::ZERO, |subject| What::Dropped(subject, Why::Expired)), &mut done);
+            stories.observe(&event(number, Duration::ZERO, |subject| What::Dropped(subject, Why::Expired)), &mut done);
         }
         let traces: Vec<u8> = done.iter().map(|span| span.trace_id[15]).collect();
         assert_eq!(traces, [1, (OPEN_MAX % 256) as u8], "each ends once");
@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn a_span_begins_when_its_signal_came() {
         let (mut stories, mut done) = (stories(), Vec::new());
-        stories.hear(&event(7, Duration::from_millis(250), What::Decided), &mut done);
-        stories.hear(&event(7, Duration::ZERO, |subject| What::Dropped(subject, Why::GivenUp)), &mut done);
+        stories.observe(&event(7, Duration::from_millis(250), What::Decided), &mut done);
+        stories.observe(&event(7, Duration::ZERO, |subject| What::Dropped(subject, Why::GivenUp)), &mut done);
         let [span] = &done[..] else { panic!("{done:?}") };
         assert_eq!(span.end_time_unix_nano - span.start_time_unix_nano, 250_000_000);
         assert_eq!(span.events[0].time_unix_nano, span.end_time_unix_nano, "it was decided then");
