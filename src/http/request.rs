@@ -76,7 +76,7 @@ pub(super) async fn answer(
     let (head, body) = request.into_parts();
     let heard = Arc::new(AtomicBool::new(body.is_end_stream()));
     seat.note_body(!body.is_end_stream());
-    let body = Watched { body, seat: Arc::clone(&seat), to_its_end: Arc::clone(&heard) };
+    let body = Heard { body, seat: Arc::clone(&seat), to_its_end: Arc::clone(&heard) };
     let answer = async {
         if let Some(problem) = misunderstood(&head) {
             return problem.into_response();
@@ -163,13 +163,13 @@ fn misunderstood(head: &Parts) -> Option<Problem> {
 pub(super) const UNKNOWN_CODING: &str = "no transfer coding but `chunked` is understood; a content encoding passes";
 
 /// A request's body, of which it is known whether it was read to its end.
-struct Watched {
+struct Heard {
     body: Incoming,
     seat: Arc<Seat>,
     to_its_end: Arc<AtomicBool>,
 }
 
-impl HttpBody for Watched {
+impl HttpBody for Heard {
     type Data = Bytes;
     type Error = hyper::Error;
 
