@@ -31,7 +31,7 @@ use typingd::driver::inbox;
 use typingd::driver::{self, Carrier, Observers};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
-use typingd::http::{self, Address, Gate, Limits, Listener};
+use typingd::http::{self, Address, Limits, Listener};
 use typingd::model::{Dispatch, Outcome, WireResult};
 use typingd::observe::events::EventLog;
 use typingd::signals::json;
@@ -177,7 +177,7 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
             let driver = driver::run(engine, Clock::start(), Nowhere, requests, commands, observers);
             tokio::spawn(driver);
             let (_stop, stopping) = watch::channel(false);
-            let router = Ingest::new(inbox, Gate::default(), watch::Sender::new(BODY_BYTES_MAX).subscribe()).router();
+            let router = Ingest::new(inbox, watch::Sender::new(BODY_BYTES_MAX).subscribe()).router();
             http::serve(listener, router, Limits::default(), stopping).await;
         });
     });

@@ -7,12 +7,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
-use super::PATIENCE;
+use super::{PATIENCE, loop_silent};
 use crate::driver::Controls;
 use crate::http::Problem;
 
-/// The routes of this edge.
-pub(crate) fn router(controls: Controls) -> Router {
+pub(super) fn router(controls: Controls) -> Router {
     Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(controls)
 }
 
@@ -20,25 +19,19 @@ pub(crate) fn router(controls: Controls) -> Router {
 async fn healthz(State(controls): State<Controls>) -> Response {
     match controls.snapshot(PATIENCE).await {
         Some(_) => answer(&json!({"status": "alive"})),
-        None => unavailable("the driver does not answer"),
+        None => loop_silent().into_response(),
     }
 }
 
 /// Ready to deliver: a token in hand, an upstream that isn't failing, and no Stopped that waits for credentials.
 async fn readyz(State(controls): State<Controls>) -> Response {
-    match controls.snapshot(PATIENCE).await {
-        None => unavailable("the driver does not answer"),
-        Some(snapshot) => match snapshot.not_ready {
-            None => answer(&json!({"status": "ready"})),
-            Some(why) => unavailable(&why),
-        },
+    let Some(snapshot) = controls.snapshot(PATIENCE).await else { return loop_silent().into_response() };
+    match snapshot.not_ready {
+        None => answer(&json!({"status": "ready"})),
+        Some(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
     }
 }
 
 fn answer(body: &serde_json::Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
-}
-
-fn unavailable(why: &str) -> Response {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }

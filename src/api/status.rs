@@ -1,54 +1,22 @@
 //! `GET /v1/status`: the snapshot in one answer, for people and scripts that keep no metrics.
 
-use axum::Router;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use serde::{Serialize, Serializer};
 
-use super::PATIENCE;
+use super::Api;
+use super::options::{NoOptions, Options};
 use crate::base::build_info;
-use crate::driver::Controls;
-use crate::http::{Gate, Problem};
+use crate::http::Problem;
 use crate::model::SignalKind;
 use crate::observe::histogram::Latencies;
 use crate::observe::snapshot::{ConfigurationInfo, JournalState, Snapshot};
 
-/// This edge. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Status {
-    controls: Controls,
-    gate: Gate,
-}
-
-impl Status {
-    pub(crate) fn new(controls: Controls, gate: Gate) -> Self {
-        Self { controls, gate }
-    }
-
-    /// The route of this edge.
-    pub(crate) fn router(self) -> Router {
-        Router::new().route("/v1/status", get(status)).with_state(self)
-    }
-}
-
-async fn status(
-    State(status): State<Status>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    status.gate.admit(&headers)?;
-    if query.is_some_and(|query| !query.is_empty()) {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "the status takes no options"));
-    }
-    let Some(snapshot) = status.controls.snapshot(PATIENCE).await else {
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"));
-    };
-    // Not by way of a `Value`, which would forget the order of the members.
-    let body = serde_json::to_string(&Answer::new(&snapshot))
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response())
+pub(super) async fn status(State(api): State<Arc<Api>>, _: Options<NoOptions>) -> Result<Response, Problem> {
+    Ok(Json(Answer::new(&api.snapshot().await?)).into_response())
 }
 
 #[derive(Serialize)]

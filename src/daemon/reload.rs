@@ -21,7 +21,7 @@ use crate::daemon::service_manager::Supervisor;
 use crate::driver::Controls;
 use crate::drop_in::DropIn;
 use crate::engine::policy::Policy;
-use crate::http::{Gate, Serving};
+use crate::http::{Serving, TokenAuth};
 use crate::observe::snapshot::{ConfigurationInfo, Reload};
 use crate::salesforce::Prepared;
 use crate::telemetry::{self, Change as LevelChange};
@@ -44,7 +44,7 @@ pub(super) struct Reloader {
     pub(super) own: Vec<Router>,
     pub(super) serving: watch::Sender<Serving>,
     pub(super) drop_in: watch::Sender<Option<DropIn>>,
-    pub(super) gate: Gate,
+    pub(super) gate: TokenAuth,
     pub(super) recording: watch::Sender<bool>,
     pub(super) body_bytes_max: watch::Sender<usize>,
     pub(super) configuration: watch::Sender<ConfigurationInfo>,

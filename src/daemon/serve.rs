@@ -1,7 +1,6 @@
 //! From parts to a daemon that is serving: the routes, the listeners, the tasks beside the loop.
 
-use axum::Router;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::info;
 
@@ -10,24 +9,11 @@ use super::os_signals::Signals;
 use super::parts::keep_token;
 use super::reload::Reloader;
 use super::{Daemon, Up, listeners, status};
-use crate::api::control::Control;
-use crate::api::conversations::Conversations;
-use crate::api::health;
-use crate::api::indicators::Indicators;
-use crate::api::log::Log;
-use crate::api::metrics::Metrics;
-use crate::api::openapi::OpenApi;
 use crate::api::signals::Ingest;
-use crate::api::simulate::Simulation;
-use crate::api::status::Status;
-use crate::api::stream::SignalStream;
-use crate::api::timing::Timing;
-use crate::api::tune::Tuning;
-use crate::base::clock::Clock;
+use crate::api::{self, Api};
 use crate::config::{Config, Overrides};
-use crate::driver::{self, Controls, Observers};
-use crate::http::{self, Ends, Gate, Limits, Traffic};
-use crate::observe::events::Feed;
+use crate::driver::{self, Observers};
+use crate::http::{self, Ends, Limits};
 use crate::observe::snapshot::ConfigurationInfo;
 use crate::sandbox::{Options, Sandbox};
 
@@ -50,7 +36,7 @@ impl Parts {
             info!(address = %listener.address(), "sandbox listening");
             let router = stand_in.router(sandbox_stopping.clone());
             sandbox.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
-            stand_in.view(gate.clone(), stopping.clone())
+            stand_in.view(stopping.clone())
         });
         tokio::spawn(supervisor.clone().attend(self.snapshots));
         let recording = watch::Sender::new(config.ingest.recording);
@@ -59,7 +45,7 @@ impl Parts {
         let configuration = watch::Sender::new(info);
         let drop_in = watch::Sender::new(upstream.drop_in().cloned());
         let ending = watch::Sender::new(None);
-        let ingest = Ingest::new(self.inbox, gate.clone(), body_bytes_max.subscribe());
+        let ingest = Ingest::new(self.inbox, body_bytes_max.subscribe());
         let runtime = status::Parts {
             client: upstream.client.clone(),
             configuration: configuration.subscribe(),
@@ -74,14 +60,20 @@ impl Parts {
         let observers = Observers { runtime: runtime.source(), ..self.observers };
         let (engine, client) = (self.engine, upstream.client.clone());
         tokio::spawn(driver::run(engine, clock, client, self.requests, self.commands, observers));
-        let (timing, asked) = Timing::new(gate.clone());
-        let (control, orders) = Control::new(gate.clone(), ending.subscribe());
-        let records = recording.subscribe();
-        let own: Vec<Router> = [ingest.router(), timing.router(), control.router()]
-            .into_iter()
-            .chain(routes(&gate, &controls, clock, self.feed, upstream.traffic.clone(), records))
-            .chain(view)
-            .collect();
+        let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
+        let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);
+        let api = Api {
+            controls: controls.clone(),
+            clock,
+            feed: self.feed,
+            traffic: upstream.traffic.clone(),
+            recording: recording.subscribe(),
+            timing,
+            orders: order,
+            ending: ending.subscribe(),
+            places: api::Places::default(),
+        };
+        let own = vec![api::router(api, ingest, gate.clone(), view)];
         let serving = watch::Sender::new(upstream.serving(&own));
         let ends = Ends { stop: stopping, close: closing };
         let servers = listeners::serve(self.bound, &serving.subscribe(), &ends);
@@ -120,27 +112,4 @@ impl Parts {
             ending,
         }
     }
-}
-
-/// The routes that only read, and those that change nothing here.
-fn routes(
-    gate: &Gate,
-    controls: &Controls,
-    clock: Clock,
-    feed: Feed,
-    traffic: Traffic,
-    recording: watch::Receiver<bool>,
-) -> [Router; 10] {
-    [
-        SignalStream::new(controls.clone(), gate.clone(), recording).router(),
-        Log::new(gate.clone()).router(),
-        OpenApi::new(gate.clone()).router(),
-        Tuning::new(gate.clone(), controls.clone()).router(),
-        Simulation::new(gate.clone(), controls.clone()).router(),
-        Conversations::new(gate.clone(), controls.clone(), clock).router(),
-        Indicators::new(gate.clone(), feed, clock).router(),
-        Metrics::new(controls.clone(), gate.clone(), traffic).router(),
-        Status::new(controls.clone(), gate.clone()).router(),
-        health::router(controls.clone()),
-    ]
 }

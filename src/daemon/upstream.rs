@@ -15,7 +15,7 @@ use crate::driver::inbox::{self, Inbox};
 use crate::driver::{self, Carrier, Command, Controls, Observers};
 use crate::drop_in::{self, DropIn, Shadow};
 use crate::engine::Engine;
-use crate::http::{Address, Gate, Limits, Serving, Traffic};
+use crate::http::{Address, Limits, Serving, TokenAuth, Traffic};
 use crate::model::{Dispatch, WireResult};
 use crate::salesforce::credentials::{CredentialCache, REFUSED_FOR};
 use crate::salesforce::settings::{Auth, Settings};
@@ -36,7 +36,7 @@ pub(super) struct Upstream {
     cache: CredentialCache,
     clock: Clock,
     inbox: Inbox,
-    gate: Gate,
+    gate: TokenAuth,
     drop_in: Option<DropIn>,
     drop_in_settings: Option<drop_in::Settings>,
     shadow: Option<ShadowLoop>,
@@ -52,7 +52,7 @@ impl Upstream {
         config: &Config,
         sandbox: Option<(Address, String)>,
         inbox: Inbox,
-        gate: Gate,
+        gate: TokenAuth,
         clock: Clock,
     ) -> Result<Self, StartError> {
         let settings = match (&config.upstream, &sandbox) {

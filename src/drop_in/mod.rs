@@ -34,7 +34,7 @@ use tower::ServiceExt;
 
 use crate::base::clock::Clock;
 use crate::driver::inbox::Inbox;
-use crate::http::{Gate, Problem, Route, announced_bytes, hear_out, until};
+use crate::http::{Problem, Route, TokenAuth, announced_bytes, until};
 use crate::observe::snapshot::DropInFigures;
 use crate::salesforce::Connection;
 use crate::salesforce::credentials::CredentialCache;
@@ -84,7 +84,7 @@ pub struct Context {
     /// What the connector's own entries are compared with, if nothing is to be taken.
     pub shadow: Option<Shadow>,
     /// Admits callers to the counts.
-    pub gate: Gate,
+    pub gate: TokenAuth,
     /// The one clock.
     pub clock: Clock,
     /// What earlier ones have counted and forwarded.
@@ -134,7 +134,7 @@ struct Shared {
     connection: Connection,
     pool: Pool,
     shadow: Option<Shadow>,
-    gate: Gate,
+    gate: TokenAuth,
     clock: Clock,
     turns: Turns,
     tally: Arc<Tally>,
@@ -184,7 +184,7 @@ impl DropIn {
 
 async fn report(State(drop_in): State<DropIn>, headers: HeaderMap) -> Result<Response, Problem> {
     let shared = &drop_in.0;
-    shared.gate.admit(&headers)?;
+    shared.gate.check(&headers)?;
     let mut report = json!(drop_in.figures());
     if let Some(shadow) = &shared.shadow {
         report["shadow"] = shadow.to_json();
@@ -224,7 +224,7 @@ async fn answer(drop_in: &DropIn, request: Request) -> Result<Response, Problem>
 }
 
 async fn handle(shared: &Arc<Shared>, request: Request, guard: InFlightGuard) -> Result<Response, Problem> {
-    let (head, mut body) = request.into_parts();
+    let (head, body) = request.into_parts();
     // A body that is announced as too long is not begun.
     if announced_bytes(&head.headers).is_some_and(|bytes| bytes as u64 > BODY_BYTES_MAX) {
         shared.tally.unanswered.add();
@@ -232,7 +232,7 @@ async fn handle(shared: &Arc<Shared>, request: Request, guard: InFlightGuard) ->
     }
     if let Err(problem) = guard::refuse_what_cannot_pass(&head, &shared.gate) {
         shared.tally.unanswered.add();
-        return Err(hear_out(&head.headers, &mut body, problem).await);
+        return Err(problem);
     }
     let body = Body::new(Paced::new(body, shared.settings.stall_timeout));
     let interaction = head.method == Method::POST && head.uri.path() == INTERACTIONS;

@@ -74,14 +74,14 @@ pub(crate) fn nearest(rows: &[Row], plan: &Plan) -> Option<(usize, Vec<usize>)> 
     Some((least, failed.collect()))
 }
 
-/// The most that an icon can be on while somebody types on and on, where that is not all of the time.
+/// The most that an icon can be on while a user types on and on, where that is not all of the time.
 #[must_use]
 pub(crate) fn on_at_most(setting: &Setting) -> Option<f64> {
     let gaps = setting.mode == Mode::AfterShown && setting.dismiss < setting.check;
     gaps.then(|| setting.dismiss as f64 / setting.check as f64)
 }
 
-/// What an operator should be warned of, of the setting in force (`now`) and the one advised.
+/// What an operator should know of the setting in force (`now`) and of the one advised.
 #[must_use]
 pub(crate) fn warnings(now: &Row, best: Option<&Row>, plan: &Plan, users: usize) -> Vec<String> {
     let mut found = Vec::new();
@@ -146,14 +146,14 @@ fn of_receiver(row: &Row, plan: &Plan, found: &mut Vec<String>) {
         return;
     }
     let time = Setting::time;
-    match (plan.icon_ttl, row.dropped.and_then(|dropped| dropped.recall)) {
+    match (plan.icon_ttl, row.dropped.as_ref().and_then(|dropped| dropped.recall.value)) {
         (IconTtl::Unknown, Some(recall)) => found.push(format!(
-            "should the console drop icons after {}, recall is {:.0} %: find out first (--icon-ttl)",
+            "if the agent console drops icons after {}, recall is {:.0} %: find out first (--icon-ttl)",
             time(ttl),
             100.0 * recall
         )),
         _ => found.push(format!(
-            "a check of {} lets the console drop the icon after {}: a shorter check would keep it",
+            "a check of {} lets the agent console drop the icon after {}: a shorter check keeps it",
             time(row.setting.check),
             time(ttl)
         )),

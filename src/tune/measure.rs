@@ -12,7 +12,7 @@ pub enum Measure {
     Recall,
     /// The share of composing time with the icon off.
     Missed,
-    /// The share of the icon's time in which nobody was composing.
+    /// The share of the icon's time in which the user was not composing.
     FalseOn,
     /// Times that the icon went off and on again, for each message.
     Flicker,
@@ -32,7 +32,7 @@ pub enum Measure {
     RequestsPerMessage,
     /// The share of a timer's stops that a key followed within `away`, before anything else happened.
     WrongStop,
-    /// How long whoever begins to look waits for the next TypingStarted or the icon's end, on average.
+    /// How long an agent who begins to look waits for the next TypingStarted or the icon's end, on average.
     LateWait,
     /// The same, the 99th percentile.
     LateWaitP99,
@@ -62,7 +62,7 @@ impl Unit {
         match self {
             Self::Share => format!("{} %", trimmed(100.0 * value, 1)),
             Self::Time => Written(Duration::from_millis(value.max(0.0).round() as u64)).to_string(),
-            // A limit can be any number, and one of 300 digits helps nobody.
+            // A limit can be any number, and one of 300 digits helps no one.
             Self::Number if value >= 1e9 => format!("{value:e}"),
             Self::Number => trimmed(value, 2),
         }

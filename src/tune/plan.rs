@@ -55,7 +55,7 @@ impl fmt::Display for Setting {
 pub struct Want {
     /// Of what.
     pub measure: Measure,
-    /// On which side of the bound it must lie.
+    /// On which side of the bound it must be.
     pub side: Side,
     /// The bound, in the measure's own unit.
     pub bound: f64,
@@ -93,7 +93,7 @@ impl fmt::Display for Want {
 /// Whether the receiver is thought to drop an icon by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IconTtl {
-    /// Nobody knows: it does not, and beside that what would be if it did after [`TTL_ASSUMED_MILLIS`].
+    /// Not known: it does not, and beside that what would be if it did after [`TTL_ASSUMED_MILLIS`].
     Unknown,
     /// It does not.
     Never,
@@ -137,7 +137,7 @@ pub struct Plan {
     pub wants: Vec<Want>,
     /// What is to be as small as possible within them.
     pub minimise: Measure,
-    /// When somebody counts as composing.
+    /// When a user counts as composing.
     pub truth: Truth,
     /// The share of sent messages taken for abandoned.
     pub abandon: Option<f64>,

@@ -77,8 +77,8 @@ impl Play {
     }
 }
 
-/// The word that ends an icon at once, if `happening` is one.
-fn word(happening: Happening) -> Option<Reason> {
+/// Why an icon ends at once, if `happening` ends it.
+fn end_reason(happening: Happening) -> Option<Reason> {
     match happening {
         Happening::Key => None,
         Happening::Sent => Some(Reason::MessageSent),
@@ -87,10 +87,10 @@ fn word(happening: Happening) -> Option<Reason> {
     }
 }
 
-/// Plays one conversation under `rules` over a perfect link. `away` is what tells a wrong stop, in milliseconds.
+/// Plays one conversation under `rules` over a perfect link. `away` is what decides on a wrong stop, in milliseconds.
 pub fn play(timeline: &Timeline, rules: &Rules, away: u64, play: &mut Play) {
     play.clear();
-    let mut timing = Timing::IDLE;
+    let mut timing = Timing::default();
     let note = |play: &mut Play, at: u64, reason: Reason| {
         match reason.indicator() {
             Indicator::TypingStarted => play.started += 1,
@@ -112,7 +112,7 @@ pub fn play(timeline: &Timeline, rules: &Rules, away: u64, play: &mut Play) {
         let decided = if event.is_key() {
             timing.keystroke(rules, now, Instant::from_millis(event.typing_until()))
         } else {
-            word(event.happening()).and_then(|reason| timing.stop(reason))
+            end_reason(event.happening()).and_then(|reason| timing.stop(reason))
         };
         if let Some(reason) = decided {
             note(play, at, reason);

@@ -1,6 +1,6 @@
 //! A stretch of one conversation under several settings: the picture that convinces.
 
-use super::icon::{Lit, Shown};
+use super::icon::Shown;
 use super::plan::{Plan, Setting};
 use super::play::{Arrival, Play};
 use super::study::Study;
@@ -38,7 +38,7 @@ pub(crate) struct Lane {
 
 /// The length of a stretch, in milliseconds.
 pub(crate) const STRIP_MILLIS: u64 = 60_000;
-/// Pauses that tell settings apart.
+/// Pauses that distinguish settings.
 const TELLING_MILLIS: std::ops::RangeInclusive<u64> = 2_000..=14_000;
 
 /// The most telling stretch of each of the `count` most telling conversations, under each of `settings`: where there are
@@ -98,7 +98,7 @@ pub(crate) fn strip(study: &Study, number: usize, from: u64, plan: &Plan, settin
         let within = told.arrivals.iter().filter(|arrival| (from..=to).contains(&arrival.at));
         Lane {
             setting: *setting,
-            on: shown.lit.iter().filter_map(|lit: &Lit| cut((lit.from, lit.to))).collect(),
+            on: shown.spans.iter().filter_map(|span| cut((span.from, span.to))).collect(),
             arrivals: within.copied().collect(),
         }
     };

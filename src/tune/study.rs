@@ -13,7 +13,7 @@ pub struct Study {
     pub inputs: Vec<Input>,
     /// The conversations of all traces. Those of different traces are different ones, whatever their ids.
     pub timelines: Vec<Timeline>,
-    /// How many users there are. A user is whoever has one `from` in one trace, and did more than open a conversation.
+    /// How many users there are. A user is one `from` of one trace that did more than open a conversation.
     pub users: usize,
 }
 
@@ -68,7 +68,7 @@ impl Study {
             timeline.end = end;
             timeline.events.shrink_to_fit();
         }
-        // A conversation that was only opened has nothing to tell.
+        // A conversation that was only opened has nothing to measure.
         let read = self.timelines.split_off(first_timeline);
         self.timelines.extend(read.into_iter().filter(|timeline| !timeline.events.is_empty()));
         // Nor has a user of such conversations alone: to draw them as well would blur what is known of the others.
@@ -110,7 +110,7 @@ impl Study {
 
     /// Decides when the users were composing, and takes a share of the sent messages for abandoned ones, drawn by
     /// `seed`: their send falls away, and what follows waits until the user counts as away.
-    pub fn settle(&mut self, truth: Truth, abandon: Option<f64>, seed: u64) {
+    pub fn find_composing(&mut self, truth: Truth, abandon: Option<f64>, seed: u64) {
         for (number, timeline) in self.timelines.iter_mut().enumerate() {
             if let Some(share) = abandon {
                 // Each conversation draws by itself, so that adding a trace leaves the others as they are.
@@ -169,7 +169,7 @@ mod tests {
             (900, "c", "bob", "opened"),
         ]);
         assert_eq!(found.timelines.iter().map(Timeline::life).collect::<Vec<_>>(), [0, 600]);
-        found.settle(Truth { kind: crate::tune::truth::Kind::Message, away: 5_000 }, Some(1.0), 42);
+        found.find_composing(Truth { kind: crate::tune::truth::Kind::Message, away: 5_000 }, Some(1.0), 42);
         assert_eq!(found.timelines[1].life(), 300, "the message was given up at its last key");
         let mut found = study(&[
             (0, "c", "ada", "keystroke"),
@@ -177,7 +177,7 @@ mod tests {
             (1_000, "c", "ada", "keystroke"),
             (1_500, "c", "ada", "keystroke"),
         ]);
-        found.settle(Truth { kind: crate::tune::truth::Kind::Message, away: 5_000 }, Some(1.0), 42);
+        found.find_composing(Truth { kind: crate::tune::truth::Kind::Message, away: 5_000 }, Some(1.0), 42);
         assert_eq!(found.timelines[0].events[2].at(), 6_501, "the user was away");
         assert_eq!(found.timelines[0].life(), 1_500, "but the chat was no longer for that");
     }

@@ -23,8 +23,8 @@ const FAILS_LINES_MAX: usize = 3;
 /// The measures that have a column of their own.
 const COLUMNS: [Measure; 6] =
     [Measure::Requests, Measure::Missed, Measure::Flicker, Measure::OffP95, Measure::Check, Measure::Dismiss];
-/// The silence whose meaning is told, in milliseconds: the documented dismissal.
-const SILENCE_TOLD_MILLIS: u64 = 2_000;
+/// The silence whose meaning is shown, in milliseconds: the documented dismissal.
+const SILENCE_SHOWN_MILLIS: u64 = 2_000;
 
 /// The whole report.
 #[must_use]
@@ -180,7 +180,9 @@ fn ranking(report: &Report, rows: &[&Row]) -> Vec<String> {
     column("req/min", &|row| number(row.req_per_min.value, 1));
     column("composers", &|row| people(row.safe_composers));
     if let Some(ttl) = report.plan.icon_ttl.second() {
-        column(&format!("@{}", time(ttl)), &|row| percent(row.dropped.and_then(|dropped| dropped.recall), 0));
+        column(&format!("@{}", time(ttl)), &|row| {
+            percent(row.dropped.as_ref().and_then(|dropped| dropped.recall.value), 0)
+        });
     }
     let minimise = report.plan.minimise;
     if !COLUMNS.contains(&minimise) {
@@ -234,8 +236,8 @@ fn against(row: &Row, now: &Row) -> Vec<String> {
 }
 
 fn of_silence(report: &Report) -> Vec<String> {
-    let silence = Setting::time(SILENCE_TOLD_MILLIS);
-    let again = percent(report.silences.resume(SILENCE_TOLD_MILLIS), 0);
+    let silence = Setting::time(SILENCE_SHOWN_MILLIS);
+    let again = percent(report.silences.resume(SILENCE_SHOWN_MILLIS), 0);
     let evens: Vec<_> = LAMBDAS[..2]
         .iter()
         .map(|lambda| format!("{} (lambda {lambda})", seconds(report.silences.break_even(f64::from(*lambda)))))
@@ -247,7 +249,7 @@ fn of_silence(report: &Report) -> Vec<String> {
 fn of_advice(report: &Report) -> Vec<String> {
     let text = match report.best() {
         Some(_) if !report.decides() => {
-            format!("these traces decide nothing: {} is undefined, for nobody composed", report.plan.minimise.name())
+            format!("these traces decide nothing: {} is undefined, for no one composed", report.plan.minimise.name())
         }
         Some(_) if report.keeps() => "no setting tried is better than the one in force: nothing to apply".to_owned(),
         Some(best) => format!("apply: {}", apply(&best.setting)),

@@ -193,6 +193,6 @@ pub enum Close {
     Cleared,
     /// The chat was closed.
     Closed,
-    /// The trace ends here; nobody knows how it went on.
+    /// The trace ends here; how it went on is not known.
     Censored,
 }

@@ -24,16 +24,7 @@ impl Column {
 
     /// The confidence interval of its figure in `row`.
     pub(super) fn ci(&self, row: &Row) -> Option<Interval> {
-        match self.measure {
-            Measure::Recall => row.recall.ci,
-            Measure::Flicker => row.flicker_per_msg.ci,
-            Measure::OffP95 => row.off.p95_ci,
-            Measure::Requests => row.req_per_min.ci,
-            Measure::OffEarly => row.off_early.ci,
-            Measure::WrongStop => row.wrong_stop.ci,
-            Measure::FalseOn => row.false_on.ci,
-            _ => None,
-        }
+        row.estimate(self.measure).ci
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn figures(report: &Report, then: Option<(&Row, &str)>) -> Markup {
         p.note {
             @if FIGURES.iter().any(has_interval) {
                 "Bars and ranges are 95 % confidence intervals over users."
-            } @else {
+            } @else if report.study.users < 2 {
                 (UNDEFINED) ": one user says nothing of others, so there are no confidence intervals."
             }
             @let spread = now.users;

@@ -125,47 +125,34 @@ pub(super) fn section(report: &Report) -> Markup {
                      requests, and repairs what was lost."
                 }
             }
-            div.maps { @for map in maps(grid) { (table(grid, &map)) } }
+            div.maps { @for map in maps(grid) { (table(grid, map)) } }
             @for note in undefined(&MAPS.map(|(_, column)| column), &grid.rows) { p.note { (note) } }
         }
     }
 }
 
-/// A table of lines, each with its name, its measure and its cells.
-struct Map<'a> {
-    name: String,
-    class: &'static str,
-    lines: Vec<(String, Column, Vec<Cell<'a>>)>,
-}
+/// A line of a map: its name, its measure, its cells; each cell is of settings that have the same value, mostly one.
+type Line<'a> = (String, Column, Vec<Vec<&'a Row>>);
 
-/// Settings that are shown as one cell, mostly one.
-type Cell<'a> = Vec<&'a Row>;
-
-/// A map for each measure; those that are the same for every check share one, with a line for each.
-fn maps<'a>(grid: &Grid<'a>) -> Vec<Map<'a>> {
+/// A map for each measure, with its name and class; those that are the same for every check share one, with a line for each.
+fn maps<'a>(grid: &Grid<'a>) -> Vec<(&'static str, &'static str, Vec<Line<'a>>)> {
     let (alike, apart): (Vec<_>, Vec<_>) = MAPS.into_iter().partition(|(_, column)| grid.ignores_check(column));
-    let every_check = |at| (0..grid.checks.len()).map(|check| grid.row(check)[at]).collect();
-    let columns: Vec<Cell<'a>> = (0..grid.dismisses.len()).map(every_check).collect();
-    let together = Map {
-        name: if grid.checks.len() > 1 { "Whatever the check".into() } else { "Measures".into() },
-        class: "heat alike",
-        lines: alike.into_iter().map(|(name, column)| (name.to_owned(), column, columns.clone())).collect(),
-    };
-    let line =
-        |column, at: usize| (in_seconds(grid.checks[at]), column, grid.row(at).iter().map(|row| vec![*row]).collect());
-    let apart = apart.into_iter().map(|(name, column)| Map {
-        name: name.to_owned(),
-        class: "heat",
-        lines: (0..grid.checks.len()).map(|at| line(column, at)).collect(),
-    });
-    std::iter::once(together).filter(|map| !map.lines.is_empty()).chain(apart).collect()
+    let checks = || 0..grid.checks.len();
+    let every_check = |at| checks().map(|check| grid.row(check)[at]).collect();
+    let columns: Vec<Vec<&Row>> = (0..grid.dismisses.len()).map(every_check).collect();
+    let together: Vec<_> = alike.into_iter().map(|(name, column)| (name.to_owned(), column, columns.clone())).collect();
+    let line = |column, at| (in_seconds(grid.checks[at]), column, grid.row(at).iter().map(|row| vec![*row]).collect());
+    let mut maps = vec![("Whatever the check", "heat alike", together)];
+    maps.extend(apart.into_iter().map(|(name, column)| (name, "heat", checks().map(|at| line(column, at)).collect())));
+    maps.retain(|(.., lines)| !lines.is_empty());
+    maps
 }
 
-fn table(grid: &Grid<'_>, map: &Map<'_>) -> Markup {
+fn table(grid: &Grid<'_>, (name, class, lines): (&str, &str, Vec<Line<'_>>)) -> Markup {
     html! {
         div.map.scroll {
-            table class=(map.class) {
-                caption { (map.name) small { @if map.class == "heat" { "check ↓ " } "dismiss →" } }
+            table class=(class) {
+                caption { (name) small { @if class == "heat" { "check ↓ " } "dismiss →" } }
                 thead {
                     tr {
                         th scope="col" { span.vh { "dismiss, s" } }
@@ -173,7 +160,7 @@ fn table(grid: &Grid<'_>, map: &Map<'_>) -> Markup {
                     }
                 }
                 tbody {
-                    @for (name, column, cells) in &map.lines {
+                    @for (name, column, cells) in &lines {
                         @let shading = Shading::of(grid.report, column);
                         tr {
                             th scope="row" { (name) }

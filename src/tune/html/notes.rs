@@ -1,9 +1,11 @@
 //! How it was measured: what was read, what was asked, what the measures mean, and what they can't tell.
 
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::column::COLUMNS;
-use super::figure::{Shape, UNDEFINED, counted, said, time, visible};
+use super::figure::{Shape, UNDEFINED, said, time, visible};
+use crate::tune::json;
 use crate::tune::measure::Measure;
 use crate::tune::plan::{IconTtl, Setting};
 use crate::tune::play::Link;
@@ -47,53 +49,33 @@ fn inputs(report: &Report) -> Markup {
                 }
             }
         }
-        p {
-            "Together: " (counted(report.study.timelines.len() as u64, "conversation")) " of "
-            (counted(report.study.users as u64, "user")) ", " (counted(report.study.keys(), "key")) ", "
-            (counted(typed.messages as u64, "message")) " (" (share(typed.sent)) " sent, " (share(typed.abandoned))
-            " abandoned), " (Shape::Number(1).bare(Some(typed.composing / 60_000.0))) " minutes of typing"
-            @if report.duty.is_some() { ", which is " (Shape::Share(0).full(report.duty)) " of the chats’ life" }
-            "."
+        @if report.duty.is_some() {
+            p {
+                (share(typed.sent)) " of the messages were sent, " (share(typed.abandoned)) " abandoned. Users typed during "
+                (Shape::Share(0).full(report.duty)) " of the chats’ life."
+            }
         }
     }
 }
 
+/// The options under their names in the JSON.
 fn parameters(report: &Report) -> Markup {
-    let plan = &report.plan;
-    let written = |millis: u64| Setting::time(millis).to_string();
-    let wants: Vec<String> = plan.wants.iter().map(ToString::to_string).collect();
-    let none = || "none".to_owned();
-    let ttl = match plan.icon_ttl {
-        IconTtl::Unknown => "unknown".to_owned(),
-        IconTtl::Never => none(),
-        IconTtl::After(millis) => written(millis),
+    let params = json::params(&report.plan);
+    let written = |value: &Value| match value {
+        Value::Null => UNDEFINED.to_owned(),
+        Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+        value => value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned),
     };
-    let (wants, link) = (wants.join(", ").replace("<=", " ≤ ").replace(">=", " ≥ "), plan.link);
-    let share = |share| said(Measure::Missed, share);
-    let rows: [(&str, String); 14] = [
-        ("settings tried", thousands(plan.grid.len() as u64)),
-        ("in force: --current", plan.current.to_string()),
-        ("limits: --want", if wants.is_empty() { none() } else { wants }),
-        ("to be small: --minimise", plan.minimise.name().to_owned()),
-        ("what counts as typing: --truth", plan.truth.kind.name().to_owned()),
-        ("a user has gone after: --away", written(plan.truth.away)),
-        ("sent messages taken for abandoned: --abandon", plan.abandon.map_or_else(none, share)),
-        ("the agent console drops an icon after: --icon-ttl", ttl),
-        ("a request, and its answer, take: --latency", written(link.latency)),
-        ("requests lost on their way: --loss", share(link.loss)),
-        ("requests that the org takes: --limit", format!("{}/s", plan.limit)),
-        (
-            "people expected to type at once: --composers",
-            plan.composers.map_or_else(|| UNDEFINED.to_owned(), thousands),
-        ),
-        ("longest unbroken typing believed: max_typing", written(plan.max_typing.as_millis() as u64)),
-        ("decides what chance decides: --seed", plan.seed.to_string()),
-    ];
     html! {
         table.parameters {
             caption.vh { "The options and their values" }
-            thead.vh { tr { @for name in ["option", "value"] { th scope="col" { (name) } } } }
-            tbody { @for (name, value) in rows { tr { th scope="row" { (name) } td { (value) } } } }
+            thead.vh { tr { th scope="col" { "option" } th scope="col" { "value" } } }
+            tbody {
+                tr { th scope="row" { code { "current" } } td { (report.plan.current) } }
+                @for (name, value) in params.as_object().into_iter().flatten() {
+                    tr { th scope="row" { code { (name) } } td { (written(value)) } }
+                }
+            }
         }
     }
 }

@@ -103,7 +103,7 @@ fn body((rank, class, name, row): &Line<'_>, ttl: Option<u64>) -> Markup {
                     }
                 }
             }
-            @if ttl.is_some() { td { (Shape::Share(1).bare(row.dropped.as_ref().and_then(|dropped| dropped.recall))) } }
+            @if ttl.is_some() { td { (Shape::Share(1).bare(row.dropped.as_ref().and_then(|dropped| dropped.recall.value))) } }
         }
     }
 }

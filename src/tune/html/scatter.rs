@@ -12,7 +12,7 @@ use super::verdict::limit;
 use crate::engine::policy::Mode;
 use crate::tune::Report;
 use crate::tune::measure::Measure;
-use crate::tune::plan::{Side, Want};
+use crate::tune::plan::Side;
 use crate::tune::row::Row;
 
 const HEIGHT: u32 = 440;
@@ -98,7 +98,7 @@ fn key(report: &Report, chart: &Chart) -> Markup {
     let symbol = |class: &str, href: &str| {
         html! { svg width="16" height="16" aria-hidden="true" { (shape(class, href, 8, 8)) } }
     };
-    let seconds = |part: usize| chart.lingers.end() / 1_000.0 * part as f64 / SHADES as f64;
+    let seconds = |part: usize| (chart.lingers.end() / 10.0 * part as f64 / SHADES as f64).round() / 100.0;
     html! {
         ul.key {
             @for mode in [Mode::Idle, Mode::AfterShown] {
@@ -151,8 +151,8 @@ fn draw(report: &Report, chart: &Chart, parts: &[(&Part<'_>, &Row)]) -> Markup {
                 }
             }
         }
-        @for (want, bound) in report.plan.wants.iter().filter_map(bound) {
-            @let y = 100.0 - chart.y.place(100.0 * bound);
+        @for want in report.plan.wants.iter().filter(|want| want.measure == Measure::Recall && want.side == Side::AtLeast) {
+            @let y = 100.0 - chart.y.place(100.0 - 100.0 * want.bound);
             @if y > 2.0 {
                 line.limit x2="100%" y1=(Percent(y)) y2=(Percent(y)) {}
                 text.label.soft.end x="100%" y=(Percent(y)) dy="-5" { "limit: " (limit(want)) }
@@ -161,15 +161,6 @@ fn draw(report: &Report, chart: &Chart, parts: &[(&Part<'_>, &Row)]) -> Markup {
         @for (number, (part, row)) in parts.iter().enumerate().rev() {
             @if let Some((x, y)) = chart.place(row) { (badge(number, part, &Percent(x).to_string(), &Percent(y).to_string())) }
         }
-    }
-}
-
-/// The limit that a want puts on what is missed.
-fn bound(want: &Want) -> Option<(&Want, f64)> {
-    match (want.measure, want.side) {
-        (Measure::Recall, Side::AtLeast) => Some((want, 1.0 - want.bound)),
-        (Measure::Missed, Side::AtMost) => Some((want, want.bound)),
-        _ => None,
     }
 }
 

@@ -24,26 +24,12 @@ const PIECE_MILLIS_MIN: u64 = 20;
 /// What the word "sent" takes of a lane on a telephone, in hundredths.
 const SENT_WIDTH: f64 = 13.0;
 
-/// What the icon and the user did for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Piece {
-    Seen,
-    Missed,
-    Wrong,
-}
-
-impl Piece {
-    /// Its class, its name, its height.
-    const fn look(self) -> (&'static str, &'static str, u32) {
-        match self {
-            Self::Seen => ("seen", "typing, icon on", ON_HEIGHT),
-            Self::Missed => ("missed", "typing, icon off", OFF_HEIGHT),
-            Self::Wrong => ("wrong", "icon on for no one", ON_HEIGHT),
-        }
-    }
-
-    const ALL: [Self; 3] = [Self::Seen, Self::Missed, Self::Wrong];
-}
+/// What the icon and the user did for a while: the class of its drawing, its name, its height.
+type Piece = (&'static str, &'static str, u32);
+const SEEN: Piece = ("seen", "typing, icon on", ON_HEIGHT);
+const MISSED: Piece = ("missed", "typing, icon off", OFF_HEIGHT);
+const WRONG: Piece = ("wrong", "icon on for no one", ON_HEIGHT);
+const PIECES: [Piece; 3] = [SEEN, MISSED, WRONG];
 
 /// A lane taken apart where the icon or the user changed.
 fn pieces(composing: &[(u64, u64)], on: &[(u64, u64)]) -> Vec<(u64, u64, Piece)> {
@@ -54,9 +40,9 @@ fn pieces(composing: &[(u64, u64)], on: &[(u64, u64)]) -> Vec<(u64, u64, Piece)>
     let mut found: Vec<(u64, u64, Piece)> = Vec::new();
     for edge in edges.windows(2) {
         let piece = match (within(composing, edge[0]), within(on, edge[0])) {
-            (true, true) => Piece::Seen,
-            (true, false) => Piece::Missed,
-            (false, true) => Piece::Wrong,
+            (true, true) => SEEN,
+            (true, false) => MISSED,
+            (false, true) => WRONG,
             (false, false) => continue,
         };
         match found.last_mut() {
@@ -73,7 +59,7 @@ fn millis(pieces: &[(u64, u64, Piece)], wanted: Piece) -> u64 {
 
 /// The share of the typing in view during which the icon was on.
 fn seen(pieces: &[(u64, u64, Piece)]) -> Option<f64> {
-    let (seen, missed) = (millis(pieces, Piece::Seen), millis(pieces, Piece::Missed));
+    let (seen, missed) = (millis(pieces, SEEN), millis(pieces, MISSED));
     (seen + missed > 0).then(|| seen as f64 / (seen + missed) as f64)
 }
 
@@ -115,12 +101,12 @@ fn minute(millis: u64) -> String {
 fn key() -> Markup {
     html! {
         ul.key {
-            @for piece in Piece::ALL {
+            @for piece in PIECES {
                 li {
                     svg width="24" height="24" aria-hidden="true" viewBox={"0 0 " (ON_HEIGHT) " " (ON_HEIGHT)} {
                         (block(piece, "0", ON_HEIGHT))
                     }
-                    span { (piece.look().1) }
+                    span { (piece.1) }
                 }
             }
             @for (class, href, text) in
@@ -177,12 +163,8 @@ fn keys(number: usize, strip: &Strip) -> Markup {
         let _ = write!(presses, "M{} 10V33", key - strip.from);
     }
     // Of sends that are close together only the first is named.
-    let mut free = 0.0;
-    let named = strip.sends.iter().map(|send| hundredths(strip, *send)).filter(|place| {
-        let fits = *place >= free;
-        free = if fits { place + SENT_WIDTH } else { free };
-        fits
-    });
+    let mut named: Vec<f64> = strip.sends.iter().map(|send| at(strip, *send).0).collect();
+    named.dedup_by(|next, named| *next < *named + SENT_WIDTH);
     let inner = html! {
         (grid(strip))
         @for (from, to) in &strip.composing {
@@ -205,8 +187,8 @@ fn keys(number: usize, strip: &Strip) -> Markup {
 
 fn row(id: &str, strip: &Strip, part: &Part<'_>, (lane, pieces): (&Lane, &[(u64, u64, Piece)])) -> Markup {
     let requests = counted(lane.arrivals.len() as u64, "request");
-    let times = Piece::ALL
-        .map(|piece| format!("{}: {}", piece.look().1, Shape::Seconds(1).full(Some(millis(pieces, piece) as f64))));
+    let times =
+        PIECES.map(|piece| format!("{}: {}", piece.1, Shape::Seconds(1).full(Some(millis(pieces, piece) as f64))));
     let (title, text) = (format!("{}: {}", part.name, part.setting), format!("{}. {requests}.", times.join("; ")));
     let inner = html! {
         (grid(strip))
@@ -235,8 +217,7 @@ fn row(id: &str, strip: &Strip, part: &Part<'_>, (lane, pieces): (&Lane, &[(u64,
 }
 
 /// High where the icon is on, low where it is off; plain where it is right, patterned where it is wrong.
-fn block(piece: Piece, x: impl std::fmt::Display, width: impl std::fmt::Display) -> Markup {
-    let (class, _, height) = piece.look();
+fn block((class, _, height): Piece, x: impl std::fmt::Display, width: impl std::fmt::Display) -> Markup {
     html! { rect.(class) x=(x) width=(width) y=(ON_HEIGHT - height) height=(height) {} }
 }
 
@@ -255,12 +236,9 @@ fn sent(strip: &Strip) -> Markup {
     }
 }
 
-fn hundredths(strip: &Strip, at: u64) -> f64 {
-    at.saturating_sub(strip.from) as f64 / STRIP_MILLIS as f64 * 100.0
-}
-
+/// Where a moment of a strip is.
 fn at(strip: &Strip, at: u64) -> Percent {
-    Percent(hundredths(strip, at))
+    Percent(at.saturating_sub(strip.from) as f64 / STRIP_MILLIS as f64 * 100.0)
 }
 
 /// The difference of two rounded places: what two neighbours left between them would be a hair of white.
@@ -271,18 +249,17 @@ fn length(strip: &Strip, from: u64, to: u64) -> Percent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Piece::{Missed, Seen, Wrong};
 
     #[test]
     fn a_lane_is_taken_apart_where_something_changes() {
         for (name, composing, on, expected) in [
             ("nothing", vec![], vec![], vec![]),
-            ("all right", vec![(0, 9)], vec![(0, 9)], vec![(0, 9, Seen)]),
-            ("never on", vec![(0, 9)], vec![], vec![(0, 9, Missed)]),
-            ("late and long", vec![(0, 9)], vec![(2, 12)], vec![(0, 2, Missed), (2, 9, Seen), (9, 12, Wrong)]),
-            ("a gap", vec![(0, 9)], vec![(0, 3), (5, 9)], vec![(0, 3, Seen), (3, 5, Missed), (5, 9, Seen)]),
-            ("one icon over two", vec![(0, 3), (5, 9)], vec![(0, 9)], vec![(0, 3, Seen), (3, 5, Wrong), (5, 9, Seen)]),
-            ("neighbours", vec![(0, 3), (3, 9)], vec![(0, 9)], vec![(0, 9, Seen)]),
+            ("all right", vec![(0, 9)], vec![(0, 9)], vec![(0, 9, SEEN)]),
+            ("never on", vec![(0, 9)], vec![], vec![(0, 9, MISSED)]),
+            ("late and long", vec![(0, 9)], vec![(2, 12)], vec![(0, 2, MISSED), (2, 9, SEEN), (9, 12, WRONG)]),
+            ("a gap", vec![(0, 9)], vec![(0, 3), (5, 9)], vec![(0, 3, SEEN), (3, 5, MISSED), (5, 9, SEEN)]),
+            ("one icon over two", vec![(0, 3), (5, 9)], vec![(0, 9)], vec![(0, 3, SEEN), (3, 5, WRONG), (5, 9, SEEN)]),
+            ("neighbours", vec![(0, 3), (3, 9)], vec![(0, 9)], vec![(0, 9, SEEN)]),
         ] {
             assert_eq!(pieces(&composing, &on), expected, "{name}");
         }
