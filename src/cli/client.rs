@@ -12,8 +12,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
-use super::{Failure, printable};
-use crate::base::text::root_cause;
+use super::Failure;
+use crate::base::text::{printable, root_cause};
 use crate::http::{Address, read_token};
 
 /// A daemon that does not answer for this long counts as gone.
@@ -237,7 +237,7 @@ mod tests {
             let body = body.to_owned();
             Answer { status: StatusCode::BAD_REQUEST, body, place: "P".to_owned() }.refusal()
         };
-        assert_eq!(said(r#"{"detail": "no\n\u001b[1m", "status": 400}"#), "P answered 400 Bad Request: no  [1m");
+        assert_eq!(said(r#"{"detail": "no\n\u001b[1m", "status": 400}"#), "P answered 400 Bad Request: no \u{fffd}[1m");
         let html = said(&"<p>\n".repeat(1_000));
         assert!(html.len() < 250 && !html.contains('\n'), "{html}");
     }

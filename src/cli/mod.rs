@@ -220,11 +220,6 @@ fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "typingd: {text}");
 }
 
-/// A text of foreign origin on one line, without anything that a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 /// A bar on a terminal, nothing elsewhere.
 fn progress(length: usize, what: &str) -> ProgressBar {
     if !io::stderr().is_terminal() {

@@ -8,7 +8,8 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::client::{Remote, RemoteArgs};
-use super::{Failure, block_on, note, printable};
+use super::{Failure, block_on, note};
+use crate::base::text::printable;
 
 #[derive(Deserialize)]
 struct Reloaded {

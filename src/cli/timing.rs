@@ -9,7 +9,8 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
 use super::client::{Remote, RemoteArgs};
-use super::{CHECK_INTERVAL, DISMISS_AFTER, Failure, block_on, printable, timing_flags};
+use super::{CHECK_INTERVAL, DISMISS_AFTER, Failure, block_on, timing_flags};
+use crate::base::text::printable;
 use crate::config::{self, Keep, Report, Values};
 use crate::model::ChannelAddress;
 

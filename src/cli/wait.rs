@@ -7,9 +7,10 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::client::{Remote, RemoteArgs};
-use super::{Failure, block_on, note, printable};
+use super::{Failure, block_on, note};
 use crate::base::clock;
 use crate::base::duration::{self, Written};
+use crate::base::text::printable;
 
 /// How often the daemon is asked.
 const LOOK_SPACING: Duration = Duration::from_millis(100);

@@ -40,6 +40,7 @@ pub use report::{Changed, Keep, Origins, Report, Values};
 pub use schema::schema;
 pub use warnings::{capacity, scopes, warnings};
 
+use crate::base::text::printable;
 use crate::drop_in as drop_in_edge;
 use crate::engine::policy::{Delivery, Mode, Policy, Rules};
 use crate::http::{self, Address};
@@ -177,7 +178,7 @@ impl Config {
             let _ = match &line.value {
                 Ok(value) => {
                     let setting = format!("{} = {value}", line.name);
-                    writeln!(text, "{setting:<COMMENT_COLUMN$}  # {}", one_line(&line.origin.to_string()))
+                    writeln!(text, "{setting:<COMMENT_COLUMN$}  # {}", printable(&line.origin.to_string()))
                 }
                 Err(meaning) => writeln!(text, "# {} is not set: {meaning}", line.name),
             };
@@ -442,11 +443,6 @@ impl View<'_> {
 /// The name of a channel's table, as in the file.
 fn channel_table(to: &ChannelAddress) -> String {
     format!("{CHANNELS}.{}", Quoted(to.as_str()))
-}
-
-/// Without control characters, which a path may hold and a comment may not.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 const TIMING: &str = "timing";

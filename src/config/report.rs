@@ -9,7 +9,8 @@ use super::environment::FILE_VARIABLE;
 use super::keys::{KEYS, Key};
 use super::layers::{FILE_DEFAULT, Layers, Scope, Setting};
 use super::value::Value;
-use super::{Config, Origin, TIMING, channel_table, one_line};
+use super::{Config, Origin, TIMING, channel_table};
+use crate::base::text::printable;
 use crate::model::ChannelAddress;
 
 /// Notes reported in full; further ones are counted.
@@ -74,7 +75,7 @@ impl Config {
     pub fn timing(&self) -> Report {
         let values = |scope: &Scope| set(scope).map(|(key, s)| (key.name().to_owned(), as_json(s))).collect();
         let origins = |scope: &Scope| {
-            set(scope).map(|(key, setting)| (key.name().to_owned(), one_line(&setting.origin.to_string()))).collect()
+            set(scope).map(|(key, setting)| (key.name().to_owned(), printable(&setting.origin.to_string()))).collect()
         };
         let channels = || self.layers.timed_channels().filter_map(|to| Some((to, self.layers.channels.get(to)?)));
         let undone = differences(&self.read, &self.layers);
@@ -173,7 +174,7 @@ impl Difference<'_> {
     /// What prevents keeping the new value, and what to do about it.
     fn note(&self) -> Option<String> {
         let old = self.old?;
-        let (key, origin) = (self.key(), one_line(&old.origin.to_string()));
+        let (key, origin) = (self.key(), printable(&old.origin.to_string()));
         match (&old.origin, self.new.and_then(|new| new.value.as_ref())) {
             (Origin::Default, _) => None,
             (Origin::File { .. }, Some(_)) => Some(format!("{origin}: the new line replaces {key} there")),

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Local};
 use serde::Deserialize;
 
+use crate::base::text::printable;
+
 /// The column of the conversation is as wide as the widest so far, within these bounds, in characters.
 const CONVERSATION_CHARS_MIN: usize = 20;
 const CONVERSATION_CHARS_MAX: usize = 40;
@@ -127,16 +129,6 @@ fn time(at: i64) -> String {
     }
 }
 
-/// Without what would control a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_invisible(c) { '\u{fffd}' } else { c }).collect()
-}
-
-/// Marks of direction and joiners: they reorder the text beside them, or hide in it.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{061c}' | '\u{feff}')
-}
-
 fn cut(text: &str, chars_max: usize) -> String {
     if text.chars().count() <= chars_max {
         return text.to_owned();
@@ -244,13 +236,5 @@ mod tests {
         for data in ["[]x", "7", "{\"at\":\"x\"}"] {
             assert!(Screen::new(Format::Json).write(&mut text, "decided", data).is_err(), "{data}");
         }
-    }
-
-    #[test]
-    fn nothing_that_moves_the_cursor_or_turns_the_order_reaches_a_terminal() {
-        assert_eq!(
-            printable("a\u{1b}[31m\u{202e}b\u{2066}\r\u{200b}c\u{e9}"),
-            "a\u{fffd}[31m\u{fffd}b\u{fffd}\u{fffd}\u{fffd}c\u{e9}"
-        );
     }
 }
