@@ -342,7 +342,8 @@ impl Shared {
             }
         };
         let failed = |detail: String| {
-            let outcome = if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
+            let outcome =
+                if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
             unanswered(outcome, Some(detail), stopwatch.elapsed())
         };
         let response = match tokio::time::timeout_at(deadline, setup.http.execute(request)).await {
