@@ -61,7 +61,7 @@
 //!
 //! # Invariants
 //!
-//! 1. `engine` names nothing but `std`, `model` and the hash table's crates; no clock is read outside `base/clock`.
+//! 1. `engine` names nothing but `std`, `model` and the hash function; no clock is read outside `base/clock`.
 //! 2. Only the loop holds the engine; there is no lock around it.
 //! 3. A Started is sent only by the rules of timing in force; a Stopped whenever they, a limit or the end say so.
 //! 4. At most one request per conversation is in flight; the newest desired state wins.

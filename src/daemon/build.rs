@@ -15,7 +15,7 @@ use crate::driver::heartbeat::Beat;
 use crate::driver::inbox::{self, Inbox};
 use crate::driver::{self, Aides, Controls};
 use crate::engine::Engine;
-use crate::http::{Gate, Listener, Passed};
+use crate::http::{Listener, Passed, TokenAuth};
 use crate::observe::events::{Chronicle, Feed};
 use crate::telemetry::Pseudonyms;
 
@@ -25,7 +25,7 @@ pub(super) struct Parts {
     pub(super) started_at: u64,
     /// The bearer token that callers must show.
     pub(super) token: Option<String>,
-    pub(super) gate: Gate,
+    pub(super) gate: TokenAuth,
     pub(super) bound: Vec<Listener>,
     /// The sandbox's listener and its token, where it stands in for an org.
     pub(super) sandbox: Option<(Listener, String)>,
@@ -62,7 +62,7 @@ pub(super) async fn build(config: &Config, passed: Vec<Passed>) -> Result<Parts,
         Some(_) => None,
         None => Some(bind_sandbox().await?),
     };
-    let gate = Gate::new(token.as_deref());
+    let gate = TokenAuth::new(token.as_deref());
     let (inbox, parcels) = inbox::inbox();
     let stand_in = sandbox.as_ref().map(|(listener, token)| (listener.address().clone(), token.clone()));
     let upstream = Upstream::new(config, stand_in, inbox.clone(), gate.clone(), clock)?;

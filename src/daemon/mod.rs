@@ -16,7 +16,6 @@ mod spans;
 pub(crate) mod status;
 pub(crate) mod upstream;
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,11 +28,11 @@ use crate::config::{Config, Overrides};
 use crate::driver::{Command, Controls, Farewell};
 use crate::http::{Address, Passed};
 use end::End;
-use os_signals::{Signals, told_again};
+use os_signals::{Signals, stop_again};
 use reload::Reloader;
 use spans::Spans;
 
-pub(crate) use os_signals::until_told_to_stop;
+pub(crate) use os_signals::until_stopped;
 pub(crate) use parts::file_problems;
 
 /// What a part may take to end.
@@ -42,27 +41,19 @@ pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);
 /// What those who watch the daemon's own sandbox may take to receive its end.
 const SANDBOX_END_MAX: Duration = Duration::from_millis(100);
 
-/// Why the daemon did not come up.
-#[derive(Debug)]
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     /// Something in the configuration, or in a file that it names, is wrong.
+    #[error("{}", _0.join("; "))]
     Configuration(Vec<String>),
     /// The system doesn't let it: an address in use, a missing right.
+    #[error("{0}")]
     System(String),
     /// Another daemon holds the state directory.
+    #[error("{0}")]
     Held(String),
 }
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Configuration(problems) => f.write_str(&problems.join("; ")),
-            Self::System(text) | Self::Held(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// Where the daemon can be reached once it is up.
 #[derive(Debug)]
@@ -76,23 +67,20 @@ pub(crate) struct Up {
 /// A daemon that is serving.
 struct Daemon {
     up: Up,
-    signals: Signals,
     asked: mpsc::Receiver<Ask>,
     orders: mpsc::Receiver<Order>,
-    controls: Controls,
     reloader: Reloader,
     servers: JoinSet<()>,
-    /// The sandbox, if there is one: it must outlive the last Stopped.
+    /// The sandbox, if there is one. It must outlive the last Stopped.
     sandbox: JoinSet<()>,
     spans: Spans,
     token_keeper: JoinHandle<()>,
     stop: watch::Sender<bool>,
     close: watch::Sender<bool>,
-    stop_sandbox: watch::Sender<bool>,
     ending: watch::Sender<Option<Ending>>,
 }
 
-/// Runs the daemon until it is told to stop. `passed` are sockets that listen already; those that the configuration does
+/// Runs the daemon until it is asked to stop. `passed` are sockets that listen already; those that the configuration does
 /// not name are closed. `announce` is called once, when it listens.
 ///
 /// # Errors
@@ -103,37 +91,37 @@ pub(crate) async fn run(
     passed: Vec<Passed>,
     announce: impl FnOnce(&Up),
 ) -> Result<(), StartError> {
-    let signals = Signals::new().map_err(|e| StartError::System(format!("can't watch for signals: {e}")))?;
+    let mut signals = Signals::new().map_err(|e| StartError::System(format!("can't watch for signals: {e}")))?;
     let parts = build::build(&config, passed).await?;
-    let mut daemon = parts.serve(config, overrides, signals);
+    let mut daemon = parts.serve(config, overrides);
     announce(&daemon.up);
-    let Daemon { reloader, signals, asked, orders, .. } = &mut daemon;
-    let grace = reloader.serve_until_told(signals, asked, orders).await;
-    daemon.drain(grace).await;
+    let Daemon { reloader, asked, orders, .. } = &mut daemon;
+    let grace = reloader.serve_until_stop(&mut signals, asked, orders).await;
+    daemon.drain(signals, grace).await;
     Ok(())
 }
 
 impl Daemon {
     /// Switches every icon off, lets the drop-in's messages pass, answers callers until the end. Takes no longer than
     /// `grace`.
-    async fn drain(self, grace: Duration) {
-        let Self { mut signals, mut asked, mut orders, controls, reloader, mut servers, mut sandbox, spans, .. } = self;
+    async fn drain(self, mut signals: Signals, grace: Duration) {
+        let Self { mut asked, mut orders, reloader, mut servers, mut sandbox, spans, .. } = self;
         let mut end = End::begin(grace);
         info!("stopping: icons go off; callers are answered until the end");
         let _ = self.stop.send(true);
         let supervisor = reloader.supervisor.clone();
         tokio::spawn(async move { supervisor.stopping(grace).await });
         reloader.upstream.client.close();
-        let drained = async { tokio::join!(switch_off(&controls, &end), reloader.upstream.drained(end.work)) };
+        let drained = async { tokio::join!(switch_off(&reloader.controls, &end), reloader.upstream.drained(end.work)) };
         let report = tokio::select! {
             (report, cut) = drained => {
                 log_cut(cut);
                 report
             }
-            () = told_again(&mut signals) => {
-                let vitals = controls.vitals(HANG_UP_MAX).await;
+            () = stop_again(&mut signals) => {
+                let vitals = reloader.controls.vitals(HANG_UP_MAX).await;
                 let icons = vitals.as_ref().map(|vitals| vitals.census.unsettled);
-                warn!(icons, "told twice: stopping at once; icons may be left on");
+                warn!(icons, "asked to stop twice: stopping at once; icons may be left on");
                 end.hurry();
                 vitals.map(|vitals| Farewell {
                     unsettled: vitals.census.unsettled,
@@ -147,7 +135,7 @@ impl Daemon {
             given_up: report.map_or(0, |report| report.given_up),
         }));
         self.token_keeper.abort();
-        let _ = (self.close.send(true), self.stop_sandbox.send(true));
+        let _ = self.close.send(true);
         // Requests that are still open get their answers, for as long as there is time.
         let closed = async {
             tokio::join!(async { while servers.join_next().await.is_some() {} }, spans.finish());
@@ -157,7 +145,7 @@ impl Daemon {
         };
         let in_time = tokio::select! {
             in_time = tokio::time::timeout_at(end.all, closed) => in_time,
-            () = told_again(&mut signals) => Ok(()),
+            () = stop_again(&mut signals) => Ok(()),
         };
         log_cut(reloader.upstream.cut());
         if in_time.is_err() {

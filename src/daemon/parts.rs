@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::console;
 use crate::drop_in::DropIn;
 use crate::engine::Engine;
-use crate::http::{self, Address, Gate, Listener, Problem};
+use crate::http::{self, Address, Listener, Problem, TokenAuth};
 use crate::journal::{Journal, OpenError};
 use crate::model::ChannelAddress;
 use crate::observe::typing::Ledger;
@@ -56,7 +56,7 @@ pub(super) fn ledger(config: &Config) -> Ledger {
 }
 
 /// The routes of all edges, and the answer to any other request; with the drop-in, all else is forwarded.
-pub(super) fn router(edges: impl IntoIterator<Item = Router>, drop_in: Option<DropIn>, gate: &Gate) -> Router {
+pub(super) fn router(edges: impl IntoIterator<Item = Router>, drop_in: Option<DropIn>, gate: &TokenAuth) -> Router {
     let own = edges
         .into_iter()
         .fold(Router::new(), Router::merge)

@@ -9,7 +9,7 @@ use axum::Router;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
-use super::os_signals::{Signals, Told};
+use super::os_signals::{Request, Signals};
 use super::parts::{caller_token, file_problems};
 use super::upstream::Upstream;
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
@@ -22,7 +22,7 @@ use crate::daemon::service_manager::Supervisor;
 use crate::driver::Controls;
 use crate::drop_in::DropIn;
 use crate::engine::policy::Policy;
-use crate::http::{Gate, Serving};
+use crate::http::{Serving, TokenAuth};
 use crate::salesforce::Prepared;
 use crate::telemetry::{self, Change as LevelChange};
 
@@ -44,7 +44,7 @@ pub(super) struct Reloader {
     pub(super) own: Vec<Router>,
     pub(super) serving: watch::Sender<Serving>,
     pub(super) drop_in: watch::Sender<Option<DropIn>>,
-    pub(super) gate: Gate,
+    pub(super) gate: TokenAuth,
     pub(super) recording: watch::Sender<bool>,
     pub(super) body_bytes_max: watch::Sender<usize>,
     pub(super) reading: watch::Sender<Reading>,
@@ -71,8 +71,8 @@ enum Asker {
 }
 
 impl Reloader {
-    /// Serves until told to stop: changes the timing, reads the configuration again. Returns the grace in force.
-    pub(super) async fn serve_until_told(
+    /// Serves until asked to stop: changes the timing, reads the configuration again. Returns the grace in force.
+    pub(super) async fn serve_until_stop(
         &mut self,
         signals: &mut Signals,
         asked: &mut mpsc::Receiver<Ask>,
@@ -90,13 +90,13 @@ impl Reloader {
                 }
             };
             let next = tokio::select! {
-                told = signals.next() => Next::Told(told),
+                request = signals.next() => Next::Signal(request),
                 next = next => next,
             };
             let took = clock::stopwatch();
             match next {
-                Next::Told(Told::Stop) => return self.config.shutdown_grace,
-                Next::Told(Told::Reload) => {
+                Next::Signal(Request::Stop) => return self.config.shutdown_grace,
+                Next::Signal(Request::Reload) => {
                     if self.reload(Asker::Operator, signals).await.is_none() {
                         return self.config.shutdown_grace;
                     }
@@ -127,7 +127,7 @@ impl Reloader {
     }
 
     /// Answers callers while the daemon is stopping. Nothing is changed any more: the answer to such a request is dropped,
-    /// so that its caller is told that the daemon is shutting down.
+    /// so that its caller is answered that the daemon is shutting down.
     pub(super) async fn answer_to_the_end(
         &self,
         asked: &mut mpsc::Receiver<Ask>,
@@ -151,7 +151,7 @@ impl Reloader {
     }
 
     /// Reads the configuration again, and returns what has changed. One that is wrong changes nothing. `None` when the
-    /// daemon has been told to stop meanwhile, and nothing has been changed.
+    /// daemon has been asked to stop meanwhile, and nothing has been changed.
     async fn reload(&mut self, asker: Asker, signals: &mut Signals) -> Option<Result<Reloaded, Unchanged>> {
         let at = clock::wall_millis();
         self.supervisor.reloading().await;
@@ -290,7 +290,7 @@ impl Reloader {
 }
 
 enum Next {
-    Told(Told),
+    Signal(Request),
     Ask(Ask),
     Order(Order),
 }

@@ -1,40 +1,22 @@
 //! From parts to a daemon that is serving: the routes, the listeners, the tasks beside the loop.
 
-use axum::Router;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::info;
 
 use super::build::Parts;
-use super::os_signals::Signals;
 use super::parts::{keep_token, obstacle};
 use super::reload::Reloader;
 use super::{Daemon, Up, listeners, status};
-use crate::api::control::Control;
-use crate::api::conversations::Conversations;
-use crate::api::indicators::Indicators;
-use crate::api::log::Log;
-use crate::api::metrics::Metrics;
-use crate::api::openapi::OpenApi;
 use crate::api::reading::Reading;
 use crate::api::signals::Ingest;
-use crate::api::simulate::Simulation;
-use crate::api::status::Status;
-use crate::api::status_source::Look;
-use crate::api::stream::SignalStream;
-use crate::api::timing::Timing;
-use crate::api::tune::Tuning;
-use crate::api::{Health, Obstacle};
-use crate::base::clock::Clock;
+use crate::api::{self, Api};
 use crate::config::{Config, Overrides};
-use crate::driver::Controls;
-use crate::http::{self, Ends, Gate, Limits};
-use crate::observe::events::Feed;
+use crate::http::{self, Ends, Limits, Listener};
 use crate::sandbox::{Options, Sandbox};
 
 impl Parts {
-    /// Opens the listeners.
-    pub(super) fn serve(self, config: Config, overrides: Overrides, signals: Signals) -> Daemon {
+    pub(super) fn serve(self, config: Config, overrides: Overrides) -> Daemon {
         let Self { clock, gate, controls, upstream, supervisor, .. } = self;
         let up = Up {
             listening: self.bound.iter().map(|listener| listener.address().clone()).collect(),
@@ -42,17 +24,16 @@ impl Parts {
         };
         let (stop, stopping) = watch::channel(false);
         let (close, closing) = watch::channel(false);
-        let (stop_sandbox, sandbox_stopping) = watch::channel(false);
-        let mut sandbox = JoinSet::new();
-        let view = self.sandbox.map(|(listener, token)| {
-            // A connector in front of it shows whatever token it has.
-            let token = upstream.drop_in().is_none().then_some(token);
-            let stand_in = Sandbox::new(Options { token, ..Options::default() }, clock);
-            info!(address = %listener.address(), "sandbox listening");
-            let router = stand_in.router(sandbox_stopping.clone());
-            sandbox.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
-            stand_in.view(gate.clone(), stopping.clone())
-        });
+        let (sandbox, view) = match self.sandbox {
+            None => (JoinSet::new(), None),
+            Some((listener, token)) => {
+                // A connector in front of it shows whatever token it has.
+                let token = upstream.drop_in().is_none().then_some(token);
+                let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
+                let view = sandbox.view(stopping.clone());
+                (serve_sandbox(&sandbox, listener, closing.clone()), Some(view))
+            }
+        };
         let obstacle = obstacle(upstream.client.clone());
         let ready = obstacle.clone();
         tokio::spawn(supervisor.clone().attend(self.beats, move || ready()));
@@ -62,7 +43,7 @@ impl Parts {
             watch::Sender::new(Reading { file: config.file.clone(), read_at: self.started_at, last_reload: None });
         let drop_in = watch::Sender::new(upstream.drop_in().cloned());
         let ending = watch::Sender::new(None);
-        let ingest = Ingest::new(self.inbox, gate.clone(), body_bytes_max.subscribe());
+        let ingest = Ingest::new(self.inbox, body_bytes_max.subscribe());
         let look = status::Parts {
             clock,
             stopping: stopping.clone(),
@@ -78,24 +59,30 @@ impl Parts {
             state_dir: config.state_dir.is_some(),
         }
         .look();
-        let (timing, asked) = Timing::new(gate.clone());
-        let (control, orders) = Control::new(gate.clone(), ending.subscribe());
-        let records = recording.subscribe();
-        let own: Vec<Router> = [ingest.router(), timing.router(), control.router()]
-            .into_iter()
-            .chain(routes(&gate, &controls, clock, self.feed, look, obstacle, records))
-            .chain(view)
-            .collect();
+        let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
+        let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);
+        let api = Api {
+            controls: controls.clone(),
+            clock,
+            feed: self.feed,
+            look,
+            obstacle,
+            recording: recording.subscribe(),
+            timing,
+            orders: order,
+            ending: ending.subscribe(),
+            places: api::Places::default(),
+        };
+        let own = vec![api::router(api, ingest, gate.clone(), view)];
         let serving = watch::Sender::new(upstream.serving(&own));
-        let ends = Ends { stop: stopping, close: closing };
-        let servers = listeners::serve(self.bound, &serving.subscribe(), &ends);
+        let servers = listeners::serve(self.bound, &serving.subscribe(), &Ends { stop: stopping, close: closing });
         let token_keeper = tokio::spawn(keep_token(upstream.client.clone()));
         tokio::spawn(upstream.report_acceptances(controls.clone()));
         let reloader = Reloader {
             config,
             overrides,
             token: self.token,
-            controls: controls.clone(),
+            controls,
             upstream,
             own,
             serving,
@@ -107,45 +94,12 @@ impl Parts {
             supervisor,
             logged: None,
         };
-        Daemon {
-            up,
-            signals,
-            asked,
-            orders,
-            controls,
-            reloader,
-            servers,
-            sandbox,
-            spans: self.spans,
-            token_keeper,
-            stop,
-            close,
-            stop_sandbox,
-            ending,
-        }
+        Daemon { up, asked, orders, reloader, servers, sandbox, spans: self.spans, token_keeper, stop, close, ending }
     }
 }
 
-/// The routes that only read, and those that change nothing here.
-fn routes(
-    gate: &Gate,
-    controls: &Controls,
-    clock: Clock,
-    feed: Feed,
-    look: Look,
-    obstacle: Obstacle,
-    recording: watch::Receiver<bool>,
-) -> [Router; 10] {
-    [
-        SignalStream::new(controls.clone(), gate.clone(), recording).router(),
-        Log::new(gate.clone()).router(),
-        OpenApi::new(gate.clone()).router(),
-        Tuning::new(gate.clone(), controls.clone()).router(),
-        Simulation::new(gate.clone(), controls.clone()).router(),
-        Conversations::new(gate.clone(), controls.clone(), clock).router(),
-        Indicators::new(gate.clone(), feed, clock).router(),
-        Metrics::new(controls.clone(), gate.clone(), look.clone()).router(),
-        Status::new(controls.clone(), gate.clone(), look).router(),
-        Health::new(controls.clone(), obstacle).router(),
-    ]
+fn serve_sandbox(sandbox: &Sandbox, listener: Listener, stopping: watch::Receiver<bool>) -> JoinSet<()> {
+    info!(address = %listener.address(), "sandbox listening");
+    let router = sandbox.router(stopping.clone());
+    JoinSet::from_iter([http::serve(listener, router, Limits::default(), stopping)])
 }

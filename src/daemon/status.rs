@@ -1,4 +1,4 @@
-//! What operators are told of the parts beside the loop, asked of each at every look.
+//! The status of the parts beside the loop, read from each when operators ask.
 
 use std::sync::Arc;
 
@@ -30,7 +30,6 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Asks them all.
     pub(super) fn look(self) -> Look {
         Arc::new(move || Seen {
             started_at: self.started_at,
@@ -50,31 +49,34 @@ impl Parts {
 }
 
 fn passing(drop_in: &DropIn) -> Passing {
-    let figures = drop_in.figures();
+    let tally = drop_in.tally();
+    // Read before the messages, of which they are a part.
+    let (settled, unsettled, unwaited) = (tally.settled.get(), tally.unsettled.get(), tally.unwaited.get());
+    let messages = tally.messages.get();
     Passing {
         requests: [
-            ("started_taken", figures.started_taken),
-            ("stopped_taken", figures.stopped_taken),
-            ("typing_passed", figures.typing_passed),
-            ("typing_rejected", figures.typing_rejected),
-            ("message", figures.messages),
-            ("unread", figures.unread),
-            ("other", figures.others),
+            ("started_taken", tally.started_taken.get()),
+            ("stopped_taken", tally.stopped_taken.get()),
+            ("typing_passed", tally.typing_passed.get()),
+            ("typing_rejected", tally.typing_rejected.get()),
+            ("message", messages),
+            ("unread", tally.unread.get()),
+            ("other", tally.others.get()),
         ],
         messages: [
-            ("off", figures.messages.saturating_sub(figures.settled + figures.unsettled + figures.unwaited)),
-            ("settled", figures.settled),
-            ("late", figures.unsettled),
-            ("unwaited", figures.unwaited),
+            ("off", messages.saturating_sub(settled + unsettled + unwaited)),
+            ("settled", settled),
+            ("late", unsettled),
+            ("unwaited", unwaited),
         ],
-        overdue: figures.overdue,
-        unanswered: figures.unanswered,
-        cut: figures.cut,
-        under_way: figures.under_way,
+        overdue: drop_in.overdue(),
+        unanswered: tally.unanswered.get(),
+        cut: tally.cut.get(),
+        under_way: drop_in.in_flight(),
     }
 }
 
-/// How the token stands.
+/// The state of the token.
 pub(super) fn token(client: &Client) -> Token {
     let Some(figures) = client.token_figures() else {
         return Token { state: Holding::Cached, ..Token::default() };

@@ -15,9 +15,9 @@ use crate::driver::delivery_log::Herald;
 use crate::driver::heartbeat::Pulse;
 use crate::driver::inbox::{self, Inbox};
 use crate::driver::{self, Aides, Carrier, Command, Controls};
-use crate::drop_in::{self, DropIn, Shadow};
+use crate::drop_in::{self, Activity, DropIn, Shadow};
 use crate::engine::Engine;
-use crate::http::{Address, Gate, Limits, Serving, Traffic};
+use crate::http::{Address, Limits, Serving, TokenAuth, Traffic};
 use crate::model::{Dispatch, WireResult};
 use crate::observe::typing::Ledger;
 use crate::salesforce::credentials::{CredentialCache, REFUSED_FOR};
@@ -37,13 +37,11 @@ pub(super) struct Upstream {
     pub(super) traffic: Traffic,
     sandbox: Option<(Address, String)>,
     cache: CredentialCache,
-    clock: Clock,
-    inbox: Inbox,
-    gate: Gate,
+    /// Of the drop-in that is switched on, or would be.
+    context: drop_in::Context,
     drop_in: Option<DropIn>,
     drop_in_settings: Option<drop_in::Settings>,
     shadow: Option<ShadowLoop>,
-    activity: drop_in::Activity,
 }
 
 impl Upstream {
@@ -55,7 +53,7 @@ impl Upstream {
         config: &Config,
         sandbox: Option<(Address, String)>,
         inbox: Inbox,
-        gate: Gate,
+        gate: TokenAuth,
         clock: Clock,
     ) -> Result<Self, StartError> {
         let settings = match (&config.upstream, &sandbox) {
@@ -67,42 +65,40 @@ impl Upstream {
         let cache = CredentialCache::new(clock, refused_for);
         let client = Client::with_cache(settings, clock, cache.clone())
             .map_err(|error| StartError::Configuration(vec![error_text(&error)]))?;
-        let mut this = Self {
-            client,
-            traffic: Traffic::default(),
-            sandbox,
-            cache,
-            clock,
+        let context = drop_in::Context {
             inbox,
-            gate,
-            drop_in: None,
-            drop_in_settings: config.drop_in,
+            cache: None,
+            org_id: None,
+            connection: client.connection(),
             shadow: None,
-            activity: drop_in::Activity::new(clock),
+            gate,
+            clock,
+            activity: Activity::new(clock),
         };
+        let (drop_in, drop_in_settings, shadow) = (None, config.drop_in, None);
+        let traffic = Traffic::default();
+        let mut this = Self { client, traffic, sandbox, cache, context, drop_in, drop_in_settings, shadow };
         this.build_drop_in(config);
         Ok(this)
     }
 
     /// The drop-in, if it is switched on. In shadow mode its signals go to an engine of their own.
     fn build_drop_in(&mut self, config: &Config) {
+        let clock = self.context.clock;
         let shadow = config.drop_in.filter(|settings| settings.shadow);
-        self.shadow = shadow.map(|_| self.shadow.take().unwrap_or_else(|| ShadowLoop::start(config, self.clock)));
-        self.drop_in = config.drop_in.map(|settings| {
-            let Settings { auth, org_id, .. } = self.client.settings();
-            let context = drop_in::Context {
-                inbox: self.shadow.as_ref().map_or(&self.inbox, |shadow| &shadow.inbox).clone(),
-                cache: (auth == Auth::Cached).then(|| self.cache.clone()),
-                // No connector knows the sandbox's own org.
-                org_id: Some(org_id).filter(|id| self.sandbox.is_none() && !id.is_empty()),
-                connection: self.client.connection(),
-                shadow: self.shadow.as_ref().map(|shadow| shadow.shadow.clone()),
-                gate: self.gate.clone(),
-                clock: self.clock,
-                activity: self.activity.clone(),
-            };
-            DropIn::new(settings, context)
-        });
+        self.shadow = shadow.map(|_| self.shadow.take().unwrap_or_else(|| ShadowLoop::start(config, clock)));
+        let Settings { auth, org_id, .. } = self.client.settings();
+        let mut context = drop_in::Context {
+            cache: (auth == Auth::Cached).then(|| self.cache.clone()),
+            // No connector knows the sandbox's own org.
+            org_id: Some(org_id).filter(|id| self.sandbox.is_none() && !id.is_empty()),
+            connection: self.client.connection(),
+            ..self.context.clone()
+        };
+        if let Some(ShadowLoop { shadow, inbox, .. }) = &self.shadow {
+            (context.shadow, context.inbox) = (Some(shadow.clone()), inbox.clone());
+        }
+        self.drop_in = config.drop_in.map(|settings| DropIn::new(settings, context));
     }
 
     /// Reports credentials that were accepted to the loop: something that is owed may wait for them. Ends with the loop.
@@ -128,7 +124,7 @@ impl Upstream {
         let drop_in = self.drop_in();
         let limits = Limits { keep_header_case: drop_in.is_some(), ..Limits::default() };
         let edges = own.iter().cloned().chain(drop_in.cloned().map(DropIn::report_router));
-        let router = router(edges, drop_in.cloned(), &self.gate);
+        let router = router(edges, drop_in.cloned(), &self.context.gate);
         Serving { router, limits, traffic: self.traffic.clone() }
     }
 
@@ -173,14 +169,14 @@ impl Upstream {
     /// Ends when no connector calls any more, at `end` at the latest. Returns how many requests are cut then.
     pub(super) async fn drained(&self, end: tokio::time::Instant) -> u64 {
         match self.drop_in_settings {
-            Some(settings) => self.activity.drained(end.min(clock::timer_after(settings.drain))).await,
+            Some(settings) => self.context.activity.drained(end.min(clock::timer_after(settings.drain))).await,
             None => 0,
         }
     }
 
     /// Cuts what is still being forwarded, and returns how many requests that are.
     pub(super) fn cut(&self) -> u64 {
-        self.activity.cut()
+        self.context.activity.cut()
     }
 }
 

@@ -10,6 +10,7 @@ use hyper_util::client::legacy::connect::capture_connection;
 
 use super::forward_body::{ForwardBody, strip};
 use super::in_flight::InFlightGuard;
+use super::paced::Paced;
 use super::progress::Broken;
 use super::turns::HeldPlace;
 use super::{INTERACTIONS, Shared, written};
@@ -27,15 +28,15 @@ impl Shared {
         guard: InFlightGuard,
         place: HeldPlace,
     ) -> Result<Response, Problem> {
-        let credentials = self.cache.is_some().then(|| Credentials::of(&head.headers)).flatten();
+        let credentials = self.context.cache.is_some().then(|| Credentials::of(&head.headers)).flatten();
         let interaction = head.uri.path() == INTERACTIONS;
-        let request = ForwardBody::of_request(prefix, body, self.clock, self.settings.stall_timeout);
+        let request = ForwardBody::of_request(prefix, body, self.context.clock);
         let answer = self.exchange(head, request, &place).await;
         // Whatever became of it, it holds up no other request any more.
         place.release();
-        let answer = answer.inspect_err(|_| self.tally.unanswered.add())?;
+        let answer = answer.inspect_err(|_| self.context.activity.tally.unanswered.add())?;
         // Looked for afterwards: they may have become known while the request was forwarded.
-        if let (Some(credentials), Some(cache)) = (credentials, &self.cache)
+        if let (Some(credentials), Some(cache)) = (credentials, &self.context.cache)
             && let Some(id) = cache.find(&credentials)
         {
             let status = answer.status();
@@ -49,7 +50,8 @@ impl Shared {
         let (mut head, body) = answer.into_parts();
         strip(&mut head.headers);
         head.version = Version::HTTP_11;
-        let body = ForwardBody::of_answer(Body::new(body), self.clock, self.settings.stall_timeout, guard);
+        let body = Body::new(Paced::of_answer(Body::new(body), self.settings.stall_timeout));
+        let body = ForwardBody::of_answer(body, self.context.clock, guard);
         Ok(Response::from_parts(head, Body::new(body)))
     }
 
@@ -65,7 +67,7 @@ impl Shared {
         head.headers.remove(header::HOST);
         via::append(&mut head.headers);
         head.version = Version::HTTP_11;
-        head.uri = self.connection.forward_uri(&head.uri).map_err(|error| {
+        head.uri = self.context.connection.forward_uri(&head.uri).map_err(|error| {
             Problem::new(StatusCode::BAD_REQUEST, format!("the address can't be forwarded: {error}"))
         })?;
         let progress = body.progress();
@@ -73,10 +75,10 @@ impl Shared {
         let written = written::written(capture_connection(&mut request), progress.clone(), || place.release());
         let mut written = std::pin::pin!(written);
         let mut answer = std::pin::pin!(self.pool.request(request));
-        let mut still_since = progress.moved();
+        let mut still_since = progress.lock().moved;
         loop {
             tokio::select! {
-                answer = answer.as_mut() => return answer.map_err(|error| match progress.broken() {
+                answer = answer.as_mut() => return answer.map_err(|error| match progress.lock().broken {
                     Some(broken) => broken_problem(broken),
                     None => {
                         let what = if error.is_connect() { "can't be reached" } else { "broke off before its answer" };
@@ -84,17 +86,17 @@ impl Shared {
                     }
                 }),
                 () = written.as_mut() => {}
-                () = self.clock.sleep_until(still_since + self.settings.stall_timeout) => {
-                    if progress.awaited() {
-                        still_since = self.clock.now();
+                () = self.context.clock.sleep_until(still_since + self.settings.stall_timeout) => {
+                    if progress.lock().awaited {
+                        still_since = self.context.clock.now();
                         continue;
                     }
-                    if progress.moved() <= still_since {
+                    if progress.lock().moved <= still_since {
                         let timeout = self.settings.stall_timeout.as_secs_f64();
                         let detail = format!("the Interaction Service has not answered for {timeout} s");
                         return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail));
                     }
-                    still_since = progress.moved();
+                    still_since = progress.lock().moved;
                 }
             }
         }

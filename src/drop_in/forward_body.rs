@@ -1,22 +1,18 @@
 //! What is forwarded: headers without those that concern one connection alone, and bodies that are opaque bytes, streamed,
-//! bounded in length and in silence.
+//! bounded in length.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Sleep;
 
 use super::in_flight::InFlightGuard;
-use super::progress::{BODY_BYTES_MAX, Broken, Progress};
-use crate::base::clock::{self, Clock};
+use super::progress::{BODY_BYTES_MAX, Broken, SharedProgress, moment};
+use crate::base::clock::Clock;
 
 /// What concerns one connection alone and is not forwarded (RFC 9110, section 7.6.1). `Expect` is answered by the reader of
 /// the body, which is typingd; `Host` is the upstream's own name.
@@ -58,11 +54,9 @@ pub(super) fn strip(headers: &mut HeaderMap) {
 pub(super) struct ForwardBody {
     prefix: VecDeque<Frame<Bytes>>,
     rest: Body,
-    progress: Arc<Progress>,
+    progress: SharedProgress,
+    clock: Clock,
     bytes: u64,
-    stall_timeout: Duration,
-    silence: Option<Pin<Box<Sleep>>>,
-    silent: bool,
     /// Whether its length is known by its frames; an answer's is known by its head alone.
     sized: bool,
     /// Lives as long as the body.
@@ -70,32 +64,29 @@ pub(super) struct ForwardBody {
 }
 
 impl ForwardBody {
-    /// A request's body.
-    pub(super) fn of_request(prefix: Vec<Frame<Bytes>>, rest: Body, clock: Clock, stall_timeout: Duration) -> Self {
+    pub(super) fn of_request(prefix: Vec<Frame<Bytes>>, rest: Body, clock: Clock) -> Self {
         Self {
             prefix: prefix.into(),
             rest,
-            progress: Progress::new(clock),
+            progress: SharedProgress::new(clock.now()),
+            clock,
             bytes: 0,
-            stall_timeout,
-            silence: None,
-            silent: false,
             sized: true,
             _guard: None,
         }
     }
 
     /// An answer's body; its request is in flight until the body ends.
-    pub(super) fn of_answer(rest: Body, clock: Clock, stall_timeout: Duration, guard: InFlightGuard) -> Self {
-        Self { sized: false, _guard: Some(guard), ..Self::of_request(Vec::new(), rest, clock, stall_timeout) }
+    pub(super) fn of_answer(rest: Body, clock: Clock, guard: InFlightGuard) -> Self {
+        Self { sized: false, _guard: Some(guard), ..Self::of_request(Vec::new(), rest, clock) }
     }
 
-    pub(super) fn progress(&self) -> Arc<Progress> {
-        Arc::clone(&self.progress)
+    pub(super) fn progress(&self) -> SharedProgress {
+        self.progress.clone()
     }
 
     fn fail(&mut self, broken: Broken) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.progress.break_off(broken);
+        self.progress.lock().broken = Some(broken);
         Poll::Ready(Some(Err(broken)))
     }
 
@@ -104,7 +95,7 @@ impl ForwardBody {
         if self.bytes > BODY_BYTES_MAX {
             return self.fail(Broken::TooLong);
         }
-        self.progress.note_moved();
+        self.progress.lock().moved = self.clock.now();
         Poll::Ready(Some(Ok(frame)))
     }
 }
@@ -115,16 +106,17 @@ impl HttpBody for ForwardBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
-        this.progress.note_polled();
+        this.progress.lock().caught_up = false;
         let polled = this.poll_rest(cx);
-        if matches!(polled, Poll::Ready(Some(_))) {
-            this.progress.note_given();
-        }
         // A connection that knows that this frame is the last does not ask for another.
         let ended = matches!(polled, Poll::Ready(None)) || (polled.is_ready() && this.is_end_stream());
-        if ended || polled.is_pending() {
-            this.progress.note_caught_up(ended);
+        let mut progress = this.progress.lock();
+        if matches!(polled, Poll::Ready(Some(_))) {
+            progress.given = moment();
         }
+        progress.ended |= ended;
+        progress.caught_up = ended || polled.is_pending();
+        drop(progress);
         polled
     }
 
@@ -142,7 +134,7 @@ impl HttpBody for ForwardBody {
 
 impl ForwardBody {
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(broken) = self.progress.broken() {
+        if let Some(broken) = self.progress.lock().broken {
             return Poll::Ready(Some(Err(broken)));
         }
         if let Some(frame) = self.prefix.pop_front() {
@@ -150,23 +142,11 @@ impl ForwardBody {
         }
         let polled = Pin::new(&mut self.rest).poll_frame(cx);
         // A sender that has been given up was waited for, too: its upstream is not to blame.
-        self.progress.note_awaited(!matches!(polled, Poll::Ready(None | Some(Ok(_)))));
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.silent = false;
-                self.pass(frame)
-            }
-            Poll::Ready(Some(Err(error))) => self.fail(Broken::of(&error)),
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => {
-                let deadline = || clock::timer_after(self.stall_timeout);
-                let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline())));
-                if !std::mem::replace(&mut self.silent, true) {
-                    silence.as_mut().reset(deadline());
-                }
-                ready!(silence.as_mut().poll(cx));
-                self.fail(Broken::Stalled)
-            }
+        self.progress.lock().awaited = !matches!(polled, Poll::Ready(None | Some(Ok(_))));
+        match ready!(polled) {
+            Some(Ok(frame)) => self.pass(frame),
+            Some(Err(error)) => self.fail(Broken::of(&error)),
+            None => Poll::Ready(None),
         }
     }
 }

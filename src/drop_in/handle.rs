@@ -33,12 +33,12 @@ impl Shared {
         mut body: Body,
         guard: InFlightGuard,
     ) -> Result<Response, Problem> {
-        let read = interaction::read_ahead(&head.headers, &mut body, self.settings.stall_timeout).await;
+        let read = interaction::read_ahead(&head.headers, &mut body).await;
         let (prefix, found) = read.map_err(broken_problem)?;
         let Interaction { conversation, kind, id } = match found {
             Found::Known(interaction) => interaction,
             Found::Unknown => {
-                self.tally.unread.add();
+                self.context.activity.tally.unread.add();
                 return self.forward(head, prefix.frames, body, guard, HeldPlace::default()).await;
             }
             Found::Later(boundary) => {
@@ -51,20 +51,20 @@ impl Shared {
         let credentials = Credentials::of(&head.headers);
         let judgement = self.judge(conversation.to(), credentials.as_ref());
         let credentials = judgement.credentials();
-        if kind != Kind::Message && self.shadow.is_none() && head.headers.contains_key(REQUEST_ID) {
+        if kind != Kind::Message && self.context.shadow.is_none() && head.headers.contains_key(REQUEST_ID) {
             match judgement {
                 Judgement::Welcome(_) => return self.take(conversation, kind, &id, credentials).await,
                 Judgement::Refused(rejection) => return Ok(self.reject(&conversation, kind, &rejection).await),
                 Judgement::Missing => {}
             }
         }
-        let place = self.turns.enter(&conversation);
+        let place = self.context.activity.turns.enter(&conversation);
         place.turn().await;
         match kind {
             Kind::Message => self.settle(&conversation, self.settings.settle, credentials).await,
-            Kind::Started => self.tally.typing_passed.add(),
+            Kind::Started => self.context.activity.tally.typing_passed.add(),
             Kind::Stopped => {
-                self.tally.typing_passed.add();
+                self.context.activity.tally.typing_passed.add();
                 // Safe whatever becomes of it: at worst there is no icon to put off.
                 let _ = self.signal(&conversation, SignalKind::Stopped, credentials).await;
             }
@@ -84,10 +84,10 @@ impl Shared {
         credentials: Option<CredentialId>,
     ) -> Result<Response, Problem> {
         let (count, signal) = match kind {
-            Kind::Stopped => (&self.tally.stopped_taken, SignalKind::Stopped),
-            _ => (&self.tally.started_taken, SignalKind::Keystroke),
+            Kind::Stopped => (&self.context.activity.tally.stopped_taken, SignalKind::Stopped),
+            _ => (&self.context.activity.tally.started_taken, SignalKind::Keystroke),
         };
-        match self.turns.enter_typing(&conversation, (signal, credentials)) {
+        match self.context.activity.turns.enter_typing(&conversation, (signal, credentials)) {
             Entered::First(_place) => self.signal(&conversation, signal, credentials).await?,
             Entered::Waits(place) => {
                 let shared = Arc::clone(self);
@@ -121,7 +121,7 @@ impl Shared {
         let mut batch = SignalBatch::default().with_credentials(credentials);
         batch.push(conversation.as_ref(), signal);
         let later = |detail| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS);
-        let receipt = self.inbox.deliver(batch, None).await.map_err(|why| match why {
+        let receipt = self.context.inbox.deliver(batch, None).await.map_err(|why| match why {
             Undeliverable::Full => later("typingd is behind with its work; come again"),
             Undeliverable::Closed => later("typingd is shutting down"),
         })?;
@@ -140,11 +140,11 @@ impl Shared {
     ) -> impl FnOnce(Interaction) -> Boxed<()> + use<> {
         let shared = Arc::clone(self);
         move |Interaction { conversation, kind, .. }| {
-            let place = shared.turns.enter(&conversation);
+            let place = shared.context.activity.turns.enter(&conversation);
             Box::pin(async move {
                 let credentials = shared.judge(conversation.to(), credentials.as_ref()).credentials();
                 if kind == Kind::Message {
-                    // The body stands still meanwhile, and must not be given up for that.
+                    // Nothing is sent meanwhile, and the upstream must not give up for that.
                     let timeout = shared.settings.stall_timeout / 2;
                     let _ = tokio::time::timeout(timeout, place.turn()).await;
                     shared.settle(&conversation, shared.settings.settle.min(timeout), credentials).await;
@@ -157,34 +157,34 @@ impl Shared {
     /// A message is about to pass: waits until its conversation's icon is off, no longer than `timeout`, and not at all
     /// where its Stopped can't leave by then.
     async fn settle(&self, conversation: &Conversation, timeout: Duration, credentials: Option<CredentialId>) {
-        self.tally.messages.add();
-        if let Some(shadow) = &self.shadow {
-            shadow.note_message(conversation);
+        self.context.activity.tally.messages.add();
+        if let Some(shadow) = &self.context.shadow {
+            shadow.on_message(conversation);
         }
         let mut batch = SignalBatch::default().with_credentials(credentials);
         batch.push(conversation.as_ref(), Signal::new(SignalKind::MessageSent));
-        let wait = self.shadow.is_none().then_some(timeout);
+        let wait = self.context.shadow.is_none().then_some(timeout);
         let mut needed = None;
         let off = async {
-            let receipt = self.inbox.deliver(batch, wait).await.ok()?;
+            let receipt = self.context.inbox.deliver(batch, wait).await.ok()?;
             needed = receipt.wait_needed;
             if receipt.blocked {
-                return Some(&self.tally.unwaited);
+                return Some(&self.context.activity.tally.unwaited);
             }
             if receipt.unsettled.is_empty() {
                 return None;
             }
             let outcomes = futures_util::future::join_all(receipt.unsettled).await;
             let settled = outcomes.into_iter().all(|off| off == Ok(true));
-            Some(if settled { &self.tally.settled } else { &self.tally.unsettled })
+            Some(if settled { &self.context.activity.tally.settled } else { &self.context.activity.tally.unsettled })
         };
         match tokio::time::timeout(timeout, off).await {
             Ok(None) => {}
             Ok(Some(count)) => count.add(),
             Err(_) => {
-                self.tally.unsettled.add();
+                self.context.activity.tally.unsettled.add();
                 if let Some(needed) = needed.filter(|needed| *needed > timeout) {
-                    self.turns.warn_of_settle(timeout, needed);
+                    self.context.activity.turns.warn_of_settle(timeout, needed);
                 }
             }
         }
@@ -205,8 +205,8 @@ impl Shared {
             // Its icon is switched off like any other.
             let _ = self.signal(conversation, SignalKind::Keystroke, credentials).await;
         }
-        if let Some(shadow) = &self.shadow {
-            shadow.note_connector(conversation, kind);
+        if let Some(shadow) = &self.context.shadow {
+            shadow.on_connector(conversation, kind);
         }
     }
 }

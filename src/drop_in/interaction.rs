@@ -2,7 +2,6 @@
 //! ids and kinds. What can't be read is forwarded.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -60,16 +59,15 @@ pub(super) struct Prefix {
 
 impl Prefix {
     /// The next piece of `body` within bounds; `None` at its end, or where the search ends.
-    async fn next(&mut self, body: &mut Body, timeout: Duration) -> Result<Option<Bytes>, Broken> {
+    async fn next(&mut self, body: &mut Body) -> Result<Option<Bytes>, Broken> {
         loop {
             if self.bytes >= PREFIX_BYTES_MAX {
                 return Err(Broken::TooLong);
             }
-            let frame = match tokio::time::timeout(timeout, body.frame()).await {
-                Err(_) => return Err(*self.broken.insert(Broken::Stalled)),
-                Ok(Some(Err(error))) => return Err(*self.broken.insert(Broken::of(&error))),
-                Ok(None) => return Ok(None),
-                Ok(Some(Ok(frame))) => frame,
+            let frame = match body.frame().await {
+                Some(Err(error)) => return Err(*self.broken.insert(Broken::of(&error))),
+                None => return Ok(None),
+                Some(Ok(frame)) => frame,
             };
             match frame.into_data() {
                 Ok(data) => {
@@ -87,14 +85,10 @@ impl Prefix {
 ///
 /// # Errors
 /// When the body stalls or breaks off: what has come of it must not be taken for the whole.
-pub(super) async fn read_ahead(
-    headers: &HeaderMap,
-    body: &mut Body,
-    timeout: Duration,
-) -> Result<(Prefix, Found), Broken> {
+pub(super) async fn read_ahead(headers: &HeaderMap, body: &mut Body) -> Result<(Prefix, Found), Broken> {
     let mut prefix = Prefix::default();
     let Some(boundary) = boundary(headers) else { return Ok((prefix, Found::Unknown)) };
-    let interaction = find(&boundary, body, &mut prefix, timeout).await;
+    let interaction = find(&boundary, body, &mut prefix).await;
     let found = match interaction {
         Some(interaction) => Found::Known(interaction),
         None if prefix.bytes >= PREFIX_BYTES_MAX => Found::Later(boundary),
@@ -112,10 +106,10 @@ fn boundary(headers: &HeaderMap) -> Option<String> {
     if plain { multipart::boundary(headers) } else { None }
 }
 
-async fn find(boundary: &str, body: &mut Body, prefix: &mut Prefix, timeout: Duration) -> Option<Interaction> {
+async fn find(boundary: &str, body: &mut Body, prefix: &mut Prefix) -> Option<Interaction> {
     let mut search = Search::new(boundary);
     let json = loop {
-        let piece = prefix.next(body, timeout).await.ok()??;
+        let piece = prefix.next(body).await.ok()??;
         if let Some(json) = search.read(&piece)? {
             break json;
         }
@@ -128,7 +122,7 @@ async fn find(boundary: &str, body: &mut Body, prefix: &mut Prefix, timeout: Dur
     let mut piece = Bytes::new();
     loop {
         search.read(&piece)?;
-        match prefix.next(body, timeout).await.ok()? {
+        match prefix.next(body).await.ok()? {
             Some(next) => piece = next,
             None => return (search.parts == 1 && search.ended).then_some(interaction),
         }
@@ -192,7 +186,7 @@ impl Search {
     }
 }
 
-/// The fields that tell what it is. Nothing else of it is parsed, a message's text least of all.
+/// The fields that are read. Nothing else of it is parsed, a message's text least of all.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
@@ -256,9 +250,10 @@ mod tests {
     use futures_util::stream;
 
     use super::*;
+    use crate::drop_in::paced::Paced;
+    use std::time::Duration;
 
     const ID: &str = "8a3c9a30-8c5f-4e6a-9a8e-30a44ad2f0a1";
-    const TIMEOUT: Duration = Duration::from_secs(5);
 
     fn entry(kind: &str) -> String {
         format!(
@@ -283,7 +278,7 @@ mod tests {
             .map(|piece| Ok::<_, std::convert::Infallible>(Bytes::copy_from_slice(piece)))
             .collect();
         let mut body = Body::from_stream(stream::iter(pieces));
-        let (prefix, found) = read_ahead(&headers, &mut body, TIMEOUT).await.unwrap();
+        let (prefix, found) = read_ahead(&headers, &mut body).await.unwrap();
         let found = match found {
             Found::Known(found) => Some(found),
             Found::Unknown | Found::Later(_) => None,
@@ -298,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_connectors_send_is_known_and_what_nobody_foresaw_is_not_and_no_byte_is_lost() {
+    async fn what_connectors_send_is_recognised_and_no_byte_is_lost() {
         let started = entry("TypingStartedIndicator");
         let message = entry("Message").replace(
             r#""entryType""#,
@@ -338,7 +333,7 @@ mod tests {
             ("typing without the end", form, json_part(&started) + "--b", None),
             ("another entry", form, json_part(&entry("ReadAcknowledgement")) + end, None),
             (
-                "base64, which nobody need understand",
+                "base64, which need not be understood",
                 form,
                 part("Content-Disposition: form-data; name=\"json\"\r\nContent-Transfer-Encoding: base64", &started)
                     + end,
@@ -447,8 +442,9 @@ mod tests {
         let half = Bytes::from(json_part(&entry("TypingStartedIndicator")));
         let pieces = [Ok(half), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))];
         let mut body = Body::from_stream(stream::iter(pieces));
-        assert_eq!(read_ahead(&headers, &mut body, TIMEOUT).await.err(), Some(Broken::Off));
-        let mut body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        assert_eq!(read_ahead(&headers, &mut body, Duration::from_millis(5)).await.err(), Some(Broken::Stalled));
+        assert_eq!(read_ahead(&headers, &mut body).await.err(), Some(Broken::Off));
+        let silent = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let mut body = Body::new(Paced::of_request(silent, Duration::from_millis(5)));
+        assert_eq!(read_ahead(&headers, &mut body).await.err(), Some(Broken::Stalled));
     }
 }

@@ -34,14 +34,14 @@ impl Shared {
     /// Judges the credentials of a request for `channel`. They are kept, if they are to be cached.
     pub(super) fn judge(&self, channel: &str, credentials: Option<&Credentials>) -> Judgement {
         let Some(credentials) = credentials else { return Judgement::Missing };
-        let Some(cache) = &self.cache else { return Judgement::Welcome(None) };
+        let Some(cache) = &self.context.cache else { return Judgement::Welcome(None) };
         let shown = cache.show(channel, credentials);
         shown.rejection.map_or(Judgement::Welcome(Some(shown.id)), Judgement::Refused)
     }
 
     /// Whether a request is for another org than the one that is configured: it is only forwarded.
     pub(super) fn is_of_another_org(&self, headers: &HeaderMap) -> bool {
-        let Some(own) = &self.org_id else { return false };
+        let Some(own) = &self.context.org_id else { return false };
         let mut shown = headers.get_all(ORG_ID).iter().map(|value| value.as_bytes().trim_ascii());
         shown.any(|id| !id.is_empty() && !same_org(id, own.as_bytes()))
     }
@@ -49,7 +49,7 @@ impl Shared {
     /// Answers a typing entry whose credentials Salesforce has just refused, as Salesforce would. No icon comes of it; one
     /// that is on may go off, which is harmless.
     pub(super) async fn reject(&self, conversation: &Conversation, kind: Kind, rejection: &Rejection) -> Response {
-        self.tally.typing_rejected.add();
+        self.context.activity.tally.typing_rejected.add();
         if kind == Kind::Stopped {
             let _ = self.signal(conversation, SignalKind::Stopped, None).await;
         }

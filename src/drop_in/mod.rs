@@ -34,7 +34,7 @@ use tower::ServiceExt;
 
 use crate::base::clock::Clock;
 use crate::driver::inbox::Inbox;
-use crate::http::{Gate, Problem, Route, announced_bytes, hear_out, until};
+use crate::http::{Problem, Route, TokenAuth, announced_bytes, until};
 use crate::salesforce::Connection;
 use crate::salesforce::credentials::CredentialCache;
 use forward::broken_problem;
@@ -43,11 +43,9 @@ use paced::Paced;
 use pool::Pool;
 use progress::{BODY_BYTES_MAX, Broken};
 pub use shadow::Shadow;
-pub(crate) use tally::Figures;
-use tally::Tally;
+pub(crate) use tally::Tally;
 use turns::{HeldPlace, Turns};
 
-/// Where interactions are sent.
 const INTERACTIONS: &str = "/api/v1/interactions";
 
 /// The drop-in's settings. `config` fills them in.
@@ -65,13 +63,14 @@ pub struct Settings {
     pub borrow_credentials: bool,
     /// How long a refusal of credentials is believed.
     pub refused_for: Duration,
-    /// How long messages go on passing once the daemon has been told to stop, if connectors go on calling.
+    /// How long messages go on passing once the daemon is stopping, if connectors go on calling.
     pub drain: Duration,
     /// Whether everything is forwarded, and typingd only reports what it would have sent.
     pub shadow: bool,
 }
 
 /// What the drop-in works with.
+#[derive(Clone)]
 pub struct Context {
     /// Receives the signals: the daemon's own, or in shadow mode the shadow's.
     pub inbox: Inbox,
@@ -84,7 +83,7 @@ pub struct Context {
     /// What the connector's own entries are compared with, if nothing is to be taken.
     pub shadow: Option<Shadow>,
     /// Admits callers to the counts.
-    pub gate: Gate,
+    pub gate: TokenAuth,
     /// The one clock.
     pub clock: Clock,
     /// What earlier ones have counted and forwarded.
@@ -128,41 +127,17 @@ pub struct DropIn(Arc<Shared>);
 
 struct Shared {
     settings: Settings,
-    inbox: Inbox,
-    cache: Option<CredentialCache>,
-    org_id: Option<String>,
-    connection: Connection,
+    context: Context,
     pool: Pool,
-    shadow: Option<Shadow>,
-    gate: Gate,
-    clock: Clock,
-    turns: Turns,
-    tally: Arc<Tally>,
-    in_flight: InFlight,
 }
 
 impl DropIn {
     /// A drop-in with these settings.
     #[must_use]
     pub fn new(settings: Settings, context: Context) -> Self {
-        let Context { inbox, cache, org_id, connection, shadow, gate, clock, activity } = context;
-        let Activity { tally, in_flight, turns } = activity;
-        turns.set_wait_max(settings.order_wait);
-        let pool = pool::pool(&connection);
-        Self(Arc::new(Shared {
-            settings,
-            inbox,
-            cache,
-            org_id,
-            connection,
-            pool,
-            shadow,
-            gate,
-            clock,
-            turns,
-            tally,
-            in_flight,
-        }))
+        context.activity.turns.set_wait_max(settings.order_wait);
+        let pool = pool::pool(&context.connection);
+        Self(Arc::new(Shared { settings, context, pool }))
     }
 
     /// What is served: `own` at typingd's own addresses; everything else is forwarded. Connectors show Salesforce's token,
@@ -176,17 +151,25 @@ impl DropIn {
         Router::new().route("/v1/drop_in", get(report)).with_state(self)
     }
 
-    /// The counts.
-    pub(crate) fn figures(&self) -> Figures {
-        self.0.tally.figures(self.0.turns.overdue(), self.0.in_flight.count())
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.0.context.activity.tally
+    }
+
+    /// Requests that went on out of order because they had waited for `order_wait`.
+    pub(crate) fn overdue(&self) -> u64 {
+        self.0.context.activity.turns.overdue()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.0.context.activity.in_flight.count()
     }
 }
 
 async fn report(State(drop_in): State<DropIn>, headers: HeaderMap) -> Result<Response, Problem> {
-    let shared = &drop_in.0;
-    shared.gate.admit(&headers)?;
-    let mut report = json!(drop_in.figures());
-    if let Some(shadow) = &shared.shadow {
+    drop_in.0.context.gate.check(&headers)?;
+    let mut report = json!(drop_in.tally());
+    (report["overdue"], report["under_way"]) = (drop_in.overdue().into(), drop_in.in_flight().into());
+    if let Some(shadow) = &drop_in.0.context.shadow {
         report["shadow"] = shadow.to_json();
     }
     Ok(([(header::CONTENT_TYPE, "application/json")], report.to_string()).into_response())
@@ -210,7 +193,7 @@ async fn serve(State(front): State<Front>, request: Request) -> Response {
 
 /// Answers a request, unless it is cut.
 async fn answer(drop_in: &DropIn, request: Request) -> Result<Response, Problem> {
-    let in_flight = &drop_in.0.in_flight;
+    let in_flight = &drop_in.0.context.activity.in_flight;
     let guard = in_flight.begin();
     let answer = tokio::select! {
         biased;
@@ -224,21 +207,21 @@ async fn answer(drop_in: &DropIn, request: Request) -> Result<Response, Problem>
 }
 
 async fn handle(shared: &Arc<Shared>, request: Request, guard: InFlightGuard) -> Result<Response, Problem> {
-    let (head, mut body) = request.into_parts();
+    let (head, body) = request.into_parts();
     // A body that is announced as too long is not begun.
     if announced_bytes(&head.headers).is_some_and(|bytes| bytes as u64 > BODY_BYTES_MAX) {
-        shared.tally.unanswered.add();
+        shared.context.activity.tally.unanswered.add();
         return Err(broken_problem(Broken::TooLong));
     }
-    if let Err(problem) = guard::refuse_what_cannot_pass(&head, &shared.gate) {
-        shared.tally.unanswered.add();
-        return Err(hear_out(&head.headers, &mut body, problem).await);
+    if let Err(problem) = guard::refuse_what_cannot_pass(&head, &shared.context.gate) {
+        shared.context.activity.tally.unanswered.add();
+        return Err(problem);
     }
-    let body = Body::new(Paced::new(body, shared.settings.stall_timeout));
+    let body = Body::new(Paced::of_request(body, shared.settings.stall_timeout));
     let interaction = head.method == Method::POST && head.uri.path() == INTERACTIONS;
     if interaction && !guard::is_from_page(&head.headers) && !shared.is_of_another_org(&head.headers) {
         return shared.interaction(head, body, guard).await;
     }
-    shared.tally.others.add();
+    shared.context.activity.tally.others.add();
     shared.forward(head, Vec::new(), body, guard, HeldPlace::default()).await
 }

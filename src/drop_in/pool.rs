@@ -6,8 +6,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::forward_body::ForwardBody;
 use super::written::Watching;
-use crate::salesforce::connection::{Connection, POOL_IDLE_TIMEOUT};
-use crate::salesforce::dialer::Dialer;
+use crate::salesforce::connection::{Connection, Dialer, POOL_IDLE_TIMEOUT};
 
 pub(super) type Pool = legacy::Client<Watching<HttpsConnector<Dialer>>, ForwardBody>;
 

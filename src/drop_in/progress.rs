@@ -1,10 +1,8 @@
 //! How far a body has come while a connection carries it, and why it broke off.
 
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::base::clock::Clock;
 use crate::model::Instant;
 
 /// The longest body, either way: the largest file that the Interaction Service takes on any channel (30 MiB), and room
@@ -12,15 +10,16 @@ use crate::model::Instant;
 pub(super) const BODY_BYTES_MAX: u64 = 32 << 20;
 
 /// Why a body did not come to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Broken {
-    /// It is longer than [`BODY_BYTES_MAX`].
+    #[error("the body is longer than {BODY_BYTES_MAX} bytes")]
     TooLong,
-    /// Nothing came for too long.
+    #[error("nothing came for too long in the midst of the body")]
     Stalled,
-    /// It came, but too slowly.
+    #[error("the body came too slowly")]
     Dripped,
     /// Its connection ended.
+    #[error("the body broke off")]
     Off,
 }
 
@@ -38,19 +37,6 @@ impl Broken {
     }
 }
 
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong => write!(f, "the body is longer than {BODY_BYTES_MAX} bytes"),
-            Self::Stalled => f.write_str("nothing came for too long in the midst of the body"),
-            Self::Dripped => f.write_str("the body came too slowly"),
-            Self::Off => f.write_str("the body broke off"),
-        }
-    }
-}
-
-impl std::error::Error for Broken {}
-
 /// One count for the whole process: what got a later number happened later.
 static MOMENTS: AtomicU64 = AtomicU64::new(1);
 
@@ -62,79 +48,36 @@ pub(super) fn moment() -> u64 {
 /// What is known of a body while a connection reads it.
 #[derive(Debug)]
 pub(super) struct Progress {
-    clock: Clock,
-    moved: AtomicU64,
+    /// When its last byte moved on.
+    pub(super) moved: Instant,
     /// It is its sender's turn: the body itself watches the silence.
-    awaited: AtomicBool,
+    pub(super) awaited: bool,
     /// When its last frame was given ([`moment`]).
-    given: AtomicU64,
+    pub(super) given: u64,
     /// It has nothing more to give for now.
-    caught_up: AtomicBool,
-    ended: AtomicBool,
-    broken: OnceLock<Broken>,
+    pub(super) caught_up: bool,
+    pub(super) ended: bool,
+    pub(super) broken: Option<Broken>,
 }
 
-impl Progress {
-    pub(super) fn new(clock: Clock) -> Arc<Self> {
-        let moved = AtomicU64::new(clock.now().as_micros());
-        Arc::new(Self {
-            clock,
-            moved,
-            awaited: AtomicBool::new(false),
-            given: AtomicU64::new(moment()),
-            caught_up: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            broken: OnceLock::new(),
-        })
+/// The body writes it, and the task that waits for the answer reads it.
+#[derive(Clone)]
+pub(super) struct SharedProgress(Arc<Mutex<Progress>>);
+
+impl SharedProgress {
+    pub(super) fn new(now: Instant) -> Self {
+        let given = moment();
+        let progress = Progress { moved: now, awaited: false, given, caught_up: false, ended: false, broken: None };
+        Self(Arc::new(Mutex::new(progress)))
     }
 
-    /// When the last frame that has arrived was taken to be written, if all have been.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the last frame that has arrived was given to be written, if all have been.
     pub(super) fn caught_up(&self) -> Option<u64> {
-        self.caught_up.load(Ordering::SeqCst).then(|| self.given.load(Ordering::SeqCst))
-    }
-
-    /// Whether nothing more will come.
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::SeqCst)
-    }
-
-    /// When its last byte moved on.
-    pub(super) fn moved(&self) -> Instant {
-        Instant::from_micros(self.moved.load(Ordering::Relaxed))
-    }
-
-    /// Whether its sender is waited for.
-    pub(super) fn awaited(&self) -> bool {
-        self.awaited.load(Ordering::Relaxed)
-    }
-
-    /// Why it did not come to its end, if it didn't.
-    pub(super) fn broken(&self) -> Option<Broken> {
-        self.broken.get().copied()
-    }
-
-    pub(super) fn note_polled(&self) {
-        self.caught_up.store(false, Ordering::SeqCst);
-    }
-
-    pub(super) fn note_given(&self) {
-        self.given.store(moment(), Ordering::SeqCst);
-    }
-
-    pub(super) fn note_caught_up(&self, ended: bool) {
-        self.ended.fetch_or(ended, Ordering::SeqCst);
-        self.caught_up.store(true, Ordering::SeqCst);
-    }
-
-    pub(super) fn note_awaited(&self, awaited: bool) {
-        self.awaited.store(awaited, Ordering::Relaxed);
-    }
-
-    pub(super) fn note_moved(&self) {
-        self.moved.store(self.clock.now().as_micros(), Ordering::Relaxed);
-    }
-
-    pub(super) fn break_off(&self, broken: Broken) {
-        let _ = self.broken.set(broken);
+        let progress = self.lock();
+        progress.caught_up.then_some(progress.given)
     }
 }

@@ -16,7 +16,7 @@ use hyper_util::client::legacy::connect::{CaptureConnection, Connected, Connecti
 use tokio::sync::Notify;
 use tower::Service;
 
-use super::progress::{Progress, moment};
+use super::progress::{SharedProgress, moment};
 
 /// When a connection last had nothing left to write.
 #[derive(Clone, Default)]
@@ -32,7 +32,7 @@ struct Flushed {
 ///
 /// Over HTTP/1.1 a connection's task takes from the body what there is, writes it, and flushes when its own buffer is
 /// empty: a flush after the last frame means that it is with the kernel.
-pub(super) async fn written(mut captured: CaptureConnection, body: Arc<Progress>, mut on_written: impl FnMut()) {
+pub(super) async fn written(mut captured: CaptureConnection, body: SharedProgress, mut on_written: impl FnMut()) {
     let flushes = {
         let connected = captured.wait_for_connection_metadata().await;
         let mut extras = axum::http::Extensions::new();
@@ -47,7 +47,7 @@ pub(super) async fn written(mut captured: CaptureConnection, body: Arc<Progress>
         news.as_mut().enable();
         let caught_up = body.caught_up().filter(|moment| flushed.last.load(Ordering::SeqCst) > *moment);
         match caught_up {
-            Some(_) if body.has_ended() => {
+            Some(_) if body.lock().ended => {
                 tokio::time::sleep(ARRIVAL_SPACING).await;
                 on_written();
                 return std::future::pending().await;

@@ -1,11 +1,11 @@
 //! Changes of all conversations at once: another policy, a suspension, shutdown.
 //!
-//! A change is recorded with its instant, and holds from there. Each conversation follows when it is next touched, or in
-//! its slice of [`Engine::handle_timeout`]: it decides what it would have decided had all of them changed at that
+//! A change is recorded with its instant, and holds from there. Each conversation follows when it is next touched, or
+//! in its slice of [`Engine::handle_timeout`]: it decides what it would have decided had all of them changed at that
 //! instant. So no change keeps the loop from its other work, however many conversations there are.
 
 use super::Engine;
-use super::policy::{Delivery, Policy, Rules};
+use super::policy::{Policy, Rules};
 use crate::model::{Instant, Reason};
 
 /// The number of a change. It wraps: no conversation is ever more than a few changes behind.
@@ -24,7 +24,7 @@ pub(super) struct Changes {
     /// Those that some conversation may not have followed, the oldest first.
     under_way: Vec<Change>,
     /// That of the newest.
-    generation: Generation,
+    pub(super) generation: Generation,
     /// The slot to look at next; `None` if all conversations have followed.
     next: Option<u32>,
 }
@@ -44,10 +44,6 @@ enum What {
 }
 
 impl Changes {
-    pub(super) const fn generation(&self) -> Generation {
-        self.generation
-    }
-
     /// Whether a conversation may have a change to follow.
     pub(super) const fn are_under_way(&self) -> bool {
         self.next.is_some()
@@ -59,7 +55,10 @@ impl Engine {
     /// whether there is room for a further change ([`Engine::has_room_for_policy`]).
     pub fn handle_policy(&mut self, now: Instant, policy: Policy) {
         self.pace.set_limits(policy.delivery);
-        let lifespans_differ = lifespans(&self.policy.delivery) != lifespans(&policy.delivery);
+        let (old, new) = (&self.policy.delivery, &policy.delivery);
+        // What decides how long a request may wait decides deadlines.
+        let lifespans_differ =
+            old.started_lifespan != new.started_lifespan || old.stopped_lifespan != new.stopped_lifespan;
         let concerns = lifespans_differ || self.concerns(&policy);
         let before = Box::new(std::mem::replace(&mut self.policy, policy));
         if concerns {
@@ -74,7 +73,8 @@ impl Engine {
         self.changes.under_way.len() < CHANGES_MAX
     }
 
-    /// The machine slept, and the monotonic clock with it: users who typed before have long stopped. Every icon goes off.
+    /// The machine slept, and the monotonic clock with it: users who typed before have long stopped. Every icon goes
+    /// off.
     pub fn handle_suspension(&mut self, now: Instant) {
         self.record_change(now, What::Stop(Reason::Idle));
     }
@@ -97,7 +97,7 @@ impl Engine {
     }
 
     fn record_change(&mut self, at: Instant, what: What) {
-        if self.tracker.len() == 0 {
+        if self.tracker.entries.len() == 0 {
             return;
         }
         self.changes.under_way.push(Change { at, what });
@@ -110,13 +110,13 @@ impl Engine {
         let Some(mut next) = self.changes.next else { return };
         let mut budget = SLOTS_PER_CALL;
         while budget > 0 {
-            if next >= self.tracker.slots_end() {
+            if next >= self.tracker.entries.end() {
                 self.changes.next = None;
                 self.changes.under_way = Vec::new();
                 return;
             }
             budget -= 1;
-            if self.tracker.get(next).is_some_and(|entry| entry.generation != self.changes.generation) {
+            if self.tracker.entries.get(next).is_some_and(|entry| entry.generation != self.changes.generation) {
                 budget = budget.saturating_sub(FOLLOW_COST);
                 self.catch_up(now, next);
             }
@@ -144,7 +144,7 @@ impl Engine {
         let mut concerned = false;
         for number in changes.len().saturating_sub(missed)..changes.len() {
             let at = changes[number].at;
-            let name = self.tracker.channel_name(slot);
+            let name = self.tracker.channel(slot).name.as_str();
             let before = rules_before(&changes[number..], &self.policy, name);
             match &changes[number].what {
                 What::Policy { lifespans_differ, .. } => {
@@ -196,9 +196,4 @@ fn rules_before(changes: &[Change], policy: &Policy, name: &str) -> Rules {
         What::Stop(_) => None,
     });
     before.unwrap_or(policy).rules_of(name)
-}
-
-/// What decides how long a request may wait: where that changes, deadlines do.
-const fn lifespans(delivery: &Delivery) -> (Option<std::time::Duration>, std::time::Duration) {
-    (delivery.started_lifespan, delivery.stopped_lifespan)
 }

@@ -18,7 +18,7 @@ impl Engine {
         if state.credentials.replace(credentials) == Some(credentials) {
             return;
         }
-        // What was refused to the old ones may be granted to these.
+        // What was rejected with the old ones may be accepted with these.
         state.muted = false;
         if state.outbox.is_blocked() {
             state.outbox.unblock();
@@ -43,10 +43,7 @@ impl Engine {
             state.outbox.unblock();
             // Out of the queue first, whatever its timers have done to it meanwhile: each is looked at once.
             self.move_to(slot, Queue::None);
-            if self.follow(now, slot) {
-                self.advance(now, slot);
-                self.update(now, slot);
-            }
+            self.bring_up_to(now, slot);
         }
     }
 

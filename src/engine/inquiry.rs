@@ -97,7 +97,7 @@ impl Engine {
     /// Some of the conversations. No more than [`LOOKS_MAX`] slots are looked at.
     #[must_use]
     pub fn page(&mut self, now: Instant, query: &PageQuery) -> Page {
-        let end = self.tracker.slots_end();
+        let end = self.tracker.entries.end();
         let stop = end.min(query.start.saturating_add(LOOKS_MAX));
         let mut rows = Vec::new();
         let channel = match &query.to {
@@ -123,13 +123,13 @@ impl Engine {
         Page { rows, next: (stop < end).then_some(stop) }
     }
 
-    /// The conversations whose icon the upstream may show, in the slots from `start` on as far as one call looks, and the
-    /// slot to go on with. One that stays in memory is found once.
+    /// The conversations whose icon the upstream may show, in the slots from `start` on as far as one call looks, and
+    /// the slot to go on with. One that stays in memory is found once.
     pub fn shown(&self, start: u32) -> (impl Iterator<Item = ConversationRef<'_>>, Option<u32>) {
-        let end = self.tracker.slots_end();
+        let end = self.tracker.entries.end();
         let stop = end.min(start.saturating_add(SHOWN_LOOKS_MAX));
         let shown = (start..stop).filter_map(|slot| {
-            let outbox = &self.tracker.get(slot)?.state.outbox;
+            let outbox = &self.tracker.entries.get(slot)?.state.outbox;
             let shown = outbox.acknowledged() != Acknowledged::Off || outbox.in_flight().is_some();
             shown.then(|| self.tracker.conversation_ref(slot))
         });

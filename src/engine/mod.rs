@@ -33,12 +33,12 @@ use std::time::Duration;
 
 use crate::model::{
     ConversationRef, Decision, Dispatch, DispatchId, Dropped, Indicator, Instant, Outcome, Reason, Rejection, Signal,
-    SignalKind,
+    SignalKind, Why,
 };
 use changes::Changes;
 use list::{Link, List};
 use observed::Observed;
-use outbox::{Lifespans, Loss, Losses, Outbox, Urgency, Verdict};
+use outbox::{Lifespans, Loss, Losses, Outbox, Urgency};
 use pace::Pace;
 use policy::Policy;
 use tracker::{QUEUES, Queue, RETAINED, Tracker};
@@ -70,9 +70,8 @@ pub struct Engine {
     pace: Pace,
     changes: Changes,
     last_decision: u64,
-    icons: usize,
-    unsettled: usize,
-    blocked: usize,
+    /// Icons, unsettled and blocked conversations; the other sizes are known elsewhere.
+    census: Census,
     counts: Counts,
     decisions: Observed<Decision>,
     dropped: Observed<Dropped>,
@@ -96,9 +95,7 @@ impl Engine {
             pace,
             changes: Changes::default(),
             last_decision: 0,
-            icons: 0,
-            unsettled: 0,
-            blocked: 0,
+            census: Census::default(),
             counts: Counts::default(),
             decisions: Observed::NONE,
             dropped: Observed::NONE,
@@ -134,8 +131,8 @@ impl Engine {
     pub fn handle_recovered(&mut self, now: Instant, conversation: ConversationRef<'_>) {
         if self.tracker.find(conversation).is_none() {
             let rules = self.policy.rules_of(conversation.to());
-            let slot = self.tracker.insert(conversation, self.changes.generation(), || rules);
-            self.tracker.state_mut(slot).0.outbox = Outbox::LEFT_ON;
+            let slot = self.tracker.insert(conversation, self.changes.generation, rules);
+            self.tracker.state_mut(slot).0.outbox = Outbox::left_on();
             self.decide(slot, now, Reason::Recovered);
             self.update(now, slot);
         }
@@ -161,8 +158,8 @@ impl Engine {
         let lifespans = self.lifespans(id.slot);
         let Self { tracker, pace, .. } = self;
         let (state, _) = tracker.state_mut(id.slot);
-        let sent = state.outbox.in_flight();
-        let (verdict, losses) = state.outbox.on_outcome(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
+        let losses = state.outbox.on_outcome(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
+        let given_up = losses[0].filter(|loss| loss.why == Why::GivenUp).map(|loss| loss.reason);
         self.unblock_if_accepted_since(id.slot);
         self.record_dropped(now, id.slot, losses);
         let mut notice = match (was_open, self.pace.is_breaker_open()) {
@@ -174,15 +171,11 @@ impl Engine {
         match outcome {
             Outcome::Delivered => self.counts.delivered += 1,
             Outcome::Rejected(rejection) => {
-                let stop = sent.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped);
-                self.counts.stops_given_up += u64::from(stop && verdict == Verdict::Dropped);
+                let stop = given_up.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped);
+                self.counts.stops_given_up += u64::from(stop);
                 notice = notice.or(self.handle_rejection(now, id.slot, rejection));
             }
-            Outcome::NotSent(_) | Outcome::Unknown(_) => {
-                if verdict == Verdict::Dropped {
-                    self.count_dropped(sent);
-                }
-            }
+            Outcome::NotSent(_) | Outcome::Unknown(_) => self.count_dropped(given_up),
         }
         self.update(now, id.slot);
         notice
@@ -193,10 +186,7 @@ impl Engine {
         for _ in 0..TIMERS_PER_CALL {
             let Some(slot) = self.wheel.pop(&mut self.tracker, now) else { break };
             self.tracker.entry_mut(slot).place = Place::NONE;
-            if self.follow(now, slot) {
-                self.advance(now, slot);
-                self.update(now, slot);
-            }
+            self.bring_up_to(now, slot);
         }
         self.follow_some(now);
         self.unblock_some(now);
@@ -217,32 +207,20 @@ impl Engine {
             }
             // While the driver was late the conversation may have fallen idle, been muted or expired.
             let queue = self.tracker.entry(slot).queue;
-            if self.follow(now, slot) {
-                self.advance(now, slot);
-                self.update(now, slot);
-            }
+            self.bring_up_to(now, slot);
             if !self.tracker.holds(slot) || self.tracker.entry(slot).queue != queue {
                 continue;
             }
             self.move_to(slot, Queue::None);
-            let acceptances = self.tracker.channel(slot).acceptances;
+            let (conversation, acceptances) = (self.tracker.conversation(slot), self.tracker.channel(slot).acceptances);
             let (state, _) = self.tracker.state_mut(slot);
-            let Some(outgoing) = state.outbox.on_dispatch() else { continue };
+            let Some(dispatch) = state.outbox.on_dispatch(slot, conversation, state.credentials) else { continue };
             state.acceptances_seen = acceptances;
-            let credentials = state.credentials;
             self.pace.on_dispatch(now, slot);
             self.counts.sent += 1;
-            self.counts.retried += u64::from(outgoing.attempt > 0);
+            self.counts.retried += u64::from(dispatch.attempt > 0);
             self.update(now, slot);
-            return Some(Dispatch {
-                id: DispatchId { slot, serial: outgoing.number },
-                conversation: self.tracker.conversation(slot),
-                reason: outgoing.reason,
-                decided: outgoing.decided,
-                decision: outgoing.number,
-                attempt: outgoing.attempt,
-                credentials,
-            });
+            return Some(dispatch);
         }
         None
     }
@@ -269,7 +247,7 @@ impl Engine {
     /// Whether nothing is typed, owed or in flight.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.pace.in_flight() == 0 && self.unsettled == 0 && !self.changes.are_under_way()
+        self.pace.in_flight() == 0 && self.census.unsettled == 0 && !self.changes.are_under_way()
     }
 
     /// Whether the circuit breaker is open: only probes are sent.
@@ -294,15 +272,13 @@ impl Engine {
     #[must_use]
     pub fn census(&self) -> Census {
         Census {
-            conversations: self.tracker.len(),
+            conversations: self.tracker.entries.len(),
             retained: self.queued[RETAINED],
-            channels: self.tracker.channels_len(),
-            icons: self.icons,
-            unsettled: self.unsettled,
-            blocked: self.blocked,
+            channels: self.tracker.channels.len(),
             in_flight: self.pace.in_flight(),
             queued: *self.queued.first_chunk().expect("there is one more"),
             armed: self.wheel.armed(),
+            ..self.census
         }
     }
 
@@ -312,6 +288,7 @@ impl Engine {
         &self.counts
     }
 
+    /// A signal of a conversation that is not in the table.
     fn handle_first(
         &mut self,
         now: Instant,
@@ -327,10 +304,7 @@ impl Engine {
             SignalKind::Stopped | SignalKind::Ended => (false, false),
         };
         if remembered && !self.make_room(now) {
-            if !needed {
-                return Ok(Handled::Accepted);
-            }
-            return Err(Rejected::TableFull);
+            return if needed { Err(Rejected::TableFull) } else { Ok(Handled::Accepted) };
         }
         self.counts.signals[signal.kind as usize] += 1;
         if !remembered {
@@ -338,13 +312,13 @@ impl Engine {
             self.counts.unopened += u64::from(unopened);
             return Ok(if unopened { Handled::Unopened } else { Handled::Accepted });
         }
-        let slot = self.tracker.insert(conversation, self.changes.generation(), || rules);
+        let slot = self.tracker.insert(conversation, self.changes.generation, rules);
         Ok(self.handle_known(now, slot, signal))
     }
 
     /// Whether there is room for one more conversation. The one that has been retained longest makes room.
     fn make_room(&mut self, now: Instant) -> bool {
-        if self.tracker.len() < self.policy.conversations_max {
+        if self.tracker.entries.len() < self.policy.conversations_max {
             return true;
         }
         let Some(oldest) = self.queues[RETAINED].front() else { return false };
@@ -455,6 +429,14 @@ impl Engine {
         }
     }
 
+    /// Applies changes to a conversation and runs its timers.
+    fn bring_up_to(&mut self, now: Instant, slot: u32) {
+        if self.follow(now, slot) {
+            self.advance(now, slot);
+            self.update(now, slot);
+        }
+    }
+
     fn decide(&mut self, slot: u32, at: Instant, reason: Reason) {
         self.last_decision += 1;
         let (state, _) = self.tracker.state_mut(slot);
@@ -512,8 +494,8 @@ impl Engine {
         self.record_dropped(now, slot, [muted, expired]);
         self.count_dropped(expired.map(|loss| loss.reason));
         let entry = self.tracker.entry_mut(slot);
-        self.icons = self.icons + usize::from(icon_on) - usize::from(entry.icon_on);
-        self.unsettled = self.unsettled + usize::from(unsettled) - usize::from(entry.unsettled);
+        self.census.icons = self.census.icons + usize::from(icon_on) - usize::from(entry.icon_on);
+        self.census.unsettled = self.census.unsettled + usize::from(unsettled) - usize::from(entry.unsettled);
         (entry.icon_on, entry.unsettled) = (icon_on, unsettled);
         if forgotten {
             self.remove(slot, now);
@@ -536,14 +518,14 @@ impl Engine {
             self.queued[index] -= 1;
         } else if old == Queue::Blocked {
             self.change_blocked(slot, List::remove);
-            self.blocked -= 1;
+            self.census.blocked -= 1;
         }
         if let Some(index) = queue.index() {
             self.queues[index].push_back(&mut self.tracker, Link::Queue, slot);
             self.queued[index] += 1;
         } else if queue == Queue::Blocked {
             self.change_blocked(slot, List::push_back);
-            self.blocked += 1;
+            self.census.blocked += 1;
         }
     }
 

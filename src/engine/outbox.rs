@@ -6,12 +6,16 @@
 
 use std::time::Duration;
 
-use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Rejection, Transient, Why};
+use crate::model::{
+    Cause, Conversation, CredentialId, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Rejection, Transient,
+    Why,
+};
 
 /// The acknowledged state: what the upstream may show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Acknowledged {
     /// No icon.
+    #[default]
     Off,
     /// The icon.
     On,
@@ -38,8 +42,8 @@ impl Urgency {
 }
 
 /// What an outcome means for the indicator that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
     /// Acknowledged, or overtaken by a newer decision.
     Done,
     Retry,
@@ -60,7 +64,7 @@ pub(super) struct Loss {
 pub(super) type Losses = [Option<Loss>; 2];
 
 /// The delivery state of one conversation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outbox {
     /// When `desired` was decided.
     decided: Instant,
@@ -88,21 +92,10 @@ pub(super) struct Lifespans {
 }
 
 impl Outbox {
-    pub(super) const EMPTY: Self = Self {
-        decided: Instant::ORIGIN,
-        not_before: Instant::ORIGIN,
-        number: 0,
-        in_flight_number: 0,
-        desired: None,
-        in_flight: None,
-        acknowledged: Acknowledged::Off,
-        attempt: 0,
-        overdue: false,
-        blocked: false,
-    };
-
     /// An earlier process may have left the icon on.
-    pub(super) const LEFT_ON: Self = Self { acknowledged: Acknowledged::Unknown, ..Self::EMPTY };
+    pub(super) fn left_on() -> Self {
+        Self { acknowledged: Acknowledged::Unknown, ..Self::default() }
+    }
 
     /// Whether nothing is desired, in flight, or shown.
     pub(super) const fn is_empty(&self) -> bool {
@@ -200,14 +193,27 @@ impl Outbox {
         Some(Loss { number: self.number, reason, why })
     }
 
-    /// The request that is [`ready`](Outbox::ready) leaves.
-    pub(super) fn on_dispatch(&mut self) -> Option<Outgoing> {
+    /// The request of the conversation in `slot` that is [`ready`](Outbox::ready) leaves.
+    pub(super) fn on_dispatch(
+        &mut self,
+        slot: u32,
+        conversation: Conversation,
+        credentials: Option<CredentialId>,
+    ) -> Option<Dispatch> {
         let reason = self.desired?;
         self.in_flight = Some(reason);
         self.in_flight_number = self.number;
         self.overdue = false;
         self.blocked = false;
-        Some(Outgoing { reason, decided: self.decided, number: self.number, attempt: u32::from(self.attempt) })
+        Some(Dispatch {
+            id: DispatchId { slot, serial: self.number },
+            conversation,
+            reason,
+            decided: self.decided,
+            decision: self.number,
+            attempt: u32::from(self.attempt),
+            credentials,
+        })
     }
 
     /// The request in flight has its outcome. `backoff` gives the wait before another try.
@@ -217,9 +223,9 @@ impl Outbox {
         outcome: &Outcome,
         lifespans: &Lifespans,
         backoff: impl FnOnce(u32) -> Duration,
-    ) -> (Verdict, Losses) {
+    ) -> Losses {
         let Some(sent) = self.in_flight.take() else {
-            return (Verdict::Done, [None; 2]);
+            return [None; 2];
         };
         let lost = |why| Some(Loss { number: self.in_flight_number, reason: sent, why });
         let (given_up, replaced) = (lost(Why::GivenUp), lost(Why::Replaced));
@@ -254,27 +260,27 @@ impl Outbox {
         if current && verdict != Verdict::Retry {
             self.desired = None;
         }
-        let (verdict, loss) = match verdict {
-            Verdict::Retry if !current => (Verdict::Done, replaced),
+        let loss = match verdict {
+            Verdict::Done => None,
+            Verdict::Dropped => given_up,
+            Verdict::Retry if !current => replaced,
             // The next check sends a refresh anyway.
             Verdict::Retry if started && was_on => {
                 self.desired = None;
-                (Verdict::Dropped, given_up)
+                given_up
             }
             Verdict::Retry => {
                 self.schedule_retry(now, outcome, backoff);
-                // What waits for credentials has its whole lifespan: they may come at any moment.
+                // A Stopped that waits for credentials has its whole lifespan: they may come at any moment.
                 if !self.blocked && self.not_before >= self.decided + lifespans.of(sent) {
                     self.give_up();
-                    (Verdict::Dropped, given_up)
+                    given_up
                 } else {
-                    (Verdict::Retry, None)
+                    None
                 }
             }
-            Verdict::Dropped => (Verdict::Dropped, given_up),
-            Verdict::Done => (Verdict::Done, None),
         };
-        (verdict, [loss, self.drop_moot_stop()])
+        [loss, self.drop_moot_stop()]
     }
 
     fn schedule_retry(&mut self, now: Instant, outcome: &Outcome, backoff: impl FnOnce(u32) -> Duration) {
@@ -341,10 +347,3 @@ const CREDENTIALS_TRIED_MAX: u8 = 32;
 
 /// A connector that is started together with typingd, and asks for its token first, has shown it by then.
 const RECOVERED_LIFESPAN_MIN: Duration = Duration::from_secs(600);
-
-pub(super) struct Outgoing {
-    pub(super) reason: Reason,
-    pub(super) decided: Instant,
-    pub(super) number: u64,
-    pub(super) attempt: u32,
-}

@@ -10,7 +10,7 @@ use crate::model::{Instant, Reason};
 /// The caller first lets the timers run ([`Timing::step`], until it returns `None`) up to and including an instant,
 /// then hands over the signals of that instant. Stepping early, late or twice is harmless: every decision carries the
 /// instant at which it fell due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
     /// Ahead of the clock while typing that was reported with `lasts` goes on.
     last_key: u64,
@@ -28,9 +28,10 @@ pub struct Timing {
 }
 
 /// How far the typing of a conversation has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// The next keystroke is a first keystroke. In `after_shown` the icon may still be on.
+    #[default]
     Idle,
     /// Checks fall.
     Burst,
@@ -61,18 +62,6 @@ enum Timer {
 }
 
 impl Timing {
-    /// No one has typed.
-    pub const IDLE: Self = Self {
-        last_key: 0,
-        run_start: 0,
-        last_started: 0,
-        burst_start: 0,
-        checks: 0,
-        phase: Phase::Idle,
-        icon: false,
-        key_since: false,
-    };
-
     /// Whether the icon should be on.
     #[must_use]
     pub const fn icon(&self) -> bool {
@@ -360,7 +349,7 @@ mod tests {
     }
 
     fn trace(rules: &Rules, events: &[Event]) -> Vec<(u64, Reason)> {
-        let mut timing = Timing::IDLE;
+        let mut timing = Timing::default();
         let mut decided = Vec::new();
         for event in events {
             let (Key(at) | Stop(at, _)) = *event;
@@ -431,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_without_a_keystroke_since_the_last_started_sends_nothing() {
+    fn a_check_without_a_key_since_the_last_started_sends_nothing() {
         let r = rules(Mode::Idle, 2_000, 7_000);
         assert_eq!(trace(&r, &[Key(0)]), [(0, First), (7_000, Idle)]);
         assert_eq!(trace(&r, &[Key(0), Key(100)]), [(0, First), (2_000, Check), (7_100, Idle)]);
@@ -502,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn max_typing_wins_over_a_check_and_a_dismissal_and_loses_to_an_idle_deadline() {
+    fn max_typing_wins_over_check_and_dismissal_but_not_over_idle() {
         let mut r = rules(Mode::Idle, 5_000, 2_000);
         r.max_typing = 5_000_000;
         assert_eq!(trace(&r, &[Key(0), Key(1_500), Key(3_001)]), [(0, First), (5_000, MaxTyping)]);
@@ -513,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn in_after_shown_a_pause_breaks_the_typing_that_max_typing_counts() {
+    fn in_after_shown_a_pause_breaks_what_max_typing_counts() {
         let mut r = rules(Mode::AfterShown, 5_000, 2_000);
         r.max_typing = 8_000_000;
         let broken: Vec<Event> = [0, 1_000, 3_000, 4_500, 6_000, 7_500, 9_000].map(Key).to_vec();
@@ -535,7 +524,7 @@ mod tests {
         {
             let mut r = rules(mode, 5, 2);
             r.max_typing = max_typing * 1_000;
-            let (mut timing, mut now, mut quiet) = (Timing::IDLE, 0, Instant::ORIGIN);
+            let (mut timing, mut now, mut quiet) = (Timing::default(), 0, Instant::ORIGIN);
             for place in 0..6 {
                 now += gaps / 4u64.pow(place) % 4;
                 let at = Instant::from_millis(now);

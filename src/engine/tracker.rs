@@ -15,7 +15,7 @@ use super::wheel::Place;
 use crate::model::{Conversation, ConversationRef, CredentialId, Instant};
 
 /// The state of one conversation: what another process would need to go on with it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) timing: Timing,
     pub(super) outbox: Outbox,
@@ -81,7 +81,7 @@ impl Queue {
 /// A channel: what its conversations share.
 #[derive(Debug)]
 pub(super) struct Channel {
-    name: Id,
+    pub(super) name: Id,
     pub(super) rules: Rules,
     pub(super) muted_until: Instant,
     /// Conversations whose Stopped waits until credentials of this channel are accepted.
@@ -97,8 +97,8 @@ pub(super) struct Channel {
 
 #[derive(Debug)]
 pub(super) struct Tracker {
-    entries: Table<Entry>,
-    channels: Table<Channel>,
+    pub(super) entries: Table<Entry>,
+    pub(super) channels: Table<Channel>,
     /// Channels whose last conversation was removed while they were muted.
     left_muted: Vec<u32>,
     /// Channels that have accepted credentials, while there are blocked conversations to go through.
@@ -118,14 +118,6 @@ impl Tracker {
         }
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub(super) const fn channels_len(&self) -> usize {
-        self.channels.len()
-    }
-
     #[inline]
     pub(super) fn find(&self, conversation: ConversationRef<'_>) -> Option<u32> {
         let hash = hash_of(&self.hash, conversation.to(), conversation.from());
@@ -135,12 +127,7 @@ impl Tracker {
     }
 
     /// Adds a conversation that is not in the table. `rules` are those of its channel since the change `generation`.
-    pub(super) fn insert(
-        &mut self,
-        conversation: ConversationRef<'_>,
-        generation: Generation,
-        rules: impl FnOnce() -> Rules,
-    ) -> u32 {
+    pub(super) fn insert(&mut self, conversation: ConversationRef<'_>, generation: Generation, rules: Rules) -> u32 {
         let hash = hash_of(&self.hash, conversation.to(), conversation.from());
         let channel = self.join_channel(conversation.to(), generation, rules);
         let entry = Entry {
@@ -153,16 +140,7 @@ impl Tracker {
             generation,
             icon_on: false,
             unsettled: false,
-            state: State {
-                timing: Timing::IDLE,
-                outbox: Outbox::EMPTY,
-                barrier: 0,
-                hold_until: Instant::ORIGIN,
-                opened: false,
-                muted: false,
-                acceptances_seen: 0,
-                credentials: None,
-            },
+            state: State::default(),
         };
         self.entries.insert(hash, entry)
     }
@@ -197,13 +175,8 @@ impl Tracker {
         self.channels.trim() || entries
     }
 
-    #[inline]
-    pub(super) fn get(&self, slot: u32) -> Option<&Entry> {
-        self.entries.get(slot)
-    }
-
     pub(super) fn holds(&self, slot: u32) -> bool {
-        self.get(slot).is_some()
+        self.entries.get(slot).is_some()
     }
 
     pub(super) fn channel(&self, slot: u32) -> &Channel {
@@ -218,10 +191,6 @@ impl Tracker {
         self.channels.get(channel).expect(KNOWN)
     }
 
-    pub(super) fn channel_name(&self, slot: u32) -> &str {
-        self.channel(slot).name.as_str()
-    }
-
     pub(super) fn conversation(&self, slot: u32) -> Conversation {
         self.conversation_ref(slot).to_owned()
     }
@@ -230,11 +199,6 @@ impl Tracker {
         let entry = self.entry(slot);
         ConversationRef::new(self.channel_at(entry.channel).name.as_str(), entry.from.as_str())
             .expect("it was valid when it was put in")
-    }
-
-    /// The first slot behind all that are used.
-    pub(super) fn slots_end(&self) -> u32 {
-        self.entries.end()
     }
 
     pub(super) fn find_channel(&self, name: &str) -> Option<u32> {
@@ -254,20 +218,19 @@ impl Tracker {
         }
     }
 
-    fn join_channel(&mut self, name: &str, generation: Generation, rules: impl FnOnce() -> Rules) -> u32 {
+    fn join_channel(&mut self, name: &str, generation: Generation, rules: Rules) -> u32 {
         if let Some(found) = self.find_channel(name) {
             let channel = self.channel_at_mut(found);
             // A change reaches a channel through its conversations: one without any may have missed some.
             if channel.generation != generation || channel.conversations == 0 {
-                channel.generation = generation;
-                channel.rules = rules();
+                (channel.generation, channel.rules) = (generation, rules);
             }
             channel.conversations += 1;
             return found;
         }
         let new = Channel {
             name: Id::new(name),
-            rules: rules(),
+            rules,
             muted_until: Instant::ORIGIN,
             blocked: List::EMPTY,
             acceptances: 0,

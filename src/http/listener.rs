@@ -1,4 +1,4 @@
-//! A bound socket: bound here, or passed by whoever started the process.
+//! A listening socket: bound here, or passed by the parent process.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 use rustix::net::{SocketFlags, accept_with};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
-use super::Address;
+use super::address::Address;
 use super::socket::Socket as Accepted;
 
-/// Connections that may wait to be accepted, as the system's own limit allows.
+/// Connections that may wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 1_024;
 
-/// A bound socket. The file of a Unix socket that was bound here goes with it.
+/// A listening socket. Dropping it removes the file of a Unix socket that was bound here.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
     address: Address,
-    /// The file to take away at the end.
+    /// The file to remove at the end.
     file: Option<OwnFile>,
-    /// Somebody else holds it, too, and goes on listening.
+    /// Another process holds it too, and goes on listening.
     passed: bool,
 }
 
@@ -31,10 +31,10 @@ enum Socket {
 }
 
 impl Listener {
-    /// Binds `address`. The file of a Unix socket that nobody listens on any more is replaced.
+    /// Binds `address`. The file of a Unix socket that no one listens on any more is replaced.
     ///
     /// # Errors
-    /// Names the address and, where it can be told, what to do about it.
+    /// Names the address and, where known, what to do about it.
     pub async fn bind(address: &Address) -> Result<Self, String> {
         let fail = |error: io::Error| {
             let hint = match error.kind() {
@@ -44,7 +44,7 @@ impl Listener {
                 }
                 io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
                 io::ErrorKind::PermissionDenied => {
-                    ": not allowed; ports below 1024 and foreign directories need rights"
+                    ": not permitted; ports below 1024 and other users' directories need privileges"
                 }
                 io::ErrorKind::NotFound => ": its directory does not exist",
                 _ => "",
@@ -67,10 +67,10 @@ impl Listener {
         }
     }
 
-    /// Takes over a socket that listens already, and is somebody else's to take away.
+    /// Takes over a socket that listens already and is not removed at the end.
     ///
     /// # Errors
-    /// When the system doesn't let it be used.
+    /// When the system refuses it.
     pub fn adopt_tcp(socket: std::net::TcpListener, address: Address) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self { socket: Socket::Tcp(TcpListener::from_std(socket)?), address, file: None, passed: true })
@@ -91,7 +91,7 @@ impl Listener {
         &self.address
     }
 
-    /// Whether it was passed to this process: whoever holds it, too, goes on listening.
+    /// Whether it was passed to this process: another one holds it too, and goes on listening.
     pub(super) fn is_passed(&self) -> bool {
         self.passed
     }
@@ -108,8 +108,7 @@ impl Listener {
         }
     }
 
-    /// Who waits to be accepted at this instant. The runtime may not have been told of him yet, so that the system is
-    /// asked itself.
+    /// A connection that waits to be accepted at this instant. The runtime may not know of it yet, so the system is asked.
     pub(super) fn accept_waiting(&self) -> Option<Accepted> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         match &self.socket {
@@ -141,7 +140,7 @@ fn bind_tcp(wanted: std::net::SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG.unsigned_abs())
 }
 
-/// The file of a socket that was bound here, known from another that somebody has bound in its place.
+/// The file of a socket that was bound here, told apart from one that another process bound in its place.
 #[derive(Debug)]
 struct OwnFile {
     path: PathBuf,
@@ -158,7 +157,7 @@ impl OwnFile {
     fn take_away(&self) {
         let same = |now: Self| (now.device, now.inode) == (self.device, self.inode);
         if Self::at(&self.path).is_ok_and(same) {
-            // Nobody is helped by an error here: the next start replaces a stale file.
+            // An error has no consequence: the next start replaces a stale file.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -168,15 +167,15 @@ async fn clear_stale(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt;
     match std::fs::symlink_metadata(path) {
         Ok(meta) if !meta.file_type().is_socket() => {
-            Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket has that name"))
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket has that name"))
         }
         Ok(_) => match UnixStream::connect(path).await {
             Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-            // Nobody listens there any more. All else may be said of a living socket: its queue is full, it is of another
-            // kind, it is somebody else's.
+            // No one listens there any more. Any other error may come from a live socket: its queue is full, it is of
+            // another kind, it belongs to another user.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
             Err(error) => {
-                let what = format!("a socket has that name, and is no one's to take away ({error})");
+                let what = format!("a socket has that name and can't be replaced ({error})");
                 Err(io::Error::new(io::ErrorKind::AddrInUse, what))
             }
         },

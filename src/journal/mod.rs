@@ -1,9 +1,9 @@
 //! Icons that are on, on disk: what a crash must not lose.
 //!
 //! Append-only files of checksummed records. "Showing" is written before a Started leaves, "gone" once the upstream is
-//! known to show nothing; a Stopped is owed for what is still showing when the process dies, and sent by the next one. A
-//! write reaches the kernel before the request leaves, so that the death of the process loses nothing; a thread syncs the
-//! disk within 100 ms, which bounds what a power cut may lose.
+//! known to show nothing; a Stopped is owed for what is still showing when the process dies, and sent by the next one.
+//! A write reaches the kernel before the request leaves, so that the death of the process loses nothing; a thread syncs
+//! the disk within 100 ms, which bounds what a power cut may lose.
 //!
 //! When the file has grown, a new generation begins with all that is showing, and the old one is removed once the new
 //! one is on the disk: at every instant one of them is whole. The journal knows nothing of typing or of HTTP.
@@ -13,7 +13,9 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -106,7 +108,8 @@ enum Kind {
 
 impl Journal {
     /// Opens the journal in `dir`, and returns what the last process left showing. `now` is the wall clock in
-    /// milliseconds; what was shown longer than `max_age` ago is forgotten, for a late Stopped might open a new session.
+    /// milliseconds; what was shown longer than `max_age` ago is forgotten, for a late Stopped might open a new
+    /// session.
     ///
     /// # Errors
     /// When the directory is held by another daemon, or can't be used at all. Broken files are no error, and neither is
@@ -477,86 +480,80 @@ impl Showing {
 /// The thread that syncs: a slow disk must not block the loop.
 #[derive(Debug)]
 struct Syncer {
-    shared: Arc<Shared>,
+    /// `None` ends the thread.
+    work: Option<Sender<Work>>,
+    flags: Arc<Flags>,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    work: Mutex<Work>,
-    awake: Condvar,
+#[derive(Debug, Default)]
+struct Flags {
+    /// There is a [`Work::Sync`] that the thread has not begun.
+    dirty: AtomicBool,
+    ended: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Work {
-    dirty: bool,
-    file: Arc<File>,
-    /// Generations that the present file supersedes once it is on the disk.
-    superseded: Vec<PathBuf>,
-    ended: bool,
+enum Work {
+    Sync,
+    /// This file supersedes the generation at this path once it is on the disk.
+    Supersede(Arc<File>, PathBuf),
 }
 
 impl Syncer {
     fn start(file: Arc<File>) -> io::Result<Self> {
-        let work = Work { dirty: false, file, superseded: Vec::new(), ended: false };
-        let shared = Arc::new(Shared { work: Mutex::new(work), awake: Condvar::new() });
-        let theirs = shared.clone();
-        let thread = std::thread::Builder::new().name("journal-sync".into()).spawn(move || theirs.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        let (work, received) = mpsc::channel();
+        let flags = Arc::new(Flags::default());
+        let theirs = flags.clone();
+        let run = move || run(file, &received, &theirs);
+        let thread = std::thread::Builder::new().name("journal-sync".into()).spawn(run)?;
+        Ok(Self { work: Some(work), flags, thread: Some(thread) })
     }
 
     fn wake(&self) {
-        let mut work = self.shared.lock();
-        if !work.dirty {
-            work.dirty = true;
-            self.shared.awake.notify_one();
+        if !self.flags.dirty.swap(true, Ordering::AcqRel) {
+            self.send(Work::Sync);
         }
     }
 
     fn supersede(&self, file: Arc<File>, generation: PathBuf) {
-        let mut work = self.shared.lock();
-        work.superseded.push(generation);
-        work.file = file;
-        work.dirty = true;
-        self.shared.awake.notify_one();
+        self.send(Work::Supersede(file, generation));
+    }
+
+    fn send(&self, work: Work) {
+        if let Some(sender) = &self.work {
+            let _ = sender.send(work);
+        }
     }
 }
 
 impl Drop for Syncer {
     fn drop(&mut self) {
-        self.shared.lock().ended = true;
-        self.shared.awake.notify_one();
+        self.work = None;
+        self.flags.ended.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             let _ = thread.join();
         }
     }
 }
 
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn run(&self) {
-        loop {
-            let mut work = self.lock();
-            while !work.dirty && !work.ended {
-                work = self.awake.wait(work).unwrap_or_else(PoisonError::into_inner);
+fn run(mut file: Arc<File>, received: &Receiver<Work>, flags: &Flags) {
+    let mut superseded: Vec<PathBuf> = Vec::new();
+    while let Ok(first) = received.recv() {
+        flags.dirty.store(false, Ordering::Release);
+        for work in std::iter::once(first).chain(received.try_iter()) {
+            if let Work::Supersede(newer, generation) = work {
+                file = newer;
+                superseded.push(generation);
             }
-            let (ended, file) = (work.ended, work.file.clone());
-            let superseded = std::mem::take(&mut work.superseded);
-            work.dirty = false;
-            drop(work);
-            let dir = superseded.first().and_then(|path: &PathBuf| path.parent());
-            let synced = file.sync_data().and_then(|()| dir.map_or(Ok(()), sync_dir));
-            match synced {
-                Ok(()) => superseded.iter().for_each(|path| drop(fs::remove_file(path))),
-                Err(_) => self.lock().superseded.extend(superseded),
-            }
-            if ended {
-                return;
-            }
-            std::thread::sleep(SYNC_SPACING);
+        }
+        let dir = superseded.first().and_then(|path| path.parent());
+        if file.sync_data().and_then(|()| dir.map_or(Ok(()), sync_dir)).is_ok() {
+            superseded.drain(..).for_each(|path| drop(fs::remove_file(path)));
+        }
+        if !flags.ended.load(Ordering::Acquire) {
+            std::thread::park_timeout(SYNC_SPACING);
         }
     }
 }

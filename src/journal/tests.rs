@@ -47,7 +47,7 @@ fn what_is_showing_survives_and_what_is_gone_does_not() {
 }
 
 #[test]
-fn what_was_shown_too_long_ago_is_forgotten_however_often_it_was_opened() {
+fn what_was_shown_too_long_ago_is_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, ..) = open(dir.path());
     journal.showing(pair("old"), NOW - 500_000);
@@ -181,7 +181,7 @@ fn a_full_disk_is_reported_once_and_a_renewal_ends_it() {
 }
 
 #[test]
-fn a_disk_that_is_full_at_the_start_loses_nothing_of_the_last_run_and_is_tried_again() {
+fn a_disk_full_at_the_start_loses_nothing_and_is_retried() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, ..) = open(dir.path());
     journal.showing(pair("a"), NOW);
@@ -206,7 +206,7 @@ fn a_disk_that_is_full_at_the_start_loses_nothing_of_the_last_run_and_is_tried_a
 }
 
 #[test]
-fn a_renewal_in_parts_is_true_whatever_happens_meanwhile_and_wherever_it_ends() {
+fn a_renewal_in_parts_is_valid_wherever_it_ends() {
     // What is showing, by the moment: the renewal looks at `a`, then at `b`, then at `c`.
     for ends_after in 0..=4 {
         let dir = tempfile::tempdir().unwrap();

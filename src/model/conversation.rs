@@ -9,9 +9,9 @@ pub const ID_CHARS_MAX: usize = 255;
 /// Why a text can't be a channel address or an end user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdError {
-    /// How many characters it has; none, or more than `chars_max`.
+    /// Its length: zero, or more than `chars_max`.
     pub chars: usize,
-    /// How many would be right at most.
+    /// The most that it may have.
     pub chars_max: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The name of cached credentials. What it names is the cache's own affair.
+//! The name of cached credentials. Only the cache knows what it names.
 
 use std::num::NonZeroU32;
 

@@ -58,7 +58,7 @@ struct Fields {
 }
 
 /// Says what an answer means: by its code where that is known, by the rate limit's message under any status, and by
-/// its status otherwise. `secret` is what the detail must not repeat, should the far side have quoted it.
+/// its status otherwise. `secret` is what the detail must not repeat, should the upstream have quoted it.
 pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &Body, secret: &str) -> Verdict {
     let fields = match body {
         Body::Whole(bytes) => serde_json::from_slice::<Fields>(bytes).ok(),
@@ -80,8 +80,8 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &Body, sec
         meaning_of_status(status)
     };
     let outcome = match meaning {
-        Outcome::NotSent(setback) => Outcome::NotSent(Transient { retry_after: retry_after(headers), ..setback }),
-        Outcome::Unknown(setback) => Outcome::Unknown(Transient { retry_after: retry_after(headers), ..setback }),
+        Outcome::NotSent(transient) => Outcome::NotSent(Transient { retry_after: retry_after(headers), ..transient }),
+        Outcome::Unknown(transient) => Outcome::Unknown(Transient { retry_after: retry_after(headers), ..transient }),
         Outcome::Delivered | Outcome::Rejected(_) => meaning,
     };
     Verdict { outcome, code, detail: readable(&said, secret) }
@@ -118,7 +118,7 @@ fn meaning_of_status(status: StatusCode) -> Outcome {
     }
 }
 
-/// How long the far side asks to be left alone: seconds or an HTTP date, at most [`RETRY_AFTER_MAX`].
+/// How long the upstream asks typingd to wait: seconds or an HTTP date, at most [`RETRY_AFTER_MAX`].
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -194,22 +194,22 @@ pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Two lines on a terminal.
 const DETAIL_CHARS_MAX: usize = 200;
 
-/// Nothing that is owed lives longer than a minute or so, and one wrong header must not silence everybody for an hour.
+/// Nothing that is owed lives longer than a minute or so, and one wrong header must not stop all icons for an hour.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
-/// `text` without the end user, where it stands as a word: an id may be as short as a letter of other words.
+/// `text` without the end user, where the id is a word of its own: an id may be as short as a letter of other words.
 pub(super) fn unnamed(text: &str, end_user: &str) -> String {
-    let mut told = String::with_capacity(text.len());
+    let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(end_user) {
         let (before, after) = (&rest[..at], &rest[at + end_user.len()..]);
-        told.push_str(before);
+        kept.push_str(before);
         let glued = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        let inside = glued(told.chars().next_back()) || glued(after.chars().next());
-        told.push_str(if inside && end_user.chars().count() < ID_TELLING_CHARS { end_user } else { "(end user)" });
+        let inside = glued(kept.chars().next_back()) || glued(after.chars().next());
+        kept.push_str(if inside && end_user.chars().count() < ID_TELLING_CHARS { end_user } else { "(end user)" });
         rest = after;
     }
-    told + rest
+    kept + rest
 }
 
 /// An id of so many characters is no part of an ordinary word.
@@ -345,14 +345,14 @@ mod tests {
 
     #[test]
     fn an_end_user_is_left_out_and_words_that_hold_its_letters_stay() {
-        for (text, end_user, told) in [
+        for (text, end_user, kept) in [
             ("no user b here, bytes", "b", "no user (end user) here, bytes"),
             ("client tel:+15550100: unknown", "tel:+15550100", "client (end user): unknown"),
             ("id5f2c9d1e77suffix", "5f2c9d1e77", "id(end user)suffix"),
             ("bbb", "b", "bbb"),
             ("\u{e9}a a", "a", "\u{e9}a (end user)"),
         ] {
-            assert_eq!(unnamed(text, end_user), told);
+            assert_eq!(unnamed(text, end_user), kept);
         }
     }
 }

@@ -102,7 +102,6 @@ impl Client {
         Self::with_cache(settings, clock, CredentialCache::new(clock, REFUSED_FOR))
     }
 
-    /// The settings in force.
     pub(crate) fn settings(&self) -> Settings {
         self.0.setup().settings.clone()
     }
@@ -369,7 +368,7 @@ impl Shared {
         departure: &Departure,
     ) -> Result<reqwest::Request, String> {
         let json = payload::json(dispatch, self.ids.payload(dispatch.decision), &self.clock);
-        let form = payload::form(json.map_err(|error| error.to_string())?, departure);
+        let form = payload::form(json, departure);
         setup
             .http
             .post(setup.interactions.clone())

@@ -4,7 +4,7 @@
 //! flush shows that a request has been written, and a client that adds no header.
 
 use std::error::Error;
-use std::fmt;
+use std::io::{self, ErrorKind::TimedOut};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,17 +13,25 @@ use std::time::Duration;
 use axum::http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::rt::TokioIo;
 use reqwest::{NoProxy, redirect, retry};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
+use tokio::net::TcpStream;
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
 use url::Url;
 
-use super::dialer::Dialer;
 use super::proxy::{DIRECT, Proxy};
 use super::settings::{Auth, Settings};
 use crate::base::files;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+/// Makes the first leg of a connection, below TLS.
+pub(crate) type Dialer = BoxCloneSyncService<Uri, TokioIo<TcpStream>, BoxError>;
 
 /// Makes connections to the upstream.
 #[derive(Clone)]
@@ -121,6 +129,16 @@ impl Connection {
 
     /// The connector of what is forwarded: HTTP/1.1 alone.
     pub(crate) fn forward_connector(&self) -> HttpsConnector<Dialer> {
+        HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(self.dialer())
+    }
+
+    /// Straight to the host of `base_url`, to the address of `connect_to`, or through a proxy, whose answer counts towards
+    /// the time-out. Whichever it is, TLS is with the host that `base_url` names.
+    fn dialer(&self) -> Dialer {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -129,13 +147,38 @@ impl Connection {
         tcp.set_tcp_user_timeout(Some(FORWARD_USER_TIMEOUT));
         tcp.set_connect_timeout(Some(self.connect_timeout));
         let host = self.forward_uri(&Uri::from_static("/")).expect("a scheme, a host and a path are a URI");
-        let dialer = Dialer::new(tcp, &host, self.connect_to, self.proxy.as_ref(), self.connect_timeout);
-        HttpsConnectorBuilder::new()
-            .with_tls_config(self.tls.clone())
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(dialer)
+        let proxied = self.proxy.clone().and_then(|proxy| Some((proxy.intercept(&host)?, proxy)));
+        let timeout = self.connect_timeout;
+        let bounded = |dialer: Dialer| {
+            Dialer::new(dialer.map_future(move |connecting| async move {
+                let connected = tokio::time::timeout(timeout, connecting).await;
+                connected.unwrap_or_else(|_| Err(io::Error::from(TimedOut).into()))
+            }))
+        };
+        match (self.connect_to, proxied) {
+            (Some(address), _) => {
+                let address = Uri::try_from(format!("http://{address}")).expect("an address is a host");
+                bounded(Dialer::new(tcp.map_request(move |_| address.clone()).map_err(BoxError::from)))
+            }
+            (None, Some((intercept, proxy))) => {
+                let mut tunnel = Tunnel::new(intercept.uri().clone(), tcp);
+                if let Some(credentials) = intercept.basic_auth() {
+                    tunnel = tunnel.with_auth(credentials.clone());
+                }
+                let tunnel = bounded(Dialer::new(tunnel.map_err(BoxError::from)));
+                Dialer::new(tunnel.map_err(move |source| ProxyError { proxy: proxy.clone(), source }.into()))
+            }
+            (None, None) => bounded(Dialer::new(tcp.map_err(BoxError::from))),
+        }
     }
+}
+
+/// The proxy can't be reached, or makes no tunnel.
+#[derive(Debug, thiserror::Error)]
+#[error("no tunnel through upstream.proxy {proxy}")]
+struct ProxyError {
+    proxy: Proxy,
+    source: BoxError,
 }
 
 /// Trusts the system's roots and those of `ca_file`.
@@ -168,49 +211,31 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// Why a client can't be made.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// `ca_file` can't be read or holds no certificate that could be a root.
+    #[error("can't take roots from ca_file {}", path.display())]
     CaFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: Box<dyn Error + Send + Sync>,
+        source: BoxError,
     },
     /// A setting holds characters that no header may hold.
+    #[error("{setting} holds characters that an HTTP header can't carry")]
     Header {
         /// Its name.
         setting: &'static str,
     },
     /// `base_url` has no host, or no path to append to.
+    #[error("base_url is not an http or https address")]
     BaseUrl,
     /// TLS can't be set up, as a rule for want of trusted roots.
+    #[error("can't set up https (it needs the system's root certificates or a ca_file)")]
     Tls {
         /// Why.
-        source: Box<dyn Error + Send + Sync>,
+        source: BoxError,
     },
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CaFile { path, .. } => write!(f, "can't take roots from ca_file {}", path.display()),
-            Self::Header { setting } => write!(f, "{setting} holds characters that an HTTP header can't carry"),
-            Self::BaseUrl => f.write_str("base_url is not an http or https address"),
-            Self::Tls { .. } => {
-                f.write_str("can't set up https (it needs the system's root certificates or a ca_file)")
-            }
-        }
-    }
-}
-
-impl Error for SetupError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::CaFile { source, .. } | Self::Tls { source } => Some(source.as_ref()),
-            Self::Header { .. } | Self::BaseUrl => None,
-        }
-    }
 }
 
 /// A lost SYN is repeated after one second and after three: past that the address is at fault, not the luck.

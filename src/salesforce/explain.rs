@@ -11,7 +11,7 @@ pub struct Explanation {
     pub advice: Option<&'static str>,
 }
 
-/// What `result` means. The code tells the most, then what the outcome says of it, then the status.
+/// What `result` means: by its code where that is known, then by its outcome, then by its status.
 #[must_use]
 pub fn explain(result: &WireResult) -> Explanation {
     let (meaning, advice) = match (result.code, result.outcome) {
@@ -36,7 +36,7 @@ pub fn explain(result: &WireResult) -> Explanation {
 const fn of_setback(cause: Cause, status: Option<u16>) -> (&'static str, &'static str) {
     match (cause, status) {
         (Cause::Token, Some(_)) => (
-            "the token is not taken",
+            "the token is not accepted",
             "see that the token is fresh and of the org that upstream.base_url and upstream.org_id name; by the JWT bearer \
              flow, that the connected app issues JWT-based access tokens for named users",
         ),
@@ -63,7 +63,7 @@ const fn of_setback(cause: Cause, status: Option<u16>) -> (&'static str, &'stati
         ),
         (Cause::Failing, _) => (
             "Salesforce fails at the moment, and it may have been applied or not",
-            "try again; status.salesforce.com tells of disturbances",
+            "try again; status.salesforce.com reports disturbances",
         ),
     }
 }

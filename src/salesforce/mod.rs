@@ -9,7 +9,6 @@ mod answer;
 mod client;
 pub(crate) mod connection;
 pub mod credentials;
-pub(crate) mod dialer;
 mod explain;
 mod payload;
 pub(crate) mod proxy;

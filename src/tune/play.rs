@@ -90,7 +90,7 @@ fn end_reason(happening: Happening) -> Option<Reason> {
 /// Plays one conversation under `rules` over a perfect link. `away` is what decides on a wrong stop, in milliseconds.
 pub fn play(timeline: &Timeline, rules: &Rules, away: u64, play: &mut Play) {
     play.clear();
-    let mut timing = Timing::IDLE;
+    let mut timing = Timing::default();
     let note = |play: &mut Play, at: u64, reason: Reason| {
         match reason.indicator() {
             Indicator::TypingStarted => play.started += 1,

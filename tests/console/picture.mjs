@@ -5,7 +5,7 @@ import { chromium } from "playwright-core";
 
 import { Daemon } from "./daemon.mjs";
 
-/** So far into the made-up user's typing, with pauses behind her and one under way. */
+/** So far into the sample user's typing, with pauses behind her and one under way. */
 const SEEN_MS = 25_300;
 const OUT = new URL("../../docs/", import.meta.url).pathname;
 

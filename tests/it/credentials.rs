@@ -15,7 +15,7 @@ use typingd::driver::{self, Aides, Command};
 use typingd::drop_in::{Activity, Context, DropIn, Settings};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
-use typingd::http::{self, Gate, Limits, Listener};
+use typingd::http::{self, Limits, Listener, TokenAuth};
 use typingd::observe::typing::Ledger;
 use typingd::salesforce::Client;
 use typingd::salesforce::credentials::CredentialCache;
@@ -262,7 +262,7 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
         org_id: None,
         connection: client.connection(),
         shadow: None,
-        gate: Gate::new(None),
+        gate: TokenAuth::new(None),
         clock,
         activity: Activity::new(clock),
     };

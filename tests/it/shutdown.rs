@@ -109,11 +109,11 @@ fn until_the_end_everybody_is_answered_and_a_second_word_ends_it_at_once() {
     // The first word's echo, within a second of it, would not count.
     until("the word is taken for a second one", || {
         daemon.process.tell("TERM");
-        daemon.process.log().contains("told twice")
+        daemon.process.log().contains("asked to stop twice")
     });
     daemon.process.end();
     assert!(watch.elapsed() < SOON, "{:?}", watch.elapsed());
-    assert!(daemon.process.log().contains("told twice"), "{}", daemon.process.log());
+    assert!(daemon.process.log().contains("asked to stop twice"), "{}", daemon.process.log());
 }
 
 #[test]

@@ -254,7 +254,7 @@ fn the_token_of_callers_is_asked_for_on_every_call() {
         for headers in [&[][..], &[("authorization", "Bearer s3cre")], &[("authorization", "Bearer s3cret2")]] {
             let answer = daemon.address.call(method, path, headers, change);
             assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")), "{answer:?}");
-            assert!(answer.problem().contains("a bearer token is needed"), "{answer:?}");
+            assert!(answer.problem().contains("expected the bearer token"), "{answer:?}");
         }
         let answer = daemon.address.call(method, path, &[("authorization", "Bearer s3cret")], change);
         assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// A mistake: in this file, this text (which stands there once) is replaced by that.
+/// A mistake: in this file, this text (which occurs once) is replaced by that.
 struct Mistake {
     name: &'static str,
     file: &'static str,
@@ -70,8 +70,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "what an earlier process left on is not owed",
         file: "outbox.rs",
-        right: "Self { acknowledged: Acknowledged::Unknown, ..Self::EMPTY }",
-        wrong: "Self { acknowledged: Acknowledged::Off, ..Self::EMPTY }",
+        right: "Self { acknowledged: Acknowledged::Unknown, ..Self::default() }",
+        wrong: "Self { acknowledged: Acknowledged::Off, ..Self::default() }",
     },
     Mistake {
         name: "the icon goes off dismiss after the first key, not the last",
@@ -224,7 +224,7 @@ const MISTAKES: &[Mistake] = &[
         wrong: "let replaced = if waits { queue.pop_front().map(|last| last.waker) } else { None };",
     },
     Mistake {
-        name: "the next request is not told that its turn has come",
+        name: "the next request is not woken when its turn has come",
         file: "order.rs",
         right: "let next = queue.front().filter(|_| index == 0).map(|front| front.waker.clone());",
         wrong: "let next = queue.front().filter(|_| index == 1).map(|front| front.waker.clone());",
@@ -269,7 +269,7 @@ fn plant(project: &Path, copy: &Path) {
 fn suite(copy: &Path) -> (bool, bool) {
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO"));
-        // What the project's own build is told must not reach the copy's.
+        // Settings of the project's own build must not reach the copy's.
         command.args(arguments).current_dir(copy).env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
         command.env("TYPINGD_SIMULATION_SEEDS", "8").stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         command.spawn().expect("cargo runs")

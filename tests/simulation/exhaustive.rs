@@ -70,7 +70,7 @@ fn signal_of(event: Event) -> Signal {
 /// (timing rules 1 to 5, 7, 9 and 12), whether the timers are run at their times or late, by the next signal. The keys
 /// of one of them last for a while.
 #[test]
-fn the_timing_rules_hold_for_every_sequence_of_two_conversations() {
+fn the_timing_rules_hold_for_every_sequence_of_two_users() {
     // A key of either, an end of either, a tick, three ticks.
     const LETTERS: usize = 6;
     let mut checked = 0u64;
@@ -192,7 +192,7 @@ fn delivery_holds_for_every_sequence_of_outcomes() {
                         acceptances += 1;
                         engine.handle_acceptance(now, conversation(NAMES[0]).to());
                     }
-                    // Whether an unsure request was applied is the adversary's choice: by turns.
+                    // Whether a request of unknown effect was applied is the adversary's choice: by turns.
                     _ => {
                         let applied = (now.as_millis() / TICK).is_multiple_of(2);
                         answer(&mut engine, now, &mut sides, Outcome::Unknown(TRANSIENT), applied);
@@ -254,7 +254,7 @@ fn answer(engine: &mut Engine, now: Instant, sides: &mut [Upstream; 2], outcome:
     if outcome == Outcome::Delivered {
         side.acknowledged.push(dispatch.indicator());
     }
-    // A Stopped that is refused as malformed is given up: that icon is beyond anybody's power.
+    // A Stopped that is rejected as malformed is given up: that icon can't be hidden.
     if outcome == Outcome::Rejected(Rejection::Request) && dispatch.indicator() == Indicator::TypingStopped {
         side.shown = false;
     }

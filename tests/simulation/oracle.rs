@@ -1,4 +1,4 @@
-//! CONTRACT section 3 told a second time, as plainly as possible: one conversation, tick by tick, nothing clever.
+//! The timing rules a second time, as plainly as possible: one conversation, tick by tick, nothing clever.
 //!
 //! It shares no code with the engine, and is slow. The exhaustive tests hold the engine to it.
 

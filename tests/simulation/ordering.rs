@@ -207,7 +207,7 @@ impl Run {
         match self.order.enter_typing(self.now, &self.user, signal, number) {
             Typing::First(ticket) => {
                 self.requests[number].ticket = Some(ticket);
-                self.tell(engine, signal);
+                self.report(engine, signal);
                 self.leave(number);
             }
             Typing::Waits(ticket) => {
@@ -238,19 +238,19 @@ impl Run {
                 let prompt = self.now == read.max(self.left) || self.overdue > 0;
                 assert!(prompt, "seed {}: request {number} waits although its turn has come", self.seed);
                 self.requests[number].begun = Some(self.now);
-                let Some(signal) = typing else { return self.settle(engine, number) };
+                let Some(signal) = typing else { return self.send_message(engine, number) };
                 let before = &self.requests[..number];
                 let unwritten = before.iter().any(|r| r.kind == Kind::Message && r.stage < Stage::Written);
                 assert!(!unwritten || self.overdue > 0, "seed {}: a key overtakes a message", self.seed);
-                self.tell(engine, signal);
+                self.report(engine, signal);
                 self.leave(number);
             }
         }
     }
 
     /// A message is about to pass.
-    fn settle(&mut self, engine: &mut Engine, number: usize) {
-        self.tell(engine, SignalKind::MessageSent);
+    fn send_message(&mut self, engine: &mut Engine, number: usize) {
+        self.report(engine, SignalKind::MessageSent);
         self.requests[number].stage = Stage::Settles;
         let settled = engine.is_settled_off(self.user.as_ref());
         let until = self.now + SETTLE;
@@ -280,7 +280,7 @@ impl Run {
         }
     }
 
-    fn tell(&mut self, engine: &mut Engine, kind: SignalKind) {
+    fn report(&mut self, engine: &mut Engine, kind: SignalKind) {
         let lasts_millis = if kind == SignalKind::Keystroke { ACTIVITY_LASTS_MILLIS } else { 0 };
         let signal = Signal { lasts_millis, ..Signal::new(kind) };
         engine.handle_signal(self.now, self.user.as_ref(), signal).expect("there is room");
@@ -348,7 +348,7 @@ impl PartialOrd for Stage {
 }
 
 #[test]
-fn what_was_read_arrives_in_that_order_whatever_happens_to_icons() {
+fn requests_arrive_in_the_order_in_which_they_were_read() {
     let runs = std::env::var("TYPINGD_ORDER_RUNS").map_or(RUNS, |runs| runs.parse().expect("a number of runs"));
     let mut engine = Engine::new(Policy::default(), 7);
     let (mut now, mut overdue, mut messages) = (Instant::from_millis(1), 0, 0);

@@ -30,9 +30,9 @@ pub(crate) enum Weather {
     Failing,
     /// No connection can be made.
     Down,
-    /// Tokens are refused now and then.
+    /// Tokens are rejected now and then.
     TokenTrouble,
-    /// No connector shows credentials that are good, but now and then. Its end is told to the engine.
+    /// No connector shows credentials that are good, but now and then. The engine is given notice of its end.
     NoCredentials,
 }
 
@@ -78,7 +78,7 @@ struct Person {
     muted_until: Option<Instant>,
 }
 
-/// What the upstream shows, and what it has heard.
+/// What the upstream shows, and what it has received.
 #[derive(Default)]
 struct Upstream {
     shown: bool,
@@ -121,15 +121,15 @@ pub(crate) struct World {
     by_name: HashMap<String, usize>,
     far: Vec<Upstream>,
     flights: HashMap<u64, Flight>,
-    /// Showing before it leaves, gone once the acknowledged is off: what the journal keeps.
+    /// Showing before it leaves, gone once it is acknowledged off: what the journal keeps.
     journal: BTreeSet<usize>,
     arrivals: VecDeque<Instant>,
     weather: Weather,
     life: u32,
     /// Decisions of this life that have neither been acknowledged nor dropped.
     open: BTreeSet<u64>,
-    /// Stops that the upstream refused in this life: it knows no such user, and shows no icon of theirs.
-    refused_stops: u64,
+    /// Stops that the upstream rejected in this life: it knows no such user, and shows no icon of theirs.
+    rejected_stops: u64,
     typing_until: Instant,
     hasher: DefaultHasher,
     history: History,
@@ -165,7 +165,7 @@ impl World {
             weather: Weather::Fair,
             life: 0,
             open: BTreeSet::new(),
-            refused_stops: 0,
+            rejected_stops: 0,
             typing_until: now + climate.typing,
             hasher: DefaultHasher::new(),
             history: History::default(),
@@ -258,7 +258,7 @@ impl World {
             }
             Event::Restart => {
                 self.life += 1;
-                self.refused_stops = 0;
+                self.rejected_stops = 0;
                 for person in &mut self.people {
                     person.muted_until = None;
                 }
@@ -332,7 +332,7 @@ impl World {
         }
     }
 
-    /// A decision is told before anything becomes of it, and ends once.
+    /// A decision is reported before anything becomes of it, and ends once.
     fn follow_decisions(&mut self) {
         let (Some(engine), seed) = (&mut self.engine, self.seed) else { return };
         while let Some(decision) = engine.poll_decision() {
@@ -348,7 +348,7 @@ impl World {
     fn check_leaving(&self, i: usize, dispatch: &Dispatch) {
         let (side, person, seed) = (&self.far[i], &self.people[i], self.seed);
         assert!(!side.in_flight, "seed {seed}: two requests of one conversation in flight");
-        // A mute holds icons back. What an earlier life may have left on is told off all the same.
+        // A mute holds icons back. What an earlier life may have left on gets its Stopped all the same.
         let muted = person.muted_until.is_some_and(|until| self.now < until);
         let shows = dispatch.indicator() == Indicator::TypingStarted;
         assert!(!(muted && shows), "seed {seed}: a muted conversation is not left alone");
@@ -430,7 +430,7 @@ impl World {
             side.maybe_on = false;
         }
         if flight.outcome == Outcome::Rejected(Rejection::Conversation) {
-            self.refused_stops += u64::from(flight.dispatch.indicator() == Indicator::TypingStopped);
+            self.rejected_stops += u64::from(flight.dispatch.indicator() == Indicator::TypingStopped);
             self.people[flight.person].muted_until = Some(self.now + self.climate.policy.delivery.mute_for);
         }
         let _ = engine.handle_outcome(self.now, flight.dispatch.id, flight.outcome);
@@ -454,11 +454,11 @@ impl World {
         assert!(self.journal.is_empty(), "seed {seed}: the journal still holds {:?}", self.journal);
         assert!(self.open.is_empty(), "seed {seed}: decisions without an end: {:?}", self.open);
         let given_up = engine.counts().stops_given_up;
-        assert_eq!(given_up, self.refused_stops, "seed {seed}: a Stopped was given up in weather that ends");
+        assert_eq!(given_up, self.rejected_stops, "seed {seed}: a Stopped was given up in weather that ends");
     }
 }
 
-/// An engine that tells what it decides, and what it drops.
+/// An engine that reports what it decides, and what it drops.
 fn observed(mut engine: Engine) -> Engine {
     engine.observe_decisions();
     engine.observe_dropped();

@@ -100,7 +100,7 @@ struct TokenAnswer {
     error_description: Option<String>,
 }
 
-/// The times an access token may tell of itself, if it is a JWT.
+/// The times in an access token, if it is a JWT.
 #[derive(Default, Deserialize)]
 struct Times {
     iat: Option<u64>,
@@ -144,7 +144,7 @@ mod tests {
             format!("{}.{}.{}", part("{}"), part(&claims.to_string()), part("signature"))
         };
         let now = clock::wall_since_epoch().as_secs();
-        let life = |token: &str, told: Option<u64>| life_of(token, told.map(Into::into)).as_secs();
+        let life = |token: &str, stated: Option<u64>| life_of(token, stated.map(Into::into)).as_secs();
         assert!((595..=600).contains(&life(&jwt(serde_json::json!({"exp": now + 600})), Some(7))));
         // Our clock is an hour slow, and an hour fast.
         assert_eq!(life(&jwt(serde_json::json!({"iat": now + 3600, "exp": now + 5400})), None), 1800);

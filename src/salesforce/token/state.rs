@@ -27,7 +27,7 @@ pub struct TokenFigures {
     pub obtained: u64,
     /// Fetches that brought none.
     pub failures: u64,
-    /// Tokens that the far side did not take.
+    /// Tokens that the upstream did not accept.
     pub refusals: u64,
     /// How long ago the one in hand was obtained.
     pub age: Option<Duration>,
@@ -60,7 +60,6 @@ pub(super) struct State {
     /// Counts tokens, so that a late refusal of an old one does not cost a fresh one.
     generation: u64,
     pub(super) fetching: bool,
-    /// No fetch begins before.
     not_before: Instant,
     /// Fetches failed since one succeeded.
     failures: u32,
@@ -129,7 +128,7 @@ impl State {
         self.held.as_ref().map_or(self.not_before, |held| held.refresh_at.max(self.not_before))
     }
 
-    /// To be called after `tend`: then nothing is due, so that without a fetch under way `not_before` lies ahead.
+    /// To be called after `tend`: then nothing is due, so that without a fetch under way `not_before` is ahead.
     pub(super) fn ask(&self, now: Instant) -> Ask {
         match &self.held {
             Some(held) if now < held.stale_at || (now < held.expires && !self.fetching) => {
