@@ -35,6 +35,7 @@ struct Event {
     to: String,
     from: String,
     indicator: String,
+    signal: String,
     reason: String,
     attempt: u32,
     outcome: String,
@@ -82,6 +83,7 @@ impl Screen {
                 let colour = (event.why == "given_up").then_some(RED);
                 (format!("dropped: {}", printable(&event.why)), colour.or(Some(DIM)))
             }
+            "ignored" => (format!("ignored: {}", printable(&event.why)), Some(YELLOW)),
             "lagged" => {
                 let what = format!("{} events are missing: they are not read fast enough here", event.missed);
                 return Some(paint(&what, YELLOW, coloured));
@@ -92,7 +94,8 @@ impl Screen {
         let conversation = cut(&printable(&format!("{}/{}", event.to, event.from)), CONVERSATION_CHARS_MAX);
         self.conversation_chars = self.conversation_chars.max(conversation.chars().count());
         let width = self.conversation_chars;
-        let indicator = format!("{:<13}", printable(&event.indicator));
+        let subject = if event.indicator.is_empty() { &event.signal } else { &event.indicator };
+        let indicator = format!("{:<13}", printable(subject));
         let indicator = match (name, event.indicator.as_str()) {
             ("decided", "TypingStarted") => paint(&indicator, GREEN, coloured),
             ("decided", _) => paint(&indicator, CYAN, coloured),
@@ -191,6 +194,7 @@ mod tests {
                 r#"{"at":0,"to":"c","from":"ann","indicator":"TypingStarted","outcome":"not_sent","status":429,"code":7,"round_trip_ms":1,"attempt":2,"detail":"slow\u001b[1m"}"#,
             ),
             ("dropped", r#"{"at":0,"to":"c","from":"ann","indicator":"TypingStarted","why":"given_up"}"#),
+            ("ignored", r#"{"at":0,"to":"c","from":"ann","signal":"keystroke","why":"late"}"#),
             ("later", DECIDED),
             ("decided", &long),
             ("decided", DECIDED),
@@ -204,6 +208,7 @@ mod tests {
                 "c/ann                 TypingStarted  not sent, 429, code 7 in 1.0 ms, try 3: slow\u{fffd}[1m"
                     .to_owned(),
                 "c/ann                 TypingStarted  dropped: given_up".to_owned(),
+                "c/ann                 keystroke      ignored: late".to_owned(),
                 format!("{wide}  TypingStopped  idle"),
                 format!("{:<40}  TypingStarted  first_keystroke", "c/ann"),
             ]
