@@ -60,6 +60,8 @@ pub(crate) enum StartError {
 pub(crate) struct Up {
     /// Where it takes signals.
     pub listening: Vec<Address>,
+    /// Where operators reach it, if not there.
+    pub admin: Vec<Address>,
     /// Where its sandbox listens.
     pub sandbox: Option<Address>,
 }

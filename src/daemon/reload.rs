@@ -5,13 +5,13 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
 use super::os_signals::{Request, Signals};
-use super::parts::{caller_token, file_problems};
+use super::parts::{caller_tokens, file_problems};
 use super::upstream::Upstream;
+use crate::api::Routes;
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
 use crate::api::timing::{Ask, Denial};
 use crate::base::clock;
@@ -21,7 +21,7 @@ use crate::daemon::service_manager::Supervisor;
 use crate::driver::Controls;
 use crate::drop_in::DropIn;
 use crate::engine::policy::Policy;
-use crate::http::{Serving, TokenAuth};
+use crate::http::{CallerTokens, Gates, Serving};
 use crate::observe::snapshot::{ConfigurationInfo, Reload};
 use crate::salesforce::Prepared;
 use crate::telemetry::{self, Change as LevelChange};
@@ -36,15 +36,16 @@ const CHANGES_LOGGED_MAX: usize = 100;
 pub(super) struct Reloader {
     pub(super) config: Config,
     pub(super) overrides: Overrides,
-    /// The bearer token that callers must show.
-    pub(super) token: Option<String>,
+    /// The bearer tokens that callers must show.
+    pub(super) tokens: CallerTokens,
     pub(super) controls: Controls,
     pub(super) upstream: Upstream,
     /// The daemon's own routes, to which the drop-in adds its own.
-    pub(super) own: Vec<Router>,
+    pub(super) own: Routes,
     pub(super) serving: watch::Sender<Serving>,
+    pub(super) admin_serving: Option<watch::Sender<Serving>>,
     pub(super) drop_in: watch::Sender<Option<DropIn>>,
-    pub(super) gate: TokenAuth,
+    pub(super) gates: Gates,
     pub(super) recording: watch::Sender<bool>,
     pub(super) body_bytes_max: watch::Sender<usize>,
     pub(super) configuration: watch::Sender<ConfigurationInfo>,
@@ -56,7 +57,7 @@ pub(super) struct Reloader {
 /// A configuration that has been tried out: nothing that can fail is left to be done for it.
 struct Ready {
     config: Config,
-    token: Option<String>,
+    tokens: CallerTokens,
     upstream: Prepared,
     warnings: Vec<String>,
 }
@@ -203,30 +204,35 @@ impl Reloader {
         if !problems.is_empty() {
             return Err(Unchanged::Wrong(problems));
         }
-        let token =
-            caller_token(config.ingest.token_file.as_ref()).map_err(|problem| Unchanged::Wrong(vec![problem]))?;
+        let tokens = caller_tokens(&config).map_err(Unchanged::Wrong)?;
         let warnings = config::warnings(&config);
         let upstream = self.upstream.prepare(&config).await?;
-        Ok(Ready { config, token, upstream, warnings })
+        Ok(Ready { config, tokens, upstream, warnings })
     }
 
     /// Puts in force what has been tried out.
     async fn apply(&mut self, ready: Ready) -> Result<Reloaded, Unchanged> {
-        let Ready { config, token, upstream, warnings } = ready;
+        let Ready { config, tokens, upstream, warnings } = ready;
         // The one thing left that can fail comes first.
         if !self.hold_to(&config.policy).await {
             return Err(Unchanged::Behind);
         }
         let mut changes = self.config.changes(&config);
-        let same_file = self.config.ingest.token_file == config.ingest.token_file;
-        let token_changed = same_file && self.token != token;
-        let changed_files = token_changed.then_some("ingest.token_file").into_iter();
+        let (old, new) = (&self.config, &config);
+        let ingest = old.ingest.token_file == new.ingest.token_file && self.tokens.ingest != tokens.ingest;
+        let admin = old.admin.token_file == new.admin.token_file && self.tokens.admin != tokens.admin;
+        let changed_files = ingest.then_some("ingest.token_file").into_iter().chain(admin.then_some("admin.token_file"));
         changes.extend(changed_files.chain(upstream.changed_files.iter().copied()).map(content_change));
-        if self.upstream.apply(&config, upstream) {
-            self.serving.send_replace(self.upstream.serving(&self.own));
+        let console = config.admin.console;
+        if self.upstream.apply(&config, upstream) || console != self.config.admin.console {
+            let (serving, admin) = self.upstream.serving(&self.own, console);
+            self.serving.send_replace(serving);
+            if let (Some(sender), Some(serving)) = (&self.admin_serving, admin) {
+                sender.send_replace(serving);
+            }
             self.drop_in.send_replace(self.upstream.drop_in().cloned());
         }
-        self.gate.renew(token.as_deref());
+        self.gates.renew(&tokens);
         self.body_bytes_max.send_replace(config.ingest.body_bytes_max);
         self.recording.send_replace(config.ingest.recording);
         let another_org = self.upstream.is_another_org(&config);
@@ -237,7 +243,7 @@ impl Reloader {
         let same = self.config.log.level == config.log.level;
         let by = if same { LevelChange::Caller } else { LevelChange::Configuration };
         telemetry::set_level(config.log.level, by);
-        (self.config, self.token) = (config, token);
+        (self.config, self.tokens) = (config, tokens);
         let changes = changes.into_iter().map(|(takes_hold, change)| (change, takes_hold)).collect();
         Ok(Reloaded { changes, warnings })
     }
@@ -322,8 +328,8 @@ fn content_change(key: &str) -> KeyChange {
 
 /// From when on a changed key holds. With `another_org`, everything that goes with an org waits.
 fn takes_hold(key: &str, another_org: bool) -> TakesHold {
-    const LATER: [&str; 5] =
-        ["ingest.listen", "delivery.state_dir", "delivery.recover_within", "log.format", "log.otlp_endpoint"];
+    const LATER: [&str; 7] =
+        ["ingest.listen", "ingest.socket_mode", "admin.listen", "delivery.state_dir", "delivery.recover_within", "log.format", "log.otlp_endpoint"];
     let of_org =
         (key.starts_with("upstream.") && !key.starts_with("upstream.max_")) || key.ends_with(".authorization_context");
     let later = LATER.iter().any(|later| key.starts_with(later)) || (another_org && of_org);

@@ -18,9 +18,10 @@ use crate::sandbox::{Options, Sandbox};
 
 impl Parts {
     pub(super) fn serve(self, config: Config, overrides: Overrides) -> Daemon {
-        let Self { clock, gate, controls, upstream, supervisor, .. } = self;
+        let Self { clock, gates, controls, upstream, supervisor, .. } = self;
         let up = Up {
             listening: self.bound.iter().map(|listener| listener.address().clone()).collect(),
+            admin: self.bound_admin.iter().map(|listener| listener.address().clone()).collect(),
             sandbox: self.sandbox.as_ref().map(|(listener, _)| listener.address().clone()),
         };
         let (stop, stopping) = watch::channel(false);
@@ -49,7 +50,7 @@ impl Parts {
             started_at: self.started_at,
             sandbox: up.sandbox.is_some(),
             upstream: upstream.client.settings().base_url.to_string(),
-            listening: up.listening.iter().map(ToString::to_string).collect(),
+            listening: up.listening.iter().chain(&up.admin).map(ToString::to_string).collect(),
             drop_in: drop_in.subscribe(),
             malformed: ingest.malformed(),
             state_dir: config.state_dir.is_some(),
@@ -70,21 +71,29 @@ impl Parts {
             ending: ending.subscribe(),
             places: api::Places::default(),
         };
-        let own = vec![api::router(api, ingest, gate.clone(), view)];
-        let serving = watch::Sender::new(upstream.serving(&own));
-        let servers = listeners::serve(self.bound, &serving.subscribe(), &Ends { stop: stopping, close: closing });
+        let own = api::router(api, ingest, &gates, view, !up.admin.is_empty());
+        let (serving, admin) = upstream.serving(&own, config.admin.console);
+        let (serving, admin_serving) = (watch::Sender::new(serving), admin.map(watch::Sender::new));
+        let (ends, mut servers) = (Ends { stop: stopping, close: closing }, JoinSet::new());
+        up.listening.iter().for_each(|address| info!(%address, "listening"));
+        listeners::serve(&mut servers, self.bound, &serving.subscribe(), &ends);
+        if let Some(serving) = &admin_serving {
+            up.admin.iter().for_each(|address| info!(%address, "admin listening"));
+            listeners::serve(&mut servers, self.bound_admin, &serving.subscribe(), &ends);
+        }
         let token_keeper = tokio::spawn(keep_token(upstream.client.clone()));
         tokio::spawn(upstream.report_acceptances(controls.clone()));
         let reloader = Reloader {
             config,
             overrides,
-            token: self.token,
+            tokens: self.tokens,
             controls,
             upstream,
             own,
             serving,
+            admin_serving,
             drop_in,
-            gate,
+            gates,
             recording,
             body_bytes_max,
             configuration,
