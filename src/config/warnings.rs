@@ -11,14 +11,20 @@ use crate::salesforce::settings::Auth;
 /// A sentence for each thing that these settings do badly: blink, starve, or exceed the org's limit.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
-    let mut found = Vec::new();
-    for (scope, rules) in scopes(config) {
-        of_timing(&scope, &rules, &mut found);
-    }
+    let mut found = timing_warnings(config);
     of_delivery(config, &mut found);
     of_ingest(config, &mut found);
     of_proxy(config, &mut found);
     of_drop_in(config, &mut found);
+    found
+}
+
+/// Those of the timing alone.
+pub(super) fn timing_warnings(config: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    for (scope, rules) in scopes(config) {
+        of_timing(&scope, &rules, &mut found);
+    }
     found
 }
 

@@ -14,6 +14,7 @@ mod serve;
 pub(crate) mod service_manager;
 mod spans;
 pub(crate) mod status;
+mod timing_log;
 pub(crate) mod upstream;
 
 use std::time::Duration;

@@ -6,17 +6,18 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::os_signals::{Request, Signals};
 use super::parts::{caller_tokens, file_problems};
+use super::timing_log::TimingLog;
 use super::upstream::Upstream;
 use crate::api::Routes;
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
 use crate::api::timing::{Ask, Denial};
 use crate::base::clock;
 use crate::base::files;
-use crate::config::{self, Change, Config, KeyChange, Overrides, Report};
+use crate::config::{self, Change, Changed, Config, KeyChange, Overrides, Report};
 use crate::daemon::service_manager::Supervisor;
 use crate::driver::Controls;
 use crate::drop_in::DropIn;
@@ -52,6 +53,7 @@ pub(super) struct Reloader {
     pub(super) supervisor: Supervisor,
     /// The last failure, so that a caller who asks again and again doesn't fill the log with it.
     pub(super) logged: Option<Unchanged>,
+    pub(super) timing_log: TimingLog,
 }
 
 /// A configuration that has been tried out: nothing that can fail is left to be done for it.
@@ -71,9 +73,29 @@ enum Asker {
     Caller,
 }
 
+impl Asker {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "SIGHUP",
+            Self::Caller => "POST /v1/reload",
+        }
+    }
+}
+
 impl Reloader {
     /// Serves until asked to stop: changes the timing, reads the configuration again. Returns the grace in force.
     pub(super) async fn serve_until_stop(
+        &mut self,
+        signals: &mut Signals,
+        asked: &mut mpsc::Receiver<Ask>,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Duration {
+        let grace = self.until_stop(signals, asked, orders).await;
+        self.timing_log.write();
+        grace
+    }
+
+    async fn until_stop(
         &mut self,
         signals: &mut Signals,
         asked: &mut mpsc::Receiver<Ask>,
@@ -90,9 +112,15 @@ impl Reloader {
                     else => std::future::pending().await,
                 }
             };
+            let log_due = self.timing_log.due();
+            let log_due = async { tokio::time::sleep_until(log_due?).await.into() };
             let next = tokio::select! {
                 request = signals.next() => Next::Signal(request),
                 next = next => next,
+                Some(()) = log_due => {
+                    self.timing_log.write();
+                    continue;
+                }
             };
             let took = clock::stopwatch();
             match next {
@@ -161,10 +189,12 @@ impl Reloader {
             () = signals.next_stop() => return None,
             ready = self.prepare() => ready,
         };
+        let old = self.config.clone();
         let outcome = match ready {
             Ok(ready) => self.apply(ready).await,
             Err(unchanged) => Err(unchanged),
         };
+        self.note_timing(asker.name(), self.config.timing_since(&old).changed.as_deref().unwrap_or_default());
         let changes = outcome.as_ref().map_or(0, |reloaded| reloaded.changes.len());
         self.configuration.send_modify(|info| {
             if outcome.is_ok() {
@@ -277,11 +307,17 @@ impl Reloader {
         if !changed.is_empty() && !self.hold_to(&new.policy).await {
             return Err(Denial::Behind);
         }
-        for changed in changed {
-            debug!(key = %changed.key, old = ?changed.old, new = ?changed.new, "timing changed");
-        }
         self.config = new;
+        self.note_timing(change.call(), changed);
         Ok(report)
+    }
+
+    /// Each change of the timing is a line of the log, and moves a metric.
+    fn note_timing(&mut self, by: &'static str, changed: &[Changed]) {
+        if !changed.is_empty() {
+            self.configuration.send_modify(|info| info.timing_changed_at = clock::wall_millis());
+        }
+        self.timing_log.note(by, changed);
     }
 
     /// Gives a new policy to every loop, the daemon's own first. Returns whether that one takes it: a shadow's has no icon

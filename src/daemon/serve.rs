@@ -7,6 +7,7 @@ use tracing::info;
 use super::build::Parts;
 use super::parts::keep_token;
 use super::reload::Reloader;
+use super::timing_log::TimingLog;
 use super::{Daemon, Up, listeners, status};
 use crate::api::signals::Ingest;
 use crate::api::{self, Api};
@@ -39,7 +40,13 @@ impl Parts {
         tokio::spawn(supervisor.clone().attend(self.snapshots));
         let recording = watch::Sender::new(config.ingest.recording);
         let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
-        let info = ConfigurationInfo { file: config.file.clone(), read_at: self.started_at, last_reload: None };
+        let started_at = self.started_at;
+        let info = ConfigurationInfo {
+            file: config.file.clone(),
+            read_at: started_at,
+            last_reload: None,
+            timing_changed_at: started_at,
+        };
         let configuration = watch::Sender::new(info);
         let drop_in = watch::Sender::new(upstream.drop_in().cloned());
         let ending = watch::Sender::new(None);
@@ -99,6 +106,7 @@ impl Parts {
             configuration,
             supervisor,
             logged: None,
+            timing_log: TimingLog::default(),
         };
         Daemon { up, asked, orders, reloader, servers, sandbox, spans: self.spans, token_keeper, stop, close, ending }
     }
