@@ -51,11 +51,15 @@ pub(super) async fn read(State(api): State<Arc<Api>>, _: Options<NoOptions>) -> 
 
 pub(super) async fn change(
     State(api): State<Arc<Api>>,
-    _: Options<NoOptions>,
+    options: Result<Options<NoOptions>, Problem>,
     to: Result<Option<Path<String>>, PathRejection>,
     request: Request<Body>,
 ) -> Result<Json<Report>, Problem> {
     let (head, body) = request.into_parts();
+    if head.uri.query().is_some_and(|query| query.starts_with("to=")) {
+        return Err(bad("unknown option `to`: a channel is named in the path, as in /v1/timing/support"));
+    }
+    options?;
     if !is_encoded(head.uri.path()) {
         return Err(bad(
             "the channel address has a % without two hexadecimal digits behind it; expected %25 for a plain %",

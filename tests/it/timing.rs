@@ -60,7 +60,10 @@ fn each_change_is_seen_whoever_made_it() {
     assert!(daemon.command(&[]).stdout.contains("warning: timing: the icon will blink"));
     assert_ne!(changed_at(), before);
     daemon.retime("/v1/timing/c", &json!({"dismiss_after": "4s"}));
-    assert_eq!((gauge("check_interval_seconds", "c"), gauge("dismiss_after_seconds", "c")), ("3.0".into(), "4.0".into()));
+    assert_eq!(
+        (gauge("check_interval_seconds", "c"), gauge("dismiss_after_seconds", "c")),
+        ("3.0".into(), "4.0".into())
+    );
     daemon.process.until_logged(
         "timing changed: timing.check_interval from 5s to 3s, timing.dismiss_after from 2s to 400ms by=\"PUT /v1/timing\"",
     );
@@ -100,7 +103,6 @@ fn a_change_holds_at_once_for_icons_that_are_on() {
     }
     sandbox.until_told("c", "ann", "+-+-");
     sandbox.until_told("other", "bob", "+-+");
-    assert!(!daemon.process.log().contains("timing"), "a caller writes to the log: {}", daemon.process.log());
     daemon.process.stop();
     assert_eq!((sandbox.shown(), sandbox.told("other", "bob")), (0, "+-+-".to_owned()));
 }
@@ -123,6 +125,7 @@ fn it_is_told_what_holds_where_from_and_what_a_restart_would_undo() {
                 "channels": {"c": {"check_interval": format!("{file}:6")}},
             },
             "survives_restart": true,
+            "warnings": [],
         })
     );
     daemon.retime("/v1/timing", &json!({"dismiss_after": "50s"}));
