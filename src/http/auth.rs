@@ -35,7 +35,8 @@ impl TokenAuth {
 
     /// Replaces the tokens. Requests that have been let in go on.
     fn renew<'a>(&self, accepted: impl IntoIterator<Item = &'a str>, lesser: Option<&str>) {
-        let tokens = Tokens { accepted: accepted.into_iter().map(Into::into).collect(), lesser: lesser.map(Into::into) };
+        let tokens =
+            Tokens { accepted: accepted.into_iter().map(Into::into).collect(), lesser: lesser.map(Into::into) };
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = tokens;
     }
 
@@ -65,7 +66,10 @@ impl TokenAuth {
                 "the token shown is that of ingest.token_file; this call takes that of admin.token_file",
             );
         }
-        refuse(StatusCode::UNAUTHORIZED, "the bearer token shown is not the one expected here; is it an older one?")
+        refuse(
+            StatusCode::UNAUTHORIZED,
+            "expected the bearer token that opens this address; the one shown is another, perhaps an older one",
+        )
     }
 
     /// Whether a request shows one of the tokens, in whatever form and beside whatever else: the last word of an

@@ -38,7 +38,7 @@ fn who_sends_signals_may_not_steer() {
     let retime = json!({"check_interval": "3s"}).to_string();
     for (token, status, said) in [
         ("", 401, "expected the bearer token"),
-        ("wrong", 401, "the bearer token shown is not the one expected here"),
+        ("wrong", 401, "the one shown is another"),
         ("ingest-token", 403, "is that of ingest.token_file; this call takes that of admin.token_file"),
     ] {
         for (method, path) in [("PUT", "/v1/timing"), ("POST", "/v1/shutdown"), ("GET", "/v1/signals/stream")] {
