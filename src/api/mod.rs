@@ -261,7 +261,10 @@ mod tests {
                 false => assert_eq!(status, refused, "{call}"),
             })
             .await;
-            call_each(&shared, "adm1n", |call, status| assert!(call == "GET /v1/signals/stream" || is_let_in(status), "{call}: {status}")).await;
+            call_each(&shared, "adm1n", |call, status| {
+                assert!(call == "GET /v1/signals/stream" || is_let_in(status), "{call}: {status}")
+            })
+            .await;
         }
     }
 

@@ -307,12 +307,14 @@ mod tests {
             ("limit=1000&after=4096", page(4_096, 1_000, None, false)),
             ("to=%C3%BC&icon=true", page(0, 100, Some("ü"), true)),
             ("icon=false&limit=1", page(0, 1, None, false)),
+            ("from=%2B1555&to=c", Asked::One(ConversationRef::new("c", "+1555").unwrap().to_owned())),
             ("from=a+b&to=c", Asked::One(ConversationRef::new("c", "a b").unwrap().to_owned())),
         ] {
             assert_eq!(asked(query).unwrap(), expected, "{query:?}");
         }
         for query in [
             "from=ann",
+            "to=+1555&from=ann",
             "to=",
             "to=c&to=c",
             "limit=0",
