@@ -356,7 +356,8 @@ impl Reader {
             // A socket that was passed is for whatever the configuration uses its address for.
             listen.retain(|address| !of_admin(address));
         } else if let Some(address) = listen.iter().find(|address| of_admin(address)) {
-            let text = format!("{ADMIN_LISTEN}: {address} is in {LISTEN} too; expected other addresses, or [] to share");
+            let text =
+                format!("{ADMIN_LISTEN}: {address} is in {LISTEN} too; expected other addresses, or [] to share");
             self.problem(ADMIN_LISTEN, text);
         }
         self.beyond_needs_token(LISTEN, &listen, "ingest.token_file");

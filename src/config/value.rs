@@ -117,7 +117,9 @@ impl Raw {
     /// What an environment variable or a flag holds for a key of `kind`: the same without TOML's quotes and brackets.
     pub(super) fn from_text(text: &str, kind: Kind) -> Self {
         match (kind, text) {
-            (Kind::Addresses { .. }, _) => Self::List(text.split(',').map(|item| Self::Text(item.trim().into())).collect()),
+            (Kind::Addresses { .. }, _) => {
+                Self::List(text.split(',').map(|item| Self::Text(item.trim().into())).collect())
+            }
             (Kind::Flag, "true" | "false") => Self::Flag(text == "true"),
             (Kind::Integer { .. } | Kind::Bytes { .. } | Kind::Time { .. }, _)
                 if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) =>

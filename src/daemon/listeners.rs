@@ -27,12 +27,7 @@ pub(super) async fn bind(config: &Config, passed: Vec<Passed>) -> Result<(Vec<Li
 }
 
 /// Serves `serving` on each listener. The tasks end when every connection has been closed.
-pub(super) fn serve(
-    servers: &mut JoinSet<()>,
-    bound: Vec<Listener>,
-    serving: &watch::Receiver<Serving>,
-    ends: &Ends,
-) {
+pub(super) fn serve(servers: &mut JoinSet<()>, bound: Vec<Listener>, serving: &watch::Receiver<Serving>, ends: &Ends) {
     for listener in bound {
         servers.spawn(serve_on(listener, serving.clone(), ends.clone()));
     }

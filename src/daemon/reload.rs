@@ -251,7 +251,8 @@ impl Reloader {
         let (old, new) = (&self.config, &config);
         let ingest = old.ingest.token_file == new.ingest.token_file && self.tokens.ingest != tokens.ingest;
         let admin = old.admin.token_file == new.admin.token_file && self.tokens.admin != tokens.admin;
-        let changed_files = ingest.then_some("ingest.token_file").into_iter().chain(admin.then_some("admin.token_file"));
+        let changed_files =
+            ingest.then_some("ingest.token_file").into_iter().chain(admin.then_some("admin.token_file"));
         changes.extend(changed_files.chain(upstream.changed_files.iter().copied()).map(content_change));
         let console = config.admin.console;
         if self.upstream.apply(&config, upstream) || console != self.config.admin.console {
@@ -364,8 +365,15 @@ fn content_change(key: &str) -> KeyChange {
 
 /// From when on a changed key holds. With `another_org`, everything that goes with an org waits.
 fn takes_hold(key: &str, another_org: bool) -> TakesHold {
-    const LATER: [&str; 7] =
-        ["ingest.listen", "ingest.socket_mode", "admin.listen", "delivery.state_dir", "delivery.recover_within", "log.format", "log.otlp_endpoint"];
+    const LATER: [&str; 7] = [
+        "ingest.listen",
+        "ingest.socket_mode",
+        "admin.listen",
+        "delivery.state_dir",
+        "delivery.recover_within",
+        "log.format",
+        "log.otlp_endpoint",
+    ];
     let of_org =
         (key.starts_with("upstream.") && !key.starts_with("upstream.max_")) || key.ends_with(".authorization_context");
     let later = LATER.iter().any(|later| key.starts_with(later)) || (another_org && of_org);

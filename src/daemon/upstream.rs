@@ -129,9 +129,10 @@ impl Upstream {
         let (ingest, apart) = (std::iter::once(own.ingest.clone()), own.admin.is_some());
         let edges = ingest.chain(report().filter(|_| !apart));
         let ingest = router(edges, drop_in.cloned(), &self.gates.ingest, console && !apart);
-        let admin = own.admin.iter().map(|admin| {
-            router(std::iter::once(admin.clone()).chain(report()), None, &self.gates.either, console)
-        });
+        let admin = own
+            .admin
+            .iter()
+            .map(|admin| router(std::iter::once(admin.clone()).chain(report()), None, &self.gates.either, console));
         (serving(ingest, drop_in.is_some()), admin.map(|router| serving(router, false)).next())
     }
 

@@ -126,7 +126,11 @@ fn a_wrong_value_is_reported_with_its_place_and_what_is_expected() {
             "token = 'secret'",
             "F:2: there is no key ingest.token; did you mean ingest.token_file? (secrets come from files: token_file, private_key_file)",
         ),
-        ("ingest", "socket_mode = 660", "F:2: ingest.socket_mode = 660: expected a file mode in quotes, such as \"0660\""),
+        (
+            "ingest",
+            "socket_mode = 660",
+            "F:2: ingest.socket_mode = 660: expected a file mode in quotes, such as \"0660\"",
+        ),
         (
             "admin",
             "listen = ['127.0.0.1:7480']",
