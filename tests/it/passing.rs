@@ -293,7 +293,7 @@ fn what_would_not_arrive_as_it_was_sent_is_refused_and_leaves_no_line_in_the_log
         (
             "CONNECT /api/v1/x?secret=abc HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n",
             "405",
-            "CONNECT is for proxies",
+            "CONNECT is for forward proxies",
         ),
         (
             "POST /api/v1/x HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
