@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn flickers_left_on_icons_and_messages_under_an_icon_are_counted_for_the_side_that_has_them() {
+    fn flicker_and_icons_left_on_are_blamed_on_the_right_side() {
         let mut comparison = Comparison::default();
         let u = conversation("u");
         // The sample, whose user pauses and goes away: nothing ever puts its icon off but a message.

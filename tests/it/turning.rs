@@ -43,7 +43,7 @@ fn another_org_waits_for_the_next_start() {
 }
 
 #[test]
-fn credentials_take_hold_when_they_are_good_and_cost_nothing_when_they_are_not() {
+fn new_credentials_take_hold_only_when_they_are_good() {
     let directory = tempfile::tempdir().unwrap();
     let right = directory.path().join("right");
     fs::write(&right, "the-right-one").unwrap();
