@@ -133,9 +133,10 @@ fn of_delivery(config: &Config, found: &mut Vec<String>) {
 
 fn of_ingest(config: &Config, found: &mut Vec<String>) {
     if config.ingest.recording {
-        let who = match config.ingest.token_file {
-            Some(_) => "any caller with the token of ingest.token_file",
-            None => "any caller, as no token is required,",
+        let who = match (&config.admin.token_file, &config.ingest.token_file) {
+            (Some(_), _) => "any caller with the token of admin.token_file",
+            (None, Some(_)) => "any caller with the token of ingest.token_file",
+            (None, None) => "any caller, as no token is required,",
         };
         found.push(format!(
             "ingest: recording is on: {who} can record the times of your users' keystrokes, which may identify them; set \
