@@ -34,7 +34,7 @@ use crate::observe::events::Feed;
 use crate::observe::snapshot::Snapshot;
 use control::{Ending, Order};
 use signals::Ingest;
-use timing::Ask;
+use timing::{Ask, TimingChange};
 
 /// The loop answers within microseconds; one that takes this long is stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -51,6 +51,8 @@ pub(crate) struct Api {
     pub(crate) recording: watch::Receiver<bool>,
     /// To the owner of the settings.
     pub(crate) timing: mpsc::Sender<Ask>,
+    /// The last change of the timing.
+    pub(crate) timing_changes: watch::Receiver<Option<Arc<TimingChange>>>,
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) ending: watch::Receiver<Option<Ending>>,
     pub(crate) places: Places,
@@ -196,6 +198,7 @@ mod tests {
             traffic: Traffic::default(),
             recording: watch::channel(false).1,
             timing: mpsc::channel(1).0,
+            timing_changes: watch::channel(None).1,
             orders: mpsc::channel(1).0,
             ending: watch::channel(None).1,
             places: Places::default(),

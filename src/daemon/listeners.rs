@@ -2,7 +2,10 @@
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::info;
 
+use super::upstream::Upstream;
+use crate::api::Routes;
 use crate::config::Config;
 use crate::http::{Ends, Listener, Passed, Serving, serve_on};
 
@@ -26,9 +29,40 @@ pub(super) async fn bind(config: &Config, passed: Vec<Passed>) -> Result<(Vec<Li
     Ok((bound, admin))
 }
 
-/// Serves `serving` on each listener. The tasks end when every connection has been closed.
-pub(super) fn serve(servers: &mut JoinSet<()>, bound: Vec<Listener>, serving: &watch::Receiver<Serving>, ends: &Ends) {
-    for listener in bound {
-        servers.spawn(serve_on(listener, serving.clone(), ends.clone()));
+/// What is served on the addresses of ingest, and on those of admin, where it has its own. It can be changed.
+pub(super) struct Served {
+    /// The daemon's own routes, to which the drop-in adds its own.
+    own: Routes,
+    ingest: watch::Sender<Serving>,
+    admin: Option<watch::Sender<Serving>>,
+}
+
+impl Served {
+    pub(super) fn new(own: Routes, upstream: &Upstream, console: bool) -> Self {
+        let (ingest, admin) = upstream.serving(&own, console);
+        Self { own, ingest: watch::Sender::new(ingest), admin: admin.map(watch::Sender::new) }
+    }
+
+    /// Serves it anew, with what `upstream` has changed.
+    pub(super) fn renew(&self, upstream: &Upstream, console: bool) {
+        let (ingest, admin) = upstream.serving(&self.own, console);
+        self.ingest.send_replace(ingest);
+        if let (Some(sender), Some(admin)) = (&self.admin, admin) {
+            sender.send_replace(admin);
+        }
+    }
+
+    /// Serves it on each listener. The tasks end when every connection has been closed.
+    pub(super) fn listen(&self, bound: Vec<Listener>, bound_admin: Vec<Listener>, ends: &Ends) -> JoinSet<()> {
+        let mut servers = JoinSet::new();
+        for listener in bound {
+            info!(address = %listener.address(), "listening");
+            servers.spawn(serve_on(listener, self.ingest.subscribe(), ends.clone()));
+        }
+        for (listener, serving) in bound_admin.into_iter().zip(self.admin.iter().cycle()) {
+            info!(address = %listener.address(), "admin listening");
+            servers.spawn(serve_on(listener, serving.subscribe(), ends.clone()));
+        }
+        servers
     }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
+use super::listeners::Served;
 use super::os_signals::{Request, Signals};
 use super::parts::{caller_tokens, file_problems};
 use super::timing_log::TimingLog;
 use super::upstream::Upstream;
-use crate::api::Routes;
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
 use crate::api::timing::{Ask, Denial};
 use crate::base::clock;
@@ -22,7 +22,7 @@ use crate::daemon::service_manager::Supervisor;
 use crate::driver::Controls;
 use crate::drop_in::DropIn;
 use crate::engine::policy::Policy;
-use crate::http::{CallerTokens, Gates, Serving};
+use crate::http::{CallerTokens, Gates};
 use crate::observe::snapshot::{ConfigurationInfo, Reload};
 use crate::salesforce::Prepared;
 use crate::telemetry::{self, Change as LevelChange};
@@ -41,10 +41,7 @@ pub(super) struct Reloader {
     pub(super) tokens: CallerTokens,
     pub(super) controls: Controls,
     pub(super) upstream: Upstream,
-    /// The daemon's own routes, to which the drop-in adds its own.
-    pub(super) own: Routes,
-    pub(super) serving: watch::Sender<Serving>,
-    pub(super) admin_serving: Option<watch::Sender<Serving>>,
+    pub(super) served: Served,
     pub(super) drop_in: watch::Sender<Option<DropIn>>,
     pub(super) gates: Gates,
     pub(super) recording: watch::Sender<bool>,
@@ -256,11 +253,7 @@ impl Reloader {
         changes.extend(changed_files.chain(upstream.changed_files.iter().copied()).map(content_change));
         let console = config.admin.console;
         if self.upstream.apply(&config, upstream) || console != self.config.admin.console {
-            let (serving, admin) = self.upstream.serving(&self.own, console);
-            self.serving.send_replace(serving);
-            if let (Some(sender), Some(serving)) = (&self.admin_serving, admin) {
-                sender.send_replace(serving);
-            }
+            self.served.renew(&self.upstream, console);
             self.drop_in.send_replace(self.upstream.drop_in().cloned());
         }
         self.gates.renew(&tokens);
@@ -313,12 +306,13 @@ impl Reloader {
         Ok(report)
     }
 
-    /// Each change of the timing is a line of the log, and moves a metric.
+    /// Each change of the timing is a line of the log and an event, and moves a metric.
     fn note_timing(&mut self, by: &'static str, changed: &[Changed]) {
         if !changed.is_empty() {
-            self.configuration.send_modify(|info| info.timing_changed_at = clock::wall_millis());
+            let at = clock::wall_millis();
+            self.configuration.send_modify(|info| info.timing_changed_at = at);
+            self.timing_log.note(at, by, changed);
         }
-        self.timing_log.note(by, changed);
     }
 
     /// Gives a new policy to every loop, the daemon's own first. Returns whether that one takes it: a shadow's has no icon

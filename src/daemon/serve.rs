@@ -5,10 +5,11 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use super::build::Parts;
+use super::listeners::Served;
 use super::parts::keep_token;
 use super::reload::Reloader;
 use super::timing_log::TimingLog;
-use super::{Daemon, Up, listeners, status};
+use super::{Daemon, Up, status};
 use crate::api::signals::Ingest;
 use crate::api::{self, Api};
 use crate::config::{Config, Overrides};
@@ -40,14 +41,7 @@ impl Parts {
         tokio::spawn(supervisor.clone().attend(self.snapshots));
         let recording = watch::Sender::new(config.ingest.recording);
         let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
-        let started_at = self.started_at;
-        let info = ConfigurationInfo {
-            file: config.file.clone(),
-            read_at: started_at,
-            last_reload: None,
-            timing_changed_at: started_at,
-        };
-        let configuration = watch::Sender::new(info);
+        let configuration = watch::Sender::new(ConfigurationInfo::new(config.file.clone(), self.started_at));
         let drop_in = watch::Sender::new(upstream.drop_in().cloned());
         let ending = watch::Sender::new(None);
         let ingest = Ingest::new(self.inbox, body_bytes_max.subscribe());
@@ -66,6 +60,7 @@ impl Parts {
         let (engine, client) = (self.engine, upstream.client.clone());
         tokio::spawn(driver::run(engine, clock, client, self.requests, self.commands, observers));
         let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
+        let timing_log = TimingLog::default();
         let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);
         let api = Api {
             controls: controls.clone(),
@@ -74,20 +69,14 @@ impl Parts {
             traffic: upstream.traffic.clone(),
             recording: recording.subscribe(),
             timing,
+            timing_changes: timing_log.changes(),
             orders: order,
             ending: ending.subscribe(),
             places: api::Places::default(),
         };
         let own = api::router(api, ingest, &gates, view, !up.admin.is_empty());
-        let (serving, admin) = upstream.serving(&own, config.admin.console);
-        let (serving, admin_serving) = (watch::Sender::new(serving), admin.map(watch::Sender::new));
-        let (ends, mut servers) = (Ends { stop: stopping, close: closing }, JoinSet::new());
-        up.listening.iter().for_each(|address| info!(%address, "listening"));
-        listeners::serve(&mut servers, self.bound, &serving.subscribe(), &ends);
-        if let Some(serving) = &admin_serving {
-            up.admin.iter().for_each(|address| info!(%address, "admin listening"));
-            listeners::serve(&mut servers, self.bound_admin, &serving.subscribe(), &ends);
-        }
+        let served = Served::new(own, &upstream, config.admin.console);
+        let servers = served.listen(self.bound, self.bound_admin, &Ends { stop: stopping, close: closing });
         let token_keeper = tokio::spawn(keep_token(upstream.client.clone()));
         tokio::spawn(upstream.report_acceptances(controls.clone()));
         let reloader = Reloader {
@@ -96,9 +85,7 @@ impl Parts {
             tokens: self.tokens,
             controls,
             upstream,
-            own,
-            serving,
-            admin_serving,
+            served,
             drop_in,
             gates,
             recording,
@@ -106,7 +93,7 @@ impl Parts {
             configuration,
             supervisor,
             logged: None,
-            timing_log: TimingLog::default(),
+            timing_log,
         };
         Daemon { up, asked, orders, reloader, servers, sandbox, spans: self.spans, token_keeper, stop, close, ending }
     }

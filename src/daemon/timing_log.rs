@@ -1,12 +1,15 @@
-//! Changes of the timing in the log: each is seen, whoever made it, and never more than one line a second.
+//! Changes of the timing in the log and as events: each is seen, whoever made it. Never more than one line a second.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
+use crate::api::timing::TimingChange;
 use crate::base::clock;
 use crate::base::text::printable;
 use crate::config::Changed;
@@ -24,14 +27,18 @@ pub(super) struct TimingLog {
     keys: BTreeMap<String, (Option<Value>, Option<Value>)>,
     /// No line before this.
     until: Option<Instant>,
+    changes: watch::Sender<Option<Arc<TimingChange>>>,
 }
 
 impl TimingLog {
-    /// The timing has been changed by way of `by`.
-    pub(super) fn note(&mut self, by: &'static str, changed: &[Changed]) {
-        if changed.is_empty() {
-            return;
-        }
+    /// The last change, for readers of the indicators.
+    pub(super) fn changes(&self) -> watch::Receiver<Option<Arc<TimingChange>>> {
+        self.changes.subscribe()
+    }
+
+    /// The timing has been changed by way of `by`, `at` in Unix epoch milliseconds.
+    pub(super) fn note(&mut self, at: u64, by: &'static str, changed: &[Changed]) {
+        self.changes.send_replace(Some(Arc::new(TimingChange::new(at, by, changed))));
         self.by.insert(by);
         for Changed { key, old, new } in changed {
             self.keys.entry(key.clone()).or_insert_with(|| (old.clone(), None)).1.clone_from(new);
@@ -84,12 +91,10 @@ mod tests {
             old: Some(old.into()),
             new: Some(new.into()),
         };
-        log.note("SIGHUP", &[]);
-        assert_eq!(log.until, None, "nothing has changed");
-        log.note("SIGHUP", &[change("a", "1s", "2s")]);
+        log.note(1, "SIGHUP", &[change("a", "1s", "2s")]);
         assert_eq!((log.keys.len(), log.due()), (0, None), "the first is logged at once");
         for new in ["3s", "4s"] {
-            log.note("PUT /v1/timing", &[change("a", "2s", new)]);
+            log.note(1, "PUT /v1/timing", &[change("a", "2s", new)]);
         }
         assert_eq!(text(&log.keys), "a from 2s to 4s");
         let due = log.due().unwrap();
@@ -97,7 +102,7 @@ mod tests {
         log.write();
         assert_eq!(log.due(), None);
         let many: Vec<_> = (0..10).map(|key| change(&key.to_string(), "1s", "2s")).collect();
-        log.note("SIGHUP", &many);
+        log.note(1, "SIGHUP", &many);
         assert!(text(&log.keys).ends_with("7 from 1s to 2s, and 2 more"), "{}", text(&log.keys));
     }
 }

@@ -139,6 +139,13 @@ pub struct ConfigurationInfo {
     pub timing_changed_at: u64,
 }
 
+impl ConfigurationInfo {
+    /// What a daemon starts with at `at`.
+    pub(crate) const fn new(file: Option<PathBuf>, at: u64) -> Self {
+        Self { file, read_at: at, last_reload: None, timing_changed_at: at }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Reload {
     pub at: u64,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use typingd::base::clock;
 
 use crate::bench::{Daemon, Sandbox, pair};
-use crate::process::{Said, run, run_with, typingd, until};
+use crate::process::{Process, Said, run, run_with, typingd, until};
 use crate::wire::Answer;
 
 impl Daemon {
@@ -59,6 +59,13 @@ fn each_change_is_seen_whoever_made_it() {
     assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().contains("the icon will blink"), "{report}");
     assert!(daemon.command(&[]).stdout.contains("warning: timing: the icon will blink"));
     assert_ne!(changed_at(), before);
+    let url = daemon.address.url();
+    let tap = Process::start(typingd(&["tap", "--url", &url]));
+    until("the watcher's line", || {
+        daemon.retime("/v1/timing/d", &json!({"dismiss_after": "4s"}));
+        daemon.address.call("DELETE", "/v1/timing/d", &[], b"");
+        tap.output().contains("timing changed by DELETE /v1/timing/{to}: channels.\"d\".dismiss_after from 4s to")
+    });
     daemon.retime("/v1/timing/c", &json!({"dismiss_after": "4s"}));
     assert_eq!(
         (gauge("check_interval_seconds", "c"), gauge("dismiss_after_seconds", "c")),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Local};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::base::text::printable;
 
@@ -45,6 +46,27 @@ struct Event {
     detail: Option<String>,
     why: String,
     missed: u64,
+    by: String,
+    changed: Vec<Key>,
+}
+
+/// A key of the timing that has changed.
+#[derive(Debug, Deserialize)]
+struct Key {
+    key: String,
+    old: Option<Value>,
+    new: Option<Value>,
+}
+
+impl Key {
+    fn words(&self) -> String {
+        let value = |value: &Option<Value>| match value {
+            Some(Value::String(text)) => printable(text),
+            Some(value) => printable(&value.to_string()),
+            None => "(as for all)".to_owned(),
+        };
+        format!("{} from {} to {}", printable(&self.key), value(&self.old), value(&self.new))
+    }
 }
 
 impl Screen {
@@ -82,6 +104,12 @@ impl Screen {
             "dropped" => {
                 let colour = (event.why == "given_up").then_some(RED);
                 (format!("dropped: {}", printable(&event.why)), colour.or(Some(DIM)))
+            }
+            "timing" => {
+                let keys: Vec<_> = event.changed.iter().map(Key::words).collect();
+                let by = printable(&event.by);
+                let what = format!("{}  timing changed by {by}: {}", time(event.at), keys.join(", "));
+                return Some(paint(&what, CYAN, coloured));
             }
             "ignored" => (format!("ignored: {}", printable(&event.why)), Some(YELLOW)),
             "lagged" => {
@@ -195,6 +223,10 @@ mod tests {
             ),
             ("dropped", r#"{"at":0,"to":"c","from":"ann","indicator":"TypingStarted","why":"given_up"}"#),
             ("ignored", r#"{"at":0,"to":"c","from":"ann","signal":"keystroke","why":"late"}"#),
+            (
+                "timing",
+                r#"{"at":0,"by":"SIGHUP","changed":[{"key":"timing.dismiss","old":"idle","new":null}],"more":0}"#,
+            ),
             ("later", DECIDED),
             ("decided", &long),
             ("decided", DECIDED),
@@ -209,6 +241,7 @@ mod tests {
                     .to_owned(),
                 "c/ann                 TypingStarted  dropped: given_up".to_owned(),
                 "c/ann                 keystroke      ignored: late".to_owned(),
+                "timing changed by SIGHUP: timing.dismiss from idle to (as for all)".to_owned(),
                 format!("{wide}  TypingStopped  idle"),
                 format!("{:<40}  TypingStarted  first_keystroke", "c/ann"),
             ]

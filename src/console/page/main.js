@@ -101,6 +101,10 @@ function join() {
  * @param {any} data
  */
 function take(event, data) {
+  if (event === "timing") {
+    lookSoon();
+    return;
+  }
   if (event !== "ignored") newest.take(event, data);
   if (event === "lagged" || data.to !== conversation?.to || data.from !== conversation?.from) return;
   const here = skew.here(data.at);
