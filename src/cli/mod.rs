@@ -3,8 +3,11 @@
 mod check;
 mod client;
 mod completions;
+mod config;
 mod exit;
+mod explain;
 mod interrupt;
+mod log;
 mod man;
 mod probe;
 mod record;
@@ -15,6 +18,7 @@ mod sandbox;
 mod schema;
 mod shutdown;
 mod simulate;
+mod status;
 mod tap;
 mod timing;
 mod tune;
@@ -30,7 +34,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::base::build_info;
-use crate::config::{self, Config, Flag, Origin, Overrides};
+use crate::config::{Config, Flag, Origin, Overrides};
 use crate::daemon::StartError;
 use crate::sandbox::SandboxArgs;
 pub use exit::{EXIT_CODES, FILES, SIGNALS, VARIABLES};
@@ -71,6 +75,12 @@ enum Command {
     Reload(client::RemoteArgs),
     /// Stop a running daemon, with every icon off, and wait for its end
     Shutdown(client::RemoteArgs),
+    /// Show how a running daemon is doing: whether it is ready, and if not why; its conversations, requests, latency
+    Status(status::StatusArgs),
+    /// Show why the icon of a conversation is as it is, what happens next, and what happened lately
+    Explain(explain::ExplainArgs),
+    /// Show how much a running daemon logs, or change it until it restarts or reads its configuration again
+    Log(log::LogArgs),
     /// Watch the indicators of a running daemon live
     Tap(tap::TapArgs),
     /// Run the stand-in Interaction Service alone
@@ -81,6 +91,8 @@ enum Command {
     /// when the icon on the agent console goes off by itself: the time is the value for `typingd tune --icon-ttl`. An agent
     /// sees the icon; for a pair that it doesn't know, Salesforce creates a messaging session.
     Probe(probe::ProbeArgs),
+    /// Print a commented sample configuration, the one that the package installs
+    Config,
     /// Print the JSON schema of the configuration, for editors
     Schema,
     /// Print the completion script of a shell
@@ -180,9 +192,13 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Wait(args) => wait::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Shutdown(args) => shutdown::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Log(args) => log::run(&args),
         Command::Tap(args) => tap::run(args),
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Probe(args) => probe::run(args),
+        Command::Config => config::run(),
         Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
@@ -201,7 +217,7 @@ fn load_file(file: Option<PathBuf>, sandbox: bool) -> Result<Config, Failure> {
 }
 
 fn load(overrides: &Overrides) -> Result<Config, Failure> {
-    config::load(overrides).map_err(|problems| {
+    crate::config::load(overrides).map_err(|problems| {
         // A configuration that doesn't exist is a wrong configuration, even if a flag names it.
         let by_flag = problems.iter().all(|problem| matches!(problem.origin, Origin::Flag(name) if name != "--config"));
         let problems = problems.iter().map(ToString::to_string).collect();

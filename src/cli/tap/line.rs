@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Local};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::base::text::printable;
 
@@ -44,6 +45,20 @@ struct Event {
     detail: Option<String>,
     why: String,
     missed: u64,
+}
+
+/// An event of a conversation that was explained, as a line without the conversation; `None` for one of a later daemon.
+pub(in crate::cli) fn transition(event: &Value) -> Option<String> {
+    let text = |key: &str| printable(event[key].as_str().unwrap_or_default());
+    let fields: Event = serde_json::from_value(event.clone()).ok()?;
+    let what = match event["event"].as_str()? {
+        "signal" => text("signal"),
+        "decided" => format!("{:<15}{}", text("indicator"), text("reason")),
+        "result" => format!("{:<15}{}", text("indicator"), result(&fields)),
+        "dropped" => format!("{:<15}dropped: {}", text("indicator"), text("why").replace('_', " ")),
+        _ => return None,
+    };
+    Some(format!("{}  {what}", time(fields.at)))
 }
 
 impl Screen {
