@@ -107,7 +107,7 @@ pub const KEYS: &[Key] = &[
     Key::new("upstream.base_url", Kind::Url, Required(r#""https://mydomain.my.salesforce-scrt.com""#),
         "The Interaction Service of your org; https, or plain http to a loopback address."),
     Key::new("upstream.org_id", Kind::OrgId, Required(r#""00DXX0000000001""#),
-        "The org's id, 15 or 18 characters."),
+        "The org's id: 15 characters, or 18 with their checksum. 15 are sent."),
     Key::new("upstream.authorization_context", Kind::Header, Required(r#""Partner1_ChannelDefinition1""#),
         "The authorization context of the channels that have none of their own.").per_channel(),
     Key::new("upstream.request_timeout", time(MILLI, 5 * MINUTE), Default(r#""5s""#),

@@ -49,7 +49,7 @@ use crate::salesforce::settings::{Auth, JwtBearer, Settings};
 use crate::telemetry::Format;
 use keys::{Absent, CHANNELS, Key};
 use layers::{Layers, Scope};
-use value::{FromValue, Quoted};
+use value::{FromValue, ORG_ID_BYTES, Quoted};
 
 /// All settings, valid.
 #[derive(Clone, Debug)]
@@ -296,7 +296,10 @@ impl Reader {
         let (proxy, connect_to) = route?;
         Some(Settings {
             base_url: base_url?,
-            org_id: org_id?,
+            org_id: org_id.map(|mut id: String| {
+                id.truncate(ORG_ID_BYTES);
+                id
+            })?,
             authorization_context: authorization_context?,
             channel_contexts: contexts.collect(),
             request_timeout: self.get("upstream.request_timeout")?,

@@ -50,7 +50,7 @@ pub enum Kind {
     Proxy,
     /// An IP address with a port.
     SocketAddress,
-    /// The id of a Salesforce org.
+    /// The id of a Salesforce org: 15 characters, or 18, of which the last three are a checksum.
     OrgId,
     /// A text that can be the value of an HTTP header.
     Header,
@@ -222,6 +222,13 @@ impl Kind {
                 let usable = |address: &SocketAddr| address.port() > 0 && !address.ip().is_unspecified();
                 address.filter(usable).map(Value::SocketAddress)
             }
+            (Self::OrgId, Raw::Text(text)) if self.accepts(text) && !has_checksum(text) => {
+                let right = checksum(text);
+                return Err(format!(
+                    "the last three characters are a checksum of the first 15, in which capitals count; expected {right} for \
+                     these, or the 15 alone"
+                ));
+            }
             (Self::OrgId | Self::Header | Self::Text, Raw::Text(text)) => {
                 self.accepts(text).then(|| Value::Text(text.clone()))
             }
@@ -299,6 +306,19 @@ fn url(text: &str) -> Option<Url> {
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Some(url)
+}
+
+/// Whether an org id of 18 characters ends with the checksum of its first 15. One of 15 has none.
+fn has_checksum(id: &str) -> bool {
+    id.len() == ORG_ID_BYTES || id[ORG_ID_BYTES..] == checksum(id)
+}
+
+/// The three characters that tell apart ids that differ in their capitals alone: one for each five characters, a bit for
+/// each capital among them.
+fn checksum(id: &str) -> String {
+    let bits = |five: &[u8]| five.iter().rev().fold(0, |bits, byte| bits << 1 | usize::from(byte.is_ascii_uppercase()));
+    let digits = id.as_bytes()[..ORG_ID_BYTES].chunks(5).map(|five| char::from(CHECKSUM_DIGITS[bits(five)]));
+    digits.collect()
 }
 
 /// Whether `text` is a secret where its file's path was asked for: a PEM block, a JWT, a Salesforce session id.
@@ -387,6 +407,11 @@ from_value! {
     SocketAddress => SocketAddr,
     Addresses => Vec<Address>,
 }
+
+/// What goes out of an org id; Salesforce asks for 15 characters.
+pub(super) const ORG_ID_BYTES: usize = 15;
+
+const CHECKSUM_DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345";
 
 /// The one variable that paths may hold: where systemd puts a service's credentials.
 const CREDENTIALS: &str = "${CREDENTIALS_DIRECTORY}";

@@ -16,7 +16,7 @@ use crate::model::ChannelAddress;
 pub struct Settings {
     /// `https://<MyDomain>.my.salesforce-scrt.com`; plain http only to loopback.
     pub base_url: Url,
-    /// The `OrgId` header: 15 or 18 characters, `00D…`. With [`Auth::Cached`] it is not sent, like
+    /// The `OrgId` header: 15 characters, `00D…`. With [`Auth::Cached`] it is not sent, like
     /// the contexts: what is configured bounds what serves a conversation without credentials of its own. Empty: no bound.
     pub org_id: String,
     /// The `AuthorizationContext` header of channels that have none of their own.

@@ -13,7 +13,7 @@ use super::*;
 const GOOD: &str = r#"
 [upstream]
 base_url = "https://mydomain.my.salesforce-scrt.com/base/"
-org_id = "00DXX0000000001"
+org_id = "00DXX00000000012AA"
 authorization_context = "Partner1_ChannelDefinition1"
 request_timeout = "4s"
 max_requests_per_second = 1_900
