@@ -302,6 +302,7 @@ impl Reader {
             })?,
             authorization_context: authorization_context?,
             channel_contexts: contexts.collect(),
+            authorization_context_type: self.get("upstream.authorization_context_type"),
             request_timeout: self.get("upstream.request_timeout")?,
             in_flight_max: self.count("upstream.max_in_flight")?,
             ca_file: self.get("upstream.ca_file"),

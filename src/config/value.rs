@@ -52,7 +52,7 @@ pub enum Kind {
     SocketAddress,
     /// The id of a Salesforce org: 15 characters, or 18, of which the last three are a checksum.
     OrgId,
-    /// A text that can be the value of an HTTP header.
+    /// A text that can be the value of an HTTP header; an empty one stands for no header.
     Header,
     /// A text that is not empty.
     Text,
@@ -174,7 +174,7 @@ impl fmt::Display for Kind {
             Self::Proxy => f.write_str("the address of an HTTP proxy, such as http://proxy:3128"),
             Self::SocketAddress => f.write_str("an IP address with a port: 203.0.113.7:443 or [2001:db8::7]:443"),
             Self::OrgId => f.write_str("15 or 18 letters and digits that start with 00D"),
-            Self::Header => write!(f, "1 to {TEXT_BYTES_MAX} visible ASCII characters without spaces"),
+            Self::Header => write!(f, "up to {TEXT_BYTES_MAX} visible ASCII characters without spaces"),
             Self::Text => {
                 write!(f, "a text of 1 to {TEXT_BYTES_MAX} bytes without control characters and outer spaces")
             }
@@ -245,7 +245,7 @@ impl Kind {
                 let letters = text.bytes().all(|b| b.is_ascii_alphanumeric());
                 matches!(text.len(), 15 | 18) && text.starts_with("00D") && letters
             }
-            Self::Header => fits && text.bytes().all(|b| b.is_ascii_graphic()),
+            Self::Header => text.len() <= TEXT_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic()),
             _ => fits && !text.contains(char::is_control) && text.trim() == text,
         }
     }

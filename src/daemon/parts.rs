@@ -125,6 +125,7 @@ pub(super) fn sandbox_settings(config: &Config, address: &Address, token: &str) 
         org_id: "00D000000000000".to_owned(),
         authorization_context: "Sandbox_ChannelDefinition".to_owned(),
         channel_contexts: HashMap::new(),
+        authorization_context_type: None,
         request_timeout: Duration::from_secs(5),
         in_flight_max: config.policy.delivery.in_flight_max,
         ca_file: None,

@@ -48,6 +48,7 @@ struct Setup {
     org_id: HeaderValue,
     authorization_context: HeaderValue,
     channel_contexts: HashMap<ChannelAddress, HeaderValue>,
+    context_type: Option<HeaderValue>,
 }
 
 /// Other settings, tried out: nothing that can fail is left to be done for them.
@@ -369,12 +370,15 @@ impl Shared {
     ) -> Result<reqwest::Request, String> {
         let json = payload::json(dispatch, self.ids.payload(dispatch.decision), &self.clock);
         let form = payload::form(json, departure);
+        let context = Some(&credentials.authorization_context).filter(|context| !context.is_empty());
+        let optional = [(AUTHORIZATION_CONTEXT, context), (AUTHORIZATION_CONTEXT_TYPE, setup.context_type.as_ref())];
+        let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?.clone())));
         setup
             .http
             .post(setup.interactions.clone())
             .header(AUTHORIZATION, credentials.authorization.clone())
             .header(ORG_ID, credentials.org_id.clone())
-            .header(AUTHORIZATION_CONTEXT, credentials.authorization_context.clone())
+            .headers(optional.collect())
             .header(REQUEST_ID, self.ids.request(dispatch.decision).to_string())
             .header(ACCEPT, "application/json")
             .header(VIA, via::own())
@@ -401,6 +405,11 @@ impl Setup {
             channel_contexts: channel_contexts
                 .map(|(channel, text)| Ok((channel.clone(), context(text)?)))
                 .collect::<Result<_, SetupError>>()?,
+            context_type: settings
+                .authorization_context_type
+                .as_deref()
+                .map(|text| header_value("authorization_context_type", text))
+                .transpose()?,
             files,
             connection,
             settings,
@@ -467,6 +476,8 @@ pub(crate) fn error_text(error: &SetupError) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     format!("{error}{cause}")
 }
+
+const AUTHORIZATION_CONTEXT_TYPE: HeaderName = HeaderName::from_static("authorizationcontexttype");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("requestid");
 

@@ -232,6 +232,7 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
         org_id: String::new(),
         authorization_context: String::new(),
         channel_contexts: std::collections::HashMap::new(),
+        authorization_context_type: None,
         request_timeout: Duration::from_secs(10),
         in_flight_max: 16,
         ca_file: None,

@@ -133,6 +133,7 @@ fn a_good_file_becomes_settings() {
         org_id: "00DXX0000000001".into(),
         authorization_context: "Partner1_ChannelDefinition1".into(),
         channel_contexts: HashMap::from([(quoted, "Other".into()), (plain, "Plain".into())]),
+        authorization_context_type: None,
         request_timeout: millis(4_000),
         in_flight_max: 128,
         ca_file: Some("/etc/ssl/extra.pem".into()),

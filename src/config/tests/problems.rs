@@ -83,7 +83,7 @@ fn a_wrong_value_is_reported_with_its_place_and_what_is_expected() {
         (
             "upstream",
             "authorization_context = 'a b'",
-            r#"F:2: upstream.authorization_context = "a b": expected 1 to 1024 visible ASCII characters without spaces"#,
+            r#"F:2: upstream.authorization_context = "a b": expected up to 1024 visible ASCII characters without spaces"#,
         ),
         (
             "upstream",
