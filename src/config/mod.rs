@@ -281,7 +281,7 @@ impl Reader {
     }
 
     fn upstream(&mut self) -> Option<Settings> {
-        let base_url = self.required("upstream.base_url");
+        let base_url = self.base_url();
         // Cached credentials hold all three.
         let (org_id, authorization_context) = if self.uses_cached_credentials() {
             let own = |path| Some(self.get(path).unwrap_or_default());

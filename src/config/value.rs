@@ -216,6 +216,9 @@ impl Kind {
             (Self::Addresses, Raw::List(items)) if !items.is_empty() => return addresses(items).map(Value::Addresses),
             (Self::Path, Raw::Text(text)) => return path(text, places).map(Value::Path),
             (Self::Proxy, Raw::Text(text)) => return Proxy::parse(text).map(Value::Proxy),
+            (Self::Url, Raw::Text(text)) if text.matches("://").count() > 1 => {
+                return Err(r#"expected "https://" once, at its beginning"#.into());
+            }
             (Self::Url, Raw::Text(text)) => url(text).map(Value::Url),
             (Self::SocketAddress, Raw::Text(text)) => {
                 let address = text.parse().ok();
