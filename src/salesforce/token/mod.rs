@@ -3,6 +3,7 @@
 //! `State` is the whole machine and is handed the time; `Tokens` puts a lock, the clock and the fetching around it.
 
 mod jwt;
+mod pem;
 mod source;
 mod state;
 
