@@ -144,7 +144,9 @@ fn describe(step: &Step) -> String {
         Step::Token { ok: true, elapsed_ms, .. } => format!("token: in hand after {elapsed_ms:.0} ms"),
         Step::Token { detail, .. } => {
             let why = detail.as_deref().unwrap_or("for an unknown reason");
-            format!("token: none: {why}\n  what to do: check upstream.auth")
+            // A refusal of the token endpoint says by itself what to do.
+            let advice = if why.contains("upstream.auth") { "" } else { "\n  what to do: check upstream.auth" };
+            format!("token: none: {why}{advice}")
         }
         Step::Request { indicator, status, code, round_trip_ms, detail, meaning, advice, again_in_ms, .. } => {
             let answer = status.map_or_else(|| "no answer, ".to_owned(), |status| format!("status {status}, "));

@@ -7,6 +7,7 @@ use reqwest::header::ACCEPT;
 use serde::{Deserialize, Serialize};
 
 use super::pem;
+use super::refusal::Refusal;
 use super::state::Failure;
 use crate::base::{clock, files};
 use crate::salesforce::answer::{self, Body};
@@ -66,7 +67,7 @@ pub(super) async fn exchange(
     let form = [("grant_type", GRANT_TYPE), ("assertion", assertion.as_str())];
     let request = http.post(jwt.token_url.clone()).header(ACCEPT, "application/json").form(&form);
     let response = request.send().await.map_err(|error| Failure::passing(answer::error_text(error)))?;
-    let status = response.status();
+    let (status, headers) = (response.status(), response.headers().clone());
     let bytes = match answer::read_body(response, deadline).await {
         Body::Whole(bytes) => bytes,
         Body::Cut(why) => return Err(Failure::passing(format!("the token endpoint answered {status}; {why}"))),
@@ -77,15 +78,12 @@ pub(super) async fn exchange(
             let life = life_of(&token, expires_in);
             Ok((token, life))
         }
-        TokenAnswer { error: Some(error), error_description, .. } => {
-            let said = format!("{error}: {}", error_description.as_deref().unwrap_or("no description"));
-            Err(Failure {
-                text: answer::readable(&said, &assertion).unwrap_or_default(),
-                // invalid_grant and its kin: a person has to change something.
-                lasting: status.is_client_error() && status != reqwest::StatusCode::TOO_MANY_REQUESTS,
-            })
+        TokenAnswer { error, error_description, .. } => {
+            let said =
+                error.map(|error| format!("{error}: {}", error_description.as_deref().unwrap_or("no description")));
+            let said = said.and_then(|said| answer::readable(&said, &assertion));
+            Err(Refusal { status, headers: &headers, body: &bytes, said }.explain(jwt, clock::wall_since_epoch()))
         }
-        _ => Err(Failure::passing(format!("the token endpoint answered {status} without an access_token"))),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod jwt;
 mod pem;
+mod refusal;
 mod source;
 mod state;
 
