@@ -9,6 +9,7 @@ mod explain;
 mod interrupt;
 mod log;
 mod man;
+mod online;
 mod probe;
 mod record;
 mod reload;
@@ -131,6 +132,10 @@ struct Failure {
 impl Failure {
     fn misconfigured(problems: Vec<String>) -> Self {
         Self { code: MISCONFIGURED, problems }
+    }
+
+    fn from_problems(problems: Vec<String>) -> Self {
+        Self { code: FAILED, problems }
     }
 
     fn usage(problems: Vec<String>) -> Self {

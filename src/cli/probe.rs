@@ -56,12 +56,12 @@ pub(super) fn run(args: ProbeArgs) -> Result<(), Failure> {
     let conversation = ConversationRef::new(&args.to, &args.from).map(ConversationRef::to_owned);
     let conversation = conversation.map_err(|(field, error)| Failure::usage(vec![format!("--{field} {error}")]))?;
     let config = load_file(args.config, false)?;
-    let settings = config.upstream.ok_or("there is no upstream")?;
+    let settings = config.upstream.clone().ok_or("there is no upstream")?;
     let problems = match settings.auth {
         Auth::Cached => {
             vec!["upstream.auth is missing: a probe has no connector whose credentials it could use".into()]
         }
-        _ => file_problems(&settings),
+        _ => file_problems(&settings).into_iter().map(|(key, text)| config.located(key, &text)).collect(),
     };
     if !problems.is_empty() {
         return Err(Failure::misconfigured(problems));

@@ -163,6 +163,15 @@ impl Config {
         &self.read.foreign_variables
     }
 
+    /// A problem with what the key `path` names, with the place where it is set.
+    #[must_use]
+    pub fn located(&self, path: &str, text: &str) -> String {
+        match self.layers.global.origin(path) {
+            Origin::Default => text.to_owned(),
+            origin => Problem::at(&origin, text).to_string(),
+        }
+    }
+
     /// The settings in force as TOML that reads back to the same, with the origin of each as a comment. No secrets:
     /// there are none in a configuration.
     #[must_use]

@@ -262,6 +262,13 @@ fn addresses(items: &[Raw]) -> Result<Vec<Address>, String> {
             let expected = "expected an IP address with a port (127.0.0.1:7480) or unix:/path";
             return Err(format!("{item} is not an address; {expected}"));
         };
+        if let Address::Unix(path) = &address
+            && path.as_os_str().len() > SOCKET_PATH_BYTES_MAX
+        {
+            return Err(format!(
+                "{item} is too long for a socket; expected a path of at most {SOCKET_PATH_BYTES_MAX} bytes"
+            ));
+        }
         // Port 0 is a fresh port each time.
         let fresh = matches!(&address, Address::Tcp(address) if address.port() == 0);
         if addresses.contains(&address) && !fresh {
@@ -415,6 +422,9 @@ from_value! {
 pub(super) const ORG_ID_BYTES: usize = 15;
 
 const CHECKSUM_DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345";
+
+/// `sockaddr_un` has room for 108 bytes, of which the last is a zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// The one variable that paths may hold: where systemd puts a service's credentials.
 const CREDENTIALS: &str = "${CREDENTIALS_DIRECTORY}";

@@ -97,11 +97,9 @@ pub(super) fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -
 /// reports it. A token file that is not there yet is no problem: another program writes it, perhaps later.
 #[must_use]
 pub(crate) fn file_problems(config: &Config) -> Vec<String> {
-    let mut problems: Vec<String> = caller_token(config.ingest.token_file.as_ref()).err().into_iter().collect();
-    if let Some(settings) = &config.upstream {
-        problems.extend(salesforce::file_problems(settings));
-    }
-    problems
+    let token = caller_token(config.ingest.token_file.as_ref()).err().map(|text| ("ingest.token_file", text));
+    let upstream = config.upstream.iter().flat_map(salesforce::file_problems);
+    token.into_iter().chain(upstream).map(|(key, text)| config.located(key, &text)).collect()
 }
 
 /// The bearer token that callers must show.
