@@ -1,5 +1,6 @@
 //! The command line: the commands, and their exit codes.
 
+mod bench;
 mod check;
 mod client;
 mod completions;
@@ -84,6 +85,8 @@ enum Command {
     Log(log::LogArgs),
     /// Watch the indicators of a running daemon live
     Tap(tap::TapArgs),
+    /// Let people type against a running daemon with a sandbox: throughput, latency, lateness, memory, CPU
+    Bench(bench::BenchArgs),
     /// Run the stand-in Interaction Service alone
     Sandbox(SandboxArgs),
     /// Try one real icon, on and off again, and explain each answer of Salesforce
@@ -201,6 +204,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Tap(args) => tap::run(args),
+        Command::Bench(args) => bench::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Probe(args) => probe::run(args),
         Command::Config => config::run(),

@@ -1,4 +1,4 @@
-//! The commands that ask a running daemon: its state, one conversation, its log level; and the sample configuration.
+//! The commands that ask a running daemon: its state, one conversation, its log level; what it can carry; the sample configuration.
 
 use serde_json::Value;
 
@@ -89,4 +89,30 @@ fn config_prints_the_sample_that_the_package_installs() {
     command.env("CREDENTIALS_DIRECTORY", directory.path());
     let checked = run_with(command, "");
     assert_eq!(checked.code, Some(0), "{checked:?}");
+}
+
+#[test]
+fn bench_lets_people_type_and_leaves_no_icon_on() {
+    let (sandbox, daemon) = pair("timing.dismiss_after = '100ms'\ntiming.check_interval = '200ms'");
+    let said = call(&daemon, &["bench", "--typists", "20", "--for", "2s", "--format", "json"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!((&report["typists"], &report["rejected"]), (&Value::from(20), &Value::from(0)), "{report}");
+    assert!(report["signals"].as_u64() > Some(40) && report["indicators_delivered"].as_u64() > Some(0), "{report}");
+    for measured in ["answer_ms", "sent_late_ms", "signal_to_wire_ms", "round_trip_ms"] {
+        assert!(report[measured]["p99"].as_f64() > Some(0.0), "{measured}: {report}");
+    }
+    assert!(report["resident_bytes"].as_f64() > Some(1e6) && report["processors"].is_number(), "{report}");
+    until("every icon off", || sandbox.shown() == 0);
+    let text = call(&daemon, &["bench", "--typists", "1", "--for", "100ms"]);
+    assert!(text.stdout.contains(" a second, 0 rejected"), "{text:?}");
+}
+
+#[test]
+fn bench_refuses_an_org_where_it_would_make_sessions() {
+    let daemon = Daemon::start("https://mydomain.my.salesforce-scrt.invalid", "");
+    let said = call(&daemon, &["bench", "--for", "100ms"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("would have a messaging session created"), "{said:?}");
+    assert!(daemon.address.get("/v1/conversations").json()["total"] == 0);
 }
