@@ -58,7 +58,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Replay traces in virtual time and print the indicators as NDJSON
     Simulate(simulate::SimulateArgs),
-    /// Record the signals of a running daemon as a trace, without the ids of channels and users
+    /// Record the signals of a running daemon as a trace, without the ids of users and, unless asked for, of channels
     Record(record::RecordArgs),
     /// Show what each check and dismiss interval costs and gives on recorded typing
     Tune(Box<tune::TuneArgs>),
