@@ -84,7 +84,7 @@ fn routes(api: Arc<Api>) -> Router {
         .route("/v1/signals/stream", get(stream::record))
         .route("/v1/conversations", get(conversations::conversations))
         .route("/v1/indicators", get(indicators::indicators))
-        .route("/v1/timing", get(timing::read).put(timing::change))
+        .route("/v1/timing", get(timing::read).put(timing::change).delete(timing::change))
         .route("/v1/timing/{to}", put(timing::change).delete(timing::change))
         .route("/v1/timing/", any(timing::unnamed))
         .route("/v1/tune", post(tune::study))
