@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_channel_can_be_asked_for_and_channels_can_keep_their_addresses() {
+    async fn one_channel_can_be_recorded_and_named() {
         let of = |to, from| ConversationRef::new(to, from).unwrap();
         let only = Scope { to: Some(ChannelAddress::new("a \"b\"").unwrap()), name_channels: true };
         let (mut recorder, mut one) = recording(Instant::ORIGIN, only);
