@@ -122,7 +122,7 @@ fn steering(api: Arc<Api>) -> Router {
     Router::new()
         .route("/v1/signals/stream", get(stream::record))
         .route("/v1/indicators", get(indicators::indicators))
-        .route("/v1/timing", put(timing::change))
+        .route("/v1/timing", put(timing::change).delete(timing::change))
         .route("/v1/timing/{to}", put(timing::change).delete(timing::change))
         .route("/v1/timing/", any(timing::unnamed))
         .route("/v1/tune", post(tune::study))

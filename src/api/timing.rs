@@ -1,4 +1,4 @@
-//! The timing, read and changed while the daemon runs: `GET` and `PUT /v1/timing`, `PUT` and `DELETE /v1/timing/{to}`.
+//! The timing, read and changed while the daemon runs: `GET`, `PUT` and `DELETE /v1/timing`, `PUT` and `DELETE /v1/timing/{to}`.
 //!
 //! The owner of the settings is asked for both.
 
@@ -88,6 +88,7 @@ pub(super) async fn change(
     let body = read_body(&head.headers, body, BODY_BYTES_MAX, "the timing has five keys").await?;
     let change = match to {
         Some(to) if head.method == Method::DELETE => Change::forget(to),
+        None if head.method == Method::DELETE => Change::reset(),
         to => Change::set(to, &body).map_err(|error| bad(format!("the body {error}")))?,
     };
     answer(&api, Some(change)).await
@@ -178,6 +179,7 @@ mod tests {
             (Method::GET, "/v1/timing", "", "None"),
             (Method::PUT, "/v1/timing", r#"{"dismiss": "idle"}"#, "to: None, what: Set"),
             (Method::PUT, "/v1/timing/+49%2F1%20%C3%BC", "{}", "to: Some(ChannelAddress(\"+49/1 ü\")), what: Set"),
+            (Method::DELETE, "/v1/timing", "", "to: None, what: Forget"),
             (Method::DELETE, "/v1/timing/%00", "", "to: Some(ChannelAddress(\"\\0\")), what: Forget"),
         ] {
             let answer = tokio::spawn(router.clone().oneshot(request(method.clone(), path, body)));

@@ -107,9 +107,11 @@ pub const KEYS: &[Key] = &[
     Key::new("upstream.base_url", Kind::Url, Required(r#""https://mydomain.my.salesforce-scrt.com""#),
         "The Interaction Service of your org; https, or plain http to a loopback address."),
     Key::new("upstream.org_id", Kind::OrgId, Required(r#""00DXX0000000001""#),
-        "The org's id, 15 or 18 characters."),
+        "The org's id: 15 characters, or 18 with their checksum. 15 are sent."),
     Key::new("upstream.authorization_context", Kind::Header, Required(r#""Partner1_ChannelDefinition1""#),
-        "The authorization context of the channels that have none of their own.").per_channel(),
+        "The authorization context of the channels that have none of their own. \"\" sends no such header.").per_channel(),
+    Key::new("upstream.authorization_context_type", Kind::OneOf(CONTEXT_TYPES), Unset("no such header is sent"),
+        "The header AuthorizationContextType, for products that ask for it."),
     Key::new("upstream.request_timeout", time(MILLI, 5 * MINUTE), Default(r#""5s""#),
         "The longest time from sending a request to the end of its response."),
     Key::new("upstream.max_requests_per_second", Kind::Integer { min: 1, max: REQUESTS_PER_SECOND_MAX }, Default("2000"),
@@ -203,6 +205,10 @@ pub const KEYS: &[Key] = &[
     Key::new("log.otlp_endpoint", Kind::Url, Unset("no spans are exported"),
         "A collector for spans by OTLP over HTTP, such as http://127.0.0.1:4318. Needs a build with the feature otlp.").lacks(OTLP),
 ];
+
+/// As the public reference lists them.
+const CONTEXT_TYPES: &[&str] =
+    &["ConversationChannelDefinition", "EmbeddedMessagingChannel", "ExternalConversationParticipant"];
 
 const OTLP: Option<&str> = if cfg!(feature = "otlp") { None } else { Some("otlp") };
 

@@ -49,7 +49,7 @@ use crate::salesforce::settings::{Auth, JwtBearer, Settings};
 use crate::telemetry::Format;
 use keys::{Absent, CHANNELS, Key};
 use layers::{Layers, Scope};
-use value::{FromValue, Quoted};
+use value::{FromValue, ORG_ID_BYTES, Quoted};
 
 /// All settings, valid.
 #[derive(Clone, Debug)]
@@ -163,6 +163,15 @@ impl Config {
     #[must_use]
     pub fn foreign_variables(&self) -> &[String] {
         &self.read.foreign_variables
+    }
+
+    /// A problem with what the key `path` names, with the place where it is set.
+    #[must_use]
+    pub fn located(&self, path: &str, text: &str) -> String {
+        match self.layers.global.origin(path) {
+            Origin::Default => text.to_owned(),
+            origin => Problem::at(&origin, text).to_string(),
+        }
     }
 
     /// The settings in force as TOML that reads back to the same, with the origin of each as a comment. No secrets:
@@ -286,7 +295,7 @@ impl Reader {
     }
 
     fn upstream(&mut self) -> Option<Settings> {
-        let base_url = self.required("upstream.base_url");
+        let base_url = self.base_url();
         // Cached credentials hold all three.
         let (org_id, authorization_context) = if self.uses_cached_credentials() {
             let own = |path| Some(self.get(path).unwrap_or_default());
@@ -301,9 +310,13 @@ impl Reader {
         let (proxy, connect_to) = route?;
         Some(Settings {
             base_url: base_url?,
-            org_id: org_id?,
+            org_id: org_id.map(|mut id: String| {
+                id.truncate(ORG_ID_BYTES);
+                id
+            })?,
             authorization_context: authorization_context?,
             channel_contexts: contexts.collect(),
+            authorization_context_type: self.get("upstream.authorization_context_type"),
             request_timeout: self.get("upstream.request_timeout")?,
             in_flight_max: self.count("upstream.max_in_flight")?,
             ca_file: self.get("upstream.ca_file"),

@@ -104,15 +104,17 @@ pub(super) fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -
 #[must_use]
 pub(crate) fn file_problems(config: &Config) -> Vec<String> {
     let mut problems = caller_tokens(config).err().unwrap_or_default();
-    if let Some(settings) = &config.upstream {
-        problems.extend(salesforce::file_problems(settings));
-    }
+    let upstream = config.upstream.iter().flat_map(salesforce::file_problems);
+    problems.extend(upstream.map(|(key, text)| config.located(key, &text)));
     problems
 }
 
 /// The bearer tokens that callers must show.
 pub(super) fn caller_tokens(config: &Config) -> Result<CallerTokens, Vec<String>> {
-    let read = |name: &str, path: &Option<PathBuf>| path.as_ref().map(|path| http::read_token(name, path)).transpose();
+    let read = |name: &str, path: &Option<PathBuf>| {
+        let token = path.as_ref().map(|path| http::read_token(name, path)).transpose();
+        token.map_err(|text| config.located(name, &text))
+    };
     match (read("ingest.token_file", &config.ingest.token_file), read("admin.token_file", &config.admin.token_file)) {
         (Ok(Some(ingest)), Ok(Some(admin))) if ingest == admin => {
             let text = "admin.token_file holds the token of ingest.token_file; expected another, or none";
@@ -139,6 +141,7 @@ pub(super) fn sandbox_settings(config: &Config, address: &Address, token: &str) 
         org_id: "00D000000000000".to_owned(),
         authorization_context: "Sandbox_ChannelDefinition".to_owned(),
         channel_contexts: HashMap::new(),
+        authorization_context_type: None,
         request_timeout: Duration::from_secs(5),
         in_flight_max: config.policy.delivery.in_flight_max,
         ca_file: None,

@@ -154,11 +154,9 @@ impl Sandbox {
         self.core.tokens.check(headers)?;
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let org = text("orgid");
-        let is_org = matches!(org.len(), 15 | 18)
-            && org.starts_with("00D")
-            && org.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_org = org.len() == 15 && org.starts_with("00D") && org.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !is_org {
-            let message = "OrgId must be 15 or 18 letters and digits that start with 00D";
+            let message = "OrgId must be 15 letters and digits that start with 00D";
             return Err(Rejection::new(rejection::HEADER, message));
         }
         if text("authorizationcontext").trim().is_empty() {

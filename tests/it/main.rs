@@ -32,6 +32,7 @@ mod metrics;
 mod monitoring;
 mod node;
 mod openapi;
+mod operate;
 mod order;
 mod package;
 mod passing;

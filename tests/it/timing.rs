@@ -210,7 +210,7 @@ fn a_wrong_change_changes_nothing_and_all_of_it_is_told() {
     let problems = all.json()["problems"].take();
     assert_eq!(problems.as_array().unwrap().len(), 3, "{all:?}");
     assert!(all.problem().matches("; ").count() >= 2 && !all.body.contains("s3cret"), "{all:?}");
-    for (method, path) in [("POST", "/v1/timing"), ("DELETE", "/v1/timing"), ("GET", "/v1/timing/c")] {
+    for (method, path) in [("POST", "/v1/timing"), ("POST", "/v1/timing/c"), ("GET", "/v1/timing/c")] {
         let answer = daemon.address.call(method, path, &[], b"");
         assert_eq!(answer.status, 405, "{answer:?}");
         answer.problem();
@@ -391,7 +391,7 @@ fn the_command_tells_changes_and_resets() {
         (&["--max-typing", "49s"], 1, "timing.max_typing = \"49s\": expected at least dismiss_after, \"50s\""),
         (&["--dismiss", "2"], 2, "flag --dismiss: timing.dismiss_after = 2: a time needs a unit"),
         (&["--mode", "x", "--check", "2h"], 2, "flag --check: timing.check_interval = \"2h\": expected a time from"),
-        (&["--reset"], 2, "--to <TO>"),
+        (&["--reset", "--check", "1s"], 2, "cannot be used with"),
         (&["--to", "c", "--reset", "--check", "1s"], 2, "cannot be used with"),
         (&["--to", "", "--check", "1s"], 2, "is empty; expected 1 to 255 characters"),
         (&["--to", "..", "--check", "1s"], 2, "can't be part of a URL's path"),
@@ -409,4 +409,25 @@ fn the_command_tells_changes_and_resets() {
     let said = run_with(command, "");
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains(&format!("{url} can't be reached: Connection refused")), "{said:?}");
+}
+
+#[test]
+fn a_reset_undoes_all_that_was_changed_while_running() {
+    let (_sandbox, daemon) = typing("channels.c.check_interval = '7s'");
+    let before = daemon.timing();
+    daemon.retime("/v1/timing", &json!({"check_interval": "9s"}));
+    daemon.retime("/v1/timing/c", &json!({"check_interval": "8s", "dismiss_after": "3s"}));
+    daemon.retime("/v1/timing/other", &json!({"dismiss": "after_shown"}));
+    let said = daemon.command(&["--reset"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for line in [
+        "timing.check_interval: 9s -> 5s",
+        "channels.\"c\".check_interval: 8s -> 7s",
+        "channels.\"other\".dismiss: after_shown -> (as for all)",
+        "All that is in force survives a restart.",
+    ] {
+        assert!(said.stdout.contains(line), "{line}: {said:?}");
+    }
+    assert_eq!(daemon.timing(), before);
+    assert!(daemon.command(&["--reset"]).stdout.starts_with("nothing has changed"));
 }

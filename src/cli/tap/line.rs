@@ -69,6 +69,20 @@ impl Key {
     }
 }
 
+/// An event of a conversation that was explained, as a line without the conversation; `None` for one of a later daemon.
+pub(in crate::cli) fn transition(event: &Value) -> Option<String> {
+    let text = |key: &str| printable(event[key].as_str().unwrap_or_default());
+    let fields: Event = serde_json::from_value(event.clone()).ok()?;
+    let what = match event["event"].as_str()? {
+        "signal" => text("signal"),
+        "decided" => format!("{:<15}{}", text("indicator"), text("reason")),
+        "result" => format!("{:<15}{}", text("indicator"), result(&fields)),
+        "dropped" => format!("{:<15}dropped: {}", text("indicator"), text("why").replace('_', " ")),
+        _ => return None,
+    };
+    Some(format!("{}  {what}", time(fields.at)))
+}
+
 impl Screen {
     pub(super) fn new(format: Format) -> Self {
         Self { format, conversation_chars: CONVERSATION_CHARS_MIN }

@@ -13,7 +13,7 @@ use super::*;
 const GOOD: &str = r#"
 [upstream]
 base_url = "https://mydomain.my.salesforce-scrt.com/base/"
-org_id = "00DXX0000000001"
+org_id = "00DXX00000000012AA"
 authorization_context = "Partner1_ChannelDefinition1"
 request_timeout = "4s"
 max_requests_per_second = 1_900
@@ -138,6 +138,7 @@ fn a_good_file_becomes_settings() {
         org_id: "00DXX0000000001".into(),
         authorization_context: "Partner1_ChannelDefinition1".into(),
         channel_contexts: HashMap::from([(quoted, "Other".into()), (plain, "Plain".into())]),
+        authorization_context_type: None,
         request_timeout: millis(4_000),
         in_flight_max: 128,
         ca_file: Some("/etc/ssl/extra.pem".into()),

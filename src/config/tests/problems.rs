@@ -77,8 +77,13 @@ fn a_wrong_value_is_reported_with_place_and_expectation() {
         ),
         (
             "upstream",
+            "org_id = '00Dxx00000000012AA'",
+            r#"F:2: upstream.org_id = "00Dxx00000000012AA": the last three characters are a checksum of the first 15, in which capitals count; expected EAA for these, or the 15 alone"#,
+        ),
+        (
+            "upstream",
             "authorization_context = 'a b'",
-            r#"F:2: upstream.authorization_context = "a b": expected 1 to 1024 visible ASCII characters without spaces"#,
+            r#"F:2: upstream.authorization_context = "a b": expected up to 1024 visible ASCII characters without spaces"#,
         ),
         (
             "upstream",
