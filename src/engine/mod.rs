@@ -22,6 +22,7 @@ mod list;
 mod observed;
 pub mod order;
 pub mod outbox;
+mod owner;
 mod pace;
 pub mod policy;
 mod receipt;
@@ -38,7 +39,8 @@ use crate::model::{
 use changes::Changes;
 use list::{Link, List};
 use observed::Observed;
-use outbox::{Lifespans, Losses, Outbox, Urgency, Verdict};
+use outbox::{Lifespans, Losses, Urgency, Verdict};
+use owner::Ownership;
 use pace::Pace;
 use policy::Policy;
 use tracker::{Standing, Tracker};
@@ -46,10 +48,9 @@ use wheel::{Place, Wheel};
 
 pub use account::{Census, Counts, Notice, Snapshot};
 pub use inquiry::{Account, LOOKS_MAX, Page, PageQuery, Row, Stage};
+pub use owner::Remains;
 pub use receipt::{Taken, TurnedAway};
 
-/// How long a message's time is remembered, to know a late keystroke by.
-const BARRIER_KEPT: Duration = Duration::from_secs(600);
 /// Channels that were muted and have no conversation are looked for this often.
 const SWEEP_SPACING: Duration = Duration::from_secs(60);
 /// Conversations whose timers run in one call of [`Engine::handle_timeout`]; the others have their turn in the next one.
@@ -78,6 +79,7 @@ pub struct Engine {
     blocked: usize,
     counts: Counts,
     observed: Observed,
+    ownership: Ownership,
     swept: Instant,
     /// There is memory to be given back.
     untidy: bool,
@@ -105,6 +107,7 @@ impl Engine {
             blocked: 0,
             counts: Counts::default(),
             observed: Observed::default(),
+            ownership: Ownership::default(),
             swept: Instant::ORIGIN,
             untidy: false,
             stopping: false,
@@ -137,25 +140,26 @@ impl Engine {
         Ok(Taken::Counts)
     }
 
-    /// The far side may still show the icon of a conversation whose typing ended with an earlier process: it is owed a
-    /// Stopped before anything else. To be called before the first signal.
+    /// The upstream may still show an icon of the conversation that this process doesn't know of: it is owed a Stopped,
+    /// unless the user is typing.
     pub fn handle_recovered(&mut self, now: Instant, conversation: ConversationRef<'_>) {
-        if self.tracker.find(conversation).is_none() {
+        let found = self.tracker.find(conversation).filter(|slot| self.follow(now, *slot));
+        let slot = found.unwrap_or_else(|| {
             let rules = self.policy.rules_of(conversation.to());
-            let slot = self.tracker.insert(conversation, self.changes.generation(), || rules);
-            self.tracker.state_mut(slot).0.outbox = Outbox::LEFT_ON;
+            self.tracker.insert(conversation, self.changes.generation(), || rules)
+        });
+        self.advance(now, slot);
+        let (state, _) = self.tracker.state_mut(slot);
+        state.outbox.doubt();
+        if !state.timing.icon() {
             self.decide(slot, now, Reason::Recovered);
-            self.settle(now, slot);
         }
+        self.settle(now, slot);
     }
 
     /// What came of the request in flight under `id`. An unknown or settled `id` is ignored. Returns what is news.
     pub fn handle_outcome(&mut self, now: Instant, id: DispatchId, outcome: Outcome) -> Option<Notice> {
-        if !self.tracker.holds(id.slot) {
-            return None;
-        }
-        let outbox = &self.tracker.entry(id.slot).state.outbox;
-        if outbox.in_flight().is_none() || outbox.flight_number() != id.serial {
+        if !self.is_in_flight(id) {
             return None;
         }
         let was_shut = self.pace.is_shut();
@@ -338,6 +342,13 @@ impl Engine {
         now.max(muted_until).max(retry).max(pace)
     }
 
+    fn is_in_flight(&self, id: DispatchId) -> bool {
+        self.tracker.get(id.slot).is_some_and(|entry| {
+            let outbox = &entry.state.outbox;
+            outbox.in_flight().is_some() && outbox.flight_number() == id.serial
+        })
+    }
+
     fn handle_newcomer(
         &mut self,
         now: Instant,
@@ -427,7 +438,7 @@ impl Engine {
                 state.opened |= rules.require_open;
                 if let Some(at) = signal.at {
                     state.barrier = state.barrier.max(at.saturating_add(1));
-                    state.hold_until = state.hold_until.max(now + BARRIER_KEPT);
+                    state.hold_until = state.hold_until.max(now + self.ownership.barrier_kept());
                 }
             }
             SignalKind::Ended => {
@@ -518,6 +529,10 @@ impl Engine {
         }
         let lit = state.timing.icon();
         let unsettled = !state.outbox.is_empty();
+        if unsettled || !state.timing.is_idle() {
+            state.retained_until = now + self.ownership.retained_for;
+        }
+        let hold_until = state.hold_until.max(state.retained_until);
         let ready = state.outbox.ready(now);
         let mut due = state.timing.due(rules).min(state.outbox.due(now, &lifespans));
         let standing = if let Some(urgency) = ready {
@@ -526,8 +541,8 @@ impl Engine {
             Standing::Blocked
         } else if unsettled || !state.timing.is_idle() {
             Standing::None
-        } else if state.hold_until > now {
-            due = due.min(state.hold_until);
+        } else if hold_until > now {
+            due = due.min(hold_until);
             Standing::Lingering
         } else if state.opened && rules.require_open {
             Standing::Lingering
@@ -593,6 +608,7 @@ impl Engine {
         let place = self.tracker.entry(slot).place;
         self.wheel.disarm(&mut self.tracker, slot, place);
         self.tracker.entry_mut(slot).place = Place::NONE;
+        self.ownership.released(|| self.tracker.conversation(slot));
         self.tracker.remove(slot, now);
     }
 

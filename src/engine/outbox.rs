@@ -103,9 +103,6 @@ impl Outbox {
         blocked: false,
     };
 
-    /// What an earlier process told the far side is all that is known.
-    pub(super) const LEFT_ON: Self = Self { belief: Belief::Unsure, ..Self::EMPTY };
-
     /// Whether nothing is wanted, in flight, or shown.
     pub(super) const fn is_empty(&self) -> bool {
         self.wish.is_none() && self.flight.is_none() && matches!(self.belief, Belief::Off)
@@ -163,6 +160,31 @@ impl Outbox {
         self.attempt = 0;
         self.blocked = false;
         self.not_before = Instant::ORIGIN;
+        [replaced, self.drop_moot_stop()]
+    }
+
+    /// The upstream may show an icon that another process, or an earlier one, has left on.
+    pub(super) fn doubt(&mut self) {
+        if self.belief == Belief::Off {
+            self.belief = Belief::Unsure;
+        }
+    }
+
+    /// Forgets what is still to be told and what is shown; what is in flight has its outcome later. Returns what is lost
+    /// before it was sent: the owner's decisions replace it.
+    pub(super) fn disown(&mut self) -> Option<Loss> {
+        let unsent = self.wish.take().filter(|_| !self.flies_current());
+        self.belief = Belief::Off;
+        self.blocked = false;
+        unsent.map(|reason| Loss { number: self.number, reason, why: Why::Replaced })
+    }
+
+    /// The request in flight has not left: what it was to tell may be tried again at `not_before`.
+    pub(super) fn withdraw(&mut self, not_before: Instant) -> Losses {
+        let current = self.wish.is_some() && self.flight_number == self.number;
+        let replaced = self.flight.take().filter(|_| !current);
+        self.not_before = self.not_before.max(not_before);
+        let replaced = replaced.map(|reason| Loss { number: self.flight_number, reason, why: Why::Replaced });
         [replaced, self.drop_moot_stop()]
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Pace {
     limits: Delivery,
     /// The rate in force: `requests_per_second_max`, less after the far side has complained.
     rate: u32,
+    /// What this process may take of the org's rate.
+    share: u32,
     /// The generic cell rate algorithm's theoretical arrival time.
     arrival: Instant,
     /// When the requests of the last window were answered. A request counts from its leaving until a window after its
@@ -61,6 +63,7 @@ impl Pace {
         Self {
             limits,
             rate: limits.requests_per_second_max,
+            share: u32::MAX,
             arrival: Instant::ORIGIN,
             answered: VecDeque::new(),
             in_flight: 0,
@@ -76,10 +79,29 @@ impl Pace {
     /// Takes new limits; a rate that had been cut starts anew.
     pub(super) fn set_limits(&mut self, limits: Delivery) {
         if limits.requests_per_second_max != self.limits.requests_per_second_max {
-            self.rate = limits.requests_per_second_max;
+            self.rate = limits.requests_per_second_max.min(self.share);
             self.last_cut = None;
         }
         self.limits = limits;
+    }
+
+    /// What may leave of the org's requests a second; a rate that has been cut stays cut.
+    pub(super) fn set_share(&mut self, share: u32) {
+        let is_cut = self.rate < self.max();
+        self.share = share;
+        self.rate = if is_cut { self.rate.min(self.max()) } else { self.max() };
+    }
+
+    fn max(&self) -> u32 {
+        self.limits.requests_per_second_max.min(self.share)
+    }
+
+    /// Requests in flight or answered within the window.
+    pub(super) fn counted(&mut self, now: Instant) -> usize {
+        while self.answered.front().is_some_and(|at| *at + WINDOW <= now) {
+            self.answered.pop_front();
+        }
+        self.in_flight + self.answered.len()
     }
 
     pub(super) const fn in_flight(&self) -> usize {
@@ -98,9 +120,7 @@ impl Pace {
     /// When the next request may leave, if nothing else happens until then; [`Instant::NEVER`]: not before an answer.
     pub(super) fn ready_at(&mut self, now: Instant) -> Instant {
         self.recover(now);
-        while self.answered.front().is_some_and(|at| *at + WINDOW <= now) {
-            self.answered.pop_front();
-        }
+        let counted = self.counted(now);
         if self.in_flight >= self.limits.in_flight_max {
             return Instant::NEVER;
         }
@@ -108,8 +128,7 @@ impl Pace {
         if let Gate::Shut { probe_at, probe } = self.gate {
             ready = ready.max(if probe.is_some() { Instant::NEVER } else { probe_at });
         }
-        let counted = self.in_flight + self.answered.len();
-        let max = self.limits.requests_per_second_max as usize;
+        let max = self.max() as usize;
         if counted >= max {
             // Enough of the answered ones must have left the window; those in flight can't be waited for by time.
             ready = ready.max(match self.answered.get(counted - max) {
@@ -177,6 +196,12 @@ impl Pace {
         self.judge(now, slot, failed);
     }
 
+    /// A request of the conversation in `slot` has not left, and will not.
+    pub(super) fn withdraw(&mut self, slot: u32) {
+        self.in_flight -= 1;
+        self.take_back(slot);
+    }
+
     /// Nothing has left for the conversation in `slot`: nothing is to be counted, and nothing is known of the upstream.
     fn take_back(&mut self, slot: u32) {
         let spacing = u64::try_from(self.spacing().as_micros()).unwrap_or(u64::MAX);
@@ -219,7 +244,7 @@ impl Pace {
     }
 
     fn recover(&mut self, now: Instant) {
-        let max = self.limits.requests_per_second_max;
+        let max = self.max();
         if self.rate < max {
             let steps = now.since(self.last_rise).as_micros() / RECOVERY_STEP.as_micros();
             if steps > 0 {

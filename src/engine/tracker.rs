@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) barrier: u64,
     /// Until when it is remembered although nothing is going on, or left alone.
     pub(super) hold_until: Instant,
+    /// Until when it is remembered for its owner's sake.
+    pub(super) retained_until: Instant,
     /// The messaging session is known to exist.
     pub(super) opened: bool,
     /// Refused for good: left alone until `hold_until`.
@@ -156,6 +158,7 @@ impl Tracker {
                 outbox: Outbox::EMPTY,
                 barrier: 0,
                 hold_until: Instant::ORIGIN,
+                retained_until: Instant::ORIGIN,
                 opened: false,
                 muted: false,
                 acceptances_seen: 0,

@@ -70,8 +70,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "what an earlier process left on is not owed",
         file: "outbox.rs",
-        right: "Self { belief: Belief::Unsure, ..Self::EMPTY }",
-        wrong: "Self { belief: Belief::Off, ..Self::EMPTY }",
+        right: "if self.belief == Belief::Off {\n            self.belief = Belief::Unsure;",
+        wrong: "if false {\n            self.belief = Belief::Unsure;",
     },
     Mistake {
         name: "the icon goes off dismiss after the first key, not the last",
@@ -166,8 +166,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "requests in flight don't count towards the rate",
         file: "pace.rs",
-        right: "let counted = self.in_flight + self.answered.len();",
-        wrong: "let counted = self.answered.len();",
+        right: "self.in_flight + self.answered.len()",
+        wrong: "self.answered.len()",
     },
     Mistake {
         name: "the gate before a failing upstream never opens again",
@@ -202,8 +202,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a conversation that is over is never forgotten",
         file: "mod.rs",
-        right: "        } else if state.hold_until > now {\n            due",
-        wrong: "        } else if state.hold_until >= Instant::ORIGIN {\n            due",
+        right: "        } else if hold_until > now {\n            due",
+        wrong: "        } else if hold_until >= Instant::ORIGIN {\n            due",
     },
     Mistake {
         name: "a message does not wait for the one before it",
