@@ -28,6 +28,7 @@
 //!   settings).
 //! - [`signals`]: signals as text: one object, a stream of lines, a trace file.
 //! - `journal`: icons on disk: what a crash must not lose.
+//! - [`fleet`]: several typingd for one org: who owns which conversation. Pure; nothing drives it yet.
 //! - [`tune`]: what each setting costs and gives on recorded typing, by the same engine; `simulate`.
 //! - [`observe`]: observers of the loop: statistics of typing, measures of the loop, event history, recording.
 //! - `telemetry`: log lines, pseudonyms, spans.
@@ -61,7 +62,7 @@
 //!
 //! # Invariants
 //!
-//! 1. `engine` names nothing but `std`, `model` and the hash table's crates; no clock is read outside `base/clock`.
+//! 1. `engine` and `fleet` name nothing but `std`, `model` and the hash table's crates; no clock is read outside `base/clock`.
 //! 2. Only the loop holds the engine; there is no lock around it.
 //! 3. A Started is sent only by the rules of timing in force; a Stopped whenever they, a limit or the end say so.
 //! 4. At most one request per conversation is in flight; the newest desired state wins.
@@ -85,6 +86,7 @@ mod daemon;
 pub mod driver;
 pub mod drop_in;
 pub mod engine;
+pub mod fleet;
 pub mod http;
 mod journal;
 pub mod model;
