@@ -47,6 +47,7 @@ impl World {
                 let step = self.rng.below(STEP_MAX);
                 let back = self.rng.below(2) == 0 && self.step_millis > step;
                 self.step_millis = if back { self.step_millis - step } else { self.step_millis + step };
+                self.stepped = self.now;
                 self.excuse(CONVERGES);
             }
             Fault::Outage | Fault::Wipe => {
@@ -72,9 +73,9 @@ impl World {
     }
 
     /// The sum of what all keep to is never above the limit. A node that has not joined yet, and a store that has lost its
-    /// memory, are other matters; and for those who are cut off no more than half of it is reserved.
+    /// memory or its idea of time, are other matters; and for those who are cut off no more than half of it is reserved.
     pub(crate) fn check_shares(&self) {
-        if self.wiped {
+        if self.wiped || self.now < self.stepped + RESERVED {
             return;
         }
         let (mut sum, mut cut_off) = (0, 0);
@@ -133,6 +134,8 @@ impl World {
 /// The same time for all to notice what has happened to the store's clock or memory, in milliseconds: a lease, the doubt
 /// after it, a time-out, a reconnect.
 const CONVERGES: u64 = 9_000;
+/// For so long the store reserves shares.
+const RESERVED: Duration = Duration::from_secs(70);
 /// How far the store's clock jumps, in milliseconds.
 const STEP_MAX: u64 = 300_000;
 /// A process that is told to end is ended after so many milliseconds.

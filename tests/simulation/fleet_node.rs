@@ -8,9 +8,6 @@ use typingd::fleet::protocol::{Mail, OwnerId, Reply, Request};
 use typingd::fleet::{Demand, Effect, Fleet, Route, Settings};
 use typingd::model::{ConversationRef, Dispatch, Indicator, Instant, Outcome, Signal};
 
-/// A conversation is remembered for so long after its last event.
-pub(crate) const RETAINED: Duration = Duration::from_secs(30);
-
 pub(crate) struct Node {
     pub(crate) engine: Engine,
     pub(crate) fleet: Fleet,
@@ -19,9 +16,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(now: Instant, policy: Policy, settings: Settings, random: u64) -> Self {
+    pub(crate) fn new(now: Instant, policy: Policy, settings: Settings, retained_for: Duration, random: u64) -> Self {
         let mut engine = Engine::new(policy, random);
-        engine.observe_released(RETAINED);
+        engine.observe_released(retained_for);
         let fleet = Fleet::new(settings, OwnerId::new(random), random);
         let mut node = Self { engine, fleet, sends: Vec::new() };
         node.work(now);

@@ -158,6 +158,8 @@ pub(crate) struct World {
     /// Until then two nodes may believe in good faith that they own the same.
     pub(crate) excused_until: Instant,
     pub(crate) wiped: bool,
+    /// When the store's clock has jumped.
+    pub(crate) stepped: Instant,
     pub(crate) history: History,
 }
 
@@ -194,6 +196,7 @@ impl World {
             typing_until: now + climate.typing,
             excused_until: now,
             wiped: false,
+            stepped: Instant::ORIGIN,
             history: History::default(),
             rng,
             climate,
@@ -550,7 +553,7 @@ impl World {
         let random = self.rng.next();
         let own = &mut self.hosts[host];
         if own.node.is_none() {
-            own.node = Some(Node::new(now, policy, settings, random));
+            own.node = Some(Node::new(now, policy, settings, RETAINED, random));
             self.drive(host);
         }
     }
@@ -630,6 +633,8 @@ fn call_number(call: u64) -> u64 {
 const HEARD_WITHIN: Duration = Duration::from_millis(20);
 /// No request is applied later than this after it has left.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A conversation is remembered for so long after its last event.
+const RETAINED: Duration = Duration::from_secs(30);
 /// The store is taken for silent after so many milliseconds.
 const RESPONSE_TIMEOUT: u64 = 1_500;
 /// Everything that is owed, kept back, reserved or remembered is over by then.
