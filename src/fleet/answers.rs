@@ -158,6 +158,7 @@ impl Fleet {
             Answer::Granted => {
                 let holding = self.holdings.entry(conversation.clone()).or_default();
                 (holding.owner, holding.on) = (me, holding.on || is_keystroke);
+                self.checks.push(conversation.clone());
             }
             Answer::TakenOver => {
                 self.counts.taken += 1;
@@ -310,7 +311,6 @@ impl Fleet {
             self.effects.push_back(Effect::Signal(conversation, post.signal));
         } else {
             self.counts.stale += 1;
-            self.checks.push(conversation);
         }
     }
 

@@ -7,8 +7,7 @@
 //! [`Fleet`] reads no clock, does no I/O, never awaits and logs nothing. Time is an argument, of a clock that goes on while
 //! the machine sleeps. Whoever drives it:
 //!
-//! 1. asks [`Fleet::handle_signal`] about each signal, and gives those that are [`Route::Here`] to the engine. If the
-//!    engine has no entry after a signal, says so with [`Fleet::handle_released`];
+//! 1. asks [`Fleet::handle_signal`] about each signal, and gives those that are [`Route::Here`] to the engine;
 //! 2. after any `handle_*`, does what [`Fleet::poll_effect`] returns until it is `None`; then hands what the engine has
 //!    released to [`Fleet::handle_released`];
 //! 3. asks the engine for dispatches only while [`Fleet::may_send`], hands each to [`Fleet::handle_dispatch`], and sends
@@ -72,7 +71,7 @@ pub enum Route {
 pub enum Effect {
     /// The engine takes a signal.
     Signal(Conversation, Signal),
-    /// A signal came too late for the engine: if it has no entry, it has released the conversation.
+    /// If the engine has no entry after the signals before this, [`Fleet::handle_released`].
     Check(Conversation),
     /// `Engine::handle_recovered`: the upstream may show the icon because of another node.
     Recover(Conversation),
@@ -169,7 +168,7 @@ pub struct Fleet {
     leaving: bool,
     left: bool,
     effects: VecDeque<Effect>,
-    /// Taken with a signal that came too late: to be looked at once the others have been delivered.
+    /// Taken with a signal that the engine may not remember: to be looked at once all have been delivered.
     checks: Vec<Conversation>,
     counts: Counts,
 }
@@ -226,6 +225,7 @@ impl Fleet {
         let alone = self.tenure.state(now) == State::Alone;
         if alone && !self.leaving {
             self.holdings.insert(conversation.to_owned(), Holding::default());
+            self.effects.push_back(Effect::Check(conversation.to_owned()));
             return Route::Here;
         }
         if self.leaving || self.tenure.state(now) == State::Dark || !self.queue.has_room() {
@@ -457,11 +457,13 @@ impl Fleet {
         for (conversation, post) in self.queue.take_posts(|_| true) {
             if serves && now.since(post.arrived) <= FRESH_MAX {
                 self.holdings.entry(conversation.clone()).or_default();
+                self.checks.push(conversation.clone());
                 self.effects.push_back(Effect::Signal(conversation, post.signal));
             } else {
                 self.counts.dropped += 1;
             }
         }
+        self.effects.extend(self.checks.drain(..).map(Effect::Check));
     }
 
     /// What was dispatched or asked for under the tenure that is over.

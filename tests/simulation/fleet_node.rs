@@ -97,7 +97,6 @@ impl Node {
 
     fn take(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         let _ = self.engine.handle_signal(now, conversation, signal);
-        self.check(now, conversation);
     }
 
     fn check(&mut self, now: Instant, conversation: ConversationRef<'_>) {
