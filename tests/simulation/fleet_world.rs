@@ -553,6 +553,7 @@ impl World {
         let random = self.rng.next();
         let own = &mut self.hosts[host];
         if own.node.is_none() {
+            own.tick_at = Instant::NEVER;
             own.node = Some(Node::new(now, policy, settings, RETAINED, random));
             self.drive(host);
         }
