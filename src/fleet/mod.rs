@@ -574,8 +574,7 @@ impl Fleet {
         let Some(holding) = self.holdings.remove(&conversation) else { return };
         if let Some(seen) = holding.owner {
             let what = What::Release { seen, strays: holding.strays };
-            // Before signals that wait already: what they take must not be given up with it.
-            self.queue.put_back(vec![Pending { conversation: conversation.to_owned(), what }]);
+            self.queue.push(conversation.to_owned(), what);
         }
     }
 }

@@ -52,8 +52,9 @@ impl Share {
         let want = counted.saturating_add(counted / 2).saturating_add(whole(demand.queued)).max(least).max(1);
         let want = want.min(self.fair.unwrap_or(self.limit)).min(self.limit);
         // What was sent within the last second can't be given away yet.
-        self.in_force = self.in_force.min(want.max(counted));
-        *beat = Beat { limit: self.own_limit, hold: self.in_force, want, ..*beat };
+        let hold = self.in_force.min(want.max(counted));
+        self.in_force = hold;
+        *beat = Beat { limit: self.own_limit, hold, want, ..*beat };
     }
 
     pub(super) fn granted(&mut self, standing: &Standing) {

@@ -4,13 +4,15 @@
 //! of them is a crate of its own that builds in seconds. The test is ignored by default, for it runs cargo for each:
 //! `cargo test --test mutants -- --ignored`.
 
+mod fleet;
+
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// A mistake: in this file, this text (which stands there once) is replaced by that.
+/// A mistake: in this file of the engine (or from there), this text (which stands there once) is replaced by that.
 struct Mistake {
     name: &'static str,
     file: &'static str,
@@ -237,6 +239,10 @@ const MISTAKES: &[Mistake] = &[
     },
 ];
 
+fn mistakes() -> impl Iterator<Item = &'static Mistake> {
+    MISTAKES.iter().chain(fleet::MISTAKES)
+}
+
 const MANIFEST: &str = r#"[package]
 name = "typingd"
 version = "0.0.0"
@@ -253,7 +259,7 @@ debug = false
 
 /// Copies what the suite needs of the project into `copy`.
 fn plant(project: &Path, copy: &Path) {
-    let folders = ["src/engine", "src/model", "tests/simulation"];
+    let folders = ["src/engine", "src/fleet", "src/model", "tests/simulation"];
     for folder in folders {
         fs::create_dir_all(copy.join(folder)).expect("a folder of its own");
         for entry in fs::read_dir(project.join(folder)).expect("the project's folder") {
@@ -263,7 +269,7 @@ fn plant(project: &Path, copy: &Path) {
     }
     fs::copy(project.join("Cargo.lock"), copy.join("Cargo.lock")).expect("copied");
     fs::write(copy.join("Cargo.toml"), MANIFEST).expect("written");
-    fs::write(copy.join("src/lib.rs"), "pub mod engine;\npub mod model;\n").expect("written");
+    fs::write(copy.join("src/lib.rs"), "pub mod engine;\npub mod fleet;\npub mod model;\n").expect("written");
 }
 
 /// Runs the suite in `copy`. Returns whether it built, and whether it passed; a suite that hangs has noticed something.
@@ -303,7 +309,7 @@ fn the_simulation_notices_every_planted_mistake() {
     plant(project, copy);
     assert_eq!(suite(copy), (true, true), "without a mistake the suite passes");
     let mut missed = Vec::new();
-    for mistake in MISTAKES {
+    for mistake in mistakes() {
         let path = copy.join("src/engine").join(mistake.file);
         let text = fs::read_to_string(&path).expect("readable");
         assert_eq!(text.matches(mistake.right).count(), 1, "`{}`: the place has changed", mistake.name);
@@ -323,9 +329,9 @@ fn the_simulation_notices_every_planted_mistake() {
 #[test]
 fn every_mistake_still_has_its_place() {
     let engine = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
-    for mistake in MISTAKES {
+    for mistake in mistakes() {
         let text = fs::read_to_string(engine.join(mistake.file)).expect("readable");
         assert_eq!(text.matches(mistake.right).count(), 1, "`{}` in {}", mistake.name, mistake.file);
     }
-    assert!(MISTAKES.len() >= 10);
+    assert!(MISTAKES.len() >= 10 && fleet::MISTAKES.len() >= 10);
 }

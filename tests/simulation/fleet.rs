@@ -193,12 +193,26 @@ fn a_node_that_was_stopped_shows_nothing_when_it_goes_on() {
     scene.talk(1);
     let before = scene.applied.len() + scene.flights.len();
     scene.signal(0, Keystroke);
+    scene.signal(0, MessageSent);
     scene.timeout(0);
     assert_eq!(scene.state(0), State::InDoubt);
     assert_eq!(scene.applied.len() + scene.flights.len(), before, "nothing leaves in doubt");
     scene.talk(0);
     assert_eq!((scene.state(0), scene.holds(0), scene.holds(1)), (State::Tenured, false, true));
     scene.check_the_end("it was stopped");
+}
+
+#[test]
+fn a_started_that_waited_for_a_connection_past_the_lease_does_not_leave() {
+    let mut scene = Scene::new(2);
+    scene.congested = true;
+    scene.signal(0, Keystroke);
+    scene.talk(0);
+    scene.pass(2_000);
+    assert_eq!(scene.state(0), State::InDoubt);
+    scene.clear();
+    assert_eq!(scene.flights.len(), 0);
+    scene.check_the_end("it waited for a connection");
 }
 
 #[test]
@@ -331,6 +345,47 @@ fn shares_don_t_grow_while_a_lost_store_is_told_again() {
         scene.talk(host);
         assert!(sum(&scene) <= before, "{} of {before}", sum(&scene));
     }
+}
+
+#[test]
+fn a_lost_answer_leaves_nothing_behind() {
+    let mut scene = Scene::new(2);
+    scene.pass_without(1_000, None);
+    scene.signal(0, Keystroke);
+    scene.ask_in_vain(0);
+    assert_eq!((scene.holds(0), recorded(&scene)), (false, Some(true)));
+    scene.check_the_end("the answer to the first key was lost");
+}
+
+#[test]
+fn an_icon_whose_takeover_was_answered_in_vain_goes_off() {
+    let mut scene = shown();
+    scene.kill(0);
+    scene.pass_without(2_500, Some(0));
+    scene.signal(1, Keystroke);
+    scene.ask_in_vain(1);
+    assert_eq!((scene.holds(1), recorded(&scene)), (false, Some(true)));
+    scene.check_the_end("the answer to the takeover was lost");
+}
+
+#[test]
+fn a_node_that_was_stopped_in_doubt_asks_before_it_serves_alone() {
+    let mut scene = shown();
+    scene.pass(2_000);
+    assert_eq!(scene.state(0), State::InDoubt);
+    scene.pass_without(4_000, Some(0));
+    scene.timeout(0);
+    assert_eq!(scene.state(0), State::InDoubt);
+}
+
+#[test]
+fn a_lease_counts_from_when_it_was_asked_for() {
+    let mut scene = Scene::new(1);
+    scene.pass(250);
+    scene.ask_slowly(0, 1_400);
+    assert_eq!(scene.state(0), State::Tenured);
+    scene.pass(500);
+    assert_eq!(scene.state(0), State::InDoubt);
 }
 
 #[test]

@@ -40,6 +40,9 @@ pub(crate) struct Scene {
     pub(crate) hosts: Vec<Host>,
     pub(crate) flights: Vec<Flight>,
     pub(crate) shown: bool,
+    /// What is let go waits for a connection.
+    pub(crate) congested: bool,
+    departing: Vec<(usize, Dispatch, u32)>,
     /// What has reached the upstream.
     pub(crate) applied: Vec<Indicator>,
     lives: u64,
@@ -55,6 +58,8 @@ impl Scene {
             hosts: Vec::new(),
             flights: Vec::new(),
             shown: false,
+            congested: false,
+            departing: Vec::new(),
             applied: Vec::new(),
             lives: 0,
         };
@@ -83,7 +88,15 @@ impl Scene {
 
     /// One request to the store and its answer. Returns whether there was one.
     pub(crate) fn ask(&mut self, host: usize) -> bool {
+        self.ask_slowly(host, 0)
+    }
+
+    /// One request whose answer takes so long.
+    pub(crate) fn ask_slowly(&mut self, host: usize, millis: u64) -> bool {
         let Some((request, reply)) = self.execute(host) else { return false };
+        if millis > 0 {
+            self.pass(millis);
+        }
         let now = self.local(host);
         if let Reply::Beat(_) = reply {
             self.hosts[host].fooled = false;
@@ -93,9 +106,10 @@ impl Scene {
         true
     }
 
-    /// One request to the store whose answer is lost.
+    /// One request to the store whose answer is lost, and waited for.
     pub(crate) fn ask_in_vain(&mut self, host: usize) {
         if self.execute(host).is_some() {
+            self.pass(1_500);
             self.silence(host);
         }
     }
@@ -173,6 +187,15 @@ impl Scene {
         if self.hosts[host].life == life {
             let now = self.local(host);
             self.hosts[host].node.outcome(now, &dispatch, Outcome::Delivered);
+            self.look(host);
+        }
+    }
+
+    /// What has waited for a connection finds one.
+    pub(crate) fn clear(&mut self) {
+        self.congested = false;
+        for (host, dispatch, tenure) in std::mem::take(&mut self.departing) {
+            self.hosts[host].node.sends.push((dispatch, tenure));
             self.look(host);
         }
     }
@@ -256,7 +279,9 @@ impl Scene {
                 return;
             }
             for (dispatch, tenure) in sends {
-                if self.hosts[host].node.depart(now, &dispatch, tenure) {
+                if self.congested {
+                    self.departing.push((host, dispatch, tenure));
+                } else if self.hosts[host].node.depart(now, &dispatch, tenure) {
                     self.check_departure(host, &dispatch);
                     let life = self.hosts[host].life;
                     self.flights.push(Flight { host, life, dispatch, late: None, applied: false });
