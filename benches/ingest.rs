@@ -33,7 +33,7 @@ use typingd::driver::inbox;
 use typingd::driver::{self, Aides, Carrier};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
-use typingd::http::{self, Address, Gate, Limits, Listener};
+use typingd::http::{self, Address, Limits, Listener};
 use typingd::model::{Dispatch, Outcome, WireResult};
 use typingd::observe::events::Chronicle;
 use typingd::observe::typing::Ledger;
@@ -180,7 +180,7 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
             let driver = driver::run(engine, Clock::start(), Nowhere, parcels, commands, aides);
             tokio::spawn(driver);
             let (_stop, stopping) = watch::channel(false);
-            let router = Ingest::new(inbox, Gate::default(), watch::Sender::new(BODY_BYTES_MAX).subscribe()).router();
+            let router = Ingest::new(inbox, watch::Sender::new(BODY_BYTES_MAX).subscribe()).router();
             http::serve(listener, router, Limits::default(), stopping).await;
         });
     });

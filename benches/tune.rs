@@ -14,7 +14,8 @@ use typingd::base::clock::stopwatch;
 use typingd::engine::policy::Rules;
 use typingd::signals::trace::TraceReader;
 use typingd::tune::plan::Plan;
-use typingd::tune::study::{Happening, Study};
+use typingd::tune::study::Study;
+use typingd::tune::timeline::Happening;
 use typingd::tune::{tune, typist};
 
 /// Each of them types some 2,000 keys.
@@ -58,7 +59,7 @@ fn read(text: &str) -> Study {
 /// How many pauses there are under each setting: no rule, no icon, no measure.
 fn look_at_gaps(study: &Study, plan: &Plan) -> u64 {
     let pauses = |dismiss: u64| -> u64 {
-        let of = |events: &[typingd::tune::study::Event]| {
+        let of = |events: &[typingd::tune::timeline::Event]| {
             let pairs = events.windows(2).filter(|pair| pair[0].happening() == Happening::Key);
             pairs.filter(|pair| pair[1].at() - pair[0].at() >= dismiss).count() as u64
         };

@@ -23,7 +23,7 @@
 //! - [`model`]: the nouns that cross seams: time, conversation, signal, indicator, dispatch and outcome.
 //! - [`base`]: what every floor may use: the one clock, durations and sizes as text, files, what this build is.
 //! - [`engine`]: pure. `timing` (one conversation's check and dismiss), `outbox` (its desired and acknowledged state),
-//!   `tracker` (all conversations; `slab` and `index` keep them), `wheel` (their deadlines), `changes` (of all at once),
+//!   `tracker` (all conversations; `table` and `slab` keep them), `wheel` (their deadlines), `changes` (of all at once),
 //!   `pace` (rate, circuit breaker, back-off), `order` (of the messages that pass through the drop-in), `policy` (its
 //!   settings).
 //! - [`signals`]: signals as text: one object, a stream of lines, a trace file.
@@ -62,7 +62,7 @@
 //!
 //! # Invariants
 //!
-//! 1. `engine` and `fleet` name nothing but `std`, `model` and the hash table's crates; no clock is read outside `base/clock`.
+//! 1. `engine` and `fleet` name nothing but `std`, `model` and the hash function; no clock is read outside `base/clock`.
 //! 2. Only the loop holds the engine; there is no lock around it.
 //! 3. A Started is sent only by the rules of timing in force; a Stopped whenever they, a limit or the end say so.
 //! 4. At most one request per conversation is in flight; the newest desired state wins.

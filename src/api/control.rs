@@ -1,32 +1,35 @@
-//! `POST /v1/reload` and `POST /v1/shutdown`: what SIGHUP and SIGTERM say, said over HTTP, and answered.
+//! `POST /v1/reload` and `POST /v1/shutdown`: SIGHUP and SIGTERM over HTTP, with an answer.
 //!
-//! Both are carried out elsewhere, by the owner of the settings.
+//! The owner of the settings carries both out.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{RawQuery, State};
-use axum::http::{Request, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use futures_util::{StreamExt, stream};
+use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::oneshot;
 
+use super::options::{NoOptions, Options};
+use super::{Api, ask, busy};
 use crate::config::KeyChange;
-use crate::http::{Gate, Problem, hear_out, read_body};
+use crate::http::{Problem, read_body};
 
-/// Orders that may wait for the owner; whoever comes with a further one waits for a place.
-const ORDERS_MAX: usize = 16;
+/// Orders that may wait for the owner; the caller of a further one waits for a place.
+pub(crate) const ORDERS_MAX: usize = 16;
 /// The longest that reading the configuration again takes: five seconds for a token by the new credentials, four for
-/// the loops to hold to the policy; and some more for one that was under way already.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// When to come again, in seconds, if there was no answer.
-const RETRY_AFTER_SECONDS: u64 = 1;
+/// the loops to adopt the policy; and some more for a reload that is under way already.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// A body would say that more is expected of the call than it does.
+const NO_BODY: &str = "this call takes no body";
 
-/// Something that the owner of the settings is to do. If the answer's other end is closed nobody waits for it.
+/// A request to the owner of the settings. If the answer's other end is closed, no one waits for it.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Read the configuration again.
@@ -35,21 +38,15 @@ pub(crate) enum Order {
     Shutdown(oneshot::Sender<Duration>),
 }
 
-/// The configuration has been read again, and is in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reloaded {
-    /// What has changed, and from when on it holds.
     pub changes: Vec<(KeyChange, TakesHold)>,
-    /// What the new settings will do badly.
     pub warnings: Vec<String>,
 }
 
-/// From when on a changed key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TakesHold {
-    /// From now on.
     Now,
-    /// When the daemon is started again.
     NextStart,
 }
 
@@ -65,97 +62,56 @@ impl TakesHold {
 /// Why the configuration that was read is not in force. Nothing has been changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unchanged {
-    /// It is wrong, or a file that it names is: all that is.
+    /// All that is wrong with it, or with a file that it names.
     Wrong(Vec<String>),
-    /// It may be right, but what it asks for can't be had at the moment.
+    /// What keeps it from taking hold at the moment.
     Hindered(Vec<String>),
-    /// The driver has not taken it.
+    /// The loop has not adopted it in time.
     Behind,
 }
 
 /// How the daemon has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ending {
-    /// Icons that may be left on; `None` if that is not known.
+    /// Icons that may be left on; `None` if unknown.
     pub icons_left: Option<usize>,
-    /// Stops that were given up since the start: their icons may be on, too.
+    /// Stopped entries that were given up since the start: their icons may be on, too.
     pub given_up: u64,
 }
 
-/// This edge. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Control {
-    gate: Gate,
-    owner: mpsc::Sender<Order>,
-    ending: watch::Receiver<Option<Ending>>,
-}
-
-impl Control {
-    /// Callers that `gate` lets in are heard; the other end is the owner's. Whoever follows a shutdown to its end hears
-    /// of the `ending`.
-    #[must_use]
-    pub(crate) fn new(gate: Gate, ending: watch::Receiver<Option<Ending>>) -> (Self, mpsc::Receiver<Order>) {
-        let (owner, orders) = mpsc::channel(ORDERS_MAX);
-        (Self { gate, owner, ending }, orders)
-    }
-
-    /// The routes of this edge.
-    pub(crate) fn router(self) -> Router {
-        let only_post = async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this is done by POST");
-        Router::new()
-            .route("/v1/reload", post(reload).fallback(only_post))
-            .route("/v1/shutdown", post(shut_down).fallback(only_post))
-            .with_state(self)
-    }
-
-    async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, Problem> {
-        let (answer, told) = oneshot::channel();
-        let ordered = async {
-            self.owner.send(order(answer)).await.ok()?;
-            told.await.ok()
-        };
-        match tokio::time::timeout(PATIENCE, ordered).await {
-            Ok(Some(told)) => Ok(told),
-            Ok(None) => Err(unavailable("the daemon is shutting down")),
-            Err(_) => {
-                Err(unavailable("the daemon is behind with its work; this may still be done, and its log will tell"))
-            }
-        }
-    }
-}
-
-async fn reload(
-    State(control): State<Control>,
-    RawQuery(query): RawQuery,
-    request: Request<Body>,
+pub(super) async fn reload(
+    State(api): State<Arc<Api>>,
+    _: Options<NoOptions>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
-    admit(&control, request).await?;
-    if query.is_some_and(|query| !query.is_empty()) {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "there are no options here"));
-    }
-    match control.order(Order::Reload).await? {
-        Ok(reloaded) => Ok(answer_json(StatusCode::OK, &reloaded.to_json())),
+    read_body(&headers, body, 0, NO_BODY).await?;
+    match ask(&api.orders, TIMEOUT, Order::Reload).await? {
+        Ok(reloaded) => Ok(Json(reloaded.to_json()).into_response()),
         Err(unchanged) => Err(unchanged.into_problem()),
     }
 }
 
-async fn shut_down(
-    State(control): State<Control>,
-    RawQuery(query): RawQuery,
-    request: Request<Body>,
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shutdown {
+    #[serde(default)]
+    follow: bool,
+}
+
+pub(super) async fn shut_down(
+    State(api): State<Arc<Api>>,
+    Options(Shutdown { follow }): Options<Shutdown>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
-    admit(&control, request).await?;
-    let follow = match query.as_deref().unwrap_or_default() {
-        "" | "follow=false" => false,
-        "follow=true" => true,
-        _ => return Err(Problem::new(StatusCode::BAD_REQUEST, "`follow=true` is the only option")),
-    };
-    let grace = control.order(Order::Shutdown).await?;
+    read_body(&headers, body, 0, NO_BODY).await?;
+    let grace = ask(&api.orders, TIMEOUT, Order::Shutdown).await?;
     let begun = json!({"stopping": true, "grace_ms": grace.as_millis() as u64});
     if !follow {
-        return Ok(answer_json(StatusCode::ACCEPTED, &begun));
+        return Ok((StatusCode::ACCEPTED, Json(begun)).into_response());
     }
-    let mut ending = control.ending;
+    let mut ending = api.ending.clone();
     let last = async move {
         let ending = *ending.wait_for(Option::is_some).await.ok()?;
         ending.map(|ending| json!({"stopped": true, "icons_left": ending.icons_left, "given_up": ending.given_up}))
@@ -164,19 +120,6 @@ async fn shut_down(
     let lines = lines.map(|line| Ok::<_, Infallible>(Bytes::from(format!("{line}\n"))));
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((StatusCode::ACCEPTED, headers, Body::from_stream(lines)).into_response())
-}
-
-/// A body would say that more is expected of this than is done.
-async fn admit(control: &Control, request: Request<Body>) -> Result<(), Problem> {
-    let (head, mut body) = request.into_parts();
-    let admitted = async {
-        control.gate.admit(&head.headers)?;
-        read_body(&head.headers, &mut body, 0, "this takes none").await.map(drop)
-    };
-    match admitted.await {
-        Ok(()) => Ok(()),
-        Err(problem) => Err(hear_out(&head.headers, &mut body, problem).await),
-    }
 }
 
 impl Reloaded {
@@ -190,22 +133,14 @@ impl Reloaded {
 
 impl Unchanged {
     fn into_problem(self) -> Problem {
-        let told = |status, what, problems: Vec<String>| {
+        let problem = |status, what, problems: Vec<String>| {
             Problem::new(status, format!("{what}; nothing has been changed: {}", problems.join("; ")))
                 .with("problems", problems.into())
         };
         match self {
-            Self::Wrong(problems) => told(StatusCode::UNPROCESSABLE_ENTITY, "the configuration is wrong", problems),
-            Self::Hindered(problems) => told(StatusCode::CONFLICT, "the configuration can't take hold", problems),
-            Self::Behind => unavailable("the daemon is behind with its work; nothing has been changed"),
+            Self::Wrong(problems) => problem(StatusCode::UNPROCESSABLE_ENTITY, "the configuration is wrong", problems),
+            Self::Hindered(problems) => problem(StatusCode::CONFLICT, "the configuration can't take hold", problems),
+            Self::Behind => busy("the daemon is behind with its work; nothing has been changed"),
         }
     }
-}
-
-fn answer_json(status: StatusCode, body: &serde_json::Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
-}
-
-fn unavailable(detail: &str) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
 }

@@ -10,14 +10,14 @@ use crate::observe::events::{Event, Verdict, What};
 
 /// An event among those of all conversations.
 #[derive(Serialize)]
-pub(super) struct Told<'a> {
+pub(super) struct EventJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<u64>,
     at: u64,
     to: &'a str,
     from: &'a str,
     #[serde(flatten)]
-    what: ToldWhat<'a>,
+    what: Details<'a>,
 }
 
 /// An event among those of one conversation.
@@ -29,30 +29,30 @@ pub(super) struct Transition<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<u64>,
     #[serde(flatten)]
-    what: ToldWhat<'a>,
+    what: Details<'a>,
 }
 
 #[derive(Serialize)]
-struct ToldWhat<'a> {
+struct Details<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<&'static str>,
     #[serde(flatten)]
-    subject: Option<ToldSubject>,
+    subject: Option<SubjectJson>,
     #[serde(flatten)]
-    result: Option<ToldResult<'a>>,
+    result: Option<ResultJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
 }
 
 /// An indicator and why it was decided.
 #[derive(Serialize)]
-pub(super) struct ToldSubject {
+pub(super) struct SubjectJson {
     indicator: &'static str,
     reason: &'static str,
 }
 
 #[derive(Serialize)]
-struct ToldResult<'a> {
+struct ResultJson<'a> {
     attempt: u32,
     outcome: &'static str,
     status: Option<u16>,
@@ -62,45 +62,44 @@ struct ToldResult<'a> {
     detail: Option<&'a str>,
 }
 
-/// The name of the event, and what is told of it.
-pub(super) fn told<'a>(event: &'a Event, clock: &Clock) -> (&'static str, Told<'a>) {
+/// The name of the event, and the event.
+pub(super) fn event<'a>(event: &'a Event, clock: &Clock) -> (&'static str, EventJson<'a>) {
     let (name, id, what) = what(event);
     let (to, from) = (event.conversation.to(), event.conversation.from());
-    (name, Told { id, at: clock.wall_millis(event.at), to, from, what })
+    (name, EventJson { id, at: clock.wall_millis(event.at), to, from, what })
 }
 
-/// What is told of an event to whoever knows the conversation.
 pub(super) fn transition<'a>(event: &'a Event, now: Instant, clock: &Clock) -> Transition<'a> {
     let (name, id, what) = what(event);
     let ago_ms = millis(now.since(event.at));
     Transition { at: clock.wall_millis(event.at), ago_ms, event: name, id, what }
 }
 
-fn what(event: &Event) -> (&'static str, Option<u64>, ToldWhat<'_>) {
-    let none = ToldWhat { signal: None, subject: None, result: None, why: None };
+fn what(event: &Event) -> (&'static str, Option<u64>, Details<'_>) {
+    let none = Details { signal: None, subject: None, result: None, why: None };
     match &event.what {
-        What::Signal(kind) => ("signal", None, ToldWhat { signal: Some(kind.name()), ..none }),
-        What::Decided(subject) => {
-            ("decided", Some(subject.number), ToldWhat { subject: Some(self::subject(subject.reason)), ..none })
+        What::Signal(kind) => ("signal", None, Details { signal: Some(kind.name()), ..none }),
+        What::Decided(decided) => {
+            ("decided", Some(decided.number), Details { subject: Some(subject(decided.reason)), ..none })
         }
-        What::Answered(subject, verdict) => {
-            let (told, result) = (Some(self::subject(subject.reason)), Some(result(verdict)));
-            ("result", Some(subject.number), ToldWhat { subject: told, result, ..none })
+        What::Answered(decided, verdict) => {
+            let (subject, result) = (Some(subject(decided.reason)), Some(result(verdict)));
+            ("result", Some(decided.number), Details { subject, result, ..none })
         }
-        What::Dropped(subject, why) => {
-            let (told, why) = (Some(self::subject(subject.reason)), Some(why.name()));
-            ("dropped", Some(subject.number), ToldWhat { subject: told, why, ..none })
+        What::Dropped(decided, why) => {
+            let (subject, why) = (Some(subject(decided.reason)), Some(why.name()));
+            ("dropped", Some(decided.number), Details { subject, why, ..none })
         }
     }
 }
 
 /// The indicator that `reason` is for.
-pub(super) fn subject(reason: Reason) -> ToldSubject {
-    ToldSubject { indicator: reason.indicator().name(), reason: reason.name() }
+pub(super) fn subject(reason: Reason) -> SubjectJson {
+    SubjectJson { indicator: reason.indicator().name(), reason: reason.name() }
 }
 
-fn result(verdict: &Verdict) -> ToldResult<'_> {
-    ToldResult {
+fn result(verdict: &Verdict) -> ResultJson<'_> {
+    ResultJson {
         attempt: verdict.attempt,
         outcome: verdict.outcome.name(),
         status: verdict.status,

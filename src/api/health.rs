@@ -9,16 +9,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
-use super::PATIENCE;
+use super::{PATIENCE, loop_silent};
 use crate::driver::Controls;
 use crate::http::Problem;
 
 /// Why nothing can be delivered at the moment; `None` when it can.
-pub type Obstacle = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+pub(crate) type Obstacle = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// What the handlers share.
 #[derive(Clone)]
-pub struct Health {
+pub(crate) struct Health {
     controls: Controls,
     obstacle: Obstacle,
 }
@@ -26,12 +26,12 @@ pub struct Health {
 impl Health {
     /// `obstacle` is asked at each look whether there is a token, and why not.
     #[must_use]
-    pub fn new(controls: Controls, obstacle: Obstacle) -> Self {
+    pub(crate) fn new(controls: Controls, obstacle: Obstacle) -> Self {
         Self { controls, obstacle }
     }
 
     /// The routes of this edge.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(self)
     }
 }
@@ -40,17 +40,14 @@ impl Health {
 async fn healthz(State(health): State<Health>) -> Response {
     match health.controls.vitals(PATIENCE).await {
         Some(_) => answer(&json!({"status": "alive"})),
-        None => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer").into_response(),
+        None => loop_silent().into_response(),
     }
 }
 
 /// Ready to deliver: a token in hand, an upstream that isn't failing, and no Stopped that waits for credentials.
 async fn readyz(State(health): State<Health>) -> Response {
-    let obstacle = match health.controls.vitals(PATIENCE).await {
-        None => Some("the driver does not answer".to_owned()),
-        Some(vitals) => (health.obstacle)().or(vitals.trouble),
-    };
-    match obstacle {
+    let Some(vitals) = health.controls.vitals(PATIENCE).await else { return loop_silent().into_response() };
+    match (health.obstacle)().or(vitals.trouble) {
         None => answer(&json!({"status": "ready"})),
         Some(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
     }

@@ -4,31 +4,30 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use bytes::Bytes;
 use futures_util::stream;
+use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::events;
-use super::query::{bad, id, options};
+use super::options::{Options, bad, id};
+use super::{Api, events};
 use crate::base::clock::{self, Clock};
-use crate::http::{Gate, Problem};
+use crate::http::Problem;
 use crate::model::ConversationRef;
-use crate::observe::events::{Feed, Heard, News, Watch};
+use crate::observe::events::{Heard, News, Watch};
 
 /// Readers at a time: some consoles, some terminals, whatever an operator's machines run.
-pub(crate) const READERS_MAX: usize = 64;
-/// When to come again, in seconds, if as many read already, or the daemon is about to stop.
+pub(super) const READERS_MAX: usize = 64;
+/// When to try again, in seconds, if as many read already, or the daemon is about to stop.
 const RETRY_AFTER_SECONDS: u64 = 5;
 /// When nothing happens for this long there is a comment: well within the 75 s after which the server takes a silent
 /// connection for idle, and soon enough to notice a reader that has gone.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a browser waits before it asks again when the daemon has gone, in milliseconds.
 const COME_AGAIN_MILLIS: u64 = 1_000;
 /// What is handed over at a time, in bytes, is no more than this and one event.
@@ -36,43 +35,19 @@ const PIECE_BYTES_MAX: usize = 16 * 1_024;
 /// An event is about this long.
 const EVENT_BYTES_USUAL: usize = 256;
 
-/// This edge. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Indicators {
-    gate: Gate,
-    feed: Feed,
-    clock: Clock,
-    readers: Arc<Semaphore>,
-}
-
-impl Indicators {
-    /// Callers that `gate` lets in may read what `feed` brings.
-    #[must_use]
-    pub(crate) fn new(gate: Gate, feed: Feed, clock: Clock) -> Self {
-        Self { gate, feed, clock, readers: Arc::new(Semaphore::new(READERS_MAX)) }
-    }
-
-    /// The route of this edge.
-    pub(crate) fn router(self) -> Router {
-        Router::new().route("/v1/indicators", get(indicators)).with_state(self)
-    }
-}
-
-async fn indicators(
-    State(edge): State<Indicators>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+pub(super) async fn indicators(
+    State(api): State<Arc<Api>>,
+    Options(filter): Options<Filter>,
 ) -> Result<Response, Problem> {
-    edge.gate.admit(&headers)?;
-    let whose = whose(query.as_deref())?;
-    let permit = edge.readers.try_acquire_owned().map_err(|_| {
-        let detail = format!("{READERS_MAX} read the indicators already, and there are no more at a time");
+    let filter = filter.checked()?;
+    let place = api.places.readers.clone().try_acquire_owned().map_err(|_| {
+        let detail = format!("{READERS_MAX} callers read the indicators already, as many as there may be");
         Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(RETRY_AFTER_SECONDS)
     })?;
-    let watch = edge.feed.watch().ok_or_else(|| {
+    let watch = api.feed.watch().ok_or_else(|| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "typingd is shutting down").retry_after(RETRY_AFTER_SECONDS)
     })?;
-    let reader = Reader { watch, whose, clock: edge.clock, _permit: permit };
+    let reader = Reader { watch, filter, clock: api.clock, _place: place };
     let beginning = Bytes::from(format!("retry: {COME_AGAIN_MILLIS}\n\n"));
     let pieces = stream::unfold((reader, Some(beginning)), |(mut reader, beginning)| async {
         let piece = match beginning {
@@ -83,42 +58,39 @@ async fn indicators(
     });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-        // A proxy that collects an answer before it passes it on would keep what happens from whoever watches.
+        // A proxy must not collect an answer that has no end before it passes it on.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
 /// Whose indicators are asked for.
-#[derive(Debug, PartialEq, Eq)]
-struct Whose {
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
     to: Option<String>,
     from: Option<String>,
 }
 
-impl Whose {
+impl Filter {
+    fn checked(self) -> Result<Self, Problem> {
+        if self.from.is_some() && self.to.is_none() {
+            return Err(bad("`from` is there without `to`; an end user belongs to a channel"));
+        }
+        Ok(Self { to: id("to", self.to)?, from: id("from", self.from)? })
+    }
+
     fn takes(&self, conversation: ConversationRef<'_>) -> bool {
         self.to.as_deref().is_none_or(|to| to == conversation.to())
             && self.from.as_deref().is_none_or(|from| from == conversation.from())
     }
 }
 
-fn whose(query: Option<&str>) -> Result<Whose, Problem> {
-    let [to, from] = options(query, ["to", "from"])?;
-    let whose = Whose { to: id("to", to)?, from: id("from", from)? };
-    if whose.from.is_some() && whose.to.is_none() {
-        return Err(bad("`from` is there without `to`; an end user belongs to a channel"));
-    }
-    Ok(whose)
-}
-
-/// One who reads. Its place is free again when it is dropped.
 struct Reader {
     watch: Watch,
-    whose: Whose,
+    filter: Filter,
     clock: Clock,
-    _permit: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Reader {
@@ -127,22 +99,22 @@ impl Reader {
         let heartbeat = clock::timer_after(HEARTBEAT);
         let mut piece = Vec::new();
         while piece.is_empty() {
-            let Ok(heard) = tokio::time::timeout_at(heartbeat, self.watch.next()).await else {
+            let Ok(received) = tokio::time::timeout_at(heartbeat, self.watch.next()).await else {
                 return Some(Bytes::from_static(b": still here\n\n"));
             };
-            self.write(heard?, &mut piece);
+            self.write(received?, &mut piece);
         }
         while piece.len() < PIECE_BYTES_MAX
-            && let Some(heard) = self.watch.try_next()
+            && let Some(received) = self.watch.try_next()
         {
-            self.write(heard, &mut piece);
+            self.write(received, &mut piece);
         }
         Some(piece.into())
     }
 
-    fn write(&self, heard: Heard, piece: &mut Vec<u8>) {
-        match heard {
-            Heard::News(news) if self.whose.takes(news.event.conversation.as_ref()) => {
+    fn write(&self, received: Heard, piece: &mut Vec<u8>) {
+        match received {
+            Heard::News(news) if self.filter.takes(news.event.conversation.as_ref()) => {
                 piece.extend_from_slice(news.text.get_or_init(|| text_of(&news, &self.clock)));
             }
             Heard::News(_) => {}
@@ -155,12 +127,12 @@ impl Reader {
 
 /// An event as it is sent, the same for all readers.
 fn text_of(news: &News, clock: &Clock) -> Bytes {
-    let (name, told) = events::told(&news.event, clock);
+    let (name, event) = events::event(&news.event, clock);
     let mut text = Vec::with_capacity(EVENT_BYTES_USUAL);
     text.extend_from_slice(b"event: ");
     text.extend_from_slice(name.as_bytes());
     text.extend_from_slice(b"\ndata: ");
-    serde_json::to_writer(&mut text, &told).expect("strings and numbers can be written, and a vector takes them");
+    serde_json::to_writer(&mut text, &event).expect("strings and numbers can be written, and a vector takes them");
     text.extend_from_slice(b"\n\n");
     text.into()
 }
@@ -179,7 +151,7 @@ mod tests {
     async fn a_silence_is_broken_by_comments_and_ends_with_the_driver() {
         let (mut chronicle, feed) = Chronicle::new(1);
         let clock = Clock::start();
-        let router = Indicators::new(Gate::default(), feed, clock).router();
+        let router = crate::api::routes(Arc::new(Api { feed, clock, ..crate::api::tests::api() }));
         let request = Request::builder().uri("/v1/indicators?to=c").body(Body::empty()).unwrap();
         let mut body = router.oneshot(request).await.unwrap().into_body();
         let next = async |body: &mut Body| {
@@ -213,18 +185,19 @@ mod tests {
 
     #[test]
     fn who_is_asked_for_is_read_within_bounds() {
+        let filter = |query: &str| {
+            let uri = format!("/?{query}").parse().unwrap();
+            Options::<Filter>::of(&uri).and_then(|Options(filter)| filter.checked())
+        };
         let some = |text: &str| Some(text.to_owned());
-        for (query, to, from) in [
-            (None, None, None),
-            (Some(""), None, None),
-            (Some("to=c"), some("c"), None),
-            (Some("from=a%20b%26&to=%C3%BC%0A"), some("ü\n"), some("a b&")),
-        ] {
-            assert_eq!(whose(query).unwrap(), Whose { to, from }, "{query:?}");
+        for (query, to, from) in
+            [("", None, None), ("to=c", some("c"), None), ("from=a%20b%26&to=%C3%BC%0A", some("ü\n"), some("a b&"))]
+        {
+            assert_eq!(filter(query).unwrap(), Filter { to, from }, "{query:?}");
         }
         let long = format!("to={}", "x".repeat(256));
         for query in ["from=a", "to=", "to=a&to=b", "channel=c", "to=c&from=", &long] {
-            assert_eq!(whose(Some(query)).unwrap_err().status(), StatusCode::BAD_REQUEST, "{query}");
+            assert_eq!(filter(query).unwrap_err().status(), StatusCode::BAD_REQUEST, "{query}");
         }
     }
 }

@@ -1,42 +1,42 @@
-//! `POST /v1/signals`: bytes in, signals to the driver, what became of them out.
+//! `POST /v1/signals`: reads signals, hands them to the loop, and answers with the result of each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
+use super::options::{Options, bad, value};
+use super::{RETRY_AFTER_SECONDS, busy};
 use crate::base::clock;
 use crate::base::duration;
 use crate::driver::inbox::{Inbox, Receipt, Undeliverable};
-use crate::engine::TurnedAway;
-use crate::http::{BODY_STALL_MAX, Gate, Problem, Stay, check_encoding, hear_out, media_type, next_data, read_body};
+use crate::engine::Rejected;
+use crate::http::{BODY_STALL_MAX, Problem, StreamControl, check_encoding, media_type, next_data, read_body};
 use crate::model::{SignalBatch, SignalKind};
 use crate::signals::json::{self, LINE_BYTES_MAX};
 use crate::signals::lines::{Lines, Overlong};
 
-/// Rejects told in full; further ones are counted.
-const REJECTS_TOLD_MAX: usize = 100;
+/// Rejects reported in full; further ones are counted.
+const REJECTS_SHOWN_MAX: usize = 100;
 /// What to do instead of sending too long a body.
 const TOO_LARGE_ADVICE: &str = "send fewer signals at a time, or a stream (application/x-ndjson)";
 /// A stream may be silent between two lines for this long.
 const STREAM_SILENCE_MAX: Duration = Duration::from_secs(300);
 /// The longest `wait` that can be asked for.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// A caller's clock may be ahead of ours by so much. What is further ahead is not believed: the signal counts, its time
-/// does not.
+/// How far a caller's clock may be ahead of ours. Of a signal that is further ahead the time is ignored.
 const AHEAD_MILLIS_MAX: u64 = 60_000;
-/// When to come again, in seconds, if there was no room.
-const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// How much was refused that was no signal. Cheap to clone; clones share the count.
+/// The count of malformed signals. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Malformed(Arc<AtomicU64>);
 
@@ -53,121 +53,81 @@ impl Malformed {
 pub struct Ingest {
     malformed: Malformed,
     inbox: Inbox,
-    gate: Gate,
     body_bytes_max: watch::Receiver<usize>,
 }
 
 impl Ingest {
-    /// Signals of callers that `gate` lets in go to `inbox`. `body_bytes_max` is looked at with every request.
+    /// Signals go to `inbox`. `body_bytes_max` is read with every request.
     #[must_use]
-    pub fn new(inbox: Inbox, gate: Gate, body_bytes_max: watch::Receiver<usize>) -> Self {
-        Self { malformed: Malformed::default(), inbox, gate, body_bytes_max }
+    pub fn new(inbox: Inbox, body_bytes_max: watch::Receiver<usize>) -> Self {
+        Self { malformed: Malformed::default(), inbox, body_bytes_max }
     }
 
-    /// How much was refused that was no signal.
+    /// The count of malformed signals.
     #[must_use]
     pub fn malformed(&self) -> Malformed {
         self.malformed.clone()
     }
 
-    /// Counts what could not be read since the last time: a stream may go on for long.
+    /// Counts the malformed signals since the last call: a stream may go on for long.
     fn count_malformed(&self, tally: &mut Tally) {
         self.malformed.0.fetch_add(std::mem::take(&mut tally.malformed), Ordering::Relaxed);
     }
 
-    /// The routes of this edge.
+    /// The route that takes signals.
     pub fn router(self) -> Router {
-        Router::new()
-            .route(
-                "/v1/signals",
-                post(take_signals)
-                    .fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "signals are taken by POST")),
-            )
-            .with_state(self)
+        Router::new().route("/v1/signals", post(take_signals)).with_state(self)
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignalOptions {
+    wait: Option<String>,
 }
 
 async fn take_signals(
     State(ingest): State<Ingest>,
-    RawQuery(query): RawQuery,
+    Options(SignalOptions { wait }): Options<SignalOptions>,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
-    let (head, mut body) = request.into_parts();
-    let stay = head.extensions.get::<Stay>().cloned();
-    match take(&ingest, query.as_deref(), &head.headers, &mut body, stay).await {
-        Ok(tally) => tally.answer(),
-        Err(problem) => Err(hear_out(&head.headers, &mut body, problem).await),
-    }
-}
-
-async fn take(
-    ingest: &Ingest,
-    query: Option<&str>,
-    headers: &HeaderMap,
-    body: &mut Body,
-    stay: Option<Stay>,
-) -> Result<Tally, Problem> {
-    ingest.gate.admit(headers)?;
-    let wait = wait_of(query)?;
-    check_encoding(headers)?;
-    match media_type(headers) {
-        Some(media) if media.eq_ignore_ascii_case("application/json") => take_json(ingest, headers, body, wait).await,
+    let (head, body) = request.into_parts();
+    let wait = wait.map(|text| {
+        let wait = duration::parse(&text).filter(|span| *span <= WAIT_MAX);
+        value("wait", &text, wait, &format!("a duration up to {}s, such as 250ms", WAIT_MAX.as_secs()))
+    });
+    let wait = wait.transpose()?;
+    check_encoding(&head.headers)?;
+    let tally = match media_type(&head.headers) {
+        Some(media) if media.eq_ignore_ascii_case("application/json") => {
+            take_json(&ingest, &head.headers, body, wait).await?
+        }
         Some(media) if media.eq_ignore_ascii_case("application/x-ndjson") => {
             if wait.is_some() {
-                let detail = "`wait` goes with application/json: a stream is answered at its end";
-                return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+                return Err(bad("`wait` goes with application/json: a stream is answered at its end"));
             }
-            take_stream(ingest, body, stay).await
+            take_stream(&ingest, body, head.extensions.get()).await?
         }
         _ => {
             let detail =
                 "the content type must be application/json (a signal or an array) or application/x-ndjson (a stream)";
-            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-    }
-}
-
-fn wait_of(query: Option<&str>) -> Result<Option<Duration>, Problem> {
-    let mut wait = None;
-    for (key, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        if key != "wait" {
-            let shown: String = key.chars().take(40).collect();
-            let detail = format!("unknown option `{}`; `wait` is the only one", shown.escape_debug());
-            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-        }
-        let span = duration::parse(&value).filter(|span| *span <= WAIT_MAX).ok_or_else(|| {
-            let shown: String = value.chars().take(40).collect();
-            let detail = format!(
-                "`wait` is \"{}\"; a duration up to {}s, such as 250ms, is right",
-                shown.escape_debug(),
-                WAIT_MAX.as_secs()
-            );
-            Problem::new(StatusCode::BAD_REQUEST, detail)
-        })?;
-        if wait.replace(span).is_some() {
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "`wait` stands there twice"));
-        }
-    }
-    Ok(wait)
+    };
+    tally.answer()
 }
 
 /// A signal or an array of them, read as a whole.
-async fn take_json(
-    ingest: &Ingest,
-    headers: &HeaderMap,
-    body: &mut Body,
-    wait: Option<Duration>,
-) -> Result<Tally, Problem> {
+async fn take_json(ingest: &Ingest, headers: &HeaderMap, body: Body, wait: Option<Duration>) -> Result<Tally, Problem> {
     let bytes_max = *ingest.body_bytes_max.borrow();
     let body = read_body(headers, body, bytes_max, TOO_LARGE_ADVICE).await?;
     let mut tally = Tally::default();
     let mut batch = Batch::default();
     if body.trim_ascii_start().starts_with(b"[") {
-        let text = std::str::from_utf8(&body).map_err(|e| {
-            Problem::new(StatusCode::BAD_REQUEST, format!("the body is not UTF-8 from byte {} on", e.valid_up_to()))
-        })?;
-        let items: Vec<&RawValue> = serde_json::from_str(text)
-            .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not a JSON array: {e}")))?;
+        let text = std::str::from_utf8(&body)
+            .map_err(|error| bad(format!("the body is not UTF-8 from byte {} on", error.valid_up_to())))?;
+        let items: Vec<&RawValue> =
+            serde_json::from_str(text).map_err(|error| bad(format!("the body is not a JSON array: {error}")))?;
         for (index, item) in items.iter().enumerate() {
             batch.read(index, item.get().as_bytes(), &mut tally);
         }
@@ -190,29 +150,29 @@ async fn take_json(
 
 async fn all_acknowledged(unsettled: Vec<tokio::sync::oneshot::Receiver<bool>>, wait: Duration) -> bool {
     let all = futures_util::future::join_all(unsettled);
-    tokio::time::timeout(wait, all).await.is_ok_and(|told| told.into_iter().all(|told| told == Ok(true)))
+    tokio::time::timeout(wait, all).await.is_ok_and(|settled| settled.into_iter().all(|settled| settled == Ok(true)))
 }
 
-/// Lines, handled as they arrive. A line that is half there at the end counts if it is whole as JSON. One that has no end
-/// is answered when its stay is over.
-async fn take_stream(ingest: &Ingest, body: &mut Body, stay: Option<Stay>) -> Result<Tally, Problem> {
+/// Lines, handled as they arrive. A line that is incomplete at the end counts if it is whole as JSON. `control` ends a
+/// stream that has no end of its own.
+async fn take_stream(ingest: &Ingest, mut body: Body, control: Option<&StreamControl>) -> Result<Tally, Problem> {
     let mut tally = Tally::default();
     let mut lines = Lines::default();
-    let note_told = || stay.iter().for_each(Stay::note_told);
-    note_told();
-    let over = async {
-        match stay.clone() {
-            Some(stay) => stay.over().await,
+    let note_activity = || control.iter().for_each(|control| control.note_activity());
+    note_activity();
+    let end = async {
+        match control.cloned() {
+            Some(control) => control.until_end().await,
             None => std::future::pending().await,
         }
     };
-    let mut over = std::pin::pin!(over);
+    let mut end = std::pin::pin!(end);
     loop {
-        let patience = if lines.is_between() { STREAM_SILENCE_MAX } else { BODY_STALL_MAX };
+        let timeout = if lines.is_between() { STREAM_SILENCE_MAX } else { BODY_STALL_MAX };
         let data = tokio::select! {
             biased;
-            () = over.as_mut() => return Ok(tally),
-            data = next_data(body, patience) => data?,
+            () = end.as_mut() => return Ok(tally),
+            data = next_data(&mut body, timeout) => data?,
         };
         let mut batch = Batch::default();
         match &data {
@@ -223,7 +183,7 @@ async fn take_stream(ingest: &Ingest, body: &mut Body, stay: Option<Stay>) -> Re
         if !batch.signals.is_empty() {
             let receipt = ingest.inbox.deliver_when_possible(batch.signals).await.map_err(undeliverable)?;
             tally.enter(&batch.indexes, receipt);
-            note_told();
+            note_activity();
         }
         if data.is_none() {
             return Ok(tally);
@@ -231,7 +191,7 @@ async fn take_stream(ingest: &Ingest, body: &mut Body, stay: Option<Stay>) -> Re
     }
 }
 
-/// Signals that could be read, and their places in what the caller sent.
+/// Signals that could be parsed, and their indexes in the request.
 #[derive(Default)]
 struct Batch {
     signals: SignalBatch,
@@ -247,7 +207,7 @@ impl Batch {
                 self.signals.push(parsed.conversation(), parsed.signal);
                 self.indexes.push(index);
             }
-            Err(error) => tally.reject_malformed(index, error),
+            Err(error) => tally.reject_malformed(index, error.to_string()),
         }
     }
 
@@ -257,20 +217,20 @@ impl Batch {
             Ok(line) if line.trim_ascii().is_empty() => {}
             Ok(line) => self.read(index, line, tally),
             Err(Overlong) => tally
-                .reject_malformed(index, format!("is longer than {LINE_BYTES_MAX} bytes; one signal a line is right")),
+                .reject_malformed(index, format!("is longer than {LINE_BYTES_MAX} bytes; expected one signal a line")),
         }
     }
 }
 
-/// What became of a request's signals so far.
+/// The results of a request's signals so far.
 #[derive(Default)]
 struct Tally {
     accepted: usize,
     rejected: Vec<(usize, String)>,
     rejected_total: usize,
-    /// Those that were no signals, and have not been counted for the operator yet.
+    /// Malformed ones that are not counted for operators yet.
     malformed: u64,
-    turned_away: Option<TurnedAway>,
+    turned_away: Option<Rejected>,
     settled: Option<bool>,
 }
 
@@ -282,21 +242,19 @@ impl Tally {
 
     fn reject(&mut self, index: usize, error: String) {
         self.rejected_total += 1;
-        if self.rejected.len() < REJECTS_TOLD_MAX {
+        if self.rejected.len() < REJECTS_SHOWN_MAX {
             self.rejected.push((index, error));
         }
     }
 
-    /// Enters what the driver said of a batch whose signals stood at `indexes`.
+    /// Enters the loop's receipt for a batch whose signals have these `indexes`.
     fn enter(&mut self, indexes: &[usize], receipt: Receipt) -> Vec<tokio::sync::oneshot::Receiver<bool>> {
         self.accepted += indexes.len() - receipt.turned_away.len();
         for (place, why) in receipt.turned_away {
             self.turned_away = Some(why);
             let error = match why {
-                TurnedAway::TableFull => {
-                    "no room for another conversation; come again, or raise ingest.max_conversations"
-                }
-                TurnedAway::Stopping => "typingd is shutting down",
+                Rejected::TableFull => "no room for another conversation; try again, or raise ingest.max_conversations",
+                Rejected::Stopping => "typingd is shutting down",
             };
             self.reject(indexes[place], error.to_owned());
         }
@@ -304,17 +262,17 @@ impl Tally {
     }
 
     fn answer(mut self) -> Result<Response, Problem> {
-        // Found while reading or when handing over, told in the order of the request.
+        // Found while reading or when handing over; answered in the order of the request.
         self.rejected.sort_by_key(|(index, _)| *index);
         let rejected: Vec<_> =
             self.rejected.iter().map(|(index, error)| serde_json::json!({"index": index, "error": error})).collect();
         let more = self.rejected_total > rejected.len();
         if self.accepted == 0 && self.rejected_total > 0 {
             let (status, detail) = match (self.turned_away, &self.rejected[..]) {
-                (Some(TurnedAway::TableFull), _) => {
+                (Some(Rejected::TableFull), _) => {
                     (StatusCode::TOO_MANY_REQUESTS, "the table of conversations is full".to_owned())
                 }
-                (Some(TurnedAway::Stopping), _) => {
+                (Some(Rejected::Stopping), _) => {
                     (StatusCode::SERVICE_UNAVAILABLE, "typingd is shutting down".to_owned())
                 }
                 (None, [(_, only)]) => (StatusCode::BAD_REQUEST, only.clone()),
@@ -338,14 +296,13 @@ impl Tally {
         if let Some(settled) = self.settled {
             body["settled"] = settled.into();
         }
-        Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response())
+        Ok((StatusCode::ACCEPTED, Json(body)).into_response())
     }
 }
 
 fn undeliverable(why: Undeliverable) -> Problem {
-    let detail = match why {
-        Undeliverable::Full => "typingd is behind with its work; come again",
+    busy(match why {
+        Undeliverable::Full => "typingd is behind with its work; try again",
         Undeliverable::Closed => "typingd is shutting down",
-    };
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
+    })
 }

@@ -1,18 +1,18 @@
 //! `GET /v1/status`: how things stand, in one answer for people and scripts that keep no metrics.
 
-use axum::Router;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use serde::{Serialize, Serializer};
 
+use super::options::{NoOptions, Options};
 use super::reading::Reload;
 use super::status_source::{Look, Seen};
-use super::{JournalState, PATIENCE, journal_state};
+use super::{JournalState, PATIENCE, journal_state, loop_silent};
 use crate::base::build_info;
 use crate::driver::{Controls, Vitals};
-use crate::http::{Gate, Problem};
+use crate::http::Problem;
 use crate::model::SignalKind;
 use crate::observe::histogram::Histogram;
 
@@ -20,15 +20,13 @@ use crate::observe::histogram::Histogram;
 #[derive(Clone)]
 pub(crate) struct Status {
     controls: Controls,
-    gate: Gate,
     look: Look,
 }
 
 impl Status {
-    /// Callers that `gate` lets in are told what the loop says, and what `look` finds.
     #[must_use]
-    pub(crate) fn new(controls: Controls, gate: Gate, look: Look) -> Self {
-        Self { controls, gate, look }
+    pub(crate) fn new(controls: Controls, look: Look) -> Self {
+        Self { controls, look }
     }
 
     /// The route of this edge.
@@ -37,23 +35,10 @@ impl Status {
     }
 }
 
-async fn tell(
-    State(status): State<Status>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    status.gate.admit(&headers)?;
-    if query.is_some_and(|query| !query.is_empty()) {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "the status takes no options"));
-    }
-    let Some(vitals) = status.controls.vitals(PATIENCE).await else {
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"));
-    };
+async fn tell(State(status): State<Status>, _: Options<NoOptions>) -> Result<Response, Problem> {
+    let vitals = status.controls.vitals(PATIENCE).await.ok_or_else(loop_silent)?;
     let seen = (status.look)();
-    // Not by way of a `Value`, which would forget the order of the members.
-    let body = serde_json::to_string(&Answer::new(&vitals, &seen))
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response())
+    Ok(Json(Answer::new(&vitals, &seen)).into_response())
 }
 
 #[derive(Serialize)]
@@ -171,7 +156,7 @@ impl<'a> Answer<'a> {
             listening: &seen.listening,
             conversations: Conversations {
                 in_memory: census.conversations,
-                lingering: census.lingering,
+                lingering: census.retained,
                 unsettled: census.unsettled,
                 icons: census.icons,
                 max: vitals.conversations_max,

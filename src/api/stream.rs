@@ -1,67 +1,32 @@
-//! `GET /v1/signals/stream`: the signals as they are taken, as a trace without ids, for whoever records them.
+//! `GET /v1/signals/stream`: the signals as they arrive, as a trace without ids, for recording.
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use futures_util::stream;
 use tokio::sync::watch;
 
-use super::PATIENCE;
-use crate::driver::{Controls, NotRecorded};
-use crate::http::{Gate, Problem};
+use super::options::{NoOptions, Options};
+use super::{Api, PATIENCE, busy, loop_silent};
+use crate::driver::NotRecorded;
+use crate::http::Problem;
 use crate::observe::recording::Recording;
 
-/// When to come again, in seconds, if the daemon is about to stop.
-const RETRY_AFTER_SECONDS: u64 = 1;
-
-/// What the handler needs.
-#[derive(Clone)]
-pub(crate) struct SignalStream {
-    controls: Controls,
-    gate: Gate,
-    allowed: watch::Receiver<bool>,
-}
-
-impl SignalStream {
-    /// Callers that `gate` lets in may record while `allowed`. A recording under way ends when it is no longer.
-    #[must_use]
-    pub(crate) fn new(controls: Controls, gate: Gate, allowed: watch::Receiver<bool>) -> Self {
-        Self { controls, gate, allowed }
-    }
-
-    /// The route of this edge.
-    pub(crate) fn router(self) -> Router {
-        Router::new().route("/v1/signals/stream", get(stream_signals)).with_state(self)
-    }
-}
-
-async fn stream_signals(
-    State(edge): State<SignalStream>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    edge.gate.admit(&headers)?;
-    if query.is_some_and(|query| !query.is_empty()) {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "the stream of signals takes no options"));
-    }
-    if !*edge.allowed.borrow() {
+pub(super) async fn record(State(api): State<Arc<Api>>, _: Options<NoOptions>) -> Result<Response, Problem> {
+    if !*api.recording.borrow() {
         let detail = "recording is off; `ingest.recording = true` in typingd's configuration allows it";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
-    match edge.controls.record(PATIENCE).await {
-        Some(Ok(recording)) => Ok(body_of(recording, edge.allowed)),
-        Some(Err(NotRecorded::Busy)) => {
+    match api.controls.record(PATIENCE).await.ok_or_else(loop_silent)? {
+        Ok(recording) => Ok(body_of(recording, api.recording.clone())),
+        Err(NotRecorded::Busy) => {
             let detail = "a recording is under way, and there is one at a time; end that one first";
             Err(Problem::new(StatusCode::CONFLICT, detail))
         }
-        Some(Err(NotRecorded::Stopping)) => {
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "typingd is shutting down");
-            Err(problem.retry_after(RETRY_AFTER_SECONDS))
-        }
-        None => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer")),
+        Err(NotRecorded::Stopping) => Err(busy("typingd is shutting down")),
     }
 }
 

@@ -1,135 +1,86 @@
 //! The timing, read and changed while the daemon runs: `GET` and `PUT /v1/timing`, `PUT` and `DELETE /v1/timing/{to}`.
 //!
-//! The settings have a single owner elsewhere; what is asked here is handed to it.
+//! The owner of the settings is asked for both.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, Request, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, put};
+use axum::extract::{Path, State};
+use axum::http::{Method, Request, StatusCode};
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::options::{NoOptions, Options, bad};
+use super::{Api, ask, busy};
 use crate::config::{Change, Refusal, Report, TIMED_CHANNELS_MAX};
-use crate::http::{Gate, Problem, hear_out, read_body};
+use crate::http::{Problem, read_body};
 use crate::model::ChannelAddress;
 
-/// Requests that may wait for the owner; whoever comes with a further one waits for a place.
-/// Each takes milliseconds; some tens, with the timing of 2,000 channels in force.
+/// Requests that may wait for the owner; the caller of a further one waits for a place. Each takes milliseconds; some tens, with the timing of 2,000 channels in force.
 pub(crate) const REQUESTS_MAX: usize = 16;
 /// The owner answers in milliseconds. One that takes this long is stuck, or far behind.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest body: five keys with their values come to 150 bytes, however generously they are spaced to less than
 /// this.
-pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024;
-/// Problems told in full; further ones are counted. A setting that goes with no channel's would else tell 2,000.
-const PROBLEMS_TOLD_MAX: usize = 20;
-/// When to come again, in seconds, if there was no answer.
-const RETRY_AFTER_SECONDS: u64 = 1;
+const BODY_BYTES_MAX: usize = 4 * 1024;
+/// Problems reported in full; further ones are counted. A setting that fits no channel's would report 2,000.
+const PROBLEMS_SHOWN_MAX: usize = 20;
 
-/// Something asked of the owner of the settings.
+/// A request to the owner of the settings.
 #[derive(Debug)]
 pub(crate) struct Ask {
-    /// What to change; nothing, if the timing in force alone is asked for.
+    /// What to change; `None` asks for the timing in force.
     pub change: Option<Change>,
-    /// Takes the answer. If it is closed, nobody waits for it any more, and nothing is to be changed.
+    /// If it is closed, no one waits for the answer any more, and nothing is to be changed.
     pub answer: oneshot::Sender<Result<Report, Denial>>,
 }
 
-/// Why something was not done.
 #[derive(Debug)]
 pub(crate) enum Denial {
-    /// It can't be.
     Refused(Refusal),
-    /// The driver has not taken it.
+    /// The loop has not adopted it in time.
     Behind,
 }
 
-/// This edge. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Timing {
-    gate: Gate,
-    owner: mpsc::Sender<Ask>,
+pub(super) async fn read(State(api): State<Arc<Api>>, _: Options<NoOptions>) -> Result<Json<Report>, Problem> {
+    answer(&api, None).await
 }
 
-impl Timing {
-    /// Callers that `gate` lets in are heard; the other end is the owner's.
-    #[must_use]
-    pub(crate) fn new(gate: Gate) -> (Self, mpsc::Receiver<Ask>) {
-        let (owner, asked) = mpsc::channel(REQUESTS_MAX);
-        (Self { gate, owner }, asked)
-    }
-
-    /// The routes of this edge.
-    pub(crate) fn router(self) -> Router {
-        Router::new()
-            .route("/v1/timing", get(tell).put(change))
-            .route("/v1/timing/{to}", put(change).delete(change))
-            .route("/v1/timing/", any(async || bad("the channel address is empty; 1 to 255 characters are right")))
-            .with_state(self)
-    }
-
-    async fn ask(&self, change: Option<Change>) -> Result<Response, Problem> {
-        let (answer, told) = oneshot::channel();
-        let asked = async {
-            self.owner.send(Ask { change, answer }).await.ok()?;
-            told.await.ok()
-        };
-        match tokio::time::timeout(PATIENCE, asked).await {
-            // Not by way of a `Value`, which would forget the order of the members.
-            Ok(Some(Ok(report))) => match serde_json::to_string(&report) {
-                Ok(body) => Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response()),
-                Err(error) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
-            },
-            Ok(Some(Err(Denial::Refused(refusal)))) => Err(refused(&refusal)),
-            Ok(None) => Err(unavailable("the daemon is shutting down")),
-            Ok(Some(Err(Denial::Behind))) => {
-                Err(unavailable("the daemon is behind with its work; nothing was changed"))
-            }
-            Err(_) => Err(unavailable("the daemon is behind with its work; GET /v1/timing tells what is in force")),
-        }
-    }
-}
-
-async fn tell(
-    State(timing): State<Timing>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    timing.gate.admit(&headers)?;
-    no_options(query.as_deref())?;
-    timing.ask(None).await
-}
-
-async fn change(
-    State(timing): State<Timing>,
+pub(super) async fn change(
+    State(api): State<Arc<Api>>,
+    _: Options<NoOptions>,
     to: Result<Option<Path<String>>, PathRejection>,
-    RawQuery(query): RawQuery,
     request: Request<Body>,
-) -> Result<Response, Problem> {
-    let (head, mut body) = request.into_parts();
-    let wanted = async {
-        timing.gate.admit(&head.headers)?;
-        no_options(query.as_deref())?;
-        if !is_encoded(head.uri.path()) {
-            return Err(bad("the channel address has a % without two hexadecimal digits behind it; %25 stands for %"));
-        }
-        let to = to.map_err(|_| bad("the channel address is not UTF-8; encode its bytes as %XX"))?;
-        let to = to.map(|Path(to)| ChannelAddress::new(&to)).transpose();
-        let to = to.map_err(|error| bad(format!("the channel address {error}")))?;
-        let body = read_body(&head.headers, &mut body, BODY_BYTES_MAX, "the timing has five keys").await?;
-        match to {
-            Some(to) if head.method == axum::http::Method::DELETE => Ok(Change::forget(to)),
-            to => Change::set(to, &body).map_err(|error| bad(format!("the body {error}"))),
-        }
+) -> Result<Json<Report>, Problem> {
+    let (head, body) = request.into_parts();
+    if !is_encoded(head.uri.path()) {
+        return Err(bad(
+            "the channel address has a % without two hexadecimal digits behind it; expected %25 for a plain %",
+        ));
+    }
+    let to = to.map_err(|_| bad("the channel address is not UTF-8; encode its bytes as %XX"))?;
+    let to = to.map(|Path(to)| ChannelAddress::new(&to)).transpose();
+    let to = to.map_err(|error| bad(format!("the channel address {error}")))?;
+    let body = read_body(&head.headers, body, BODY_BYTES_MAX, "the timing has five keys").await?;
+    let change = match to {
+        Some(to) if head.method == Method::DELETE => Change::forget(to),
+        to => Change::set(to, &body).map_err(|error| bad(format!("the body {error}")))?,
     };
-    match wanted.await {
-        Ok(change) => timing.ask(Some(change)).await,
-        Err(problem) => Err(hear_out(&head.headers, &mut body, problem).await),
+    answer(&api, Some(change)).await
+}
+
+pub(super) async fn unnamed() -> Problem {
+    bad("the channel address is empty; expected 1 to 255 characters")
+}
+
+async fn answer(api: &Api, change: Option<Change>) -> Result<Json<Report>, Problem> {
+    match ask(&api.timing, TIMEOUT, |answer| Ask { change, answer }).await? {
+        Ok(report) => Ok(Json(report)),
+        Err(Denial::Refused(refusal)) => Err(refused(&refusal)),
+        Err(Denial::Behind) => Err(busy("the daemon is behind with its work; nothing was changed")),
     }
 }
 
@@ -139,22 +90,14 @@ fn is_encoded(path: &str) -> bool {
     path.split('%').skip(1).all(|rest| rest.get(..2).is_some_and(is_hex))
 }
 
-/// An option that is overlooked may have been meant to name a channel: what was meant for one would hold for all.
-fn no_options(query: Option<&str>) -> Result<(), Problem> {
-    match query {
-        None | Some("") => Ok(()),
-        Some(_) => Err(bad("there are no options here; a channel is named in the path, /v1/timing/{to}")),
-    }
-}
-
 fn refused(refusal: &Refusal) -> Problem {
     match refusal {
         Refusal::Wrong(problems) => {
-            let mut told: Vec<_> = problems.iter().take(PROBLEMS_TOLD_MAX).map(ToString::to_string).collect();
-            if problems.len() > PROBLEMS_TOLD_MAX {
-                told.push(format!("and {} more problems", problems.len() - PROBLEMS_TOLD_MAX));
+            let mut shown: Vec<_> = problems.iter().take(PROBLEMS_SHOWN_MAX).map(ToString::to_string).collect();
+            if problems.len() > PROBLEMS_SHOWN_MAX {
+                shown.push(format!("and {} more problems", problems.len() - PROBLEMS_SHOWN_MAX));
             }
-            bad(told.join("; ")).with("problems", json!(told))
+            bad(shown.join("; ")).with("problems", json!(shown))
         }
         Refusal::NotTimed => {
             Problem::new(StatusCode::NOT_FOUND, "the channel has no timing of its own: it follows the timing of all")
@@ -169,17 +112,11 @@ fn refused(refusal: &Refusal) -> Problem {
     }
 }
 
-fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, detail)
-}
-
-fn unavailable(detail: &str) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::http::Method;
+    use axum::Router;
+    use axum::http::header;
+    use tokio::sync::mpsc;
     use tower::ServiceExt;
 
     use super::*;
@@ -188,10 +125,14 @@ mod tests {
         Request::builder().method(method).uri(path).body(Body::from(body)).unwrap()
     }
 
+    fn router() -> (Router, mpsc::Receiver<Ask>) {
+        let (timing, asked) = mpsc::channel(REQUESTS_MAX);
+        (crate::api::routes(Arc::new(Api { timing, ..crate::api::tests::api() })), asked)
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn whoever_waits_too_long_is_told_so_and_the_line_is_no_longer_than_its_bound() {
-        let (timing, mut asked) = Timing::new(Gate::default());
-        let router = timing.router();
+    async fn a_caller_that_waits_too_long_gets_an_answer_and_the_queue_is_bounded() {
+        let (router, mut asked) = router();
         let many = (0..REQUESTS_MAX + 5).map(|_| {
             let request = request(Method::PUT, "/v1/timing/c", r#"{"dismiss": "idle"}"#);
             router.clone().oneshot(request)
@@ -204,15 +145,14 @@ mod tests {
         let mut left = 0;
         while let Ok(ask) = asked.try_recv() {
             left += 1;
-            assert!(ask.answer.is_closed(), "the owner can tell that nobody waits any more");
+            assert!(ask.answer.is_closed(), "the owner knows that no one waits any more");
         }
         assert_eq!(left, REQUESTS_MAX);
     }
 
     #[tokio::test]
     async fn each_call_asks_for_what_it_says() {
-        let (timing, mut asked) = Timing::new(Gate::default());
-        let router = timing.router();
+        let (router, mut asked) = router();
         for (method, path, body, wanted) in [
             (Method::GET, "/v1/timing", "", "None"),
             (Method::PUT, "/v1/timing", r#"{"dismiss": "idle"}"#, "to: None, what: Set"),

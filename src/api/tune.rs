@@ -3,20 +3,17 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use axum::Router;
+use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{RawQuery, State};
-use axum::http::{Request, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use serde_json::json;
-use tokio::sync::Semaphore;
 
-use super::PATIENCE;
-use super::query::{NAME_CHARS_MAX, twice};
-use crate::driver::Controls;
+use super::options::{Options, bad, repeated, unexpected, unknown};
+use super::{Api, read_trace};
 use crate::engine::policy::Rules;
-use crate::http::{Gate, Problem, hear_out, media_type, read_body};
+use crate::http::Problem;
 use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Plan, Setting};
 use crate::tune::study::Study;
@@ -31,117 +28,69 @@ const RESAMPLING_COST: u64 = 100_000;
 /// Over a link that delays or loses requests the whole engine runs, at some twenty times the cost.
 const LINK_COST: u64 = 20;
 /// A trace is studied on one core, one at a time: the others are for those who type.
-const STUDIES_MAX: usize = 1;
+pub(super) const STUDIES_MAX: usize = 1;
 const THREADS_MAX: usize = 1;
-/// When to come again, in seconds, if another trace is being studied.
+/// When to try again, in seconds, if another trace is being studied.
 const RETRY_AFTER_SECONDS: u64 = 5;
 
-/// This edge. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Tuning {
-    gate: Gate,
-    controls: Controls,
-    studies: Arc<Semaphore>,
-}
-
-impl Tuning {
-    /// Callers that `gate` lets in are heard; the loop behind `controls` knows the timing in force.
-    #[must_use]
-    pub(crate) fn new(gate: Gate, controls: Controls) -> Self {
-        Self { gate, controls, studies: Arc::new(Semaphore::new(STUDIES_MAX)) }
-    }
-
-    /// The routes of this edge.
-    pub(crate) fn router(self) -> Router {
-        Router::new().route("/v1/tune", post(study)).with_state(self)
-    }
-}
-
-/// How the result is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
     Json,
     Html,
 }
 
-async fn study(
-    State(tuning): State<Tuning>,
-    RawQuery(query): RawQuery,
-    request: Request<Body>,
+pub(super) async fn study(
+    State(api): State<Arc<Api>>,
+    Options(options): Options<Vec<(String, String)>>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
-    let (head, mut body) = request.into_parts();
-    let asked = async {
-        tuning.gate.admit(&head.headers)?;
-        let vitals = tuning.controls.vitals(PATIENCE).await;
-        let vitals =
-            vitals.ok_or_else(|| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"))?;
-        let (plan, format) = asked(&vitals.rules, query.as_deref())?;
-        let media = media_type(&head.headers);
-        if !media.is_some_and(|media| media.eq_ignore_ascii_case("application/x-ndjson")) {
-            let detail = "the content type must be application/x-ndjson: a trace, one signal a line";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-        }
-        let permit = tuning.studies.clone().try_acquire_owned().map_err(|_| {
-            let detail = "another trace is being studied; come again";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
-        })?;
-        let advice = "typingd tune, the command, takes traces of any length";
-        let trace = read_body(&head.headers, &mut body, TRACE_BYTES_MAX, advice).await?;
-        Ok((permit, plan, format, trace))
-    };
-    let (permit, plan, format, trace) = match asked.await {
-        Ok(asked) => asked,
-        Err(problem) => return Err(hear_out(&head.headers, &mut body, problem).await),
-    };
+    let (plan, format) = plan(&api.vitals().await?.rules, &options)?;
+    let place = api.places.studies.clone().try_acquire_owned().map_err(|_| {
+        let detail = "another trace is being studied; try again";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
+    })?;
+    let trace = read_trace(&headers, body, TRACE_BYTES_MAX, "tune").await?;
     let studied = tokio::task::spawn_blocking(move || {
-        let told = answer(trace, &plan, format);
-        drop(permit);
-        told
+        let answer = answer(trace, &plan, format);
+        drop(place);
+        answer
     });
-    studied.await.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the study broke down"))?
+    studied.await.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the study failed"))?
 }
 
 /// The options of the query: those of the command, and `format`.
-fn asked(rules: &Rules, query: Option<&str>) -> Result<(Plan, Format), Problem> {
-    let options: Vec<_> = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
-    let mut problems: Vec<_> =
-        twice(&options).map(|name| format!("{name}: is there twice; once is right")).into_iter().collect();
-    let (formats, choices): (Vec<_>, Vec<_>) = options.iter().partition(|(name, _)| name == "format");
-    let (choices, unknown): (Vec<_>, Vec<_>) =
-        choices.into_iter().partition(|(name, _)| Plan::OPTIONS.contains(&&**name));
-    if let Some((name, _)) = unknown.first() {
-        let name: String = name.chars().take(NAME_CHARS_MAX).collect();
-        problems.push(format!("{name}: there is no such option; {}, format are", Plan::OPTIONS.join(", ")));
-    }
+fn plan(rules: &Rules, options: &[(String, String)]) -> Result<(Plan, Format), Problem> {
+    let mut problems: Vec<_> = repeated(options).into_iter().collect();
     let mut format = Format::Json;
-    for (_, value) in formats {
-        match &**value {
-            "json" => format = Format::Json,
-            "html" => format = Format::Html,
-            _ => problems.push("format: json or html would be right".to_owned()),
+    let mut choices = Vec::new();
+    for (name, value) in options {
+        match (&**name, &**value) {
+            ("format", "json") => format = Format::Json,
+            ("format", "html") => format = Format::Html,
+            ("format", _) => problems.push(unexpected("format", value, "json or html")),
+            (name, value) if Plan::OPTIONS.contains(&name) => choices.push((name, value)),
+            _ => problems.push(unknown(name, &format!("{} or format", Plan::OPTIONS.join(", ")))),
         }
     }
-    let choices = choices.iter().map(|(name, value)| (&**name, &**value));
     match Plan::new(rules).with(choices) {
         Ok(plan) if problems.is_empty() => Ok((plan, format)),
         planned => {
-            problems.extend(planned.err().unwrap_or_default());
-            let detail = problems.join("; ");
-            Err(Problem::new(StatusCode::BAD_REQUEST, detail).with("problems", json!(problems)))
+            problems.extend(planned.err().iter().flatten().map(ToString::to_string));
+            Err(bad(problems.join("; ")).with("problems", json!(problems)))
         }
     }
 }
 
 fn answer(trace: Bytes, plan: &Plan, format: Format) -> Result<Response, Problem> {
-    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
     let study = Study::read([TraceReader::new("the trace", Cursor::new(trace))]).map_err(|e| bad(e.to_string()))?;
     if study.keys() == 0 {
-        return Err(bad("there is no keystroke in the trace: nothing can be measured".to_owned()));
+        return Err(bad("there is no keystroke in the trace: nothing can be measured"));
     }
     if steps(&study, plan) > STEPS_MAX {
         let detail = format!(
-            "{} keystrokes under {} settings are more than a daemon should take on beside its work; fewer settings or \
-             longer checks would be right, or typingd tune, the command",
+            "{} keystrokes under {} settings take too long beside a daemon's work; expected fewer settings or longer checks; \
+             typingd tune, the command, takes any",
             study.keys(),
             plan.grid.len()
         );
@@ -149,9 +98,7 @@ fn answer(trace: Bytes, plan: &Plan, format: Format) -> Result<Response, Problem
     }
     let report = tune::tune(study, plan, THREADS_MAX, &|| {});
     Ok(match format {
-        Format::Json => {
-            ([(header::CONTENT_TYPE, "application/json")], json::report(&report).to_string()).into_response()
-        }
+        Format::Json => Json(json::report(&report)).into_response(),
         Format::Html => {
             let headers = [
                 (header::CONTENT_TYPE, "text/html; charset=utf-8"),

@@ -153,7 +153,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Configuration(problems) => Self::Misconfigured(problems),
-            StartError::Surroundings(what) => Self::Failed(what),
+            StartError::System(what) => Self::Failed(what),
             StartError::Held(what) => Self::Held(what),
         }
     }

@@ -301,7 +301,7 @@ async fn probe(
         tell(Step::Request(Box::new(request(Indicator::TypingStarted, 0, &started, None))));
     }
     let shown = started.outcome == Outcome::Delivered;
-    if !shown && !matches!(started.outcome, Outcome::Unsure(_)) {
+    if !shown && !matches!(started.outcome, Outcome::Unknown(_)) {
         tell(Step::End { ok: false, icon_may_be_on: false });
         return Ok(false);
     }
@@ -365,10 +365,10 @@ impl Sender {
         for attempt in 0.. {
             let result = self.send(Reason::Stopped, attempt).await;
             let again = match result.outcome {
-                Outcome::NotSent(setback) | Outcome::Unsure(setback) => {
+                Outcome::NotSent(setback) | Outcome::Unknown(setback) => {
                     Some(setback.retry_after.unwrap_or(pause).max(pause))
                 }
-                Outcome::Delivered | Outcome::Refused(_) => None,
+                Outcome::Delivered | Outcome::Rejected(_) => None,
             };
             let again = again.filter(|pause| self.clock.now() + *pause < end);
             tell(Step::Request(Box::new(request(Indicator::TypingStopped, attempt, &result, again))));

@@ -33,7 +33,7 @@ pub(super) fn run(args: &SandboxArgs) -> Result<(), Failure> {
         let (stop, stopping) = watch::channel(false);
         let router = Sandbox::new(options, Clock::start()).router(stopping.clone());
         let server = tokio::spawn(http::serve(listener, router, Limits::default(), stopping));
-        daemon::until_told_to_stop().await.map_err(|e| Failure::Failed(format!("can't watch for signals: {e}")))?;
+        daemon::until_stopped().await.map_err(|e| Failure::Failed(format!("can't watch for signals: {e}")))?;
         let _ = stop.send(true);
         // Requests that hang by a fault would hold it for ever.
         let _ = tokio::time::timeout(daemon::HANG_UP_MAX, server).await;

@@ -24,10 +24,7 @@ impl Reader {
         };
         if !self.get("drop_in.enabled")? {
             if settings.shadow && self.layers.global.origin("drop_in.shadow") != Origin::Default {
-                self.problem(
-                    "drop_in.shadow",
-                    "drop_in.shadow = true: drop_in.enabled = true would be right beside it",
-                );
+                self.problem("drop_in.shadow", "drop_in.shadow = true: expected drop_in.enabled = true beside it");
             }
             return Some(None);
         }
@@ -35,8 +32,8 @@ impl Reader {
         if let Some(address) = listen.iter().find(|address| !address.is_local()) {
             let text = format!(
                 "drop_in.enabled = true: {address} of ingest.listen can be reached from other machines, and callers of \
-                 /api/v1/ show Salesforce's token, which typingd can't check; addresses of this machine alone \
-                 (127.0.0.1, [::1], unix:/path) would be right"
+                 /api/v1/ show Salesforce's token, which typingd can't check; expected addresses of this machine alone \
+                 (127.0.0.1, [::1], unix:/path)"
             );
             self.problem("drop_in.enabled", text);
         }
@@ -53,7 +50,7 @@ impl Reader {
         {
             let text = format!(
                 "upstream.base_url = \"{}\": typingd listens there itself, and would pass requests on to itself; \
-                 the address of the Interaction Service would be right",
+                 expected the address of the Interaction Service",
                 base_url.as_str().trim_end_matches('/')
             );
             self.problem("upstream.base_url", text);

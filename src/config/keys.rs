@@ -9,7 +9,7 @@ use super::value::Kind;
 pub struct Key {
     /// The tables and the key, joined by dots: `timing.check_interval`.
     pub path: &'static str,
-    /// Which values are right.
+    /// The values it takes.
     pub kind: Kind,
     /// What holds when nobody sets it.
     pub absent: Absent,

@@ -280,7 +280,7 @@ impl FileReader<'_> {
                     self.unknown(&place, &format!("there is no table [{}]", plain(&full)), hint, &full);
                 }
                 (None, _) if keys::is_table(&full) => {
-                    self.problem(&place, format!("{full} is a table; [{full}] on a line of its own would be right"));
+                    self.problem(&place, format!("{full} is a table; expected [{full}] on a line of its own"));
                 }
                 (None, _) => {
                     let hint = keys::nearest_key(&full, |_| true).map(|key| key.path.to_owned());
@@ -301,7 +301,7 @@ impl FileReader<'_> {
                 }
                 (Ok(channel), DeValue::Table(inner)) => (channel, inner),
                 (Ok(_), _) => {
-                    self.problem(&place, format!("{shown} is a table; [{shown}] on a line of its own would be right"));
+                    self.problem(&place, format!("{shown} is a table; expected [{shown}] on a line of its own"));
                     continue;
                 }
             };

@@ -50,10 +50,10 @@ impl Change {
     pub fn set(to: Option<ChannelAddress>, json: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(json).map_err(|e| format!("is not UTF-8 from byte {} on", e.valid_up_to()))?;
         if text.trim_ascii().is_empty() {
-            return Err(format!("is empty; {RIGHT_BODY} would be right"));
+            return Err(format!("is empty; expected {RIGHT_BODY}"));
         }
         let Members(members) = serde_json::from_str(text).map_err(|e| match e.classify() {
-            serde_json::error::Category::Data => format!("is no object; {RIGHT_BODY} would be right"),
+            serde_json::error::Category::Data => format!("is not an object; expected {RIGHT_BODY}"),
             _ => format!("is not JSON: {e}"),
         })?;
         Ok(Self { to, what: What::Set(members) })
@@ -103,7 +103,7 @@ impl Layers {
             };
             let shown = format!("{table}.{name}");
             if seen.contains(&index) {
-                let text = format!("{shown} stands there twice; once would be right");
+                let text = format!("{shown} is given twice; expected it once");
                 self.problems.push(Problem::at(&Origin::Live, text));
                 continue;
             }

@@ -267,7 +267,7 @@ impl Reader {
         if max_typing < dismiss && own.is_none_or(|own| own.sets(DISMISS_AFTER) || own.sets(MAX_TYPING)) {
             let table = channel.map_or_else(|| TIMING.to_owned(), channel_table);
             let text = format!(
-                "{table}.max_typing = \"{}\": at least dismiss_after, \"{}\", would be right",
+                "{table}.max_typing = \"{}\": expected at least dismiss_after, \"{}\"",
                 crate::base::duration::Written(max_typing),
                 crate::base::duration::Written(dismiss)
             );
@@ -313,7 +313,7 @@ impl Reader {
         let jwt = keys::KEYS.iter().filter(|key| key.table() == JWT_BEARER).filter_map(set).min();
         match (token, jwt) {
             (Some(token), Some(jwt)) => {
-                let text = format!("{TOKEN_FILE} and [{JWT_BEARER}] ({jwt}) are both set; one of them would be right");
+                let text = format!("{TOKEN_FILE} and [{JWT_BEARER}] ({jwt}) are both set; expected one of them");
                 self.problems.push(Problem::at(&token, text));
                 None
             }
@@ -348,8 +348,8 @@ impl Reader {
             && self.layers.global.setting("ingest.token_file").is_none()
         {
             let text = format!(
-                "ingest.listen: {address} can be reached from other machines; ingest.token_file would be right beside \
-                 it, or an address of this machine alone (127.0.0.1, [::1], unix:/path)"
+                "ingest.listen: {address} can be reached from other machines; expected ingest.token_file beside it, \
+                 or an address of this machine alone (127.0.0.1, [::1], unix:/path)"
             );
             self.problem("ingest.listen", text);
         }

@@ -38,7 +38,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong: a single line that names the place, the key, the value, and what would be right.
+/// One thing that is wrong: a single line that names the place, the key, the value, and what is expected.
 ///
 /// It never holds the value of an unknown key or anything that looks like a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,12 @@
 //! The JSON schema of the configuration, made of the table of keys, so that an editor knows what `check` knows.
 //!
-//! A schema can't say everything: how long a time may be, that a file must be there, that an address beyond loopback
-//! needs a token. What it refuses `check` refuses, too, and `check` has the last word.
+//! A schema can't express everything: how long a time may be, that a file must exist, that an address beyond loopback
+//! needs a token. What it rejects `check` rejects too, and `check` has the last word.
 
 use serde_json::{Map, Value, json};
 
 use super::keys::{Absent, CHANNELS, KEYS, Key, Status};
 use super::value::{Kind, TEXT_BYTES_MAX};
-use crate::base::duration::Written;
-use crate::base::size;
 use crate::model::ID_CHARS_MAX;
 
 /// The schema, by the draft of 2020-12.
@@ -24,7 +22,7 @@ pub fn schema() -> Value {
     }
     // Both are ways to a token.
     root["properties"]["upstream"]["properties"]["auth"]["not"] = json!({"required": ["token_file", "jwt_bearer"]});
-    let mut channel = table("One channel: what is not said here is as for all.");
+    let mut channel = table("One channel. Keys that are not set follow those of all channels.");
     for key in KEYS.iter().filter(|key| key.per_channel) {
         let mut own = of_key(key);
         own.as_object_mut().map(|own| own.remove("default"));
@@ -55,9 +53,12 @@ fn properties(table: &mut Value) -> &mut Map<String, Value> {
 }
 
 fn of_key(key: &Key) -> Value {
-    let (mut schema, bounds) = of_kind(key.kind);
+    let mut schema = of_kind(key.kind);
     let mut description = vec![key.doc.to_owned()];
-    description.extend(bounds);
+    if matches!(key.kind, Kind::Time { .. } | Kind::Bytes { .. }) {
+        // What a pattern can't check.
+        description.push(format!("Expected {}.", key.kind));
+    }
     match key.absent {
         Absent::Default(value) => schema["default"] = as_json(value),
         Absent::Required(example) => schema["examples"] = json!([as_json(example)]),
@@ -67,41 +68,28 @@ fn of_key(key: &Key) -> Value {
     schema
 }
 
-/// What a value must be, and what of that only words can say.
-fn of_kind(kind: Kind) -> (Value, Option<String>) {
+fn of_kind(kind: Kind) -> Value {
     let text = |pattern: &str| json!({"type": "string", "pattern": pattern});
     match kind {
-        Kind::Time { min, max } => {
-            let written = |millis| Written(std::time::Duration::from_millis(millis));
-            (
-                json!({"type": "string", "minLength": 2, "pattern": TIME}),
-                Some(format!("From {} to {}.", written(min), written(max))),
-            )
-        }
+        Kind::Time { .. } => json!({"type": "string", "minLength": 2, "pattern": TIME}),
         Kind::Bytes { min, max } => {
-            let number = json!({"type": "integer", "minimum": min, "maximum": max});
-            let bounds = format!("From {} to {}.", size::Written(min), size::Written(max));
-            (json!({"anyOf": [number, text(SIZE)]}), Some(bounds))
+            json!({"anyOf": [{"type": "integer", "minimum": min, "maximum": max}, text(SIZE)]})
         }
-        Kind::Integer { min, max } => (json!({"type": "integer", "minimum": min, "maximum": max}), None),
-        Kind::Flag => (json!({"type": "boolean"}), None),
-        Kind::OneOf(words) => (json!({"enum": words}), None),
-        Kind::Path => (text(PATH), None),
-        Kind::Url => (text(URL), None),
-        Kind::Proxy => (text(PROXY), None),
-        Kind::SocketAddress => (text(SOCKET_ADDRESS), None),
-        Kind::OrgId => (text(ORG_ID), None),
-        Kind::Header => (text(HEADER), None),
-        Kind::Text => {
-            let mut schema = text(TEXT);
-            schema["maxLength"] = json!(TEXT_BYTES_MAX);
-            (schema, None)
-        }
-        Kind::Addresses => (json!({"type": "array", "minItems": 1, "items": text(ADDRESS)}), None),
+        Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Kind::Flag => json!({"type": "boolean"}),
+        Kind::OneOf(words) => json!({"enum": words}),
+        Kind::Path => text(PATH),
+        Kind::Url => text(URL),
+        Kind::Proxy => text(PROXY),
+        Kind::SocketAddress => text(SOCKET_ADDRESS),
+        Kind::OrgId => text(ORG_ID),
+        Kind::Header => text(HEADER),
+        Kind::Text => json!({"type": "string", "pattern": TEXT, "maxLength": TEXT_BYTES_MAX}),
+        Kind::Addresses => json!({"type": "array", "minItems": 1, "items": text(ADDRESS)}),
     }
 }
 
-/// A value of the table of keys, which holds it as it stands in the file.
+/// A value of the table of keys, which holds it as it is written in the file.
 fn as_json(toml: &str) -> Value {
     let table: Option<toml::Table> = toml::from_str(&format!("value = {toml}")).ok();
     let value = table.and_then(|mut table| table.remove("value"));

@@ -1,4 +1,4 @@
-//! Values: what stands in the file, an environment variable or a flag, and what it becomes.
+//! Values: as they are written in the file, an environment variable or a flag, and what they become.
 
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::base::size;
 use crate::http::Address;
 use crate::salesforce::Proxy;
 
-/// Which values of a key are right.
+/// The values that a key takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A time with its unit, in milliseconds.
@@ -60,7 +60,7 @@ pub enum Kind {
     Addresses,
 }
 
-/// A value as somebody wrote it.
+/// A value as it is written.
 #[derive(Clone, Debug)]
 pub(super) enum Raw {
     Text(String),
@@ -71,7 +71,7 @@ pub(super) enum Raw {
     Other(&'static str),
 }
 
-/// A value that is right.
+/// A valid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Time(Duration),
@@ -122,6 +122,10 @@ impl Raw {
             _ => Self::Text(text.into()),
         }
     }
+
+    fn number(&self) -> Option<u64> {
+        if let Self::Number(_, number) = self { *number } else { None }
+    }
 }
 
 impl fmt::Display for Raw {
@@ -145,116 +149,125 @@ impl fmt::Display for Raw {
     }
 }
 
+impl fmt::Display for Kind {
+    /// Its values in words: for the reference, and for errors after "expected".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Time { min, max } => {
+                let [min, max] = [min, max].map(|millis| Written(Duration::from_millis(millis)));
+                write!(f, r#"a time from "{min}" to "{max}" (units h, m, s, ms)"#)
+            }
+            Self::Bytes { min, max } => {
+                let [min, max] = [min, max].map(size::Written);
+                write!(f, r#"a size from "{min}" to "{max}" (units B, KiB, MiB, GiB)"#)
+            }
+            Self::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Flag => f.write_str("true or false, without quotes"),
+            Self::OneOf(words) => {
+                let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                f.write_str(&words.join(" or "))
+            }
+            Self::Path => f.write_str("the path of a file or directory"),
+            Self::Url => f.write_str(
+                "an https address, or plain http to a loopback address, without user name, password, query and fragment",
+            ),
+            Self::Proxy => f.write_str("the address of an HTTP proxy, such as http://proxy:3128"),
+            Self::SocketAddress => f.write_str("an IP address with a port: 203.0.113.7:443 or [2001:db8::7]:443"),
+            Self::OrgId => f.write_str("15 or 18 letters and digits that start with 00D"),
+            Self::Header => write!(f, "1 to {TEXT_BYTES_MAX} visible ASCII characters without spaces"),
+            Self::Text => {
+                write!(f, "a text of 1 to {TEXT_BYTES_MAX} bytes without control characters and outer spaces")
+            }
+            Self::Addresses => f.write_str(r#"a list such as ["127.0.0.1:7480", "unix:/path"]"#),
+        }
+    }
+}
+
 impl Kind {
-    /// The value that `raw` stands for, or how to show it and what would be right.
+    /// The value that `raw` stands for, or how to show it and what is expected.
     pub(super) fn read(self, raw: &Raw, places: Places<'_>) -> Result<Value, (String, String)> {
         let shown = match (self, raw) {
             // A password in an address, or a token in its query, is not repeated.
             (Self::Url | Self::Proxy, Raw::Text(text)) if text.contains(['@', '?', '#']) => "(not shown)".to_owned(),
             _ => raw.to_string(),
         };
-        self.value(raw, places).map_err(|right| (shown, right))
+        self.value(raw, places).map_err(|expected| (shown, expected))
     }
 
     fn value(self, raw: &Raw, places: Places<'_>) -> Result<Value, String> {
-        match (self, raw) {
-            (Self::Time { min, max }, raw) => time(raw, min, max).map(Value::Time),
-            (Self::Bytes { min, max }, raw) => bytes(raw, min, max).map(Value::Bytes),
-            (Self::Integer { min, max }, Raw::Number(_, Some(n))) if (min..=max).contains(n) => Ok(Value::Integer(*n)),
-            (Self::Integer { min, max }, _) => Err(format!("a whole number from {min} to {max} would be right")),
-            (Self::Flag, Raw::Flag(flag)) => Ok(Value::Flag(*flag)),
-            (Self::Flag, _) => Err("true or false would be right, without quotes".into()),
-            (Self::OneOf(words), Raw::Text(text)) if words.contains(&text.as_str()) => Ok(Value::Text(text.clone())),
-            (Self::OneOf(words), _) => {
-                let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
-                Err(format!("{} would be right", words.join(" or ")))
+        let value = match (self, raw) {
+            (Self::Time { .. }, Raw::Number(_, Some(n))) => {
+                return Err(format!(r#"a time needs a unit (h, m, s, ms); expected "{n}s" or "{n}ms""#));
             }
-            (Self::Addresses, Raw::List(items)) => addresses(items).map(Value::Addresses),
-            (Self::Addresses, _) => Err(r#"a list would be right, ["127.0.0.1:7480"]"#.into()),
-            (Self::Path, Raw::Text(text)) => path(text, places).map(Value::Path),
+            (Self::Time { min, max }, Raw::Text(text)) => {
+                let range = Duration::from_millis(min)..=Duration::from_millis(max);
+                duration::parse(text).filter(|span| range.contains(span)).map(Value::Time)
+            }
+            (Self::Bytes { min, max }, Raw::Text(_) | Raw::Number(..)) => {
+                let size = if let Raw::Text(text) = raw { size::parse(text) } else { raw.number() };
+                let size = size.filter(|size| (min..=max).contains(size));
+                size.and_then(|size| usize::try_from(size).ok()).map(Value::Bytes)
+            }
+            (Self::Integer { min, max }, _) => {
+                raw.number().filter(|number| (min..=max).contains(number)).map(Value::Integer)
+            }
+            (Self::Flag, Raw::Flag(flag)) => Some(Value::Flag(*flag)),
+            (Self::OneOf(words), Raw::Text(text)) => words.contains(&text.as_str()).then(|| Value::Text(text.clone())),
+            (Self::Addresses, Raw::List(items)) if !items.is_empty() => return addresses(items).map(Value::Addresses),
+            (Self::Path, Raw::Text(text)) => return path(text, places).map(Value::Path),
+            (Self::Proxy, Raw::Text(text)) => return Proxy::parse(text).map(Value::Proxy),
             (Self::Url, Raw::Text(text)) => url(text).map(Value::Url),
-            (Self::Proxy, Raw::Text(text)) => Proxy::parse(text).map(Value::Proxy),
-            (Self::SocketAddress, Raw::Text(text)) => socket_address(text).map(Value::SocketAddress),
-            (Self::OrgId | Self::Header | Self::Text, Raw::Text(text)) => match self.accepts(text) {
-                Ok(()) => Ok(Value::Text(text.clone())),
-                Err(right) => Err(right.into()),
-            },
-            (
-                Self::Path | Self::Url | Self::Proxy | Self::SocketAddress | Self::OrgId | Self::Header | Self::Text,
-                _,
-            ) => Err("a text in quotes would be right".into()),
-        }
-    }
-
-    fn accepts(self, text: &str) -> Result<(), &'static str> {
-        let (ok, right) = match self {
-            Self::OrgId => (
-                matches!(text.len(), 15 | 18)
-                    && text.starts_with("00D")
-                    && text.bytes().all(|b| b.is_ascii_alphanumeric()),
-                "15 or 18 letters and digits that start with 00D would be right",
-            ),
-            Self::Header => (
-                (1..=TEXT_BYTES_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()),
-                "1 to 1024 visible ASCII characters without spaces would be right",
-            ),
-            _ => (
-                (1..=TEXT_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control) && text.trim() == text,
-                "a text of 1 to 1024 bytes without control characters and outer spaces would be right",
-            ),
+            (Self::SocketAddress, Raw::Text(text)) => {
+                let address = text.parse().ok();
+                let usable = |address: &SocketAddr| address.port() > 0 && !address.ip().is_unspecified();
+                address.filter(usable).map(Value::SocketAddress)
+            }
+            (Self::OrgId | Self::Header | Self::Text, Raw::Text(text)) => {
+                self.accepts(text).then(|| Value::Text(text.clone()))
+            }
+            (Self::Time { .. } | Self::Bytes { .. } | Self::Flag | Self::OneOf(_) | Self::Addresses, _) => None,
+            _ => return Err("expected a text in quotes".into()),
         };
-        if ok { Ok(()) } else { Err(right) }
+        value.ok_or_else(|| format!("expected {self}"))
     }
-}
 
-fn time(raw: &Raw, min: u64, max: u64) -> Result<Duration, String> {
-    let span = match raw {
-        Raw::Text(text) => duration::parse(text),
-        Raw::Number(_, Some(n)) => {
-            return Err(format!(r#"it needs a unit (h, m, s, ms); "{n}s" or "{n}ms" would be right"#));
+    fn accepts(self, text: &str) -> bool {
+        let fits = (1..=TEXT_BYTES_MAX).contains(&text.len());
+        match self {
+            Self::OrgId => {
+                let letters = text.bytes().all(|b| b.is_ascii_alphanumeric());
+                matches!(text.len(), 15 | 18) && text.starts_with("00D") && letters
+            }
+            Self::Header => fits && text.bytes().all(|b| b.is_ascii_graphic()),
+            _ => fits && !text.contains(char::is_control) && text.trim() == text,
         }
-        _ => None,
-    };
-    let span = span.ok_or(r#"a time such as "5s", "250ms" or "1m30s" would be right (units h, m, s, ms)"#)?;
-    let (min, max) = (Duration::from_millis(min), Duration::from_millis(max));
-    let right = || format!(r#"a time from "{}" to "{}" would be right"#, Written(min), Written(max));
-    (min..=max).contains(&span).then_some(span).ok_or_else(right)
-}
-
-fn bytes(raw: &Raw, min: u64, max: u64) -> Result<usize, String> {
-    let size = match raw {
-        Raw::Text(text) => size::parse(text),
-        Raw::Number(_, n) => *n,
-        _ => None,
-    };
-    let size = size.ok_or(r#"a size such as "1MiB", "64KiB" or a number of bytes would be right"#)?;
-    let right = || format!(r#"a size from "{}" to "{}" would be right"#, size::Written(min), size::Written(max));
-    (min..=max).contains(&size).then_some(size).and_then(|size| usize::try_from(size).ok()).ok_or_else(right)
+    }
 }
 
 fn addresses(items: &[Raw]) -> Result<Vec<Address>, String> {
     let mut addresses = Vec::with_capacity(items.len());
     for item in items {
-        let Raw::Text(text) = item else { return Err(format!("{item} is not a text in quotes")) };
-        let address: Address = text.parse().map_err(|_| {
-            format!("{item} is not an address; an IP address with a port (127.0.0.1:7480) or unix:/path would be right")
-        })?;
+        let address: Option<Address> = if let Raw::Text(text) = item { text.parse().ok() } else { None };
+        let Some(address) = address else {
+            let expected = "expected an IP address with a port (127.0.0.1:7480) or unix:/path";
+            return Err(format!("{item} is not an address; {expected}"));
+        };
         // Port 0 is a fresh port each time.
         let fresh = matches!(&address, Address::Tcp(address) if address.port() == 0);
         if addresses.contains(&address) && !fresh {
-            return Err(format!("{item} stands there twice; once would be right"));
+            return Err(format!("{item} is given twice; expected it once"));
         }
         addresses.push(address);
     }
-    if addresses.is_empty() { Err("at least one address would be right".into()) } else { Ok(addresses) }
+    Ok(addresses)
 }
 
 fn path(text: &str, places: Places<'_>) -> Result<PathBuf, String> {
     if looks_secret(text) {
-        return Err("the path of a file that holds the secret would be right; move it there, and replace it".into());
+        return Err("expected the path of a file that holds the secret; move it there, and replace it".into());
     }
     if text.is_empty() || text.contains(char::is_control) {
-        return Err("the path of a file or directory would be right".into());
+        return Err(format!("expected {}", Kind::Path));
     }
     let text = match (text.contains(CREDENTIALS), places.credentials) {
         (false, _) => text.to_owned(),
@@ -271,35 +284,21 @@ fn path(text: &str, places: Places<'_>) -> Result<PathBuf, String> {
     Ok(std::path::absolute(&path).unwrap_or(path))
 }
 
-fn url(text: &str) -> Result<Url, String> {
-    let mut url =
-        Url::parse(text).map_err(|error| format!("{error}; an address such as https://host would be right"))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("an address without user name and password would be right".into());
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("an address without query and fragment would be right".into());
-    }
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
+fn url(text: &str) -> Option<Url> {
+    let mut url = Url::parse(text).ok()?;
+    let loopback = match url.host()? {
+        Host::Domain(name) => name == "localhost",
+        Host::Ipv4(ip) => ip.is_loopback(),
+        Host::Ipv6(ip) => ip.is_loopback(),
     };
-    match url.scheme() {
-        "https" => {}
-        "http" if loopback => {}
-        "http" => return Err("https would be right; plain http goes to loopback addresses only".into()),
-        _ => return Err("an address that starts with https:// would be right".into()),
+    let bare =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    if !bare || !(url.scheme() == "https" || url.scheme() == "http" && loopback) {
+        return None;
     }
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
-    Ok(url)
-}
-
-fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    let address = text.parse().ok().filter(|address: &SocketAddr| address.port() > 0 && !address.ip().is_unspecified());
-    address.ok_or_else(|| "expected an IP address with a port: 203.0.113.7:443 or [2001:db8::7]:443".into())
+    Some(url)
 }
 
 /// Whether `text` is a secret where its file's path was asked for: a PEM block, a JWT, a Salesforce session id.

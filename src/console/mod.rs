@@ -1,8 +1,7 @@
 //! The console: `GET /`, a page that shows the daemon at work and changes its timing, for people.
 //!
-//! It is served from memory, loads nothing from anywhere else, and calls the daemon's interface as any caller does: what it
-//! shows and does stands behind the same token, the page itself does not. Its files are in `page`, as they are served;
-//! nothing builds them.
+//! It is served from memory, loads nothing from elsewhere, and calls the daemon's interface as any caller does: what it
+//! shows and does needs the same token, the page itself does not. Its files are in `page`, as they are served.
 
 use aws_lc_rs::digest;
 use axum::Router;
@@ -49,8 +48,8 @@ pub(crate) fn router() -> Router {
     })
 }
 
-/// Who has the file already, by its tag, is told only that. A tag changes with the file, so that a page never runs with
-/// scripts of another version.
+/// Answers 304 to a client that has the file already, by its tag. A tag changes with the file, so that a page never runs
+/// with scripts of another version.
 fn route(file: &'static File, policy: Option<&HeaderValue>) -> MethodRouter {
     let hash: String = sha256(file.text).iter().take(TAG_BYTES).map(|byte| format!("{byte:02x}")).collect();
     let tag = HeaderValue::try_from(format!("\"{hash}\"")).expect("a hash is visible ASCII");
@@ -74,8 +73,8 @@ fn route(file: &'static File, policy: Option<&HeaderValue>) -> MethodRouter {
     })
 }
 
-/// What the page may do: run and look as its own files say, and call the daemon. Whatever it shows in a frame is a
-/// report of `tune`, which has no script, and looks as only that report may.
+/// What the page may do: load its own scripts and styles, and call the daemon. A frame holds a report of `tune`, which has
+/// no script and one style of its own.
 fn policy() -> HeaderValue {
     let report = base64::engine::general_purpose::STANDARD.encode(sha256(html::STYLE));
     let policy = format!(
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_a_file_already_is_told_only_that() {
+    async fn a_client_that_has_a_file_already_gets_304() {
         let first = fetch("/", None).await;
         assert_eq!(
             (first.status(), &first.headers()[header::CACHE_CONTROL]),

@@ -1,90 +1,59 @@
 //! The daemon: builds the parts, runs them, drains, stops.
 //!
-//! `parts` builds each from the configuration, `doors` are where it listens, `far_side` is
-//! whom it delivers to, `reload` owns the settings in force, `signals` hears the operating system.
+//! `build` makes all that can fail, `serve` opens the listeners, `drain` ends in bounded time. `parts` builds single parts
+//! from the configuration, `listeners` are where it listens, `upstream` is where it delivers to, `reload` owns the settings
+//! in force, `os_signals` receives the signals of the operating system.
 
+mod build;
 mod end;
 mod listeners;
 mod os_signals;
 mod parts;
 mod reload;
+mod serve;
 pub(crate) mod service_manager;
 mod spans;
 pub(crate) mod status;
 pub(crate) mod upstream;
 
-use std::fmt;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
-use uuid::Uuid;
 
-use crate::api::Health;
-use crate::api::control::{Control, Ending};
-use crate::api::conversations::Conversations;
-use crate::api::indicators::Indicators;
-use crate::api::log::Log;
-use crate::api::metrics::Metrics;
-use crate::api::openapi::OpenApi;
-use crate::api::reading::Reading;
-use crate::api::signals::Ingest;
-use crate::api::simulate::Simulation;
-use crate::api::status::Status;
-use crate::api::stream::SignalStream;
-use crate::api::timing::Timing;
-use crate::api::tune::Tuning;
-use crate::base::clock::{self, Clock};
+use crate::api::control::{Ending, Order};
+use crate::api::timing::Ask;
 use crate::config::{Config, Overrides};
-use crate::daemon::service_manager::Supervisor;
-use crate::driver::delivery_log::Herald;
-use crate::driver::inbox;
-use crate::driver::{self, Aides, Command, Controls, Farewell};
-use crate::engine::Engine;
-use crate::http::{self, Address, Gate, Limits, Passed};
-use crate::observe::events::Chronicle;
-use crate::sandbox::{Options, Sandbox};
-use crate::telemetry::Pseudonyms;
+use crate::driver::{Command, Controls, Farewell};
+use crate::http::{Address, Passed};
 use end::End;
-use listeners::Doors;
-use os_signals::{Signals, told_again};
-use parts::{bind_sandbox, caller_token, ledger, obstacle, open_journal};
-use reload::Steward;
+use os_signals::{Signals, stop_again};
+use reload::Reloader;
 use spans::Spans;
-use status::Standing;
-use upstream::FarSide;
 
-pub(crate) use os_signals::until_told_to_stop;
+pub(crate) use os_signals::until_stopped;
 pub(crate) use parts::file_problems;
 
-/// What a part may take to say a last word.
+/// What a part may take to end.
 pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);
 
-/// What those who watch the daemon's own sandbox may take to hear of its end.
+/// What those who watch the daemon's own sandbox may take to receive its end.
 const SANDBOX_END_MAX: Duration = Duration::from_millis(100);
 
-/// Why the daemon did not come up.
-#[derive(Debug)]
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// The configuration names things that are not as they should be.
+    /// Something in the configuration, or in a file that it names, is wrong.
+    #[error("{}", _0.join("; "))]
     Configuration(Vec<String>),
-    /// The surroundings don't let it.
-    Surroundings(String),
+    /// The system doesn't let it: an address in use, a missing right.
+    #[error("{0}")]
+    System(String),
     /// Another daemon holds the state directory.
+    #[error("{0}")]
     Held(String),
 }
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Configuration(problems) => f.write_str(&problems.join("; ")),
-            Self::Surroundings(text) | Self::Held(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// Where the daemon can be reached once it is up.
 #[derive(Debug)]
@@ -95,216 +64,125 @@ pub(crate) struct Up {
     pub sandbox: Option<Address>,
 }
 
-/// Runs the daemon until it is told to stop. `passed` are sockets that listen already; those that the configuration does
-/// not want are closed. `announce` is called once, when it listens.
+/// A daemon that is serving.
+struct Daemon {
+    up: Up,
+    asked: mpsc::Receiver<Ask>,
+    orders: mpsc::Receiver<Order>,
+    reloader: Reloader,
+    servers: JoinSet<()>,
+    /// The sandbox, if there is one. It must outlive the last Stopped.
+    sandbox: JoinSet<()>,
+    spans: Spans,
+    token_keeper: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+    close: watch::Sender<bool>,
+    ending: watch::Sender<Option<Ending>>,
+}
+
+/// Runs the daemon until it is asked to stop. `passed` are sockets that listen already; those that the configuration does
+/// not name are closed. `announce` is called once, when it listens.
 ///
 /// # Errors
-/// When it can't come up. Once it is up, nothing but a signal ends it.
+/// When it can't start. Once it listens, nothing but a signal or a request to shut down ends it.
 pub(crate) async fn run(
     config: Config,
     overrides: Overrides,
     passed: Vec<Passed>,
     announce: impl FnOnce(&Up),
 ) -> Result<(), StartError> {
-    let clock = Clock::start();
-    let started_at = clock::wall_millis();
-    let mut signals = Signals::new().map_err(|e| StartError::Surroundings(format!("can't watch for signals: {e}")))?;
-    let (stop, stopping) = watch::channel(false);
-
-    // Everything that can fail comes first: nothing listens before the configuration has proven itself.
-    let problems = file_problems(&config);
-    if !problems.is_empty() {
-        return Err(StartError::Configuration(problems));
-    }
-    let token =
-        caller_token(config.ingest.token_file.as_ref()).map_err(|what| StartError::Configuration(vec![what]))?;
-    let mut engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
-    // Before the first decision: an icon that the last run left on is one.
-    engine.observe_decisions();
-    engine.observe_dropped();
-    let journal = open_journal(&config, clock, &mut engine)?;
-    let bound = listeners::bind(&config.ingest.listen, passed).await.map_err(StartError::Surroundings)?;
-    // After the listeners: it can take any port, and they can't.
-    let sandbox = match &config.upstream {
-        Some(_) => None,
-        None => Some(bind_sandbox().await?),
-    };
-    let gate = Gate::new(token.as_deref());
-
-    let (inbox, parcels) = inbox::inbox();
-    let stand_in = sandbox.as_ref().map(|(listener, token)| (listener.address().clone(), token.clone()));
-    let far_side = FarSide::new(&config, stand_in, inbox.clone(), gate.clone(), clock)?;
-    let line = far_side.line.clone();
-    let (controls, commands) = driver::controls();
-    let (chronicle, feed) = Chronicle::new(Uuid::new_v4().as_u64_pair().0);
-    let supervisor = Supervisor::present();
-    let (pulse, beats) = supervisor.pulse();
-    let pseudonyms = Pseudonyms::default();
-    let spans = Spans::start(&config, &feed, &line.client(), clock, &pseudonyms)?;
-    let (herald, ledger) = (Herald::naming(pseudonyms), ledger(&config));
-    let aides = Aides { journal, herald, ledger, chronicle: Some(chronicle), pulse };
-    tokio::spawn(driver::run(engine, clock, line.clone(), parcels, commands, aides));
-
-    // The sandbox must outlive the last Stopped.
-    let (stop_sandbox, sandbox_stopping) = watch::channel(false);
-    let mut servers = JoinSet::new();
-    let up = Up {
-        listening: bound.iter().map(|bound| bound.address().clone()).collect(),
-        sandbox: sandbox.as_ref().map(|(listener, _)| listener.address().clone()),
-    };
-    let mut view = None;
-    if let Some((listener, token)) = sandbox {
-        info!(address = %listener.address(), "sandbox listening");
-        // A connector in front of it shows whatever token it has.
-        let token = far_side.dropped_in().is_none().then_some(token);
-        let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
-        let router = sandbox.router(sandbox_stopping.clone());
-        view = Some(sandbox.view(gate.clone(), stopping.clone()));
-        servers.spawn(http::serve(listener, router, Limits::default(), sandbox_stopping));
-    }
-    let obstacle = obstacle(line.clone());
-    let ready = obstacle.clone();
-    tokio::spawn(supervisor.clone().attend(beats, move || ready()));
-    let recording = watch::Sender::new(config.ingest.recording);
-    let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
-    let reading = watch::Sender::new(Reading { file: config.file.clone(), read_at: started_at, last_reload: None });
-    let standing = watch::Sender::new(Standing {
-        upstream: far_side.base_url(),
-        listening: up.listening.iter().map(ToString::to_string).collect(),
-        drop_in: far_side.dropped_in().cloned(),
-    });
-    let ingest = Ingest::new(inbox, gate.clone(), body_bytes_max.subscribe());
-    let look = status::Parts {
-        clock,
-        stopping: stopping.clone(),
-        line: line.clone(),
-        reading: reading.subscribe(),
-        started_at,
-        sandbox: up.sandbox.is_some(),
-        standing: standing.subscribe(),
-        traffic: far_side.traffic.clone(),
-        malformed: ingest.malformed(),
-        state_dir: config.state_dir.is_some(),
-    }
-    .look();
-    let ending = watch::Sender::new(None);
-    let (timing, mut asked) = Timing::new(gate.clone());
-    let (control, mut orders) = Control::new(gate.clone(), ending.subscribe());
-    let own: Vec<_> = [
-        ingest.router(),
-        SignalStream::new(controls.clone(), gate.clone(), recording.subscribe()).router(),
-        timing.router(),
-        control.router(),
-        Log::new(gate.clone()).router(),
-        OpenApi::new(gate.clone()).router(),
-        Tuning::new(gate.clone(), controls.clone()).router(),
-        Simulation::new(gate.clone(), controls.clone()).router(),
-        Conversations::new(gate.clone(), controls.clone(), clock).router(),
-        Indicators::new(gate.clone(), feed, clock).router(),
-        Metrics::new(controls.clone(), gate.clone(), look.clone()).router(),
-        Status::new(controls.clone(), gate.clone(), look).router(),
-        Health::new(controls.clone(), obstacle).router(),
-    ]
-    .into_iter()
-    .chain(view)
-    .collect();
-    let serving = watch::Sender::new(far_side.serving(&own));
-    let (close, closing) = watch::channel(false);
-    let mut doors = Doors::new(serving.subscribe(), stopping, closing);
-    doors.open(bound);
-    announce(&up);
-    let keeper = tokio::spawn(line.keep_token());
-    tokio::spawn(far_side.report_acceptances(controls.clone()));
-
-    let mut steward = Steward {
-        config,
-        overrides,
-        controls: controls.clone(),
-        far_side,
-        own,
-        serving,
-        standing,
-        gate,
-        recording,
-        body_bytes_max,
-        doors,
-        reading,
-        supervisor: supervisor.clone(),
-        told: None,
-    };
-    let grace = steward.serve_until_told(&mut signals, &mut asked, &mut orders).await;
-    let mut end = End::begin(grace);
-    info!("stopping: icons go off; callers are answered until the end");
-    let _ = stop.send(true);
-    tokio::spawn(async move { supervisor.stopping(grace).await });
-    steward.far_side.line.close();
-    let farewell = tokio::select! {
-        (farewell, cut) = async { tokio::join!(switch_off(&controls, &end), steward.far_side.drained(end.work)) } => {
-            tell_cut(cut);
-            farewell
-        }
-        () = told_again(&mut signals) => {
-            let vitals = controls.vitals(HANG_UP_MAX).await;
-            let icons = vitals.as_ref().map(|vitals| vitals.census.unsettled);
-            warn!(icons, "told twice: stopping at once; icons may be left on");
-            end.hurry();
-            vitals.map(|vitals| Farewell { unsettled: vitals.census.unsettled, given_up: vitals.counts.stops_given_up })
-        }
-        never = steward.answer_to_the_end(&mut asked, &mut orders) => match never {},
-    };
-    ending.send_replace(Some(Ending {
-        icons_left: farewell.map(|farewell| farewell.unsettled),
-        given_up: farewell.map_or(0, |farewell| farewell.given_up),
-    }));
-    keeper.abort();
-    let _ = (close.send(true), stop_sandbox.send(true));
-    // Whoever still has a request open gets its answer, for as long as there is time.
-    let closed = async {
-        tokio::join!(steward.doors.closed(), spans.finish());
-        // Its most loyal caller is this process, which is not waited for.
-        let watchers = async { while servers.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(SANDBOX_END_MAX, watchers).await;
-    };
-    let in_time = tokio::select! {
-        in_time = tokio::time::timeout_at(end.all, closed) => in_time,
-        () = told_again(&mut signals) => Ok(()),
-    };
-    tell_cut(steward.far_side.cut());
-    if in_time.is_err() {
-        info!("delivery.shutdown_grace is over: connections are cut");
-    }
-    info!("stopped");
+    let mut signals = Signals::new().map_err(|e| StartError::System(format!("can't watch for signals: {e}")))?;
+    let parts = build::build(&config, passed).await?;
+    let mut daemon = parts.serve(config, overrides);
+    announce(&daemon.up);
+    let Daemon { reloader, asked, orders, .. } = &mut daemon;
+    let grace = reloader.serve_until_stop(&mut signals, asked, orders).await;
+    daemon.drain(signals, grace).await;
     Ok(())
 }
 
-/// Puts every icon off, and says how that went; `None` if the loop does not.
+impl Daemon {
+    /// Switches every icon off, lets the drop-in's messages pass, answers callers until the end. Takes no longer than
+    /// `grace`.
+    async fn drain(self, mut signals: Signals, grace: Duration) {
+        let Self { mut asked, mut orders, reloader, mut servers, mut sandbox, spans, .. } = self;
+        let mut end = End::begin(grace);
+        info!("stopping: icons go off; callers are answered until the end");
+        let _ = self.stop.send(true);
+        let supervisor = reloader.supervisor.clone();
+        tokio::spawn(async move { supervisor.stopping(grace).await });
+        reloader.upstream.client.close();
+        let drained = async { tokio::join!(switch_off(&reloader.controls, &end), reloader.upstream.drained(end.work)) };
+        let report = tokio::select! {
+            (report, cut) = drained => {
+                log_cut(cut);
+                report
+            }
+            () = stop_again(&mut signals) => {
+                let vitals = reloader.controls.vitals(HANG_UP_MAX).await;
+                let icons = vitals.as_ref().map(|vitals| vitals.census.unsettled);
+                warn!(icons, "asked to stop twice: stopping at once; icons may be left on");
+                end.hurry();
+                vitals.map(|vitals| Farewell {
+                    unsettled: vitals.census.unsettled,
+                    given_up: vitals.counts.stops_given_up,
+                })
+            }
+            never = reloader.answer_to_the_end(&mut asked, &mut orders) => match never {},
+        };
+        self.ending.send_replace(Some(Ending {
+            icons_left: report.map(|report| report.unsettled),
+            given_up: report.map_or(0, |report| report.given_up),
+        }));
+        self.token_keeper.abort();
+        let _ = self.close.send(true);
+        // Requests that are still open get their answers, for as long as there is time.
+        let closed = async {
+            tokio::join!(async { while servers.join_next().await.is_some() {} }, spans.finish());
+            // This process is itself a client of the sandbox, and is not waited for.
+            let watchers = async { while sandbox.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(SANDBOX_END_MAX, watchers).await;
+        };
+        let in_time = tokio::select! {
+            in_time = tokio::time::timeout_at(end.all, closed) => in_time,
+            () = stop_again(&mut signals) => Ok(()),
+        };
+        log_cut(reloader.upstream.cut());
+        if in_time.is_err() {
+            info!("delivery.shutdown_grace is over: connections are cut");
+        }
+        info!("stopped");
+    }
+}
+
+/// Switches every icon off, and returns how they were left; `None` if the loop does not answer.
 async fn switch_off(controls: &Controls, end: &End) -> Option<Farewell> {
-    let (farewell, told) = oneshot::channel();
+    let (answer, answered) = oneshot::channel();
     let shut_down = async {
-        controls.give(Command::Shutdown(end.left_for_work(), farewell)).await;
-        told.await.ok()
+        controls.give(Command::Shutdown(end.left_for_work(), answer)).await;
+        answered.await.ok()
     };
     // The loop keeps to the bound by itself, unless it is stuck.
-    let farewell = tokio::time::timeout_at(end.all, shut_down).await.ok().flatten();
-    match farewell {
-        Some(farewell) => tell_farewell(farewell),
-        None => error!("the driver does not say how the icons are left"),
+    let report = tokio::time::timeout_at(end.all, shut_down).await.ok().flatten();
+    match report {
+        Some(report) => log_report(report),
+        None => error!("the driver does not answer: icons may be left on"),
     }
-    farewell
+    report
 }
 
-fn tell_cut(requests: u64) {
+fn log_cut(requests: u64) {
     if requests > 0 {
-        warn!(requests, "what was passing through the drop-in has been cut");
+        warn!(requests, "requests that were passing through the drop-in have been cut");
     }
 }
 
-fn tell_farewell(farewell: Farewell) {
-    match farewell {
+fn log_report(report: Farewell) {
+    match report {
         Farewell { unsettled: 0, given_up: 0 } => info!("every icon is off"),
         Farewell { unsettled: 0, given_up } => {
             info!(given_up, "every icon is off but those whose stops were given up earlier");
         }
-        farewell => warn!(icons = farewell.unsettled, "delivery.shutdown_grace is over: icons may be left on"),
+        report => warn!(icons = report.unsettled, "delivery.shutdown_grace is over: icons may be left on"),
     }
 }

@@ -10,14 +10,14 @@ use crate::base::clock;
 ///
 /// # Errors
 /// When the system doesn't let signals be watched.
-pub(crate) async fn until_told_to_stop() -> std::io::Result<()> {
+pub(crate) async fn until_stopped() -> std::io::Result<()> {
     Signals::new()?.next_stop().await;
     Ok(())
 }
 
-/// Waits until told to stop a second time. What follows the first within half a second is its echo: a terminal and a
+/// Waits for a second request to stop. What follows the first within half a second is its echo: a terminal and a
 /// supervisor may both pass one on.
-pub(super) async fn told_again(signals: &mut Signals) {
+pub(super) async fn stop_again(signals: &mut Signals) {
     let echo = clock::timer_after(Duration::from_millis(500));
     while tokio::time::timeout_at(echo, signals.next_stop()).await.is_ok() {}
     signals.next_stop().await;
@@ -39,15 +39,15 @@ impl Signals {
         })
     }
 
-    pub(super) async fn next(&mut self) -> Told {
+    pub(super) async fn next(&mut self) -> Request {
         tokio::select! {
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.hangup.recv() => Told::Reload,
+            _ = self.terminate.recv() => Request::Stop,
+            _ = self.interrupt.recv() => Request::Stop,
+            _ = self.hangup.recv() => Request::Reload,
         }
     }
 
-    /// Waits until told to stop. A SIGHUP that comes meanwhile is heard of afterwards.
+    /// Waits for a request to stop. A SIGHUP that comes meanwhile is received afterwards.
     pub(super) async fn next_stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -56,9 +56,8 @@ impl Signals {
     }
 }
 
-/// What a signal of the operating system means.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Request {
     Stop,
     Reload,
 }

@@ -1,6 +1,6 @@
-//! The settings in force while the daemon runs: their single owner, who reads the configuration again when told to.
+//! The settings in force while the daemon runs: their single owner reads the configuration again on request.
 //!
-//! What is read is proven first, and taken then: whatever is wrong or out of reach, nothing has been changed.
+//! A configuration is tried out first and put in force then: if anything is wrong or out of reach, nothing changes.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,11 +9,9 @@ use axum::Router;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
-use super::listeners::{Bound, Doors};
-use super::os_signals::{Signals, Told};
+use super::os_signals::{Request, Signals};
 use super::parts::{caller_token, file_problems};
-use super::status::Standing;
-use super::upstream::{FarSide, Turn};
+use super::upstream::Upstream;
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
 use crate::api::reading::{Reading, Reload};
 use crate::api::timing::{Ask, Denial};
@@ -22,63 +20,65 @@ use crate::base::files;
 use crate::config::{self, Change, Config, KeyChange, Overrides, Report};
 use crate::daemon::service_manager::Supervisor;
 use crate::driver::Controls;
+use crate::drop_in::DropIn;
 use crate::engine::policy::Policy;
-use crate::http::{Gate, Serving};
+use crate::http::{Serving, TokenAuth};
+use crate::salesforce::Prepared;
 use crate::telemetry::{self, Change as LevelChange};
 
-/// How long the driver may take to hear of a new policy, and to hold to it.
-const DRIVER_PATIENCE: Duration = Duration::from_secs(2);
-/// Changes told one by one after the configuration has been read again; further ones are counted. An org's 2,000
-/// channels could else tell 10,000.
-const CHANGES_TOLD_MAX: usize = 100;
+/// How long the driver may take to put a new policy in force.
+const DRIVER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Changes logged one by one after the configuration has been read again; further ones are counted. An org's 2,000
+/// channels could otherwise make 10,000.
+const CHANGES_LOGGED_MAX: usize = 100;
 
-/// The owner of the settings in force, with those who have to hear of others.
-pub(super) struct Steward {
+/// The owner of the settings in force, and the parts that use them.
+pub(super) struct Reloader {
     pub(super) config: Config,
     pub(super) overrides: Overrides,
+    /// The bearer token that callers must show.
+    pub(super) token: Option<String>,
     pub(super) controls: Controls,
-    pub(super) far_side: FarSide,
+    pub(super) upstream: Upstream,
     /// The daemon's own routes, to which the drop-in adds its own.
     pub(super) own: Vec<Router>,
     pub(super) serving: watch::Sender<Serving>,
-    pub(super) standing: watch::Sender<Standing>,
-    pub(super) gate: Gate,
+    pub(super) drop_in: watch::Sender<Option<DropIn>>,
+    pub(super) gate: TokenAuth,
     pub(super) recording: watch::Sender<bool>,
     pub(super) body_bytes_max: watch::Sender<usize>,
-    pub(super) doors: Doors,
     pub(super) reading: watch::Sender<Reading>,
     pub(super) supervisor: Supervisor,
-    /// What was last found to be wrong, lest whoever asks again and again fills the log with it.
-    pub(super) told: Option<Unchanged>,
+    /// The last failure, so that a caller who asks again and again doesn't fill the log with it.
+    pub(super) logged: Option<Unchanged>,
 }
 
-/// A configuration that has been proven: nothing that can fail is left to be done for it.
-struct Proven {
+/// A configuration that has been tried out: nothing that can fail is left to be done for it.
+struct Ready {
     config: Config,
     token: Option<String>,
-    bound: Vec<Bound>,
-    turn: Turn,
+    upstream: Prepared,
     warnings: Vec<String>,
 }
 
 /// Who wants the configuration to be read again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asker {
-    /// Whoever may send signals to the process.
+    /// By a signal to the process.
     Operator,
-    /// Whoever may call: what is not news is not logged for one.
+    /// By HTTP: what is not news is not logged.
     Caller,
 }
 
-impl Steward {
-    /// Serves until told to stop: changes the timing, reads the configuration again. Returns the grace in force.
-    pub(super) async fn serve_until_told(
+impl Reloader {
+    /// Serves until asked to stop: changes the timing, reads the configuration again. Returns the grace in force.
+    pub(super) async fn serve_until_stop(
         &mut self,
         signals: &mut Signals,
         asked: &mut mpsc::Receiver<Ask>,
         orders: &mut mpsc::Receiver<Order>,
     ) -> Duration {
-        // A change is work for the driver, the more the more people type. It has as much time for its own after each.
+        // A change is work for the driver, the more the more users are typing. After each it has as much time for its own.
         let mut rested = clock::timer_after(Duration::ZERO);
         loop {
             let next = async {
@@ -90,18 +90,18 @@ impl Steward {
                 }
             };
             let next = tokio::select! {
-                told = signals.next() => Next::Told(told),
+                request = signals.next() => Next::Signal(request),
                 next = next => next,
             };
             let took = clock::stopwatch();
             match next {
-                Next::Told(Told::Stop) => return self.config.shutdown_grace,
-                Next::Told(Told::Reload) => {
+                Next::Signal(Request::Stop) => return self.config.shutdown_grace,
+                Next::Signal(Request::Reload) => {
                     if self.reload(Asker::Operator, signals).await.is_none() {
                         return self.config.shutdown_grace;
                     }
                 }
-                // Whoever has asked has gone, and would not know of a change.
+                // The caller has gone, and would not know of a change.
                 Next::Ask(ask) if ask.answer.is_closed() => {}
                 Next::Ask(Ask { change: None, answer }) => {
                     let _ = answer.send(Ok(self.config.timing()));
@@ -126,8 +126,8 @@ impl Steward {
         }
     }
 
-    /// Answers those who ask while the daemon is stopping. Nothing is changed any more: whoever wants that hears that the
-    /// daemon is shutting down, for its answer is dropped.
+    /// Answers callers while the daemon is stopping. Nothing is changed any more: the answer to such a request is dropped,
+    /// so that its caller is answered that the daemon is shutting down.
     pub(super) async fn answer_to_the_end(
         &self,
         asked: &mut mpsc::Receiver<Ask>,
@@ -150,18 +150,18 @@ impl Steward {
         }
     }
 
-    /// Reads the configuration again, and says what has changed. One that is wrong changes nothing. `None` when the
-    /// daemon has been told to stop meanwhile, and nothing has been changed.
+    /// Reads the configuration again, and returns what has changed. One that is wrong changes nothing. `None` when the
+    /// daemon has been asked to stop meanwhile, and nothing has been changed.
     async fn reload(&mut self, asker: Asker, signals: &mut Signals) -> Option<Result<Reloaded, Unchanged>> {
         let at = clock::wall_millis();
         self.supervisor.reloading().await;
-        let proven = tokio::select! {
+        let ready = tokio::select! {
             biased;
             () = signals.next_stop() => return None,
-            proven = self.prove() => proven,
+            ready = self.prepare() => ready,
         };
-        let outcome = match proven {
-            Ok(proven) => self.take(proven).await,
+        let outcome = match ready {
+            Ok(ready) => self.apply(ready).await,
             Err(unchanged) => Err(unchanged),
         };
         let changes = outcome.as_ref().map_or(0, |reloaded| reloaded.changes.len());
@@ -173,15 +173,15 @@ impl Steward {
         });
         match &outcome {
             Ok(reloaded) => {
-                self.told = None;
+                self.logged = None;
                 if asker == Asker::Operator || !reloaded.changes.is_empty() {
                     info!(changes = reloaded.changes.len(), "configuration read again");
                 }
             }
-            Err(unchanged) if asker == Asker::Caller && self.told.as_ref() == Some(unchanged) => {}
+            Err(unchanged) if asker == Asker::Caller && self.logged.as_ref() == Some(unchanged) => {}
             Err(unchanged) => {
-                tell(unchanged);
-                self.told = Some(unchanged.clone());
+                log_unchanged(unchanged);
+                self.logged = Some(unchanged.clone());
             }
         }
         self.supervisor.reloaded().await;
@@ -189,8 +189,8 @@ impl Steward {
     }
 
     /// Reads the configuration, and does all for it that can fail, without changing anything.
-    async fn prove(&self) -> Result<Proven, Unchanged> {
-        // Who starts the daemon may pass the configuration through a pipe; reading that again would wait for ever.
+    async fn prepare(&self) -> Result<Ready, Unchanged> {
+        // The configuration may have been passed through a pipe; reading that again would wait for ever.
         if let Some(path) = &self.config.file
             && path.exists()
             && let Err(error) = files::must_be_regular(path)
@@ -206,39 +206,52 @@ impl Steward {
         let token =
             caller_token(config.ingest.token_file.as_ref()).map_err(|problem| Unchanged::Wrong(vec![problem]))?;
         let warnings = config::warnings(&config);
-        let bound = self.doors.bind_missing(&config.ingest.listen).await;
-        let bound = bound.map_err(|problem| Unchanged::Hindered(vec![problem]))?;
-        let turn = self.far_side.prove(&config).await?;
-        Ok(Proven { config, token, bound, turn, warnings })
+        let upstream = self.upstream.prepare(&config).await?;
+        Ok(Ready { config, token, upstream, warnings })
     }
 
-    /// Puts in force what has been proven.
-    async fn take(&mut self, proven: Proven) -> Result<Reloaded, Unchanged> {
-        let Proven { config, token, bound, turn, warnings } = proven;
+    /// Puts in force what has been tried out.
+    async fn apply(&mut self, ready: Ready) -> Result<Reloaded, Unchanged> {
+        let Ready { config, token, upstream, warnings } = ready;
         // The one thing left that can fail comes first.
         if !self.hold_to(&config.policy).await {
             return Err(Unchanged::Behind);
         }
-        if self.far_side.turn(turn, Some(&self.controls)).await {
-            self.serving.send_replace(self.far_side.serving(&self.own));
+        let mut changes = self.config.changes(&config);
+        let same_file = self.config.ingest.token_file == config.ingest.token_file;
+        let token_changed = same_file && self.token != token;
+        let changed_files = token_changed.then_some("ingest.token_file").into_iter();
+        changes.extend(changed_files.chain(upstream.changed_files.iter().copied()).map(content_change));
+        if self.upstream.apply(&config, upstream) {
+            self.serving.send_replace(self.upstream.serving(&self.own));
+            self.drop_in.send_replace(self.upstream.drop_in().cloned());
         }
         self.gate.renew(token.as_deref());
-        self.doors.turn_to(&config.ingest.listen, bound);
-        self.standing.send_replace(Standing {
-            upstream: self.far_side.base_url(),
-            listening: self.doors.addresses(),
-            drop_in: self.far_side.dropped_in().cloned(),
-        });
         self.body_bytes_max.send_replace(config.ingest.body_bytes_max);
         self.recording.send_replace(config.ingest.recording);
-        let changes = self.config.changes(&config);
-        let changes: Vec<_> = changes.into_iter().map(|change| (takes_hold(&change), change)).collect();
-        for (takes_hold, change) in changes.iter().take(CHANGES_TOLD_MAX) {
+        let another_org = self.upstream.is_another_org(&config);
+        let changes: Vec<_> =
+            changes.into_iter().map(|change| (takes_hold(&change.key, another_org), change)).collect();
+        self.log_changes(&config, &changes, &warnings);
+        // Where the configuration says what it said, it is a caller's change that falls away.
+        let same = self.config.log.level == config.log.level;
+        let by = if same { LevelChange::Caller } else { LevelChange::Configuration };
+        telemetry::set_level(config.log.level, by);
+        (self.config, self.token) = (config, token);
+        let changes = changes.into_iter().map(|(takes_hold, change)| (change, takes_hold)).collect();
+        Ok(Reloaded { changes, warnings })
+    }
+
+    fn log_changes(&self, config: &Config, changes: &[(TakesHold, KeyChange)], warnings: &[String]) {
+        for (takes_hold, change) in changes.iter().take(CHANGES_LOGGED_MAX) {
             let later = if *takes_hold == TakesHold::Now { "" } else { " (at the next start)" };
             info!("configuration: {change}{later}");
         }
-        if changes.len() > CHANGES_TOLD_MAX {
-            info!("configuration: and {} more changes", changes.len() - CHANGES_TOLD_MAX);
+        if changes.len() > CHANGES_LOGGED_MAX {
+            info!("configuration: and {} more changes", changes.len() - CHANGES_LOGGED_MAX);
+        }
+        if self.upstream.is_another_org(config) {
+            warn!("upstream.base_url and upstream.org_id name another org: the one in use stays until the next start");
         }
         let live = self.config.live_changes();
         if live > 0 {
@@ -248,15 +261,6 @@ impl Steward {
         for warning in warnings.iter().filter(|warning| !known.contains(warning)) {
             warn!("configuration: {warning}");
         }
-        // Where the configuration says what it said, it is a caller's change that falls away.
-        let same = self.config.log.level == config.log.level;
-        let by = if same { LevelChange::Caller } else { LevelChange::Configuration };
-        telemetry::set_level(config.log.level, by);
-        self.config = config;
-        Ok(Reloaded {
-            changes: changes.into_iter().map(|(takes_hold, change)| (change, takes_hold)).collect(),
-            warnings,
-        })
     }
 
     /// Changes the timing in force.
@@ -274,26 +278,25 @@ impl Steward {
         Ok(report)
     }
 
-    /// Gives a new policy to every loop, the daemon's own first; whether that one takes it. A shadow's has no icon to
-    /// answer for.
+    /// Gives a new policy to every loop, the daemon's own first. Returns whether that one takes it: a shadow's has no icon
+    /// to answer for.
     async fn hold_to(&self, policy: &Policy) -> bool {
         let mut held = Vec::new();
-        for controls in std::iter::once(self.controls.clone()).chain(self.far_side.shadow()) {
-            held.push(controls.hold_to(policy.clone(), DRIVER_PATIENCE).await);
+        for controls in std::iter::once(self.controls.clone()).chain(self.upstream.shadow()) {
+            held.push(controls.hold_to(policy.clone(), DRIVER_TIMEOUT).await);
         }
         held.first() == Some(&true)
     }
 }
 
-/// What the owner of the settings does next.
 enum Next {
-    Told(Told),
+    Signal(Request),
     Ask(Ask),
     Order(Order),
 }
 
-/// Says why nothing has been changed.
-fn tell(unchanged: &Unchanged) {
+/// Logs why nothing has been changed.
+fn log_unchanged(unchanged: &Unchanged) {
     match unchanged {
         Unchanged::Wrong(problems) => {
             for problem in problems {
@@ -311,8 +314,18 @@ fn tell(unchanged: &Unchanged) {
     }
 }
 
-/// From when on a changed key holds.
-fn takes_hold(change: &KeyChange) -> TakesHold {
-    const LATER: [&str; 4] = ["delivery.state_dir", "delivery.recover_within", "log.format", "log.otlp_endpoint"];
-    if LATER.iter().any(|key| change.key.starts_with(key)) { TakesHold::NextStart } else { TakesHold::Now }
+/// A file has another content at the same path.
+fn content_change(key: &str) -> KeyChange {
+    let content = |which: &str| Some(format!("({which} content of the file)"));
+    KeyChange { key: key.to_owned(), old: content("earlier"), new: content("new") }
+}
+
+/// From when on a changed key holds. With `another_org`, everything that goes with an org waits.
+fn takes_hold(key: &str, another_org: bool) -> TakesHold {
+    const LATER: [&str; 5] =
+        ["ingest.listen", "delivery.state_dir", "delivery.recover_within", "log.format", "log.otlp_endpoint"];
+    let of_org =
+        (key.starts_with("upstream.") && !key.starts_with("upstream.max_")) || key.ends_with(".authorization_context");
+    let later = LATER.iter().any(|later| key.starts_with(later)) || (another_org && of_org);
+    if later { TakesHold::NextStart } else { TakesHold::Now }
 }

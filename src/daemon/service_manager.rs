@@ -1,4 +1,4 @@
-//! What a service manager is told: that the daemon is ready, that its loop goes round, what it is about, how it does.
+//! Notifications to a service manager: that the daemon is ready, that its loop is running, and its status.
 //!
 //! The protocol is that of `sd_notify(3)`: lines in one datagram. It is spoken here rather than by a library, for those
 //! that are at hand block on a manager that is behind with its reading, and know no abstract sockets.
@@ -21,7 +21,7 @@ use crate::driver::Vitals;
 use crate::driver::heartbeat::{Beat, Pulse};
 use crate::model::Instant;
 
-/// A status line is for one line of a terminal; the far side's words in it may be long.
+/// A status line is for one line of a terminal; the upstream's words in it may be long.
 const STATUS_CHARS_MAX: usize = 240;
 /// How long a manager that does not read may keep a message waiting, and how often it is tried.
 const SEND_MAX: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ const BEATS_GRANTED: u32 = 3;
 /// What a stop may take beyond `shutdown_grace`: the last answers, and a machine that is busy.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
-/// The service manager that has started this process, or nobody, which is the default. Cheap to clone.
+/// The service manager that has started this process, if there is one. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Supervisor(Option<Arc<Manager>>);
 
@@ -43,7 +43,7 @@ pub(crate) struct Supervisor(Option<Arc<Manager>>);
 struct Manager {
     socket: UnixDatagram,
     address: SocketAddr,
-    /// A loop that is silent for so long is taken for stuck.
+    /// A loop that is silent for so long counts as stuck.
     watchdog: Option<Duration>,
     stage: watch::Sender<Stage>,
     complained: AtomicBool,
@@ -58,7 +58,7 @@ enum Stage {
 
 impl Supervisor {
     /// The manager that the environment names (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`). What can't be
-    /// understood of it is told, and keeps nobody from serving.
+    /// understood is logged, and does not keep the daemon from serving.
     #[must_use]
     pub(crate) fn present() -> Self {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
@@ -75,14 +75,13 @@ impl Supervisor {
         match Manager::at(&name, watchdog) {
             Ok(manager) => Self(Some(Arc::new(manager))),
             Err(error) => {
-                warn!(%error, "NOTIFY_SOCKET={}: the service manager can't be told anything", name.display());
+                warn!(%error, "NOTIFY_SOCKET={}: the service manager can't be notified", name.display());
                 Self(None)
             }
         }
     }
 
-    /// The pulse that the loop is to have: at rest when there is nobody to feel it. Whoever holds the other end gives it
-    /// to [`Supervisor::attend`].
+    /// The loop's heartbeat: at rest without a service manager. The other end is for [`Supervisor::attend`].
     #[must_use]
     pub(crate) fn pulse(&self) -> (Pulse, watch::Receiver<Option<Beat>>) {
         match &self.0 {
@@ -99,28 +98,26 @@ impl Supervisor {
         }
     }
 
-    /// The configuration is about to be read again.
     pub(crate) async fn reloading(&self) {
-        // Whoever is still starting owes no word on this, and READY would be a lie.
+        // While the daemon is starting, READY would be wrong.
         if let Some(manager) = self.0.as_ref().filter(|manager| manager.stage() == Stage::Ready) {
-            manager.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", clock::monotonic_micros())).await;
+            manager.notify(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", clock::monotonic_micros())).await;
         }
     }
 
-    /// It has been read, whatever came of it.
     pub(crate) async fn reloaded(&self) {
         if let Some(manager) = self.0.as_ref().filter(|manager| manager.stage() == Stage::Ready) {
-            manager.tell("READY=1\n").await;
+            manager.notify("READY=1\n").await;
         }
     }
 
-    /// The end has begun, and may take `grace`.
+    /// Stopping may take `grace`.
     pub(crate) async fn stopping(&self, grace: Duration) {
         if let Some(manager) = &self.0 {
             manager.stage.send_replace(Stage::Stopping);
             let mut lines = "STOPPING=1\nSTATUS=Stopping: icons go off\n".to_owned();
             extend(&mut lines, grace + STOP_MARGIN);
-            manager.tell(&lines).await;
+            manager.notify(&lines).await;
         }
     }
 }
@@ -144,7 +141,7 @@ impl Manager {
     }
 
     async fn attend(&self, mut beats: watch::Receiver<Option<Beat>>, obstacle: impl Fn() -> Option<String>) {
-        let mut teller = Teller::default();
+        let mut status_line = StatusLine::default();
         loop {
             let look = clock::timer_after(TOKEN_LOOK_SPACING);
             let starting = self.stage() == Stage::Starting;
@@ -171,11 +168,11 @@ impl Manager {
                 extend(&mut lines, self.beat_spacing() * BEATS_GRANTED);
             }
             let beat = beats.borrow_and_update().clone();
-            let status = beat.and_then(|beat| teller.status(self.stage(), &beat, obstacle));
+            let status = beat.and_then(|beat| status_line.status(self.stage(), &beat, obstacle));
             if let Some(status) = status {
                 let _ = writeln!(lines, "STATUS={status}");
             }
-            self.tell(&lines).await;
+            self.notify(&lines).await;
         }
     }
 
@@ -195,12 +192,12 @@ impl Manager {
     }
 
     /// Sends these lines. A manager that has gone is missed once; one that does not read is not waited for.
-    async fn tell(&self, lines: &str) {
+    async fn notify(&self, lines: &str) {
         if lines.is_empty() {
             return;
         }
         let end = clock::timer_after(SEND_MAX);
-        let told = tokio::time::timeout_at(end, async {
+        let sent = tokio::time::timeout_at(end, async {
             loop {
                 match self.socket.send_to_addr(lines.as_bytes(), &self.address) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -210,15 +207,15 @@ impl Manager {
                 }
             }
         });
-        let error = match told.await {
+        let error = match sent.await {
             Ok(Ok(_)) => return,
             Ok(Err(error)) => error,
             Err(_) => io::Error::new(ErrorKind::TimedOut, "it does not read"),
         };
         if self.complained.swap(true, Ordering::Relaxed) {
-            debug!(%error, "the service manager can't be told anything");
+            debug!(%error, "the service manager can't be notified");
         } else {
-            warn!(%error, "the service manager (NOTIFY_SOCKET) can't be told how the daemon does");
+            warn!(%error, "the service manager (NOTIFY_SOCKET) can't be notified");
         }
     }
 }
@@ -236,24 +233,24 @@ fn watchdog(micros: Option<String>, process: Option<String>, own: u32) -> Result
     }
     match micros.parse() {
         Ok(micros @ 1..) => Ok(Some(Duration::from_micros(micros))),
-        _ => Err(format!("WATCHDOG_USEC={micros}: a number of microseconds would be right")),
+        _ => Err(format!("WATCHDOG_USEC={micros}: expected a number of microseconds")),
     }
 }
 
-/// Puts how things stand into one line, and says it again only when it has changed.
+/// The status in one line, sent again only when it has changed.
 #[derive(Debug, Default)]
-struct Teller {
-    told: String,
+struct StatusLine {
+    last: String,
     /// Requests sent by the beat before, and when that was.
     sent: Option<(Instant, u64)>,
 }
 
-impl Teller {
+impl StatusLine {
     fn status(&mut self, stage: Stage, beat: &Beat, obstacle: Option<String>) -> Option<String> {
         let rate = self.rate(beat);
         let status = one_line(&status(stage, &beat.vitals, rate, obstacle));
-        (status != self.told).then(|| {
-            self.told.clone_from(&status);
+        (status != self.last).then(|| {
+            self.last.clone_from(&status);
             status
         })
     }
@@ -304,8 +301,8 @@ fn number(count: usize, of: &str) -> String {
     format!("{count} {of}{}", if count == 1 { "" } else { "s" })
 }
 
-/// One line and no more: what follows a line's end would be an order to the manager, and a far side's words are among
-/// these.
+/// One line and no more: what follows a line's end would be a message to the manager, and the upstream's words are part of
+/// this.
 fn one_line(text: &str) -> String {
     text.chars().take(STATUS_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -334,32 +331,32 @@ mod tests {
     }
 
     #[test]
-    fn the_status_tells_how_things_stand_and_is_told_when_it_changes() {
-        let mut teller = Teller::default();
-        let mut tell = |beat: &Beat, obstacle: Option<&str>| {
-            teller.status(Stage::Ready, beat, obstacle.map(str::to_owned)).unwrap_or_default()
+    fn the_status_is_one_line_and_is_sent_when_it_changes() {
+        let mut status_line = StatusLine::default();
+        let mut status_of = |beat: &Beat, obstacle: Option<&str>| {
+            status_line.status(Stage::Ready, beat, obstacle.map(str::to_owned)).unwrap_or_default()
         };
         let tail = "1 icon on, 12 conversations";
-        assert_eq!(tell(&beat(2, 10), None), format!("Ready: {tail}, 5.0 requests/s, 1 under way, 9 delivered"));
-        assert_eq!(tell(&beat(4, 10), None), format!("Ready: {tail}, 0.0 requests/s, 1 under way, 9 delivered"));
-        assert_eq!(tell(&beat(6, 10), None), "");
-        assert!(tell(&beat(8, 10), Some("no token")).starts_with("Not ready (no token): 1 icon on"));
+        assert_eq!(status_of(&beat(2, 10), None), format!("Ready: {tail}, 5.0 requests/s, 1 under way, 9 delivered"));
+        assert_eq!(status_of(&beat(4, 10), None), format!("Ready: {tail}, 0.0 requests/s, 1 under way, 9 delivered"));
+        assert_eq!(status_of(&beat(6, 10), None), "");
+        assert!(status_of(&beat(8, 10), Some("no token")).starts_with("Not ready (no token): 1 icon on"));
         let mut degraded = beat(10, 10);
         degraded.vitals.journal = Some(Figures { degraded: true, ..Figures::default() });
         degraded.vitals.trouble = Some("Salesforce does not answer".to_owned());
-        let status = tell(&degraded, None);
+        let status = status_of(&degraded, None);
         assert!(status.starts_with("Not ready (Salesforce does not answer)"), "{status}");
         assert!(status.ends_with("; state_dir can't be written"), "{status}");
         let mut last = beat(12, 10);
         last.vitals.census.unsettled = 2;
-        let status = teller.status(Stage::Stopping, &last, None);
+        let status = status_line.status(Stage::Stopping, &last, None);
         assert_eq!(status.as_deref(), Some("Stopping: 2 conversations left to settle"));
     }
 
     #[test]
-    fn no_far_side_gives_the_manager_orders() {
+    fn no_upstream_sends_the_manager_messages() {
         let why = format!("no\nMAINPID=1\r\n\u{85}\0 {}", "é".repeat(10_000));
-        let status = Teller::default().status(Stage::Ready, &beat(1, 0), Some(why)).unwrap();
+        let status = StatusLine::default().status(Stage::Ready, &beat(1, 0), Some(why)).unwrap();
         assert!(status.starts_with("Not ready (no MAINPID=1"), "{status}");
         assert!(!status.contains(char::is_control) && status.chars().count() == STATUS_CHARS_MAX, "{status}");
     }
@@ -392,7 +389,7 @@ mod tests {
         // Far more than a socket's queue holds.
         let flood = async {
             while !supervisor.0.as_ref().unwrap().complained.load(Ordering::Relaxed) {
-                supervisor.0.as_ref().unwrap().tell("WATCHDOG=1\n").await;
+                supervisor.0.as_ref().unwrap().notify("WATCHDOG=1\n").await;
             }
         };
         tokio::time::timeout(SEND_MAX * 10, flood).await.expect("it is given up");
@@ -405,7 +402,7 @@ mod tests {
         let path = directory.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         manager.set_nonblocking(true).unwrap();
-        let heard = || {
+        let received = || {
             let mut message = [0; 1_024];
             let length = manager.recv(&mut message).ok()?;
             Some(String::from_utf8(message[..length].to_vec()).unwrap())
@@ -413,7 +410,7 @@ mod tests {
         let supervisor = supervisor(path.as_os_str(), Some(Duration::from_secs(10)));
         supervisor.reloading().await;
         supervisor.reloaded().await;
-        assert_eq!(heard(), None);
+        assert_eq!(received(), None);
         let (beats, ear) = watch::channel(None);
         let token = Arc::new(AtomicBool::new(false));
         let missing = Arc::clone(&token);
@@ -421,12 +418,12 @@ mod tests {
         let attending = tokio::spawn(supervisor.clone().attend(ear, obstacle));
         let next = async || {
             for _ in 0..10_000 {
-                match heard() {
+                match received() {
                     Some(message) => return message,
                     None => tokio::time::sleep(Duration::from_millis(1)).await,
                 }
             }
-            panic!("nothing is told");
+            panic!("nothing is sent");
         };
         beats.send_replace(Some(beat(1, 0)));
         let message = next().await;

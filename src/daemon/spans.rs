@@ -14,7 +14,7 @@ pub(super) struct Spans(Option<JoinHandle<()>>);
 
 impl Spans {
     /// Begins to export what `feed` brings from now on.
-    #[cfg(feature = "otlp")]
+    #[cfg_attr(not(feature = "otlp"), expect(unused_variables, reason = "without the feature nothing is exported"))]
     pub(super) fn start(
         config: &Config,
         feed: &Feed,
@@ -22,27 +22,18 @@ impl Spans {
         clock: Clock,
         pseudonyms: &Pseudonyms,
     ) -> Result<Self, StartError> {
-        let (Some(endpoint), Some(watch)) = (&config.otlp_endpoint, feed.watch()) else { return Ok(Self(None)) };
-        let client = client.clone();
-        let surroundings = crate::telemetry::spans::Surroundings {
-            endpoint: endpoint.clone(),
-            clock,
-            pseudonyms: pseudonyms.clone(),
-            request_id: Box::new(move |decision| client.request_id(decision)),
-        };
-        let task = crate::telemetry::spans::start(watch, surroundings);
-        Ok(Self(Some(task.map_err(|what| StartError::Configuration(vec![what]))?)))
-    }
-
-    /// Nothing: it was not built in, and a configuration that asks for it is refused.
-    #[cfg(not(feature = "otlp"))]
-    pub(super) fn start(
-        _config: &Config,
-        _feed: &Feed,
-        _client: &Client,
-        _clock: Clock,
-        _pseudonyms: &Pseudonyms,
-    ) -> Result<Self, StartError> {
+        #[cfg(feature = "otlp")]
+        if let (Some(endpoint), Some(watch)) = (&config.otlp_endpoint, feed.watch()) {
+            let client = client.clone();
+            let surroundings = crate::telemetry::spans::Surroundings {
+                endpoint: endpoint.clone(),
+                clock,
+                pseudonyms: pseudonyms.clone(),
+                request_id: Box::new(move |decision| client.request_id(decision)),
+            };
+            let task = crate::telemetry::spans::start(watch, surroundings);
+            return Ok(Self(Some(task.map_err(|what| StartError::Configuration(vec![what]))?)));
+        }
         Ok(Self(None))
     }
 

@@ -1,10 +1,9 @@
-//! What operators are told of the parts beside the loop, asked of each at every look.
+//! The status of the parts beside the loop, read from each when operators ask.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::upstream::Line;
 use crate::api::reading::Reading;
 use crate::api::signals::Malformed;
 use crate::api::status_source::{Holding, Look, Passing, Seen, Token};
@@ -18,73 +17,66 @@ use crate::salesforce::{Client, TokenFigures, TokenState};
 pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) stopping: watch::Receiver<bool>,
-    pub(super) line: Line,
+    pub(super) client: Client,
     pub(super) reading: watch::Receiver<Reading>,
     pub(super) started_at: u64,
     pub(super) sandbox: bool,
-    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) upstream: String,
+    pub(super) listening: Vec<String>,
+    pub(super) drop_in: watch::Receiver<Option<DropIn>>,
     pub(super) traffic: Traffic,
     pub(super) malformed: Malformed,
     pub(super) state_dir: bool,
 }
 
-/// What another configuration may change.
-#[derive(Clone)]
-pub(super) struct Standing {
-    pub(super) upstream: String,
-    pub(super) listening: Vec<String>,
-    pub(super) drop_in: Option<DropIn>,
-}
-
 impl Parts {
-    /// Asks them all.
     pub(super) fn look(self) -> Look {
-        Arc::new(move || {
-            let Standing { upstream, listening, drop_in } = self.standing.borrow().clone();
-            Seen {
-                started_at: self.started_at,
-                uptime: self.clock.now().since(Instant::ORIGIN),
-                stopping: *self.stopping.borrow(),
-                sandbox: self.sandbox,
-                upstream,
-                listening,
-                traffic: self.traffic.clone(),
-                malformed: self.malformed.count(),
-                state_dir: self.state_dir,
-                drop_in: drop_in.as_ref().map(passing),
-                token: token(&self.line.client()),
-                configuration: self.reading.borrow().clone(),
-            }
+        Arc::new(move || Seen {
+            started_at: self.started_at,
+            uptime: self.clock.now().since(Instant::ORIGIN),
+            stopping: *self.stopping.borrow(),
+            sandbox: self.sandbox,
+            upstream: self.upstream.clone(),
+            listening: self.listening.clone(),
+            traffic: self.traffic.clone(),
+            malformed: self.malformed.count(),
+            state_dir: self.state_dir,
+            drop_in: self.drop_in.borrow().as_ref().map(passing),
+            token: token(&self.client),
+            configuration: self.reading.borrow().clone(),
         })
     }
 }
 
 fn passing(drop_in: &DropIn) -> Passing {
-    let figures = drop_in.figures();
+    let tally = drop_in.tally();
+    // Read before the messages, of which they are a part.
+    let (settled, unsettled, unwaited) = (tally.settled.get(), tally.unsettled.get(), tally.unwaited.get());
+    let messages = tally.messages.get();
     Passing {
         requests: [
-            ("started_taken", figures.started_taken),
-            ("stopped_taken", figures.stopped_taken),
-            ("typing_passed", figures.typing_passed),
-            ("typing_rejected", figures.typing_rejected),
-            ("message", figures.messages),
-            ("unread", figures.unread),
-            ("other", figures.others),
+            ("started_taken", tally.started_taken.get()),
+            ("stopped_taken", tally.stopped_taken.get()),
+            ("typing_passed", tally.typing_passed.get()),
+            ("typing_rejected", tally.typing_rejected.get()),
+            ("message", messages),
+            ("unread", tally.unread.get()),
+            ("other", tally.others.get()),
         ],
         messages: [
-            ("off", figures.messages.saturating_sub(figures.settled + figures.unsettled + figures.unwaited)),
-            ("settled", figures.settled),
-            ("late", figures.unsettled),
-            ("unwaited", figures.unwaited),
+            ("off", messages.saturating_sub(settled + unsettled + unwaited)),
+            ("settled", settled),
+            ("late", unsettled),
+            ("unwaited", unwaited),
         ],
-        overdue: figures.overdue,
-        unanswered: figures.unanswered,
-        cut: figures.cut,
-        under_way: figures.under_way,
+        overdue: drop_in.overdue(),
+        unanswered: tally.unanswered.get(),
+        cut: tally.cut.get(),
+        under_way: drop_in.in_flight(),
     }
 }
 
-/// How the token stands.
+/// The state of the token.
 pub(super) fn token(client: &Client) -> Token {
     let Some(figures) = client.token_figures() else {
         return Token { state: Holding::Cached, ..Token::default() };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::engine::{Counts, Notice};
-use crate::model::{Cause, Dispatch, Instant, Outcome, Refusal, Setback, WireResult};
+use crate::model::{Cause, Dispatch, Instant, Outcome, Rejection, Transient, WireResult};
 use crate::telemetry::Pseudonyms;
 
 /// So many failures without a success between them are told, and make the daemon not ready.
@@ -61,7 +61,7 @@ impl Herald {
                 }
             }
             // They say something about one channel or one user, and nothing about the others.
-            Outcome::Refused(Refusal::Channel | Refusal::Conversation) => {}
+            Outcome::Rejected(Rejection::Channel | Rejection::Conversation) => {}
             outcome => {
                 debug!(
                     channel = conversation.to(),
@@ -77,11 +77,11 @@ impl Herald {
                 );
                 // A token that has run out is renewed, and that is no failure. Nor are credentials of a connector. A configuration does not mend itself.
                 self.failures = match outcome {
-                    Outcome::NotSent(Setback {
+                    Outcome::NotSent(Transient {
                         cause: Cause::Token | Cause::Credentials | Cause::NoCredentials,
                         ..
                     }) => self.failures,
-                    Outcome::Refused(Refusal::Configuration) => self.failures.saturating_add(FAILURES_TOLD),
+                    Outcome::Rejected(Rejection::Configuration) => self.failures.saturating_add(FAILURES_TOLD),
                     _ => self.failures.saturating_add(1),
                 };
                 if self.failures >= FAILURES_TOLD && self.trouble.is_none() {
@@ -91,7 +91,7 @@ impl Herald {
                         self.trouble_told = true;
                     }
                 }
-                if outcome == Outcome::Refused(Refusal::Request)
+                if outcome == Outcome::Rejected(Rejection::Request)
                     && let Some(more) = self.malformed.pass(now, 1)
                 {
                     error!(status, code, detail, more, "Salesforce calls a request malformed: a defect of typingd");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::clock::{self, Stopwatch};
-use crate::engine::TurnedAway;
+use crate::engine::Rejected;
 use crate::model::SignalBatch;
 
 /// Batches that may wait for the driver. It empties the queue each time round, so that a full one means that it is
@@ -33,7 +33,7 @@ pub struct Parcel {
 #[derive(Debug, Default)]
 pub struct Receipt {
     /// The signals that were not taken, by their index in the batch, and why.
-    pub turned_away: Vec<(usize, TurnedAway)>,
+    pub turned_away: Vec<(usize, Rejected)>,
     /// For a parcel that waits: one for each conversation whose icon is not off yet. Each says whether the Stopped was
     /// acknowledged.
     pub unsettled: Vec<oneshot::Receiver<bool>>,
@@ -137,7 +137,7 @@ mod tests {
             lengths.push(parcel.batch.len());
             let names = parcel.batch.iter().map(|(who, _)| who.from().parse::<usize>().unwrap());
             let away =
-                names.enumerate().filter(|(_, user)| user % 7 == 0).map(|(index, _)| (index, TurnedAway::TableFull));
+                names.enumerate().filter(|(_, user)| user % 7 == 0).map(|(index, _)| (index, Rejected::TableFull));
             let turned_away = away.collect();
             let _ = parcel.receipt.send(Receipt { turned_away, ..Receipt::default() });
         }

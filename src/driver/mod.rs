@@ -19,7 +19,7 @@ use crate::driver::inbox::Parcel;
 use crate::engine::policy::{Delivery, Policy, Rules};
 use crate::engine::{Census, Counts, Engine, Page, PageQuery};
 use crate::journal::{self, Journal};
-use crate::model::{Conversation, ConversationRef, Dispatch, Instant, WireResult};
+use crate::model::{Conversation, Dispatch, Instant, WireResult};
 use crate::observe::events::Chronicle;
 use crate::observe::recording::Recording;
 use crate::observe::typing::{Figures, Ledger};
@@ -53,8 +53,6 @@ pub enum Command {
     Vitals(oneshot::Sender<Vitals>),
     /// Say how things stand, and what has been measured.
     Figures(oneshot::Sender<(Vitals, Figures)>),
-    /// Say whose icon the far side may show, of those from a slot on as far as one look goes, and where to go on.
-    Shown(u32, oneshot::Sender<(Vec<Conversation>, Option<u32>)>),
     /// Hand the signals over to somebody who records them.
     Record(oneshot::Sender<Result<Recording, NotRecorded>>),
     /// Tell some conversations, and how many there are.
@@ -151,17 +149,6 @@ impl Controls {
     /// `patience`.
     pub async fn figures(&self, patience: Duration) -> Option<(Vitals, Figures)> {
         self.ask(patience, Command::Figures).await
-    }
-
-    /// Asks whose icon the far side may show; `None` when the loop has ended or does not answer within `patience`.
-    pub async fn shown(&self, patience: Duration) -> Option<Vec<Conversation>> {
-        let (mut shown, mut next) = (Vec::new(), Some(0));
-        while let Some(start) = next {
-            let (more, then) = self.ask(patience, |answer| Command::Shown(start, answer)).await?;
-            shown.extend(more);
-            next = then;
-        }
-        Some(shown)
     }
 
     /// Begins a recording; `None` when the loop has ended or does not answer within `patience`.
@@ -293,10 +280,6 @@ pub async fn run(
                     }
                     Some(Command::Figures(answer)) => {
                         let _ = answer.send((desk.vitals(now), desk.ledger.figures(now)));
-                    }
-                    Some(Command::Shown(start, answer)) => {
-                        let (shown, next) = desk.engine.shown(start);
-                        let _ = answer.send((shown.map(ConversationRef::to_owned).collect(), next));
                     }
                     Some(Command::Record(answer)) => {
                         let _ = answer.send(desk.start_recording(now));

@@ -11,12 +11,12 @@ use crate::base::clock;
 use crate::driver::delivery_log::Herald;
 use crate::driver::heartbeat::Pulse;
 use crate::driver::inbox::{Parcel, Receipt};
-use crate::engine::outbox::Belief;
+use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Policy;
-use crate::engine::{Engine, Taken};
+use crate::engine::{Engine, Handled};
 use crate::journal::Journal;
 use crate::model::{
-    Cause, ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, Setback, SignalKind, WireResult,
+    Cause, ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, Transient, WireResult,
 };
 use crate::observe::events::Chronicle;
 use crate::observe::recording::{self, Recorder, Recording};
@@ -83,7 +83,7 @@ impl Desk {
                     if let Some(credentials) = parcel.batch.credentials() {
                         self.engine.handle_credentials(now, conversation, credentials);
                     }
-                    if taken == Taken::Counts
+                    if taken == Handled::Accepted
                         && let Some(chronicle) = &mut self.chronicle
                     {
                         // What the signal decides is told after it.
@@ -91,12 +91,12 @@ impl Desk {
                     }
                     // The ledger hears of what fell due before the signal, then of the signal.
                     self.keep_books(now);
-                    if taken == Taken::Counts {
+                    if taken == Handled::Accepted {
                         self.ledger.handle_signal(now, conversation, signal);
                     }
                     // A trace tells no late keystroke from a fresh one: it has one clock, that of the arrivals.
                     if let Some(recorder) = &mut self.recorder
-                        && taken != Taken::Late
+                        && taken != Handled::Late
                     {
                         recorder.note(now, conversation, signal);
                     }
@@ -111,8 +111,7 @@ impl Desk {
         if let Some(wait) = parcel.wait {
             receipt.wait_needed = self.measures.stopped_trips.wait_needed();
             for (conversation, signal) in parcel.batch.iter() {
-                let settled = || self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off());
-                if signal.kind == SignalKind::MessageSent && !settled() {
+                if signal.kind == SignalKind::MessageSent && !self.engine.is_settled_off(conversation) {
                     let until = now + wait;
                     receipt.blocked |= self.engine.stop_leaves_after(now, conversation) > until;
                     let (answer, told) = oneshot::channel();
@@ -144,7 +143,7 @@ impl Desk {
         let conversation = dispatch.conversation.as_ref();
         let awaited = self.waiters.contains_key(&dispatch.conversation);
         // A Started that was refused, or never left, has shown nothing that a Stopped would have to take away.
-        let was_off = awaited && self.engine.snapshot(conversation).is_some_and(|old| old.belief == Belief::Off);
+        let was_off = awaited && self.engine.acknowledged(conversation) == Acknowledged::Off;
         let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
         self.herald.hear(now, dispatch, result, notice, self.engine.rate_in_force());
         if let Some(chronicle) = &mut self.chronicle {
@@ -152,20 +151,20 @@ impl Desk {
         }
         self.keep_books(now);
         if let Some(journal) = &mut self.journal
-            && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.belief == Belief::Off)
+            && self.engine.acknowledged(conversation) == Acknowledged::Off
         {
             journal.gone(conversation);
         }
-        if awaited && self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off()) {
+        if awaited && self.engine.is_settled_off(conversation) {
             for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
                 let _ = waiter.answer.send(was_off || result.outcome == Outcome::Delivered);
             }
         }
         if result.outcome != Outcome::Delivered {
             // Nobody knows when an upstream that fails takes the next try.
-            let failing = |setback: &Setback| !matches!(setback.cause, Cause::Token | Cause::Credentials);
+            let failing = |setback: &Transient| !matches!(setback.cause, Cause::Token | Cause::Credentials);
             if dispatch.indicator() == Indicator::TypingStopped
-                && matches!(&result.outcome, Outcome::NotSent(setback) | Outcome::Unsure(setback) if failing(setback))
+                && matches!(&result.outcome, Outcome::NotSent(setback) | Outcome::Unknown(setback) if failing(setback))
             {
                 self.dismiss_waiters_of(&dispatch.conversation);
             }

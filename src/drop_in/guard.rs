@@ -1,18 +1,18 @@
-//! What is not passed on: what would not arrive as it was sent, typingd's own secret, and what goes round in a circle.
+//! What is not forwarded: what would not arrive as it was sent, typingd's own secret, and loops.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
-use crate::http::{Gate, Problem};
+use crate::http::{Problem, TokenAuth};
 use crate::salesforce::via::{self, Loop};
 
 /// What browsers say of the page that a request is made for; no page can leave it out.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses what must not be passed on. `gate` knows the token that typingd's own callers show.
-pub(super) fn refuse_what_cannot_pass(head: &Parts, gate: &Gate) -> Result<(), Problem> {
+/// Refuses what must not be forwarded. `gate` knows the token that typingd's own callers show.
+pub(super) fn refuse_what_cannot_pass(head: &Parts, gate: &TokenAuth) -> Result<(), Problem> {
     if head.method == Method::CONNECT {
-        let detail = "CONNECT is for proxies that are asked for a host; typingd stands in front of one";
+        let detail = "CONNECT is for forward proxies; typingd is a reverse proxy";
         return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail));
     }
     if gate.is_shown(&head.headers) {

@@ -1,26 +1,23 @@
 //! What kind of interaction a request is: its form is read no further than the part `json`, and that no further than its
-//! ids and kinds. What can't be read is nobody's business here: it passes through.
+//! ids and kinds. What can't be read is forwarded.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::late::Pieces;
-use super::passage::Broken;
+use super::progress::Broken;
 use crate::http::multipart::{self, Event, Scanner};
 use crate::model::{Conversation, ConversationRef, check_id};
 
 /// How much of a body is read ahead in search of its part `json`. A typing entry has some 600 bytes, a message a few
 /// thousand. A form that brings a long file first is read on as it passes.
-pub(super) const AHEAD_BYTES_MAX: usize = 64 * 1024;
+pub(super) const PREFIX_BYTES_MAX: usize = 64 * 1024;
 /// The longest id of a typing entry that is answered. They are UUIDs, mostly.
 const ENTRY_ID_CHARS_MAX: usize = 255;
 
@@ -54,24 +51,23 @@ pub(super) enum Found {
 
 /// What was read of a body, to be sent on before the rest.
 #[derive(Default)]
-pub(super) struct Ahead {
+pub(super) struct Prefix {
     pub(super) frames: Vec<Frame<Bytes>>,
     bytes: usize,
     broken: Option<Broken>,
 }
 
-impl Ahead {
+impl Prefix {
     /// The next piece of `body` within bounds; `None` at its end, or where the search ends.
-    async fn next(&mut self, body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Broken> {
+    async fn next(&mut self, body: &mut Body) -> Result<Option<Bytes>, Broken> {
         loop {
-            if self.bytes >= AHEAD_BYTES_MAX {
+            if self.bytes >= PREFIX_BYTES_MAX {
                 return Err(Broken::TooLong);
             }
-            let frame = match tokio::time::timeout(patience, body.frame()).await {
-                Err(_) => return Err(*self.broken.insert(Broken::Stalled)),
-                Ok(Some(Err(error))) => return Err(*self.broken.insert(Broken::of(&error))),
-                Ok(None) => return Ok(None),
-                Ok(Some(Ok(frame))) => frame,
+            let frame = match body.frame().await {
+                Some(Err(error)) => return Err(*self.broken.insert(Broken::of(&error))),
+                None => return Ok(None),
+                Some(Ok(frame)) => frame,
             };
             match frame.into_data() {
                 Ok(data) => {
@@ -89,22 +85,18 @@ impl Ahead {
 ///
 /// # Errors
 /// When the body stalls or breaks off: what has come of it must not be taken for the whole.
-pub(super) async fn read_ahead(
-    headers: &HeaderMap,
-    body: &mut Body,
-    patience: Duration,
-) -> Result<(Ahead, Found), Broken> {
-    let mut ahead = Ahead::default();
-    let Some(boundary) = boundary(headers) else { return Ok((ahead, Found::Unknown)) };
-    let interaction = find(&boundary, body, &mut ahead, patience).await;
+pub(super) async fn read_ahead(headers: &HeaderMap, body: &mut Body) -> Result<(Prefix, Found), Broken> {
+    let mut prefix = Prefix::default();
+    let Some(boundary) = boundary(headers) else { return Ok((prefix, Found::Unknown)) };
+    let interaction = find(&boundary, body, &mut prefix).await;
     let found = match interaction {
         Some(interaction) => Found::Known(interaction),
-        None if ahead.bytes >= AHEAD_BYTES_MAX => Found::Later(boundary),
+        None if prefix.bytes >= PREFIX_BYTES_MAX => Found::Later(boundary),
         None => Found::Unknown,
     };
-    match ahead.broken {
+    match prefix.broken {
         Some(broken) => Err(broken),
-        None => Ok((ahead, found)),
+        None => Ok((prefix, found)),
     }
 }
 
@@ -114,21 +106,10 @@ fn boundary(headers: &HeaderMap) -> Option<String> {
     if plain { multipart::boundary(headers) } else { None }
 }
 
-/// Reads along with a form that passes, until its part `json` has come or can't come any more.
-pub(super) async fn find_late(boundary: String, mut pieces: Pieces) -> Option<Interaction> {
-    let mut search = Search::new(&boundary);
-    loop {
-        let Some(Ok(piece)) = pieces.next().await else { return None };
-        if let Some(json) = search.read(&piece)? {
-            return read(&json);
-        }
-    }
-}
-
-async fn find(boundary: &str, body: &mut Body, ahead: &mut Ahead, patience: Duration) -> Option<Interaction> {
+async fn find(boundary: &str, body: &mut Body, prefix: &mut Prefix) -> Option<Interaction> {
     let mut search = Search::new(boundary);
     let json = loop {
-        let piece = ahead.next(body, patience).await.ok()??;
+        let piece = prefix.next(body).await.ok()??;
         if let Some(json) = search.read(&piece)? {
             break json;
         }
@@ -137,11 +118,11 @@ async fn find(boundary: &str, body: &mut Body, ahead: &mut Ahead, patience: Dura
     if interaction.kind == Kind::Message {
         return Some(interaction);
     }
-    // A typing entry is answered here and never seen by anybody else: all of it must be as expected.
+    // A typing entry is answered here and never forwarded: all of it must be as expected.
     let mut piece = Bytes::new();
     loop {
         search.read(&piece)?;
-        match ahead.next(body, patience).await.ok()? {
+        match prefix.next(body).await.ok()? {
             Some(next) => piece = next,
             None => return (search.parts == 1 && search.ended).then_some(interaction),
         }
@@ -149,7 +130,7 @@ async fn find(boundary: &str, body: &mut Body, ahead: &mut Ahead, patience: Dura
 }
 
 /// The search for a form's part `json`.
-struct Search {
+pub(super) struct Search {
     scanner: Scanner,
     /// Of the part `json`, while it comes.
     json: Option<Vec<u8>>,
@@ -158,8 +139,16 @@ struct Search {
 }
 
 impl Search {
-    fn new(boundary: &str) -> Self {
+    pub(super) fn new(boundary: &str) -> Self {
         Self { scanner: Scanner::new(boundary), json: None, parts: 0, ended: false }
+    }
+
+    /// Reads a piece of a form that is being forwarded. `Some(None)` to go on; `None` when there is nothing to find.
+    pub(super) fn find(&mut self, piece: &[u8]) -> Option<Option<Interaction>> {
+        match self.read(piece)? {
+            Some(json) => read(&json).map(Some),
+            None => Some(None),
+        }
     }
 
     /// Reads a piece up to the end of the next part `json`, and gives its content. `None` when it is no form, or holds
@@ -180,7 +169,7 @@ impl Search {
                 Event::Content(bytes) => {
                     if let Some(json) = &mut self.json {
                         json.extend_from_slice(&bytes);
-                        if json.len() > AHEAD_BYTES_MAX {
+                        if json.len() > PREFIX_BYTES_MAX {
                             return None;
                         }
                     }
@@ -197,7 +186,7 @@ impl Search {
     }
 }
 
-/// The fields that tell what it is. Nothing else of it is parsed, a message's text least of all.
+/// The fields that are read. Nothing else of it is parsed, a message's text least of all.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
@@ -261,9 +250,10 @@ mod tests {
     use futures_util::stream;
 
     use super::*;
+    use crate::drop_in::paced::Paced;
+    use std::time::Duration;
 
     const ID: &str = "8a3c9a30-8c5f-4e6a-9a8e-30a44ad2f0a1";
-    const PATIENCE: Duration = Duration::from_secs(5);
 
     fn entry(kind: &str) -> String {
         format!(
@@ -288,22 +278,22 @@ mod tests {
             .map(|piece| Ok::<_, std::convert::Infallible>(Bytes::copy_from_slice(piece)))
             .collect();
         let mut body = Body::from_stream(stream::iter(pieces));
-        let (ahead, found) = read_ahead(&headers, &mut body, PATIENCE).await.unwrap();
+        let (prefix, found) = read_ahead(&headers, &mut body).await.unwrap();
         let found = match found {
             Found::Known(found) => Some(found),
             Found::Unknown | Found::Later(_) => None,
         };
-        let ahead = ahead.frames.into_iter().flat_map(|frame| frame.into_data().unwrap()).collect();
+        let prefix = prefix.frames.into_iter().flat_map(|frame| frame.into_data().unwrap()).collect();
         let rest = body.collect().await.unwrap().to_bytes().to_vec();
         if let Some(found) = &found {
             assert_eq!((found.conversation.to(), found.conversation.from()), ("c", "ué"));
             assert_eq!(found.id, if found.kind == Kind::Message { "" } else { ID });
         }
-        (found.map(|found| found.kind), ahead, rest)
+        (found.map(|found| found.kind), prefix, rest)
     }
 
     #[tokio::test]
-    async fn what_connectors_send_is_known_and_what_nobody_foresaw_is_not_and_no_byte_is_lost() {
+    async fn what_connectors_send_is_recognised_and_no_byte_is_lost() {
         let started = entry("TypingStartedIndicator");
         let message = entry("Message").replace(
             r#""entryType""#,
@@ -343,7 +333,7 @@ mod tests {
             ("typing without the end", form, json_part(&started) + "--b", None),
             ("another entry", form, json_part(&entry("ReadAcknowledgement")) + end, None),
             (
-                "base64, which nobody need understand",
+                "base64, which need not be understood",
                 form,
                 part("Content-Disposition: form-data; name=\"json\"\r\nContent-Transfer-Encoding: base64", &started)
                     + end,
@@ -372,9 +362,9 @@ mod tests {
         ];
         for (name, content_type, body, expected) in cases {
             for piece in [1, 7, 100, 1 << 20] {
-                let (kind, ahead, rest) = read_in(content_type, &body, piece).await;
+                let (kind, prefix, rest) = read_in(content_type, &body, piece).await;
                 assert_eq!(kind, expected, "{name} in pieces of {piece}");
-                assert!([ahead, rest].concat() == body.as_bytes(), "{name} in pieces of {piece}: bytes are lost");
+                assert!([prefix, rest].concat() == body.as_bytes(), "{name} in pieces of {piece}: bytes are lost");
             }
         }
     }
@@ -399,9 +389,9 @@ mod tests {
                 let json = entry(name);
                 let body = body.replace("{json}", &json).replace("{length}", &json.len().to_string());
                 for piece in 1..body.len() {
-                    let (found, ahead, rest) = read_in(&content_type, &body, piece).await;
+                    let (found, prefix, rest) = read_in(&content_type, &body, piece).await;
                     assert_eq!(found, Some(kind), "{client}, in pieces of {piece}: {body}");
-                    assert!([ahead, rest].concat() == body.as_bytes(), "{client}: bytes are lost");
+                    assert!([prefix, rest].concat() == body.as_bytes(), "{client}: bytes are lost");
                 }
             }
         }
@@ -430,19 +420,19 @@ mod tests {
     #[tokio::test]
     async fn no_more_is_read_ahead_than_there_is_room_for_and_a_message_is_not_read_to_its_end() {
         let form = "multipart/form-data; boundary=b";
-        let long = "x".repeat(10 * AHEAD_BYTES_MAX);
+        let long = "x".repeat(10 * PREFIX_BYTES_MAX);
         let other = part("Content-Disposition: form-data; name=\"other\"", &long);
         let late = other.clone() + &json_part(&entry("Message"));
         for body in [json_part(&long), long.clone(), other, late] {
-            let (kind, ahead, _) = read_in(form, &body, 1_000).await;
+            let (kind, prefix, _) = read_in(form, &body, 1_000).await;
             assert_eq!(kind, None);
-            assert!(ahead.len() < AHEAD_BYTES_MAX + 1_000, "{}", ahead.len());
+            assert!(prefix.len() < PREFIX_BYTES_MAX + 1_000, "{}", prefix.len());
         }
         let message =
             json_part(&entry("Message")) + &part("Content-Disposition: form-data; name=\"attachments\"", &long);
-        let (kind, ahead, _) = read_in(form, &message, 1_000).await;
+        let (kind, prefix, _) = read_in(form, &message, 1_000).await;
         assert_eq!(kind, Some(Kind::Message));
-        assert!(ahead.len() <= 3_000, "{}", ahead.len());
+        assert!(prefix.len() <= 3_000, "{}", prefix.len());
     }
 
     #[tokio::test]
@@ -452,8 +442,9 @@ mod tests {
         let half = Bytes::from(json_part(&entry("TypingStartedIndicator")));
         let pieces = [Ok(half), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))];
         let mut body = Body::from_stream(stream::iter(pieces));
-        assert_eq!(read_ahead(&headers, &mut body, PATIENCE).await.err(), Some(Broken::Off));
-        let mut body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        assert_eq!(read_ahead(&headers, &mut body, Duration::from_millis(5)).await.err(), Some(Broken::Stalled));
+        assert_eq!(read_ahead(&headers, &mut body).await.err(), Some(Broken::Off));
+        let silent = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let mut body = Body::new(Paced::of_request(silent, Duration::from_millis(5)));
+        assert_eq!(read_ahead(&headers, &mut body).await.err(), Some(Broken::Stalled));
     }
 }

@@ -1,4 +1,4 @@
-//! A request's body as its sender brings it: it may come slowly, but has to get on.
+//! A body as its sender brings it: it may come slowly, but has to get on.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,41 +10,49 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::passage::Broken;
+use super::progress::Broken;
 use crate::base::clock;
 
-/// What a body must come at, on average, once it has been waited for as long as a silence may last. A third of what the
-/// slowest mobile networks carry; 32 MiB may take some two hours.
+/// What a request's body must come at, on average, once it has been waited for as long as a silence may last. A third of
+/// what the slowest mobile networks carry; 32 MiB may take some two hours.
 const BYTES_PER_SECOND_MIN: u64 = 4 * 1024;
 
-/// A body that breaks off when its sender lets it drip.
+/// A body that breaks off when its sender is silent for too long, or sends too slowly.
 pub(super) struct Paced {
     body: Body,
-    /// How long it may be waited for before it is measured.
-    grace: Duration,
+    /// How long a silence may last, and how long the body may be waited for before it is measured.
+    stall_timeout: Duration,
+    measured: bool,
     bytes: u64,
-    /// How long its sender has been waited for. What whoever reads it takes is not his to answer for.
+    /// How long its sender has been waited for. The reader's time does not count.
     waited: Duration,
     waiting_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Paced {
-    pub(super) fn new(body: Body, grace: Duration) -> Self {
-        Self { body, grace, bytes: 0, waited: Duration::ZERO, waiting_since: None, timer: None }
+    pub(super) fn of_request(body: Body, stall_timeout: Duration) -> Self {
+        Self { measured: true, ..Self::of_answer(body, stall_timeout) }
     }
 
-    /// Ends when the body has been waited for too long, and says in which way.
+    /// An answer may come as slowly as it likes.
+    pub(super) fn of_answer(body: Body, stall_timeout: Duration) -> Self {
+        let waited = Duration::ZERO;
+        Self { body, stall_timeout, measured: false, bytes: 0, waited, waiting_since: None, timer: None }
+    }
+
+    /// Ready when the body has been waited for too long, with the way of it.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
         let since = *self.waiting_since.get_or_insert_with(|| clock::timer_after(Duration::ZERO));
-        let granted = self.grace + Duration::from_millis(self.bytes * 1_000 / BYTES_PER_SECOND_MIN);
-        let late = since + granted.saturating_sub(self.waited);
+        let granted = self.stall_timeout + Duration::from_millis(self.bytes * 1_000 / BYTES_PER_SECOND_MIN);
+        let (stalled, dripped) = (since + self.stall_timeout, since + granted.saturating_sub(self.waited));
+        let late = if self.measured { stalled.min(dripped) } else { stalled };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(late)));
         if timer.deadline() != late {
             timer.as_mut().reset(late);
         }
         ready!(timer.as_mut().poll(cx));
-        Poll::Ready(if late >= since + self.grace { Broken::Stalled } else { Broken::Dripped })
+        Poll::Ready(if late == stalled { Broken::Stalled } else { Broken::Dripped })
     }
 }
 
@@ -97,7 +105,7 @@ mod tests {
             tokio::time::sleep(spacing).await;
             (left > 0).then(|| (Ok::<_, Infallible>(Bytes::from(vec![0; bytes])), left - 1))
         });
-        let mut body = Paced::new(Body::from_stream(pieces), GRACE);
+        let mut body = Paced::of_request(Body::from_stream(pieces), GRACE);
         let (mut read, mut broken) = (0, false);
         while let Some(frame) = body.frame().await {
             match frame {

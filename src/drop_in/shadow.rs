@@ -1,5 +1,5 @@
-//! Shadow mode: everything passes, and it is written down what the connector told Salesforce and what typingd would have
-//! told it, so that an operator sees the difference before switching it on.
+//! Shadow mode: everything is forwarded, and what the connector sends Salesforce is compared with what typingd would have
+//! sent, so that an operator sees the difference before switching the drop-in on.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,35 +21,32 @@ const FLICKER_MAX: Duration = Duration::from_secs(30);
 const MESSAGE_STOP_MAX: Duration = Duration::from_secs(1);
 /// An icon that is on for this long after its last TypingStarted has been left on.
 const LEFT_ON_AFTER: Duration = Duration::from_secs(30);
-/// Conversations of which nothing has been heard for so long, and whose icons are off, may make room.
+/// Conversations without a request for so long, whose icons are off, may make room.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
-/// The comparison. Cheap to clone; clones are the same one.
+/// The comparison, shared. Cheap to clone; clones are the same one.
 #[derive(Clone)]
 pub struct Shadow {
-    ledger: Arc<Mutex<Ledger>>,
+    comparison: Arc<Mutex<Comparison>>,
     clock: Clock,
 }
 
-/// Takes what an engine would send, acknowledges it, and writes it down.
+/// Records what an engine would send, and acknowledges it.
 #[derive(Clone)]
-pub struct ShadowCarrier(Shadow);
+pub(crate) struct ShadowCarrier(Shadow);
 
 impl Shadow {
-    /// A comparison in which nothing has been written down.
-    #[must_use]
-    pub fn new(clock: Clock) -> Self {
-        Self { ledger: Arc::default(), clock }
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { comparison: Arc::default(), clock }
     }
 
     /// What the shadow's engine sends through.
-    #[must_use]
-    pub fn carrier(&self) -> ShadowCarrier {
+    pub(crate) fn carrier(&self) -> ShadowCarrier {
         ShadowCarrier(self.clone())
     }
 
-    /// The connector has told Salesforce this, and Salesforce has taken it.
-    pub(super) fn note_connector(&self, conversation: &Conversation, kind: Kind) {
+    /// The connector has sent Salesforce this, and Salesforce has accepted it.
+    pub(super) fn on_connector(&self, conversation: &Conversation, kind: Kind) {
         let indicator = match kind {
             Kind::Started => Indicator::TypingStarted,
             Kind::Stopped => Indicator::TypingStopped,
@@ -58,17 +55,16 @@ impl Shadow {
         self.lock().note(self.clock.now(), conversation, Side::Connector, indicator);
     }
 
-    /// A message is passing.
-    pub(super) fn note_message(&self, conversation: &Conversation) {
-        self.lock().note_message(self.clock.now(), conversation);
+    pub(super) fn on_message(&self, conversation: &Conversation) {
+        self.lock().on_message(self.clock.now(), conversation);
     }
 
     pub(super) fn to_json(&self) -> Value {
-        self.lock().tell(self.clock.now())
+        self.lock().to_json(self.clock.now())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Comparison> {
+        self.comparison.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,7 +83,7 @@ enum Side {
 }
 
 #[derive(Debug, Default)]
-struct Ledger {
+struct Comparison {
     icons: HashMap<Conversation, [Icon; 2]>,
     sums: [Sums; 2],
     messages: u64,
@@ -96,20 +92,19 @@ struct Ledger {
     swept: Instant,
 }
 
-/// What one side has told of one conversation.
+/// What one side has sent for one conversation.
 #[derive(Clone, Copy, Debug, Default)]
 struct Icon {
     on: bool,
-    /// Counted as left on.
     left_on: bool,
     started: Instant,
     /// When it went off, if no message has come since.
     hidden: Option<Instant>,
     message: Option<Instant>,
-    heard: Instant,
+    last_seen: Instant,
 }
 
-/// What one side has told of all conversations.
+/// What one side has sent for all conversations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sums {
     started: u64,
@@ -118,7 +113,7 @@ struct Sums {
     left_on: u64,
 }
 
-impl Ledger {
+impl Comparison {
     fn note(&mut self, now: Instant, conversation: &Conversation, side: Side, indicator: Indicator) {
         let sums = &mut self.sums[side as usize];
         match indicator {
@@ -127,7 +122,7 @@ impl Ledger {
         }
         let Some(icons) = self.icons_of(now, conversation) else { return };
         let mut icon = icons[side as usize];
-        icon.heard = now;
+        icon.last_seen = now;
         let left_on = icon.note_left_on(now);
         let mut flickered = false;
         match indicator {
@@ -147,13 +142,13 @@ impl Ledger {
         sums.flickers += u64::from(flickered);
     }
 
-    fn note_message(&mut self, now: Instant, conversation: &Conversation) {
+    fn on_message(&mut self, now: Instant, conversation: &Conversation) {
         self.messages += 1;
         let Some(icons) = self.icons.get_mut(conversation) else { return };
         for icon in icons.iter_mut() {
             icon.hidden = None;
             icon.message = Some(now);
-            icon.heard = now;
+            icon.last_seen = now;
         }
         self.messages_under_icon += u64::from(icons[Side::Connector as usize].on);
     }
@@ -164,7 +159,7 @@ impl Ledger {
             if self.icons.len() >= CONVERSATIONS_MAX && self.swept + FORGET_AFTER <= now {
                 self.swept = now;
                 self.count_left_on(now);
-                let over = |icon: &Icon| (!icon.on || icon.left_on) && icon.heard + FORGET_AFTER <= now;
+                let over = |icon: &Icon| (!icon.on || icon.left_on) && icon.last_seen + FORGET_AFTER <= now;
                 self.icons.retain(|_, icons| !icons.iter().all(over));
             }
             if self.icons.len() >= CONVERSATIONS_MAX {
@@ -183,7 +178,7 @@ impl Ledger {
         }
     }
 
-    fn tell(&mut self, now: Instant) -> Value {
+    fn to_json(&mut self, now: Instant) -> Value {
         self.count_left_on(now);
         let side = |side: Side| {
             let Sums { started, stopped, flickers, left_on } = self.sums[side as usize];
@@ -230,24 +225,24 @@ mod tests {
     }
 
     #[test]
-    fn flickers_left_on_icons_and_messages_under_an_icon_are_told_for_the_side_that_has_them() {
-        let mut ledger = Ledger::default();
+    fn flickers_left_on_icons_and_messages_under_an_icon_are_counted_for_the_side_that_has_them() {
+        let mut comparison = Comparison::default();
         let u = conversation("u");
         // The sample, whose user pauses and goes away: nothing ever puts its icon off but a message.
         for seconds in [100, 105, 150] {
-            ledger.note(at(seconds), &u, Connector, Started);
+            comparison.note(at(seconds), &u, Connector, Started);
         }
-        // typingd, told the same, with a blink after a pause that was too short.
+        // typingd, given the same, with a blink after a pause that was too short.
         for (seconds, indicator) in [(100, Started), (112, Stopped), (120, Started), (122, Stopped), (150, Started)] {
-            ledger.note(at(seconds), &u, Typingd, indicator);
+            comparison.note(at(seconds), &u, Typingd, indicator);
         }
-        ledger.note_message(at(151), &u);
-        ledger.note(at(151), &u, Connector, Stopped);
-        ledger.note(at(152), &u, Connector, Started);
-        ledger.note(at(151), &u, Typingd, Stopped);
-        let json = ledger.tell(at(300));
+        comparison.on_message(at(151), &u);
+        comparison.note(at(151), &u, Connector, Stopped);
+        comparison.note(at(152), &u, Connector, Started);
+        comparison.note(at(151), &u, Typingd, Stopped);
+        let json = comparison.to_json(at(300));
         let expected = json!({
-            // On from 105 s on although nobody typed, and again at the end.
+            // On from 105 s on although no one was typing, and again at the end.
             "connector": {"requests": 5, "started": 4, "stopped": 1, "flickers": 0, "left_on": 2},
             "typingd": {"requests": 6, "started": 3, "stopped": 3, "flickers": 2, "left_on": 0},
             "requests_saved": -1,
@@ -256,25 +251,28 @@ mod tests {
             "not_compared": 0,
         });
         assert_eq!(json, expected);
-        assert_eq!(ledger.tell(at(400)), expected, "an icon is left on once");
+        assert_eq!(comparison.to_json(at(400)), expected, "an icon is left on once");
     }
 
     #[test]
     fn a_message_between_is_no_flicker_and_the_table_is_bounded() {
-        let mut ledger = Ledger::default();
+        let mut comparison = Comparison::default();
         let u = conversation("u");
-        ledger.note(at(1), &u, Connector, Started);
-        ledger.note(at(2), &u, Connector, Stopped);
-        ledger.note_message(at(2), &u);
-        ledger.note(at(3), &u, Connector, Started);
-        ledger.note(at(4), &u, Connector, Stopped);
-        assert_eq!(ledger.sums[0], Sums { started: 2, stopped: 2, flickers: 0, left_on: 0 });
+        comparison.note(at(1), &u, Connector, Started);
+        comparison.note(at(2), &u, Connector, Stopped);
+        comparison.on_message(at(2), &u);
+        comparison.note(at(3), &u, Connector, Started);
+        comparison.note(at(4), &u, Connector, Stopped);
+        assert_eq!(comparison.sums[0], Sums { started: 2, stopped: 2, flickers: 0, left_on: 0 });
         for i in 0..CONVERSATIONS_MAX {
-            ledger.note(at(100), &conversation(&i.to_string()), Connector, Stopped);
+            comparison.note(at(100), &conversation(&i.to_string()), Connector, Stopped);
         }
         // Those of a minute ago made room, and then there was none.
-        assert_eq!((ledger.icons.len(), ledger.not_compared), (CONVERSATIONS_MAX, 0));
-        ledger.note(at(101), &conversation("x"), Connector, Started);
-        assert_eq!((ledger.icons.len(), ledger.not_compared, ledger.sums[0].started), (CONVERSATIONS_MAX, 1, 3));
+        assert_eq!((comparison.icons.len(), comparison.not_compared), (CONVERSATIONS_MAX, 0));
+        comparison.note(at(101), &conversation("x"), Connector, Started);
+        assert_eq!(
+            (comparison.icons.len(), comparison.not_compared, comparison.sums[0].started),
+            (CONVERSATIONS_MAX, 1, 3)
+        );
     }
 }

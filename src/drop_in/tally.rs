@@ -1,107 +1,56 @@
-//! How often what happened, for whoever asks (`GET /v1/drop_in`).
+//! What the drop-in has counted since the start (`GET /v1/drop_in`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Counts since the start. All of them only ever grow.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Tally {
     /// TypingStartedIndicators that were answered here.
-    pub(super) started_taken: Count,
+    pub(crate) started_taken: Count,
     /// TypingStoppedIndicators that were answered here.
-    pub(super) stopped_taken: Count,
+    pub(crate) stopped_taken: Count,
     /// Typing entries that went on to the upstream, for they lack headers, or in shadow mode.
-    pub(super) typing_passed: Count,
+    pub(crate) typing_passed: Count,
     /// Typing entries that were refused here, for Salesforce has just refused their credentials.
-    pub(super) typing_rejected: Count,
-    /// Messages and attachments.
-    pub(super) messages: Count,
-    /// Of these, how many found an icon that had to be put off first.
-    pub(super) settled: Count,
-    /// Of these, how many went on although the icon was perhaps still on: `settle` was over.
-    pub(super) unsettled: Count,
-    /// Of these, how many did not wait, for no Stopped can leave at present.
-    pub(super) unwaited: Count,
+    pub(crate) typing_rejected: Count,
+    /// Messages that found an icon that had to go off first.
+    pub(crate) settled: Count,
+    /// Messages that went on although the icon was perhaps still on: `settle` was over.
+    pub(crate) unsettled: Count,
+    /// Messages that did not wait, for no Stopped can leave at present.
+    pub(crate) unwaited: Count,
+    /// Messages and attachments. Each is counted before what became of it, and so is read after that.
+    pub(crate) messages: Count,
     /// Interactions that could not be read.
-    pub(super) unread: Count,
-    /// Whatever else.
-    pub(super) others: Count,
+    pub(crate) unread: Count,
+    pub(crate) others: Count,
     /// Requests for which there was no answer to pass on.
-    pub(super) unanswered: Count,
+    pub(crate) unanswered: Count,
     /// Requests that were cut by the end of the process.
-    pub(super) cut: Count,
-}
-
-/// The same, to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Figures {
-    /// TypingStartedIndicators that were answered here.
-    pub started_taken: u64,
-    /// TypingStoppedIndicators that were answered here.
-    pub stopped_taken: u64,
-    /// Typing entries that went on to the upstream.
-    pub typing_passed: u64,
-    /// Typing entries that were refused here.
-    pub typing_rejected: u64,
-    /// Messages and attachments.
-    pub messages: u64,
-    /// Of these, how many found an icon that had to be put off first.
-    pub settled: u64,
-    /// Of these, how many went on although the icon was perhaps still on.
-    pub unsettled: u64,
-    /// Of these, how many did not wait, for no Stopped could leave.
-    pub unwaited: u64,
-    /// Requests that went on although the one of the same end user before them was not written yet.
-    pub overdue: u64,
-    /// Interactions that could not be read.
-    pub unread: u64,
-    /// Whatever else.
-    pub others: u64,
-    /// Requests for which there was no answer to pass on.
-    pub unanswered: u64,
-    /// Requests that were cut by the end of the process.
-    pub cut: u64,
-    /// Requests that are passing.
-    pub under_way: usize,
-}
-
-impl Tally {
-    pub(super) fn figures(&self, overdue: u64, under_way: usize) -> Figures {
-        // Each message is counted before what became of it: read in the other order, no part is more than the whole.
-        let (settled, unsettled, unwaited) = (self.settled.get(), self.unsettled.get(), self.unwaited.get());
-        Figures {
-            started_taken: self.started_taken.get(),
-            stopped_taken: self.stopped_taken.get(),
-            typing_passed: self.typing_passed.get(),
-            typing_rejected: self.typing_rejected.get(),
-            messages: self.messages.get(),
-            settled,
-            unsettled,
-            unwaited,
-            overdue,
-            unread: self.unread.get(),
-            others: self.others.get(),
-            unanswered: self.unanswered.get(),
-            cut: self.cut.get(),
-            under_way,
-        }
-    }
+    pub(crate) cut: Count,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Count(AtomicU64);
+pub(crate) struct Count(AtomicU64);
 
 impl Count {
-    pub(super) fn add(&self) {
+    pub(crate) fn add(&self) {
         self.add_many(1);
     }
 
-    pub(super) fn add_many(&self, count: u64) {
+    pub(crate) fn add_many(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Serialize for Count {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.get())
     }
 }

@@ -1,4 +1,4 @@
-//! Each end user's requests go on one after the other: [`Order`] with its clock, its lock and those who wait.
+//! Each end user's requests are forwarded one after the other: [`Order`] with its clock, its lock and its waiters.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,15 +14,15 @@ use crate::model::{Conversation, CredentialId, Instant, SignalKind};
 /// Each kind of warning is written this often.
 const WARNING_SPACING: Duration = Duration::from_secs(60);
 
-/// What a typing entry tells: the signal, and the credentials that it showed.
-type Tells = (SignalKind, Option<CredentialId>);
+/// The signal of a typing entry, and the credentials that it showed.
+type TypingSignal = (SignalKind, Option<CredentialId>);
 
-/// The order of what passes. Cheap to clone; clones are the same one.
+/// The order of what is forwarded. Cheap to clone; clones are the same one.
 #[derive(Clone)]
 pub(super) struct Turns(Arc<Shared>);
 
 struct Shared {
-    order: Mutex<Order<Tells, Arc<Notify>>>,
+    order: Mutex<Order<TypingSignal, Arc<Notify>>>,
     clock: Clock,
     warn_at: Mutex<[Instant; 2]>,
     overdue: Count,
@@ -36,7 +36,7 @@ pub(super) struct Place {
     woken: Arc<Notify>,
 }
 
-/// Where a typing entry stands.
+/// The place of a typing entry.
 pub(super) enum Entered {
     /// Nothing is before it.
     First(Place),
@@ -58,7 +58,7 @@ impl Turns {
         self.order().set_wait_max(wait_max);
     }
 
-    /// The place of a request that passes upstream.
+    /// The place of a request that is forwarded.
     pub(super) fn enter(&self, conversation: &Conversation) -> Place {
         let woken = Arc::new(Notify::new());
         let (ticket, replaced) = self.order().enter(self.0.clock.now(), conversation, Arc::clone(&woken));
@@ -69,9 +69,9 @@ impl Turns {
     }
 
     /// The place of a typing entry that is answered here.
-    pub(super) fn enter_typing(&self, conversation: &Conversation, tells: Tells) -> Entered {
+    pub(super) fn enter_typing(&self, conversation: &Conversation, signal: TypingSignal) -> Entered {
         let woken = Arc::new(Notify::new());
-        let entered = self.order().enter_typing(self.0.clock.now(), conversation, tells, Arc::clone(&woken));
+        let entered = self.order().enter_typing(self.0.clock.now(), conversation, signal, Arc::clone(&woken));
         match entered {
             Typing::First(ticket) => Entered::First(self.place(conversation, ticket, woken)),
             Typing::Waits(ticket) => Entered::Waits(self.place(conversation, ticket, woken)),
@@ -88,7 +88,7 @@ impl Turns {
         Place { turns: self.clone(), conversation: conversation.clone(), ticket, woken }
     }
 
-    fn order(&self) -> MutexGuard<'_, Order<Tells, Arc<Notify>>> {
+    fn order(&self) -> MutexGuard<'_, Order<TypingSignal, Arc<Notify>>> {
         self.0.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -134,9 +134,9 @@ enum Warning {
 }
 
 impl Place {
-    /// Waits until the request goes on. Returns the typing that it tells of, if it is a typing entry; `None` when there
-    /// is nothing to do for it, or nothing but to pass.
-    pub(super) async fn turn(&self) -> Option<Tells> {
+    /// Waits until the request's turn. Returns the signal of a typing entry; `None` when there is nothing to do for it, or
+    /// only to forward it.
+    pub(super) async fn turn(&self) -> Option<TypingSignal> {
         loop {
             let turn = self.turns.order().turn(self.turns.0.clock.now(), &self.conversation, self.ticket);
             match turn {
@@ -165,12 +165,12 @@ impl Drop for Place {
     }
 }
 
-/// A place that may come to be known while its request passes already, and is given up while it still passes. Cheap to
+/// A place that may be taken only while its request is already being forwarded, and is given up before that ends. Cheap to
 /// clone; clones are the same one.
 #[derive(Clone, Default)]
-pub(super) struct Held(Arc<Mutex<Option<Place>>>);
+pub(super) struct HeldPlace(Arc<Mutex<Option<Place>>>);
 
-impl Held {
+impl HeldPlace {
     pub(super) fn keep(&self, place: Place) {
         *self.lock() = Some(place);
     }
@@ -186,7 +186,7 @@ impl Held {
     }
 }
 
-impl From<Place> for Held {
+impl From<Place> for HeldPlace {
     fn from(place: Place) -> Self {
         Self(Arc::new(Mutex::new(Some(place))))
     }

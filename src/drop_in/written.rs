@@ -1,5 +1,5 @@
-//! When the bytes of a request that passes have been written upstream: each connection says when all that it was given
-//! has left it.
+//! When the bytes of a forwarded request have been written upstream: each connection notes when all that it was given has
+//! left it.
 
 use std::future::Future;
 use std::io;
@@ -16,15 +16,7 @@ use hyper_util::client::legacy::connect::{CaptureConnection, Connected, Connecti
 use tokio::sync::Notify;
 use tower::Service;
 
-use super::passage::Watch;
-
-/// One count for the whole process: what got a later number happened later.
-static MOMENTS: AtomicU64 = AtomicU64::new(1);
-
-/// A moment between all others, for [`Flushes`].
-pub(super) fn moment() -> u64 {
-    MOMENTS.fetch_add(1, Ordering::SeqCst)
-}
+use super::progress::{SharedProgress, moment};
 
 /// When a connection last had nothing left to write.
 #[derive(Clone, Default)]
@@ -36,11 +28,11 @@ struct Flushed {
     news: Notify,
 }
 
-/// Calls `passed` whenever all that has arrived of a body is written on the connection that carries it. Never ends.
+/// Calls `on_written` whenever all that has arrived of a body is written on the connection that carries it. Never ends.
 ///
 /// Over HTTP/1.1 a connection's task takes from the body what there is, writes it, and flushes when its own buffer is
-/// empty: a flush after the last piece means that it is with the kernel.
-pub(super) async fn written(mut captured: CaptureConnection, body: Arc<Watch>, mut passed: impl FnMut()) {
+/// empty: a flush after the last frame means that it is with the kernel.
+pub(super) async fn written(mut captured: CaptureConnection, body: SharedProgress, mut on_written: impl FnMut()) {
     let flushes = {
         let connected = captured.wait_for_connection_metadata().await;
         let mut extras = axum::http::Extensions::new();
@@ -55,15 +47,15 @@ pub(super) async fn written(mut captured: CaptureConnection, body: Arc<Watch>, m
         news.as_mut().enable();
         let caught_up = body.caught_up().filter(|moment| flushed.last.load(Ordering::SeqCst) > *moment);
         match caught_up {
-            Some(_) if body.has_ended() => {
+            Some(_) if body.lock().ended => {
                 tokio::time::sleep(ARRIVAL_SPACING).await;
-                passed();
+                on_written();
                 return std::future::pending().await;
             }
             Some(moment) => {
                 let silent = tokio::time::timeout(SILENCE_MIN, news).await.is_err();
                 if silent && body.caught_up() == Some(moment) {
-                    passed();
+                    on_written();
                     flushed.news.notified().await;
                 }
             }
@@ -72,7 +64,7 @@ pub(super) async fn written(mut captured: CaptureConnection, body: Arc<Watch>, m
     }
 }
 
-/// Makes connections that say when they have written what they were given.
+/// Makes connections that note when they have written what they were given.
 #[derive(Clone)]
 pub(super) struct Watching<C>(pub(super) C);
 
@@ -96,7 +88,7 @@ where
     }
 }
 
-/// A connection that says when it has written what it was given.
+/// A connection that notes when it has written what it was given.
 pub(super) struct Watched<T> {
     stream: T,
     flushes: Flushes,

@@ -1,21 +1,21 @@
-//! Changes of everything at once: another policy, a suspension, the end.
+//! Changes of all conversations at once: another policy, a suspension, shutdown.
 //!
-//! A change is written down with its instant, and holds from there. Each conversation follows when it is next touched, or
-//! in its slice of [`Engine::handle_timeout`]: what it decides is what it would have decided had all of them changed at that
-//! instant. So none of it keeps the loop from its other work, however many conversations there are.
+//! A change is recorded with its instant, and holds from there. Each conversation follows when it is next touched, or
+//! in its slice of [`Engine::handle_timeout`]: it decides what it would have decided had all of them changed at that
+//! instant. So no change keeps the loop from its other work, however many conversations there are.
 
 use super::Engine;
-use super::policy::{Delivery, Policy, Rules};
+use super::policy::{Policy, Rules};
 use crate::model::{Instant, Reason};
 
-/// Numbers the changes. It wraps around: no conversation is ever more than a few changes behind.
+/// The number of a change. It wraps: no conversation is ever more than a few changes behind.
 pub(super) type Generation = u8;
 
-/// Changes of the policy under way, before the next one has to wait until all conversations have followed.
+/// Changes under way, before another policy has to wait until all conversations have followed.
 const CHANGES_MAX: usize = 16;
-/// Work of one call: slots that are looked at, in less than a millisecond.
-const LOOKS_PER_CALL: usize = 8_192;
-/// A conversation that has something to follow costs as much as so many that have not.
+/// Slots that are looked at in one call: less than a millisecond's work.
+const SLOTS_PER_CALL: usize = 8_192;
+/// A conversation that has a change to follow costs as much as so many that have none.
 const FOLLOW_COST: usize = 16;
 
 /// The changes under way.
@@ -23,8 +23,8 @@ const FOLLOW_COST: usize = 16;
 pub(super) struct Changes {
     /// Those that some conversation may not have followed, the oldest first.
     under_way: Vec<Change>,
-    /// The number of the newest.
-    generation: Generation,
+    /// That of the newest.
+    pub(super) generation: Generation,
     /// The slot to look at next; `None` if all conversations have followed.
     next: Option<u32>,
 }
@@ -37,23 +37,13 @@ struct Change {
 
 #[derive(Debug)]
 enum What {
-    /// Another policy than this one holds.
-    Policy { before: Box<Policy>, lifespans: Lifespans },
+    /// Another policy than `before` holds.
+    Policy { before: Box<Policy>, lifespans_differ: bool },
     /// Every icon goes off.
     Stop(Reason),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lifespans {
-    Same,
-    Others,
-}
-
 impl Changes {
-    pub(super) const fn generation(&self) -> Generation {
-        self.generation
-    }
-
     /// Whether a conversation may have a change to follow.
     pub(super) const fn are_under_way(&self) -> bool {
         self.next.is_some()
@@ -65,34 +55,34 @@ impl Engine {
     /// whether there is room for a further change ([`Engine::has_room_for_policy`]).
     pub fn handle_policy(&mut self, now: Instant, policy: Policy) {
         self.pace.set_limits(policy.delivery);
-        let lifespans = if lifespans(&self.policy.delivery) == lifespans(&policy.delivery) {
-            Lifespans::Same
-        } else {
-            Lifespans::Others
-        };
-        let concerns = lifespans == Lifespans::Others || self.concerns(&policy);
+        let (old, new) = (&self.policy.delivery, &policy.delivery);
+        // What decides how long a request may wait decides deadlines.
+        let lifespans_differ =
+            old.started_lifespan != new.started_lifespan || old.stopped_lifespan != new.stopped_lifespan;
+        let concerns = lifespans_differ || self.concerns(&policy);
         let before = Box::new(std::mem::replace(&mut self.policy, policy));
         if concerns {
-            self.write_down(now, What::Policy { before, lifespans });
+            self.record_change(now, What::Policy { before, lifespans_differ });
         }
     }
 
-    /// Whether another policy may be given now. Some may be under way at a time; each takes a second with a million
+    /// Whether another policy may be given now. A few may be under way at a time; each takes a second with a million
     /// conversations.
     #[must_use]
     pub const fn has_room_for_policy(&self) -> bool {
         self.changes.under_way.len() < CHANGES_MAX
     }
 
-    /// The machine slept, and the monotonic clock with it: whoever typed before has long stopped. Every icon goes off.
+    /// The machine slept, and the monotonic clock with it: users who typed before have long stopped. Every icon goes
+    /// off.
     pub fn handle_suspension(&mut self, now: Instant) {
-        self.write_down(now, What::Stop(Reason::Idle));
+        self.record_change(now, What::Stop(Reason::Idle));
     }
 
-    /// The end: no signal is taken any more, every icon goes off. Drive the engine on until [`Engine::is_settled`].
+    /// No further signal is taken, and every icon goes off. Drive the engine on until [`Engine::is_settled`].
     pub fn handle_shutdown(&mut self, now: Instant) {
         self.stopping = true;
-        self.write_down(now, What::Stop(Reason::Shutdown));
+        self.record_change(now, What::Stop(Reason::Shutdown));
     }
 
     /// Whether any conversation has other timing under `policy` than under the one in force.
@@ -100,14 +90,14 @@ impl Engine {
         if self.policy.rules != policy.rules {
             return true;
         }
-        // Beside the timing of all there is that of a few channels.
+        // Beside the default timing there is that of a few channels.
         let names = self.policy.channels.keys().chain(policy.channels.keys()).map(|name| name.as_str());
         let mut differ = names.filter(|name| self.policy.rules_of(name) != policy.rules_of(name));
         differ.any(|name| self.tracker.find_channel(name).is_some())
     }
 
-    fn write_down(&mut self, at: Instant, what: What) {
-        if self.tracker.len() == 0 {
+    fn record_change(&mut self, at: Instant, what: What) {
+        if self.tracker.entries.len() == 0 {
             return;
         }
         self.changes.under_way.push(Change { at, what });
@@ -118,16 +108,16 @@ impl Engine {
     /// Lets some more conversations follow the changes under way.
     pub(super) fn follow_some(&mut self, now: Instant) {
         let Some(mut next) = self.changes.next else { return };
-        let mut looks = LOOKS_PER_CALL;
-        while looks > 0 {
-            if next >= self.tracker.slots_end() {
+        let mut budget = SLOTS_PER_CALL;
+        while budget > 0 {
+            if next >= self.tracker.entries.end() {
                 self.changes.next = None;
                 self.changes.under_way = Vec::new();
                 return;
             }
-            looks -= 1;
-            if self.tracker.get(next).is_some_and(|entry| entry.generation != self.changes.generation) {
-                looks = looks.saturating_sub(FOLLOW_COST);
+            budget -= 1;
+            if self.tracker.entries.get(next).is_some_and(|entry| entry.generation != self.changes.generation) {
+                budget = budget.saturating_sub(FOLLOW_COST);
                 self.catch_up(now, next);
             }
             next += 1;
@@ -154,12 +144,12 @@ impl Engine {
         let mut concerned = false;
         for number in changes.len().saturating_sub(missed)..changes.len() {
             let at = changes[number].at;
-            let name = self.tracker.channel_name(slot);
+            let name = self.tracker.channel(slot).name.as_str();
             let before = rules_before(&changes[number..], &self.policy, name);
             match &changes[number].what {
-                What::Policy { lifespans, .. } => {
+                What::Policy { lifespans_differ, .. } => {
                     let after = rules_before(&changes[number + 1..], &self.policy, name);
-                    concerned |= before != after || *lifespans == Lifespans::Others;
+                    concerned |= before != after || *lifespans_differ;
                     if before != after {
                         self.change_rules(at, slot, &before, &after);
                     }
@@ -178,14 +168,14 @@ impl Engine {
         tracker.refresh_channel(slot, generation, |name| policy.rules_of(name));
         if concerned {
             self.advance(now, slot);
-            self.settle(now, slot);
+            self.update(now, slot);
         }
     }
 
     fn change_rules(&mut self, at: Instant, slot: u32, before: &Rules, after: &Rules) {
         // What was due under the old rules happens under the old rules.
         self.advance_under(at, slot, before);
-        // Whoever was served without `opened` so far is not to fall silent in mid-session.
+        // A conversation that was served without `opened` so far must not fall silent in mid-session.
         self.tracker.state_mut(slot).0.opened |= !before.require_open;
         while let Some(reason) = self.tracker.state_mut(slot).0.timing.change(after, at) {
             self.decide(slot, at, reason);
@@ -206,9 +196,4 @@ fn rules_before(changes: &[Change], policy: &Policy, name: &str) -> Rules {
         What::Stop(_) => None,
     });
     before.unwrap_or(policy).rules_of(name)
-}
-
-/// What decides how long a request may wait: where that changes, deadlines do.
-const fn lifespans(delivery: &Delivery) -> (Option<std::time::Duration>, std::time::Duration) {
-    (delivery.started_lifespan, delivery.stopped_lifespan)
 }

@@ -1,45 +1,69 @@
-//! Whose credentials a conversation has, and what waits for others. The engine carries their names; what they are worth is
-//! told to it.
+//! The credentials of conversations, and Stoppeds that wait for accepted ones. The engine carries the names of
+//! credentials only; it is given notice when some are accepted.
 
-use super::list::Link;
-use super::{Engine, Standing};
-use crate::model::{ConversationRef, CredentialId, Instant};
+use super::Engine;
+use super::list::{Link, List};
+use super::tracker::{Queue, Tracker};
+use crate::model::{ConversationRef, CredentialId, Indicator, Instant};
+
+/// Conversations that are unblocked in one call when credentials are accepted; the others follow in the next ones.
+const UNBLOCKED_PER_CALL: usize = 512;
 
 impl Engine {
     /// The request that brought the signal just handled showed these credentials: from now on they are the
     /// conversation's own. Ignored for a conversation that is not in memory.
     pub fn handle_credentials(&mut self, now: Instant, conversation: ConversationRef<'_>, credentials: CredentialId) {
-        let Some(slot) = self.tracker.find(conversation) else { return };
+        let Some(slot) = self.tracker.find(conversation).filter(|slot| self.follow(now, *slot)) else { return };
         let (state, _) = self.tracker.state_mut(slot);
         if state.credentials.replace(credentials) == Some(credentials) {
             return;
         }
-        // What was refused to the old ones may be granted to these.
+        // What was rejected with the old ones may be accepted with these.
         state.muted = false;
         if state.outbox.is_blocked() {
             state.outbox.unblock();
-            self.settle(now, slot);
+            self.update(now, slot);
         }
     }
 
     /// Credentials of the channel `to` were accepted that were not before: every Stopped of the channel that waits for
-    /// some may leave.
+    /// some may leave, a slice at a time.
     pub fn handle_acceptance(&mut self, now: Instant, to: &str) {
-        let Some(channel) = self.tracker.find_channel(to) else { return };
-        let known = self.tracker.channel_at_mut(channel);
-        known.acceptances = known.acceptances.wrapping_add(1);
-        while let Some(slot) = self.tracker.channel_at_mut(channel).blocked.front() {
+        if let Some(channel) = self.tracker.find_channel(to) {
+            self.tracker.accept(channel);
+            self.unblock_some(now);
+        }
+    }
+
+    /// Lets some conversations go on that waited for credentials which have been accepted.
+    pub(super) fn unblock_some(&mut self, now: Instant) {
+        for _ in 0..UNBLOCKED_PER_CALL {
+            let Some(slot) = self.tracker.next_accepted() else { return };
             let (state, _) = self.tracker.state_mut(slot);
             state.outbox.unblock();
-            // Out of the list first, whatever its timers have done to it meanwhile: each is looked at once.
-            self.stand(slot, Standing::None);
-            self.advance(now, slot);
-            self.settle(now, slot);
-            // The last conversation of a channel takes the channel with it.
-            if self.tracker.find_channel(to) != Some(channel) {
-                return;
-            }
+            // Out of the queue first, whatever its timers have done to it meanwhile: each is looked at once.
+            self.move_to(slot, Queue::None);
+            self.bring_up_to(now, slot);
         }
+    }
+
+    /// The earliest instant at which a Stopped of the conversation may leave, as far as is known at `now`: later while
+    /// the upstream fails, limits the rate or rejects the channel. [`Instant::NEVER`]: not before another outcome.
+    pub fn stop_leaves_after(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Instant {
+        let Some(slot) = self.tracker.find(conversation) else { return now };
+        let muted_until = self.tracker.channel(slot).muted_until;
+        let entry = self.tracker.entry(slot);
+        if entry.queue == Queue::Blocked {
+            return Instant::NEVER;
+        }
+        let outbox = &entry.state.outbox;
+        // The outcome of a Started in flight comes first, and says more.
+        if outbox.in_flight().is_some_and(|reason| reason.indicator() == Indicator::TypingStarted) {
+            return now.max(muted_until);
+        }
+        let retry = outbox.retry().unwrap_or(now);
+        let pace = if outbox.in_flight().is_some() { now } else { self.pace.held_until(now) };
+        now.max(muted_until).max(retry).max(pace)
     }
 
     /// A request that found no credentials may have looked before some were accepted, and come back after.
@@ -51,19 +75,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn join_blocked(&mut self, slot: u32) {
-        let channel = self.tracker.entry(slot).channel;
-        let mut blocked = self.tracker.channel_at_mut(channel).blocked;
-        blocked.push_back(&mut self.tracker, Link::Line, slot);
-        self.tracker.channel_at_mut(channel).blocked = blocked;
-        self.blocked += 1;
-    }
-
-    pub(super) fn leave_blocked(&mut self, slot: u32) {
-        let channel = self.tracker.entry(slot).channel;
-        let mut blocked = self.tracker.channel_at_mut(channel).blocked;
-        blocked.remove(&mut self.tracker, Link::Line, slot);
-        self.tracker.channel_at_mut(channel).blocked = blocked;
-        self.blocked -= 1;
+    /// Changes the queue of blocked conversations of the channel of `slot`.
+    pub(super) fn change_blocked(&mut self, slot: u32, change: fn(&mut List, &mut Tracker, Link, u32)) {
+        let mut blocked = self.tracker.channel(slot).blocked;
+        change(&mut blocked, &mut self.tracker, Link::Queue, slot);
+        self.tracker.channel_mut(slot).blocked = blocked;
     }
 }

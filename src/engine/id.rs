@@ -3,12 +3,11 @@
 /// A UUID has 36 bytes.
 const INLINE_BYTES: usize = 38;
 
-/// An id.
-pub(super) struct Id(Kept);
+pub(super) struct Id(Text);
 
-enum Kept {
+enum Text {
     Inline { len: u8, bytes: [u8; INLINE_BYTES] },
-    Apart(Box<str>),
+    Heap(Box<str>),
 }
 
 impl Id {
@@ -17,9 +16,9 @@ impl Id {
         Self(match bytes.get_mut(..text.len()) {
             Some(begin) => {
                 begin.copy_from_slice(text.as_bytes());
-                Kept::Inline { len: text.len() as u8, bytes }
+                Text::Inline { len: text.len() as u8, bytes }
             }
-            None => Kept::Apart(text.into()),
+            None => Text::Heap(text.into()),
         })
     }
 
@@ -27,17 +26,17 @@ impl Id {
     #[inline]
     pub(super) fn is(&self, text: &str) -> bool {
         match &self.0 {
-            Kept::Inline { len, bytes } => bytes[..usize::from(*len)] == *text.as_bytes(),
-            Kept::Apart(kept) => **kept == *text,
+            Text::Inline { len, bytes } => bytes[..usize::from(*len)] == *text.as_bytes(),
+            Text::Heap(own) => **own == *text,
         }
     }
 
     pub(super) fn as_str(&self) -> &str {
         match &self.0 {
-            Kept::Inline { len, bytes } => {
+            Text::Inline { len, bytes } => {
                 std::str::from_utf8(&bytes[..usize::from(*len)]).expect("it was a text when it was put in")
             }
-            Kept::Apart(text) => text,
+            Text::Heap(text) => text,
         }
     }
 }

@@ -1,28 +1,28 @@
-//! What people ask about conversations: a page of them, one of them in full.
+//! What operators ask about conversations: a page of them, one of them in full.
 
-use super::outbox::Belief;
+use super::Engine;
+use super::outbox::Acknowledged;
 use super::policy::Rules;
 use super::timing::{Deadlines, Phase};
-use super::tracker::{Entry, Standing};
-use super::{Engine, Snapshot};
-use crate::model::{Conversation, ConversationRef, Instant, Reason, Refusal};
+use super::tracker::{Entry, Queue};
+use crate::model::{Conversation, ConversationRef, Instant, Reason, Rejection};
 
 /// Slots of the table that are looked at for one page: less than a millisecond's work, however many conversations there
-/// are and however few are asked for.
-pub const LOOKS_MAX: u32 = 4_096;
+/// are and however few match.
+const LOOKS_MAX: u32 = 4_096;
 /// Slots that are looked at for icons in one call: a millisecond's work, or some where all of them are shown.
 const SHOWN_LOOKS_MAX: u32 = 16_384;
 
-/// How a conversation stands.
+/// The state of a conversation in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// Nobody types; something may still have to be told.
+    /// The user is not typing; something may still be in flight or owed.
     Idle,
-    /// Somebody types.
+    /// The user is typing.
     Typing,
-    /// Somebody types, and has done so for `max_typing`: it is no longer believed.
+    /// The user has been typing for longer than `max_typing`: the icon stays off.
     Silenced,
-    /// Nothing goes on. It is remembered, for a late keystroke or a refusal.
+    /// Nothing is going on. It is retained, for a late keystroke or a rejection.
     Remembered,
 }
 
@@ -42,69 +42,54 @@ impl Stage {
 /// Which conversations are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageQuery {
-    /// The slot to begin with: 0, or where the page before ended.
+    /// The slot to begin with: 0, or [`Page::next`] of the page before.
     pub start: u32,
-    /// The most that are told, at least 1.
+    /// At least 1.
     pub limit: usize,
     /// Only those of this channel.
     pub to: Option<Box<str>>,
     /// Only those whose icon should be on.
-    pub lit: bool,
+    pub icon_on: bool,
 }
 
-/// Some conversations, in the order of their slots: one that stays in memory is told once, whatever comes and goes
+/// Some conversations, in the order of their slots: one that stays in memory is listed once, whatever comes and goes
 /// between two pages.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The conversations.
-    pub rows: Vec<Row>,
+    /// The conversations, each in full.
+    pub rows: Vec<(Conversation, Account)>,
     /// Where the next page begins, if there is more to look at. There may be a next page after an empty one.
     pub next: Option<u32>,
-}
-
-/// A conversation among others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Which.
-    pub conversation: Conversation,
-    /// How it stands.
-    pub stage: Stage,
-    /// Whether the icon should be on.
-    pub icon: bool,
-    /// What the far side was last told.
-    pub belief: Belief,
-    /// What is still to be told.
-    pub wish: Option<Reason>,
 }
 
 /// Everything about one conversation that explains what happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// How it stands.
+    /// Its state in one word.
     pub stage: Stage,
     /// Whether the icon should be on.
     pub icon: bool,
-    /// What the far side was last told.
-    pub belief: Belief,
-    /// What is still to be told.
-    pub wish: Option<Reason>,
-    /// What is being told, and the number of its decision.
+    /// What the upstream may show.
+    pub acknowledged: Acknowledged,
+    /// What is still to be acknowledged.
+    pub desired: Option<Reason>,
+    /// What is in flight, and the number of its decision.
     pub in_flight: Option<(Reason, u64)>,
-    /// When the wish may be tried again, if it has failed.
+    /// When the next try is due, if one has failed.
     pub retry: Option<Instant>,
-    /// Whether the wish is a Stopped that waits for credentials that are good.
+    /// Whether a Stopped waits for credentials.
     pub blocked: bool,
-    /// The last key since the last explicit stop. It lies ahead while typing that lasts is under way.
+    /// The last key since the last explicit stop; in the future while typing reported with `lasts` goes on.
     pub last_key: Option<Instant>,
-    /// What runs.
+    /// Its timers.
     pub deadlines: Deadlines,
-    /// Until when no icon is shown, for the far side has refused the channel or the conversation.
-    pub muted: Option<(Instant, Refusal)>,
-    /// The session is known to exist, or that is not asked.
+    /// Until when no icon is shown because the upstream rejects the channel or the conversation.
+    pub muted: Option<(Instant, Rejection)>,
+    /// The session is known to exist, or need not be.
     pub opened: bool,
     /// The timing of its channel.
     pub rules: Rules,
-    /// The upstream fails: only probes are sent.
+    /// The circuit breaker is open: only probes are sent.
     pub failing: bool,
 }
 
@@ -112,7 +97,7 @@ impl Engine {
     /// Some of the conversations. No more than [`LOOKS_MAX`] slots are looked at.
     #[must_use]
     pub fn page(&mut self, now: Instant, query: &PageQuery) -> Page {
-        let end = self.tracker.slots_end();
+        let end = self.tracker.entries.end();
         let stop = end.min(query.start.saturating_add(LOOKS_MAX));
         let mut rows = Vec::new();
         let channel = match &query.to {
@@ -127,71 +112,63 @@ impl Engine {
                 continue;
             }
             let entry = self.tracker.entry(slot);
-            if channel.is_some_and(|channel| channel != entry.channel) || (query.lit && !entry.lit) {
+            if channel.is_some_and(|channel| channel != entry.channel) || (query.icon_on && !entry.icon_on) {
                 continue;
             }
             if rows.len() == query.limit {
                 return Page { rows, next: Some(slot) };
             }
-            let outbox = &entry.state.outbox;
-            rows.push(Row {
-                conversation: self.tracker.conversation(slot),
-                stage: stage(entry),
-                icon: entry.state.timing.icon(),
-                belief: outbox.belief(),
-                wish: outbox.wish(),
-            });
+            rows.push((self.tracker.conversation(slot), self.account_of(now, slot)));
         }
         Page { rows, next: (stop < end).then_some(stop) }
     }
 
-    /// Of the conversations whose icon the upstream may show those in the slots from `start` on, as far as one call
-    /// looks, and the slot to go on with. One that stays in memory is found once.
+    /// The conversations whose icon the upstream may show, in the slots from `start` on as far as one call looks, and
+    /// the slot to go on with. One that stays in memory is found once.
     pub fn shown(&self, start: u32) -> (impl Iterator<Item = ConversationRef<'_>>, Option<u32>) {
-        let end = self.tracker.slots_end();
+        let end = self.tracker.entries.end();
         let stop = end.min(start.saturating_add(SHOWN_LOOKS_MAX));
         let shown = (start..stop).filter_map(|slot| {
-            let outbox = &self.tracker.get(slot)?.state.outbox;
-            let shown = outbox.belief() != Belief::Off || outbox.in_flight().is_some();
+            let outbox = &self.tracker.entries.get(slot)?.state.outbox;
+            let shown = outbox.acknowledged() != Acknowledged::Off || outbox.in_flight().is_some();
             shown.then(|| self.tracker.conversation_ref(slot))
         });
         (shown, (stop < end).then_some(stop))
     }
 
-    /// One conversation explained; `None` if there is nothing to remember of it.
+    /// What the upstream may show of a conversation; `Off` if it is not in memory.
     #[must_use]
-    pub fn snapshot(&self, conversation: ConversationRef<'_>) -> Option<Snapshot> {
-        let slot = self.tracker.find(conversation)?;
-        let state = &self.tracker.entry(slot).state;
-        Some(Snapshot {
-            icon: state.timing.icon(),
-            belief: state.outbox.belief(),
-            wish: state.outbox.wish(),
-            in_flight: state.outbox.in_flight(),
-            blocked: state.outbox.is_blocked(),
-            due: state.timing.due(&self.tracker.channel(slot).rules),
-        })
+    pub fn acknowledged(&self, conversation: ConversationRef<'_>) -> Acknowledged {
+        let slot = self.tracker.find(conversation);
+        slot.map_or(Acknowledged::Off, |slot| self.tracker.entry(slot).state.outbox.acknowledged())
+    }
+
+    /// Whether the upstream is known to show no icon, and nothing is desired or in flight that could change that.
+    #[must_use]
+    pub fn is_settled_off(&self, conversation: ConversationRef<'_>) -> bool {
+        self.tracker.find(conversation).is_none_or(|slot| self.tracker.entry(slot).state.outbox.is_empty())
     }
 
     /// One conversation in full; `None` if it is not in memory.
     #[must_use]
     pub fn account(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Option<Account> {
         let slot = self.tracker.find(conversation)?;
-        if !self.follow(now, slot) {
-            return None;
-        }
+        self.follow(now, slot).then(|| self.account_of(now, slot))
+    }
+
+    fn account_of(&self, now: Instant, slot: u32) -> Account {
         let (entry, channel) = (self.tracker.entry(slot), self.tracker.channel(slot));
         let (state, rules) = (&entry.state, channel.rules);
         let own = if state.muted { state.hold_until } else { Instant::ORIGIN };
-        // Whichever lasts longer is what keeps the icon away in the end.
-        let muted = (own, Refusal::Conversation).max((channel.muted_until, Refusal::Channel));
+        // The longer one is what keeps the icon off in the end.
+        let muted = (own, Rejection::Conversation).max((channel.muted_until, Rejection::Channel));
         let outbox = &state.outbox;
-        Some(Account {
+        Account {
             stage: stage(entry),
             icon: state.timing.icon(),
-            belief: outbox.belief(),
-            wish: outbox.wish(),
-            in_flight: outbox.in_flight().map(|reason| (reason, outbox.flight_number())),
+            acknowledged: outbox.acknowledged(),
+            desired: outbox.desired(),
+            in_flight: outbox.in_flight().map(|reason| (reason, outbox.in_flight_number())),
             retry: outbox.retry(),
             blocked: outbox.is_blocked(),
             last_key: state.timing.last_key(),
@@ -199,8 +176,8 @@ impl Engine {
             muted: Some(muted).filter(|(until, _)| *until > now),
             opened: state.opened || !rules.require_open,
             rules,
-            failing: self.pace.is_shut(),
-        })
+            failing: self.pace.is_breaker_open(),
+        }
     }
 }
 
@@ -208,7 +185,7 @@ fn stage(entry: &Entry) -> Stage {
     match entry.state.timing.phase() {
         Phase::Burst => Stage::Typing,
         Phase::Silent => Stage::Silenced,
-        Phase::Idle if entry.standing == Standing::Lingering => Stage::Remembered,
+        Phase::Idle if entry.queue == Queue::Retained => Stage::Remembered,
         Phase::Idle => Stage::Idle,
     }
 }
@@ -230,7 +207,7 @@ mod tests {
     }
 
     /// The conversations of all pages.
-    fn all(engine: &mut Engine, query: &PageQuery) -> Vec<Row> {
+    fn all(engine: &mut Engine, query: &PageQuery) -> Vec<(Conversation, Account)> {
         let mut query = query.clone();
         let mut rows = Vec::new();
         loop {
@@ -244,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_tell_each_conversation_once_and_none_is_much_work() {
+    fn pages_list_each_conversation_once_and_none_is_much_work() {
         let mut policy = Policy::default();
         policy.delivery.requests_per_second_max = 1_000_000;
         policy.delivery.in_flight_max = 1_000_000;
@@ -258,14 +235,14 @@ mod tests {
             give(&mut engine, ["a", "b"][i % 2], &name(i), SignalKind::Ended);
         }
         let left = engine.census().conversations;
-        let query = PageQuery { start: 0, limit: 100, to: None, lit: false };
+        let query = PageQuery { start: 0, limit: 100, to: None, icon_on: false };
         let rows = all(&mut engine, &query);
-        let told: HashSet<_> = rows.iter().map(|row| row.conversation.from().to_owned()).collect();
-        assert_eq!((rows.len(), told.len()), (left, left));
-        assert!(rows.iter().all(|row| row.icon && row.stage == Stage::Typing), "{:?}", rows[0]);
+        let listed: HashSet<_> = rows.iter().map(|(conversation, _)| conversation.from().to_owned()).collect();
+        assert_eq!((rows.len(), listed.len()), (left, left));
+        assert!(rows.iter().all(|(_, account)| account.icon && account.stage == Stage::Typing), "{:?}", rows[0]);
 
         let of_b = all(&mut engine, &PageQuery { to: Some("b".into()), ..query.clone() });
-        assert!(!of_b.is_empty() && of_b.len() < left && of_b.iter().all(|row| row.conversation.to() == "b"));
+        assert!(!of_b.is_empty() && of_b.len() < left && of_b.iter().all(|(conversation, _)| conversation.to() == "b"));
         let unknown = engine.page(Instant::from_millis(1), &PageQuery { to: Some("c".into()), ..query.clone() });
         assert!(unknown.rows.is_empty() && unknown.next.is_none());
         assert!(

@@ -4,13 +4,13 @@
 /// No conversation.
 pub(super) const NIL: u32 = u32::MAX;
 
-/// Each conversation can stand in one list of each kind.
+/// A conversation can be in one list of each kind.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Link {
     /// A bucket of the wheel.
     Deadline,
-    /// Waiting to be sent, or lingering.
-    Line,
+    /// A queue of conversations.
+    Queue,
 }
 
 /// The neighbours of a conversation in one list.
@@ -56,7 +56,7 @@ impl List {
         self.tail = slot;
     }
 
-    /// `slot` stands in this very list.
+    /// Takes out `slot`, which is in this very list.
     pub(super) fn remove(&mut self, links: &mut impl Links, link: Link, slot: u32) {
         let Neighbours { before, after } = std::mem::replace(links.neighbours(link, slot), Neighbours::NONE);
         match before {

@@ -1,61 +1,47 @@
-//! What the engine has decided, and what came to nothing of it, kept for whoever watches.
+//! Decisions and what was dropped of them, kept for an observer.
 
 use std::collections::VecDeque;
 
 use super::Engine;
-use super::outbox::Loss;
-use crate::model::{Conversation, Decision, Dropped, Instant};
+use crate::model::{Decision, Dropped};
 
-/// Of each kind kept for an observer that doesn't come to fetch them.
+/// Kept for an observer that doesn't fetch them.
 const OBSERVED_MAX: usize = 100_000;
 
-/// Two queues, each only if somebody has asked for it: whoever plays a trace pays for no more than it looks at.
-#[derive(Debug, Default)]
-pub(super) struct Observed {
-    decisions: Option<VecDeque<Decision>>,
-    dropped: Option<VecDeque<Dropped>>,
-}
+/// A queue, if it has an observer: without one, nothing is made for it.
+#[derive(Debug)]
+pub(super) struct Observed<T>(Option<VecDeque<T>>);
 
-impl Observed {
-    pub(super) fn decided(&mut self, decision: impl FnOnce() -> Decision) {
-        if let Some(decisions) = &mut self.decisions {
-            push(decisions, decision());
+impl<T> Observed<T> {
+    pub(super) const NONE: Self = Self(None);
+
+    pub(super) fn push(&mut self, item: impl FnOnce() -> T) {
+        let Some(queue) = &mut self.0 else { return };
+        if queue.len() == OBSERVED_MAX {
+            queue.pop_front();
         }
+        queue.push_back(item());
     }
-
-    pub(super) fn dropped(&mut self, at: Instant, loss: Loss, conversation: impl FnOnce() -> Conversation) {
-        if let Some(dropped) = &mut self.dropped {
-            let Loss { number, reason, why } = loss;
-            push(dropped, Dropped { number, at, conversation: conversation(), reason, why });
-        }
-    }
-}
-
-fn push<T>(queue: &mut VecDeque<T>, item: T) {
-    if queue.len() == OBSERVED_MAX {
-        queue.pop_front();
-    }
-    queue.push_back(item);
 }
 
 impl Engine {
     /// Keeps every decision from now on for [`Engine::poll_decision`]; at most 100,000 of them unfetched.
     pub fn observe_decisions(&mut self) {
-        self.observed.decisions.get_or_insert_default();
+        self.decisions.0.get_or_insert_default();
     }
 
-    /// The oldest decision that has not been fetched yet.
+    /// The oldest decision that has not been fetched.
     pub fn poll_decision(&mut self) -> Option<Decision> {
-        self.observed.decisions.as_mut()?.pop_front()
+        self.decisions.0.as_mut()?.pop_front()
     }
 
     /// Keeps what is dropped from now on for [`Engine::poll_dropped`]; at most 100,000 unfetched.
     pub fn observe_dropped(&mut self) {
-        self.observed.dropped.get_or_insert_default();
+        self.dropped.0.get_or_insert_default();
     }
 
-    /// What was dropped the longest ago and has not been fetched yet. Its decision came before it.
+    /// The oldest dropped decision that has not been fetched. It has been a [`Decision`] before.
     pub fn poll_dropped(&mut self) -> Option<Dropped> {
-        self.observed.dropped.as_mut()?.pop_front()
+        self.dropped.0.as_mut()?.pop_front()
     }
 }

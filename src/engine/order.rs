@@ -1,29 +1,28 @@
 //! The order of one end user's requests on their way through the drop-in: each goes on after the one before it.
 //!
-//! A pure value, like the rest of the engine. Whoever drives it enters each request at the moment at which it is known
-//! whose it is ([`Order::enter`], [`Order::enter_typing`]), asks before it goes on ([`Order::turn`]), and says when it no
-//! longer holds up those behind it ([`Order::leave`]): a message when it is written upstream, a typing entry when the
-//! engine has it. A request waits for at most `wait_max`, then it goes on.
+//! A pure value, like the rest of the engine. Its driver enters each request as soon as its end user is known
+//! ([`Order::enter`], [`Order::enter_typing`]), asks before it goes on ([`Order::turn`]), and reports when it no longer
+//! holds up those behind it ([`Order::leave`]): a message when it is written upstream, a typing entry when the engine
+//! has it. A request waits for at most `wait_max`, then it goes on.
 //!
-//! Typing that waits behind a message is one desired state, not a queue: the newest entry takes the place of the one
-//! before it, and a message takes the place of the typing that waits before it.
+//! Typing that waits behind a message is one desired state, not a queue: the newest entry replaces the one before it,
+//! and a message replaces the typing that waits before it.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::{Conversation, Instant};
 
-/// A request that has overstayed at the front holds up the next one for this part of `wait_max` longer, so that those who
-/// waited for it together go on one after the other all the same.
+/// A request that exceeds its time at the front holds up the next one for this part of `wait_max` longer, so that those
+/// who waited for it together go on one after the other all the same.
 const GRACE_PART: u32 = 10;
 
-/// All conversations that have a request under way. `T` is what a typing entry tells; `W` wakes whoever waits with a
-/// request.
+/// All conversations that have a request under way. `T` is what a typing entry says; `W` wakes a waiting request.
 #[derive(Debug)]
 pub struct Order<T, W> {
     queues: HashMap<Conversation, VecDeque<Place<T, W>>>,
     wait_max: Duration,
-    /// Numbers the tickets.
+    /// Tickets given out.
     entered: u64,
 }
 
@@ -36,7 +35,7 @@ pub struct Ticket(u64);
 pub enum Turn<T> {
     /// It goes on.
     Now {
-        /// The typing that it tells of, if it is a typing entry: the newest that has taken this place.
+        /// What it says, if it is a typing entry: the newest that has taken this place.
         typing: Option<T>,
         /// It has waited for as long as it may: it may overtake the one before it.
         overdue: bool,
@@ -47,7 +46,7 @@ pub enum Turn<T> {
     Replaced,
 }
 
-/// Where a typing entry stands.
+/// The place of a typing entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Typing {
     /// Nothing is before it: it goes on at once.
@@ -81,8 +80,8 @@ impl<T: Copy, W: Clone> Order<T, W> {
         self.wait_max = wait_max;
     }
 
-    /// A request that passes upstream takes its place. Returns whom to wake as well: the typing that waited before it and
-    /// is replaced, for a message ends it before it has shown.
+    /// A request that passes upstream takes its place. Returns whom to wake as well: typing that waited before it and
+    /// is replaced, for the message ends it before its icon is shown.
     pub fn enter(&mut self, now: Instant, conversation: &Conversation, waker: W) -> (Ticket, Option<W>) {
         let ticket = self.next_ticket();
         let queue = self.queues.entry(conversation.clone()).or_default();
@@ -93,15 +92,15 @@ impl<T: Copy, W: Clone> Order<T, W> {
     }
 
     /// A typing entry takes its place.
-    pub fn enter_typing(&mut self, now: Instant, conversation: &Conversation, tells: T, waker: W) -> Typing {
+    pub fn enter_typing(&mut self, now: Instant, conversation: &Conversation, typing: T, waker: W) -> Typing {
         let ticket = self.next_ticket();
         let queue = self.queues.entry(conversation.clone()).or_default();
         if let Some(last) = queue.back_mut().filter(|last| last.waits_with_typing()) {
-            last.typing = Some(tells);
+            last.typing = Some(typing);
             return Typing::Joined;
         }
         let first = queue.is_empty();
-        queue.push_back(Place { ticket, entered: now, begun: first.then_some(now), typing: Some(tells), waker });
+        queue.push_back(Place { ticket, entered: now, begun: first.then_some(now), typing: Some(typing), waker });
         if first { Typing::First(ticket) } else { Typing::Waits(ticket) }
     }
 
@@ -145,13 +144,7 @@ impl<T: Copy, W: Clone> Order<T, W> {
         next
     }
 
-    /// Conversations with a request under way.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.queues.len()
-    }
-
-    /// Whether nothing is under way.
+    /// Whether no request is under way.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queues.is_empty()
@@ -233,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn none_waits_longer_than_it_may_and_those_behind_go_on_one_by_one() {
+    fn no_request_waits_too_long_and_those_behind_go_one_by_one() {
         let (mut order, ann) = (Order::new(WAIT_MAX), user("ann"));
         let [stuck, second, third] = [0, 10, 20].map(|millis| order.enter(at(millis), &ann, millis).0);
         assert_eq!(order.turn(at(20), &ann, stuck), GOES);

@@ -1,24 +1,29 @@
-//! A wish and a belief for one conversation: what the far side should show, and what it was last told.
+//! The desired and the acknowledged state of one conversation: what the upstream should show, and what it last
+//! acknowledged.
 //!
 //! Where they differ and nothing is in flight, there is something to send. Order, coalescing, a Started that vanishes
-//! with its stop, and owed stops follow from that. There is no queue: the newest wish replaces the one before.
+//! with its stop, and owed stops follow from that. There is no queue: a new desired state replaces the one before.
 
 use std::time::Duration;
 
-use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Refusal, Setback, Why};
+use crate::model::{
+    Cause, Conversation, CredentialId, Dispatch, DispatchId, Indicator, Instant, Outcome, Reason, Rejection, Transient,
+    Why,
+};
 
-/// What the far side may show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Belief {
+/// The acknowledged state: what the upstream may show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Acknowledged {
     /// No icon.
+    #[default]
     Off,
     /// The icon.
     On,
-    /// The last word may or may not have been applied: the icon must be taken for on.
-    Unsure,
+    /// The last request may or may not have been applied: the icon must be taken for on.
+    Unknown,
 }
 
-/// How urgent what stands ready is.
+/// How urgent a ready request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Urgency {
     /// A Stopped: an icon that must not stay on.
@@ -32,22 +37,21 @@ pub(super) enum Urgency {
 }
 
 impl Urgency {
-    /// How many there are. They are numbered in the order in which they are served.
+    /// They are numbered in the order in which they are served.
     pub(super) const COUNT: usize = 4;
 }
 
-/// What became of a wish, for the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Acknowledged, or overtaken by a newer wish.
+/// What an outcome means for the indicator that was sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Acknowledged, or overtaken by a newer decision.
     Done,
-    /// To be tried again.
-    Again,
+    Retry,
     /// Dropped for good.
     Dropped,
 }
 
-/// A wish that came to nothing.
+/// A decision that came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Loss {
     pub(super) number: u64,
@@ -55,27 +59,25 @@ pub(super) struct Loss {
     pub(super) why: Why,
 }
 
-/// What a step can lose, in this order: a wish that was sent or stood ready to be, and a stop for an icon that turns out
+/// What a step can lose, in this order: a decision that was sent or ready to be, and a stop for an icon that turns out
 /// to be off.
 pub(super) type Losses = [Option<Loss>; 2];
 
-/// The delivery of one conversation.
-#[derive(Clone, Copy, Debug)]
+/// The delivery state of one conversation.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outbox {
-    /// When the wish was decided.
+    /// When `desired` was decided.
     decided: Instant,
     /// Not to be tried (again) before this.
     not_before: Instant,
-    /// The number of the newest wish.
+    /// The number of the newest decision.
     number: u64,
-    /// The number of the wish in flight.
-    flight_number: u64,
-    /// What is still to be told.
-    wish: Option<Reason>,
-    /// What is being told.
-    flight: Option<Reason>,
-    belief: Belief,
-    /// Failed tries of the newest wish.
+    in_flight_number: u64,
+    /// What is still to be acknowledged.
+    desired: Option<Reason>,
+    in_flight: Option<Reason>,
+    acknowledged: Acknowledged,
+    /// Failed tries of `desired`.
     attempt: u8,
     /// The last refresh was shed.
     overdue: bool,
@@ -83,141 +85,126 @@ pub(super) struct Outbox {
     blocked: bool,
 }
 
-/// What a failure needs to know about time.
+/// How long after its decision an indicator may leave.
 pub(super) struct Lifespans {
     pub(super) started: Duration,
     pub(super) stopped: Duration,
 }
 
 impl Outbox {
-    pub(super) const EMPTY: Self = Self {
-        decided: Instant::ORIGIN,
-        not_before: Instant::ORIGIN,
-        number: 0,
-        flight_number: 0,
-        wish: None,
-        flight: None,
-        belief: Belief::Off,
-        attempt: 0,
-        overdue: false,
-        blocked: false,
-    };
-
-    /// Whether nothing is wanted, in flight, or shown.
+    /// Whether nothing is desired, in flight, or shown.
     pub(super) const fn is_empty(&self) -> bool {
-        self.wish.is_none() && self.flight.is_none() && matches!(self.belief, Belief::Off)
+        self.desired.is_none() && self.in_flight.is_none() && matches!(self.acknowledged, Acknowledged::Off)
     }
 
-    pub(super) const fn belief(&self) -> Belief {
-        self.belief
+    pub(super) const fn acknowledged(&self) -> Acknowledged {
+        self.acknowledged
     }
 
-    pub(super) const fn wish(&self) -> Option<Reason> {
-        self.wish
+    pub(super) const fn desired(&self) -> Option<Reason> {
+        self.desired
     }
 
     pub(super) const fn in_flight(&self) -> Option<Reason> {
-        self.flight
+        self.in_flight
     }
 
-    pub(super) const fn flight_number(&self) -> u64 {
-        self.flight_number
+    pub(super) const fn in_flight_number(&self) -> u64 {
+        self.in_flight_number
     }
 
-    /// When the wish may be tried, if nothing is in flight and it has been put off until a moment that is known.
+    /// When the next try is due, if one is scheduled at a known time.
     pub(super) fn retry(&self) -> Option<Instant> {
-        let put_off = self.attempt > 0 || self.blocked;
-        (self.flight.is_none() && self.wish.is_some() && put_off)
+        let scheduled = self.attempt > 0 || self.blocked;
+        (self.in_flight.is_none() && self.desired.is_some() && scheduled)
             .then_some(self.not_before)
             .filter(|at| *at < Instant::NEVER)
     }
 
     /// Whether a Stopped waits for credentials.
     pub(super) fn is_blocked(&self) -> bool {
-        self.blocked && self.flight.is_none() && self.owes_stop()
+        self.blocked && self.in_flight.is_none() && self.owes_stop()
     }
 
-    /// There may be credentials for what waits for some: it may be tried at once.
+    /// Credentials may have become available: a Stopped that waits for some may be tried at once.
     pub(super) fn unblock(&mut self) {
         if std::mem::take(&mut self.blocked) {
             self.not_before = Instant::ORIGIN;
         }
     }
 
-    /// Whether a Stopped is owed: wanted, or sure to be wanted once the request in flight has been answered.
     pub(super) fn owes_stop(&self) -> bool {
-        self.wish.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped)
+        self.desired.is_some_and(|reason| reason.indicator() == Indicator::TypingStopped)
     }
 
-    /// A new wish. Returns the one that it replaces before it was sent, and itself if there is nothing to tell.
-    pub(super) fn wish_for(&mut self, reason: Reason, at: Instant, number: u64) -> Losses {
-        let replaced = self.wish.filter(|_| !self.flies_current());
+    /// Takes a decision. Returns the one that it replaces before it was sent, and itself if there is nothing to send.
+    pub(super) fn set_desired(&mut self, reason: Reason, at: Instant, number: u64) -> Losses {
+        let replaced = self.desired.filter(|_| !self.in_flight_is_newest());
         let replaced = replaced.map(|reason| Loss { number: self.number, reason, why: Why::Replaced });
         // A payload's timestamp never goes back within a conversation.
         self.decided = at.max(self.decided);
         self.number = number;
-        self.wish = Some(reason);
+        self.desired = Some(reason);
         self.attempt = 0;
         self.blocked = false;
         self.not_before = Instant::ORIGIN;
         [replaced, self.drop_moot_stop()]
     }
 
-    /// The upstream may show an icon that another process, or an earlier one, has left on.
+    /// Another process, or an earlier one, may have left the icon on.
     pub(super) fn doubt(&mut self) {
-        if self.belief == Belief::Off {
-            self.belief = Belief::Unsure;
+        if self.acknowledged == Acknowledged::Off {
+            self.acknowledged = Acknowledged::Unknown;
         }
     }
 
-    /// Forgets what is still to be told and what is shown; what is in flight has its outcome later. Returns what is lost
-    /// before it was sent: the owner's decisions replace it.
+    /// Another process owns the conversation: nothing is desired, and what is shown is its concern. Returns what is lost
+    /// before it was sent.
     pub(super) fn disown(&mut self) -> Option<Loss> {
-        let unsent = self.wish.take().filter(|_| !self.flies_current());
-        self.belief = Belief::Off;
+        let unsent = self.desired.take().filter(|_| !self.in_flight_is_newest());
+        self.acknowledged = Acknowledged::Off;
         self.blocked = false;
         unsent.map(|reason| Loss { number: self.number, reason, why: Why::Replaced })
     }
 
-    /// The request in flight has not left: what it was to tell may be tried again at `not_before`.
+    /// The request in flight has not left. It may be tried again at `not_before`, if it is still desired.
     pub(super) fn withdraw(&mut self, not_before: Instant) -> Losses {
-        let current = self.wish.is_some() && self.flight_number == self.number;
-        let replaced = self.flight.take().filter(|_| !current);
+        let newest = self.desired.is_some() && self.in_flight_number == self.number;
+        let replaced = self.in_flight.take().filter(|_| !newest);
         self.not_before = self.not_before.max(not_before);
-        let replaced = replaced.map(|reason| Loss { number: self.flight_number, reason, why: Why::Replaced });
+        let replaced = replaced.map(|reason| Loss { number: self.in_flight_number, reason, why: Why::Replaced });
         [replaced, self.drop_moot_stop()]
     }
 
-    /// What stands ready at `now`, if nothing is in flight. A wish past its lifespan has to be dropped first
-    /// ([`Outbox::expire`]).
+    /// Whether a request is ready at `now`. One past its lifespan has to be dropped first ([`Outbox::expire`]).
     pub(super) fn ready(&self, now: Instant) -> Option<Urgency> {
-        if self.flight.is_some() || self.not_before > now {
+        if self.in_flight.is_some() || self.not_before > now {
             return None;
         }
-        Some(match (self.wish?.indicator(), self.belief) {
+        Some(match (self.desired?.indicator(), self.acknowledged) {
             (Indicator::TypingStopped, _) => Urgency::Stop,
-            (Indicator::TypingStarted, Belief::On) if self.overdue => Urgency::Overdue,
-            (Indicator::TypingStarted, Belief::On) => Urgency::Refresh,
+            (Indicator::TypingStarted, Acknowledged::On) if self.overdue => Urgency::Overdue,
+            (Indicator::TypingStarted, Acknowledged::On) => Urgency::Refresh,
             (Indicator::TypingStarted, _) => Urgency::Show,
         })
     }
 
-    /// When to look again by time: the end of a back-off or of a Stopped's lifespan.
+    /// When a back-off or a lifespan ends.
     pub(super) fn due(&self, now: Instant, lifespans: &Lifespans) -> Instant {
-        let Some(reason) = self.wish.filter(|_| self.flight.is_none()) else {
+        let Some(reason) = self.desired.filter(|_| self.in_flight.is_none()) else {
             return Instant::NEVER;
         };
         let expiry = self.decided + lifespans.of(reason);
         if self.not_before > now { self.not_before.min(expiry) } else { expiry }
     }
 
-    /// Drops a wish past its lifespan that is not in flight. Returns it.
+    /// Drops a decision past its lifespan that is not in flight. Returns it.
     pub(super) fn expire(&mut self, now: Instant, lifespans: &Lifespans) -> Option<Loss> {
-        let reason = self.wish.filter(|_| self.flight.is_none())?;
+        let reason = self.desired.filter(|_| self.in_flight.is_none())?;
         if now < self.decided + lifespans.of(reason) {
             return None;
         }
-        self.overdue |= self.belief == Belief::On;
+        self.overdue |= self.acknowledged == Acknowledged::On;
         self.give_up();
         let why = match reason.indicator() {
             Indicator::TypingStarted => Why::Expired,
@@ -226,155 +213,145 @@ impl Outbox {
         Some(Loss { number: self.number, reason, why })
     }
 
-    /// Sends the wish. The caller has seen [`Outbox::ready`].
-    pub(super) fn leave(&mut self) -> Option<Leaving> {
-        let reason = self.wish?;
-        self.flight = Some(reason);
-        self.flight_number = self.number;
+    /// The request of the conversation in `slot` that is [`ready`](Outbox::ready) leaves.
+    pub(super) fn on_dispatch(
+        &mut self,
+        slot: u32,
+        conversation: Conversation,
+        credentials: Option<CredentialId>,
+    ) -> Option<Dispatch> {
+        let reason = self.desired?;
+        self.in_flight = Some(reason);
+        self.in_flight_number = self.number;
         self.overdue = false;
         self.blocked = false;
-        Some(Leaving { reason, decided: self.decided, number: self.number, attempt: u32::from(self.attempt) })
+        Some(Dispatch {
+            id: DispatchId { slot, serial: self.number },
+            conversation,
+            reason,
+            decided: self.decided,
+            decision: self.number,
+            attempt: u32::from(self.attempt),
+            credentials,
+        })
     }
 
-    /// The request in flight has come to its end. `backoff` is asked for the wait before another try.
-    pub(super) fn settle(
+    /// The request in flight has its outcome. `backoff` gives the wait before another try.
+    pub(super) fn on_outcome(
         &mut self,
         now: Instant,
         outcome: &Outcome,
         lifespans: &Lifespans,
         backoff: impl FnOnce(u32) -> Duration,
-    ) -> (Verdict, Losses) {
-        let Some(sent) = self.flight.take() else {
-            return (Verdict::Done, [None; 2]);
+    ) -> Losses {
+        let Some(sent) = self.in_flight.take() else {
+            return [None; 2];
         };
-        let lost = |why| Some(Loss { number: self.flight_number, reason: sent, why });
+        let lost = |why| Some(Loss { number: self.in_flight_number, reason: sent, why });
         let (given_up, replaced) = (lost(Why::GivenUp), lost(Why::Replaced));
-        let current = self.wish.is_some() && self.flight_number == self.number;
-        let was_shown = self.belief == Belief::On;
-        let verdict = match (sent.indicator(), outcome) {
-            (indicator, Outcome::Delivered) => {
-                self.belief = if indicator == Indicator::TypingStarted { Belief::On } else { Belief::Off };
-                if current {
-                    self.wish = None;
-                }
+        let current = self.desired.is_some() && self.in_flight_number == self.number;
+        let started = sent.indicator() == Indicator::TypingStarted;
+        let was_on = self.acknowledged == Acknowledged::On;
+        let verdict = match outcome {
+            Outcome::Delivered => {
+                self.acknowledged = if started { Acknowledged::On } else { Acknowledged::Off };
                 Verdict::Done
             }
-            (Indicator::TypingStarted, Outcome::Refused(_)) => {
-                if current {
-                    self.wish = None;
+            Outcome::Unknown(_) => {
+                if !(started && was_on) {
+                    self.acknowledged = Acknowledged::Unknown;
                 }
+                Verdict::Retry
+            }
+            // Only the connector can bring other credentials, and it asks for its icon again.
+            Outcome::NotSent(Transient { cause: Cause::Credentials | Cause::NoCredentials, .. }) if started => {
                 Verdict::Dropped
             }
-            // Only the connector can bring others, and it asks for its icon anew.
-            (
-                Indicator::TypingStarted,
-                Outcome::NotSent(Setback { cause: Cause::Credentials | Cause::NoCredentials, .. }),
-            ) => {
-                if current {
-                    self.wish = None;
+            Outcome::NotSent(_) => Verdict::Retry,
+            // The operator may yet correct the configuration; the icon is on all the while.
+            Outcome::Rejected(Rejection::Configuration) if !started => Verdict::Retry,
+            Outcome::Rejected(_) => {
+                if !started {
+                    self.acknowledged = Acknowledged::Off;
                 }
                 Verdict::Dropped
-            }
-            // The operator may yet mend the configuration; the icon is on all the while.
-            (Indicator::TypingStopped, Outcome::Refused(Refusal::Configuration)) | (_, Outcome::NotSent(_)) => {
-                Verdict::Again
-            }
-            (Indicator::TypingStopped, Outcome::Refused(_)) => {
-                self.belief = Belief::Off;
-                if current {
-                    self.wish = None;
-                }
-                Verdict::Dropped
-            }
-            (Indicator::TypingStarted, Outcome::Unsure(_)) => {
-                if self.belief == Belief::Off {
-                    self.belief = Belief::Unsure;
-                }
-                Verdict::Again
-            }
-            (Indicator::TypingStopped, Outcome::Unsure(_)) => {
-                self.belief = Belief::Unsure;
-                Verdict::Again
             }
         };
-        let (verdict, loss) = match verdict {
-            Verdict::Again if !current => (Verdict::Done, replaced),
+        if current && verdict != Verdict::Retry {
+            self.desired = None;
+        }
+        let loss = match verdict {
+            Verdict::Done => None,
+            Verdict::Dropped => given_up,
+            Verdict::Retry if !current => replaced,
             // The next check sends a refresh anyway.
-            Verdict::Again if sent.indicator() == Indicator::TypingStarted && was_shown => {
-                self.wish = None;
-                (Verdict::Dropped, given_up)
+            Verdict::Retry if started && was_on => {
+                self.desired = None;
+                given_up
             }
-            Verdict::Again => {
-                self.put_off(now, outcome, backoff);
-                // What waits for credentials has its whole lifespan: they may come at any moment.
+            Verdict::Retry => {
+                self.schedule_retry(now, outcome, backoff);
+                // A Stopped that waits for credentials has its whole lifespan: they may come at any moment.
                 if !self.blocked && self.not_before >= self.decided + lifespans.of(sent) {
                     self.give_up();
-                    (Verdict::Dropped, given_up)
+                    given_up
                 } else {
-                    (Verdict::Again, None)
+                    None
                 }
             }
-            Verdict::Dropped => (Verdict::Dropped, given_up),
-            Verdict::Done => (Verdict::Done, None),
         };
-        (verdict, [loss, self.drop_moot_stop()])
+        [loss, self.drop_moot_stop()]
     }
 
-    fn put_off(&mut self, now: Instant, outcome: &Outcome, backoff: impl FnOnce(u32) -> Duration) {
-        let setback = match outcome {
-            Outcome::NotSent(setback) | Outcome::Unsure(setback) => Some(setback),
-            _ => None,
-        };
-        let cause = setback.map(|setback| setback.cause);
-        if cause == Some(Cause::NoCredentials) {
+    fn schedule_retry(&mut self, now: Instant, outcome: &Outcome, backoff: impl FnOnce(u32) -> Duration) {
+        let Transient { cause, retry_after } = outcome.transient().unwrap_or(REJECTED);
+        if cause == Cause::NoCredentials {
             // Nothing has left: no try was made.
             self.blocked = true;
-            let wait = setback.and_then(|setback| setback.retry_after);
-            self.not_before = wait.map_or(Instant::NEVER, |wait| now + wait);
+            self.not_before = retry_after.map_or(Instant::NEVER, |wait| now + wait);
             return;
         }
         self.attempt = self.attempt.saturating_add(1);
         let at_once = match cause {
-            // A refused token has been thrown away by now, and a fresh one is waited for by whoever sends next.
-            Some(Cause::Token) => self.attempt == 1,
-            // Refused ones are not used again soon: each try has others, or finds none.
-            Some(Cause::Credentials) => self.attempt <= CREDENTIALS_TRIED_MAX,
+            // A rejected token has been dropped by now, and the next request waits for a fresh one.
+            Cause::Token => self.attempt == 1,
+            // Rejected credentials are not used again soon: each try has others, or finds none.
+            Cause::Credentials => self.attempt <= CREDENTIALS_TRIED_MAX,
             _ => false,
         };
         let wait = if at_once { Duration::ZERO } else { backoff(u32::from(self.attempt)) };
-        let asked = setback.and_then(|setback| setback.retry_after).unwrap_or_default();
-        self.not_before = now + wait.max(asked);
+        self.not_before = now + wait.max(retry_after.unwrap_or_default());
     }
 
     /// The channel or the conversation is muted: no icon is to be shown. One that is on is owed its stop all the same.
     pub(super) fn drop_started(&mut self) -> Option<Loss> {
-        let started = self.wish.take_if(|reason| reason.indicator() == Indicator::TypingStarted);
+        let started = self.desired.take_if(|reason| reason.indicator() == Indicator::TypingStarted);
         started.map(|reason| Loss { number: self.number, reason, why: Why::Muted })
     }
 
     /// A Stopped past its lifespan is given up with its icon; a Started leaves what it might have changed to the stop.
     fn give_up(&mut self) {
         if self.owes_stop() {
-            self.belief = Belief::Off;
+            self.acknowledged = Acknowledged::Off;
         }
-        self.wish = None;
+        self.desired = None;
     }
 
     fn drop_moot_stop(&mut self) -> Option<Loss> {
-        let moot = self.flight.is_none() && self.belief == Belief::Off && self.owes_stop();
-        let reason = self.wish.take_if(|_| moot)?;
+        let moot = self.in_flight.is_none() && self.acknowledged == Acknowledged::Off && self.owes_stop();
+        let reason = self.desired.take_if(|_| moot)?;
         Some(Loss { number: self.number, reason, why: Why::Moot })
     }
 
-    const fn flies_current(&self) -> bool {
-        self.flight.is_some() && self.flight_number == self.number
+    const fn in_flight_is_newest(&self) -> bool {
+        self.in_flight.is_some() && self.in_flight_number == self.number
     }
 }
 
 impl Lifespans {
     fn of(&self, reason: Reason) -> Duration {
         match reason.indicator() {
-            // What an earlier process left on may have to wait for somebody who shows credentials.
+            // The connector may not have shown its credentials to this process yet.
             Indicator::TypingStopped if reason == Reason::Recovered => self.stopped.max(RECOVERED_LIFESPAN_MIN),
             Indicator::TypingStarted => self.started,
             Indicator::TypingStopped => self.stopped,
@@ -382,16 +359,11 @@ impl Lifespans {
     }
 }
 
+/// What a Stopped that is rejected for the configuration is retried as.
+const REJECTED: Transient = Transient { cause: Cause::Failing, retry_after: None };
+
 /// Credentials that are tried one after the other without a wait: more than are kept of a channel.
 const CREDENTIALS_TRIED_MAX: u8 = 32;
 
 /// A connector that is started together with typingd, and asks for its token first, has shown it by then.
 const RECOVERED_LIFESPAN_MIN: Duration = Duration::from_secs(600);
-
-/// What leaves.
-pub(super) struct Leaving {
-    pub(super) reason: Reason,
-    pub(super) decided: Instant,
-    pub(super) number: u64,
-    pub(super) attempt: u32,
-}

@@ -1,14 +1,14 @@
-//! What the engine is told and asked where several processes serve one org, and a conversation has one owner at a time.
-//! The rules of typing are the same; who owns what is decided elsewhere.
+//! Inputs and outputs of the engine where several processes serve one org, and a conversation has one owner at a
+//! time. The rules of typing are the same; who owns what is decided elsewhere.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Engine;
-use super::outbox::Belief;
+use super::outbox::Acknowledged;
 use crate::model::{Conversation, ConversationRef, DispatchId, Instant, Reason};
 
-/// What is left of a conversation that another process owns now.
+/// What is left of a conversation that another process owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remains {
     /// The upstream may show an icon because of this process.
@@ -17,21 +17,21 @@ pub struct Remains {
     pub in_flight: bool,
 }
 
-/// What is only asked for where conversations have owners.
+/// What is only needed where conversations have owners.
 #[derive(Debug, Default)]
 pub(super) struct Ownership {
-    /// A conversation is remembered for so long after its last event.
+    /// How long a conversation is remembered after its last event.
     pub(super) retained_for: Duration,
     released: Option<VecDeque<Conversation>>,
 }
 
 impl Ownership {
-    /// How long a message's time is remembered, to know a late keystroke by.
+    /// How long a message's time is remembered, to recognise late keystrokes.
     pub(super) const fn barrier_kept(&self) -> Duration {
         if self.released.is_some() { self.retained_for } else { BARRIER_KEPT }
     }
 
-    pub(super) fn released(&mut self, conversation: impl FnOnce() -> Conversation) {
+    pub(super) fn on_released(&mut self, conversation: impl FnOnce() -> Conversation) {
         if let Some(released) = &mut self.released {
             released.push_back(conversation());
         }
@@ -39,8 +39,8 @@ impl Ownership {
 }
 
 impl Engine {
-    /// From now on each conversation is remembered for `retained_for` after its last event, and every one that is
-    /// forgotten is kept for [`Engine::poll_released`]. Fetch them: nothing else bounds how many are kept.
+    /// From now on each conversation is remembered for `retained_for` after its last event, and each that is
+    /// forgotten is kept for [`Engine::poll_released`]. Fetch them after each call: nothing else bounds their number.
     pub fn observe_released(&mut self, retained_for: Duration) {
         self.ownership = Ownership { retained_for, released: Some(VecDeque::new()) };
     }
@@ -50,43 +50,51 @@ impl Engine {
         self.ownership.released.as_mut()?.pop_front()
     }
 
-    /// Another process owns the conversation: nothing more is sent for it. One with a request in flight stays in memory
-    /// until its outcome; call this again then.
+    /// Whether the conversation is in memory.
+    #[must_use]
+    pub fn holds(&self, conversation: ConversationRef<'_>) -> bool {
+        self.tracker.find(conversation).is_some()
+    }
+
+    /// Another process owns the conversation: nothing more is sent for it. One with a request in flight stays in
+    /// memory until its outcome; call this again then.
     pub fn handle_lost(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Remains {
         let slot = self.tracker.find(conversation).filter(|slot| self.follow(now, *slot));
         let Some(slot) = slot else { return Remains { maybe_on: false, in_flight: false } };
         let (state, _) = self.tracker.state_mut(slot);
-        // Its owner decides on a Stopped.
+        // The owner decides on a Stopped.
         let _ = state.timing.stop(Reason::Ended);
         state.barrier = 0;
-        state.retained_until = Instant::ORIGIN;
         state.opened = false;
+        state.retained_until = Instant::ORIGIN;
         if !state.muted {
             state.hold_until = Instant::ORIGIN;
         }
-        let remains =
-            Remains { maybe_on: state.outbox.belief() != Belief::Off, in_flight: state.outbox.in_flight().is_some() };
+        let remains = Remains {
+            maybe_on: state.outbox.acknowledged() != Acknowledged::Off,
+            in_flight: state.outbox.in_flight().is_some(),
+        };
         let loss = state.outbox.disown();
-        self.note_losses(now, slot, [loss, None]);
-        self.settle(now, slot);
+        self.record_dropped(now, slot, [loss, None]);
+        self.update(now, slot);
         remains
     }
 
-    /// The request in flight under `id` has not left and will not: it is taken back as if it had never been asked for, and
-    /// what it was to tell may be tried again in a moment. An unknown `id` is ignored.
+    /// The request in flight under `id` has not left and will not: it is taken back as if it had never been polled,
+    /// and may be tried again in a moment. An unknown `id` is ignored.
     pub fn handle_withheld(&mut self, now: Instant, id: DispatchId) {
         if !self.is_in_flight(id) {
             return;
         }
-        self.pace.withdraw(id.slot);
+        self.pace.withdraw(now, id.slot);
         self.follow(now, id.slot);
         self.advance(now, id.slot);
         let losses = self.tracker.state_mut(id.slot).0.outbox.withdraw(now + WITHHELD_WAIT);
-        self.note_losses(now, id.slot, losses);
-        self.settle(now, id.slot);
+        self.record_dropped(now, id.slot, losses);
+        self.update(now, id.slot);
     }
 
-    /// Of the org's requests a second, `share` are this process's. It lies below the policy's limit, or changes nothing.
+    /// How many of the org's requests a second are this process's. Above the policy's limit it changes nothing.
     pub fn handle_share(&mut self, share: u32) {
         self.pace.set_share(share);
     }
@@ -99,5 +107,5 @@ impl Engine {
 }
 
 const BARRIER_KEPT: Duration = Duration::from_secs(600);
-/// The time until what was withheld is tried again: the store answers within less.
+/// The time until a withheld request is tried again: the store answers within less.
 const WITHHELD_WAIT: Duration = Duration::from_millis(50);

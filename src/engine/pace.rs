@@ -1,43 +1,43 @@
-//! When the next request may leave: the rate, the pause that a rate limit asks for, the gate before a failing upstream.
-//! And the seeded randomness that spreads retries.
+//! When the next request may leave: the rate, the pause that a rate limit asks for, the circuit breaker before a
+//! failing upstream. And the seeded randomness that spreads retries.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::policy::Delivery;
-use crate::model::{Cause, Instant, Outcome, Refusal, Setback};
+use crate::model::{Cause, Instant, Outcome, Rejection, Transient, micros};
 
-/// The window of the rate, and a millisecond for the difference between our clock and the far side's.
+/// The window of the rate, and a millisecond for the difference between our clock and the upstream's.
 const WINDOW: Duration = Duration::from_millis(1_001);
 /// At most this part of a second's requests may leave in one instant: starts and stops don't wait for a tick, and the
-/// far side sees no second's worth at once.
+/// upstream sees no second's worth at once.
 const BURST_PART: u32 = 50;
-/// A rate limit without `Retry-After` is believed for this long.
+/// How long a rate limit without `Retry-After` is taken to last.
 const RATE_PAUSE: Duration = Duration::from_millis(500);
-/// Refusals that reach us within this time of a cut belong to the same excess.
+/// Answers that arrive within this time of a cut belong to the same excess.
 const CUT_SPACING: Duration = Duration::from_secs(1);
 /// After a cut the rate rises by a hundredth of its maximum each time this has passed: half of it in five seconds.
 const RECOVERY_STEP: Duration = Duration::from_millis(100);
-/// So many failures of different conversations in a row shut the gate.
-const GATE_FAILURES: u32 = 20;
-/// While the gate is shut one request in this time tries whether the far side is back.
+/// So many failures of different conversations in a row open the circuit breaker.
+const BREAKER_FAILURES: u32 = 20;
+/// While the circuit breaker is open, one request in this time probes whether the upstream is back.
 const PROBE_SPACING: Duration = Duration::from_secs(1);
 /// The first retry comes within this time.
 const BACKOFF_BASE: Duration = Duration::from_millis(100);
-/// No retry waits longer: what is owed leaves within this time of the far side's return.
+/// No retry waits longer: what is owed leaves within this time of the upstream's return.
 const BACKOFF_MAX: Duration = Duration::from_secs(4);
 
 /// Decides when the next request may leave.
 #[derive(Debug)]
 pub(super) struct Pace {
     limits: Delivery,
-    /// The rate in force: `requests_per_second_max`, less after the far side has complained.
+    /// The rate in force: `requests_per_second_max`, less after a rate limit.
     rate: u32,
     /// What this process may take of the org's rate.
     share: u32,
     /// The generic cell rate algorithm's theoretical arrival time.
     arrival: Instant,
-    /// When the requests of the last window were answered. A request counts from its leaving until a window after its
+    /// When the requests of the last window were answered. A request counts from its outgoing until a window after its
     /// answer, for it may have arrived at any moment between the two.
     answered: VecDeque<Instant>,
     in_flight: usize,
@@ -46,17 +46,18 @@ pub(super) struct Pace {
     no_token_until: Instant,
     last_cut: Option<Instant>,
     last_rise: Instant,
-    gate: Gate,
+    breaker: Breaker,
     rng: Rng,
 }
 
 #[derive(Debug)]
-enum Gate {
-    Open { failures: u32, last_failed: u32 },
-    Shut { probe_at: Instant, probe: Option<u32> },
+enum Breaker {
+    Closed { failures: u32, last_failed: u32 },
+    Open { probe_at: Instant },
+    HalfOpen { probe: u32 },
 }
 
-const OPEN: Gate = Gate::Open { failures: 0, last_failed: u32::MAX };
+const CLOSED: Breaker = Breaker::Closed { failures: 0, last_failed: u32::MAX };
 
 impl Pace {
     pub(super) fn new(limits: Delivery, seed: u64) -> Self {
@@ -71,12 +72,12 @@ impl Pace {
             no_token_until: Instant::ORIGIN,
             last_cut: None,
             last_rise: Instant::ORIGIN,
-            gate: OPEN,
+            breaker: CLOSED,
             rng: Rng(seed),
         }
     }
 
-    /// Takes new limits; a rate that had been cut starts anew.
+    /// Takes new limits. A rate that was cut starts again at the new maximum.
     pub(super) fn set_limits(&mut self, limits: Delivery) {
         if limits.requests_per_second_max != self.limits.requests_per_second_max {
             self.rate = limits.requests_per_second_max.min(self.share);
@@ -85,18 +86,18 @@ impl Pace {
         self.limits = limits;
     }
 
-    /// What may leave of the org's requests a second; a rate that has been cut stays cut.
+    /// Takes a share of the org's requests a second. A rate that was cut stays cut.
     pub(super) fn set_share(&mut self, share: u32) {
-        let is_cut = self.rate < self.max();
+        let is_cut = self.rate < self.rate_max();
         self.share = share;
-        self.rate = if is_cut { self.rate.min(self.max()) } else { self.max() };
+        self.rate = if is_cut { self.rate.min(self.rate_max()) } else { self.rate_max() };
     }
 
-    fn max(&self) -> u32 {
+    fn rate_max(&self) -> u32 {
         self.limits.requests_per_second_max.min(self.share)
     }
 
-    /// Requests in flight or answered within the window.
+    /// Requests that are in flight, or were answered within the window.
     pub(super) fn counted(&mut self, now: Instant) -> usize {
         while self.answered.front().is_some_and(|at| *at + WINDOW <= now) {
             self.answered.pop_front();
@@ -112,9 +113,9 @@ impl Pace {
         self.rate
     }
 
-    /// Whether the far side has failed so often that only probes are sent.
-    pub(super) const fn is_shut(&self) -> bool {
-        matches!(self.gate, Gate::Shut { .. })
+    /// Whether the upstream has failed so often that only probes are sent.
+    pub(super) const fn is_breaker_open(&self) -> bool {
+        !matches!(self.breaker, Breaker::Closed { .. })
     }
 
     /// When the next request may leave, if nothing else happens until then; [`Instant::NEVER`]: not before an answer.
@@ -124,13 +125,14 @@ impl Pace {
         if self.in_flight >= self.limits.in_flight_max {
             return Instant::NEVER;
         }
-        let mut ready = self.paused_until;
-        if let Gate::Shut { probe_at, probe } = self.gate {
-            ready = ready.max(if probe.is_some() { Instant::NEVER } else { probe_at });
-        }
-        let max = self.max() as usize;
+        let mut ready = self.paused_until.max(match self.breaker {
+            Breaker::Closed { .. } => Instant::ORIGIN,
+            Breaker::Open { probe_at } => probe_at,
+            Breaker::HalfOpen { .. } => Instant::NEVER,
+        });
+        let max = self.rate_max() as usize;
         if counted >= max {
-            // Enough of the answered ones must have left the window; those in flight can't be waited for by time.
+            // Enough of the answered ones must leave the window; how long those in flight take is not known.
             ready = ready.max(match self.answered.get(counted - max) {
                 Some(at) => *at + WINDOW,
                 None => Instant::NEVER,
@@ -138,99 +140,84 @@ impl Pace {
         }
         let burst = (self.rate / BURST_PART).max(1);
         let tolerance = self.spacing() * (burst - 1);
-        ready.max(Instant::from_micros(
-            self.arrival.as_micros().saturating_sub(u64::try_from(tolerance.as_micros()).unwrap_or(u64::MAX)),
-        ))
+        ready.max(self.arrival.before(tolerance))
     }
 
     /// Until when nothing leaves, whatever there is to send; [`Instant::NEVER`] while there is no token or the upstream
-    /// fails, for nobody knows how long that takes. The rate and the requests under way hold a request up for a moment
+    /// fails, for how long that takes is not known. The rate and the requests in flight delay a request for a moment
     /// only, and are not counted.
     pub(super) fn held_until(&self, now: Instant) -> Instant {
-        if self.is_shut() || now < self.no_token_until { Instant::NEVER } else { self.paused_until.max(now) }
+        if self.is_breaker_open() || now < self.no_token_until { Instant::NEVER } else { self.paused_until.max(now) }
     }
 
     /// A request of the conversation in `slot` leaves.
-    pub(super) fn leave(&mut self, now: Instant, slot: u32) {
+    pub(super) fn on_dispatch(&mut self, now: Instant, slot: u32) {
         self.in_flight += 1;
         self.arrival = self.arrival.max(now) + self.spacing();
-        if let Gate::Shut { probe, .. } = &mut self.gate {
-            *probe = Some(slot);
+        if self.is_breaker_open() {
+            self.breaker = Breaker::HalfOpen { probe: slot };
         }
     }
 
-    /// A request of the conversation in `slot` has come to its end. Says whether the gate has just shut or opened.
-    pub(super) fn settle(&mut self, now: Instant, slot: u32, outcome: &Outcome) {
+    /// A request of the conversation in `slot` has this outcome.
+    pub(super) fn on_outcome(&mut self, now: Instant, slot: u32, outcome: &Outcome) {
         self.in_flight -= 1;
-        if matches!(outcome, Outcome::NotSent(Setback { cause: Cause::NoCredentials, .. })) {
-            self.take_back(slot);
+        let transient = outcome.transient();
+        if transient.is_some_and(|transient| transient.cause == Cause::NoCredentials) {
+            self.take_back(now, slot);
             return;
         }
         self.answered.push_back(now);
-        let setback = match outcome {
-            Outcome::NotSent(setback) | Outcome::Unsure(setback) => Some(*setback),
-            _ => None,
-        };
-        if let Some(setback) = setback {
-            match setback.cause {
-                Cause::RateLimited => self.cut(now, setback.retry_after),
-                // No request can do without a token.
-                Cause::Token => {
-                    if let Some(wait) = setback.retry_after {
-                        self.paused_until = self.paused_until.max(now + wait);
-                        self.no_token_until = self.paused_until;
-                    }
+        let failed = match transient {
+            Some(Transient { cause: Cause::RateLimited, retry_after }) => {
+                self.cut(now, retry_after);
+                false
+            }
+            // No request can do without a token.
+            Some(Transient { cause: Cause::Token, retry_after }) => {
+                if let Some(wait) = retry_after {
+                    self.paused_until = self.paused_until.max(now + wait);
+                    self.no_token_until = self.paused_until;
                 }
-                // They say something about one connector, and nothing about the others.
-                Cause::Credentials | Cause::NoCredentials => {}
-                Cause::Unreachable | Cause::NoAnswer | Cause::Failing => {}
+                false
             }
-        }
-        let failed = match outcome {
-            Outcome::Refused(refusal) => *refusal == Refusal::Configuration,
-            Outcome::NotSent(setback) | Outcome::Unsure(setback) => {
-                matches!(setback.cause, Cause::Unreachable | Cause::NoAnswer | Cause::Failing)
-            }
-            Outcome::Delivered => false,
+            // They say something about one connector, and nothing about the others.
+            Some(Transient { cause: Cause::Credentials | Cause::NoCredentials, .. }) => false,
+            Some(Transient { cause: Cause::Unreachable | Cause::NoAnswer | Cause::Failing, .. }) => true,
+            None => *outcome == Outcome::Rejected(Rejection::Configuration),
         };
-        self.judge(now, slot, failed);
+        if failed { self.on_failure(now, slot) } else { self.breaker = CLOSED }
     }
 
     /// A request of the conversation in `slot` has not left, and will not.
-    pub(super) fn withdraw(&mut self, slot: u32) {
+    pub(super) fn withdraw(&mut self, now: Instant, slot: u32) {
         self.in_flight -= 1;
-        self.take_back(slot);
+        self.take_back(now, slot);
     }
 
-    /// Nothing has left for the conversation in `slot`: nothing is to be counted, and nothing is known of the upstream.
-    fn take_back(&mut self, slot: u32) {
-        let spacing = u64::try_from(self.spacing().as_micros()).unwrap_or(u64::MAX);
-        self.arrival = Instant::from_micros(self.arrival.as_micros().saturating_sub(spacing));
-        if let Gate::Shut { probe, .. } = &mut self.gate {
-            probe.take_if(|probe| *probe == slot);
+    /// Nothing has left for the conversation in `slot`: nothing is counted, and nothing is known of the upstream.
+    fn take_back(&mut self, now: Instant, slot: u32) {
+        self.arrival = self.arrival.before(self.spacing());
+        if matches!(self.breaker, Breaker::HalfOpen { probe } if probe == slot) {
+            self.breaker = Breaker::Open { probe_at: now };
         }
     }
 
-    fn judge(&mut self, now: Instant, slot: u32, failed: bool) {
-        match &mut self.gate {
-            Gate::Open { .. } if !failed => self.gate = OPEN,
-            Gate::Open { failures, last_failed } => {
+    fn on_failure(&mut self, now: Instant, slot: u32) {
+        let opens = match &mut self.breaker {
+            Breaker::Closed { failures, last_failed } => {
                 // One poisoned conversation that fails again and again says nothing about the upstream.
                 if *last_failed != slot {
                     *last_failed = slot;
                     *failures += 1;
                 }
-                if *failures >= GATE_FAILURES {
-                    self.gate = Gate::Shut { probe_at: now + PROBE_SPACING, probe: None };
-                }
+                *failures >= BREAKER_FAILURES
             }
-            Gate::Shut { .. } if !failed => self.gate = OPEN,
-            Gate::Shut { probe_at, probe } => {
-                if *probe == Some(slot) {
-                    *probe = None;
-                    *probe_at = now + PROBE_SPACING;
-                }
-            }
+            Breaker::HalfOpen { probe } => *probe == slot,
+            Breaker::Open { .. } => false,
+        };
+        if opens {
+            self.breaker = Breaker::Open { probe_at: now + PROBE_SPACING };
         }
     }
 
@@ -244,14 +231,12 @@ impl Pace {
     }
 
     fn recover(&mut self, now: Instant) {
-        let max = self.max();
-        if self.rate < max {
-            let steps = now.since(self.last_rise).as_micros() / RECOVERY_STEP.as_micros();
-            if steps > 0 {
-                let rise = u64::from(max.div_ceil(100)).saturating_mul(u64::try_from(steps).unwrap_or(u64::MAX));
-                self.rate = u32::try_from(u64::from(self.rate).saturating_add(rise)).map_or(max, |rate| rate.min(max));
-                self.last_rise = now;
-            }
+        let max = self.rate_max();
+        let steps = micros(now.since(self.last_rise)) / micros(RECOVERY_STEP);
+        if self.rate < max && steps > 0 {
+            let rise = u64::from(max.div_ceil(100)).saturating_mul(steps);
+            self.rate = u32::try_from(u64::from(self.rate).saturating_add(rise)).map_or(max, |rate| rate.min(max));
+            self.last_rise = now;
         }
     }
 
@@ -260,19 +245,19 @@ impl Pace {
     }
 
     /// How long to wait before try number `attempt` (1: the first retry): anything up to a bound that doubles, so that
-    /// those who failed together don't come back together.
+    /// requests that failed together are not retried together.
     pub(super) fn backoff(&mut self, attempt: u32) -> Duration {
         let bound = BACKOFF_BASE.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(BACKOFF_MAX);
-        Duration::from_micros(self.rng.below(u64::try_from(bound.as_micros()).unwrap_or(u64::MAX)))
+        Duration::from_micros(self.rng.below(micros(bound)))
     }
 }
 
-/// SplitMix64: small, seeded, good enough to spread retries, and nothing else is drawn from it.
+/// SplitMix64: small, seeded, good enough to spread retries, and for tests.
 #[derive(Debug)]
-struct Rng(u64);
+pub(super) struct Rng(pub(super) u64);
 
 impl Rng {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

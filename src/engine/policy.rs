@@ -1,12 +1,11 @@
-//! What the engine is told to do: the timing of each channel and the bounds of delivery. Plain values, already
-//! validated.
+//! The settings of the engine: the timing of each channel and the bounds of delivery. Plain values, already validated.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::model::{ChannelAddress, micros};
 
-/// How the icon goes off while the user still types or falls silent (CONTRACT section 3).
+/// How the icon goes off while the user is typing or falls silent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
     /// `dismiss_after` since the last keystroke.
@@ -82,7 +81,7 @@ impl Rules {
         Duration::from_micros(self.dismiss)
     }
 
-    /// The longest unbroken typing that is believed.
+    /// The longest unbroken typing that shows the icon.
     #[must_use]
     pub const fn max_typing(&self) -> Duration {
         Duration::from_micros(self.max_typing)
@@ -95,10 +94,10 @@ impl Default for Rules {
     }
 }
 
-/// Everything the engine is told, at its start and again at each change.
+/// All settings of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The timing of a channel that has none of its own.
+    /// The timing of channels that have none of their own.
     pub rules: Rules,
     /// The timing of single channels.
     pub channels: HashMap<ChannelAddress, Rules>,
@@ -127,7 +126,7 @@ impl Policy {
     }
 }
 
-/// The bounds of delivery (CONTRACT section 4).
+/// The bounds of delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Requests in flight at a time, over all conversations.
@@ -138,7 +137,7 @@ pub struct Delivery {
     pub started_lifespan: Option<Duration>,
     /// How long a Stopped is owed.
     pub stopped_lifespan: Duration,
-    /// How long a refused channel or conversation is left alone.
+    /// How long a rejected channel or conversation is left alone.
     pub mute_for: Duration,
 }
 

@@ -1,22 +1,21 @@
-//! Values in numbered places, without a moment at which all of them are copied: it grows by pushing into regions that are
-//! reserved whole, and shrinks as the last places of a region run empty.
+//! Values in numbered places, without a moment at which all of them are copied: it grows by pushing into regions that
+//! are reserved whole, and shrinks as the last places of a region run empty.
 //!
 //! A value never moves, so that its number names it for as long as it stays. New ones take the lowest free place: those
 //! behind run empty as their values go.
 
-/// The least that a region reserves. Memory is only taken where something has been put. From this size on the C library
-/// maps a block by itself, whatever it was used for before, and gives it back to the system when it is freed.
+/// The least that a region reserves. Memory is only used where a value has been put. From this size on the C library
+/// maps a block by itself, and gives it back to the system when it is freed.
 const REGION_BYTES: usize = 32 << 20;
-/// A region that has used no more places than so many is not worth shrinking.
+/// Regions that have used no more places than this are not shrunk.
 const SMALL: usize = 1_024;
 /// Free places at a region's end that are given up in one call.
 const TRIMMED_PER_CALL: usize = 4_096;
-/// What is reserved for the first ones.
+/// Places that are reserved at first.
 const TINY: usize = 64;
-/// It shrinks when so many times as many places have been used as are needed.
+/// A region shrinks when this many times as many places have been used as are needed.
 const SHRINK_AT: usize = 4;
 
-/// The places.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
     regions: Vec<Region<T>>,
@@ -65,16 +64,7 @@ impl<T> Slab<T> {
         self.regions.get_mut(region)?.places.get_mut(at)?.as_mut()
     }
 
-    /// All values with their places, in the order of these.
-    #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.regions.iter().enumerate().flat_map(|(number, region)| {
-            let places = region.places.iter().enumerate();
-            places.filter_map(move |(at, value)| Some((join::<T>(number, at), value.as_ref()?)))
-        })
-    }
-
-    /// Puts a value in; returns its place.
+    /// Adds a value; returns its place.
     pub(super) fn insert(&mut self, value: T) -> u32 {
         let number = match self.regions.iter().position(|region| region.used < Self::REGION) {
             Some(number) => number,
@@ -182,7 +172,18 @@ fn join<T>(region: usize, at: usize) -> u32 {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::pace::Rng;
     use super::*;
+
+    impl<T> Slab<T> {
+        /// All values with their places, in the order of these.
+        fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+            self.regions.iter().enumerate().flat_map(|(number, region)| {
+                let places = region.places.iter().enumerate();
+                places.filter_map(move |(at, value)| Some((join::<T>(number, at), value.as_ref()?)))
+            })
+        }
+    }
 
     /// So large that a region has few places.
     type Large = [u64; 1 << 15];
@@ -214,11 +215,8 @@ mod tests {
         assert_eq!(Slab::<Large>::REGION, 128);
         let mut slab = Slab::new();
         let mut model = BTreeMap::new();
-        let mut state = 3u64;
-        let mut random = |bound: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % bound
-        };
+        let mut rng = Rng(3);
+        let mut random = |bound: usize| rng.below(bound as u64) as usize;
         for round in 0..3_000u64 {
             let crowd = [20, 400, 0, 150][round as usize / 750];
             if model.len() < crowd || (model.len() < crowd + 30 && random(2) == 0) {

@@ -1,16 +1,16 @@
-//! CONTRACT section 3 for one conversation: check, dismiss, both modes. A small plain value, stepped by pure functions.
+//! The timing rules for one conversation: check, dismiss, both modes. A small plain value, stepped by pure functions.
 //!
-//! It knows nothing of delivery, nor of other conversations. `tune` drives it by itself, the daemon inside the engine.
+//! It knows nothing of delivery, nor of other conversations. `tune` drives it alone, the daemon inside the engine.
 
 use super::policy::{Mode, Rules};
 use crate::model::{Instant, Reason};
 
 /// The timing of one conversation.
 ///
-/// The caller first lets the timers run ([`Timing::step`], until it returns `None`) up to and including an instant, then
-/// hands over the signals of that instant. Stepping early, late or twice is harmless: every decision carries the
+/// The caller first lets the timers run ([`Timing::step`], until it returns `None`) up to and including an instant,
+/// then hands over the signals of that instant. Stepping early, late or twice is harmless: every decision carries the
 /// instant at which it fell due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
     /// Ahead of the clock while typing that was reported with `lasts` goes on.
     last_key: u64,
@@ -28,9 +28,10 @@ pub struct Timing {
 }
 
 /// How far the typing of a conversation has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// The next keystroke is a first keystroke. In `after_shown` the icon may still be on.
+    #[default]
     Idle,
     /// Checks fall.
     Burst,
@@ -38,47 +39,29 @@ pub enum Phase {
     Silent,
 }
 
-/// When what would fall due if no key came; [`Instant::NEVER`] for what does not run.
+/// When each timer falls due if no key comes; [`Instant::NEVER`] for those that don't run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
     /// The next check.
     pub check: Instant,
     /// The icon goes off by itself.
     pub dismissal: Instant,
-    /// The unbroken typing is no longer believed.
+    /// The typing has been unbroken for `max_typing`.
     pub max_typing: Instant,
-    /// A silence that `max_typing` has imposed is over.
+    /// The silence after `max_typing` is over.
     pub pause: Instant,
 }
 
 #[derive(Clone, Copy)]
 enum Timer {
-    /// `dismiss_after` since the last keystroke: the icon goes off (idle mode), or the silence has earned its end.
+    /// `dismiss_after` since the last keystroke: the icon goes off (idle mode), or the silence ends.
     Paused,
     MaxTyping,
     Check,
     Dismissal,
 }
 
-impl Default for Timing {
-    fn default() -> Self {
-        Self::IDLE
-    }
-}
-
 impl Timing {
-    /// Nobody has typed.
-    pub const IDLE: Self = Self {
-        last_key: 0,
-        run_start: 0,
-        last_started: 0,
-        burst_start: 0,
-        checks: 0,
-        phase: Phase::Idle,
-        icon: false,
-        key_since: false,
-    };
-
     /// Whether the icon should be on.
     #[must_use]
     pub const fn icon(&self) -> bool {
@@ -97,7 +80,7 @@ impl Timing {
         self.phase
     }
 
-    /// When the last key was pressed since the last explicit stop, or will have been if the typing goes on for a while.
+    /// The last key since the last explicit stop; in the future while typing reported with `lasts` goes on.
     #[must_use]
     pub fn last_key(&self) -> Option<Instant> {
         (self.last_key > 0).then(|| Instant::from_micros(self.last_key))
@@ -107,120 +90,108 @@ impl Timing {
     #[inline]
     #[must_use]
     pub fn due(&self, rules: &Rules) -> Instant {
-        Instant::from_micros(self.next(rules).0)
+        Instant::from_micros(self.next(rules, 0).0)
     }
 
     /// All timers that run. The first of them is that of [`Timing::due`].
     #[must_use]
     pub fn deadlines(&self, rules: &Rules) -> Deadlines {
-        let at = |since: u64, span: u64| Instant::from_micros(since.saturating_add(span));
-        let when = |runs: bool, at: Instant| if runs { at } else { Instant::NEVER };
-        let (pause, burst) = (at(self.last_key, rules.dismiss), self.phase == Phase::Burst);
-        let max_typing = at(self.run_start, rules.max_typing);
-        let (dismissal, limit) = match rules.mode {
-            Mode::Idle => (when(!self.is_idle(), pause), when(!self.is_idle(), max_typing)),
-            Mode::AfterShown => {
-                let runs = !self.is_idle() && max_typing < pause;
-                (when(self.icon, at(self.last_started, rules.dismiss)), when(runs, max_typing))
-            }
-        };
-        if self.phase == Phase::Silent {
-            return Deadlines { check: Instant::NEVER, dismissal: Instant::NEVER, max_typing: Instant::NEVER, pause };
-        }
-        let check = when(burst, Instant::from_micros(self.next_check(rules)));
-        Deadlines { check, dismissal, max_typing: limit, pause: Instant::NEVER }
+        let never = Instant::NEVER;
+        let mut deadlines = Deadlines { check: never, dismissal: never, max_typing: never, pause: never };
+        self.for_each_timer(rules, |at, timer| {
+            let deadline = match timer {
+                Timer::Paused if self.phase == Phase::Silent => &mut deadlines.pause,
+                Timer::Paused | Timer::Dismissal => &mut deadlines.dismissal,
+                Timer::MaxTyping => &mut deadlines.max_typing,
+                Timer::Check => &mut deadlines.check,
+            };
+            *deadline = Instant::from_micros(at);
+        });
+        deadlines
     }
 
-    /// A moment before which no timer falls due, whatever keystrokes come until then that decide nothing. For whoever
-    /// steps through millions of keys: most need not look at a timer at all.
+    /// An instant before which no timer falls due, whatever keystrokes come until then that decide nothing. For callers
+    /// that step through millions of keys: most keys need not look at a timer at all.
     #[inline]
     #[must_use]
     pub fn quiet_until(&self, rules: &Rules) -> Instant {
         if self.is_idle() {
             return Instant::NEVER;
         }
-        // A keystroke moves every deadline further away, but for `max_typing` of a typing that was about to break.
+        // A keystroke moves every deadline further away, but for `max_typing` of typing that was about to break.
         let max_typing = self.run_start.saturating_add(rules.max_typing);
-        Instant::from_micros(self.next(rules).0.min(max_typing))
+        Instant::from_micros(self.next(rules, 0).0.min(max_typing))
     }
 
-    /// The timer that runs next. Of several due at one instant the one that wins comes first: an idle deadline over
-    /// `max_typing`, that over a check, a check over a dismissal (rules 3, 4, 7).
+    /// The timer that runs next, where one that would be due before `floor` is due at `floor`. Of several due at one
+    /// instant the one that wins comes first: an idle deadline over `max_typing`, that over a check, a check over a
+    /// dismissal (timing rules 3, 4, 7).
     #[inline]
-    fn next(&self, rules: &Rules) -> (u64, Timer) {
-        self.next_from(rules, 0)
-    }
-
-    /// The same, where a timer that would be due before `floor` is due at `floor`.
-    #[inline]
-    fn next_from(&self, rules: &Rules, floor: u64) -> (u64, Timer) {
+    fn next(&self, rules: &Rules, floor: u64) -> (u64, Timer) {
         let mut next = (u64::MAX, Timer::Paused);
-        let mut consider = |at: u64, timer: Timer| {
+        self.for_each_timer(rules, |at, timer| {
             let at = at.max(floor);
             if at < next.0 {
                 next = (at, timer);
             }
-        };
-        let paused = self.last_key.saturating_add(rules.dismiss);
-        let max_typing = self.run_start.saturating_add(rules.max_typing);
-        let check = self.next_check(rules);
-        match (self.phase, rules.mode) {
-            (Phase::Idle, _) if !self.icon => {}
-            (Phase::Silent, _) => consider(paused, Timer::Paused),
-            (phase, Mode::Idle) => {
-                consider(paused, Timer::Paused);
-                consider(max_typing, Timer::MaxTyping);
-                if phase == Phase::Burst {
-                    consider(check, Timer::Check);
-                }
-            }
-            (phase, Mode::AfterShown) => {
-                // A pause of `dismiss_after` breaks the typing, whether or not the icon takes notice.
-                if max_typing < paused {
-                    consider(max_typing, Timer::MaxTyping);
-                }
-                if phase == Phase::Burst {
-                    consider(check, Timer::Check);
-                }
-                if self.icon {
-                    consider(self.last_started.saturating_add(rules.dismiss), Timer::Dismissal);
-                }
-            }
-        }
+        });
         next
     }
 
+    /// The timers that run, in the order in which they win.
     #[inline]
-    fn next_check(&self, rules: &Rules) -> u64 {
-        self.burst_start.saturating_add((u64::from(self.checks) + 1).saturating_mul(rules.check))
+    fn for_each_timer(&self, rules: &Rules, mut each: impl FnMut(u64, Timer)) {
+        let paused = self.last_key.saturating_add(rules.dismiss);
+        let max_typing = self.run_start.saturating_add(rules.max_typing);
+        let check = self.burst_start.saturating_add((u64::from(self.checks) + 1).saturating_mul(rules.check));
+        match (self.phase, rules.mode) {
+            (Phase::Idle, _) if !self.icon => {}
+            (Phase::Silent, _) => each(paused, Timer::Paused),
+            (phase, Mode::Idle) => {
+                each(paused, Timer::Paused);
+                each(max_typing, Timer::MaxTyping);
+                if phase == Phase::Burst {
+                    each(check, Timer::Check);
+                }
+            }
+            (phase, Mode::AfterShown) => {
+                // A pause of `dismiss_after` breaks the typing, whether or not it hides the icon.
+                if max_typing < paused {
+                    each(max_typing, Timer::MaxTyping);
+                }
+                if phase == Phase::Burst {
+                    each(check, Timer::Check);
+                }
+                if self.icon {
+                    each(self.last_started.saturating_add(rules.dismiss), Timer::Dismissal);
+                }
+            }
+        }
     }
 
     /// Runs the timers due at or before `now`, in order, up to the first that decides something. Returns that with the
     /// instant at which it fell due; `None` once nothing due is left.
     #[inline]
     pub fn step(&mut self, rules: &Rules, now: Instant) -> Option<(Instant, Reason)> {
-        loop {
-            let (due, timer) = self.next(rules);
-            if due > now.as_micros() {
-                return None;
-            }
-            if let Some(reason) = self.run(rules, due, timer) {
-                return Some((Instant::from_micros(due), reason));
-            }
-        }
+        self.run_due::<false>(rules, 0, now)
     }
 
     /// As [`Timing::step`], for a caller who may come late. Of several checks that have passed by `now` at most one
     /// decides something: the last at which the icon would have been refreshed.
     #[inline]
     pub fn step_late(&mut self, rules: &Rules, now: Instant) -> Option<(Instant, Reason)> {
+        self.run_due::<true>(rules, 0, now)
+    }
+
+    #[inline]
+    fn run_due<const LATE: bool>(&mut self, rules: &Rules, floor: u64, now: Instant) -> Option<(Instant, Reason)> {
         let now = now.as_micros();
         loop {
-            let (mut due, timer) = self.next(rules);
+            let (mut due, timer) = self.next(rules, floor);
             if due > now {
                 return None;
             }
-            if matches!(timer, Timer::Check) && now - due >= rules.check {
+            if LATE && matches!(timer, Timer::Check) && now - due >= rules.check {
                 due = self.skip_checks(rules, due, now);
             }
             if let Some(reason) = self.run(rules, due, timer) {
@@ -229,12 +200,13 @@ impl Timing {
         }
     }
 
-    /// Of the checks from `due`, the next one, up to `now`: passes over those before the one that counts, and returns that.
+    /// Of the checks from `due`, the next one, up to `now`: passes over those before the one that counts, and returns
+    /// that.
     fn skip_checks(&mut self, rules: &Rules, due: u64, now: u64) -> u64 {
         let last = if self.key_since || self.last_key > due {
-            // Later ones would refresh while the typing goes on beyond them, and is believed.
-            let believed = self.run_start.saturating_add(rules.max_typing);
-            now.min(self.last_key.saturating_sub(1)).min(believed.saturating_sub(1))
+            // Later ones refresh only while the typing goes on beyond them, within `max_typing`.
+            let max_typing = self.run_start.saturating_add(rules.max_typing);
+            now.min(self.last_key.saturating_sub(1)).min(max_typing.saturating_sub(1))
         } else if rules.mode == Mode::Idle {
             // None of them does anything.
             now
@@ -261,47 +233,39 @@ impl Timing {
         }
     }
 
-    /// The rules are `rules` from `at` on; the timers have been stepped to `at` under those before. The checks fall on the
-    /// new grid, the next one after `at`. What by the new rules should have happened already happens now: to be called
-    /// until it returns `None`, with the same arguments.
+    /// The rules are `rules` from `at` on; the timers have been stepped to `at` under those before. The checks fall on
+    /// the new grid, the next one after `at`. What by the new rules should have happened already happens now: to be
+    /// called until it returns `None`, with the same arguments.
     pub fn change(&mut self, rules: &Rules, at: Instant) -> Option<Reason> {
-        let at = at.as_micros();
+        let floor = at.as_micros();
         if self.phase == Phase::Burst {
-            self.pass_checks(rules, at);
+            self.pass_checks(rules, floor);
         }
-        if rules.mode == Mode::AfterShown && self.last_key.saturating_add(rules.dismiss) <= at {
+        if rules.mode == Mode::AfterShown && self.last_key.saturating_add(rules.dismiss) <= floor {
             // Broken by the new rules, the typing is not measured against `max_typing`.
-            self.run_start = at;
+            self.run_start = floor;
         }
-        loop {
-            let (due, timer) = self.next_from(rules, at);
-            if due > at {
-                return None;
-            }
-            if let Some(reason) = self.run(rules, due, timer) {
-                return Some(reason);
-            }
-        }
+        self.run_due::<false>(rules, floor, at).map(|(_, reason)| reason)
     }
 
     fn run(&mut self, rules: &Rules, due: u64, timer: Timer) -> Option<Reason> {
         match timer {
             Timer::Paused => {
                 self.phase = Phase::Idle;
-                self.extinguish(Reason::Idle)
+                self.hide(Reason::Idle)
             }
             Timer::MaxTyping => {
                 self.phase = Phase::Silent;
-                self.extinguish(Reason::MaxTyping)
+                self.hide(Reason::MaxTyping)
             }
-            Timer::Dismissal => self.extinguish(Reason::Dismissed),
+            Timer::Dismissal => self.hide(Reason::Dismissed),
             Timer::Check => {
                 match self.checks.checked_add(1) {
                     Some(checks) => self.checks = checks,
                     None => (self.burst_start, self.checks) = (due, 0),
                 }
-                // Typing that goes on beyond the check counts; typing that ends with it needs a signal of its own, or one
-                // entry and then nothing would be refreshed at its own end.
+                // Typing that goes on beyond the check counts; typing that ends with it needs a signal of its own, or
+                // one entry and then nothing would be refreshed at its own end.
                 if self.key_since || self.last_key > due {
                     self.show(due);
                     return Some(Reason::Check);
@@ -315,8 +279,8 @@ impl Timing {
     }
 
     /// A keystroke at `now` whose typing goes on until `until`, which is `now` for a plain key; the timers have been
-    /// stepped to `now`. Returns what it decides. A check before `until` refreshes the icon, and a pause counts from there;
-    /// a later keystroke never brings it nearer.
+    /// stepped to `now`. Returns what it decides. A check before `until` refreshes the icon, and a pause counts from
+    /// there; a later keystroke never brings it nearer.
     #[inline]
     pub fn keystroke(&mut self, rules: &Rules, now: Instant, until: Instant) -> Option<Reason> {
         let now = now.as_micros();
@@ -324,7 +288,7 @@ impl Timing {
         self.last_key = self.last_key.max(until.as_micros());
         match self.phase {
             Phase::Silent => None,
-            // A change from after_shown to idle in mid-typing leaves a burst without its icon; the next key mends that.
+            // A change from after_shown to idle in mid-typing leaves a burst without its icon, until the next key.
             Phase::Burst if self.icon || rules.mode == Mode::AfterShown => {
                 if paused {
                     self.run_start = now;
@@ -345,13 +309,14 @@ impl Timing {
         }
     }
 
-    /// The user's message went out, the box was left, the session ended (rule 5). Returns `reason` if the icon was on.
+    /// The user's message went out, the box was left, the session ended (timing rule 5). Returns `reason` if the icon
+    /// was on.
     #[inline]
     pub fn stop(&mut self, reason: Reason) -> Option<Reason> {
         self.phase = Phase::Idle;
         // Typing that would have lasted longer ends here too.
         self.last_key = 0;
-        self.extinguish(reason)
+        self.hide(reason)
     }
 
     fn show(&mut self, at: u64) {
@@ -360,7 +325,7 @@ impl Timing {
         self.key_since = false;
     }
 
-    fn extinguish(&mut self, reason: Reason) -> Option<Reason> {
+    fn hide(&mut self, reason: Reason) -> Option<Reason> {
         std::mem::take(&mut self.icon).then_some(reason)
     }
 }
@@ -371,7 +336,7 @@ mod tests {
 
     use super::*;
 
-    /// What one conversation hears at a time in milliseconds.
+    /// What happens to one conversation, with its time in milliseconds.
     #[derive(Clone, Copy)]
     enum Event {
         Key(u64),
@@ -384,7 +349,7 @@ mod tests {
     }
 
     fn trace(rules: &Rules, events: &[Event]) -> Vec<(u64, Reason)> {
-        let mut timing = Timing::IDLE;
+        let mut timing = Timing::default();
         let mut decided = Vec::new();
         for event in events {
             let (Key(at) | Stop(at, _)) = *event;
@@ -455,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_without_a_keystroke_since_the_last_started_sends_nothing() {
+    fn a_check_without_a_key_since_the_last_started_sends_nothing() {
         let r = rules(Mode::Idle, 2_000, 7_000);
         assert_eq!(trace(&r, &[Key(0)]), [(0, First), (7_000, Idle)]);
         assert_eq!(trace(&r, &[Key(0), Key(100)]), [(0, First), (2_000, Check), (7_100, Idle)]);
@@ -526,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn max_typing_wins_over_a_check_and_a_dismissal_and_loses_to_an_idle_deadline() {
+    fn max_typing_wins_over_check_and_dismissal_but_not_over_idle() {
         let mut r = rules(Mode::Idle, 5_000, 2_000);
         r.max_typing = 5_000_000;
         assert_eq!(trace(&r, &[Key(0), Key(1_500), Key(3_001)]), [(0, First), (5_000, MaxTyping)]);
@@ -537,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn in_after_shown_a_pause_breaks_the_typing_that_max_typing_counts() {
+    fn in_after_shown_a_pause_breaks_what_max_typing_counts() {
         let mut r = rules(Mode::AfterShown, 5_000, 2_000);
         r.max_typing = 8_000_000;
         let broken: Vec<Event> = [0, 1_000, 3_000, 4_500, 6_000, 7_500, 9_000].map(Key).to_vec();
@@ -559,7 +524,7 @@ mod tests {
         {
             let mut r = rules(mode, 5, 2);
             r.max_typing = max_typing * 1_000;
-            let (mut timing, mut now, mut quiet) = (Timing::IDLE, 0, Instant::ORIGIN);
+            let (mut timing, mut now, mut quiet) = (Timing::default(), 0, Instant::ORIGIN);
             for place in 0..6 {
                 now += gaps / 4u64.pow(place) % 4;
                 let at = Instant::from_millis(now);

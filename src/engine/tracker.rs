@@ -1,4 +1,4 @@
-//! All conversations: the table, found by their ids, and the channels they belong to. It knows no rule.
+//! All conversations, found by their ids, and the channels they belong to. It knows no rule.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -6,17 +6,16 @@ use foldhash::fast::FixedState;
 
 use super::changes::Generation;
 use super::id::Id;
-use super::index::{Chained, Index};
-use super::list::{Link, Links, List, NIL, Neighbours};
-use super::outbox::Outbox;
+use super::list::{Link, Links, List, Neighbours};
+use super::outbox::{Outbox, Urgency};
 use super::policy::Rules;
-use super::slab::Slab;
+use super::table::Table;
 use super::timing::Timing;
 use super::wheel::Place;
 use crate::model::{Conversation, ConversationRef, CredentialId, Instant};
 
-/// Everything about one conversation: what would have to be stored if another process were to go on with it.
-#[derive(Debug)]
+/// The state of one conversation: what another process would need to go on with it.
+#[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) timing: Timing,
     pub(super) outbox: Outbox,
@@ -24,7 +23,7 @@ pub(super) struct State {
     pub(super) barrier: u64,
     /// Until when it is remembered although nothing is going on, or left alone.
     pub(super) hold_until: Instant,
-    /// Until when it is remembered for its owner's sake.
+    /// Until when it is remembered because its owner may be asked for it again.
     pub(super) retained_until: Instant,
     /// The messaging session is known to exist.
     pub(super) opened: bool,
@@ -40,44 +39,51 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Entry {
     from: Id,
-    /// Half of the hash of both ids: enough for the index.
-    hash: u32,
-    /// The next entry of the index's chain.
-    next: u32,
     pub(super) channel: u32,
     deadline: Neighbours,
-    line: Neighbours,
+    queue_links: Neighbours,
     pub(super) place: Place,
-    pub(super) standing: Standing,
+    pub(super) queue: Queue,
     /// The newest of the changes of all that it has followed.
     pub(super) generation: Generation,
-    /// Counted among those whose icon should be on.
-    pub(super) lit: bool,
-    /// Counted among those that have not told the far side off yet.
+    /// Counted in `Engine::icons`.
+    pub(super) icon_on: bool,
+    /// Counted in `Engine::unsettled`.
     pub(super) unsettled: bool,
     pub(super) state: State,
 }
 
-/// Which line a conversation stands in.
+/// The queue that a conversation is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// In none.
+pub(super) enum Queue {
     None,
-    /// In the one of that urgency, by its number.
+    /// That of this urgency, by its number.
     Ready(u8),
-    /// Remembered although nothing is going on; the first to go when the table is full.
-    Lingering,
-    /// In the channel's: a Stopped that waits until credentials of the channel are accepted.
+    /// Remembered although nothing is going on; evicted first when the table is full.
+    Retained,
+    /// The channel's: a Stopped that waits until credentials of the channel are accepted.
     Blocked,
+}
+
+/// Queues that are not a channel's: those of each urgency, and the retained conversations.
+pub(super) const QUEUES: usize = Urgency::COUNT + 1;
+pub(super) const RETAINED: usize = Urgency::COUNT;
+
+impl Queue {
+    /// Its number among the queues that are not a channel's.
+    pub(super) const fn index(self) -> Option<usize> {
+        match self {
+            Self::Ready(urgency) => Some(urgency as usize),
+            Self::Retained => Some(RETAINED),
+            Self::None | Self::Blocked => None,
+        }
+    }
 }
 
 /// A channel: what its conversations share.
 #[derive(Debug)]
 pub(super) struct Channel {
-    name: Id,
-    hash: u32,
-    /// The next channel of the index's chain.
-    next: u32,
+    pub(super) name: Id,
     pub(super) rules: Rules,
     pub(super) muted_until: Instant,
     /// Conversations whose Stopped waits until credentials of this channel are accepted.
@@ -85,21 +91,20 @@ pub(super) struct Channel {
     /// How often credentials of this channel have been accepted that were not before; wraps.
     pub(super) acceptances: u16,
     conversations: u32,
-    /// It stands in the list of those that were left while they were muted.
+    /// It is in `Tracker::left_muted`.
     left_muted: bool,
-    /// The change of all since which its rules are these.
+    /// The change since which its rules are these.
     generation: Generation,
 }
 
-/// The table.
 #[derive(Debug)]
 pub(super) struct Tracker {
-    entries: Slab<Entry>,
-    index: Index,
-    channels: Slab<Channel>,
-    channel_index: Index,
-    /// Channels that were left by their last conversation while they were muted.
+    pub(super) entries: Table<Entry>,
+    pub(super) channels: Table<Channel>,
+    /// Channels whose last conversation was removed while they were muted.
     left_muted: Vec<u32>,
+    /// Channels that have accepted credentials, while there are blocked conversations to go through.
+    accepted: Vec<u32>,
     hash: FixedState,
 }
 
@@ -107,73 +112,45 @@ impl Tracker {
     /// `seed` keys the hash, for ids come from outside.
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            entries: Slab::new(),
-            index: Index::new(),
-            channels: Slab::new(),
-            channel_index: Index::new(),
+            entries: Table::new(),
+            channels: Table::new(),
             left_muted: Vec::new(),
+            accepted: Vec::new(),
             hash: FixedState::with_seed(seed),
         }
-    }
-
-    pub(super) const fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub(super) const fn channels_len(&self) -> usize {
-        self.channels.len()
     }
 
     #[inline]
     pub(super) fn find(&self, conversation: ConversationRef<'_>) -> Option<u32> {
         let hash = hash_of(&self.hash, conversation.to(), conversation.from());
-        self.index.find(&self.entries, hash, |entry| {
+        self.entries.find(hash, |entry| {
             entry.from.is(conversation.from()) && self.channel_at(entry.channel).name.is(conversation.to())
         })
     }
 
     /// Adds a conversation that is not in the table. `rules` are those of its channel since the change `generation`.
-    pub(super) fn insert(
-        &mut self,
-        conversation: ConversationRef<'_>,
-        generation: Generation,
-        rules: impl FnOnce() -> Rules,
-    ) -> u32 {
+    pub(super) fn insert(&mut self, conversation: ConversationRef<'_>, generation: Generation, rules: Rules) -> u32 {
         let hash = hash_of(&self.hash, conversation.to(), conversation.from());
         let channel = self.join_channel(conversation.to(), generation, rules);
-        let slot = self.entries.insert(Entry {
+        let entry = Entry {
             from: Id::new(conversation.from()),
-            hash,
-            next: NIL,
             channel,
             deadline: Neighbours::NONE,
-            line: Neighbours::NONE,
+            queue_links: Neighbours::NONE,
             place: Place::NONE,
-            standing: Standing::None,
+            queue: Queue::None,
             generation,
-            lit: false,
+            icon_on: false,
             unsettled: false,
-            state: State {
-                timing: Timing::IDLE,
-                outbox: Outbox::EMPTY,
-                barrier: 0,
-                hold_until: Instant::ORIGIN,
-                retained_until: Instant::ORIGIN,
-                opened: false,
-                muted: false,
-                acceptances_seen: 0,
-                credentials: None,
-            },
-        });
-        self.index.insert(&mut self.entries, slot);
-        slot
+            state: State::default(),
+        };
+        self.entries.insert(hash, entry)
     }
 
-    /// Forgets a conversation that stands in no line and has no deadline.
+    /// Forgets a conversation that is in no queue and has no deadline.
     pub(super) fn remove(&mut self, slot: u32, now: Instant) {
-        self.index.remove(&mut self.entries, slot);
         let Some(entry) = self.entries.remove(slot) else { return };
-        debug_assert!(entry.place == Place::NONE && entry.standing == Standing::None);
+        debug_assert!(entry.place == Place::NONE && entry.queue == Queue::None);
         self.leave_channel(entry.channel, now);
     }
 
@@ -194,21 +171,14 @@ impl Tracker {
         (&mut entry.state, &self.channels.get(entry.channel).expect(KNOWN).rules)
     }
 
-    /// Gives some of the memory back that those took who have gone. Returns whether there is more.
+    /// Gives some of the memory of removed conversations back. Returns whether there is more.
     pub(super) fn trim(&mut self) -> bool {
         let entries = self.entries.trim();
         self.channels.trim() || entries
     }
 
-    /// What is in `slot`, if there is anything.
-    #[inline]
-    pub(super) fn get(&self, slot: u32) -> Option<&Entry> {
-        self.entries.get(slot)
-    }
-
-    /// Whether `slot` holds a conversation at all.
     pub(super) fn holds(&self, slot: u32) -> bool {
-        self.get(slot).is_some()
+        self.entries.get(slot).is_some()
     }
 
     pub(super) fn channel(&self, slot: u32) -> &Channel {
@@ -216,16 +186,11 @@ impl Tracker {
     }
 
     pub(super) fn channel_mut(&mut self, slot: u32) -> &mut Channel {
-        let channel = self.entry(slot).channel;
-        self.channels.get_mut(channel).expect(KNOWN)
+        self.channel_at_mut(self.entry(slot).channel)
     }
 
     fn channel_at(&self, channel: u32) -> &Channel {
         self.channels.get(channel).expect(KNOWN)
-    }
-
-    pub(super) fn channel_name(&self, slot: u32) -> &str {
-        self.channel(slot).name.as_str()
     }
 
     pub(super) fn conversation(&self, slot: u32) -> Conversation {
@@ -238,21 +203,15 @@ impl Tracker {
             .expect("it was valid when it was put in")
     }
 
-    /// Up to the first slot behind all that are used.
-    pub(super) fn slots_end(&self) -> u32 {
-        self.entries.end()
-    }
-
-    /// The channel of that name, as its conversations have it.
     pub(super) fn find_channel(&self, name: &str) -> Option<u32> {
-        self.channel_index.find(&self.channels, hash_of(&self.hash, name, ""), |channel| channel.name.is(name))
+        self.channels.find(hash_of(&self.hash, name, ""), |channel| channel.name.is(name))
     }
 
     pub(super) fn channel_at_mut(&mut self, channel: u32) -> &mut Channel {
         self.channels.get_mut(channel).expect(KNOWN)
     }
 
-    /// The channel of `slot` has the rules that `rules` says since the change `generation`.
+    /// Gives the channel of `slot` the rules of the change `generation`, if it has older ones.
     pub(super) fn refresh_channel(&mut self, slot: u32, generation: Generation, rules: impl FnOnce(&str) -> Rules) {
         let channel = self.channel_mut(slot);
         if channel.generation != generation {
@@ -261,22 +220,19 @@ impl Tracker {
         }
     }
 
-    fn join_channel(&mut self, name: &str, generation: Generation, rules: impl FnOnce() -> Rules) -> u32 {
+    fn join_channel(&mut self, name: &str, generation: Generation, rules: Rules) -> u32 {
         if let Some(found) = self.find_channel(name) {
-            let channel = self.channels.get_mut(found).expect(KNOWN);
-            // Nobody has told one without conversations of any change.
+            let channel = self.channel_at_mut(found);
+            // A change reaches a channel through its conversations: one without any may have missed some.
             if channel.generation != generation || channel.conversations == 0 {
-                channel.generation = generation;
-                channel.rules = rules();
+                (channel.generation, channel.rules) = (generation, rules);
             }
             channel.conversations += 1;
             return found;
         }
         let new = Channel {
             name: Id::new(name),
-            hash: hash_of(&self.hash, name, ""),
-            next: NIL,
-            rules: rules(),
+            rules,
             muted_until: Instant::ORIGIN,
             blocked: List::EMPTY,
             acceptances: 0,
@@ -284,13 +240,11 @@ impl Tracker {
             left_muted: false,
             generation,
         };
-        let channel = self.channels.insert(new);
-        self.channel_index.insert(&mut self.channels, channel);
-        channel
+        self.channels.insert(hash_of(&self.hash, name, ""), new)
     }
 
     fn leave_channel(&mut self, channel: u32, now: Instant) {
-        let left = self.channels.get_mut(channel).expect(KNOWN);
+        let left = self.channel_at_mut(channel);
         left.conversations -= 1;
         // A muted channel is remembered: forgetting it would try it again with the next conversation.
         if left.conversations == 0 {
@@ -302,10 +256,10 @@ impl Tracker {
         }
     }
 
-    /// Forgets the channels that were muted, are no longer, and have no conversation.
+    /// Forgets the channels without conversations that are no longer muted.
     pub(super) fn sweep_channels(&mut self, now: Instant) {
         for channel in std::mem::take(&mut self.left_muted) {
-            // One that was dropped meanwhile may have left its place to another.
+            // Its place may have gone to another channel meanwhile.
             let Some(left) = self.channels.get_mut(channel).filter(|left| left.left_muted) else { continue };
             if left.conversations > 0 {
                 left.left_muted = false;
@@ -318,8 +272,36 @@ impl Tracker {
     }
 
     fn drop_channel(&mut self, channel: u32) {
-        self.channel_index.remove(&mut self.channels, channel);
+        self.accepted.retain(|accepted| *accepted != channel);
         self.channels.remove(channel);
+    }
+
+    /// Credentials of the channel were accepted that were not before.
+    pub(super) fn accept(&mut self, channel: u32) {
+        let known = self.channel_at_mut(channel);
+        known.acceptances = known.acceptances.wrapping_add(1);
+        if !known.blocked.is_empty() && !self.accepted.contains(&channel) {
+            self.accepted.push(channel);
+        }
+    }
+
+    /// Whether some conversations have not gone on yet since an acceptance.
+    pub(super) const fn has_accepted(&self) -> bool {
+        !self.accepted.is_empty()
+    }
+
+    /// The next conversation that was blocked before an acceptance.
+    pub(super) fn next_accepted(&mut self) -> Option<u32> {
+        while let Some(channel) = self.accepted.first() {
+            let known = self.channel_at(*channel);
+            // Those blocked since the acceptance are behind the others.
+            let waits = |slot: &u32| self.entry(*slot).state.acceptances_seen != known.acceptances;
+            if let Some(slot) = known.blocked.front().filter(waits) {
+                return Some(slot);
+            }
+            self.accepted.remove(0);
+        }
+        None
     }
 }
 
@@ -328,38 +310,14 @@ impl Links for Tracker {
         let entry = self.entry_mut(slot);
         match link {
             Link::Deadline => &mut entry.deadline,
-            Link::Line => &mut entry.line,
+            Link::Queue => &mut entry.queue_links,
         }
     }
 }
 
-const KNOWN: &str = "lists, wheel and index only hold conversations of the table, and these only channels of it";
+const KNOWN: &str = "queues and wheel only hold conversations of the table, and these only channels of it";
 
-impl Chained for Entry {
-    fn hash(&self) -> u32 {
-        self.hash
-    }
-    fn next(&self) -> u32 {
-        self.next
-    }
-    fn set_next(&mut self, next: u32) {
-        self.next = next;
-    }
-}
-
-impl Chained for Channel {
-    fn hash(&self) -> u32 {
-        self.hash
-    }
-    fn next(&self) -> u32 {
-        self.next
-    }
-    fn set_next(&mut self, next: u32) {
-        self.next = next;
-    }
-}
-
-/// Half of the hash of the ids.
+/// Half of the hash of the ids, which is enough to find them by.
 #[inline]
 fn hash_of(state: &FixedState, to: &str, from: &str) -> u32 {
     let mut hasher = state.build_hasher();

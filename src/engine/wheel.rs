@@ -1,19 +1,19 @@
 //! Deadlines of many conversations: a ring of one-millisecond buckets that turns once in 16 seconds.
 //!
-//! Each conversation stands in it at most once, at or before its next deadline. What is due later than one turn stands
-//! at the ring's far end and is put back when that comes round; a keystroke moves nothing. Adding, moving and finding
-//! the next are a few operations, however many conversations there are.
+//! Each conversation is in it at most once, at or before its next deadline. What is due later than one turn is put at
+//! the ring's far end, and again when that is reached; a keystroke moves nothing. Adding, moving and finding the next
+//! are a few operations, however many conversations there are.
 
 use super::list::{Link, Links, List};
 use crate::model::Instant;
 
 /// One bucket: deadlines round up to it, so that nothing fires early.
 const TICK_MICROS: u64 = 1_000;
-/// A turn is 16.4 s: the checks and dismissals that people choose lie within it.
+/// A turn is 16.4 s: the usual checks and dismissals fall within it.
 const BUCKETS: usize = 1 << 14;
 const WORDS: usize = BUCKETS / 64;
 
-/// Where a conversation stands in the wheel.
+/// The bucket of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place(u16);
 
@@ -21,7 +21,6 @@ impl Place {
     pub(super) const NONE: Self = Self(u16::MAX);
 }
 
-/// The ring.
 pub(super) struct Wheel {
     buckets: Box<[List]>,
     /// A bit for each bucket that isn't empty.
@@ -46,8 +45,8 @@ impl Wheel {
         due.as_micros().div_ceil(TICK_MICROS).clamp(self.tick, self.tick + BUCKETS as u64 - 1)
     }
 
-    /// Sees to it that `slot`, which stands at `place`, stands no later than `due` demands; [`Instant::NEVER`] takes
-    /// it out. Returns its new place.
+    /// Moves `slot`, which is at `place`, so that it is found no later than at `due`; [`Instant::NEVER`] takes it out.
+    /// Returns its new place.
     pub(super) fn arm(&mut self, links: &mut impl Links, now: Instant, slot: u32, place: Place, due: Instant) -> Place {
         if self.armed == 0 {
             self.tick = self.tick.max(now.as_micros() / TICK_MICROS);
@@ -58,7 +57,7 @@ impl Wheel {
         }
         let tick = self.tick_of(due);
         if place != Place::NONE {
-            // An early bucket does no harm: it will find nothing due and arm again.
+            // An early bucket is harmless: it finds nothing due, and the caller arms again.
             if self.tick_at(place) <= tick {
                 return place;
             }
@@ -78,10 +77,10 @@ impl Wheel {
         }
         let bucket = usize::from(place.0);
         self.buckets[bucket].remove(links, Link::Deadline, slot);
-        self.note_removal(bucket);
+        self.on_removal(bucket);
     }
 
-    /// The next conversation whose bucket has come by `now`, taken out.
+    /// Takes out the next conversation whose bucket has been reached by `now`.
     pub(super) fn pop(&mut self, links: &mut impl Links, now: Instant) -> Option<u32> {
         let reached = now.as_micros() / TICK_MICROS;
         match self.next_tick() {
@@ -89,7 +88,7 @@ impl Wheel {
                 self.tick = tick;
                 let bucket = (tick % BUCKETS as u64) as usize;
                 let slot = self.buckets[bucket].pop_front(links, Link::Deadline)?;
-                self.note_removal(bucket);
+                self.on_removal(bucket);
                 Some(slot)
             }
             _ => {
@@ -99,7 +98,7 @@ impl Wheel {
         }
     }
 
-    /// When the next bucket that isn't empty comes.
+    /// When the next bucket that isn't empty is reached.
     pub(super) fn next(&self) -> Instant {
         self.next_tick().map_or(Instant::NEVER, |tick| Instant::from_micros(tick * TICK_MICROS))
     }
@@ -108,7 +107,7 @@ impl Wheel {
         self.armed
     }
 
-    fn note_removal(&mut self, bucket: usize) {
+    fn on_removal(&mut self, bucket: usize) {
         self.armed -= 1;
         if self.buckets[bucket].is_empty() {
             self.filled[bucket / 64] &= !(1 << (bucket % 64));
@@ -127,7 +126,7 @@ impl Wheel {
         let start = (self.tick % BUCKETS as u64) as usize;
         let first = self.filled[start / 64] & (u64::MAX << (start % 64));
         let (mut word, mut bits) = (start / 64, first);
-        // The word of the start is looked at twice: its upper bits first, its lower ones after a whole turn.
+        // The first word is examined twice: its upper bits first, its lower ones after a whole turn.
         for _ in 0..=WORDS {
             if bits != 0 {
                 let bucket = word * 64 + bits.trailing_zeros() as usize;
@@ -143,6 +142,7 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::super::list::Neighbours;
+    use super::super::pace::Rng;
     use super::*;
 
     struct Table(Vec<Neighbours>);
@@ -161,21 +161,17 @@ mod tests {
         let mut places = vec![Place::NONE; SLOTS];
         let mut model = vec![Instant::NEVER; SLOTS];
         let mut now = Instant::ORIGIN;
-        let mut state = 7u64;
-        let mut random = |bound: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) % bound
-        };
+        let mut rng = Rng(7);
         for _ in 0..30_000 {
-            let slot = random(SLOTS as u64) as usize;
-            match random(4) {
+            let slot = rng.below(SLOTS as u64) as usize;
+            match rng.below(4) {
                 0 => {
                     wheel.disarm(&mut table, slot as u32, places[slot]);
                     places[slot] = Place::NONE;
                     model[slot] = Instant::NEVER;
                 }
                 1 => {
-                    now = Instant::from_micros(now.as_micros() + random(3_000_000));
+                    now = Instant::from_micros(now.as_micros() + rng.below(3_000_000));
                     while let Some(slot) = wheel.pop(&mut table, now) {
                         let slot = slot as usize;
                         places[slot] = Place::NONE;
@@ -190,7 +186,7 @@ mod tests {
                 }
                 _ => {
                     // Some of them beyond one turn of the wheel.
-                    let due = Instant::from_micros(now.as_micros() + 1 + random(40_000_000));
+                    let due = Instant::from_micros(now.as_micros() + 1 + rng.below(40_000_000));
                     model[slot] = model[slot].min(due);
                     places[slot] = wheel.arm(&mut table, now, slot as u32, places[slot], model[slot]);
                 }

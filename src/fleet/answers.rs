@@ -1,6 +1,6 @@
 //! What follows from the store's answers, from its silence, and from mail.
 
-use super::protocol::{Answer, Content, Mail, Reply, Standing, Status, Value};
+use super::protocol::{Answer, Content, Mail, Membership, Reply, Status, Value};
 use super::queue::{FRESH_MAX, Pending, Post, What};
 use super::{Asked, Effect, Fleet, UnderWay};
 use crate::model::{Conversation, Instant, Signal, SignalKind, micros};
@@ -11,7 +11,7 @@ impl Fleet {
         self.look(now);
         let Some(UnderWay { sent, what, .. }) = self.under_way.take_if(|asked| asked.number == number) else { return };
         match (what, reply) {
-            (Asked::Beat, Reply::Beat(standing)) => self.handle_standing(now, sent, standing),
+            (Asked::Heartbeat, Reply::Heartbeat(membership)) => self.handle_membership(now, sent, membership),
             (Asked::Turn(asked), Reply::Turn(answers)) if asked.len() == answers.len() => {
                 self.handle_turn(now, asked, answers);
             }
@@ -39,8 +39,8 @@ impl Fleet {
         self.effects.extend(self.checks.drain(..).map(Effect::Check));
     }
 
-    /// The request under way has no answer, or the connection broke: whatever was asked may have been done. Requests may
-    /// be sent again from now on.
+    /// The request under way has no answer, or the connection broke: whatever was asked may have been done. Requests
+    /// may be sent again from now on.
     pub fn handle_silence(&mut self, now: Instant) {
         self.look(now);
         let asked = match self.under_way.take() {
@@ -91,18 +91,18 @@ impl Fleet {
         }
     }
 
-    fn handle_standing(&mut self, now: Instant, sent: Instant, standing: Standing) {
-        if standing.status == Status::Lapsed {
+    fn handle_membership(&mut self, now: Instant, sent: Instant, membership: Membership) {
+        if membership.status == Status::Lapsed {
             self.tenure.lapse();
             self.end_tenure();
-            self.next_beat = now;
+            self.next_heartbeat = now;
             return;
         }
         let joined = self.tenure.renew(now, sent);
-        self.store_clock = Some((standing.now_millis, sent));
-        self.sweep.handle_standing(now, &standing);
+        self.store_clock = Some((membership.now_millis, sent));
+        self.sweep.handle_membership(now, &membership);
         let before = self.share.in_force();
-        self.share.granted(&standing);
+        self.share.granted(&membership);
         if self.share.in_force() != before {
             self.effects.push_back(Effect::Share(self.share.in_force()));
         }
@@ -112,7 +112,7 @@ impl Fleet {
             self.queue.drop_releases(|released| holdings.contains_key(&released.as_ref()));
             self.end_claims();
         }
-        self.handle_mail(now, standing.mail);
+        self.handle_mail(now, membership.mail);
     }
 
     /// If everything that was owned has been claimed: the node is tenured, and looks for what it doesn't know of.
@@ -128,10 +128,10 @@ impl Fleet {
             self.queue.put_back(asked);
             self.tenure.lapse();
             self.end_tenure();
-            self.next_beat = now;
+            self.next_heartbeat = now;
             return;
         }
-        self.tenure.heard(now);
+        self.tenure.extend_doubt(now);
         let claimed = asked.iter().any(|pending| matches!(pending.what, What::Claim));
         for (Pending { conversation, what }, answer) in asked.into_iter().zip(answers) {
             match what {
@@ -170,7 +170,7 @@ impl Fleet {
                 None => self.recover(now, conversation.clone()),
             },
             Answer::Undeclared if !post.again => {
-                self.next_beat = now;
+                self.next_heartbeat = now;
                 self.queue.push(conversation, What::Post(Post { again: true, ..post }));
                 return;
             }
@@ -190,7 +190,7 @@ impl Fleet {
         match answer {
             Answer::Granted | Answer::Mine | Answer::TakenOver => self.recover(now, conversation),
             Answer::Undeclared => {
-                self.next_beat = now;
+                self.next_heartbeat = now;
                 self.queue.push(conversation, What::Stray { hops });
             }
             _ => {}
@@ -252,8 +252,8 @@ impl Fleet {
         }
     }
 
-    /// The conversation is owned, and its icon may be on because of another node: it is owed a Stopped now, and one more
-    /// once no request of that node can be applied any more.
+    /// The conversation is owned, and its icon may be on because of another node: it is owed a Stopped now, and one
+    /// more once no request of that node can be applied any more.
     fn recover(&mut self, now: Instant, conversation: Conversation) {
         let suspect_until = now + self.settings.request_timeout;
         let me = self.tenure.me();
@@ -295,10 +295,11 @@ impl Fleet {
         }
         self.reclaims = true;
         self.sweep.abort();
-        self.next_beat = now;
+        self.next_heartbeat = now;
     }
 
-    /// What has waited for the answer that made the conversation this node's own comes before anything that arrives later.
+    /// What has waited for the answer that made the conversation this node's own comes before anything that arrives
+    /// later.
     fn deliver_posts(&mut self, now: Instant) {
         let holdings = &self.holdings;
         for (conversation, post) in self.queue.take_posts(|waits| holdings.contains_key(&waits.as_ref())) {

@@ -1,20 +1,22 @@
 //! Several typingd for one org: who owns which conversation. One value that knows one node's part; the store that all
-//! share is behind [`Command`]s and [`Reply`]s.
+//! share is behind [`Command`]s and [`protocol::Reply`]s.
 //!
-//! Each conversation has at most one owner at a time. Its owner's engine has an entry for it, decides and sends; the other
-//! nodes post signals to it. A node owns what it owns as long as its lease lasts; from then on another may take it over.
+//! Each conversation has at most one owner at a time. Its owner's engine has an entry for it, decides and sends; the
+//! other nodes post signals to it. A node owns what it owns as long as its lease lasts; from then on another may take
+//! it over.
 //!
-//! [`Fleet`] reads no clock, does no I/O, never awaits and logs nothing. Time is an argument, of a clock that goes on while
-//! the machine sleeps. Whoever drives it:
+//! [`Fleet`] reads no clock, does no I/O, never awaits and logs nothing. Time is an argument, of a clock that goes on
+//! while the machine sleeps. Its driver:
 //!
 //! 1. asks [`Fleet::handle_signal`] about each signal, and gives those that are [`Route::Here`] to the engine;
-//! 2. after any `handle_*`, does what [`Fleet::poll_effect`] returns until it is `None`; then hands what the engine has
-//!    released to [`Fleet::handle_released`];
-//! 3. asks the engine for dispatches only while [`Fleet::may_send`], hands each to [`Fleet::handle_dispatch`], and sends
-//!    what that returns; asks [`Fleet::may_depart`] once more where the bytes of a Started leave;
+//! 2. after any `handle_*`, does what [`Fleet::poll_effect`] returns until it is `None`; then hands what the engine
+//!    has released to [`Fleet::handle_released`];
+//! 3. asks the engine for dispatches only while [`Fleet::may_send`], hands each to [`Fleet::handle_dispatch`], and
+//!    sends what that returns; asks [`Fleet::may_depart`] once more where the bytes of a Started leave;
 //! 4. after each outcome, calls [`Fleet::handle_outcome`];
 //! 5. sends what [`Fleet::poll_request`] returns, and hands the reply to [`Fleet::handle_reply`], or calls
-//!    [`Fleet::handle_silence`] where there is none in time or the connection broke. At most one request is under way;
+//!    [`Fleet::handle_silence`] where there is none in time or the connection broke. At most one request is under
+//!    way. Hands what it finds in its inbox ([`Fleet::me`]) to [`Fleet::handle_mail`];
 //! 6. calls [`Fleet::handle_timeout`] when the instant of [`Fleet::poll_timeout`] has come.
 
 mod answers;
@@ -31,7 +33,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{Equivalent, HashMap, HashSet};
 
 use crate::model::{Conversation, ConversationRef, Dispatch, DispatchId, Indicator, Instant, Signal, SignalKind};
-use protocol::{Beat, Command, Op, OwnerId, Request};
+use protocol::{Command, Heartbeat, Op, OwnerId, Request};
 use queue::{FRESH_MAX, Pending, Post, Queue, What};
 use share::Share;
 use sweep::Sweep;
@@ -40,7 +42,7 @@ use tenure::Tenure;
 pub use share::Demand;
 pub use tenure::{State, WhenUnreachable};
 
-/// What a node is told about itself.
+/// The settings of a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Icons of a node that dies are off a second after this.
@@ -98,7 +100,7 @@ pub struct Counts {
     pub dropped: u64,
     /// Conversations taken over from a lapsed owner with a signal in hand.
     pub taken: u64,
-    /// Conversations taken over from a lapsed owner in which nobody was typing.
+    /// Conversations taken over from a lapsed owner in which no one was typing.
     pub reaped: u64,
     /// Conversations lost to another owner.
     pub lost: u64,
@@ -111,9 +113,9 @@ pub struct Counts {
 /// What this node owns.
 #[derive(Debug, Default)]
 struct Holding {
-    /// The owner as which the store has it; `None` if it was not told.
+    /// The owner as which the store has it; `None` if the store does not know of it.
     owner: Option<OwnerId>,
-    /// The store knows that the icon may be on, or will be told with a claim.
+    /// The store knows that the icon may be on, or will know with the next claim.
     on: bool,
     strays: u32,
     /// A Started that waits until the store knows of it.
@@ -132,7 +134,7 @@ struct UnderWay {
 
 #[derive(Debug)]
 enum Asked {
-    Beat,
+    Heartbeat,
     Turn(Vec<Pending>),
     /// Any other.
     Other,
@@ -151,7 +153,7 @@ pub struct Fleet {
     queue: Queue,
     /// What is still to be claimed.
     claims: VecDeque<Conversation>,
-    /// Everything is to be claimed after the next beat: an answer was lost.
+    /// Everything is to be claimed after the next heartbeat: an answer was lost.
     reclaims: bool,
     /// When the Starteds that wait are given up, in that order.
     waits: VecDeque<(Instant, Conversation)>,
@@ -159,8 +161,8 @@ pub struct Fleet {
     suspects: VecDeque<(Instant, Conversation)>,
     under_way: Option<UnderWay>,
     requests: u64,
-    next_beat: Instant,
-    last_beat: Instant,
+    next_heartbeat: Instant,
+    last_heartbeat: Instant,
     /// The sweep has its turn before the queue has its next.
     sweeps_next: bool,
     /// What the store's clock said, and a moment not later than that.
@@ -199,8 +201,8 @@ impl Fleet {
             suspects: VecDeque::new(),
             under_way: None,
             requests: 0,
-            next_beat: Instant::ORIGIN,
-            last_beat: Instant::ORIGIN,
+            next_heartbeat: Instant::ORIGIN,
+            last_heartbeat: Instant::ORIGIN,
             sweeps_next: false,
             store_clock: None,
             leaving: false,
@@ -245,8 +247,8 @@ impl Fleet {
         }
     }
 
-    /// The engine lets a request go. Returns it if it may leave at once; a Started may have to wait until the store knows
-    /// of it.
+    /// The engine lets a request go. Returns it if it may leave at once; a Started may have to wait until the store
+    /// knows of it.
     #[must_use]
     pub fn handle_dispatch(&mut self, now: Instant, dispatch: Dispatch) -> Option<Dispatch> {
         if dispatch.indicator() == Indicator::TypingStopped {
@@ -269,8 +271,8 @@ impl Fleet {
         None
     }
 
-    /// A request of the conversation has come to its end. `is_off`: the engine knows that the upstream shows no icon, and
-    /// nothing is on its way to change that.
+    /// A request of the conversation has come to its end. `is_off`: the engine knows that the upstream shows no icon,
+    /// and nothing is on its way to change that.
     pub fn handle_outcome(&mut self, now: Instant, conversation: ConversationRef<'_>, is_off: bool) {
         let was_lost = self.lost_in_flight.remove(&conversation);
         let Some(holding) = self.holdings.get_mut(&conversation) else {
@@ -290,8 +292,8 @@ impl Fleet {
         }
     }
 
-    /// What [`Effect::Lose`] has left: whether the upstream may show an icon because of this node, and whether a request
-    /// is in flight.
+    /// What [`Effect::Lose`] has left: whether the upstream may show an icon because of this node, and whether a
+    /// request is in flight.
     pub fn handle_lost(&mut self, conversation: ConversationRef<'_>, maybe_on: bool, in_flight: bool) {
         if maybe_on {
             self.handle_left_on(conversation);
@@ -301,15 +303,15 @@ impl Fleet {
         }
     }
 
-    /// The upstream may show an icon that this node, or an earlier life of it, has left on. Whoever owns the conversation
-    /// answers for it.
+    /// The upstream may show an icon that this node, or an earlier life of it, has left on. The conversation's
+    /// owner is notified.
     pub fn handle_left_on(&mut self, conversation: ConversationRef<'_>) {
         self.counts.strays += 1;
         self.queue.push(conversation.to_owned(), What::Stray { hops: 0 });
     }
 
-    /// The node goes: it owns nothing new, and gives up what is off. Drive it on until [`Fleet::has_left`], or until the
-    /// time is over: then its lease runs out.
+    /// The node leaves: it owns nothing new, and gives up what is off. Drive it on until [`Fleet::has_left`], or
+    /// until the time is over: then its lease runs out.
     pub fn handle_leaving(&mut self) {
         self.leaving = true;
         let off = self.holdings.iter().filter(|(_, holding)| !holding.on && holding.waiting.is_none());
@@ -355,7 +357,7 @@ impl Fleet {
             due = due.min(first.0);
         }
         if self.under_way.is_none() && !self.left {
-            due = due.min(self.next_beat);
+            due = due.min(self.next_heartbeat);
             if self.tenure.is_member() {
                 due = due.min(self.sweep.due());
                 if !self.queue.is_empty() || !self.claims.is_empty() {
@@ -366,7 +368,7 @@ impl Fleet {
         due
     }
 
-    /// How the node stands.
+    /// What the node may do.
     #[must_use]
     pub fn state(&self, now: Instant) -> State {
         self.tenure.state(now)
@@ -384,8 +386,8 @@ impl Fleet {
         self.tenure.number()
     }
 
-    /// Whether a Started that was dispatched under the tenure of that number may leave now: the last look, where the bytes
-    /// leave. One that may not is to be told to `Engine::handle_withheld`.
+    /// Whether a Started that was dispatched under the tenure of that number may leave now: the last look, where the
+    /// bytes leave. If not, call `Engine::handle_withheld`.
     #[must_use]
     pub fn may_depart(&self, now: Instant, tenure: u32) -> bool {
         tenure == self.tenure.number() && matches!(self.tenure.state(now), State::Tenured | State::Alone)
@@ -480,9 +482,9 @@ impl Fleet {
     }
 
     fn next_command(&mut self, now: Instant, demand: Demand) -> Option<(Command, Asked)> {
-        let presses = self.share.presses(demand) && self.last_beat + PRESSED_BEAT <= now;
-        if self.next_beat <= now || presses {
-            return Some((Command::Beat(self.beat(now, demand)), Asked::Beat));
+        let presses = self.share.presses(demand) && self.last_heartbeat + PRESSED_HEARTBEAT <= now;
+        if self.next_heartbeat <= now || presses {
+            return Some((Command::Heartbeat(self.heartbeat(now, demand)), Asked::Heartbeat));
         }
         if !self.tenure.is_member() {
             return None;
@@ -506,10 +508,10 @@ impl Fleet {
             .then_some((Command::Leave, Asked::Other))
     }
 
-    fn beat(&mut self, now: Instant, demand: Demand) -> Beat {
-        self.last_beat = now;
-        self.next_beat = now + BEAT;
-        let mut beat = Beat {
+    fn heartbeat(&mut self, now: Instant, demand: Demand) -> Heartbeat {
+        self.last_heartbeat = now;
+        self.next_heartbeat = now + HEARTBEAT;
+        let mut heartbeat = Heartbeat {
             joins: self.tenure.joins(),
             was: self.tenure.was(),
             lease: self.tenure.store_lease(),
@@ -518,11 +520,11 @@ impl Fleet {
             want: 0,
         };
         let before = self.share.in_force();
-        self.share.before_beat(demand, &mut beat);
+        self.share.before_heartbeat(demand, &mut heartbeat);
         if self.share.in_force() != before {
             self.effects.push_back(Effect::Share(self.share.in_force()));
         }
-        beat
+        heartbeat
     }
 
     /// Claims before everything else, then what waits.
@@ -552,7 +554,7 @@ impl Fleet {
         Some((Command::Turn { inboxes: self.sweep.members().to_vec(), ops }, Asked::Turn(asked)))
     }
 
-    /// What is asked about a conversation as it stands now; `None` if there is nothing to ask any more.
+    /// What is asked about a conversation in its present state; `None` if there is nothing to ask any more.
     fn op_of(&mut self, now: Instant, pending: &Pending) -> Option<Op> {
         let holding = self.holdings.get(&pending.conversation.as_ref());
         match pending.what {
@@ -580,7 +582,7 @@ impl Fleet {
 }
 
 /// How often a node gives a sign of life; and how often at most, if it presses for a larger share.
-const BEAT: Duration = Duration::from_millis(250);
-const PRESSED_BEAT: Duration = Duration::from_millis(20);
+const HEARTBEAT: Duration = Duration::from_millis(250);
+const PRESSED_HEARTBEAT: Duration = Duration::from_millis(20);
 /// Operations in one turn: the store does nothing else meanwhile.
 const OPS_MAX: usize = 800;

@@ -1,16 +1,16 @@
-//! What a node asks of the store and what the store answers, as plain values. The store's scripts and the model of the
-//! tests both do what is written here, one request at a time.
+//! What a node asks of the store and what the store answers, as plain values. The store's scripts and the model of
+//! the tests both do what is written here, one request at a time.
 //!
-//! The store keeps four things: who owns each conversation ([`Value`]), until when each owner's lease lasts, each owner's
-//! share of the rate, and an inbox of [`Mail`] per owner. It knows nothing of typing.
+//! The store keeps four things: who owns each conversation ([`Value`]), until when each owner's lease lasts, each
+//! owner's share of the rate, and an inbox of [`Mail`] per owner. It knows nothing of typing.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::model::{Conversation, Signal};
 
-/// Names a node for as long as its lease lasts. Once the store has let it lapse, it never comes back to life: the node
-/// joins again under the next one.
+/// Names a node for as long as its lease lasts. Once the store has let it lapse, it never comes back to life: the
+/// node joins again under the next one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnerId(u64);
 
@@ -62,8 +62,8 @@ pub struct Value {
 /// One request to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// To be handed back with the reply. It grows: one that is not above the owner's last comes late, over a connection that
-    /// has been given up, and is not executed.
+    /// To be handed back with the reply. It grows: one that is not above the owner's last comes late, over a
+    /// connection that has been given up, and is not executed.
     pub number: u64,
     /// The owner that asks.
     pub me: OwnerId,
@@ -75,7 +75,7 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Renews the lease, or joins.
-    Beat(Beat),
+    Heartbeat(Heartbeat),
     /// Operations on conversations, executed in this order.
     Turn {
         /// The owners into whose inboxes mail may be put.
@@ -83,13 +83,14 @@ pub enum Command {
         /// At most 800.
         ops: Vec<(Conversation, Op)>,
     },
-    /// Some of the conversations from `cursor` on; 0 begins. What is there throughout a scan is returned at least once.
+    /// Some of the conversations from `cursor` on; 0 begins. What is there throughout a scan is returned at least
+    /// once.
     Scan {
         /// Where the scan before ended.
         cursor: u64,
     },
-    /// Takes over those of these conversations that `dead` owns with their icons on, and removes its others. Does nothing
-    /// while `dead` or the owner that asks is alive or lapsed, respectively.
+    /// Takes over those of these conversations that `dead` owns with their icons on, and removes its others. Does
+    /// nothing while `dead` or the owner that asks is alive or lapsed, respectively.
     Take {
         /// Whose.
         dead: OwnerId,
@@ -101,19 +102,19 @@ pub enum Command {
         /// At most 256.
         conversations: Vec<Conversation>,
     },
-    /// Forgets an owner that has lapsed and owns nothing. Its share stays reserved for a minute, for it may be cut off and
-    /// still be sending; its mail is returned.
+    /// Forgets an owner that has lapsed and owns nothing. Its share stays reserved for a minute, for it may be cut
+    /// off and still be sending; its mail is returned.
     Bury {
-        /// Whom.
+        /// Which owner.
         dead: OwnerId,
     },
     /// Forgets the owner that asks.
     Leave,
 }
 
-/// A sign of life.
+/// A heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Beat {
+pub struct Heartbeat {
     /// The owner is new, and joins. One that does not join and is not known has lapsed.
     pub joins: bool,
     /// The same process's former owner: its share becomes the new one's, and what is left in its inbox is returned.
@@ -143,11 +144,12 @@ pub enum Op {
     Light,
     /// Claims a conversation again that was owned as `seen` with this number of strays.
     Claim {
-        /// The owner as which it was owned; `None` if the store has not been told.
+        /// The owner as which it was owned; `None` if the store does not know of it.
         seen: Option<OwnerId>,
         /// The strays that are known of.
         strays: u32,
-        /// What `on` becomes if nothing has happened meanwhile. Another owner's icon, or a stray, sets it all the same.
+        /// What `on` becomes if nothing has happened meanwhile. Another owner's icon, or a stray, sets it all the
+        /// same.
         on: bool,
     },
     /// The icon is off: clears `on` if the conversation is owned and no further stray has come.
@@ -162,8 +164,8 @@ pub enum Op {
         /// The strays that are known of.
         strays: u32,
     },
-    /// A Started of the asking node may have been applied although the conversation is no longer its own: sets `on`, takes
-    /// it if it is free or its owner has lapsed, else adds one to its strays and tells its owner.
+    /// A Started of the asking node may have been applied although the conversation is no longer its own: sets `on`,
+    /// takes it if it is free or its owner has lapsed, else adds one to its strays and notifies its owner.
     Stray {
         /// How often it has been posted before.
         hops: u8,
@@ -194,8 +196,8 @@ pub enum Answer {
 /// The answer to a [`Command`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// To a beat.
-    Beat(Standing),
+    /// To a heartbeat.
+    Heartbeat(Membership),
     /// To a turn: one for each operation.
     Turn(Vec<Answer>),
     /// To a scan.
@@ -213,9 +215,9 @@ pub enum Reply {
     Left,
 }
 
-/// How an owner and the others stand with the store.
+/// The state of an owner's membership, and of the others'.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Membership {
     /// Whether the lease was renewed.
     pub status: Status,
     /// The requests a second that the node may send, once it has read this.
@@ -234,7 +236,7 @@ pub struct Standing {
     pub mail: Vec<Mail>,
 }
 
-/// What became of a beat.
+/// What became of a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// The lease was in force, and is renewed.

@@ -1,10 +1,10 @@
-//! The part of the org's rate that a node keeps to. No request waits for the store: a node sends within what it has, and
-//! asks for more or less with each beat. The sum of all shares is never above the limit, for a share is lowered before that
-//! is told, and raised after it has been granted.
+//! The part of the org's rate that a node keeps to. No request waits for the store: a node sends within what it has,
+//! and asks for more or less with each heartbeat. The sum of all shares is never above the limit, for a share is
+//! lowered before that is reported, and raised after it has been granted.
 
 use std::time::Duration;
 
-use super::protocol::{Beat, Standing};
+use super::protocol::{Heartbeat, Membership};
 use crate::model::Instant;
 
 /// What a node sends, and would like to.
@@ -39,13 +39,13 @@ impl Share {
         self.in_force
     }
 
-    /// Whether more could be had before the next beat is due.
+    /// Whether more could be had before the next heartbeat is due.
     pub(super) fn presses(&self, demand: Demand) -> bool {
         demand.queued > QUEUED_MAX && self.in_force < self.limit
     }
 
-    /// What the next beat says: what is kept to from now on, and what is wanted.
-    pub(super) fn before_beat(&mut self, demand: Demand, beat: &mut Beat) {
+    /// What the next heartbeat says: what is kept to from now on, and what is wanted.
+    pub(super) fn before_heartbeat(&mut self, demand: Demand, heartbeat: &mut Heartbeat) {
         let whole = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let counted = whole(demand.counted);
         let least = self.limit / self.members.saturating_mul(4).max(1);
@@ -54,14 +54,14 @@ impl Share {
         // What was sent within the last second can't be given away yet.
         let hold = self.in_force.min(want.max(counted));
         self.in_force = hold;
-        *beat = Beat { limit: self.own_limit, hold, want, ..*beat };
+        *heartbeat = Heartbeat { limit: self.own_limit, hold, want, ..*heartbeat };
     }
 
-    pub(super) fn granted(&mut self, standing: &Standing) {
-        self.in_force = standing.share;
-        self.limit = standing.limit;
-        self.fair = standing.fair;
-        self.members = u32::try_from(standing.members.len()).unwrap_or(u32::MAX).max(1);
+    pub(super) fn granted(&mut self, membership: &Membership) {
+        self.in_force = membership.share;
+        self.limit = membership.limit;
+        self.fair = membership.fair;
+        self.members = u32::try_from(membership.members.len()).unwrap_or(u32::MAX).max(1);
         self.alone_since = None;
     }
 

@@ -1,11 +1,11 @@
-//! Going through everything that the store holds, step by step, for what no node answers for: conversations of owners that
-//! have lapsed, which are taken over and switched off, and those of this node that it doesn't know of, for an answer was
-//! lost.
+//! Going through everything that the store holds, step by step, for what no node answers for: conversations of owners
+//! that have lapsed, which are taken over and switched off, and those of this node that it doesn't know of, for an
+//! answer was lost.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::protocol::{Command, OwnerId, Standing, Value};
+use super::protocol::{Command, Membership, OwnerId, Value};
 use crate::model::{Conversation, Instant};
 
 /// What is known of other owners, and the sweep under way.
@@ -62,15 +62,15 @@ impl Sweep {
         self.wanted |= self.under_way.take().is_some();
     }
 
-    pub(super) fn handle_standing(&mut self, now: Instant, standing: &Standing) {
-        self.members.clone_from(&standing.members);
-        for member in &standing.members {
+    pub(super) fn handle_membership(&mut self, now: Instant, membership: &Membership) {
+        self.members.clone_from(&membership.members);
+        for member in &membership.members {
             self.alive.insert(*member, now);
         }
         self.alive.retain(|_, seen| now < *seen + self.recover_within);
         let known = std::mem::take(&mut self.lapsed);
         let since = |owner: &OwnerId| known.get(owner).copied().unwrap_or(now);
-        self.lapsed = standing.lapsed.iter().map(|owner| (*owner, since(owner))).collect();
+        self.lapsed = membership.lapsed.iter().map(|owner| (*owner, since(owner))).collect();
     }
 
     /// The next request, if there is something to do.
@@ -96,7 +96,7 @@ impl Sweep {
         if let Some(cursor) = under_way.cursor {
             return Some(Command::Scan { cursor });
         }
-        // Only who owned nothing throughout is buried: nobody can add to what a lapsed owner has.
+        // Only an owner of which nothing was found is buried. Nothing can be added to what a lapsed owner has.
         let UnderWay { ripe, found, .. } = self.under_way.take()?;
         self.burials.extend(ripe.difference(&found));
         self.burials.pop_front().map(|dead| Command::Bury { dead })
@@ -142,7 +142,8 @@ impl Sweep {
     }
 }
 
-/// Whoever still types is taken over by the next key: a reaper that was quicker would switch their icons off.
+/// The next key of a user who is still typing takes the conversation over. A quicker reaper would hide the icon
+/// first.
 const GRACE: Duration = Duration::from_millis(300);
 /// Sweeps begin no more often.
 const SPACING: Duration = Duration::from_millis(100);

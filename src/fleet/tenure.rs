@@ -14,7 +14,7 @@ pub enum WhenUnreachable {
     Dark,
 }
 
-/// How a node stands.
+/// What a node may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It acts for what it owns.
@@ -54,7 +54,7 @@ pub(super) struct Tenure {
     lease_until: Instant,
     doubt_since: Option<Instant>,
     looked: Instant,
-    /// Numbers the tenures and what lies between them.
+    /// Grows with each tenure, and with each time between two.
     number: u32,
 }
 
@@ -115,7 +115,7 @@ impl Tenure {
 
     /// Looks at the clock. Returns whether the node is alone from now on.
     pub(super) fn look(&mut self, now: Instant) -> bool {
-        // A process that was stopped has not heard the store because it did not listen.
+        // A process that was stopped had no answer because it did not read.
         let paused = now.since(std::mem::replace(&mut self.looked, now)) > PAUSE_MIN;
         if self.state(now) != State::InDoubt {
             self.doubt_since = None;
@@ -140,10 +140,11 @@ impl Tenure {
         }
     }
 
-    /// The store has renewed the lease with a beat that was sent at `sent`. Returns whether what is owned must be claimed.
+    /// The store has renewed the lease with a heartbeat that was sent at `sent`. Returns whether what is owned must
+    /// be claimed.
     pub(super) fn renew(&mut self, now: Instant, sent: Instant) -> bool {
         self.lease_until = sent + self.store_lease.saturating_sub(LOCAL_MARGIN);
-        self.heard(now);
+        self.extend_doubt(now);
         self.was = None;
         self.joined = true;
         match self.phase {
@@ -156,7 +157,7 @@ impl Tenure {
     }
 
     /// The store answers, and what is owned is being claimed: doubt begins anew.
-    pub(super) fn heard(&mut self, now: Instant) {
+    pub(super) fn extend_doubt(&mut self, now: Instant) {
         if self.doubt_since.is_some() {
             self.doubt_since = Some(now);
         }
@@ -187,7 +188,7 @@ impl Tenure {
 const STORE_MARGIN: Duration = Duration::from_millis(500);
 /// A node's own lease ends before the store's: what leaves at the last moment has arrived before another node acts.
 const LOCAL_MARGIN: Duration = Duration::from_millis(700);
-/// Doubt lasts no longer: icons would stand still.
+/// Doubt lasts no longer, for no icon changes meanwhile.
 const DOUBT_MAX: Duration = Duration::from_secs(3);
 /// A node looks more often than this. One that has not was stopped.
 const PAUSE_MIN: Duration = Duration::from_millis(500);

@@ -19,7 +19,7 @@ impl Address {
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
-            // An IPv4 address that is written as an IPv6 one is what it is.
+            // An IPv4-mapped IPv6 address counts as its IPv4 address.
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
             Self::Unix(_) => true,
         }
@@ -33,13 +33,13 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix:") {
             if !path.starts_with('/') {
                 return Err(format!(
-                    "`{text}` is not an address: a Unix socket needs an absolute path, such as unix:/run/typingd/typingd.sock"
+                    "`{text}` is not an address: expected an absolute path, such as unix:/run/typingd/typingd.sock"
                 ));
             }
             return Ok(Self::Unix(path.into()));
         }
         text.parse().map(Self::Tcp).map_err(|_| {
-            format!("`{text}` is not an address: an IP address with a port (127.0.0.1:7480) or unix:/path is right")
+            format!("`{text}` is not an address: expected an IP address with a port (127.0.0.1:7480) or unix:/path")
         })
     }
 }

@@ -5,20 +5,20 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
+use hyper::body::Body as HttpBody;
 
-use super::Problem;
+use super::problem::Problem;
 use crate::base::clock;
 
-/// A body, or a line of a stream that has begun, must go on within this time.
+/// The longest silence in a body, or in a line of a stream that has begun.
 pub const BODY_STALL_MAX: Duration = Duration::from_secs(5);
 
-/// A body that is read as a whole has come within this time, however steadily it drips. 64 MiB, the largest of them, take
-/// 18 Mbit/s; whoever has less sends less at a time.
+/// The longest that a body may take that is read as a whole. 64 MiB, the largest of them, need 18 Mbit/s.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// A refused body that says it is no longer than this is read to its end first, so that its connection can be used again.
-const HEARD_OUT_BYTES_MAX: usize = 64 * 1024;
-const HEARD_OUT_MAX: Duration = Duration::from_millis(200);
+/// Of a refused body that is longer than this nothing more is read: its connection is closed instead.
+const DRAIN_BYTES_MAX: usize = 64 * 1024;
+const DRAIN_MAX: Duration = Duration::from_millis(200);
 
 /// What `content-length` announces, if it can be read.
 #[must_use]
@@ -33,8 +33,6 @@ pub fn media_type(headers: &HeaderMap) -> Option<&str> {
     Some(value.split(';').next().unwrap_or(value).trim())
 }
 
-/// Looks whether a body comes as it is.
-///
 /// # Errors
 /// 415 when it has a content encoding.
 pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
@@ -45,12 +43,12 @@ pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Reads a body as a whole. `advice` tells the caller of one longer than `bytes_max` what to do instead.
+/// Reads a body as a whole. `advice` says what to do instead of sending one longer than `bytes_max`.
 ///
 /// # Errors
 /// 413 when it is longer: at once when it says so, before any of it is read. 408 when it stalls for [`BODY_STALL_MAX`] or
 /// takes longer than [`BODY_TIME_MAX`], 400 when it breaks off, 415 when it has a content encoding.
-pub async fn read_body(headers: &HeaderMap, body: &mut Body, bytes_max: usize, advice: &str) -> Result<Bytes, Problem> {
+pub async fn read_body(headers: &HeaderMap, mut body: Body, bytes_max: usize, advice: &str) -> Result<Bytes, Problem> {
     let too_large = || {
         let detail = format!("the body is longer than {bytes_max} bytes; {advice}");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
@@ -63,9 +61,9 @@ pub async fn read_body(headers: &HeaderMap, body: &mut Body, bytes_max: usize, a
     let mut first = Bytes::new();
     let mut rest = Vec::new();
     loop {
-        let next = tokio::time::timeout_at(end, next_data(body, BODY_STALL_MAX)).await;
+        let next = tokio::time::timeout_at(end, next_data(&mut body, BODY_STALL_MAX)).await;
         let next = next.unwrap_or_else(|_| {
-            let detail = format!("the body has not come within {} s", BODY_TIME_MAX.as_secs());
+            let detail = format!("the body did not arrive within {} s", BODY_TIME_MAX.as_secs());
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
         });
         let Some(data) = next? else { break };
@@ -86,19 +84,19 @@ pub async fn read_body(headers: &HeaderMap, body: &mut Body, bytes_max: usize, a
 /// The next piece of a body; `None` at its end.
 ///
 /// # Errors
-/// 408 when nothing comes for `patience`, 400 when the body breaks off.
-pub async fn next_data(body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Problem> {
+/// 408 when nothing comes for `timeout`, 400 when the body breaks off.
+pub async fn next_data(body: &mut Body, timeout: Duration) -> Result<Option<Bytes>, Problem> {
     loop {
-        let frame = tokio::time::timeout(patience, body.frame()).await.map_err(|_| {
+        let frame = tokio::time::timeout(timeout, body.frame()).await.map_err(|_| {
             Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
-                format!("nothing came for {} s in the midst of the body", patience.as_secs()),
+                format!("nothing arrived for {} s in the middle of the body", timeout.as_secs()),
             )
         })?;
         match frame {
             None => return Ok(None),
             Some(Ok(frame)) => {
-                // Trailers say nothing that is asked for here.
+                // Trailers are ignored.
                 if let Ok(data) = frame.into_data() {
                     return Ok(Some(data));
                 }
@@ -108,16 +106,16 @@ pub async fn next_data(body: &mut Body, patience: Duration) -> Result<Option<Byt
     }
 }
 
-/// Reads a short rest of a request that is refused with `problem`. Of a long one nothing more is taken: its connection
-/// is closed once the answer can have been read.
-pub async fn hear_out(headers: &HeaderMap, body: &mut Body, problem: Problem) -> Problem {
-    // Who has stalled is not waited for any longer, and who asks before sending won't send.
-    let waits = problem.status() == StatusCode::REQUEST_TIMEOUT || headers.contains_key(header::EXPECT);
-    if !waits && announced_bytes(headers).is_some_and(|bytes| bytes <= HEARD_OUT_BYTES_MAX) {
-        let all = async { while let Some(Ok(_)) = body.frame().await {} };
-        let _ = tokio::time::timeout(HEARD_OUT_MAX, all).await;
-    }
-    problem
+/// Whether the rest of a refused request is short enough to read it: its connection can then be used again. A client that
+/// asks before it sends does not send it.
+pub(super) fn is_drainable(headers: &HeaderMap) -> bool {
+    !headers.contains_key(header::EXPECT) && announced_bytes(headers).is_some_and(|bytes| bytes <= DRAIN_BYTES_MAX)
+}
+
+/// Reads a body to its end and discards it, for at most [`DRAIN_MAX`].
+pub(super) async fn drain(body: &mut (impl HttpBody + Unpin)) {
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(DRAIN_MAX, all).await;
 }
 
 #[cfg(test)]
@@ -135,7 +133,7 @@ mod tests {
             tokio::time::sleep(BODY_STALL_MAX / 2).await;
             Some((Ok::<_, Infallible>(Bytes::from_static(b"x")), ()))
         });
-        let problem = read_body(&HeaderMap::new(), &mut Body::from_stream(pieces), 1_000, "").await.unwrap_err();
+        let problem = read_body(&HeaderMap::new(), Body::from_stream(pieces), 1_000, "").await.unwrap_err();
         assert_eq!(problem.status(), StatusCode::REQUEST_TIMEOUT, "{problem:?}");
         assert_eq!(clock.now().since(crate::model::Instant::ORIGIN).as_secs(), BODY_TIME_MAX.as_secs());
     }

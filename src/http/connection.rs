@@ -11,74 +11,61 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 
 use super::request;
-use super::seat::Seat;
-use super::server::{RETIREMENT_MAX, Serving, stopped};
+use super::serving::{Serving, stopped};
+use super::slot::ConnectionSlot;
 use super::socket::Socket;
 use super::timed::Timed;
-use super::unread;
+use super::unreadable;
 use crate::base::clock;
 
 /// Serves one connection to its end.
 pub(super) async fn connection(
     socket: Socket,
     serving: watch::Receiver<Serving>,
-    seat: Arc<Seat>,
+    slot: Arc<ConnectionSlot>,
     mut stop: watch::Receiver<bool>,
-    mut retire: watch::Receiver<bool>,
 ) {
     let limits = serving.borrow().limits;
     let socket = Arc::new(socket);
-    let io = Timed::new(Arc::clone(&socket), Arc::clone(&seat), limits);
+    let io = Timed::new(Arc::clone(&socket), Arc::clone(&slot), limits);
     let service = {
-        let (stop, seat, socket) = (stop.clone(), Arc::clone(&seat), Arc::clone(&socket));
+        let (stop, slot, socket) = (stop.clone(), Arc::clone(&slot), Arc::clone(&socket));
         tower::service_fn(move |request| {
-            request::answer(request, serving.clone(), stop.clone(), Arc::clone(&seat), Arc::clone(&socket))
+            request::answer(request, serving.clone(), stop.clone(), Arc::clone(&slot), Arc::clone(&socket))
         })
     };
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
-        // The buffer alone would let a longer one in, if it comes whole with the last read.
+        // The buffer's bound alone admits a longer head if it arrives whole with the last read.
         .max_header_size(limits.head_bytes_max)
         .max_buf_size(limits.head_bytes_max.max(8 * 1024))
-        // Some clients close their side behind the request. Whether they have gone is found out otherwise.
+        // Some clients close their side behind the request; the socket is watched for those that have gone.
         .half_close(true)
         .preserve_header_case(limits.keep_header_case)
         .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
         .with_upgrades();
     let mut served = std::pin::pin!(served);
-    // Idle connections are not closed at once when the server stops or retires: a request that is on its way would be
-    // lost with them.
+    // Idle connections are not closed at once when the server stops: a request in flight would be lost.
     let ended = tokio::select! {
-        ended = served.as_mut() => Some(ended),
+        ended = served.as_mut() => ended,
         () = stopped(&mut stop) => {
-            seat.stop();
-            Some(served.as_mut().await)
+            slot.stop();
+            served.as_mut().await
         }
-        () = stopped(&mut retire) => {
-            seat.make_last();
-            tokio::select! {
-                ended = served.as_mut() => Some(ended),
-                () = stopped(&mut stop) => {
-                    seat.stop();
-                    Some(served.as_mut().await)
-                }
-                () = tokio::time::sleep(RETIREMENT_MAX) => None,
-            }
-        }
-        () = seat.leave.notified() => {
+        () = slot.leave.notified() => {
             served.as_mut().graceful_shutdown();
-            Some(served.as_mut().await)
+            served.as_mut().await
         }
     };
-    // What a client does to its own connection is nobody's news: errors end it, and that is all.
-    if let Some(Err(error)) = &ended
-        && let Some(answer) = answer_unread(&seat, error)
+    // Errors of a client's own connection end it, and are not logged.
+    if let Err(error) = &ended
+        && let Some(answer) = answer_unreadable(&slot, error)
     {
         let written = write_all(&socket, &answer);
         let _ = tokio::time::timeout_at(clock::timer_after(limits.stall_timeout), written).await;
     }
-    if ended.is_some() && seat.unheard.load(Ordering::Relaxed) {
+    if slot.body_unread.load(Ordering::Relaxed) {
         let _ = socket.shut_down();
         let linger = if *stop.borrow() { LINGER_STOPPING_MAX } else { LINGER_MAX };
         let _ = tokio::time::timeout(linger, socket.drain(LINGER_BYTES_MAX)).await;
@@ -86,16 +73,16 @@ pub(super) async fn connection(
 }
 
 /// The answer to a request that hyper could not read.
-fn answer_unread(seat: &Seat, error: &hyper::Error) -> Option<bytes::Bytes> {
-    let status = StatusCode::from_u16(seat.unread.load(Ordering::Relaxed)).ok();
-    if error.is_parse_version_h2() || (status.is_some() && seat.http2.load(Ordering::Relaxed)) {
-        seat.unheard.store(true, Ordering::Relaxed);
-        return Some(unread::answer_http2());
+fn answer_unreadable(slot: &ConnectionSlot, error: &hyper::Error) -> Option<bytes::Bytes> {
+    let status = StatusCode::from_u16(slot.unreadable.load(Ordering::Relaxed)).ok();
+    if error.is_parse_version_h2() || (status.is_some() && slot.http2.load(Ordering::Relaxed)) {
+        slot.body_unread.store(true, Ordering::Relaxed);
+        return Some(unreadable::answer_http2());
     }
     let status =
         if status.is_some() && error.to_string() == UNKNOWN_CODING { StatusCode::NOT_IMPLEMENTED } else { status? };
-    seat.unheard.store(true, Ordering::Relaxed);
-    Some(unread::answer(status))
+    slot.body_unread.store(true, Ordering::Relaxed);
+    Some(unreadable::answer(status))
 }
 
 async fn write_all(socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
@@ -109,12 +96,12 @@ async fn write_all(socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// How hyper calls a transfer coding that it does not know. A test holds it to that.
+/// hyper's message for an unknown transfer coding; a test pins it.
 const UNKNOWN_CODING: &str = "invalid transfer-encoding parsed";
-/// A connection that is closed while its client is still sending would be reset, and the answer lost. So the rest is
-/// read and thrown away: for as long as a client on the same network needs to notice the answer,
+/// A connection that is closed while its client is still sending is reset, and the answer lost. So the rest is read and
+/// discarded: for as long as a client on the same network needs to notice the answer,
 const LINGER_MAX: Duration = Duration::from_secs(2);
-/// at the end only for what it takes on one machine, for the end is waited for,
+/// at the end, which is waited for, only for as long as a client on the same machine needs,
 const LINGER_STOPPING_MAX: Duration = Duration::from_millis(100);
-/// and as much as twice the largest body that anything here takes, for those that first send all and read then.
+/// and up to twice the largest body that is accepted, for clients that read only after they have sent everything.
 const LINGER_BYTES_MAX: usize = 64 << 20;

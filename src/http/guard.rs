@@ -1,9 +1,9 @@
-//! What stands before every route: no web page that an operator visits may steer the daemon or read from it, and every
-//! answer says what a browser may do with it.
+//! A layer before every route: no web page that an operator visits may steer the daemon or read from it, and every answer
+//! says what a browser may do with it.
 //!
-//! There is no cross-origin sharing (CORS), and so no page can read an answer. But a page can send: to `localhost` too,
-//! and, with a name of its own that it lets point to a loopback address (DNS rebinding), from what a browser takes for
-//! the same origin. Programs that are no browsers notice nothing of all this.
+//! Without cross-origin sharing (CORS) no page can read an answer. But a page can send: to `localhost` too and, with a name
+//! of its own that resolves to a loopback address (DNS rebinding), from what a browser takes for the same origin. Programs
+//! other than browsers are not affected.
 
 use axum::Router;
 use axum::body::Body;
@@ -13,83 +13,82 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower::Layer;
 
-use super::{Gate, Problem};
+use super::auth::TokenAuth;
+use super::problem::Problem;
 
-/// What no page can set or leave out; browsers send it to `https:` and to loopback addresses alone.
+/// No page can set it or leave it out; browsers send it to `https:` and loopback addresses only.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Marks a request that came by a Unix socket. No browser can open one: whatever stands between has chosen its callers.
+/// Marks a request that arrived over a Unix socket. No browser can open one, so a proxy in between has chosen its callers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ViaUnix;
 
-/// Refuses what web pages of other origins make a browser send, and gives every answer its headers. Where `gate` asks for
-/// no token, the host that the browser means has to be this machine, too.
-pub fn guard(router: Router, gate: Gate) -> Router {
-    // Around the router and not within: only there an answer has its `Allow`.
-    Router::new().fallback_service(from_fn_with_state(gate, guarded).layer(router))
+/// Refuses what web pages of other origins make a browser send, and gives every answer its headers. Without a token, the
+/// request's host has to be this machine, too.
+pub fn guard(router: Router, auth: TokenAuth) -> Router {
+    // Around the router: within it an answer has no `Allow` yet.
+    Router::new().fallback_service(from_fn_with_state(auth, guarded).layer(router))
 }
 
-async fn guarded(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let named = gate.is_open() && !is_via_unix(&request);
-    if let Some(problem) = stranger(request.headers(), named) {
-        return dressed(problem.into_response());
+async fn guarded(State(auth): State<TokenAuth>, request: Request, next: Next) -> Response {
+    let named = auth.is_open() && !is_via_unix(&request);
+    if let Some(problem) = cross_site(request.headers(), named) {
+        return with_security_headers(problem.into_response());
     }
     let asks = request.method() == Method::OPTIONS;
     let answer = next.run(request).await;
-    dressed(if asks { told_methods(answer) } else { answer })
+    with_security_headers(if asks { options_response(answer) } else { answer })
 }
 
 fn is_via_unix(request: &Request) -> bool {
     request.extensions().get::<ViaUnix>().is_some()
 }
 
-/// Why a request is not to be heard, if a browser sent it on behalf of somebody else. With `named`, its host has to be
-/// this machine.
-fn stranger(headers: &HeaderMap, named: bool) -> Option<Problem> {
+/// Why a request is refused, if a browser sent it on behalf of another site. With `named`, its host has to be this machine.
+fn cross_site(headers: &HeaderMap, named: bool) -> Option<Problem> {
     let forbidden = |detail| Some(Problem::new(StatusCode::FORBIDDEN, detail));
     let site = headers.get(SEC_FETCH_SITE);
     let origin = headers.get(header::ORIGIN);
     let other = match site.map(HeaderValue::as_bytes) {
-        // Also behind a proxy that calls the daemon by another name: the browser knows better than we.
+        // Holds behind a proxy too, which may call the daemon by another name.
         Some(b"same-origin" | b"none") => false,
         Some(_) => true,
         None => origin.is_some_and(|origin| !is_origin_of(origin, headers)),
     };
     if other {
-        return forbidden("a web page of another origin may not call typingd");
+        return forbidden("a web page of another origin must not call typingd");
     }
-    // A page can't keep its browser from saying which languages its user reads, whatever else it changes.
+    // A page can change much, but not keep its browser from sending `Accept-Language`.
     let browser =
         site.is_some() || origin.is_some() || headers.contains_key(header::ACCEPT_LANGUAGE) || is_mozilla(headers);
     if named && browser && !host(headers).is_some_and(is_this_machine) {
         return forbidden(
-            "a browser may call typingd as localhost or by an IP address only, as long as no token is asked for; with \
-             ingest.token_file, or behind a proxy that sends `Host: localhost`, it may have any name",
+            "without ingest.token_file a browser may call typingd as localhost or by an IP address only; with it, or behind \
+             a proxy that sends `Host: localhost`, any name may be used",
         );
     }
     None
 }
 
-/// As every browser has called itself since 1995.
 fn is_mozilla(headers: &HeaderMap) -> bool {
     headers.get(header::USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"))
 }
 
-/// The host and port that the caller means, if it says so once.
+/// The `Host`, if there is exactly one.
 fn host(headers: &HeaderMap) -> Option<&str> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next()?.to_str().ok()?;
     hosts.next().is_none().then_some(host)
 }
 
-/// Whether a page of `origin` calls its own server. The scheme is that of whatever proxy there is.
+/// Whether a page of `origin` calls its own server. A proxy may have changed the scheme.
 fn is_origin_of(origin: &HeaderValue, headers: &HeaderMap) -> bool {
     let authority = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
     authority.zip(host(headers)).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }
 
-/// Whether `host` is a name or address that nobody else can let point here: an IP address is what it is, and browsers
-/// look up no name under `localhost`.
+/// Whether `host` is a name or address that no one else can make point here: an IP address is not resolved, and browsers
+/// resolve no name under `localhost`.
 fn is_this_machine(host: &str) -> bool {
     if let Some((v6, port)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return (port.is_empty() || port.starts_with(':')) && v6.parse::<std::net::Ipv6Addr>().is_ok();
@@ -99,9 +98,8 @@ fn is_this_machine(host: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost") || name.parse::<std::net::Ipv4Addr>().is_ok()
 }
 
-/// OPTIONS asks which methods an address takes, and that is what it is told. There are no cross-origin headers: a
-/// browser that asks on behalf of a page gets no leave.
-fn told_methods(answer: Response) -> Response {
+/// Answers OPTIONS with the methods of the address, and with no cross-origin headers: a preflight is never granted.
+fn options_response(answer: Response) -> Response {
     match answer.headers().get(header::ALLOW) {
         Some(methods) if answer.status() == StatusCode::METHOD_NOT_ALLOWED => {
             (StatusCode::NO_CONTENT, [(header::ALLOW, methods.clone())], Body::empty()).into_response()
@@ -110,9 +108,8 @@ fn told_methods(answer: Response) -> Response {
     }
 }
 
-/// An answer with what a browser must know of it: that it is what its type says, that it is for whoever asked and for
-/// now, and that no other page may show it as a part of itself.
-fn dressed(mut answer: Response) -> Response {
+/// Tells browsers that the answer is what its type says, is not to be stored, and belongs in no other site's page.
+fn with_security_headers(mut answer: Response) -> Response {
     let headers = answer.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
@@ -134,7 +131,7 @@ mod tests {
         let origin = |origin| ("origin", origin);
         const LANGUAGE: (&str, &str) = ("accept-language", "de");
         const MOZILLA: (&str, &str) = ("user-agent", "Mozilla/5.0 (X11)");
-        // Whether it is heard when a token is asked for, and when none is.
+        // Whether it is accepted when a token is asked for, and when none is.
         for (fields, with_token, without) in [
             (&[LOCAL][..], true, true),
             (&[NAMED], true, true),
@@ -166,8 +163,8 @@ mod tests {
             for (name, value) in fields {
                 headers.append(HeaderName::from_static(name), value.parse().unwrap());
             }
-            assert_eq!(stranger(&headers, false).is_none(), with_token, "{fields:?}");
-            assert_eq!(stranger(&headers, true).is_none(), without, "{fields:?}");
+            assert_eq!(cross_site(&headers, false).is_none(), with_token, "{fields:?}");
+            assert_eq!(cross_site(&headers, true).is_none(), without, "{fields:?}");
         }
     }
 

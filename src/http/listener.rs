@@ -1,28 +1,26 @@
-//! A bound socket: bound here, or passed by whoever started the process.
+//! A listening socket: bound here, or passed by the parent process.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::net::{SocketFlags, accept_with, sockopt};
+use rustix::net::{SocketFlags, accept_with};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
-use super::Address;
+use super::address::Address;
 use super::socket::Socket as Accepted;
 
-/// Connections that may wait to be accepted, as the system's own limit allows.
+/// Connections that may wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 1_024;
 
-/// A bound socket. The file of a Unix socket that was bound here goes with it.
+/// A listening socket. Dropping it removes the file of a Unix socket that was bound here.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
     address: Address,
-    /// The file to take away at the end.
-    file: Mutex<Option<OwnFile>>,
-    /// Somebody else holds it, too, and goes on listening.
+    /// The file to remove at the end.
+    file: Option<OwnFile>,
+    /// Another process holds it too, and goes on listening.
     passed: bool,
 }
 
@@ -33,20 +31,11 @@ enum Socket {
 }
 
 impl Listener {
-    /// Binds `address`. The file of a Unix socket that nobody listens on any more is replaced.
+    /// Binds `address`. The file of a Unix socket that no one listens on any more is replaced.
     ///
     /// # Errors
-    /// Names the address and, where it can be told, what to do about it.
+    /// Names the address and, where known, what to do about it.
     pub async fn bind(address: &Address) -> Result<Self, String> {
-        Self::bind_beside(address, &[]).await
-    }
-
-    /// The same while `neighbours` listen, which are this process's own. One of them may have the same port: all
-    /// addresses of the machine can take over from one of them, and the other way round.
-    ///
-    /// # Errors
-    /// As [`Listener::bind`].
-    pub async fn bind_beside(address: &Address, neighbours: &[Arc<Self>]) -> Result<Self, String> {
         let fail = |error: io::Error| {
             let hint = match error.kind() {
                 io::ErrorKind::AddrInUse => {
@@ -55,7 +44,7 @@ impl Listener {
                 }
                 io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
                 io::ErrorKind::PermissionDenied => {
-                    ": not allowed; ports below 1024 and foreign directories need rights"
+                    ": not permitted; ports below 1024 and other users' directories need privileges"
                 }
                 io::ErrorKind::NotFound => ": its directory does not exist",
                 _ => "",
@@ -64,41 +53,27 @@ impl Listener {
         };
         match address {
             Address::Tcp(wanted) => {
-                let socket = match bind_tcp(*wanted, Sharing::Forbidden) {
-                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                        let same = |other: &&Arc<Self>| matches!(other.address, Address::Tcp(at) if at.port() == wanted.port());
-                        let same: Vec<_> = neighbours.iter().filter(same).collect();
-                        if same.is_empty() {
-                            return Err(fail(error));
-                        }
-                        // Shared for this moment only: else a second daemon could listen beside this one.
-                        same.iter().for_each(|other| other.share_port(Sharing::Allowed));
-                        let bound = bind_tcp(*wanted, Sharing::Allowed);
-                        same.iter().for_each(|other| other.share_port(Sharing::Forbidden));
-                        bound.map_err(fail)?
-                    }
-                    bound => bound.map_err(fail)?,
-                };
+                let socket = bind_tcp(*wanted).map_err(fail)?;
                 let address = Address::Tcp(socket.local_addr().map_err(fail)?);
-                Ok(Self { socket: Socket::Tcp(socket), address, file: Mutex::default(), passed: false })
+                Ok(Self { socket: Socket::Tcp(socket), address, file: None, passed: false })
             }
             Address::Unix(path) => {
                 clear_stale(path).await.map_err(fail)?;
                 let socket = UnixListener::bind(path).map_err(fail)?;
-                let file = Mutex::new(Some(OwnFile::at(path).map_err(fail)?));
+                let file = Some(OwnFile::at(path).map_err(fail)?);
                 rustix::net::listen(&socket, BACKLOG).map_err(|error| fail(error.into()))?;
                 Ok(Self { socket: Socket::Unix(socket), address: address.clone(), file, passed: false })
             }
         }
     }
 
-    /// Takes over a socket that listens already, and is somebody else's to take away.
+    /// Takes over a socket that listens already and is not removed at the end.
     ///
     /// # Errors
-    /// When the system doesn't let it be used.
+    /// When the system refuses it.
     pub fn adopt_tcp(socket: std::net::TcpListener, address: Address) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: Socket::Tcp(TcpListener::from_std(socket)?), address, file: Mutex::default(), passed: true })
+        Ok(Self { socket: Socket::Tcp(TcpListener::from_std(socket)?), address, file: None, passed: true })
     }
 
     /// The same for a Unix socket.
@@ -107,12 +82,7 @@ impl Listener {
     /// As [`Listener::adopt_tcp`].
     pub fn adopt_unix(socket: std::os::unix::net::UnixListener, address: Address) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self {
-            socket: Socket::Unix(UnixListener::from_std(socket)?),
-            address,
-            file: Mutex::default(),
-            passed: true,
-        })
+        Ok(Self { socket: Socket::Unix(UnixListener::from_std(socket)?), address, file: None, passed: true })
     }
 
     /// Where it listens; the port is the real one.
@@ -121,16 +91,9 @@ impl Listener {
         &self.address
     }
 
-    /// Whether it was passed to this process: whoever holds it, too, goes on listening.
+    /// Whether it was passed to this process: another one holds it too, and goes on listening.
     pub(super) fn is_passed(&self) -> bool {
         self.passed
-    }
-
-    /// Takes the file of a Unix socket away now: nobody finds it any more, and another may be bound in its place.
-    pub fn take_file_away(&self) {
-        if let Some(file) = self.file.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            file.take_away();
-        }
     }
 
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
@@ -145,8 +108,7 @@ impl Listener {
         }
     }
 
-    /// Who waits to be accepted at this instant. The runtime may not have been told of him yet, so that the system is
-    /// asked itself.
+    /// A connection that waits to be accepted at this instant. The runtime may not know of it yet, so the system is asked.
     pub(super) fn accept_waiting(&self) -> Option<Accepted> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         match &self.socket {
@@ -161,45 +123,24 @@ impl Listener {
             }
         }
     }
-
-    fn share_port(&self, sharing: Sharing) {
-        if let Socket::Tcp(socket) = &self.socket {
-            set_sharing(socket, sharing);
-        }
-    }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.take_file_away();
+        if let Some(file) = &self.file {
+            file.take_away();
+        }
     }
 }
 
-/// Whether another socket of the same user may be bound to the same port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sharing {
-    Allowed,
-    Forbidden,
-}
-
-fn set_sharing(socket: impl AsFd, sharing: Sharing) {
-    // A failure shows in the bind that needs it.
-    let _ = sockopt::set_socket_reuseport(socket, sharing == Sharing::Allowed);
-}
-
-fn bind_tcp(wanted: std::net::SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+fn bind_tcp(wanted: std::net::SocketAddr) -> io::Result<TcpListener> {
     let socket = if wanted.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    if sharing == Sharing::Allowed {
-        set_sharing(&socket, Sharing::Allowed);
-    }
     socket.bind(wanted)?;
-    let listener = socket.listen(BACKLOG.unsigned_abs())?;
-    set_sharing(&listener, Sharing::Forbidden);
-    Ok(listener)
+    socket.listen(BACKLOG.unsigned_abs())
 }
 
-/// The file of a socket that was bound here, known from another that somebody has bound in its place.
+/// The file of a socket that was bound here, told apart from one that another process bound in its place.
 #[derive(Debug)]
 struct OwnFile {
     path: PathBuf,
@@ -213,10 +154,10 @@ impl OwnFile {
         Ok(Self { path: path.to_owned(), device: meta.dev(), inode: meta.ino() })
     }
 
-    fn take_away(self) {
+    fn take_away(&self) {
         let same = |now: Self| (now.device, now.inode) == (self.device, self.inode);
         if Self::at(&self.path).is_ok_and(same) {
-            // Nobody is helped by an error here: the next start replaces a stale file.
+            // An error has no consequence: the next start replaces a stale file.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -226,15 +167,15 @@ async fn clear_stale(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt;
     match std::fs::symlink_metadata(path) {
         Ok(meta) if !meta.file_type().is_socket() => {
-            Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket has that name"))
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket has that name"))
         }
         Ok(_) => match UnixStream::connect(path).await {
             Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-            // Nobody listens there any more. All else may be said of a living socket: its queue is full, it is of another
-            // kind, it is somebody else's.
+            // No one listens there any more. Any other error may come from a live socket: its queue is full, it is of
+            // another kind, it belongs to another user.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
             Err(error) => {
-                let what = format!("a socket has that name, and is no one's to take away ({error})");
+                let what = format!("a socket has that name and can't be replaced ({error})");
                 Err(io::Error::new(io::ErrorKind::AddrInUse, what))
             }
         },

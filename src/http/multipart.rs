@@ -1,6 +1,6 @@
 //! A form as `multipart/form-data` writes it (RFC 7578), read as it arrives: its parts, their names, their content.
 //!
-//! As tolerant as servers are, for client libraries differ: names of fields and parameters in any case, values with or
+//! As tolerant as other servers, since client libraries differ: names of fields and parameters in any case, values with or
 //! without quotes, `name*`, folded fields, bare line feeds, blanks behind a boundary, text before the first part and
 //! behind the last. It does no I/O: pieces of any length go in, events come out, and no more than the head of a part or
 //! the length of a boundary is kept.
@@ -57,7 +57,6 @@ pub(crate) struct Part {
     pub encoded: bool,
 }
 
-/// A body that is no form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeadTooLong;
 

@@ -1,4 +1,4 @@
-//! Sockets that whoever started the process has opened for it: systemd's `LISTEN_FDS`.
+//! Sockets that the parent process has opened: systemd's `LISTEN_FDS`.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,8 @@ use std::os::unix::net::UnixListener;
 use listenfd::ListenFd;
 use rustix::net::sockopt;
 
-use super::{Address, Listener};
+use super::address::Address;
+use super::listener::Listener;
 
 /// Sockets taken over. A socket unit has a handful.
 const SOCKETS_MAX: usize = 64;
@@ -29,14 +30,14 @@ enum Socket {
     Unix(UnixListener),
 }
 
-/// Takes the sockets that were passed to this process, if any. To be called once, before there are other threads.
+/// Takes the sockets that were passed to this process, if any. Call it once, before other threads start.
 ///
 /// # Errors
 /// A sentence for each that can't be used.
 pub fn passed() -> Result<Vec<Passed>, Vec<String>> {
     let count = std::env::var("LISTEN_FDS").unwrap_or_default();
     if count.parse::<usize>().is_ok_and(|count| count > SOCKETS_MAX) {
-        return Err(vec![format!("LISTEN_FDS={count}: {SOCKETS_MAX} sockets at most would be right")]);
+        return Err(vec![format!("LISTEN_FDS={count}: expected at most {SOCKETS_MAX} sockets")]);
     }
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let names: Vec<&str> = names.split(':').filter(|name| !name.is_empty()).collect();
@@ -67,18 +68,18 @@ fn take(sockets: &mut ListenFd, index: usize) -> Result<Option<Passed>, String> 
             check_listens(&socket)?;
             let address = socket.local_addr().map_err(failed)?;
             let Some(path) = address.as_pathname() else {
-                return Err("has no path; ListenStream=/run/typingd/typingd.sock would be right".to_owned());
+                return Err("has no path; expected ListenStream=/run/typingd/typingd.sock".to_owned());
             };
             Ok(Some(Passed { address: Address::Unix(path.to_owned()), socket: Socket::Unix(socket) }))
         }
-        Err(_) => Err("is no stream socket; ListenStream= would be right".to_owned()),
+        Err(_) => Err("is not a stream socket; expected ListenStream=".to_owned()),
     }
 }
 
 fn check_listens(socket: impl AsFd) -> Result<(), String> {
     match sockopt::socket_acceptconn(socket) {
         Ok(true) => Ok(()),
-        _ => Err("does not listen; Accept=no would be right".to_owned()),
+        _ => Err("does not listen; expected Accept=no".to_owned()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What went wrong with a request, as its caller is told: `application/problem+json`.
+//! What is wrong with a request, as `application/problem+json`.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +14,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// `detail` is one sentence: the place, the value, what would be right.
+    /// `detail` is one sentence: the place, the value, what is expected.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
@@ -26,23 +26,27 @@ impl Problem {
         }
     }
 
-    /// The status that it is answered with.
+    /// The status of the answer.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Asks the caller to come again in `seconds`.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Asks the caller to try again in `seconds`.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// The content encoding of a body is one that is not taken, for none is (RFC 9110, section 12.5.3).
+    /// A body has a content encoding; none is accepted (RFC 9110, section 12.5.3).
     #[must_use]
     pub fn of_content_encoding() -> Self {
-        let detail = "compressed bodies are not taken; send it without a content encoding";
+        let detail = "compressed bodies are not accepted; expected no content encoding";
         Self { accepts_no_coding: true, ..Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail) }
     }
 
@@ -68,10 +72,15 @@ impl Problem {
     }
 }
 
+/// Marks the answer to a refused request, the rest of which its connection may read and discard.
+#[derive(Clone, Copy)]
+pub(super) struct Refused;
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, retry_after, accepts_no_coding) = (self.status, self.retry_after, self.accepts_no_coding);
         let mut response = (status, self.into_document().to_string()).into_response();
+        response.extensions_mut().insert(Refused);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {

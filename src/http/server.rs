@@ -1,4 +1,4 @@
-//! Listening: connections are accepted, seated, and asked to make room for others.
+//! Accepts connections, gives each a slot, and asks some to make room for others.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,160 +8,114 @@ use std::time::Duration;
 use axum::Router;
 use tokio::sync::watch;
 
+use super::address::Address;
 use super::connection::connection;
 use super::guard::ViaUnix;
-use super::seat::{GONE, IDLE, Seat, Slot, Slots};
+use super::listener::Listener;
+use super::serving::{Ends, Serving, stopped};
+use super::settings::Limits;
+use super::slot::{ConnectionSlot, GONE, IDLE, SlotPermit, SlotPool};
 use super::socket::Socket;
-use super::traffic::{Door, Traffic};
-use super::{Address, Limits, Listener};
-use crate::base::clock;
-
-/// What is served to whom: looked at with every connection and every request, so that it can be changed.
-#[derive(Clone)]
-pub struct Serving {
-    /// Where requests go that come from now on.
-    pub router: Router,
-    /// What connections are granted that come from now on.
-    pub limits: Limits,
-    /// Where they are counted.
-    pub traffic: Traffic,
-}
-
-/// How the serving on a listener ends: each becomes true once.
-#[derive(Clone)]
-pub struct Ends {
-    /// The end is near: each connection is closed with its next answer, or when it has been silent for a second. New ones
-    /// are accepted all the same.
-    pub stop: watch::Receiver<bool>,
-    /// No connection is accepted any more. What waits to be accepted is left to whoever holds the socket next, if it was
-    /// passed to this process; else it is served, for nobody else would.
-    pub close: watch::Receiver<bool>,
-    /// As `close`, but connections have time to leave: each is closed with its next answer, or when its idle time or
-    /// [`RETIREMENT_MAX`] is over.
-    pub retire: watch::Receiver<bool>,
-}
+use super::traffic::{ListenerStats, Traffic};
 
 /// Serves `router` on `listener` until `stop` becomes true; then open requests are finished, idle connections closed,
 /// and the future ends when the last one has gone.
 pub async fn serve(listener: Listener, router: Router, limits: Limits, stop: watch::Receiver<bool>) {
     let (_serving, serving) = watch::channel(Serving { router, limits, traffic: Traffic::default() });
-    let (_retire, retire) = watch::channel(false);
-    serve_on(Arc::new(listener), serving, Ends { stop: stop.clone(), close: stop, retire }).await;
+    serve_on(listener, serving, Ends { stop: stop.clone(), close: stop }).await;
 }
 
-/// The same with what can be changed meanwhile, and an end in steps. `listener` is let go as soon as nobody is accepted
-/// any more.
-pub async fn serve_on(listener: Arc<Listener>, serving: watch::Receiver<Serving>, ends: Ends) {
-    let Ends { stop, mut close, mut retire } = ends;
+/// The same with a router that can be changed meanwhile, and an end in steps. `listener` is dropped as soon as no
+/// connection is accepted any more.
+pub async fn serve_on(listener: Listener, serving: watch::Receiver<Serving>, ends: Ends) {
+    let Ends { stop, mut close } = ends;
     let connections_max = serving.borrow().limits.connections_max;
-    let door = serving.borrow().traffic.door(listener.address());
-    let slots = Slots::new(connections_max, RESERVED);
-    let mut seats: VecDeque<Arc<Seat>> = VecDeque::new();
+    let stats = serving.borrow().traffic.listener(listener.address());
+    let pool = SlotPool::new(connections_max, RESERVED);
+    let mut slots: VecDeque<Arc<ConnectionSlot>> = VecDeque::new();
     let via_unix = matches!(listener.address(), Address::Unix(_)).then_some(ViaUnix);
-    let retiring = retire.clone();
-    let let_in = |socket: Socket, slot: Slot, seats: &mut VecDeque<Arc<Seat>>| {
-        let seat = Seat::new(via_unix, slot, slots.clone());
-        if seats.len() >= 2 * connections_max {
-            seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
+    let spawn_connection = |socket: Socket, permit: SlotPermit, slots: &mut VecDeque<Arc<ConnectionSlot>>| {
+        let slot = ConnectionSlot::new(via_unix, permit, pool.clone());
+        if slots.len() >= 2 * connections_max {
+            slots.retain(|slot| slot.phase.load(Ordering::Relaxed) != GONE);
         }
-        seats.push_back(seat.clone());
-        let visit = door.enter();
-        let connection = connection(socket, serving.clone(), seat.clone(), stop.clone(), retiring.clone());
+        slots.push_back(slot.clone());
+        let guard = stats.open();
+        let connection = connection(socket, serving.clone(), slot.clone(), stop.clone());
         tokio::spawn(async move {
             connection.await;
-            seat.end();
-            drop(visit);
+            slot.end();
+            drop(guard);
         });
     };
     loop {
-        let crowded = slots.is_crowded();
+        let crowded = pool.is_crowded();
         if crowded {
-            make_room(&mut seats, &door);
+            make_room(&mut slots, &stats);
         }
         let accepted = tokio::select! {
             () = stopped(&mut close) => break,
-            () = stopped(&mut retire) => break,
-            // Whoever is asked to leave takes a moment, and others may become idle meanwhile.
-            () = tokio::time::sleep(CROWD_LOOK_SPACING), if crowded => continue,
-            accepted = async { (slots.any().await, listener.accept().await) } => accepted,
+            // A connection that is asked to leave takes a moment, and others may become idle meanwhile.
+            () = tokio::time::sleep(CROWD_CHECK_INTERVAL), if crowded => continue,
+            accepted = async { (pool.any().await, listener.accept().await) } => accepted,
         };
         match accepted {
-            (slot, Ok(socket)) => {
-                let slot = slot.unwrap_or_else(|reserved| slots.reserved(reserved));
-                let_in(socket, slot, &mut seats);
+            (permit, Ok(socket)) => {
+                let permit = permit.unwrap_or_else(|reserved| pool.reserved(reserved));
+                spawn_connection(socket, permit, &mut slots);
             }
-            // Out of file descriptors, most likely: give the deadlines time to free some, and don't spin.
+            // Out of file descriptors, most likely: deadlines free some in time.
             (_, Err(_)) => {
-                door.note_failed();
-                tokio::time::sleep(CROWD_LOOK_SPACING).await;
+                stats.note_failed();
+                tokio::time::sleep(CROWD_CHECK_INTERVAL).await;
             }
         }
     }
-    let closing = *close.borrow();
-    if !closing {
-        // Who has knocked is let in, also whoever does so while another listener takes over the address.
-        let late = clock::timer_after(KNOCK_MAX);
-        while let Ok(Ok(socket)) = tokio::time::timeout_at(late, listener.accept()).await {
-            let Some(slot) = slots.try_ordinary() else { break };
-            let_in(socket, slot, &mut seats);
-        }
-    }
-    if !(closing && listener.is_passed()) {
-        while let (Some(slot), Some(socket)) = (slots.try_ordinary(), listener.accept_waiting()) {
-            let_in(socket, slot, &mut seats);
+    if !listener.is_passed() {
+        while let (Some(permit), Some(socket)) = (pool.try_ordinary(), listener.accept_waiting()) {
+            spawn_connection(socket, permit, &mut slots);
         }
     }
     drop(listener);
-    slots.empty(connections_max, RESERVED).await;
+    pool.empty(connections_max, RESERVED).await;
 }
 
-/// Asks one connection to make room: whoever comes when all seats are taken gets the seat of somebody who only sits there.
-/// That is the one that has been open for longest and is idle; else the stream that has told nothing for longest, which
-/// gets its answer; else the request whose body has hardly come on for longest.
-fn make_room(seats: &mut VecDeque<Arc<Seat>>, door: &Door) {
-    seats.retain(|seat| seat.phase.load(Ordering::Relaxed) != GONE);
-    if let Some(place) = seats.iter().position(|seat| seat.phase.load(Ordering::Relaxed) == IDLE)
-        && let Some(seat) = seats.remove(place)
+/// Asks one connection to make room: the idle one that has been open for longest; else the stream that has been silent for
+/// longest, which gets its answer; else the request whose body has been slow for longest.
+fn make_room(slots: &mut VecDeque<Arc<ConnectionSlot>>, stats: &ListenerStats) {
+    slots.retain(|slot| slot.phase.load(Ordering::Relaxed) != GONE);
+    if let Some(place) = slots.iter().position(|slot| slot.phase.load(Ordering::Relaxed) == IDLE)
+        && let Some(slot) = slots.remove(place)
     {
-        seat.leave.notify_one();
-    } else if let Some(seat) = longest(seats, Seat::silence, SILENCE_MIN) {
-        seat.note_body(false);
-        seat.give_way.notify_waiters();
-    } else if let Some(seat) = longest(seats, Seat::slowness, SLOWNESS_MIN) {
-        seat.note_body(false);
-        seat.cut.notify_waiters();
+        slot.leave.notify_one();
+    } else if let Some(slot) = longest(slots, ConnectionSlot::silence, SILENCE_MIN) {
+        slot.note_body(false);
+        slot.give_way.notify_waiters();
+    } else if let Some(slot) = longest(slots, ConnectionSlot::slowness, SLOWNESS_MIN) {
+        slot.note_body(false);
+        slot.cut.notify_waiters();
     } else {
         return;
     }
-    door.note_displaced();
+    stats.note_displaced();
 }
 
-/// The seat for which `time` is the longest, and as long as `least`.
+/// The slot for which `time` is longest, and at least `least`.
 fn longest(
-    seats: &VecDeque<Arc<Seat>>,
-    time: impl Fn(&Seat) -> Option<Duration>,
+    slots: &VecDeque<Arc<ConnectionSlot>>,
+    time: impl Fn(&ConnectionSlot) -> Option<Duration>,
     least: Duration,
-) -> Option<Arc<Seat>> {
-    let times = seats.iter().filter_map(|seat| Some((time(seat)?, seat)));
+) -> Option<Arc<ConnectionSlot>> {
+    let times = slots.iter().filter_map(|slot| Some((time(slot)?, slot)));
     let longest = times.filter(|(time, _)| *time >= least).max_by_key(|(time, _)| *time);
-    longest.map(|(_, seat)| Arc::clone(seat))
+    longest.map(|(_, slot)| Arc::clone(slot))
 }
 
-/// Waits until `stop` becomes true, or nobody is left who could say so.
-pub async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// Seats beyond `connections_max`, for health and control alone: more probes and commands than come at a time.
+/// Slots beyond `connections_max`, reserved for health and control: more than there are probes and commands at a time.
 const RESERVED: usize = 16;
-/// A stream that has told nothing for so long makes room. Connecting anew costs it less than that.
+/// A stream that has been silent for this long makes room: reconnecting costs it less.
 const SILENCE_MIN: Duration = Duration::from_secs(1);
-/// A body that has hardly come on for so long makes room: as long as a silence in it may last.
+/// A body that has been slow for this long makes room; a silence in it may last as long.
 const SLOWNESS_MIN: Duration = Duration::from_secs(5);
-/// When every seat is taken it is looked this often whether one has become free or idle.
-const CROWD_LOOK_SPACING: Duration = Duration::from_millis(50);
-/// How long a listener that retires still lets in who knocks.
-const KNOCK_MAX: Duration = Duration::from_millis(100);
-/// How long a connection may go on after its listener has retired: longer than any wait but that for the next line of a
-/// stream, whose caller connects anew.
-pub const RETIREMENT_MAX: Duration = Duration::from_secs(600);
+/// How often a full listener checks whether a slot has become free or idle.
+const CROWD_CHECK_INTERVAL: Duration = Duration::from_millis(50);

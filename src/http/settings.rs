@@ -1,4 +1,4 @@
-//! The settings of the server that callers reach, and what a listener grants its clients.
+//! The settings of the server, and the limits of a listener's clients.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,20 +18,19 @@ pub struct Settings {
     pub recording: bool,
 }
 
-/// What a listener grants its clients.
+/// The limits of a listener's clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections at a time. A further one takes the place of one that lies idle, or waits in the system's queue.
+    /// Open connections at a time. A further one displaces an idle one, or waits in the backlog.
     pub connections_max: usize,
     /// A request's head in bytes.
     pub head_bytes_max: usize,
     /// From a connection's opening, or a head's first byte, to the head's end.
     pub head_timeout: Duration,
-    /// How long a connection may lie unused between two requests. Longer than the 60 s after which common clients
+    /// How long a connection may be idle between two requests. Longer than the 60 s after which common clients
     /// drop an idle connection, so that it is they who close it and no request meets a closing connection.
     pub idle_timeout: Duration,
-    /// How long a client may take nothing of an answer that is being written. What it holds up meanwhile is a piece of
-    /// the answer and a place among the connections.
+    /// How long a client may read nothing of an answer. It holds a piece of the answer and a slot meanwhile.
     pub stall_timeout: Duration,
     /// How long a client that has closed its own side may still wait for its answer. A client that has gone looks the
     /// same until it is answered. Longer than `drop_in.stall_timeout` by default, so that the bound of the request holds.

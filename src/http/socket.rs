@@ -59,23 +59,23 @@ impl Socket {
 
     /// Waits until the client has closed its side, or all of the connection.
     pub(super) async fn half_closed(&self) {
-        // Priority stands for the closed side, too, and for nothing else here: nobody asks for urgent data.
+        // Priority reports the closed side too, and nothing else here: no one asks for urgent data.
         let _ = self.ready(Interest::PRIORITY | Interest::ERROR).await;
     }
 
-    /// Waits until nothing that is written can reach the client any more. One that has closed all of a TCP connection
-    /// is only known by its answer to the next byte.
+    /// Waits until nothing that is written can reach the client any more. A client that has closed all of a TCP connection
+    /// is only recognised by its answer to the next byte.
     pub(super) async fn reset(&self) {
         self.half_closed().await;
         while !self.is_hung_up() {
-            // An error is told by the system at once; that a Unix socket's other end has gone is not told by itself.
-            if tokio::time::timeout(HANG_UP_LOOK_SPACING, self.ready(Interest::ERROR)).await.is_ok() {
+            // The system reports an error at once, but not that a Unix socket's other end has gone.
+            if tokio::time::timeout(HANG_UP_CHECK_INTERVAL, self.ready(Interest::ERROR)).await.is_ok() {
                 return;
             }
         }
     }
 
-    /// Reads on and throws away, until the client closes its side or `bytes_max` have been read.
+    /// Reads and discards until the client closes its side or `bytes_max` have been read.
     pub(super) async fn drain(&self, bytes_max: usize) {
         let mut buffer = vec![0; DRAIN_BUFFER_BYTES];
         let mut bytes = 0;
@@ -102,6 +102,6 @@ impl Socket {
     }
 }
 
-/// How often a Unix socket is asked whether its other end has gone.
-const HANG_UP_LOOK_SPACING: Duration = Duration::from_millis(500);
+/// How often typingd checks whether a Unix socket's other end has gone.
+const HANG_UP_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const DRAIN_BUFFER_BYTES: usize = 16 * 1024;

@@ -11,39 +11,38 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::Limits;
-use super::seat::{BUSY, FRESH, HEAD, IDLE, SERVED, Seat};
+use super::settings::Limits;
+use super::slot::{BUSY, ConnectionSlot, FRESH, HEAD, IDLE, SERVED};
 use super::socket::Socket;
-use super::unread;
+use super::unreadable;
 use crate::base::clock;
 
-/// A stream whose reads fail when a head or the next request is too long in coming, and its writes when nobody takes
-/// what is written.
+/// A stream whose reads fail when a head or the next request takes too long, and whose writes fail when the client does
+/// not read.
 pub(super) struct Timed {
     socket: Arc<Socket>,
-    seat: Arc<Seat>,
+    slot: Arc<ConnectionSlot>,
     limits: Limits,
     timer: Pin<Box<Sleep>>,
     opened: Instant,
-    /// When the head that is coming has to be whole.
+    /// When the head has to be complete.
     head_until: Instant,
     /// Since when the connection has been unused, if it is.
     idle_since: Option<Instant>,
-    /// Since when the server has been stopping, as far as is known here.
     stopping_since: Option<Instant>,
-    /// How much of what an HTTP/2 client says first has been read.
+    /// How much of the preface of HTTP/2 has been read.
     preface: usize,
-    /// When the first write was that the client's side had no room for, and the time that it has.
+    /// Since when the client has had no room for a write, and the time that it has.
     stall: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl Timed {
-    pub(super) fn new(socket: Arc<Socket>, seat: Arc<Seat>, limits: Limits) -> Self {
-        let head_until = clock::timer_after(head_timeout(&seat, &limits));
+    pub(super) fn new(socket: Arc<Socket>, slot: Arc<ConnectionSlot>, limits: Limits) -> Self {
+        let head_until = clock::timer_after(head_timeout(&slot, &limits));
         let timer = Box::pin(tokio::time::sleep_until(head_until));
         Self {
             socket,
-            seat,
+            slot,
             limits,
             timer,
             opened: clock::timer_after(Duration::ZERO),
@@ -57,22 +56,22 @@ impl Timed {
 
     /// Since when the server has been stopping, if it is.
     fn stopping_since(&mut self, now: Instant) -> Option<Instant> {
-        if self.stopping_since.is_none() && self.seat.is_stopping() {
+        if self.stopping_since.is_none() && self.slot.is_stopping() {
             self.stopping_since = Some(now);
         }
         self.stopping_since
     }
 
-    /// When the client has been silent for too long; `None` while it is not its turn.
+    /// When the client will have been silent for too long; `None` while it is not its turn.
     fn deadline(&mut self) -> Option<Instant> {
         let now = clock::timer_after(Duration::ZERO);
         let stopping = self.stopping_since(now);
-        let (deadline, since) = match self.seat.phase.load(Ordering::Relaxed) {
+        let (deadline, since) = match self.slot.phase.load(Ordering::Relaxed) {
             BUSY => return None,
             HEAD => return Some(self.head_until),
             FRESH => (self.head_until, self.opened),
             _ => {
-                self.seat.phase.store(IDLE, Ordering::Relaxed);
+                self.slot.phase.store(IDLE, Ordering::Relaxed);
                 let since = *self.idle_since.get_or_insert(now);
                 (since + self.limits.idle_timeout, since)
             }
@@ -86,15 +85,14 @@ impl Timed {
         }
     }
 
-    /// Something has come.
     fn note_read(&mut self, read: &[u8]) {
-        let phase = self.seat.phase.load(Ordering::Relaxed);
+        let phase = self.slot.phase.load(Ordering::Relaxed);
         if matches!(phase, SERVED | IDLE) {
-            self.head_until = clock::timer_after(head_timeout(&self.seat, &self.limits));
+            self.head_until = clock::timer_after(head_timeout(&self.slot, &self.limits));
         }
         if matches!(phase, FRESH | SERVED | IDLE) && !read.is_empty() {
             self.idle_since = None;
-            self.seat.phase.store(HEAD, Ordering::Relaxed);
+            self.slot.phase.store(HEAD, Ordering::Relaxed);
         }
         if self.preface < HTTP2_PREFACE.len() {
             let left = &HTTP2_PREFACE[self.preface..];
@@ -102,20 +100,20 @@ impl Timed {
             let other = alike < left.len().min(read.len());
             self.preface = if other { usize::MAX } else { self.preface + alike };
             if self.preface == HTTP2_PREFACE.len() {
-                self.seat.http2.store(true, Ordering::Relaxed);
+                self.slot.http2.store(true, Ordering::Relaxed);
             }
         }
     }
 
-    /// Whether `bufs` are hyper's own answer to a request that it could not read. It is kept back: another is written in
-    /// its place as soon as it is known why.
-    fn keeps_back(&mut self, bufs: &[io::IoSlice<'_>]) -> bool {
-        // No answer of a handler's is written while a head is being read, but for one that whoever asked did not take.
-        let reading = matches!(self.seat.phase.load(Ordering::Relaxed), FRESH | HEAD) && self.stall.is_none();
+    /// Whether `bufs` are hyper's own answer to an unreadable request. It is withheld: another one is written in its place
+    /// once the reason is known.
+    fn withholds(&mut self, bufs: &[io::IoSlice<'_>]) -> bool {
+        // No handler's answer is written while a head is being read, except one that its client did not take.
+        let reading = matches!(self.slot.phase.load(Ordering::Relaxed), FRESH | HEAD) && self.stall.is_none();
         let [buf] = bufs else { return false };
-        match unread::status(buf).filter(|_| reading) {
+        match unreadable::status(buf).filter(|_| reading) {
             Some(status) => {
-                self.seat.unread.store(status.as_u16(), Ordering::Relaxed);
+                self.slot.unreadable.store(status.as_u16(), Ordering::Relaxed);
                 true
             }
             None => false,
@@ -123,16 +121,15 @@ impl Timed {
     }
 
     fn poll_write_bufs(&mut self, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if self.keeps_back(bufs) {
+        if self.withholds(bufs) {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         match self.socket.poll_write(cx, bufs) {
             Poll::Ready(written) => {
                 self.stall = None;
-                if matches!(self.seat.phase.load(Ordering::Relaxed), SERVED | IDLE) {
-                    // A long answer that is still being written is no idle connection; and the idle time begins at its
-                    // end, whether or not something is read then.
-                    self.seat.phase.store(SERVED, Ordering::Relaxed);
+                if matches!(self.slot.phase.load(Ordering::Relaxed), SERVED | IDLE) {
+                    // A connection on which a long answer is being written is not idle; the idle time begins at its end.
+                    self.slot.phase.store(SERVED, Ordering::Relaxed);
                     let now = clock::timer_after(Duration::ZERO);
                     self.idle_since = Some(now);
                     self.set_timer(now + self.limits.idle_timeout);
@@ -156,12 +153,12 @@ impl Timed {
     }
 }
 
-/// How long a head may take. A seat that is kept for health and control is not left to somebody who says nothing.
-fn head_timeout(seat: &Seat, limits: &Limits) -> Duration {
-    if seat.is_reserved() { limits.head_timeout.min(RESERVED_HEAD_MAX) } else { limits.head_timeout }
+/// How long a head may take. A reserved slot is not left to a silent client.
+fn head_timeout(slot: &ConnectionSlot, limits: &Limits) -> Duration {
+    if slot.is_reserved() { limits.head_timeout.min(RESERVED_HEAD_MAX) } else { limits.head_timeout }
 }
 
-/// `deadline`, or earlier while the server is stopping: the client has been waited for since `since`.
+/// `deadline`, or earlier while the server is stopping: the client has been silent since `since`.
 fn bounded(deadline: Instant, since: Instant, stopping: Option<Instant>) -> Instant {
     stopping.map_or(deadline, |stopping| deadline.min(since.max(stopping) + STOPPING_SILENCE_MAX))
 }
@@ -191,8 +188,8 @@ impl AsyncWrite for Timed {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The answer in place of the one that was kept back comes first.
-        if self.seat.unread.load(Ordering::Relaxed) != 0 {
+        // The answer in place of the withheld one comes first.
+        if self.slot.unreadable.load(Ordering::Relaxed) != 0 {
             return Poll::Ready(Ok(()));
         }
         Poll::Ready(self.socket.shut_down())
@@ -211,9 +208,9 @@ impl AsyncWrite for Timed {
     }
 }
 
-/// How a client that speaks HTTP/2 without having asked begins (RFC 9113, section 3.4).
+/// The preface of a client that speaks HTTP/2 with prior knowledge (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 const RESERVED_HEAD_MAX: Duration = Duration::from_secs(1);
-/// While the server is stopping, a connection on which nothing moves for so long is closed. Whoever calls at least once a
-/// second is told with an answer that it is the last, and loses none.
+/// While the server is stopping, a connection on which nothing moves for so long is closed. A client that calls at least
+/// once a second learns from an answer that it is the last, and loses none.
 const STOPPING_SILENCE_MAX: Duration = Duration::from_secs(1);

@@ -1,11 +1,11 @@
-//! What comes to the server, counted: connections by listening address, requests by route and by class of answer.
+//! Counts of the server: connections by listening address, requests by route and class of answer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use axum::http::StatusCode;
 
-use super::Address;
+use super::address::Address;
 
 /// The counts. Cheap to clone; clones count together.
 #[derive(Clone, Debug, Default)]
@@ -14,32 +14,31 @@ pub struct Traffic(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     requests: [[AtomicU64; ANSWERS.len()]; Route::ALL.len()],
-    /// Each lives as long as its listener or a connection of it: there are as many as the configuration names, and for
-    /// a while those that it named before.
-    doors: Mutex<Vec<Weak<Door>>>,
+    /// Each lives as long as its listener or a connection of it: there are as many as the configuration names.
+    listeners: Mutex<Vec<Weak<ListenerStats>>>,
 }
 
 /// The classes of answers, by their first digit less one.
 pub const ANSWERS: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// Where a request goes. Nobody outside can make more of them.
+/// Where a request goes: a closed set, whatever the caller asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// Signals of connectors.
     Signals,
-    /// Answers that go on: signals to whoever records, indicators to whoever watches.
+    /// Streams: signals for recording, indicators for watching.
     Streams,
-    /// What connectors send to Salesforce.
+    /// What passes through the drop-in.
     DropIn,
-    /// Whether it is alive and ready.
+    /// Alive and ready.
     Health,
     /// The metrics.
     Metrics,
     /// The console's page and what it loads.
     Console,
-    /// Everything else that operators ask and change.
+    /// Everything else for operators.
     Operation,
-    /// There is nothing there.
+    /// No route.
     Unknown,
 }
 
@@ -89,7 +88,7 @@ impl Route {
 
 /// The connections of one listening address.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct ListenerStats {
     address: String,
     open: AtomicU64,
     opened: AtomicU64,
@@ -102,13 +101,13 @@ pub(super) struct Door {
 pub struct Connections {
     /// The listening address.
     pub address: String,
-    /// Those that are open.
+    /// Open now.
     pub open: u64,
-    /// Those that were let in so far.
+    /// Accepted so far.
     pub opened: u64,
-    /// Those that were asked to make room for others: idle ones first.
+    /// Asked to make room for others.
     pub displaced: u64,
-    /// Those that could not be accepted.
+    /// Failed to be accepted.
     pub failed: u64,
 }
 
@@ -119,17 +118,16 @@ impl Traffic {
         self.0.requests[route as usize][class].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Where the connections of `address` are counted.
-    pub(super) fn door(&self, address: &Address) -> Arc<Door> {
+    pub(super) fn listener(&self, address: &Address) -> Arc<ListenerStats> {
         let address = address.to_string();
-        let mut doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        doors.retain(|door| door.strong_count() > 0);
-        let known = doors.iter().filter_map(Weak::upgrade).find(|door| door.address == address);
+        let mut listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|stats| stats.strong_count() > 0);
+        let known = listeners.iter().filter_map(Weak::upgrade).find(|stats| stats.address == address);
         known.unwrap_or_else(|| {
             let [open, opened, displaced, failed] = Default::default();
-            let door = Arc::new(Door { address, open, opened, displaced, failed });
-            doors.push(Arc::downgrade(&door));
-            door
+            let stats = Arc::new(ListenerStats { address, open, opened, displaced, failed });
+            listeners.push(Arc::downgrade(&stats));
+            stats
         })
     }
 
@@ -142,41 +140,38 @@ impl Traffic {
     /// The connections of each listening address.
     #[must_use]
     pub fn connections(&self) -> Vec<Connections> {
-        let doors = self.0.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        let look = |door: Arc<Door>| Connections {
-            address: door.address.clone(),
-            open: door.open.load(Ordering::Relaxed),
-            opened: door.opened.load(Ordering::Relaxed),
-            displaced: door.displaced.load(Ordering::Relaxed),
-            failed: door.failed.load(Ordering::Relaxed),
+        let listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = |stats: Arc<ListenerStats>| Connections {
+            address: stats.address.clone(),
+            open: stats.open.load(Ordering::Relaxed),
+            opened: stats.opened.load(Ordering::Relaxed),
+            displaced: stats.displaced.load(Ordering::Relaxed),
+            failed: stats.failed.load(Ordering::Relaxed),
         };
-        doors.iter().filter_map(Weak::upgrade).map(look).collect()
+        listeners.iter().filter_map(Weak::upgrade).map(snapshot).collect()
     }
 }
 
-impl Door {
-    /// A connection is let in; it has gone when the visit is dropped.
-    pub(super) fn enter(self: &Arc<Self>) -> Visit {
+impl ListenerStats {
+    /// Counts a connection as open until the guard is dropped.
+    pub(super) fn open(self: &Arc<Self>) -> ConnectionGuard {
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
-        Visit(Arc::clone(self))
+        ConnectionGuard(Arc::clone(self))
     }
 
-    /// A connection is asked to make room.
     pub(super) fn note_displaced(&self) {
         self.displaced.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection could not be accepted.
     pub(super) fn note_failed(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// A connection, for as long as it is open.
-pub(super) struct Visit(Arc<Door>);
+pub(super) struct ConnectionGuard(Arc<ListenerStats>);
 
-impl Drop for Visit {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -218,20 +213,20 @@ mod tests {
     }
 
     #[test]
-    fn a_door_counts_until_its_listener_and_its_last_visitor_have_gone() {
+    fn a_listener_counts_until_it_and_its_last_connection_have_gone() {
         let traffic = Traffic::default();
         let address: Address = "127.0.0.1:7480".parse().unwrap();
-        let door = traffic.door(&address);
-        let visits = [door.enter(), door.enter()];
-        door.note_displaced();
-        door.note_failed();
-        let [first, second] = visits;
+        let stats = traffic.listener(&address);
+        let guards = [stats.open(), stats.open()];
+        stats.note_displaced();
+        stats.note_failed();
+        let [first, second] = guards;
         drop(first);
         let count = Connections { address: address.to_string(), open: 1, opened: 2, displaced: 1, failed: 1 };
         assert_eq!(traffic.connections(), std::slice::from_ref(&count));
-        drop(door);
-        assert_eq!(traffic.connections(), [count], "somebody is still inside");
-        assert!(Arc::ptr_eq(&traffic.door(&address), &second.0), "the same address counts on");
+        drop(stats);
+        assert_eq!(traffic.connections(), [count], "a connection is still open");
+        assert!(Arc::ptr_eq(&traffic.listener(&address), &second.0), "the same address counts on");
         drop(second);
         assert_eq!(traffic.connections(), []);
     }

@@ -1,34 +1,32 @@
-//! Icons told on and not yet off, on disk: what a crash must not lose.
+//! Icons that are on, on disk: what a crash must not lose.
 //!
-//! Append-only files of checksummed records. "Showing" is written before a Started leaves, "gone" once the far side is
-//! known to show nothing; what is still showing when the process dies is told off by the next one. A write reaches the
-//! kernel before the request leaves, so that the death of the process loses nothing; a thread syncs the disk within
-//! 100 ms, which bounds what a power cut may lose.
+//! Append-only files of checksummed records. "Showing" is written before a Started leaves, "gone" once the upstream is
+//! known to show nothing; a Stopped is owed for what is still showing when the process dies, and sent by the next one.
+//! A write reaches the kernel before the request leaves, so that the death of the process loses nothing; a thread syncs
+//! the disk within 100 ms, which bounds what a power cut may lose.
 //!
 //! When the file has grown, a new generation begins with all that is showing, and the old one is removed once the new
 //! one is on the disk: at every instant one of them is whole. The journal knows nothing of typing or of HTTP.
 
-mod figures;
-
 use std::collections::HashMap;
-use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::model::{Conversation, ConversationRef};
-pub(crate) use figures::Figures;
 
 /// A power cut may lose what was written in this time.
 const SYNC_SPACING: Duration = Duration::from_millis(100);
-/// A generation ends when so much has been appended to what it began with, or as much as it began with: a million
+/// A generation ends when this much has been appended to what it began with, or as much as it began with: a million
 /// bytes are some ten thousand records, and are written in a few milliseconds.
 const GENERATION_BYTES_MIN: u64 = 1 << 20;
-/// A file larger than this is not ours: a generation ends long before.
+/// No generation grows as large as this.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 /// The first bytes of every file.
 const MAGIC: &[u8; 18] = b"typingd-journal 1\n";
@@ -42,18 +40,28 @@ pub struct Journal {
     generation: u64,
     /// Records not yet handed to the kernel.
     buffer: Vec<u8>,
-    /// Bytes in the present generation, and how many it began with.
-    bytes: u64,
+    /// Records in the buffer.
+    buffered: u64,
+    /// Bytes that the present generation began with.
     bytes_at_start: u64,
-    /// The last write failed: what the file holds after that is not trusted.
-    degraded: bool,
-    /// Records in the buffer, records written, writes that failed.
-    records: [u64; 2],
-    writes_failed: u64,
+    figures: Figures,
     /// The next generation, while it is begun.
     renewal: Option<Renewal>,
     syncer: Syncer,
     _lock: File,
+}
+
+/// The state of the journal, for operators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Bytes in the present generation.
+    pub bytes: u64,
+    /// Records written since the start, without those that began a generation.
+    pub records: u64,
+    /// Writes that failed since the start.
+    pub writes_failed: u64,
+    /// The last write failed: what the file holds after that is not trusted, and a crash may leave icons on.
+    pub degraded: bool,
 }
 
 /// A generation that is begun a part at a time. What happens meanwhile is written to it and to the one before: each is
@@ -71,52 +79,25 @@ struct Renewal {
 pub struct Recovered {
     /// The conversations, in the order in which they were shown.
     pub showing: Vec<Conversation>,
-    /// How many were forgotten, because they had been shown too long ago.
+    /// How many were forgotten because they had been shown too long ago.
     pub forgotten: usize,
-    /// What was wrong with the files, for the operator. None of it keeps the daemon from serving.
+    /// What is wrong with the files, for the operator. The daemon serves all the same.
     pub complaints: Vec<String>,
 }
 
-/// Why a journal can't be had.
-#[derive(Debug)]
+/// Why a journal can't be opened.
+#[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another daemon holds the directory; its process id, if it could be read.
-    Held {
-        /// The directory.
-        dir: PathBuf,
-        /// The other daemon's process id.
-        pid: Option<u32>,
-    },
-    /// The directory can't be had. The daemon can serve without.
-    Unusable {
-        /// The directory.
-        dir: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error("delivery.state_dir {} is held by {}; each typingd needs one of its own", .dir.display(), holder(*.pid))]
+    Held { dir: PathBuf, pid: Option<u32> },
+    /// The directory can't be used. The daemon can serve without.
+    #[error("delivery.state_dir {} can't be used: {source}; a crash may leave icons on", .dir.display())]
+    Unusable { dir: PathBuf, source: io::Error },
 }
 
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Held { dir, pid } => {
-                let whom = pid.map_or("another process".to_owned(), |pid| format!("the process {pid}"));
-                write!(f, "delivery.state_dir {} is held by {whom}; each typingd needs one of its own", dir.display())
-            }
-            Self::Unusable { dir, source, .. } => {
-                write!(f, "delivery.state_dir {} can't be used: {source}; a crash may leave icons on", dir.display())
-            }
-        }
-    }
-}
-
-impl std::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Held { .. } => None,
-            Self::Unusable { source, .. } => Some(source),
-        }
-    }
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or("another process".to_owned(), |pid| format!("the process {pid}"))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,12 +107,13 @@ enum Kind {
 }
 
 impl Journal {
-    /// Opens the journal in `dir`, and says what the last process left showing. `now` is the wall clock in milliseconds;
-    /// what was shown longer than `max_age` ago is forgotten, for a late Stopped might open a new session.
+    /// Opens the journal in `dir`, and returns what the last process left showing. `now` is the wall clock in
+    /// milliseconds; what was shown longer than `max_age` ago is forgotten, for a late Stopped might open a new
+    /// session.
     ///
     /// # Errors
     /// When the directory is held by another daemon, or can't be used at all. Broken files are no error, and neither is
-    /// a disk that takes nothing: the journal is degraded then, until a renewal succeeds.
+    /// a disk that can't be written: the journal is degraded then, until a renewal succeeds.
     pub fn open(dir: &Path, now: u64, max_age: Duration) -> Result<(Self, Recovered), OpenError> {
         Self::open_by(dir, now, max_age, begin)
     }
@@ -175,12 +157,12 @@ impl Journal {
                 }
                 (file, generation, begun.len() as u64)
             }
-            // The disk is full or read-only: what could be read is made good all the same, and kept until a renewal takes
-            // its place. Nothing is written to this file meanwhile.
+            // The disk is full or read-only: what could be read is recovered all the same, and kept until a renewal
+            // replaces it. Nothing is written to this file meanwhile.
             Err(source) => {
                 let _ = fs::remove_file(path_of(dir, generation));
-                let trouble = "can't be written; until it can, a crash may leave icons on";
-                recovered.complaints.push(format!("{} {trouble}: {source}", dir.display()));
+                let warning = "can't be written; until it can, a crash may leave icons on";
+                recovered.complaints.push(format!("{} {warning}: {source}", dir.display()));
                 (lock.try_clone().map_err(unusable)?, last, 0)
             }
         };
@@ -191,12 +173,10 @@ impl Journal {
             file,
             generation,
             buffer: Vec::new(),
-            bytes,
+            buffered: 0,
             bytes_at_start: bytes,
-            degraded,
+            figures: Figures { bytes, records: 0, writes_failed: u64::from(degraded), degraded },
             renewal: None,
-            records: [0; 2],
-            writes_failed: u64::from(degraded),
             _lock: lock,
         };
         Ok((journal, recovered))
@@ -205,34 +185,34 @@ impl Journal {
     /// A Started is about to leave. Takes effect with [`Journal::flush`], which has to come before.
     pub fn showing(&mut self, conversation: ConversationRef<'_>, now: u64) {
         encode(&mut self.buffer, Kind::Showing, conversation, now);
-        self.records[0] += 1;
+        self.buffered += 1;
     }
 
-    /// The far side shows nothing any more.
+    /// The upstream shows nothing any more.
     pub fn gone(&mut self, conversation: ConversationRef<'_>) {
         encode(&mut self.buffer, Kind::Gone, conversation, 0);
-        self.records[0] += 1;
+        self.buffered += 1;
     }
 
     /// Hands everything to the kernel.
     ///
     /// # Errors
-    /// The first failure alone is told; from then on nothing is kept until a renewal has succeeded.
+    /// At the first failure only; from then on nothing is kept until a renewal has succeeded.
     pub fn flush(&mut self) -> io::Result<()> {
-        let records = std::mem::take(&mut self.records[0]);
+        let records = std::mem::take(&mut self.buffered);
         if let Some(renewal) = &mut self.renewal {
             renewal.write(&self.buffer);
         }
-        if self.buffer.is_empty() || self.degraded {
+        if self.buffer.is_empty() || self.figures.degraded {
             self.buffer.clear();
             return Ok(());
         }
         let written = (&*self.file).write_all(&self.buffer);
-        self.bytes += self.buffer.len() as u64;
+        self.figures.bytes += self.buffer.len() as u64;
         self.buffer.clear();
         match written {
             Ok(()) => {
-                self.records[1] += records;
+                self.figures.records += records;
                 self.syncer.wake();
                 Ok(())
             }
@@ -246,13 +226,18 @@ impl Journal {
     /// Whether a renewal is due: the file has grown, or its last write failed.
     #[must_use]
     pub fn wants_renewal(&self) -> bool {
-        self.degraded || self.bytes > self.bytes_at_start.saturating_mul(2).max(GENERATION_BYTES_MIN)
+        self.figures.degraded || self.figures.bytes > self.bytes_at_start.saturating_mul(2).max(GENERATION_BYTES_MIN)
     }
 
     /// Whether the last write failed: a crash may leave icons on.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
-        self.degraded
+        self.figures.degraded
+    }
+
+    #[must_use]
+    pub const fn figures(&self) -> Figures {
+        self.figures
     }
 
     /// Whether a renewal is under way.
@@ -261,7 +246,7 @@ impl Journal {
         self.renewal.is_some()
     }
 
-    /// Begins a new generation, to be told of all that is showing ([`Journal::renew_some`]).
+    /// Begins a new generation, to be given all that is showing ([`Journal::renew_some`]).
     ///
     /// # Errors
     /// When it can't be written: the present one goes on.
@@ -272,11 +257,11 @@ impl Journal {
                 self.renewal = Some(Renewal { file: Arc::new(file), bytes: MAGIC.len() as u64, failed: None });
                 Ok(())
             }
-            Err(error) => Err(self.give_renewal_up(error)),
+            Err(error) => Err(self.abandon_renewal(error)),
         }
     }
 
-    /// Tells the new generation of some that are showing now, each once.
+    /// Gives the new generation some that are showing now, each once.
     ///
     /// # Errors
     /// When it can't be written: the present one goes on.
@@ -289,11 +274,11 @@ impl Journal {
         renewal.write(&bytes);
         match renewal.failed.take() {
             None => Ok(()),
-            Some(error) => Err(self.give_renewal_up(error)),
+            Some(error) => Err(self.abandon_renewal(error)),
         }
     }
 
-    /// The new generation has been told of all: it takes the place of the one before.
+    /// The new generation has been given all: it replaces the one before.
     ///
     /// # Errors
     /// When it could not be written: the present one goes on.
@@ -301,22 +286,27 @@ impl Journal {
         self.flush()?;
         let Some(Renewal { file, bytes, failed }) = self.renewal.take() else { return Ok(()) };
         if let Some(error) = failed {
-            return Err(self.give_renewal_up(error));
+            return Err(self.abandon_renewal(error));
         }
-        self.syncer.supersede(file.clone(), self.dir.clone(), self.generation);
+        self.syncer.supersede(file.clone(), path_of(&self.dir, self.generation));
         self.file = file;
         self.generation += 1;
-        self.bytes = bytes;
+        self.figures.bytes = bytes;
         self.bytes_at_start = bytes;
-        self.degraded = false;
+        self.figures.degraded = false;
         Ok(())
     }
 
-    fn give_renewal_up(&mut self, error: io::Error) -> io::Error {
+    fn abandon_renewal(&mut self, error: io::Error) -> io::Error {
         self.renewal = None;
         let _ = fs::remove_file(path_of(&self.dir, self.generation + 1));
         self.note_failure();
         error
+    }
+
+    const fn note_failure(&mut self) {
+        self.figures.writes_failed += 1;
+        self.figures.degraded = true;
     }
 }
 
@@ -344,7 +334,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         }
         Err(TryLockError::Error(source)) => return Err(unusable(source)),
     }
-    // The number is for whoever finds the directory held; a full disk must not keep us from serving.
+    // The number is for the error of another daemon; a full disk must not keep this one from serving.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
 }
@@ -370,8 +360,7 @@ fn generations(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 
 fn begin(dir: &Path, generation: u64, begun: &[u8]) -> io::Result<File> {
     let path = path_of(dir, generation);
-    // Truncated: what a failed try left there is worth nothing.
-    // End users' ids are nobody else's business.
+    // What a failed try left there is worth nothing. End users' ids are for no other user of the machine.
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(begun)?;
     Ok(file)
@@ -409,7 +398,7 @@ fn encode(bytes: &mut Vec<u8>, kind: Kind, conversation: ConversationRef<'_>, at
 const HEAD_BYTES: usize = 6;
 const PAYLOAD_BYTES_MIN: usize = 11;
 
-/// One record off the front of `bytes`, and its length; `None` where no whole, true record stands.
+/// One record off the front of `bytes`, and its length; `None` if there is no whole and valid one.
 fn decode(bytes: &[u8]) -> Option<(Kind, u64, ConversationRef<'_>, usize)> {
     let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
     let length = usize::from(u16::from_le_bytes(head[..2].try_into().ok()?));
@@ -429,7 +418,7 @@ fn decode(bytes: &[u8]) -> Option<(Kind, u64, ConversationRef<'_>, usize)> {
     Some((kind, at, conversation, HEAD_BYTES + length))
 }
 
-/// What the files say is showing.
+/// What is showing according to the files.
 #[derive(Default)]
 struct Showing {
     icons: HashMap<Conversation, (u64, u64)>,
@@ -437,7 +426,7 @@ struct Showing {
 }
 
 impl Showing {
-    /// Reads a file as far as it is true.
+    /// Reads a file as far as it is valid.
     fn read(&mut self, path: &Path, complaints: &mut Vec<String>) {
         let mut bytes = Vec::new();
         let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
@@ -462,7 +451,7 @@ impl Showing {
             let Some((kind, at, conversation, length)) = decode(rest) else {
                 let offset = bytes.len() - rest.len();
                 complaints.push(format!(
-                    "{} is broken at byte {offset} of {}; what stands before has been read",
+                    "{} is broken at byte {offset} of {}; the records before it have been read",
                     path.display(),
                     bytes.len()
                 ));
@@ -488,90 +477,83 @@ impl Showing {
     }
 }
 
-/// The thread that syncs: a slow disk must not hold up the loop.
+/// The thread that syncs: a slow disk must not block the loop.
 #[derive(Debug)]
 struct Syncer {
-    shared: Arc<Shared>,
+    /// `None` ends the thread.
+    work: Option<Sender<Work>>,
+    flags: Arc<Flags>,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    work: Mutex<Work>,
-    awake: Condvar,
+#[derive(Debug, Default)]
+struct Flags {
+    /// There is a [`Work::Sync`] that the thread has not begun.
+    dirty: AtomicBool,
+    ended: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Work {
-    dirty: bool,
-    file: Arc<File>,
-    /// Generations that the present file supersedes once it is on the disk.
-    superseded: Vec<PathBuf>,
-    dir: PathBuf,
-    ended: bool,
+enum Work {
+    Sync,
+    /// This file supersedes the generation at this path once it is on the disk.
+    Supersede(Arc<File>, PathBuf),
 }
 
 impl Syncer {
     fn start(file: Arc<File>) -> io::Result<Self> {
-        let work = Work { dirty: false, file, superseded: Vec::new(), dir: PathBuf::new(), ended: false };
-        let shared = Arc::new(Shared { work: Mutex::new(work), awake: Condvar::new() });
-        let theirs = shared.clone();
-        let thread = std::thread::Builder::new().name("journal-sync".into()).spawn(move || theirs.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        let (work, received) = mpsc::channel();
+        let flags = Arc::new(Flags::default());
+        let theirs = flags.clone();
+        let run = move || run(file, &received, &theirs);
+        let thread = std::thread::Builder::new().name("journal-sync".into()).spawn(run)?;
+        Ok(Self { work: Some(work), flags, thread: Some(thread) })
     }
 
     fn wake(&self) {
-        let mut work = self.shared.lock();
-        if !work.dirty {
-            work.dirty = true;
-            self.shared.awake.notify_one();
+        if !self.flags.dirty.swap(true, Ordering::AcqRel) {
+            self.send(Work::Sync);
         }
     }
 
-    fn supersede(&self, file: Arc<File>, dir: PathBuf, generation: u64) {
-        let mut work = self.shared.lock();
-        work.superseded.push(path_of(&dir, generation));
-        work.file = file;
-        work.dir = dir;
-        work.dirty = true;
-        self.shared.awake.notify_one();
+    fn supersede(&self, file: Arc<File>, generation: PathBuf) {
+        self.send(Work::Supersede(file, generation));
+    }
+
+    fn send(&self, work: Work) {
+        if let Some(sender) = &self.work {
+            let _ = sender.send(work);
+        }
     }
 }
 
 impl Drop for Syncer {
     fn drop(&mut self) {
-        self.shared.lock().ended = true;
-        self.shared.awake.notify_one();
+        self.work = None;
+        self.flags.ended.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             let _ = thread.join();
         }
     }
 }
 
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn run(&self) {
-        loop {
-            let mut work = self.lock();
-            while !work.dirty && !work.ended {
-                work = self.awake.wait(work).unwrap_or_else(PoisonError::into_inner);
+fn run(mut file: Arc<File>, received: &Receiver<Work>, flags: &Flags) {
+    let mut superseded: Vec<PathBuf> = Vec::new();
+    while let Ok(first) = received.recv() {
+        flags.dirty.store(false, Ordering::Release);
+        for work in std::iter::once(first).chain(received.try_iter()) {
+            if let Work::Supersede(newer, generation) = work {
+                file = newer;
+                superseded.push(generation);
             }
-            let (ended, file, dir) = (work.ended, work.file.clone(), work.dir.clone());
-            let superseded = std::mem::take(&mut work.superseded);
-            work.dirty = false;
-            drop(work);
-            let synced = file.sync_data().and_then(|()| if superseded.is_empty() { Ok(()) } else { sync_dir(&dir) });
-            match synced {
-                Ok(()) => superseded.iter().for_each(|path| drop(fs::remove_file(path))),
-                Err(_) => self.lock().superseded.extend(superseded),
-            }
-            if ended {
-                return;
-            }
-            std::thread::sleep(SYNC_SPACING);
+        }
+        let dir = superseded.first().and_then(|path| path.parent());
+        if file.sync_data().and_then(|()| dir.map_or(Ok(()), sync_dir)).is_ok() {
+            superseded.drain(..).for_each(|path| drop(fs::remove_file(path)));
+        }
+        if !flags.ended.load(Ordering::Acquire) {
+            std::thread::park_timeout(SYNC_SPACING);
         }
     }
 }

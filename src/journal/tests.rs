@@ -47,7 +47,7 @@ fn what_is_showing_survives_and_what_is_gone_does_not() {
 }
 
 #[test]
-fn what_was_shown_too_long_ago_is_forgotten_however_often_it_was_opened() {
+fn what_was_shown_too_long_ago_is_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, ..) = open(dir.path());
     journal.showing(pair("old"), NOW - 500_000);
@@ -120,17 +120,17 @@ fn no_mutation_of_the_file_brings_it_down_or_makes_icons_up() {
 }
 
 #[test]
-fn a_foreign_file_is_kept_aside_and_said() {
+fn a_foreign_file_is_kept_aside_and_reported() {
     let dir = tempfile::tempdir().unwrap();
     let path = path_of(dir.path(), 7);
-    fs::write(&path, "somebody's diary, not a journal").unwrap();
+    fs::write(&path, "a diary, not a journal").unwrap();
     let (_journal, names, recovered) = open(dir.path());
     assert_eq!((names.len(), recovered.complaints.len()), (0, 1));
-    assert_eq!(fs::read_to_string(path.with_extension("foreign")).unwrap(), "somebody's diary, not a journal");
+    assert_eq!(fs::read_to_string(path.with_extension("foreign")).unwrap(), "a diary, not a journal");
 }
 
 #[test]
-fn a_second_daemon_is_told_who_holds_the_directory() {
+fn a_second_daemon_learns_who_holds_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let _journal = open(dir.path());
     match Journal::open(dir.path(), NOW, AGE) {
@@ -163,7 +163,7 @@ fn it_grows_into_a_new_generation_and_the_old_one_goes() {
 }
 
 #[test]
-fn a_full_disk_is_told_once_and_a_renewal_mends_it() {
+fn a_full_disk_is_reported_once_and_a_renewal_ends_it() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, ..) = open(dir.path());
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -181,7 +181,7 @@ fn a_full_disk_is_told_once_and_a_renewal_mends_it() {
 }
 
 #[test]
-fn a_disk_that_is_full_at_the_start_loses_nothing_of_the_last_run_and_is_tried_again() {
+fn a_disk_full_at_the_start_loses_nothing_and_is_retried() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, ..) = open(dir.path());
     journal.showing(pair("a"), NOW);
@@ -206,7 +206,7 @@ fn a_disk_that_is_full_at_the_start_loses_nothing_of_the_last_run_and_is_tried_a
 }
 
 #[test]
-fn a_renewal_in_parts_is_true_whatever_happens_meanwhile_and_wherever_it_ends() {
+fn a_renewal_in_parts_is_valid_wherever_it_ends() {
     // What is showing, by the moment: the renewal looks at `a`, then at `b`, then at `c`.
     for ends_after in 0..=4 {
         let dir = tempfile::tempdir().unwrap();

@@ -9,17 +9,17 @@ pub const ID_CHARS_MAX: usize = 255;
 /// Why a text can't be a channel address or an end user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdError {
-    /// How many characters it has; none, or more than `chars_max`.
+    /// Its length: zero, or more than `chars_max`.
     pub chars: usize,
-    /// How many would be right at most.
+    /// The most that it may have.
     pub chars_max: usize,
 }
 
 impl fmt::Display for IdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self { chars: 0, chars_max } => write!(f, "is empty; 1 to {chars_max} characters are right"),
-            Self { chars, chars_max } => write!(f, "has {chars} characters; 1 to {chars_max} are right"),
+            Self { chars: 0, chars_max } => write!(f, "is empty; expected 1 to {chars_max} characters"),
+            Self { chars, chars_max } => write!(f, "has {chars} characters; expected 1 to {chars_max}"),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The name of cached credentials. What it names is the cache's own affair.
+//! The name of cached credentials. Only the cache knows what it names.
 
 use std::num::NonZeroU32;
 
-/// Names the credentials that a request showed, while they are cached. Opaque to all but the cache: the engine carries the
-/// newest of each conversation and hands it out with what it sends.
+/// Names the credentials that a request showed, while they are cached. Opaque to all but the cache: the engine carries
+/// the newest of each conversation and hands it out with what it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CredentialId(NonZeroU32);
 

@@ -14,7 +14,7 @@ pub use credential::CredentialId;
 pub use signal::{AT_MILLIS_MAX, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
 pub use time::{Instant, micros};
 
-/// What typingd tells Salesforce.
+/// What typingd sends to Salesforce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Indicator {
     /// The icon goes on, or stays on.
@@ -56,7 +56,7 @@ pub enum Reason {
     Dismissed,
     /// Stopped: the message went out.
     MessageSent,
-    /// Stopped: the client said so.
+    /// Stopped: the client reported it.
     Stopped,
     /// Stopped: the session is over.
     Ended,
@@ -123,7 +123,7 @@ pub struct Decision {
     pub reason: Reason,
 }
 
-/// A decision that came to nothing. Every other one is acknowledged in the end, or under way.
+/// A decision that came to nothing. Every other one is acknowledged in the end, or in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dropped {
     /// The number of the decision.
@@ -143,13 +143,13 @@ pub struct Dropped {
 pub enum Why {
     /// A newer decision took its place before it was sent, or before it could be tried again.
     Replaced,
-    /// Stopped: the far side is known to show no icon.
+    /// Stopped: the upstream is known to show no icon.
     Moot,
     /// Started: it was too old to leave.
     Expired,
     /// Started: the channel or the conversation is muted.
     Muted,
-    /// It was refused, or failed until its time was over. The icon of a Stopped may be left on.
+    /// It was rejected, or failed until its lifespan was over. The icon of a Stopped may be left on.
     GivenUp,
 }
 
@@ -200,24 +200,24 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// What is to be told.
+    /// The indicator of its reason.
     #[must_use]
     pub const fn indicator(&self) -> Indicator {
         self.reason.indicator()
     }
 }
 
-/// What became of a request: whose fault a failure was, and whether the far side may have acted on it.
+/// What became of a request: what a failure is about, and whether the upstream may have applied it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Acknowledged.
     Delivered,
     /// Certainly not applied, and worth another try.
-    NotSent(Setback),
+    NotSent(Transient),
     /// Perhaps applied, and worth another try.
-    Unsure(Setback),
-    /// Certainly not applied, and never will be.
-    Refused(Refusal),
+    Unknown(Transient),
+    /// Certainly not applied; another try will not succeed.
+    Rejected(Rejection),
 }
 
 impl Outcome {
@@ -227,44 +227,53 @@ impl Outcome {
         match self {
             Self::Delivered => "delivered",
             Self::NotSent(_) => "not_sent",
-            Self::Unsure(_) => "unsure",
-            Self::Refused(_) => "refused",
+            Self::Unknown(_) => "unsure",
+            Self::Rejected(_) => "refused",
+        }
+    }
+
+    /// Why it failed, if another try may succeed.
+    #[must_use]
+    pub const fn transient(&self) -> Option<Transient> {
+        match self {
+            Self::NotSent(transient) | Self::Unknown(transient) => Some(*transient),
+            Self::Delivered | Self::Rejected(_) => None,
         }
     }
 }
 
 /// Why a request failed that may succeed another time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Setback {
-    /// What stood in the way.
+pub struct Transient {
+    /// What the failure is about.
     pub cause: Cause,
-    /// How long the far side asked to be left alone.
+    /// `Retry-After` of the upstream.
     pub retry_after: Option<Duration>,
 }
 
-/// What stood in the way of a request.
+/// What a transient failure is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
-    /// The token was not taken, or none could be had. A fresh one is being fetched.
+    /// The token was rejected, or none could be obtained. A fresh one is being fetched.
     Token,
-    /// The cached credentials were refused. Others may be taken.
+    /// The cached credentials were rejected. Others may be accepted.
     Credentials,
-    /// Nothing has left: no cached credentials are known that may be taken. `retry_after` is when to look again, if no
+    /// Nothing has left: no cached credentials are known that may be used. `retry_after` is when to look again, if no
     /// others are accepted before.
     NoCredentials,
     /// The org's rate limit.
     RateLimited,
-    /// No connection: name resolution, refusal, TLS.
+    /// No connection: name resolution, rejection, TLS.
     Unreachable,
     /// No answer in time, or the connection broke after the request had left.
     NoAnswer,
-    /// The far side said that it can't at the moment (5xx and its retryable codes).
+    /// The upstream can't process it at the moment (5xx and its retryable codes).
     Failing,
 }
 
-/// Whom a refusal concerns.
+/// What a rejection is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Refusal {
+pub enum Rejection {
     /// The channel address or its authorization context: every conversation of that channel.
     Channel,
     /// The end user: this conversation alone.
@@ -275,25 +284,25 @@ pub enum Refusal {
     Configuration,
 }
 
-/// What the wire said to one request; for people and metrics, never for the engine.
+/// The result of one request; for operators and metrics, never for the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireResult {
-    /// What the engine is told.
+    /// What the engine is given.
     pub outcome: Outcome,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
     /// Salesforce's error code, if the answer had one.
     pub code: Option<i64>,
-    /// What a person would want to read: the far side's message, cut to a bound, or the transport's error.
+    /// For operators: the upstream's message, cut to a bound, or the transport's error.
     pub detail: Option<String>,
     /// From the request's leaving to its answer or failure.
     pub elapsed: Duration,
 }
 
 impl WireResult {
-    /// Whether anything of the request may have reached the far side: not without a token or a connection.
+    /// Whether anything of the request may have reached the upstream: not without a token or a connection.
     #[must_use]
     pub const fn has_left(&self) -> bool {
-        self.status.is_some() || matches!(self.outcome, Outcome::Unsure(_))
+        self.status.is_some() || matches!(self.outcome, Outcome::Unknown(_))
     }
 }

@@ -1,8 +1,8 @@
-//! What a connector says about its end users: single signals, and batches of them.
+//! What a connector reports about its end users: single signals, and batches of them.
 
 use super::{ConversationRef, CredentialId, Instant};
 
-/// What the connector says about an end user.
+/// What the connector reports about an end user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SignalKind {
     /// A key was pressed.
@@ -55,8 +55,8 @@ pub struct Signal {
     /// Of a keystroke: the typing goes on for so long after it, in milliseconds, at most [`LASTS_MILLIS_MAX`]. It comes
     /// from a channel that reports typing once in a while. 0: the moment of the key.
     pub lasts_millis: u16,
-    /// When it happened by the caller's wall clock, Unix epoch milliseconds, at most [`AT_MILLIS_MAX`]. It only ever
-    /// tells a late keystroke from a fresh one; it drives no timer.
+    /// When it happened by the caller's wall clock, Unix epoch milliseconds, at most [`AT_MILLIS_MAX`]. It only
+    /// separates late keystrokes from fresh ones; it drives no timer.
     pub at: Option<u64>,
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 /// A moment on the monotonic clock, in microseconds since an origin that the clock's owner chose.
 ///
-/// The daemon's origin is its start (`clock.rs`), a trace's is its first line. Eight bytes instead of sixteen, and
-/// constructible, which is what lets the same machine run in real and in virtual time.
+/// The daemon's origin is its start (`base/clock.rs`), a trace's is its first line. It takes eight bytes instead of
+/// sixteen, and can be constructed, so that the same engine runs in real and in virtual time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 

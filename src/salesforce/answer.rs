@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::base::clock;
-use crate::model::{Cause, Outcome, Refusal, Setback};
+use crate::model::{Cause, Outcome, Rejection, Transient};
 
 /// An answer's body, as far as it was read.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ struct Fields {
 }
 
 /// Says what an answer means: by its code where that is known, by the rate limit's message under any status, and by
-/// its status otherwise. `secret` is what the detail must not repeat, should the far side have quoted it.
+/// its status otherwise. `secret` is what the detail must not repeat, should the upstream have quoted it.
 pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &Body, secret: &str) -> Verdict {
     let fields = match body {
         Body::Whole(bytes) => serde_json::from_slice::<Fields>(bytes).ok(),
@@ -80,9 +80,9 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &Body, sec
         meaning_of_status(status)
     };
     let outcome = match meaning {
-        Outcome::NotSent(setback) => Outcome::NotSent(Setback { retry_after: retry_after(headers), ..setback }),
-        Outcome::Unsure(setback) => Outcome::Unsure(Setback { retry_after: retry_after(headers), ..setback }),
-        Outcome::Delivered | Outcome::Refused(_) => meaning,
+        Outcome::NotSent(transient) => Outcome::NotSent(Transient { retry_after: retry_after(headers), ..transient }),
+        Outcome::Unknown(transient) => Outcome::Unknown(Transient { retry_after: retry_after(headers), ..transient }),
+        Outcome::Delivered | Outcome::Rejected(_) => meaning,
     };
     Verdict { outcome, code, detail: readable(&said, secret) }
 }
@@ -95,12 +95,12 @@ fn meaning_of_code(code: i64) -> Option<Outcome> {
 /// Any other success has to be understood: it may come from something that isn't the Interaction Service.
 fn meaning_of_success(status: StatusCode, fields: Option<&Fields>, body: &Body) -> Outcome {
     match (fields, body) {
-        (Some(fields), _) if fields.success == Value::Bool(false) => unsure(Cause::Failing),
+        (Some(fields), _) if fields.success == Value::Bool(false) => unknown(Cause::Failing),
         (Some(_), _) => Outcome::Delivered,
         (None, Body::Whole(_)) if status == StatusCode::ACCEPTED => Outcome::Delivered,
         (None, Body::Whole(bytes)) if bytes.trim_ascii().is_empty() => Outcome::Delivered,
-        (None, Body::Whole(_)) => unsure(Cause::Failing),
-        (None, Body::Cut(_)) => unsure(Cause::NoAnswer),
+        (None, Body::Whole(_)) => unknown(Cause::Failing),
+        (None, Body::Cut(_)) => unknown(Cause::NoAnswer),
     }
 }
 
@@ -109,16 +109,16 @@ fn meaning_of_status(status: StatusCode) -> Outcome {
         401 => not_sent(Cause::Token),
         429 => not_sent(Cause::RateLimited),
         // It says that it did nothing, but a proxy may say so after the request has gone on: a stop is the smaller evil.
-        408 | 425 | 503 => unsure(Cause::Failing),
+        408 | 425 | 503 => unknown(Cause::Failing),
         // Where the Interaction Service itself misses something, it says so with a code. A bare 404 or a redirect comes
         // from another server: base_url is wrong. So it is where the request comes back (508).
-        300..=399 | 403 | 404 | 407 | 508 => Outcome::Refused(Refusal::Configuration),
-        400..=499 | 501 => Outcome::Refused(Refusal::Request),
-        _ => unsure(Cause::Failing),
+        300..=399 | 403 | 404 | 407 | 508 => Outcome::Rejected(Rejection::Configuration),
+        400..=499 | 501 => Outcome::Rejected(Rejection::Request),
+        _ => unknown(Cause::Failing),
     }
 }
 
-/// How long the far side asks to be left alone: seconds or an HTTP date, at most [`RETRY_AFTER_MAX`].
+/// How long the upstream asks typingd to wait: seconds or an HTTP date, at most [`RETRY_AFTER_MAX`].
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -162,27 +162,27 @@ pub(super) fn error_text(error: reqwest::Error) -> String {
 }
 
 pub(super) const fn not_sent(cause: Cause) -> Outcome {
-    Outcome::NotSent(Setback { cause, retry_after: None })
+    Outcome::NotSent(Transient { cause, retry_after: None })
 }
 
-pub(super) const fn unsure(cause: Cause) -> Outcome {
-    Outcome::Unsure(Setback { cause, retry_after: None })
+pub(super) const fn unknown(cause: Cause) -> Outcome {
+    Outcome::Unknown(Transient { cause, retry_after: None })
 }
 
 /// The codes of the Interaction Service's reference that concern typing indicators. 10019 and 10055 are read before
 /// anything is done; with the others of the last two rows the request may have got further.
 const CODES: [(Outcome, &[i64]); 8] = [
     (not_sent(Cause::Token), &[10004]),
-    (Outcome::Refused(Refusal::Configuration), &[10003, 10005]),
+    (Outcome::Rejected(Rejection::Configuration), &[10003, 10005]),
     (
-        Outcome::Refused(Refusal::Channel),
+        Outcome::Rejected(Rejection::Channel),
         &[10001, 10002, 10006, 10017, 10026, 10027, 10031, 10035, 10052, 10069, 10070],
     ),
-    (Outcome::Refused(Refusal::Conversation), &[10020, 10028, 10105, 15103]),
-    (Outcome::Refused(Refusal::Request), &[10016, 10029, 10045, 10047, 10048, 10049, 10059, 10060, 10089, 10100]),
+    (Outcome::Rejected(Rejection::Conversation), &[10020, 10028, 10105, 15103]),
+    (Outcome::Rejected(Rejection::Request), &[10016, 10029, 10045, 10047, 10048, 10049, 10059, 10060, 10089, 10100]),
     (not_sent(Cause::RateLimited), &[429]),
-    (unsure(Cause::Failing), &[10019, 10055]),
-    (unsure(Cause::Failing), &[10056, 10094, 20002, 20004, 500]),
+    (unknown(Cause::Failing), &[10019, 10055]),
+    (unknown(Cause::Failing), &[10056, 10094, 20002, 20004, 500]),
 ];
 
 /// What the Interaction Service says over the org's rate, under whatever status.
@@ -194,22 +194,22 @@ pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Two lines on a terminal.
 const DETAIL_CHARS_MAX: usize = 200;
 
-/// Nothing that is owed lives longer than a minute or so, and one wrong header must not silence everybody for an hour.
+/// Nothing that is owed lives longer than a minute or so, and one wrong header must not stop all icons for an hour.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
-/// `text` without the end user, where it stands as a word: an id may be as short as a letter of other words.
+/// `text` without the end user, where the id is a word of its own: an id may be as short as a letter of other words.
 pub(super) fn unnamed(text: &str, end_user: &str) -> String {
-    let mut told = String::with_capacity(text.len());
+    let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(end_user) {
         let (before, after) = (&rest[..at], &rest[at + end_user.len()..]);
-        told.push_str(before);
+        kept.push_str(before);
         let glued = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        let inside = glued(told.chars().next_back()) || glued(after.chars().next());
-        told.push_str(if inside && end_user.chars().count() < ID_TELLING_CHARS { end_user } else { "(end user)" });
+        let inside = glued(kept.chars().next_back()) || glued(after.chars().next());
+        kept.push_str(if inside && end_user.chars().count() < ID_TELLING_CHARS { end_user } else { "(end user)" });
         rest = after;
     }
-    told + rest
+    kept + rest
 }
 
 /// An id of so many characters is no part of an ordinary word.
@@ -248,8 +248,8 @@ mod tests {
 
     #[test]
     fn without_a_known_code_the_status_decides() {
-        let configuration = Outcome::Refused(Refusal::Configuration);
-        let request = Outcome::Refused(Refusal::Request);
+        let configuration = Outcome::Rejected(Rejection::Configuration);
+        let request = Outcome::Rejected(Rejection::Request);
         for (status, outcome) in [
             (301, configuration),
             (302, configuration),
@@ -258,20 +258,20 @@ mod tests {
             (403, configuration),
             (404, configuration),
             (405, request),
-            (408, unsure(Cause::Failing)),
+            (408, unknown(Cause::Failing)),
             (413, request),
             (415, request),
             (418, request),
             (422, request),
-            (425, unsure(Cause::Failing)),
+            (425, unknown(Cause::Failing)),
             (429, not_sent(Cause::RateLimited)),
-            (500, unsure(Cause::Failing)),
+            (500, unknown(Cause::Failing)),
             (501, request),
-            (502, unsure(Cause::Failing)),
-            (503, unsure(Cause::Failing)),
-            (504, unsure(Cause::Failing)),
+            (502, unknown(Cause::Failing)),
+            (503, unknown(Cause::Failing)),
+            (504, unknown(Cause::Failing)),
             (508, configuration),
-            (599, unsure(Cause::Failing)),
+            (599, unknown(Cause::Failing)),
         ] {
             for body in ["", "<html>", "{}", r#"{"code":77}"#, r#"{"code":null,"message":[1]}"#, "[1]", "\u{0}"] {
                 assert_eq!(verdict(status, body).outcome, outcome, "{status} {body:?}");
@@ -283,20 +283,20 @@ mod tests {
     fn a_success_is_one_unless_its_body_takes_it_back() {
         for (status, body, outcome) in [
             (202, r#"{"success":true,"id":"x","workItemIds":[]}"#, Outcome::Delivered),
-            (202, r#"{"success":false,"id":"x"}"#, unsure(Cause::Failing)),
+            (202, r#"{"success":false,"id":"x"}"#, unknown(Cause::Failing)),
             (202, "", Outcome::Delivered),
             (202, "garbage", Outcome::Delivered),
             (202, "{}", Outcome::Delivered),
             (200, "{}", Outcome::Delivered),
             (204, "", Outcome::Delivered),
-            (200, "<html>welcome</html>", unsure(Cause::Failing)),
+            (200, "<html>welcome</html>", unknown(Cause::Failing)),
         ] {
             assert_eq!(verdict(status, body).outcome, outcome, "{status} {body}");
         }
         let cut = Body::Cut("broken off".into());
         let headers = HeaderMap::new();
-        assert_eq!(classify(StatusCode::ACCEPTED, &headers, &cut, "").outcome, unsure(Cause::NoAnswer));
-        assert_eq!(classify(StatusCode::OK, &headers, &cut, "").outcome, unsure(Cause::NoAnswer));
+        assert_eq!(classify(StatusCode::ACCEPTED, &headers, &cut, "").outcome, unknown(Cause::NoAnswer));
+        assert_eq!(classify(StatusCode::OK, &headers, &cut, "").outcome, unknown(Cause::NoAnswer));
     }
 
     #[test]
@@ -345,14 +345,14 @@ mod tests {
 
     #[test]
     fn an_end_user_is_left_out_and_words_that_hold_its_letters_stay() {
-        for (text, end_user, told) in [
+        for (text, end_user, kept) in [
             ("no user b here, bytes", "b", "no user (end user) here, bytes"),
             ("client tel:+15550100: unknown", "tel:+15550100", "client (end user): unknown"),
             ("id5f2c9d1e77suffix", "5f2c9d1e77", "id(end user)suffix"),
             ("bbb", "b", "bbb"),
             ("\u{e9}a a", "a", "\u{e9}a (end user)"),
         ] {
-            assert_eq!(unnamed(text, end_user), told);
+            assert_eq!(unnamed(text, end_user), kept);
         }
     }
 }

@@ -2,96 +2,96 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::hash::{DefaultHasher, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, VIA};
-use reqwest::{Certificate, NoProxy, redirect, retry};
 use tokio::sync::watch;
 use url::Url;
 use uuid::Uuid;
 
-use super::answer::{self, Verdict, not_sent, unsure};
+use super::answer::{self, Verdict, not_sent, unknown};
+use super::connection::{Connection, SetupError, certificates};
+use super::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within};
 use super::payload::{self, Departure, Ids};
-use super::proxy::DIRECT;
 use super::settings::{Auth, Settings};
-use super::token::{TokenFigures, TokenState, Tokens, check_key};
+use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens, check_key};
+use super::via;
 use crate::base::clock::{self, Clock};
 use crate::base::files;
-use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Refusal, Setback, WireResult};
-use crate::salesforce::credentials::{
-    AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within,
-};
-use crate::salesforce::via;
+use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Rejection, Transient, WireResult};
 
-/// Speaks to the Interaction Service. Cheap to clone; clones share connections and token.
+/// Speaks to the Interaction Service. Cheap to clone; clones share connections, token and settings.
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 
 struct Shared {
-    http: reqwest::Client,
     clock: Clock,
     ids: Ids,
     tokens: Tokens,
     /// The credentials that connectors showed, if those are used ([`Auth::Cached`]).
-    cache: Option<CredentialCache>,
-    interactions: Url,
-    org_id: HeaderValue,
-    authorization_context: HeaderValue,
-    channel_contexts: HashMap<ChannelAddress, HeaderValue>,
-    request_timeout: Duration,
+    cache: CredentialCache,
+    setup: watch::Sender<Arc<Setup>>,
     /// No Started waits for a token any more.
     closing: watch::Sender<bool>,
 }
 
+/// Everything that other settings change. Each request uses the one in force when it began.
+struct Setup {
+    settings: Settings,
+    files: Fingerprints,
+    connection: Connection,
+    http: reqwest::Client,
+    interactions: Url,
+    org_id: HeaderValue,
+    authorization_context: HeaderValue,
+    channel_contexts: HashMap<ChannelAddress, HeaderValue>,
+}
+
+/// Other settings, tried out: nothing that can fail is left to be done for them.
+pub(crate) struct Prepared {
+    setup: Option<Setup>,
+    token: Option<(Source, Replacement)>,
+    /// Keys whose file has another content at the same path.
+    pub(crate) changed_files: Vec<&'static str>,
+}
+
+impl Prepared {
+    /// Whether connections are made in another way.
+    pub(crate) fn reconnects(&self) -> bool {
+        self.setup.is_some()
+    }
+}
+
+/// Why other settings can't be put in force.
+pub(crate) enum PrepareError {
+    /// No client can be made with them.
+    Setup(SetupError),
+    /// Their token file can't be read, or holds no token.
+    TokenFile(String),
+    /// They bring no token at the moment.
+    NoToken(String),
+}
+
 impl Client {
-    /// A client that has not spoken to anybody yet. With [`Auth::Cached`] it uses what `cache` holds.
+    /// A client that has not sent anything yet. With [`Auth::Cached`] it uses what `cache` holds.
     ///
     /// # Errors
     /// When `ca_file` can't be read or holds no certificate, when a setting can't be a header's value, or when there
     /// are no trusted roots for https.
     pub fn with_cache(settings: Settings, clock: Clock, cache: CredentialCache) -> Result<Self, SetupError> {
-        Self::with_ids(Ids::new(), settings, clock, cache)
-    }
-
-    fn with_ids(ids: Ids, settings: Settings, clock: Clock, cache: CredentialCache) -> Result<Self, SetupError> {
-        let http = http(&settings)?;
-        let interactions = interactions(&settings.base_url)?;
-        let context = |text: &str| header_value("authorization_context", text);
-        let channel_contexts = settings.channel_contexts.iter();
-        let cache = (settings.auth == Auth::Cached).then_some(cache);
+        let files = Fingerprints::of(&settings);
+        let setup = Setup::new(settings, files)?;
         Ok(Self(Arc::new(Shared {
             clock,
+            ids: Ids::new(),
+            tokens: Tokens::new(setup.source(), clock),
             cache,
-            ids,
-            interactions,
-            org_id: header_value("org_id", &settings.org_id)?,
-            authorization_context: context(&settings.authorization_context)?,
-            channel_contexts: channel_contexts
-                .map(|(channel, text)| Ok((channel.clone(), context(text)?)))
-                .collect::<Result<_, SetupError>>()?,
-            request_timeout: settings.request_timeout,
-            tokens: Tokens::new(settings.auth, http.clone(), settings.request_timeout, clock),
-            http,
+            setup: watch::Sender::new(Arc::new(setup)),
             closing: watch::Sender::new(false),
         })))
-    }
-
-    /// A client in the place of `predecessor`: a retry keeps its ids, and the token stays in use if this one would ask for
-    /// it in the same way.
-    ///
-    /// # Errors
-    /// As [`Client::with_cache`].
-    pub fn succeeding(
-        predecessor: &Self,
-        settings: Settings,
-        clock: Clock,
-        cache: CredentialCache,
-    ) -> Result<Self, SetupError> {
-        let client = Self::with_ids(predecessor.0.ids.clone(), settings, clock, cache)?;
-        client.0.tokens.succeed(&predecessor.0.tokens);
-        Ok(client)
     }
 
     /// A client with credentials of its own.
@@ -102,14 +102,74 @@ impl Client {
         Self::with_cache(settings, clock, CredentialCache::new(clock, REFUSED_FOR))
     }
 
-    /// Sends one request, once, and says what became of it within `request_timeout`, a wait for the token included.
+    pub(crate) fn settings(&self) -> Settings {
+        self.0.setup().settings.clone()
+    }
+
+    /// How connections to the upstream are made at present.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        self.0.setup().connection.clone()
+    }
+
+    /// Tries out `settings` of the same org, without changing anything. While requests are authorized at present, new
+    /// credentials must bring a token.
+    pub(crate) async fn prepare(&self, settings: Settings) -> Result<Prepared, PrepareError> {
+        let current = self.0.setup();
+        let files = Fingerprints::of(&settings);
+        let same_auth = settings.auth == current.settings.auth;
+        let same_key = files.private_key == current.files.private_key;
+        let mut changed_files = Vec::new();
+        if files.roots != current.files.roots && settings.ca_file == current.settings.ca_file {
+            changed_files.push("upstream.ca_file");
+        }
+        if same_auth && !same_key {
+            changed_files.push("upstream.auth.jwt_bearer.private_key_file");
+        }
+        let same = settings == current.settings && files == current.files;
+        let next = if same { None } else { Some(Setup::new(settings, files).map_err(PrepareError::Setup)?) };
+        let source = next.as_ref().unwrap_or(&current).source();
+        let mut replacement = if same_auth && same_key { Replacement::Keep } else { Replacement::Restart };
+        let is_file = matches!(source.auth, Auth::TokenFile(_));
+        let proves = is_file || (source.auth != Auth::Cached && !matches!(replacement, Replacement::Keep));
+        // Where nothing is delivered as it is, there is nothing to lose.
+        if proves && self.token_state() == TokenState::Held {
+            let fetched = match tokio::time::timeout(PROOF_MAX, source.fetch()).await {
+                Ok(Ok(fetched)) => fetched,
+                Ok(Err(failure)) if is_file => return Err(PrepareError::TokenFile(failure.text)),
+                Ok(Err(failure)) => return Err(PrepareError::NoToken(failure.text)),
+                Err(_) => return Err(PrepareError::NoToken(format!("no token within {} s", PROOF_MAX.as_secs()))),
+            };
+            if !self.0.tokens.holds(&fetched) {
+                if is_file && same_auth {
+                    changed_files.push("upstream.auth.token_file");
+                }
+                replacement = Replacement::With(fetched);
+            }
+        }
+        let token = (!same || !matches!(replacement, Replacement::Keep)).then_some((source, replacement));
+        Ok(Prepared { setup: next, token, changed_files })
+    }
+
+    /// Puts in force what has been tried out. Requests under way end as they began.
+    pub(crate) fn apply(&self, prepared: Prepared) {
+        if let Some((source, replacement)) = prepared.token {
+            self.0.tokens.replace(source, replacement);
+        }
+        if let Some(setup) = prepared.setup {
+            self.0.setup.send_replace(Arc::new(setup));
+        }
+    }
+
+    /// Sends one request, once, and returns its outcome within `request_timeout`, a wait for the token included.
     ///
     /// Dropping the future gives the request up; whether it was applied is then unknown.
     pub async fn deliver(&self, dispatch: &Dispatch) -> WireResult {
-        let deadline = clock::timer_after(self.0.request_timeout);
-        let result = match &self.0.cache {
-            Some(cache) => self.0.request_with_cached(dispatch, cache, deadline).await,
-            None => self.0.request_with_token(dispatch, deadline).await,
+        let setup = self.0.setup();
+        let deadline = clock::timer_after(setup.settings.request_timeout);
+        let result = match setup.settings.auth {
+            Auth::Cached => self.0.request_with_cached(&setup, dispatch, deadline).await,
+            _ => self.0.request_with_token(&setup, dispatch, deadline).await,
         };
         tracing::debug!(
             to = dispatch.conversation.to(),
@@ -136,57 +196,59 @@ impl Client {
     /// to fetch: it is the connector's turn, which may itself wait for typingd.
     #[must_use]
     pub fn token_state(&self) -> TokenState {
-        if self.0.cache.is_some() { TokenState::Held } else { self.0.tokens.state() }
+        if self.0.is_cached() { TokenState::Held } else { self.0.tokens.state() }
     }
 
-    /// How the token fares; `None` with cached credentials.
+    /// The token in numbers; `None` with cached credentials.
     #[must_use]
     pub fn token_figures(&self) -> Option<TokenFigures> {
-        self.0.cache.is_none().then(|| self.0.tokens.figures())
+        (!self.0.is_cached()).then(|| self.0.tokens.figures())
     }
 
-    /// Fetches the first token unless there is one, and says how that went within `request_timeout`.
+    /// Fetches the first token unless there is one, and returns the state after `request_timeout` at the latest.
     pub async fn warm_up(&self) -> TokenState {
-        if self.0.cache.is_some() {
-            return TokenState::Held;
+        if !self.0.is_cached() {
+            // What it finds is in the state; a token that comes late is as good as one that comes in time.
+            let timeout = self.0.setup().settings.request_timeout;
+            let _ = tokio::time::timeout(timeout, self.0.tokens.current()).await;
         }
-        // What it finds is in the state; a token that comes late is as good as one that comes in time.
-        let _ = tokio::time::timeout(self.0.request_timeout, self.0.tokens.current()).await;
         self.token_state()
     }
 
-    /// From now on a Started that has no token yet is given up at once: nobody is to be shown an icon any more, and a
+    /// From now on a Started that has no token yet is given up at once: no one is to be shown an icon any more, and a
     /// token endpoint that hangs would hold up the end.
     pub fn close(&self) {
         self.0.closing.send_replace(true);
     }
 
-    /// Whether the file of the token, if there is one, can be read and holds one at this moment.
-    ///
-    /// # Errors
-    /// One sentence that names the file.
-    pub async fn check_token_file(&self) -> Result<(), String> {
-        self.0.tokens.check_file().await
-    }
-
-    /// Keeps a fresh token in hand, though nobody types, and notices a changed token file within a second. Never
+    /// Keeps a fresh token in hand also while no one is typing, and notices a changed token file within a second. Never
     /// returns; dropping it is harmless, for deliveries fetch what they miss.
     pub async fn keep_token_fresh(self) {
-        if self.0.cache.is_some() {
-            std::future::pending::<()>().await;
-        }
         self.0.tokens.keep_fresh().await;
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("interactions", &self.0.interactions.as_str()).finish_non_exhaustive()
+        f.debug_struct("Client").field("interactions", &self.0.setup().interactions.as_str()).finish_non_exhaustive()
     }
 }
 
 impl Shared {
-    async fn request_with_token(&self, dispatch: &Dispatch, deadline: tokio::time::Instant) -> WireResult {
+    fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.setup.borrow())
+    }
+
+    fn is_cached(&self) -> bool {
+        self.setup.borrow().settings.auth == Auth::Cached
+    }
+
+    async fn request_with_token(
+        &self,
+        setup: &Setup,
+        dispatch: &Dispatch,
+        deadline: tokio::time::Instant,
+    ) -> WireResult {
         let token = tokio::select! {
             biased;
             token = tokio::time::timeout_at(deadline, self.tokens.current()) => token,
@@ -199,22 +261,21 @@ impl Shared {
             Ok(Err(denied)) => {
                 // Asking again costs nothing but a look at the token: a mended one must not wait out a long back-off.
                 let retry_after = Some(denied.retry_after.min(TOKEN_LOOK_SPACING));
-                let setback = Setback { cause: Cause::Token, retry_after };
-                return unanswered(Outcome::NotSent(setback), denied.why, Duration::ZERO);
+                let transient = Transient { cause: Cause::Token, retry_after };
+                return unanswered(Outcome::NotSent(transient), denied.why, Duration::ZERO);
             }
             Err(_) => {
                 return unanswered(not_sent(Cause::Token), Some("no token in time".into()), Duration::ZERO);
             }
         };
-        let context = self.channel_contexts.get(dispatch.conversation.to()).unwrap_or(&self.authorization_context);
         let credentials = Credentials {
-            authorization: token.bearer().clone(),
-            org_id: self.org_id.clone(),
-            authorization_context: context.clone(),
+            authorization: token.bearer.clone(),
+            org_id: setup.org_id.clone(),
+            authorization_context: setup.context(dispatch).clone(),
         };
-        let result = self.request(dispatch, &credentials, deadline).await;
+        let result = self.request(setup, dispatch, &credentials, deadline).await;
         match result.outcome {
-            Outcome::NotSent(Setback { cause: Cause::Token, .. }) => self.tokens.refused(&token),
+            Outcome::NotSent(Transient { cause: Cause::Token, .. }) => self.tokens.refused(&token),
             Outcome::Delivered => self.tokens.accepted(&token),
             _ => {}
         }
@@ -235,54 +296,56 @@ impl Shared {
     /// to wait.
     async fn request_with_cached(
         &self,
+        setup: &Setup,
         dispatch: &Dispatch,
-        cache: &CredentialCache,
         deadline: tokio::time::Instant,
     ) -> WireResult {
         let channel = dispatch.conversation.to();
-        let context = self.channel_contexts.get(channel).unwrap_or(&self.authorization_context);
-        let within = Within { org_id: self.org_id.as_bytes(), authorization_context: context.as_bytes() };
-        let selected = cache.select(channel, dispatch.credentials, dispatch.indicator(), within);
+        let authorization_context = setup.context(dispatch).as_bytes();
+        let within = Within { org_id: setup.org_id.as_bytes(), authorization_context };
+        let selected = self.cache.select(channel, dispatch.credentials, dispatch.indicator(), within);
         let (id, credentials) = match selected {
             Ok(selected) => selected,
             Err(NoneGood { again_after }) => {
                 let why = "no connector has shown credentials that Salesforce accepts for this conversation";
-                let setback = Setback { cause: Cause::NoCredentials, retry_after: again_after };
-                return unanswered(Outcome::NotSent(setback), Some(why.into()), Duration::ZERO);
+                let transient = Transient { cause: Cause::NoCredentials, retry_after: again_after };
+                return unanswered(Outcome::NotSent(transient), Some(why.into()), Duration::ZERO);
             }
         };
-        let mut result = self.request(dispatch, &credentials, deadline).await;
-        if matches!(result.outcome, Outcome::NotSent(Setback { cause: Cause::Token, .. })) {
-            cache.reject(id, result.code, result.detail.as_deref());
+        let mut result = self.request(setup, dispatch, &credentials, deadline).await;
+        if matches!(result.outcome, Outcome::NotSent(Transient { cause: Cause::Token, .. })) {
+            self.cache.reject(id, result.code, result.detail.as_deref());
             result.outcome = not_sent(Cause::Credentials);
         } else if result.status.is_some_and(|status| (200..300).contains(&status)) {
-            cache.accept(id, Some(channel));
-        } else if result.outcome == Outcome::Refused(Refusal::Channel) {
+            self.cache.accept(id, Some(channel));
+        } else if result.outcome == Outcome::Rejected(Rejection::Channel) {
             // It may be this set's context that is wrong: those who show another must not be muted for it.
-            result.outcome = Outcome::Refused(Refusal::Conversation);
+            result.outcome = Outcome::Rejected(Rejection::Conversation);
         }
         result
     }
 
     async fn request(
         &self,
+        setup: &Setup,
         dispatch: &Dispatch,
         credentials: &Credentials,
         deadline: tokio::time::Instant,
     ) -> WireResult {
         let stopwatch = clock::stopwatch();
         let departure = Departure::default();
-        let request = match self.build(dispatch, credentials, &departure) {
+        let request = match self.build(setup, dispatch, credentials, &departure) {
             Ok(request) => request,
             Err(detail) => {
-                return unanswered(Outcome::Refused(Refusal::Request), Some(detail), stopwatch.elapsed());
+                return unanswered(Outcome::Rejected(Rejection::Request), Some(detail), stopwatch.elapsed());
             }
         };
         let failed = |detail: String| {
-            let outcome = if departure.has_happened() { unsure(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
+            let outcome =
+                if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
             unanswered(outcome, Some(detail), stopwatch.elapsed())
         };
-        let response = match tokio::time::timeout_at(deadline, self.http.execute(request)).await {
+        let response = match tokio::time::timeout_at(deadline, setup.http.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return failed(answer::error_text(error)),
             Err(_) if departure.has_happened() => return failed("no answer in time".into()),
@@ -292,21 +355,23 @@ impl Shared {
         let body = answer::read_body(response, deadline).await;
         let elapsed = stopwatch.elapsed();
         let Verdict { outcome, code, detail } = answer::classify(status, &headers, &body, credentials.secret());
-        // The far side's message goes to logs, where end users have no names.
+        // The upstream's message goes to logs, where end users have no names.
         let detail = detail.map(|text| answer::unnamed(&text, dispatch.conversation.from()));
         WireResult { outcome, status: Some(status.as_u16()), code, detail, elapsed }
     }
 
     fn build(
         &self,
+        setup: &Setup,
         dispatch: &Dispatch,
         credentials: &Credentials,
         departure: &Departure,
     ) -> Result<reqwest::Request, String> {
         let json = payload::json(dispatch, self.ids.payload(dispatch.decision), &self.clock);
-        let form = payload::form(json.map_err(|error| error.to_string())?, departure);
-        self.http
-            .post(self.interactions.clone())
+        let form = payload::form(json, departure);
+        setup
+            .http
+            .post(setup.interactions.clone())
             .header(AUTHORIZATION, credentials.authorization.clone())
             .header(ORG_ID, credentials.org_id.clone())
             .header(AUTHORIZATION_CONTEXT, credentials.authorization_context.clone())
@@ -323,11 +388,58 @@ fn unanswered(outcome: Outcome, detail: Option<String>, elapsed: Duration) -> Wi
     WireResult { outcome, status: None, code: None, detail, elapsed }
 }
 
-/// `{base_url}/api/v1/interactions`, whether or not `base_url` ends in a slash.
-fn interactions(base_url: &Url) -> Result<Url, SetupError> {
-    let mut url = base_url.clone();
-    url.path_segments_mut().map_err(|()| SetupError::BaseUrl)?.pop_if_empty().extend(["api", "v1", "interactions"]);
-    Ok(url)
+impl Setup {
+    fn new(settings: Settings, files: Fingerprints) -> Result<Self, SetupError> {
+        let connection = Connection::new(&settings)?;
+        let context = |text: &str| header_value("authorization_context", text);
+        let channel_contexts = settings.channel_contexts.iter();
+        Ok(Self {
+            http: connection.own_client()?,
+            interactions: connection.interactions(),
+            org_id: header_value("org_id", &settings.org_id)?,
+            authorization_context: context(&settings.authorization_context)?,
+            channel_contexts: channel_contexts
+                .map(|(channel, text)| Ok((channel.clone(), context(text)?)))
+                .collect::<Result<_, SetupError>>()?,
+            files,
+            connection,
+            settings,
+        })
+    }
+
+    fn context(&self, dispatch: &Dispatch) -> &HeaderValue {
+        self.channel_contexts.get(dispatch.conversation.to()).unwrap_or(&self.authorization_context)
+    }
+
+    fn source(&self) -> Source {
+        let Settings { auth, request_timeout, .. } = &self.settings;
+        Source { auth: auth.clone(), http: self.http.clone(), timeout: *request_timeout }
+    }
+}
+
+/// Tells one content of the files that settings name from another; `None` without a file.
+#[derive(PartialEq, Eq)]
+struct Fingerprints {
+    roots: Option<u64>,
+    private_key: Option<u64>,
+}
+
+impl Fingerprints {
+    fn of(settings: &Settings) -> Self {
+        let fingerprint = |path: Option<&PathBuf>, bytes_max| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&files::read(path?, bytes_max).ok()?);
+            Some(hasher.finish())
+        };
+        let private_key = match &settings.auth {
+            Auth::JwtBearer(jwt) => Some(&jwt.private_key_file),
+            _ => None,
+        };
+        Self {
+            roots: fingerprint(settings.ca_file.as_ref(), files::CA_FILE_BYTES_MAX),
+            private_key: fingerprint(private_key, files::KEY_FILE_BYTES_MAX),
+        }
+    }
 }
 
 fn header_value(setting: &'static str, text: &str) -> Result<HeaderValue, SetupError> {
@@ -335,15 +447,14 @@ fn header_value(setting: &'static str, text: &str) -> Result<HeaderValue, SetupE
 }
 
 /// What is wrong with the files that `settings` name, for an answer at the start rather than at the first request. A
-/// token file is not among them: somebody else keeps it, and it may come later.
+/// token file is not among them: another program keeps it, and it may come later.
 #[must_use]
 pub fn file_problems(settings: &Settings) -> Vec<String> {
     let mut problems = Vec::new();
     if let Some(path) = &settings.ca_file
         && let Err(error) = certificates(path)
     {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        problems.push(format!("{error}{cause}"));
+        problems.push(error_text(&error));
     }
     if let Auth::JwtBearer(jwt) = &settings.auth {
         problems.extend(check_key(jwt).err());
@@ -351,120 +462,16 @@ pub fn file_problems(settings: &Settings) -> Vec<String> {
     problems
 }
 
-/// Connections: HTTP/2 where the far side offers it, else HTTP/1.1 kept alive. Redirects are not followed, for they
-/// would carry the token elsewhere; the environment's proxies are not used, for the file is where settings come from
-/// (`no_proxy` comes first, and the one of the settings after it); and nothing is retried but a request that found its pooled connection closed before a byte of it had left.
-fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("typingd/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .no_proxy()
-        .connect_timeout(settings.request_timeout.min(CONNECT_TIMEOUT_MAX))
-        .tcp_nodelay(true)
-        .tcp_keepalive(KEEPALIVE_INTERVAL)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .http2_keep_alive_while_idle(true)
-        .pool_max_idle_per_host(settings.in_flight_max)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT);
-    #[cfg(target_os = "linux")]
-    {
-        builder = builder.tcp_user_timeout(USER_TIMEOUT);
-    }
-    if let Some(proxy) = &settings.proxy {
-        let proxy = reqwest::Proxy::https(proxy.expose()).map_err(|source| SetupError::Http { source })?;
-        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(DIRECT)));
-    }
-    if let (Some(address), Some(host)) = (settings.connect_to, settings.base_url.host_str()) {
-        builder = builder.resolve(host, address);
-    }
-    let encrypted = settings.base_url.scheme() == "https"
-        || matches!(&settings.auth, Auth::JwtBearer(jwt) if jwt.token_url.scheme() == "https");
-    let Some(path) = &settings.ca_file else {
-        // Loading the system's roots takes tens of milliseconds, and fails where there are none: a bare container that
-        // only ever speaks to the sandbox.
-        let builder = if encrypted { builder } else { builder.tls_certs_only([]) };
-        return builder.build().map_err(|source| SetupError::Http { source });
-    };
-    let roots = certificates(path)?;
-    builder
-        .tls_certs_merge(roots)
-        .build()
-        .map_err(|source| SetupError::CaFile { path: path.clone(), source: source.into() })
-}
-
-fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
-    let failed = |source| SetupError::CaFile { path: path.to_owned(), source };
-    let pem = files::read(path, files::CA_FILE_BYTES_MAX).map_err(|error| failed(error.into()))?;
-    let roots = Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
-    if roots.is_empty() { Err(failed("it holds no PEM certificate".into())) } else { Ok(roots) }
-}
-
-/// Why a client can't be made.
-#[derive(Debug)]
-pub enum SetupError {
-    /// `ca_file` can't be read or holds no certificate that could be a root.
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A setting holds characters that no header may hold.
-    Header {
-        /// Its name.
-        setting: &'static str,
-    },
-    /// `base_url` has no path to append to.
-    BaseUrl,
-    /// The HTTP client, as a rule for want of trusted roots.
-    Http {
-        /// What it said.
-        source: reqwest::Error,
-    },
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CaFile { path, .. } => write!(f, "can't take roots from ca_file {}", path.display()),
-            Self::Header { setting } => write!(f, "{setting} holds characters that an HTTP header can't carry"),
-            Self::BaseUrl => f.write_str("base_url is not an http or https address"),
-            Self::Http { .. } => {
-                f.write_str("can't set up https (it needs the system's root certificates or a ca_file)")
-            }
-        }
-    }
-}
-
-impl std::error::Error for SetupError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::CaFile { source, .. } => Some(source.as_ref()),
-            Self::Http { source } => Some(source),
-            Self::Header { .. } | Self::BaseUrl => None,
-        }
-    }
+/// `error` with its cause.
+pub(crate) fn error_text(error: &SetupError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("requestid");
 
-/// A lost SYN is repeated after one second and after three: past that the address is at fault, not the luck.
-const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(3);
-
-/// Often enough to keep the entry of a firewall or a load balancer alive (the short ones drop it after 60 s).
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-
-/// A round trip with one loss takes well under a second.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A connection whose bytes are not acknowledged for so long is given up: half of what a vanished peer may cost.
-#[cfg(target_os = "linux")]
-const USER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Just under the 60 s after which load balancers commonly close an idle connection, lest both act at once.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(55);
-
-/// While no token can be had, deliveries look again this often.
+/// While no token can be had, deliveries ask again this often.
 const TOKEN_LOOK_SPACING: Duration = Duration::from_secs(1);
+
+/// What new credentials have to prove themselves. A token endpoint answers in well under a second.
+const PROOF_MAX: Duration = Duration::from_secs(5);

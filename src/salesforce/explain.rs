@@ -1,6 +1,6 @@
 //! What an answer means to the person who set typingd up, and what to do about it.
 
-use crate::model::{Cause, Outcome, Refusal, WireResult};
+use crate::model::{Cause, Outcome, Rejection, WireResult};
 
 /// What a result means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Explanation {
     pub advice: Option<&'static str>,
 }
 
-/// What `result` means. The code tells the most, then what the outcome says of it, then the status.
+/// What `result` means: by its code where that is known, then by its outcome, then by its status.
 #[must_use]
 pub fn explain(result: &WireResult) -> Explanation {
     let (meaning, advice) = match (result.code, result.outcome) {
@@ -27,8 +27,8 @@ pub fn explain(result: &WireResult) -> Explanation {
         (Some(10019), _) => ("the org is read-only while it is migrated", "try again later"),
         (Some(10055 | 10056), _) => ("a precondition was not met, or the request was aborted", "try again"),
         (_, Outcome::Delivered) => return Explanation { meaning: "acknowledged", advice: None },
-        (_, Outcome::NotSent(setback) | Outcome::Unsure(setback)) => of_setback(setback.cause, result.status),
-        (_, Outcome::Refused(refusal)) => of_refusal(refusal),
+        (_, Outcome::NotSent(setback) | Outcome::Unknown(setback)) => of_setback(setback.cause, result.status),
+        (_, Outcome::Rejected(refusal)) => of_refusal(refusal),
     };
     Explanation { meaning, advice: Some(advice) }
 }
@@ -36,7 +36,7 @@ pub fn explain(result: &WireResult) -> Explanation {
 const fn of_setback(cause: Cause, status: Option<u16>) -> (&'static str, &'static str) {
     match (cause, status) {
         (Cause::Token, Some(_)) => (
-            "the token is not taken",
+            "the token is not accepted",
             "see that the token is fresh and of the org that upstream.base_url and upstream.org_id name; by the JWT bearer \
              flow, that the connected app issues JWT-based access tokens for named users",
         ),
@@ -63,27 +63,27 @@ const fn of_setback(cause: Cause, status: Option<u16>) -> (&'static str, &'stati
         ),
         (Cause::Failing, _) => (
             "Salesforce fails at the moment, and it may have been applied or not",
-            "try again; status.salesforce.com tells of disturbances",
+            "try again; status.salesforce.com reports disturbances",
         ),
     }
 }
 
-const fn of_refusal(refusal: Refusal) -> (&'static str, &'static str) {
+const fn of_refusal(refusal: Rejection) -> (&'static str, &'static str) {
     match refusal {
-        Refusal::Channel => (
+        Rejection::Channel => (
             "the channel address, or its authorization context, is wrong, missing or inactive",
             "the channel address must be the ChannelAddressIdentifier of an active MessagingChannel, and \
              authorization_context the developer name of its ConversationChannelDefinition",
         ),
-        Refusal::Conversation => (
+        Rejection::Conversation => (
             "the end user is not valid, not found, or has not opted in",
             "take the client identifier of an end user who has written on this channel",
         ),
-        Refusal::Request => (
+        Rejection::Request => (
             "the request is called malformed",
             "if upstream.base_url is right, this is a defect of typingd: please report it",
         ),
-        Refusal::Configuration => (
+        Rejection::Configuration => (
             "another server answers, or one that does not let this client in",
             "upstream.base_url must be the org's Interaction Service, https://<MyDomain>.my.salesforce-scrt.com",
         ),
@@ -95,7 +95,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::Setback;
+    use crate::model::Transient;
 
     fn explained(outcome: Outcome, status: Option<u16>, code: Option<i64>) -> Explanation {
         explain(&WireResult { outcome, status, code, detail: None, elapsed: Duration::ZERO })
@@ -104,11 +104,11 @@ mod tests {
     #[test]
     fn a_success_needs_no_advice_and_everything_else_has_some() {
         let all = [Cause::Token, Cause::RateLimited, Cause::Unreachable, Cause::NoAnswer, Cause::Failing];
-        let setbacks = all.map(|cause| Setback { cause, retry_after: None });
+        let setbacks = all.map(|cause| Transient { cause, retry_after: None });
         let not_sent = setbacks.map(Outcome::NotSent);
-        let unsure = setbacks.map(Outcome::Unsure);
-        let refused = [Refusal::Channel, Refusal::Conversation, Refusal::Request, Refusal::Configuration];
-        let failures = not_sent.into_iter().chain(unsure).chain(refused.map(Outcome::Refused));
+        let unsure = setbacks.map(Outcome::Unknown);
+        let refused = [Rejection::Channel, Rejection::Conversation, Rejection::Request, Rejection::Configuration];
+        let failures = not_sent.into_iter().chain(unsure).chain(refused.map(Outcome::Rejected));
         for outcome in failures {
             assert!(explained(outcome, None, None).advice.is_some(), "{outcome:?}");
         }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_known_code_says_more_than_its_class() {
-        let configuration = Outcome::Refused(Refusal::Configuration);
+        let configuration = Outcome::Rejected(Rejection::Configuration);
         let scope = explained(configuration, Some(403), Some(10003));
         assert!(scope.advice.unwrap().contains("interaction_api"), "{scope:?}");
         let context = explained(configuration, Some(403), Some(10005));

@@ -7,6 +7,7 @@
 
 mod answer;
 mod client;
+pub(crate) mod connection;
 pub mod credentials;
 mod explain;
 mod payload;
@@ -18,7 +19,9 @@ pub(crate) mod via;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, SetupError, file_problems};
+pub use client::{Client, file_problems};
+pub(crate) use client::{PrepareError, Prepared, error_text};
+pub use connection::{Connection, SetupError};
 pub use explain::{Explanation, explain};
 pub use proxy::Proxy;
 pub use settings::Settings;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use reqwest::Body;
 use reqwest::multipart::{Form, Part};
-use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::base::clock::{self, Clock};
@@ -16,10 +16,8 @@ use crate::model::Dispatch;
 
 /// Makes the ids of requests and payloads from the number of their decision.
 ///
-/// A retry keeps the ids of what it retries, so that the far side can recognise a repetition, and nobody has to store
-/// them with the conversation for that. The hash is keyed at random, so that ids of two clients never meet,
-/// unless one has taken the other's place.
-#[derive(Clone)]
+/// A retry keeps the ids of what it retries, so that the upstream can recognise a repetition, and they need not be stored
+/// with the conversation. The hash is keyed at random, so that ids of two clients never meet.
 pub(super) struct Ids(RandomState);
 
 impl Ids {
@@ -47,49 +45,26 @@ impl Ids {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Request<'a> {
-    to: &'a str,
-    from: &'a str,
-    interactions: [Interaction; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Interaction {
-    timestamp: u64,
-    interaction_type: &'static str,
-    payload: Payload,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Payload {
-    id: Uuid,
-    entry_type: &'static str,
-    timestamp: u64,
-}
-
 /// The JSON of `dispatch`: decided then, leaving now.
-pub(super) fn json(dispatch: &Dispatch, id: Uuid, clock: &Clock) -> serde_json::Result<Vec<u8>> {
+pub(super) fn json(dispatch: &Dispatch, id: Uuid, clock: &Clock) -> String {
     let decided = clock.wall_millis(dispatch.decided);
-    serde_json::to_vec(&Request {
-        to: dispatch.conversation.to(),
-        from: dispatch.conversation.from(),
-        interactions: [Interaction {
-            // The wall clock may be set back between two readings; an interaction never precedes what it tells of.
-            timestamp: clock::wall_millis().max(decided),
-            interaction_type: "EntryInteraction",
-            payload: Payload { id, entry_type: dispatch.indicator().entry_type(), timestamp: decided },
+    json!({
+        "to": dispatch.conversation.to(),
+        "from": dispatch.conversation.from(),
+        "interactions": [{
+            // The wall clock may be set back between two readings; an interaction never precedes what it reports.
+            "timestamp": clock::wall_millis().max(decided),
+            "interactionType": "EntryInteraction",
+            "payload": {"id": id, "entryType": dispatch.indicator().entry_type(), "timestamp": decided},
         }],
     })
+    .to_string()
 }
 
 /// Whether a request's body has been asked for by the connection that carries it.
 ///
-/// Until then the far side can't have acted on the request, whatever became of it; from then on it may have. That is
-/// the difference between `NotSent` and `Unsure`, and the kind of an error alone doesn't tell it.
+/// Until then the upstream can't have acted on the request, whatever became of it; from then on it may have. That is
+/// the difference between `NotSent` and `Unknown`, and the kind of an error alone doesn't show it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Departure(Arc<AtomicBool>);
 
@@ -100,7 +75,7 @@ impl Departure {
 }
 
 /// The form: one part, `json`, of known length, without a file name.
-pub(super) fn form(json: Vec<u8>, departure: &Departure) -> reqwest::Result<Form> {
+pub(super) fn form(json: String, departure: &Departure) -> reqwest::Result<Form> {
     let length = json.len() as u64;
     let left = Arc::clone(&departure.0);
     let body = stream::once(async move {

@@ -25,7 +25,7 @@ impl Proxy {
             "http" => {}
             "https" => {
                 return Err(
-                    "expected http://: it is how typingd speaks to the proxy; what goes through it is encrypted".into(),
+                    "expected http://: typingd speaks plain HTTP to the proxy; what is tunnelled is encrypted".into()
                 );
             }
             _ => return Err(EXPECTED.into()),

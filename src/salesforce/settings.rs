@@ -1,4 +1,4 @@
-//! What the Salesforce adapter must be told. `config` fills it in.
+//! The settings of the Salesforce adapter. `config` fills them in.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -40,7 +40,7 @@ pub struct Settings {
 /// Where the bearer token comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// A file that somebody else keeps fresh; read again when it changes.
+    /// A file that another program keeps fresh; read again when it changes.
     TokenFile(PathBuf),
     /// The OAuth 2.0 JWT bearer flow.
     JwtBearer(JwtBearer),

@@ -12,7 +12,7 @@ use super::settings::{Auth, Secret, Settings};
 use super::{Client, SetupError, TokenState};
 use crate::base::clock::{self, Clock};
 use crate::model::{
-    Cause, ChannelAddress, ConversationRef, Dispatch, DispatchId, Outcome, Reason, Refusal, Setback, WireResult,
+    Cause, ChannelAddress, ConversationRef, Dispatch, DispatchId, Outcome, Reason, Rejection, Transient, WireResult,
 };
 
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -59,11 +59,11 @@ async fn deliver(client: &Client) -> WireResult {
 }
 
 fn not_sent(cause: Cause) -> Outcome {
-    Outcome::NotSent(Setback { cause, retry_after: None })
+    Outcome::NotSent(Transient { cause, retry_after: None })
 }
 
-fn unsure(cause: Cause) -> Outcome {
-    Outcome::Unsure(Setback { cause, retry_after: None })
+fn unknown(cause: Cause) -> Outcome {
+    Outcome::Unknown(Transient { cause, retry_after: None })
 }
 
 #[tokio::test]
@@ -129,15 +129,15 @@ async fn a_request_is_what_the_reference_says() {
 #[tokio::test]
 async fn an_answer_is_what_its_code_body_and_headers_say() {
     let after = |seconds| Some(Duration::from_secs(seconds));
-    let limited = |retry_after| Outcome::NotSent(Setback { cause: Cause::RateLimited, retry_after });
+    let limited = |retry_after| Outcome::NotSent(Transient { cause: Cause::RateLimited, retry_after });
     let date = "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n";
     for (status, headers, body, outcome, code, detail) in [
-        ("202 Accepted", "", r#"{"success":false,"id":"x"}"#, unsure(Cause::Failing), None, None),
+        ("202 Accepted", "", r#"{"success":false,"id":"x"}"#, unknown(Cause::Failing), None, None),
         (
             "400 Bad",
             "",
             r#"{"code":10017,"message":"no channel"}"#,
-            Outcome::Refused(Refusal::Channel),
+            Outcome::Rejected(Rejection::Channel),
             Some(10017),
             Some("no channel"),
         ),
@@ -147,12 +147,12 @@ async fn an_answer_is_what_its_code_body_and_headers_say() {
             "500 Oops",
             "Retry-After: 2\r\n",
             "<p>",
-            Outcome::Unsure(Setback { cause: Cause::Failing, retry_after: after(2) }),
+            Outcome::Unknown(Transient { cause: Cause::Failing, retry_after: after(2) }),
             None,
             Some("<p>"),
         ),
-        ("302 Found", "Location: /elsewhere\r\n", "", Outcome::Refused(Refusal::Configuration), None, None),
-        ("404 Not Found", "", "t0ken.t0ken?", Outcome::Refused(Refusal::Configuration), None, Some("…?")),
+        ("302 Found", "Location: /elsewhere\r\n", "", Outcome::Rejected(Rejection::Configuration), None, None),
+        ("404 Not Found", "", "t0ken.t0ken?", Outcome::Rejected(Rejection::Configuration), None, Some("…?")),
     ] {
         let text = answer(status, headers, body);
         let stub = Stub::start(move |_| Reply::Send(text.clone())).await;
@@ -177,7 +177,7 @@ async fn what_broke_after_the_request_had_left_is_unsure() {
     ] {
         let stub = Stub::start(move |_| reply()).await;
         let result = deliver(&hasty(&stub.url())).await;
-        assert_eq!((result.outcome, result.status), (unsure(Cause::NoAnswer), None), "{name}");
+        assert_eq!((result.outcome, result.status), (unknown(Cause::NoAnswer), None), "{name}");
         assert!(result.detail.is_some() && result.elapsed < TIMEOUT * 4, "{name} {result:?}");
         assert_eq!(stub.seen().len(), 1, "{name}");
     }
@@ -186,9 +186,9 @@ async fn what_broke_after_the_request_had_left_is_unsure() {
 #[tokio::test]
 async fn a_body_without_end_is_bounded_and_leaves_a_success_unsure() {
     for (status, outcome) in [
-        ("202 Accepted", unsure(Cause::NoAnswer)),
-        ("200 OK", unsure(Cause::NoAnswer)),
-        ("500 Oops", unsure(Cause::Failing)),
+        ("202 Accepted", unknown(Cause::NoAnswer)),
+        ("200 OK", unknown(Cause::NoAnswer)),
+        ("500 Oops", unknown(Cause::Failing)),
     ] {
         for (kind, reply) in [
             ("endless", Reply::Endless as fn(String) -> Reply),

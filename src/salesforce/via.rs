@@ -1,21 +1,21 @@
-//! `Via` (RFC 9110, section 7.6.3): the header by which a request that comes back is known, and ends.
+//! `Via` (RFC 9110, section 7.6.3): the header by which a request that comes back is recognised, and refused.
 
 use std::sync::LazyLock;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use uuid::Uuid;
 
-/// How many typingd a request may have passed. Two are a chain that somebody may want; three are a circle.
+/// How many typingd a request may have passed. Two may be a chain on purpose; three are a loop.
 const PASSED_MAX: usize = 2;
 /// What the name of each typingd starts with.
 const NAME: &str = "typingd-";
 
-/// This process's name on the way, `typingd-` and a random id.
+/// This process's name, `typingd-` and a random id.
 static OWN_NAME: LazyLock<String> = LazyLock::new(|| format!("{NAME}{:016x}", Uuid::new_v4().as_u64_pair().0));
 static OWN: LazyLock<HeaderValue> =
     LazyLock::new(|| HeaderValue::try_from(format!("1.1 {}", *OWN_NAME)).expect("a name of letters, digits and `-`"));
 
-/// Why a request goes round in a circle.
+/// Why a request is in a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loop {
     /// It has passed this process.
@@ -24,8 +24,7 @@ pub(crate) enum Loop {
     Many,
 }
 
-/// What this process says of itself in what it sends.
-#[must_use]
+/// The member for this process.
 pub(crate) fn own() -> &'static HeaderValue {
     &OWN
 }
@@ -46,7 +45,7 @@ pub(crate) fn append(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a request goes round in a circle.
+/// Whether a request is in a loop.
 #[must_use]
 pub(crate) fn find_loop(headers: &HeaderMap) -> Option<Loop> {
     let mut passed = 0;

@@ -8,7 +8,7 @@ use jsonwebtoken::DecodingKey;
 use super::Options;
 use super::fault::{Fault, Faults, TokenFault};
 use crate::base::duration;
-use crate::http::Address;
+use crate::http::{Address, read_token};
 
 /// The stand-in Interaction Service alone
 #[derive(Clone, Debug, clap::Args)]
@@ -16,10 +16,10 @@ pub(crate) struct SandboxArgs {
     /// Where to listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7481")]
     pub listen: Address,
-    /// Take this bearer token and no other, but those the sandbox issues
+    /// Accept this bearer token, and those that the sandbox issues
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Take no bearer tokens but those the sandbox issues
+    /// Accept only the bearer tokens that the sandbox issues
     #[arg(long)]
     pub strict_tokens: bool,
     /// How long issued tokens are valid
@@ -28,22 +28,22 @@ pub(crate) struct SandboxArgs {
     /// Check the signature of assertions with this RSA public key (PEM)
     #[arg(long, value_name = "FILE")]
     pub public_key: Option<PathBuf>,
-    /// Requests let in within any one second; more are answered with 429
+    /// Requests accepted within any one second; further ones are answered with 429
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     pub rate_limit: u32,
-    /// After how long an icon goes off by itself; never unless given
+    /// The time after which an icon goes off by itself; never unless given
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub icon_ttl: Option<Duration>,
-    /// Wait so long before a request is handled
+    /// Delay before a request is handled
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = span, help_heading = "Faults")]
     pub latency: Duration,
-    /// And up to so much longer
+    /// Random delay on top of the latency, at most
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = span, help_heading = "Faults")]
     pub jitter: Duration,
-    /// What goes wrong, when, and for what share of requests: 503:0.1, close-after:0.01
+    /// What fails, when, and for what share of requests: 503:0.1, close-after:0.01
     ///
     /// A status (400 to 599), code=10094, close, cut, hang, garbage or unsuccessful; -before or -after the request is
-    /// applied (before unless said otherwise); from 0 to 1 (1 unless said otherwise). May be given more than once.
+    /// applied (default before); from 0 to 1 (default 1). May be given more than once.
     #[arg(long = "fault", value_name = "FAULT", help_heading = "Faults")]
     pub faults: Vec<Fault>,
     /// Retry-After of a 429 in seconds
@@ -55,34 +55,25 @@ pub(crate) struct SandboxArgs {
     /// Refuse this end user with code 10028
     #[arg(long, value_name = "FROM", help_heading = "Faults")]
     pub refuse_from: Vec<String>,
-    /// What is wrong with the token endpoint
+    /// How the token endpoint fails
     #[arg(long, value_name = "FAULT", help_heading = "Faults")]
     pub token_fault: Option<TokenFault>,
-    /// Decides which requests the faults strike
+    /// Seed that selects the requests that fail
     #[arg(long, value_name = "N", default_value_t = 42, help_heading = "Faults")]
     pub seed: u64,
 }
 
 impl SandboxArgs {
-    /// What they ask for, with the files read.
+    /// The options, with the files read.
     ///
     /// # Errors
     /// Names the file that can't be read, or the option that is out of bounds.
     pub(crate) fn options(&self) -> Result<Options, String> {
-        let read = |path: &PathBuf| {
-            std::fs::read_to_string(path).map_err(|error| format!("can't read {}: {error}", path.display()))
-        };
-        let token = self.token_file.as_ref().map(read).transpose()?.map(|text| text.trim().to_owned());
-        if let (Some(path), Some("")) = (&self.token_file, token.as_deref()) {
-            return Err(format!("{} holds no token", path.display()));
-        }
-        let public_key = match &self.public_key {
-            Some(path) => Some(
-                DecodingKey::from_rsa_pem(read(path)?.as_bytes())
-                    .map_err(|error| format!("{} is no RSA public key: {error}", path.display()))?,
-            ),
-            None => None,
-        };
+        let token = self.token_file.as_ref().map(|path| read_token("--token-file", path)).transpose()?;
+        let public_key = self.public_key.as_ref().map(|path| {
+            let pem = std::fs::read(path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
+            DecodingKey::from_rsa_pem(&pem).map_err(|error| format!("{} is no RSA public key: {error}", path.display()))
+        });
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let faults = Faults {
             latency_ms: millis(self.latency),
@@ -97,7 +88,7 @@ impl SandboxArgs {
             token,
             strict_tokens: self.strict_tokens,
             token_life: self.token_life,
-            public_key,
+            public_key: public_key.transpose()?,
             rate_limit: self.rate_limit,
             icon_ttl: self.icon_ttl,
             faults: faults.checked()?,
@@ -107,7 +98,7 @@ impl SandboxArgs {
 }
 
 fn span(text: &str) -> Result<Duration, String> {
-    duration::parse(text).ok_or_else(|| format!("`{text}` is no time; 500ms, 5s or 30m is right"))
+    duration::parse(text).ok_or_else(|| format!("`{text}` is not a time; expected 500ms, 5s or 30m"))
 }
 
 #[cfg(test)]
@@ -136,9 +127,9 @@ mod tests {
         );
         let line =
             "sandbox --fault 503:0.5 --fault close-after:0.5 --latency 100ms --icon-ttl 2s --refuse-to a --seed 7";
-        let told = options(line).unwrap();
-        assert_eq!((told.faults.faults.len(), told.faults.latency_ms, told.seed), (2, 100, 7));
-        assert_eq!(told.icon_ttl, Some(Duration::from_secs(2)));
+        let parsed = options(line).unwrap();
+        assert_eq!((parsed.faults.faults.len(), parsed.faults.latency_ms, parsed.seed), (2, 100, 7));
+        assert_eq!(parsed.icon_ttl, Some(Duration::from_secs(2)));
         for wrong in [
             "sandbox --fault 200",
             "sandbox --fault 503:0.6 --fault 504:0.6",

@@ -1,15 +1,16 @@
 //! The sandbox's routes.
 
+use std::future::Ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
+use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -20,13 +21,12 @@ use tokio::sync::{broadcast, watch};
 use super::fault::{Draw, Faults, TokenFault, When};
 use super::icon::{CONVERSATIONS_MAX, Change, Effect, Icon};
 use super::interaction::{self, Facts};
-use super::rejection::{self, Rejection, json as answer};
+use super::rejection::{self, Rejection};
 use super::reply::Reply;
 use super::request::REQUESTS_MAX;
 use super::{Sandbox, upload};
 use crate::http::stopped;
 
-/// What a handler has at hand: the sandbox, and the word that it is to stop.
 #[derive(Clone)]
 pub(super) struct Edge {
     pub(super) sandbox: Sandbox,
@@ -40,10 +40,10 @@ impl Sandbox {
         let mut router = Router::new()
             .route("/api/v1/interactions", post(interactions))
             .route("/services/oauth2/token", post(token))
-            .route("/icons", get(icons).delete(clear_icons))
-            .route("/requests", get(requests).delete(clear_requests))
-            .route("/faults", get(faults).put(put_faults).delete(clear_faults))
-            .route("/tokens", delete(revoke_tokens))
+            .route("/icons", get(icons).delete(done(Sandbox::clear_icons)))
+            .route("/requests", get(requests).delete(done(Sandbox::clear_requests)))
+            .route("/faults", get(faults).put(put_faults).delete(done(|sandbox| sandbox.set_faults(Faults::default()))))
+            .route("/tokens", delete(done(|sandbox| sandbox.core.tokens.revoke_all())))
             .route("/", get(|| async { ABOUT }));
         for path in NOT_MODELLED {
             router = router.route(path, any(not_modelled));
@@ -54,10 +54,10 @@ impl Sandbox {
             .with_state(Edge { sandbox: self.clone(), stop })
     }
 
-    /// Records an arrival: its number, what befalls it, and whether it is within the rate.
+    /// Records an arrival: its number, its fault, and whether it is within the rate.
     fn arrive(&self, headers: &HeaderMap) -> (u64, Draw, Result<(), Rejection>) {
         let mut state = self.state();
-        // Read under the lock, so that the order of arrivals is that of their times.
+        // Read under the lock, so that arrivals have the order of their times.
         let now = self.core.clock.now();
         let number = state.requests.arrive(headers, now, self.core.clock.wall_millis(now));
         let draw = state.faults.draw(self.core.seed, state.drawn);
@@ -69,7 +69,7 @@ impl Sandbox {
         (number, draw, rate)
     }
 
-    /// Records what an agent saw of a conversation as its request came in.
+    /// Records whether an agent saw the icon as the request arrived.
     fn note_icon(&self, number: u64, facts: &Facts) {
         let (Some(to), Some(from)) = (&facts.to, &facts.from) else { return };
         let mut state = self.state();
@@ -79,8 +79,8 @@ impl Sandbox {
         }
     }
 
-    /// Applies an interaction unless something speaks against it, and records what became of it.
-    fn settle(&self, number: u64, draw: Draw, facts: Facts, verdict: Result<(), Rejection>) -> Reply {
+    /// Applies an interaction unless it is rejected, and records the result.
+    fn apply(&self, number: u64, draw: Draw, facts: Facts, verdict: Result<(), Rejection>) -> Reply {
         let mut guard = self.state();
         let state = &mut *guard;
         let spared = draw.fault.is_none_or(|fault| fault.when == When::After);
@@ -97,9 +97,7 @@ impl Sandbox {
             if !state.icons.apply(to, from, effect(&facts), self.core.clock.now()) {
                 return Err(Rejection::status(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    format!(
-                        "the sandbox keeps {CONVERSATIONS_MAX} conversations and has them; DELETE /icons clears it"
-                    ),
+                    format!("the sandbox keeps at most {CONVERSATIONS_MAX} conversations; DELETE /icons clears them"),
                 ));
             }
             applied = true;
@@ -112,9 +110,9 @@ impl Sandbox {
             (None, Err(rejection)) => Reply::Rejected(rejection),
         };
         if let Some(record) = state.requests.find(number) {
-            let told = facts.payload_timestamp.or(facts.timestamp);
+            let stamp = facts.payload_timestamp.or(facts.timestamp);
             let at = i64::try_from(record.at).unwrap_or(i64::MAX);
-            record.skew_ms = told.map(|told| told.saturating_sub(at));
+            record.skew_ms = stamp.map(|stamp| stamp.saturating_sub(at));
             record.facts = facts;
             record.status = reply.status();
             record.code = reply.code();
@@ -129,7 +127,7 @@ async fn interactions(State(mut edge): State<Edge>, request: Request) -> Respons
     let (head, body) = request.into_parts();
     let (number, draw, rate) = edge.sandbox.arrive(&head.headers);
     let headers = edge.sandbox.check_headers(&head.headers);
-    // Read even when the head is refused already: the record tells what was refused, and the connection stays usable.
+    // Read even when the head is refused already: the record shows what was refused, and the connection stays usable.
     let (facts, read) = match upload::read(&head.headers, body).await {
         Ok(upload) => match serde_json::from_slice::<Value>(&upload.json) {
             Ok(json) => (Facts::glean(&json), interaction::validate(&json, upload.attachment_bytes)),
@@ -146,7 +144,7 @@ async fn interactions(State(mut edge): State<Edge>, request: Request) -> Respons
             () = stopped(&mut edge.stop) => {}
         }
     }
-    edge.sandbox.settle(number, draw, facts, rate.and(headers).and(read)).send(&mut edge.stop).await
+    edge.sandbox.apply(number, draw, facts, rate.and(headers).and(read)).send(&mut edge.stop).await
 }
 
 impl Sandbox {
@@ -182,7 +180,7 @@ fn effect(facts: &Facts) -> Effect {
 
 async fn token(State(mut edge): State<Edge>, headers: HeaderMap, body: Body) -> Response {
     edge.sandbox.core.tokens.count_call();
-    let form = match upload::read_small(body).await {
+    let form = match upload::read_small(&headers, body).await {
         Ok(form) => form,
         Err(rejection) => return rejection.into_response(),
     };
@@ -206,11 +204,7 @@ async fn token(State(mut edge): State<Edge>, headers: HeaderMap, body: Body) -> 
     // The address by which the client reached it, whatever that is: the sandbox does not know its own.
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("127.0.0.1:7481");
     match edge.sandbox.core.tokens.grant(&form, &format!("http://{host}")) {
-        Ok(granted) => {
-            let mut response = answer(StatusCode::OK, &granted);
-            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            response
-        }
+        Ok(granted) => ([(header::CACHE_CONTROL, "no-store")], Json(granted)).into_response(),
         Err(error) => super::token::oauth_error(error),
     }
 }
@@ -234,13 +228,13 @@ impl IconsQuery {
     }
 }
 
-async fn icons(State(edge): State<Edge>, query: Result<Query<IconsQuery>, QueryRejection>) -> Response {
-    let query = match query {
-        Ok(Query(query)) => query,
-        Err(error) => return bad_request(error),
-    };
+async fn icons(
+    State(edge): State<Edge>,
+    query: Result<Query<IconsQuery>, QueryRejection>,
+) -> Result<Response, Rejection> {
+    let Query(query) = query?;
     if query.watch {
-        return watch_icons(edge);
+        return Ok(watch_icons(edge));
     }
     let limit = query.limit.unwrap_or(ICONS_PAGE);
     let state = edge.sandbox.state();
@@ -253,7 +247,7 @@ async fn icons(State(edge): State<Edge>, query: Result<Query<IconsQuery>, QueryR
     let shown = state.icons.shown();
     // The lock is not held while a long answer is written.
     drop(state);
-    answer(StatusCode::OK, &json!({ "shown": shown, "icons": found }))
+    Ok(Json(json!({ "shown": shown, "icons": found })).into_response())
 }
 
 /// A line for each change as it happens, an empty one now and then so that the connection is not taken for idle.
@@ -270,7 +264,7 @@ fn watch_icons(edge: Edge) -> Response {
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
-/// What whoever watches the icons is told next.
+/// The next event for a watcher of the icons.
 pub(super) enum Next {
     /// An icon has come on or gone off.
     Change(Arc<Change>),
@@ -281,12 +275,12 @@ pub(super) enum Next {
 }
 
 impl Edge {
-    /// What happens next; nothing more once the sandbox stops.
+    /// The next event; `None` once the sandbox stops.
     pub(super) async fn next_change(&mut self, changes: &mut broadcast::Receiver<Arc<Change>>) -> Option<Next> {
         let clock = self.sandbox.core.clock;
         let beat = clock.now() + WATCHER_BEAT;
         loop {
-            // Whoever watches makes icons go off in time; otherwise they do so when somebody looks.
+            // A watcher makes icons go off in time; without one they go off at the next access.
             let due = self.sandbox.state().icons.next_expiry();
             tokio::select! {
                 biased;
@@ -310,11 +304,6 @@ pub(super) fn json_line(value: &impl Serialize) -> Bytes {
     line.into()
 }
 
-async fn clear_icons(State(edge): State<Edge>) -> StatusCode {
-    edge.sandbox.clear_icons();
-    StatusCode::NO_CONTENT
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RequestsQuery {
@@ -322,67 +311,52 @@ struct RequestsQuery {
     limit: Option<usize>,
 }
 
-async fn requests(State(edge): State<Edge>, query: Result<Query<RequestsQuery>, QueryRejection>) -> Response {
-    let query = match query {
-        Ok(Query(query)) => query,
-        Err(error) => return bad_request(error),
-    };
-    let token_calls = edge.sandbox.token_calls();
+async fn requests(
+    State(edge): State<Edge>,
+    query: Result<Query<RequestsQuery>, QueryRejection>,
+) -> Result<Json<Value>, Rejection> {
+    let Query(query) = query?;
+    let token_calls = edge.sandbox.core.tokens.calls();
     let state = edge.sandbox.state();
     let (total, last, peak) = (state.requests.total(), state.requests.last(), state.requests.peak_per_second());
     let page: Vec<_> = state.requests.page(query.since, query.limit.unwrap_or(REQUESTS_MAX)).cloned().collect();
     drop(state);
-    answer(
-        StatusCode::OK,
-        &json!({
-            "total": total,
-            "last": last,
-            "peak_per_second": peak,
-            "token_calls": token_calls,
-            "requests": page,
-        }),
-    )
+    Ok(Json(json!({
+        "total": total,
+        "last": last,
+        "peak_per_second": peak,
+        "token_calls": token_calls,
+        "requests": page,
+    })))
 }
 
-async fn clear_requests(State(edge): State<Edge>) -> StatusCode {
-    edge.sandbox.clear_requests();
-    StatusCode::NO_CONTENT
+async fn faults(State(edge): State<Edge>) -> Json<Faults> {
+    Json(edge.sandbox.state().faults.clone())
 }
 
-async fn faults(State(edge): State<Edge>) -> Response {
-    answer(StatusCode::OK, &edge.sandbox.faults())
-}
-
-async fn put_faults(State(edge): State<Edge>, body: Body) -> Response {
-    let bytes = match upload::read_small(body).await {
-        Ok(bytes) => bytes,
-        Err(rejection) => return rejection.into_response(),
-    };
+async fn put_faults(State(edge): State<Edge>, headers: HeaderMap, body: Body) -> Result<Json<Faults>, Rejection> {
+    let bytes = upload::read_small(&headers, body).await?;
     // By way of a map: serde would take an array for the members in their order.
     let faults = serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes)
         .and_then(|members| serde_json::from_value::<Faults>(Value::Object(members)))
         .map_err(|error| error.to_string());
-    match faults.and_then(Faults::checked) {
-        Ok(faults) => {
-            edge.sandbox.set_faults(faults.clone());
-            answer(StatusCode::OK, &faults)
-        }
-        Err(error) => bad_request(error),
+    let faults = faults.and_then(Faults::checked).map_err(|error| Rejection::status(StatusCode::BAD_REQUEST, error))?;
+    edge.sandbox.set_faults(faults.clone());
+    Ok(Json(faults))
+}
+
+/// A handler that acts, and answers that it is done.
+fn done(act: fn(&Sandbox)) -> impl Fn(State<Edge>) -> Ready<StatusCode> + Clone + Send + Sync + 'static {
+    move |State(edge)| {
+        act(&edge.sandbox);
+        std::future::ready(StatusCode::NO_CONTENT)
     }
 }
 
-async fn clear_faults(State(edge): State<Edge>) -> StatusCode {
-    edge.sandbox.set_faults(Faults::default());
-    StatusCode::NO_CONTENT
-}
-
-async fn revoke_tokens(State(edge): State<Edge>) -> StatusCode {
-    edge.sandbox.revoke_tokens();
-    StatusCode::NO_CONTENT
-}
-
-fn bad_request(error: impl ToString) -> Response {
-    Rejection::status(StatusCode::BAD_REQUEST, error.to_string()).into_response()
+impl From<QueryRejection> for Rejection {
+    fn from(error: QueryRejection) -> Self {
+        Self::status(StatusCode::BAD_REQUEST, error.body_text())
+    }
 }
 
 async fn not_modelled(uri: Uri) -> Rejection {
@@ -424,11 +398,11 @@ const ABOUT: &str = "\
 typingd's sandbox: a stand-in for the Salesforce Interaction Service. No org is behind it.
 
 POST /api/v1/interactions     what a connector sends; strict, with the documented answers
-POST /services/oauth2/token   the JWT bearer flow; its tokens are taken, as is any placeholder
+POST /services/oauth2/token   the JWT bearer flow; its tokens are accepted, as is any placeholder
 GET  /icons                   what an agent would see: ?shown=true, ?to=, ?from=, ?limit=
 GET  /icons?watch=true        a line for each icon that comes on or goes off (curl -N)
 GET  /requests                what was sent: ?since=<number>, ?limit=; and peak_per_second
-GET  /faults                  what goes wrong on purpose; PUT replaces it:
+GET  /faults                  the faults in force; PUT replaces them:
                               {\"latency_ms\": 100, \"jitter_ms\": 50, \"faults\": [\"503:0.1\", \"close-after:0.01\"]}
-DELETE /icons, /requests, /faults, /tokens   clears them; /tokens: what it issued is no longer taken
+DELETE /icons, /requests, /faults, /tokens   clears them; /tokens: revokes those that it issued
 ";

@@ -1,12 +1,13 @@
-//! What the sandbox does wrong on purpose: latency, wrong answers, broken connections. Seeded, so that a run repeats.
+//! The sandbox's faults: latency, wrong answers, broken connections. Seeded, so that a run repeats.
 //!
-//! A fault says when it strikes: *before* the request is handled, so that it was certainly not applied, or *after*, so
-//! that it was applied and its sender can't know. That is the difference a client has to get right.
+//! A fault strikes *before* the request is handled, so that it was certainly not applied, or *after*, so that it was
+//! applied and its sender can't know. A client has to get that difference right.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
 /// The faults in force. As JSON: `PUT /faults`; every member may be left out.
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Faults {
     /// Every request to `/api/v1/interactions` waits this long before it is handled, in milliseconds. A client that
-    /// goes away meanwhile was not heard.
+    /// goes away meanwhile is ignored.
     pub latency_ms: u64,
     /// And up to this much longer, evenly spread, in milliseconds.
     pub jitter_ms: u64,
@@ -26,12 +27,10 @@ pub(crate) struct Faults {
     pub refused_to: Vec<String>,
     /// End users that are answered with code 10028.
     pub refused_from: Vec<String>,
-    /// What is wrong with the token endpoint.
     pub token: Option<TokenFault>,
 }
 
 impl Default for Faults {
-    /// No fault at all.
     fn default() -> Self {
         Self {
             latency_ms: 0,
@@ -46,28 +45,26 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Itself, if it can be done.
-    ///
     /// # Errors
     /// Names the member that is out of bounds.
     pub(crate) fn checked(self) -> Result<Self, String> {
         let share: f64 = self.faults.iter().map(|fault| fault.share).sum();
         // A hair above 1, so that ten faults of 0.1 are not refused for the way computers add.
         if share > 1.0 + 1e-9 {
-            return Err(format!("the shares of `faults` add up to {share}; at most 1 is right"));
+            return Err(format!("the shares of `faults` add up to {share}; expected at most 1"));
         }
         if self.faults.len() > FAULTS_MAX {
-            return Err(format!("`faults` has {} items; at most {FAULTS_MAX} are right", self.faults.len()));
+            return Err(format!("`faults` has {} items; expected at most {FAULTS_MAX}", self.faults.len()));
         }
         for (name, value) in [("latency_ms", self.latency_ms), ("jitter_ms", self.jitter_ms)] {
             if value > LATENCY_MILLIS_MAX {
-                return Err(format!("`{name}` is {value}; at most {LATENCY_MILLIS_MAX} is right"));
+                return Err(format!("`{name}` is {value}; expected at most {LATENCY_MILLIS_MAX}"));
             }
         }
         Ok(self)
     }
 
-    /// What befalls the request that is the `number`th to arrive since these faults came into force.
+    /// What happens to the request that is the `number`th to arrive since these faults came into force.
     pub(super) fn draw(&self, seed: u64, number: u64) -> Draw {
         let delay = self.latency_ms as f64 + self.jitter_ms as f64 * unit(seed, 2 * number);
         let mut dice = unit(seed, 2 * number + 1);
@@ -80,38 +77,33 @@ impl Faults {
     }
 }
 
-/// What befalls one request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Draw {
     pub(super) delay: Duration,
     pub(super) fault: Option<Fault>,
 }
 
-/// One fault: what, when and how often. As text `<what>[-before|-after][:<share>]`, such as `503:0.1`, `close-after`,
+/// As text `<what>[-before|-after][:<share>]`, such as `503:0.1`, `close-after`,
 /// `code=10094:0.05`; before and always unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Fault {
-    /// What goes wrong.
+pub(crate) struct Fault {
     pub what: What,
-    /// Whether the request is applied.
     pub when: When,
-    /// The share of requests it strikes, from 0 to 1.
+    /// From 0 to 1.
     pub share: f64,
 }
 
-/// When a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
+pub(crate) enum When {
     /// Before the request is handled: it is not applied.
     Before,
     /// After: it is applied, and the answer is replaced.
     After,
 }
 
-/// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     /// An answer of this status, 400 to 599. 429 has its `Retry-After`.
     Status(u16),
     /// An answer of this code, with the status that goes with it.
@@ -143,7 +135,7 @@ impl FromStr for Fault {
         let (name, share) = text.split_once(':').unwrap_or((text, "1"));
         let share = match share.parse::<f64>() {
             Ok(share) if (0.0..=1.0).contains(&share) => share,
-            _ => return Err(format!("`{share}` in `{text}` is no share; a number from 0 to 1 is right")),
+            _ => return Err(format!("`{share}` in `{text}` is not a share; expected a number from 0 to 1")),
         };
         let (name, when) = match name.strip_suffix("-after") {
             Some(name) => (name, When::After),
@@ -158,8 +150,8 @@ impl FromStr for Fault {
         };
         let what = what.ok_or_else(|| {
             format!(
-                "`{text}` is no fault; a status (400 to 599), code=10094, close, cut, hang, garbage or unsuccessful is \
-                 right, with -before or -after and a share behind it: close-after:0.1"
+                "`{text}` is not a fault; expected a status (400 to 599), code=10094, close, cut, hang, garbage or \
+                 unsuccessful, with -before or -after and a share behind it: close-after:0.1"
             )
         })?;
         Ok(Self { what, when, share })
@@ -179,13 +171,11 @@ impl Fault {
             When::Before => "before",
             When::After => "after",
         };
+        let word = |what| WORDS.iter().find(|(_, word)| *word == what).map_or("", |(word, _)| *word);
         match self.what {
             What::Status(status) => format!("{status}-{when}"),
             What::Code(code) => format!("code={code}-{when}"),
-            what => {
-                let word = WORDS.iter().find(|(_, word)| *word == what).map_or("", |(word, _)| *word);
-                format!("{word}-{when}")
-            }
+            what => format!("{}-{when}", word(what)),
         }
     }
 }
@@ -204,7 +194,7 @@ impl From<Fault> for String {
     }
 }
 
-/// What is wrong with the token endpoint.
+/// How the token endpoint fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -217,12 +207,9 @@ pub(crate) enum TokenFault {
     Hang,
 }
 
-/// The `index`th number of the series that `seed` starts, from 0 up to but without 1 (splitmix64).
+/// The `index`th number that `seed` gives, from 0 up to but without 1.
 fn unit(seed: u64, index: u64) -> f64 {
-    let mut z = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    Rng::with_seed(Rng::with_seed(seed).u64(..) ^ Rng::with_seed(index).u64(..)).f64()
 }
 
 /// More than there are kinds of fault; they are looked through at every request.

@@ -1,7 +1,7 @@
 //! The typing icons as an agent would see them: one for each conversation, shown or not.
 //!
-//! Strict on purpose: shown is what the last applied typing entry says. A message does not hide the icon, since nobody
-//! documents that the real console does so; only a Stopped does, or the icon's own lifespan if the receiver has one.
+//! Strict on purpose: shown is what the last applied typing entry says. A message does not hide the icon, since it is
+//! not documented that the agent console does so; only a Stopped does, or the icon's own lifespan if the receiver has one.
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
@@ -35,7 +35,7 @@ pub(crate) struct Icon {
     /// How often it came on again less than 30 s after it went off, with no message in between: the blinking
     /// that an agent sees.
     pub flickers: u64,
-    /// When it went off, if no message has come since.
+    /// When it went off, if no message has arrived since.
     #[serde(skip)]
     hidden: Option<Instant>,
     /// When it goes off by itself, if it is shown.
@@ -43,7 +43,7 @@ pub(crate) struct Icon {
     expires: Option<Instant>,
 }
 
-/// An icon that has come on or gone off. The order of the members is that of the lines that tell it.
+/// An icon that has come on or gone off. The order of the members is that of the lines for watchers.
 #[derive(Debug, Serialize)]
 pub(super) struct Change {
     /// When, Unix epoch milliseconds.
@@ -186,7 +186,7 @@ impl Icons {
         }
         if self.watchers.receiver_count() > 0 {
             let change = Change { at: wall, from: icon.from.clone(), shown, to: icon.to.clone() };
-            // The last watcher may have left since; then nobody misses the change.
+            // The last watcher may have left since.
             let _ = self.watchers.send(Arc::new(change));
         }
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::rejection::{ATTACHMENT, JSON, Rejection};
 
-/// What an interaction says, as far as it could be read; cut to `TEXT_CHARS_MAX`.
+/// The contents of an interaction, as far as they could be read; cut to `TEXT_CHARS_MAX`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Facts {
     /// The channel address identifier.
@@ -29,7 +29,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Reads what is there, valid or not, for the record of requests.
+    /// Reads what there is, valid or not, for the record of requests.
     pub(super) fn glean(json: &Value) -> Self {
         let text = |path| json.pointer(path).and_then(Value::as_str).map(cut);
         let integer = |path| json.pointer(path).and_then(Value::as_i64);
@@ -105,18 +105,18 @@ fn entry(payload: &Map<String, Value>) -> Result<(), Rejection> {
 fn attachment(interaction: &Map<String, Value>, at: &str, bytes: Option<u64>) -> Result<(), Rejection> {
     text(interaction, at, "id", TEXT_CHARS_MAX)?;
     integer(interaction, at, "attachmentIndex")?;
-    let told = integer(interaction, at, "contentLength")?;
+    let announced = integer(interaction, at, "contentLength")?;
     match bytes {
         None => Err(Rejection::new(ATTACHMENT, "an AttachmentInteraction needs the part `attachments`")),
-        Some(bytes) if u64::try_from(told) != Ok(bytes) => Err(Rejection::new(
+        Some(bytes) if u64::try_from(announced) != Ok(bytes) => Err(Rejection::new(
             ATTACHMENT,
-            format!("{at}contentLength is {told}, and the part `attachments` has {bytes} bytes"),
+            format!("{at}contentLength is {announced}, and the part `attachments` has {bytes} bytes"),
         )),
         Some(_) => Ok(()),
     }
 }
 
-/// Whether `text` is a UUID as everybody writes it, with its hyphens and nothing around.
+/// Whether `text` is a UUID in its usual form, with hyphens and nothing around.
 pub(super) fn is_uuid(text: &str) -> bool {
     text.len() == 36 && Uuid::try_parse(text).is_ok()
 }
@@ -134,7 +134,7 @@ fn text<'a>(object: &'a Map<String, Value>, at: &str, field: &str, chars_max: us
     let text = text.ok_or_else(|| wrong(format!("{at}{field} is missing or no string")))?;
     let chars = text.chars().count();
     if chars == 0 || chars > chars_max {
-        return Err(wrong(format!("{at}{field} has {chars} characters; 1 to {chars_max} are right")));
+        return Err(wrong(format!("{at}{field} has {chars} characters; expected 1 to {chars_max}")));
     }
     Ok(text)
 }
@@ -149,7 +149,7 @@ fn one_of<'a>(object: &'a Map<String, Value>, at: &str, field: &str, known: &[&s
     if known.contains(&name) {
         return Ok(name);
     }
-    Err(wrong(format!("{at}{field} `{name}` is unknown; right are {}", known.join(", "))))
+    Err(wrong(format!("{at}{field} `{name}` is unknown; expected {}", known.join(", "))))
 }
 
 /// Characters of any text that is kept: the longest `from` of the OpenAPI description, so that every valid id is whole.

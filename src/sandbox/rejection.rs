@@ -1,7 +1,7 @@
-//! How the sandbox says no: the documented body `{"code": …, "message": …}`, and the one table of its codes.
+//! Rejections: the documented body `{"code": …, "message": …}`, and the one table of its codes.
 //!
 //! The reference names classes of codes, not what each is for. The class is what a client acts on; which number of the
-//! class stands for what is the sandbox's choice:
+//! class means what is the sandbox's choice:
 //!
 //! | code | status | when | what it is to a client |
 //! | --- | --- | --- | --- |
@@ -12,12 +12,13 @@
 //! | [`HEADER`] | 400 | `OrgId` or `RequestId` missing or malformed | a defect of the client |
 //! | [`MULTIPART`] | 400 | the content type, or the parts | a defect of the client |
 //! | [`JSON`] | 400 | the `json` part's syntax or schema | a defect of the client |
-//! | [`ATTACHMENT`] | 400 | an attachment that is missing or of another length than told | a defect of the client |
+//! | [`ATTACHMENT`] | 400 | an attachment that is missing or of another length than announced | a defect of the client |
 //! | 404, 405, 408, 413, 429, 500, 501, 503 | the same | what HTTP means by them | 429: slow down; 5xx: retry |
 
-use axum::body::Body;
+use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 
 /// The token is not taken.
 pub(super) const TOKEN: i64 = 10_004;
@@ -59,7 +60,7 @@ impl Rejection {
         Self { status, code: i64::from(status.as_u16()), message: message.into(), retry_after: None }
     }
 
-    /// The org's rate is exceeded; come again in `retry_after` seconds.
+    /// The org's rate is exceeded; the client may retry in `retry_after` seconds.
     pub(super) fn rate(retry_after: Option<u64>) -> Self {
         Self { retry_after, ..Self::status(StatusCode::TOO_MANY_REQUESTS, RATE_MESSAGE) }
     }
@@ -67,23 +68,12 @@ impl Rejection {
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({ "code": self.code, "message": self.message });
-        let mut response = json(self.status, &body);
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        let body = Json(json!({ "code": self.code, "message": self.message }));
+        match self.retry_after {
+            Some(seconds) => (self.status, [(header::RETRY_AFTER, HeaderValue::from(seconds))], body).into_response(),
+            None => (self.status, body).into_response(),
         }
-        response
     }
-}
-
-/// An answer that is JSON.
-pub(super) fn json(status: StatusCode, body: &impl serde::Serialize) -> Response {
-    // Everything serialized here has text for keys, so that the failing arm is for the type checker alone.
-    let bytes = serde_json::to_vec(body).unwrap_or_default();
-    let mut response = Response::new(Body::from(bytes));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 /// The status that goes with `code`. Codes the reference calls retryable get various statuses, so that a client that

@@ -17,6 +17,28 @@ mod fault;
 mod refusal;
 mod token;
 
+impl Sandbox {
+    /// All icons, shown or not, in the order in which their conversations came.
+    fn icons(&self) -> Vec<super::icon::Icon> {
+        self.state().icons.iter().cloned().collect()
+    }
+
+    /// How many icons are shown.
+    fn shown(&self) -> usize {
+        self.state().icons.shown()
+    }
+
+    /// The last 10,000 requests, the newest last.
+    fn requests(&self) -> Vec<super::request::Request> {
+        self.state().requests.page(None, super::request::REQUESTS_MAX).cloned().collect()
+    }
+
+    /// The most requests that arrived in any one-second window.
+    fn peak_per_second(&self) -> usize {
+        self.state().requests.peak_per_second()
+    }
+}
+
 struct Bench {
     sandbox: Sandbox,
     base: String,

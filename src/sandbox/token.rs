@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
@@ -90,7 +92,7 @@ impl Tokens {
     fn check_assertion(&self, assertion: &str) -> Result<String, String> {
         let head = jsonwebtoken::decode_header(assertion).map_err(|error| format!("assertion is no JWT: {error}"))?;
         if head.alg != Algorithm::RS256 {
-            return Err(format!("the assertion's alg is {:?}; RS256 is right", head.alg));
+            return Err(format!("the assertion's alg is {:?}; expected RS256", head.alg));
         }
         let claims = match &self.public_key {
             Some(key) => jsonwebtoken::decode::<Value>(assertion, key, &signature_alone(Algorithm::RS256))
@@ -161,8 +163,8 @@ impl Tokens {
 }
 
 /// An OAuth error as the real endpoint writes it.
-pub(super) fn oauth_error((error, description): OAuthError) -> axum::response::Response {
-    super::rejection::json(StatusCode::BAD_REQUEST, &json!({ "error": error, "error_description": description }))
+pub(super) fn oauth_error((error, description): OAuthError) -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": error, "error_description": description }))).into_response()
 }
 
 /// Checks nothing but the signature: the claims are held against our own clock.

@@ -1,15 +1,14 @@
 //! A request's body: multipart read with a deadline and bounds, attachments counted and let go.
 
 use std::fmt;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt, stream};
 
 use super::rejection::{MULTIPART, Rejection};
 use crate::http::multipart::{self, Event, Part, Scanner};
+use crate::http::{BODY_STALL_MAX, Problem, next_data, read_body};
 
 /// The parts of an interaction.
 pub(super) struct Upload {
@@ -20,15 +19,14 @@ pub(super) struct Upload {
 }
 
 /// Reads a multipart body: one part `json`, at most one `attachments`. Other parts are ignored.
-pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Upload, Rejection> {
+pub(super) async fn read(headers: &HeaderMap, mut body: Body) -> Result<Upload, Rejection> {
     let Some(boundary) = multipart::boundary(headers) else {
-        drain(body).await;
+        // Its connection can then be used again, and its sender reads the answer.
+        let _ = read_small(headers, body).await;
         return Err(wrong("Content-Type must be multipart/form-data with a boundary"));
     };
-    let mut chunks = std::pin::pin!(timed(body));
     let (mut scanner, mut form, mut bytes) = (Scanner::new(&boundary), Form::default(), 0);
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(stalled)?;
+    while let Some(chunk) = next_data(&mut body, BODY_STALL_MAX).await.map_err(unread)? {
         bytes += chunk.len() as u64;
         if bytes > BODY_BYTES_MAX {
             return Err(too_large(BODY_BYTES_MAX));
@@ -123,59 +121,16 @@ impl Form {
     }
 }
 
-/// Reads a small body whole.
-pub(super) async fn read_small(body: Body) -> Result<Vec<u8>, Rejection> {
-    let mut chunks = std::pin::pin!(timed(body));
-    let mut bytes = Vec::new();
-    while let Some(chunk) = chunks.next().await {
-        bytes.extend_from_slice(&chunk.map_err(stalled)?);
-        if bytes.len() > SMALL_BYTES_MAX {
-            return Err(too_large(SMALL_BYTES_MAX as u64));
-        }
-    }
-    Ok(bytes)
+/// Reads a small body as a whole.
+pub(super) async fn read_small(headers: &HeaderMap, body: Body) -> Result<Bytes, Rejection> {
+    read_body(headers, body, SMALL_BYTES_MAX, "this call takes a short one").await.map_err(unread)
 }
 
-/// Reads a small body away, so that its connection can be used again and its sender is not cut off from the answer.
-async fn drain(body: Body) {
-    let _ = read_small(body).await;
-}
-
-/// A body that fails when no byte comes for [`IDLE_MAX`].
-fn timed(body: Body) -> impl Stream<Item = Result<Bytes, Stall>> + Send + 'static {
-    stream::unfold(Some(body.into_data_stream()), |chunks| async {
-        let mut chunks = chunks?;
-        match tokio::time::timeout(IDLE_MAX, chunks.next()).await {
-            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(chunks))),
-            Ok(Some(Err(_))) => Some((Err(Stall::Broken), None)),
-            Ok(None) => None,
-            Err(_) => Some((Err(Stall::Idle), None)),
-        }
-    })
-}
-
-/// Why a body ended before its end.
-#[derive(Clone, Copy, Debug)]
-enum Stall {
-    Idle,
-    Broken,
-}
-
-impl fmt::Display for Stall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Idle => write!(f, "no byte of the body came for {} s", IDLE_MAX.as_secs()),
-            Self::Broken => f.write_str("the body broke off"),
-        }
-    }
-}
-
-impl std::error::Error for Stall {}
-
-fn stalled(stall: Stall) -> Rejection {
-    match stall {
-        Stall::Idle => Rejection::status(StatusCode::REQUEST_TIMEOUT, stall.to_string()),
-        Stall::Broken => wrong(stall.to_string()),
+/// A body that stalls, breaks off or is too long, in the words of the real service.
+fn unread(problem: Problem) -> Rejection {
+    match problem.status() {
+        StatusCode::BAD_REQUEST => wrong(problem.detail()),
+        status => Rejection::status(status, problem.detail()),
     }
 }
 
@@ -191,8 +146,6 @@ fn too_large(limit: u64) -> Rejection {
     Rejection::status(StatusCode::PAYLOAD_TOO_LARGE, format!("the body, or a part of it, has more than {limit} bytes"))
 }
 
-/// The longest time without a byte of a body.
-const IDLE_MAX: Duration = Duration::from_secs(5);
 /// The largest file that the real service takes on any channel.
 const ATTACHMENT_BYTES_MAX: u64 = 30 << 20;
 /// A message of the real service is a few kilobytes; forms with many options are longer.

@@ -1,6 +1,6 @@
 //! One agent's view of the daemon's own sandbox, at the daemon's address: `GET /v1/sandbox/icons`.
 //!
-//! A page that the daemon has served may call nobody but the daemon; this is how it sees what an agent would see.
+//! A page that the daemon has served may call only the daemon; this is how it sees what an agent would see.
 
 use std::convert::Infallible;
 
@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -19,21 +19,21 @@ use tokio::sync::watch;
 
 use super::Sandbox;
 use super::endpoint::{Edge, Next, json_line};
-use crate::http::{Gate, Problem};
+use crate::http::Problem;
 use crate::model::ConversationRef;
 
 impl Sandbox {
-    /// The route for callers that `gate` lets in. Watchers are let go when `stop` becomes true.
-    pub(crate) fn view(&self, gate: Gate, stop: watch::Receiver<bool>) -> Router {
+    /// The route. Watchers are let go when `stop` becomes true.
+    pub(crate) fn view(&self, stop: watch::Receiver<bool>) -> Router {
         let edge = Edge { sandbox: self.clone(), stop };
-        Router::new().route("/v1/sandbox/icons", get(icon)).with_state((gate, edge))
+        Router::new().route("/v1/sandbox/icons", get(icon)).with_state(edge)
     }
 
     fn shows(&self, to: &str, from: &str) -> bool {
         self.state().icons.find(to, from).is_some_and(|icon| icon.shown)
     }
 
-    /// The icon of a conversation, as the lines that tell a change have it.
+    /// The icon of a conversation, as a line for watchers.
     fn icon_line(&self, to: &str, from: &str) -> Bytes {
         let at = self.core.clock.wall_millis(self.core.clock.now());
         json_line(&json!({ "at": at, "from": from, "shown": self.shows(to, from), "to": to }))
@@ -49,12 +49,7 @@ struct Asked {
     watch: bool,
 }
 
-async fn icon(
-    State((gate, edge)): State<(Gate, Edge)>,
-    query: Result<Query<Asked>, QueryRejection>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    gate.admit(&headers)?;
+async fn icon(State(edge): State<Edge>, query: Result<Query<Asked>, QueryRejection>) -> Result<Response, Problem> {
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
     let Query(asked) = query.map_err(|error| {
         bad(format!("{}; ?to= and ?from= name the conversation, watch=true goes on", error.body_text()))
@@ -70,7 +65,7 @@ async fn icon(
 /// The icon as it is, then a line for each change of it, and an empty one now and then so that the connection is not
 /// taken for idle.
 fn watch_icon(edge: Edge, asked: Asked) -> Response {
-    // Before the look at it: a change in between is told twice rather than never.
+    // Subscribed before the icon is read: a change in between is sent twice rather than never.
     let changes = edge.sandbox.state().icons.watch();
     let first = edge.sandbox.icon_line(&asked.to, &asked.from);
     let rest = stream::unfold((edge, changes, asked), |(mut edge, mut changes, asked)| async move {

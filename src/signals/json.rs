@@ -1,12 +1,12 @@
 //! A signal as JSON: `{"to": "…", "from": "…", "signal": "keystroke", "at": 1700000000123}`. The one reader of it, for
 //! requests, streams and traces.
 //!
-//! Unknown fields are errors, so that nobody sends message text by mistake; no error repeats the value of one.
+//! Unknown fields are errors, so that no one sends message text by mistake; no error repeats the value of one.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::model::{AT_MILLIS_MAX, ConversationRef, LASTS_MILLIS_MAX, Signal, SignalKind, check_id};
 
@@ -14,8 +14,8 @@ use crate::model::{AT_MILLIS_MAX, ConversationRef, LASTS_MILLIS_MAX, Signal, Sig
 /// escapes, come to 5,760; the rest is for names, numbers and blanks.
 pub const LINE_BYTES_MAX: usize = 8 * 1024;
 
-/// The longest `to` and `from` of a signal, in characters: what Salesforce's manual says, which is less than passes in an
-/// interaction.
+/// The longest `to` and `from` of a signal, in characters: what Salesforce's manual says, which is less than passes in
+/// an interaction.
 const ID_CHARS_MAX: usize = 240;
 
 /// A signal as it was read; its ids borrow from the line where they can.
@@ -23,7 +23,7 @@ const ID_CHARS_MAX: usize = 240;
 pub struct ParsedSignal<'a> {
     to: Cow<'a, str>,
     from: Cow<'a, str>,
-    /// What happened, and when by the caller's word.
+    /// What happened, and when by the caller's clock.
     pub signal: Signal,
 }
 
@@ -38,27 +38,44 @@ impl ParsedSignal<'_> {
     }
 }
 
+/// Why a text is no signal: the field, what is wrong with it, what is expected.
+#[derive(Debug, thiserror::Error)]
+pub enum SignalError {
+    /// It is not UTF-8.
+    #[error("is not UTF-8 from byte {0} on")]
+    NotUtf8(usize),
+    /// There is nothing but blanks.
+    #[error("is empty; expected one JSON object")]
+    Empty,
+    /// It is no JSON.
+    #[error("is not JSON: {what} at column {column}")]
+    NotJson {
+        /// What is wrong with it.
+        what: String,
+        /// A signal is one line.
+        column: usize,
+    },
+    /// It is JSON, but no signal.
+    #[error("{0}")]
+    Invalid(String),
+}
+
 /// Reads one signal from one JSON object.
 ///
 /// # Errors
-/// One sentence for a person: the field, what is wrong with it, what would be right.
-pub fn parse(json: &[u8]) -> Result<ParsedSignal<'_>, String> {
+/// When it is none.
+pub fn parse(json: &[u8]) -> Result<ParsedSignal<'_>, SignalError> {
     // Checked as a whole: serde_json would call broken UTF-8 inside a string an escape's fault.
-    let text = std::str::from_utf8(json).map_err(|e| format!("is not UTF-8 from byte {} on", e.valid_up_to()))?;
+    let text = std::str::from_utf8(json).map_err(|e| SignalError::NotUtf8(e.valid_up_to()))?;
     if text.trim_ascii().is_empty() {
-        return Err("is empty; one JSON object is right".to_owned());
+        return Err(SignalError::Empty);
     }
-    serde_json::from_str(text).map_err(|e| describe(&e))
-}
-
-fn describe(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    // A signal is one line, so that only the column tells anything; for our own errors not even that.
-    let sentence = text.split(" at line ").next().unwrap_or(&text);
-    match error.classify() {
-        serde_json::error::Category::Data => sentence.to_owned(),
-        _ => format!("is not JSON: {sentence} at column {}", error.column()),
-    }
+    serde_json::from_str(text).map_err(|error| {
+        let text = error.to_string();
+        // Where in the line it is says nothing for our own errors.
+        let what = text.split(" at line ").next().unwrap_or(&text).to_owned();
+        if error.is_data() { SignalError::Invalid(what) } else { SignalError::NotJson { what, column: error.column() } }
+    })
 }
 
 const FIELDS: &str =
@@ -80,20 +97,20 @@ impl<'de> Visitor<'de> for SignalVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        fn once<T, E: serde::de::Error>(field: &mut Option<T>, name: &str, value: T) -> Result<(), E> {
+        fn once<T, E: Error>(field: &mut Option<T>, name: &str, value: T) -> Result<(), E> {
             match field.replace(value) {
                 None => Ok(()),
-                Some(_) => Err(E::custom(format_args!("`{name}` stands there twice"))),
+                Some(_) => Err(E::custom(format_args!("`{name}` appears twice"))),
             }
         }
         let (mut to, mut from, mut kind, mut at, mut lasts) = (None, None, None, None, None);
-        while let Some(Text(name)) = map.next_key()? {
-            match &*name {
-                "to" => once(&mut to, "to", map.next_value::<Field<Text<'de>>>()?.named("to")?.0)?,
-                "from" => once(&mut from, "from", map.next_value::<Field<Text<'de>>>()?.named("from")?.0)?,
-                "signal" => once(&mut kind, "signal", map.next_value::<Field<Kind>>()?.named("signal")?.0)?,
-                "at" => once(&mut at, "at", map.next_value::<Field<At>>()?.named("at")?.0)?,
-                "lasts" => once(&mut lasts, "lasts", map.next_value::<Field<Lasts>>()?.named("lasts")?.0)?,
+        while let Some(key) = map.next_key::<Value<'de>>()? {
+            match key.as_str() {
+                "to" => once(&mut to, "to", id("to", map.next_value()?)?)?,
+                "from" => once(&mut from, "from", id("from", map.next_value()?)?)?,
+                "signal" => once(&mut kind, "signal", signal_kind(map.next_value()?)?)?,
+                "at" => once(&mut at, "at", millis("at", map.next_value()?, AT_MILLIS_MAX, AT)?)?,
+                "lasts" => once(&mut lasts, "lasts", millis("lasts", map.next_value()?, LASTS_MILLIS_MAX, LASTS)?)?,
                 unknown => {
                     map.next_value::<IgnoredAny>()?;
                     let shown: String = unknown.chars().take(40).collect();
@@ -110,154 +127,140 @@ impl<'de> Visitor<'de> for SignalVisitor {
         let lasts = lasts.flatten();
         if lasts.is_some() && kind != SignalKind::Keystroke {
             let name = kind.name();
-            return Err(A::Error::custom(format_args!("`lasts` is there with {name}; it goes with keystroke alone")));
+            return Err(A::Error::custom(format_args!("`lasts` is given with {name}; expected with keystroke only")));
         }
         let signal = Signal { kind, lasts_millis: lasts.unwrap_or(0), at: at.flatten() };
         Ok(ParsedSignal { to, from, signal })
     }
 }
 
-/// A value, or why it is none: kept apart so that the error can name the field.
-enum Field<T> {
-    Value(T),
-    Wrong(String),
+const ID: &str = "a string of 1 to 240 characters";
+const KIND: &str = "keystroke, message_sent, stopped, opened or ended";
+const AT: &str = "whole milliseconds since the Unix epoch, at most the year 9999";
+const LASTS: &str = "whole milliseconds, at most 60,000";
+
+fn wrong<E: Error>(name: &str, value: impl fmt::Display, expected: &str) -> E {
+    E::custom(format_args!("`{name}` is {value}; expected {expected}"))
 }
 
-impl<T> Field<T> {
-    fn named<E: serde::de::Error>(self, name: &str) -> Result<T, E> {
-        match self {
-            Self::Value(value) => Ok(value),
-            Self::Wrong(what) => Err(E::custom(format_args!("`{name}` {what}"))),
-        }
+fn id<'a, E: Error>(name: &str, value: Value<'a>) -> Result<Cow<'a, str>, E> {
+    if let Value::Text(text) = value { Ok(text) } else { Err(wrong(name, value, ID)) }
+}
+
+fn signal_kind<E: Error>(value: Value<'_>) -> Result<SignalKind, E> {
+    let Value::Text(text) = &value else { return Err(wrong("signal", value, KIND)) };
+    SignalKind::from_name(text).ok_or_else(|| {
+        // A text in the wrong place may be anything, a message too: the error repeats its beginning only.
+        let shown: String = text.chars().take(20).collect();
+        wrong("signal", format_args!("\"{}\"", shown.escape_debug()), KIND)
+    })
+}
+
+/// A time; null is as good as absent, for many serializers write it so.
+fn millis<T: TryFrom<u64> + PartialOrd, E: Error>(
+    name: &str,
+    value: Value<'_>,
+    max: T,
+    expected: &str,
+) -> Result<Option<T>, E> {
+    let millis = match value {
+        Value::Null => return Ok(None),
+        Value::Number(number) => T::try_from(number).ok().filter(|millis| *millis <= max),
+        _ => None,
+    };
+    millis.map(Some).ok_or_else(|| wrong(name, value, expected))
+}
+
+/// A JSON value, borrowed where it can be. Of those that no field has, only what they are.
+enum Value<'a> {
+    Text(Cow<'a, str>),
+    Number(u64),
+    Negative(i64),
+    Fraction,
+    Boolean,
+    Null,
+    Array,
+    Object,
+}
+
+impl Value<'_> {
+    fn as_str(&self) -> &str {
+        if let Self::Text(text) = self { text } else { "" }
     }
 }
 
-/// Visits whatever stands there and says of everything but the right thing what it is, never what it holds.
-macro_rules! field {
-    ($visitor:ident, $value:ty, $right:literal, { $($accept:item)* }) => {
-        struct $visitor;
-        impl<'de> Visitor<'de> for $visitor {
-            type Value = Field<$value>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($right)
-            }
-            $($accept)*
-            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(Field::Wrong(format!("is a boolean; {} is right", $right)))
-            }
-            fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Self::Value, E> {
-                // As JSON Schema has it, 5.0 is an integer.
-                if (0.0..=WHOLE_MAX).contains(&value) && value.fract() == 0.0 {
-                    return self.visit_u64(value as u64);
-                }
-                Ok(Field::Wrong(format!("is a number with a fraction or out of range; {} is right", $right)))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-                Ok(Field::Wrong(format!("is the number {value}; {} is right", $right)))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Field::Wrong(format!("is an object; {} is right", $right)))
-            }
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Field::Wrong(format!("is an array; {} is right", $right)))
-            }
-        }
-        impl<'de> Deserialize<'de> for Field<$value> {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any($visitor)
-            }
-        }
-    };
+impl fmt::Display for Value<'_> {
+    /// What it is, never what it holds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Number(number) => return write!(f, "the number {number}"),
+            Self::Negative(number) => return write!(f, "the number {number}"),
+            Self::Text(_) => "a string",
+            Self::Fraction => "a number with a fraction or out of range",
+            Self::Boolean => "a boolean",
+            Self::Null => "null",
+            Self::Array => "an array",
+            Self::Object => "an object",
+        })
+    }
 }
 
-/// A text, borrowed where it holds no escape.
-struct Text<'a>(Cow<'a, str>);
-struct Kind(SignalKind);
-struct At(Option<u64>);
-struct Lasts(Option<u16>);
+impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
 
 /// Up to here a floating point number has no rounding in it: 2^53.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
-field!(TextVisitor, Text<'de>, "a string of 1 to 240 characters", {
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Field::Value(Text(Cow::Borrowed(text))))
+        Ok(Value::Text(Cow::Borrowed(text)))
     }
+
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Field::Value(Text(Cow::Owned(text.to_owned()))))
+        Ok(Value::Text(Cow::Owned(text.to_owned())))
     }
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Field::Wrong(format!("is the number {value}; a string of 1 to 240 characters is right")))
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Value::Number(number))
     }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Value::Negative(number))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        // As JSON Schema has it, 5.0 is an integer.
+        let whole = (0.0..=WHOLE_MAX).contains(&number) && number.fract() == 0.0;
+        Ok(if whole { Value::Number(number as u64) } else { Value::Fraction })
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Value::Boolean)
+    }
+
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Field::Wrong("is null; a string of 1 to 240 characters is right".to_owned()))
+        Ok(Value::Null)
     }
-});
 
-const KINDS: &str = "keystroke, message_sent, stopped, opened or ended is right";
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Array)
+    }
 
-field!(KindVisitor, Kind, "keystroke, message_sent, stopped, opened or ended", {
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(match SignalKind::from_name(text) {
-            Some(kind) => Field::Value(Kind(kind)),
-            // What stands here by mistake may be anything, a message too: only its beginning goes back.
-            None => {
-                let shown: String = text.chars().take(20).collect();
-                Field::Wrong(format!("is \"{}\"; {KINDS}", shown.escape_debug()))
-            }
-        })
-    }
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Field::Wrong(format!("is the number {value}; {KINDS}")))
-    }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Field::Wrong(format!("is null; {KINDS}")))
-    }
-});
-
-const MILLIS: &str = "whole milliseconds since the Unix epoch, at most the year 9999, are right";
-
-field!(AtVisitor, At, "an integer of milliseconds since the Unix epoch", {
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(if value <= AT_MILLIS_MAX {
-            Field::Value(At(Some(value)))
-        } else {
-            Field::Wrong(format!("is {value}; {MILLIS}"))
-        })
-    }
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Field::Wrong(format!("is a string; {MILLIS}")))
-    }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        // Many a serializer writes an absent field so.
-        Ok(Field::Value(At(None)))
-    }
-});
-
-field!(LastsVisitor, Lasts, "an integer of milliseconds, at most 60,000,", {
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        let millis = u16::try_from(value).ok().filter(|millis| *millis <= LASTS_MILLIS_MAX);
-        Ok(match millis {
-            Some(millis) => Field::Value(Lasts(Some(millis))),
-            None => Field::Wrong(format!("is {value}; milliseconds, at most {LASTS_MILLIS_MAX}, are right")),
-        })
-    }
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Field::Wrong("is a string; an integer of milliseconds, at most 60,000, is right".to_owned()))
-    }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Field::Value(Lasts(None)))
-    }
-});
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match deserializer.deserialize_any(TextVisitor)? {
-            Field::Value(text) => Ok(text),
-            Field::Wrong(what) => Err(D::Error::custom(what)),
-        }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Value::Object)
     }
 }
 
@@ -297,7 +300,7 @@ mod tests {
     fn each_mistake_has_its_own_answer() {
         let long = "x".repeat(241);
         for (line, expected) in [
-            ("", "is empty; one JSON object is right"),
+            ("", "is empty; expected one JSON object"),
             ("{", "is not JSON: EOF while parsing an object at column 1"),
             (
                 "[]",
@@ -312,69 +315,70 @@ mod tests {
                 r#"{"to":"c","from":"u","signal":"keystroke","text":"secret"}"#,
                 "unknown field `text`; a signal has `to`, `from`, `signal` and perhaps `at` and `lasts`, and typingd takes no message content",
             ),
-            (r#"{"to":"","from":"u","signal":"keystroke"}"#, "`to` is empty; 1 to 240 characters are right"),
+            (r#"{"to":"","from":"u","signal":"keystroke"}"#, "`to` is empty; expected 1 to 240 characters"),
             (
                 &format!(r#"{{"to":"c","from":"{long}","signal":"keystroke"}}"#),
-                "`from` has 241 characters; 1 to 240 are right",
+                "`from` has 241 characters; expected 1 to 240",
             ),
             (
                 r#"{"to":7,"from":"u","signal":"keystroke"}"#,
-                "`to` is the number 7; a string of 1 to 240 characters is right",
+                "`to` is the number 7; expected a string of 1 to 240 characters",
             ),
             (
                 r#"{"to":null,"from":"u","signal":"keystroke"}"#,
-                "`to` is null; a string of 1 to 240 characters is right",
+                "`to` is null; expected a string of 1 to 240 characters",
             ),
             (
                 r#"{"to":["c"],"from":"u","signal":"keystroke"}"#,
-                "`to` is an array; a string of 1 to 240 characters is right",
+                "`to` is an array; expected a string of 1 to 240 characters",
             ),
-            (r#"{"to":"c","to":"c","from":"u","signal":"keystroke"}"#, "`to` stands there twice"),
+            (r#"{"to":"c","to":"c","from":"u","signal":"keystroke"}"#, "`to` appears twice"),
             (
                 r#"{"to":"c","from":"u","signal":"typing"}"#,
-                "`signal` is \"typing\"; keystroke, message_sent, stopped, opened or ended is right",
+                "`signal` is \"typing\"; expected keystroke, message_sent, stopped, opened or ended",
             ),
             (
                 r#"{"to":"c","from":"u","signal":"keystroke","at":-1}"#,
-                "`at` is the number -1; an integer of milliseconds since the Unix epoch is right",
+                "`at` is the number -1; expected whole milliseconds since the Unix epoch, at most the year 9999",
             ),
             (
                 r#"{"to":"c","from":"u","signal":"keystroke","at":1.5}"#,
-                "`at` is a number with a fraction or out of range; an integer of milliseconds since the Unix epoch is right",
+                "`at` is a number with a fraction or out of range; expected whole milliseconds since the Unix epoch, at most the year 9999",
             ),
             (
                 r#"{"to":"c","from":"u","signal":"keystroke","at":1700000000123456}"#,
-                "`at` is 1700000000123456; whole milliseconds since the Unix epoch, at most the year 9999, are right",
+                "`at` is the number 1700000000123456; expected whole milliseconds since the Unix epoch, at most the year 9999",
             ),
             (
                 r#"{"to":"c","from":"u","signal":"keystroke","at":"12"}"#,
-                "`at` is a string; whole milliseconds since the Unix epoch, at most the year 9999, are right",
+                "`at` is a string; expected whole milliseconds since the Unix epoch, at most the year 9999",
             ),
             (
                 r#"{"to":"c","from":"u","signal":"keystroke","lasts":60001}"#,
-                "`lasts` is 60001; milliseconds, at most 60000, are right",
+                "`lasts` is the number 60001; expected whole milliseconds, at most 60,000",
             ),
             (
                 r#"{"to":"c","from":"u","signal":"keystroke","lasts":-1}"#,
-                "`lasts` is the number -1; an integer of milliseconds, at most 60,000, is right",
+                "`lasts` is the number -1; expected whole milliseconds, at most 60,000",
             ),
             (
                 r#"{"to":"c","from":"u","signal":"keystroke","lasts":"5s"}"#,
-                "`lasts` is a string; an integer of milliseconds, at most 60,000, is right",
+                "`lasts` is a string; expected whole milliseconds, at most 60,000",
             ),
             (
                 r#"{"to":"c","from":"u","lasts":5000,"signal":"stopped"}"#,
-                "`lasts` is there with stopped; it goes with keystroke alone",
+                "`lasts` is given with stopped; expected with keystroke only",
             ),
         ] {
-            assert_eq!(parse(line.as_bytes()).unwrap_err(), expected, "{line}");
+            assert_eq!(parse(line.as_bytes()).unwrap_err().to_string(), expected, "{line}");
         }
-        assert_eq!(parse(b"{\"to\":\"\xff\"}").unwrap_err(), "is not UTF-8 from byte 7 on");
+        assert_eq!(parse(b"{\"to\":\"\xff\"}").unwrap_err().to_string(), "is not UTF-8 from byte 7 on");
     }
 
     #[test]
     fn no_error_repeats_what_an_unknown_field_held() {
         let error = parse(br#"{"to":"c","from":"u","message":{"text":"secret"},"signal":"keystroke"}"#).unwrap_err();
+        let error = error.to_string();
         assert!(error.contains("`message`") && !error.contains("secret"), "{error}");
     }
 }

@@ -1,6 +1,5 @@
 //! Traces: files of signals, one JSON object a line, with `at` on every line and never going back.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
@@ -9,7 +8,7 @@ use aws_lc_rs::digest;
 use serde::Serialize;
 
 use crate::model::{Conversation, ConversationRef, Instant, Signal};
-use crate::signals::json::{self, LINE_BYTES_MAX, ParsedSignal};
+use crate::signals::json::{self, LINE_BYTES_MAX, ParsedSignal, SignalError};
 
 /// One line of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,24 +64,29 @@ impl<'a> TraceLine<'a> {
 }
 
 /// Why a trace can't be read on.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {fault}")]
 pub struct TraceError {
-    name: String,
-    /// Counted from 1; `None` when it is not about a line.
-    line: Option<u64>,
-    what: String,
+    /// The trace's name, with the number of the line if it is about one.
+    place: String,
+    fault: Fault,
 }
 
-impl fmt::Display for TraceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}:{line}: {}", self.name, self.what),
-            None => write!(f, "{}: {}", self.name, self.what),
-        }
-    }
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("can't be opened: {0}")]
+    Open(io::Error),
+    #[error("can't be read: {0}")]
+    Read(io::Error),
+    #[error("is longer than {LINE_BYTES_MAX} bytes; expected one signal a line")]
+    TooLong,
+    #[error("{0}")]
+    Signal(SignalError),
+    #[error("`at` is missing; expected milliseconds on every line of a trace")]
+    NoTime,
+    #[error("`at` goes back from {before} to {at}; expected times that do not decrease")]
+    Decreases { before: u64, at: u64 },
 }
-
-impl std::error::Error for TraceError {}
 
 /// Reads a trace line by line. After an error it ends.
 pub struct TraceReader {
@@ -91,8 +95,8 @@ pub struct TraceReader {
     line: u64,
     last_at: u64,
     buffer: Vec<u8>,
-    failed: bool,
-    /// Takes in every byte that is read, if somebody wants to know what was read.
+    ended: bool,
+    /// Takes in every byte that is read, if the caller wants it.
     digest: Option<digest::Context>,
 }
 
@@ -106,8 +110,7 @@ impl TraceReader {
         if path == Path::new("-") {
             return Ok(Self::new("standard input", BufReader::new(io::stdin())));
         }
-        let fail =
-            |error: io::Error| TraceError { name: name.clone(), line: None, what: format!("can't be opened: {error}") };
+        let fail = |error| TraceError { place: name.clone(), fault: Fault::Open(error) };
         let file = File::open(path).map_err(fail)?;
         if file.metadata().is_ok_and(|meta| meta.is_dir()) {
             return Err(fail(io::ErrorKind::IsADirectory.into()));
@@ -123,7 +126,7 @@ impl TraceReader {
             line: 0,
             last_at: 0,
             buffer: Vec::new(),
-            failed: false,
+            ended: false,
             digest: None,
         }
     }
@@ -147,73 +150,57 @@ impl TraceReader {
         Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The next line, borrowed, with its `at`; `None` at the end. A trace is read up to its first fault, and no further.
+    /// The next line, borrowed, with its `at`; `None` at the end. A trace is read up to its first fault, and no
+    /// further.
     ///
     /// # Errors
     /// Names the trace and the line that can't be taken.
     pub fn next_line(&mut self) -> Result<Option<(u64, ParsedSignal<'_>)>, TraceError> {
-        if self.failed {
+        // Whatever comes now, but a good line, is the end.
+        if std::mem::replace(&mut self.ended, true) {
             return Ok(None);
         }
-        match fill(&mut self.input, &mut self.buffer, &mut self.line, self.digest.as_mut()) {
+        match self.fill() {
             Ok(true) => {}
-            Ok(false) => {
-                self.failed = true;
-                return Ok(None);
-            }
-            Err(what) => {
-                self.failed = true;
-                return Err(TraceError { name: self.name.clone(), line: Some(self.line), what });
-            }
+            Ok(false) => return Ok(None),
+            Err(fault) => return Err(TraceError { place: format!("{}:{}", self.name, self.line), fault }),
         }
         match read_line(self.buffer.trim_ascii(), self.last_at) {
             Ok((at, parsed)) => {
+                self.ended = false;
                 self.last_at = at;
                 Ok(Some((at, parsed)))
             }
-            Err(what) => {
-                self.failed = true;
-                Err(TraceError { name: self.name.clone(), line: Some(self.line), what })
+            Err(fault) => Err(TraceError { place: format!("{}:{}", self.name, self.line), fault }),
+        }
+    }
+
+    /// Reads the next line that isn't blank into the buffer; `false` at the end of the input.
+    fn fill(&mut self) -> Result<bool, Fault> {
+        loop {
+            self.line += 1;
+            self.buffer.clear();
+            let mut limited = io::Read::take(&mut self.input, LINE_BYTES_MAX as u64 + 2);
+            limited.read_until(b'\n', &mut self.buffer).map_err(Fault::Read)?;
+            if let Some(digest) = &mut self.digest {
+                digest.update(&self.buffer);
+            }
+            let text = self.buffer.trim_ascii();
+            if text.len() > LINE_BYTES_MAX {
+                return Err(Fault::TooLong);
+            }
+            if !text.is_empty() || self.buffer.is_empty() {
+                return Ok(!text.is_empty());
             }
         }
     }
 }
 
-/// Reads the next line that isn't blank into `buffer`; `false` at the end of the input.
-fn fill(
-    input: &mut impl BufRead,
-    buffer: &mut Vec<u8>,
-    line: &mut u64,
-    mut digest: Option<&mut digest::Context>,
-) -> Result<bool, String> {
-    loop {
-        *line += 1;
-        buffer.clear();
-        let mut limited = io::Read::take(&mut *input, LINE_BYTES_MAX as u64 + 2);
-        limited.read_until(b'\n', buffer).map_err(|e| format!("can't be read: {e}"))?;
-        if let Some(digest) = &mut digest {
-            digest.update(buffer);
-        }
-        let text = buffer.trim_ascii();
-        if text.len() > LINE_BYTES_MAX {
-            return Err(format!("is longer than {LINE_BYTES_MAX} bytes; one signal a line is right"));
-        }
-        if !text.is_empty() {
-            return Ok(true);
-        }
-        if buffer.is_empty() {
-            return Ok(false);
-        }
-    }
-}
-
-fn read_line(line: &[u8], last_at: u64) -> Result<(u64, ParsedSignal<'_>), String> {
-    let parsed = json::parse(line)?;
-    let Some(at) = parsed.signal.at else {
-        return Err("`at` is missing; in a trace every line has its milliseconds".to_owned());
-    };
-    if at < last_at {
-        return Err(format!("`at` goes back from {last_at} to {at}; times must not decrease"));
+fn read_line(line: &[u8], before: u64) -> Result<(u64, ParsedSignal<'_>), Fault> {
+    let parsed = json::parse(line).map_err(Fault::Signal)?;
+    let at = parsed.signal.at.ok_or(Fault::NoTime)?;
+    if at < before {
+        return Err(Fault::Decreases { before, at });
     }
     Ok((at, parsed))
 }
@@ -245,12 +232,18 @@ mod tests {
         assert_eq!(read(b""), []);
         assert_eq!(read(format!("{good}\n\n{good}").leak().as_bytes()), [Ok(5), Ok(5)], "a last line needs no end");
         let back = format!("{good}\n{}\n{good}\n", good.replace('5', "4")).leak().as_bytes();
-        assert_eq!(read(back), [Ok(5), Err("t.ndjson:2: `at` goes back from 5 to 4; times must not decrease".into())]);
+        assert_eq!(
+            read(back),
+            [Ok(5), Err("t.ndjson:2: `at` goes back from 5 to 4; expected times that do not decrease".into())]
+        );
         let half = format!("{good}\n{}", &good[..20]).leak().as_bytes();
         assert_eq!(read(half)[1], Err("t.ndjson:2: is not JSON: EOF while parsing an object at column 20".into()));
         let bare = br#"{"to":"c","from":"u","signal":"keystroke"}"#;
-        assert_eq!(read(bare), [Err("t.ndjson:1: `at` is missing; in a trace every line has its milliseconds".into())]);
+        assert_eq!(
+            read(bare),
+            [Err("t.ndjson:1: `at` is missing; expected milliseconds on every line of a trace".into())]
+        );
         let endless = "x".repeat(LINE_BYTES_MAX * 3).leak().as_bytes();
-        assert_eq!(read(endless), [Err("t.ndjson:1: is longer than 8192 bytes; one signal a line is right".into())]);
+        assert_eq!(read(endless), [Err("t.ndjson:1: is longer than 8192 bytes; expected one signal a line".into())]);
     }
 }

@@ -12,14 +12,14 @@ pub(super) fn mark(rows: &mut [Row], plan: &Plan) {
     let points: Vec<[f64; 3]> = rows.iter().map(point).collect();
     for (row, point) in rows.iter_mut().zip(&points) {
         row.pareto = !points.iter().any(|other| dominates(other, point));
-        row.meets = plan.wants.iter().all(|want| want.measure.of(row).is_none_or(|value| want.miss(value) == 0.0));
+        row.meets = plan.wants.iter().all(|want| row.get(want.measure).is_none_or(|value| want.miss(value) == 0.0));
     }
 }
 
 /// What a setting costs in three respects: requests, missed composing, off-latency. What is undefined is the same for
 /// all settings, and tells none from another.
 fn point(row: &Row) -> [f64; 3] {
-    [Measure::Requests, Measure::Missed, Measure::OffP95].map(|measure| measure.of(row).unwrap_or_default())
+    [Measure::Requests, Measure::Missed, Measure::OffP95].map(|measure| row.get(measure).unwrap_or_default())
 }
 
 fn dominates<const N: usize>(one: &[f64; N], other: &[f64; N]) -> bool {
@@ -41,7 +41,7 @@ pub(crate) fn front(rows: &[Row], ranking: &[usize], plan: &Plan) -> Vec<usize> 
     // What is asked to be small is a respect like the others: the first of the ranking is always left.
     let point = |row: &Row| {
         let [requests, missed, off] = point(row);
-        [plan.minimise.of(row).unwrap_or_default(), requests, missed, off]
+        [row.get(plan.minimise).unwrap_or_default(), requests, missed, off]
     };
     let points: Vec<[f64; 4]> = ranking.iter().map(|place| point(&rows[*place])).collect();
     let open = |own: &[f64; 4]| !points.iter().any(|other| dominates(other, own));
@@ -52,7 +52,7 @@ pub(crate) fn front(rows: &[Row], ranking: &[usize], plan: &Plan) -> Vec<usize> 
 pub(super) fn better(a: &Row, b: &Row, plan: &Plan) -> Ordering {
     let respects = [plan.minimise, Measure::Requests, Measure::Missed, Measure::Flicker, Measure::OffP95];
     let one = |measure: &Measure| {
-        let of = |row| measure.of(row).unwrap_or(f64::INFINITY);
+        let of = |row: &Row| row.get(*measure).unwrap_or(f64::INFINITY);
         of(a).total_cmp(&of(b))
     };
     let costs = respects.iter().map(one).find(|ordering| ordering.is_ne());
@@ -63,25 +63,25 @@ pub(super) fn better(a: &Row, b: &Row, plan: &Plan) -> Ordering {
 #[must_use]
 pub(crate) fn nearest(rows: &[Row], plan: &Plan) -> Option<(usize, Vec<usize>)> {
     let miss = |row: &Row| -> f64 {
-        plan.wants.iter().filter_map(|want| want.measure.of(row).map(|value| want.miss(value))).sum()
+        plan.wants.iter().filter_map(|want| row.get(want.measure).map(|value| want.miss(value))).sum()
     };
     let least = (0..rows.len()).min_by(|a, b| {
         let (a, b) = (&rows[*a], &rows[*b]);
         miss(a).total_cmp(&miss(b)).then_with(|| better(a, b, plan))
     })?;
-    let fails = |want: &super::plan::Want| want.measure.of(&rows[least]).is_some_and(|value| want.miss(value) > 0.0);
+    let fails = |want: &super::plan::Want| rows[least].get(want.measure).is_some_and(|value| want.miss(value) > 0.0);
     let failed = plan.wants.iter().enumerate().filter(|(_, want)| fails(want)).map(|(i, _)| i);
     Some((least, failed.collect()))
 }
 
-/// The most that an icon can be on while somebody types on and on, where that is not all of the time.
+/// The most that an icon can be on while a user types on and on, where that is not all of the time.
 #[must_use]
 pub(crate) fn on_at_most(setting: &Setting) -> Option<f64> {
     let gaps = setting.mode == Mode::AfterShown && setting.dismiss < setting.check;
     gaps.then(|| setting.dismiss as f64 / setting.check as f64)
 }
 
-/// What an operator should be warned of, of the setting in force (`now`) and the one advised.
+/// What an operator should know of the setting in force (`now`) and of the one advised.
 #[must_use]
 pub(crate) fn warnings(now: &Row, best: Option<&Row>, plan: &Plan, users: usize) -> Vec<String> {
     let mut found = Vec::new();
@@ -93,7 +93,7 @@ pub(crate) fn warnings(now: &Row, best: Option<&Row>, plan: &Plan, users: usize)
         of_receiver(row, plan, &mut found);
     }
     for want in &plan.wants {
-        if want.measure.of(now).is_none() {
+        if now.get(want.measure).is_none() {
             let why = match want.measure {
                 Measure::OffP50 | Measure::OffP95 | Measure::OffMax => "no draft was abandoned",
                 Measure::OffEarly => "no message was sent",
@@ -146,14 +146,14 @@ fn of_receiver(row: &Row, plan: &Plan, found: &mut Vec<String>) {
         return;
     }
     let time = Setting::time;
-    match (plan.icon_ttl, row.dropped.and_then(|dropped| dropped.recall)) {
+    match (plan.icon_ttl, row.dropped.as_ref().and_then(|dropped| dropped.recall.value)) {
         (IconTtl::Unknown, Some(recall)) => found.push(format!(
-            "should the console drop icons after {}, recall is {:.0} %: find out first (--icon-ttl)",
+            "if the agent console drops icons after {}, recall is {:.0} %: find out first (--icon-ttl)",
             time(ttl),
             100.0 * recall
         )),
         _ => found.push(format!(
-            "a check of {} lets the console drop the icon after {}: a shorter check would keep it",
+            "a check of {} lets the agent console drop the icon after {}: a shorter check keeps it",
             time(row.setting.check),
             time(ttl)
         )),

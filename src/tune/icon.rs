@@ -5,7 +5,7 @@ use crate::model::{Indicator, Reason};
 
 /// A time during which the icon is shown, from its first up to, not including, its last millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lit {
+pub(crate) struct IconSpan {
     /// When it came on.
     pub from: u64,
     /// When it went off.
@@ -14,12 +14,12 @@ pub(crate) struct Lit {
     pub by_send: bool,
 }
 
-/// When the icon is shown, and for how long after each TypingStarted nothing new was said.
+/// When the icon is shown, and for how long after each TypingStarted nothing new was sent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shown {
     /// In order; two that touch are one.
-    pub lit: Vec<Lit>,
-    /// From a TypingStarted to the next one, or to the icon's end, in milliseconds: whoever begins to look within that
+    pub spans: Vec<IconSpan>,
+    /// From a TypingStarted to the next one, or to the icon's end, in milliseconds: an agent who begins to look within that
     /// time waits for its end.
     pub waits: Vec<u64>,
 }
@@ -28,7 +28,7 @@ impl Shown {
     /// Works out what `arrivals` show until `end`, if the receiver drops an icon by itself `ttl` after its latest
     /// TypingStarted.
     pub(crate) fn follow(&mut self, arrivals: &[Arrival], ttl: Option<u64>, end: u64) {
-        self.lit.clear();
+        self.spans.clear();
         self.waits.clear();
         let expiry = |started: u64| ttl.map_or(u64::MAX, |ttl| started.saturating_add(ttl));
         // Since when the icon is on, and its latest TypingStarted.
@@ -36,7 +36,7 @@ impl Shown {
         for arrival in arrivals {
             let at = arrival.at;
             let started = arrival.reason.indicator() == Indicator::TypingStarted;
-            // An expiry is a timer, and runs first; but an icon that is told on in the same instant does not flicker.
+            // An expiry is a timer, and runs first; but an icon that is turned on in the same instant does not flicker.
             if let Some((since, latest)) = on
                 && (expiry(latest) < at || expiry(latest) == at && !started)
             {
@@ -70,14 +70,14 @@ impl Shown {
     fn end(&mut self, since: u64, latest: u64, to: u64, by_send: bool, end: u64) {
         self.wait(latest, to, end);
         let by_send = by_send || to > end;
-        // What lies beyond the observation is not counted: nobody knows what the user did then.
+        // What lies beyond the observation is not counted: what the user did then is not known.
         let to = to.min(end);
         if since >= to {
             return;
         }
-        match self.lit.last_mut() {
-            Some(last) if last.to == since => *last = Lit { from: last.from, to, by_send },
-            _ => self.lit.push(Lit { from: since, to, by_send }),
+        match self.spans.last_mut() {
+            Some(last) if last.to == since => *last = IconSpan { from: last.from, to, by_send },
+            _ => self.spans.push(IconSpan { from: since, to, by_send }),
         }
     }
 }
@@ -90,35 +90,35 @@ mod tests {
         let arrivals: Vec<_> = arrivals.iter().map(|&(at, reason)| Arrival { at, reason }).collect();
         let mut shown = Shown::default();
         shown.follow(&arrivals, ttl, end);
-        (shown.lit.iter().map(|lit| (lit.from, lit.to)).collect(), shown.waits)
+        (shown.spans.iter().map(|span| (span.from, span.to)).collect(), shown.waits)
     }
 
     use Reason::{Check, Dismissed, FirstKeystroke as First, Idle, MessageSent};
 
     #[test]
     fn an_icon_is_on_from_its_started_to_its_stopped() {
-        for (name, arrivals, ttl, end, lit, waits) in [
+        for (name, arrivals, ttl, end, spans, waits) in [
             ("nothing", vec![], None, 9, vec![], vec![]),
             ("on and off", vec![(1, First), (5, Idle)], None, 9, vec![(1, 5)], vec![4]),
             ("refreshed", vec![(1, First), (5, Check), (8, Idle)], None, 9, vec![(1, 8)], vec![4, 3]),
             ("touching", vec![(1, First), (5, Idle), (5, First), (8, Idle)], None, 9, vec![(1, 8)], vec![4, 3]),
             ("beyond the end", vec![(1, First), (50, Idle)], None, 9, vec![(1, 9)], vec![8]),
-            ("never told off", vec![(1, First)], None, 9, vec![(1, 9)], vec![8]),
+            ("never turned off", vec![(1, First)], None, 9, vec![(1, 9)], vec![8]),
             ("begun at the end", vec![(9, First), (11, Idle)], None, 9, vec![], vec![]),
-            ("told off in the same instant", vec![(1, First), (1, MessageSent)], None, 9, vec![], vec![]),
+            ("turned off in the same instant", vec![(1, First), (1, MessageSent)], None, 9, vec![], vec![]),
             ("dropped", vec![(1, First), (8, Dismissed)], Some(3), 9, vec![(1, 4)], vec![3]),
             (
-                "dropped and told on",
+                "dropped and turned on",
                 vec![(1, First), (6, Check), (8, Idle)],
                 Some(3),
                 9,
                 vec![(1, 4), (6, 8)],
                 vec![3, 2],
             ),
-            ("told on as it drops", vec![(1, First), (4, Check), (6, Idle)], Some(3), 9, vec![(1, 6)], vec![3, 2]),
-            ("told off as it drops", vec![(1, First), (4, Idle)], Some(3), 9, vec![(1, 4)], vec![3]),
+            ("turned on as it drops", vec![(1, First), (4, Check), (6, Idle)], Some(3), 9, vec![(1, 6)], vec![3, 2]),
+            ("turned off as it drops", vec![(1, First), (4, Idle)], Some(3), 9, vec![(1, 4)], vec![3]),
         ] {
-            assert_eq!(shown(&arrivals, ttl, end), (lit, waits), "{name}");
+            assert_eq!(shown(&arrivals, ttl, end), (spans, waits), "{name}");
         }
     }
 
@@ -127,14 +127,14 @@ mod tests {
         let arrivals = [Arrival { at: 1, reason: First }, Arrival { at: 4, reason: MessageSent }];
         let mut shown = Shown::default();
         shown.follow(&arrivals, Some(3), 9);
-        assert!(!shown.lit[0].by_send);
+        assert!(!shown.spans[0].by_send);
         shown.follow(&arrivals, None, 9);
-        assert!(shown.lit[0].by_send);
-        // Told off too late to be seen: the last thing that is known of it is that it was on.
+        assert!(shown.spans[0].by_send);
+        // Turned off too late to be seen: the last thing that is known of it is that it was on.
         let late = [Arrival { at: 1, reason: First }, Arrival { at: 12, reason: Idle }];
         for (end, on) in [(9, true), (11, true), (12, false)] {
             shown.follow(&late, None, end);
-            assert_eq!(shown.lit[0].by_send, on, "observed until {end}");
+            assert_eq!(shown.spans[0].by_send, on, "observed until {end}");
         }
     }
 }

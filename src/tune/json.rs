@@ -4,7 +4,7 @@ use aws_lc_rs::digest;
 use serde_json::{Map, Value, json};
 
 use super::plan::{IconTtl, Plan, Setting};
-use super::row::{Dropped, Estimate, Quantiles, Row};
+use super::row::{Estimate, Quantiles, Row};
 use super::{LAMBDAS, Report};
 
 /// The version of this format.
@@ -61,7 +61,7 @@ pub fn report(report: &Report) -> Value {
     })
 }
 
-/// What somebody who knew the future would reach, of what there is to reach.
+/// What perfect foresight would reach.
 fn ceiling(report: &Report) -> Value {
     let typed = &report.typed;
     let best = |of: f64, value: u64| (of > 0.0).then_some(value);
@@ -109,20 +109,20 @@ pub fn row(row: &Row) -> Value {
     all.insert("late_wait_ms".into(), wait);
     all.insert("safe_composers".into(), row.safe_composers.into());
     all.insert("safe_conversations".into(), row.safe_conversations.into());
-    all.insert("icon_dropped".into(), row.dropped.as_ref().map_or(Value::Null, dropped));
+    all.insert("icon_dropped".into(), row.dropped.as_deref().map_or(Value::Null, dropped));
     all.insert("pareto".into(), row.pareto.into());
     all.insert("meets".into(), row.meets.into());
     Value::Object(all)
 }
 
-fn dropped(dropped: &Dropped) -> Value {
+fn dropped(row: &Row) -> Value {
     json!({
-        "icon_ttl_ms": dropped.icon_ttl,
-        "recall": rounded(dropped.recall),
-        "false_on": rounded(dropped.false_on),
-        "flicker_per_msg": rounded(dropped.flicker_per_msg),
-        "off_early": rounded(dropped.off_early),
-        "off_ms": quantiles(&dropped.off),
+        "icon_ttl_ms": IconTtl::Unknown.second(),
+        "recall": rounded(row.recall.value),
+        "false_on": rounded(row.false_on.value),
+        "flicker_per_msg": rounded(row.flicker_per_msg.value),
+        "off_early": rounded(row.off_early.value),
+        "off_ms": quantiles(&row.off),
     })
 }
 
@@ -152,7 +152,8 @@ fn rounded(value: Option<f64>) -> Value {
     value.map_or(Value::Null, |value| ((value * 1e6).round() / 1e6).into())
 }
 
-fn params(plan: &Plan) -> Value {
+/// What was asked.
+pub(super) fn params(plan: &Plan) -> Value {
     json!({
         "away_ms": plan.truth.away,
         "abandon": plan.abandon,
@@ -171,7 +172,7 @@ fn params(plan: &Plan) -> Value {
     })
 }
 
-/// Tells whether two results were asked for in the same way: SHA-256 of the options, the grid and the setting in force.
+/// Equal if two results were asked for in the same way: SHA-256 of the options, the grid and the setting in force.
 fn config_hash(plan: &Plan) -> String {
     let settings: Vec<_> = plan.grid.iter().map(setting).collect();
     let asked = json!({"params": params(plan), "current": setting(&plan.current), "grid": settings});

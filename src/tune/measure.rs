@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::plan::share;
-use super::row::Row;
+use super::value::{ValueError, amount, share, shortened};
 use crate::base::duration::{self, Written};
 
 /// A measure, or a part of a setting, that a limit can be put on.
@@ -13,7 +12,7 @@ pub enum Measure {
     Recall,
     /// The share of composing time with the icon off.
     Missed,
-    /// The share of the icon's time in which nobody was composing.
+    /// The share of the icon's time in which the user was not composing.
     FalseOn,
     /// Times that the icon went off and on again, for each message.
     Flicker,
@@ -33,7 +32,7 @@ pub enum Measure {
     RequestsPerMessage,
     /// The share of a timer's stops that a key followed within `away`, before anything else happened.
     WrongStop,
-    /// How long whoever begins to look waits for the next TypingStarted or the icon's end, on average.
+    /// How long an agent who begins to look waits for the next TypingStarted or the icon's end, on average.
     LateWait,
     /// The same, the 99th percentile.
     LateWaitP99,
@@ -63,22 +62,20 @@ impl Unit {
         match self {
             Self::Share => format!("{} %", trimmed(100.0 * value, 1)),
             Self::Time => Written(Duration::from_millis(value.max(0.0).round() as u64)).to_string(),
-            // A limit can be any number, and one of 300 digits helps nobody.
+            // A limit can be any number, and one of 300 digits helps no one.
             Self::Number if value >= 1e9 => format!("{value:e}"),
             Self::Number => trimmed(value, 2),
         }
     }
 
-    pub(super) fn read(self, text: &str) -> Result<f64, String> {
+    pub(super) fn read(self, text: &str) -> Result<f64, ValueError> {
         match self {
             Self::Share => share(text),
-            Self::Time => duration::parse(text)
-                .map(|span| span.as_millis() as f64)
-                .ok_or_else(|| "a time with its unit, such as 5s or 500ms, would be right".to_owned()),
-            Self::Number => {
-                let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
-                number.ok_or_else(|| "a number from 0 on would be right".to_owned())
+            Self::Time => {
+                let time = duration::parse(text).map(|time| time.as_millis() as f64);
+                time.ok_or(ValueError::Expected("a time with its unit, such as 5s or 500ms"))
             }
+            Self::Number => amount(text),
         }
     }
 }
@@ -89,29 +86,29 @@ fn trimmed(value: f64, places: usize) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Each measure with its name, the other names that it answers to, and its unit.
-const NAMES: [(Measure, &[&str], Unit); 17] = [
-    (Measure::Recall, &["recall"], Unit::Share),
-    (Measure::Missed, &["missed"], Unit::Share),
-    (Measure::FalseOn, &["false_on"], Unit::Share),
-    (Measure::Flicker, &["flicker", "flicker_per_msg"], Unit::Number),
-    (Measure::FlickerPerMinute, &["flicker_per_min"], Unit::Number),
-    (Measure::OffEarly, &["off_early"], Unit::Share),
-    (Measure::OffP50, &["off_p50"], Unit::Time),
-    (Measure::OffP95, &["off_p95", "off"], Unit::Time),
-    (Measure::OffMax, &["off_max"], Unit::Time),
-    (Measure::Requests, &["requests", "req_per_min"], Unit::Number),
-    (Measure::RequestsPerMessage, &["req_per_msg"], Unit::Number),
-    (Measure::WrongStop, &["wrong_stop"], Unit::Share),
-    (Measure::LateWait, &["late_wait"], Unit::Time),
-    (Measure::LateWaitP99, &["late_wait_p99"], Unit::Time),
-    (Measure::Composers, &["composers", "safe_composers"], Unit::Number),
-    (Measure::Check, &["check", "refresh"], Unit::Time),
-    (Measure::Dismiss, &["dismiss"], Unit::Time),
+/// Each measure with its name, the other names that it answers to, its unit, and what it is called in a sentence.
+const NAMES: [(Measure, &[&str], Unit, &str); 17] = [
+    (Measure::Recall, &["recall"], Unit::Share, "icon on while typing"),
+    (Measure::Missed, &["missed"], Unit::Share, "typing missed"),
+    (Measure::FalseOn, &["false_on"], Unit::Share, "icon on for no one"),
+    (Measure::Flicker, &["flicker", "flicker_per_msg"], Unit::Number, "flicker a message"),
+    (Measure::FlickerPerMinute, &["flicker_per_min"], Unit::Number, "flicker a minute"),
+    (Measure::OffEarly, &["off_early"], Unit::Share, "messages unannounced"),
+    (Measure::OffP50, &["off_p50"], Unit::Time, "icon lingering (p50)"),
+    (Measure::OffP95, &["off_p95", "off"], Unit::Time, "icon lingering (p95)"),
+    (Measure::OffMax, &["off_max"], Unit::Time, "icon lingering (max)"),
+    (Measure::Requests, &["requests", "req_per_min"], Unit::Number, "requests a minute"),
+    (Measure::RequestsPerMessage, &["req_per_msg"], Unit::Number, "requests a message"),
+    (Measure::WrongStop, &["wrong_stop"], Unit::Share, "stops too early"),
+    (Measure::LateWait, &["late_wait"], Unit::Time, "late look"),
+    (Measure::LateWaitP99, &["late_wait_p99"], Unit::Time, "late look (p99)"),
+    (Measure::Composers, &["composers", "safe_composers"], Unit::Number, "room for people typing at once"),
+    (Measure::Check, &["check", "refresh"], Unit::Time, "check"),
+    (Measure::Dismiss, &["dismiss"], Unit::Time, "dismiss"),
 ];
 
 impl Measure {
-    fn entry(self) -> &'static (Measure, &'static [&'static str], Unit) {
+    fn entry(self) -> &'static (Measure, &'static [&'static str], Unit, &'static str) {
         NAMES.iter().find(|(measure, ..)| *measure == self).expect("every measure has its names")
     }
 
@@ -121,18 +118,22 @@ impl Measure {
         self.entry().1[0]
     }
 
+    /// What it is called in a sentence.
+    pub(super) fn words(self) -> &'static str {
+        self.entry().3
+    }
+
     /// What it is measured in.
     #[must_use]
     pub fn unit(self) -> Unit {
         self.entry().2
     }
 
-    pub(super) fn from_name(name: &str) -> Result<Self, String> {
-        let found = NAMES.iter().find(|(_, names, _)| names.contains(&name));
+    pub(super) fn from_name(name: &str) -> Result<Self, ValueError> {
+        let found = NAMES.iter().find(|(_, names, ..)| names.contains(&name));
         found.map(|(measure, ..)| *measure).ok_or_else(|| {
-            let shown: String = name.chars().take(40).collect();
-            let all: Vec<&str> = NAMES.iter().map(|(_, names, _)| names[0]).collect();
-            format!("there is no measure `{}`; {} are", shown.escape_debug(), all.join(", "))
+            let all: Vec<&str> = NAMES.iter().map(|(_, names, ..)| names[0]).collect();
+            ValueError::NoMeasure { name: shortened(name), all: all.join(", ") }
         })
     }
 
@@ -143,31 +144,6 @@ impl Measure {
     }
 
     pub(super) fn small_names() -> Vec<&'static str> {
-        NAMES.iter().filter(|(measure, ..)| measure.is_better_when_small()).map(|(_, names, _)| names[0]).collect()
-    }
-
-    /// Its value in `row`; none where it is undefined. Times in milliseconds.
-    #[must_use]
-    pub fn of(self, row: &Row) -> Option<f64> {
-        let millis = |value: Option<u64>| value.map(|millis| millis as f64);
-        match self {
-            Self::Recall => row.recall.value,
-            Self::Missed => row.recall.value.map(|recall| 1.0 - recall),
-            Self::FalseOn => row.false_on.value,
-            Self::Flicker => row.flicker_per_msg.value,
-            Self::FlickerPerMinute => row.flicker_per_min.value,
-            Self::OffEarly => row.off_early.value,
-            Self::OffP50 => millis(row.off.p50),
-            Self::OffP95 => millis(row.off.p95),
-            Self::OffMax => millis(row.off.max),
-            Self::Requests => row.req_per_min.value,
-            Self::RequestsPerMessage => row.req_per_msg.value,
-            Self::WrongStop => row.wrong_stop.value,
-            Self::LateWait => row.late_wait.value,
-            Self::LateWaitP99 => millis(row.late_wait_p99),
-            Self::Composers => row.safe_composers.map(|people| people as f64),
-            Self::Check => Some(row.setting.check as f64),
-            Self::Dismiss => Some(row.setting.dismiss as f64),
-        }
+        NAMES.iter().filter(|(measure, ..)| measure.is_better_when_small()).map(|(_, names, ..)| names[0]).collect()
     }
 }

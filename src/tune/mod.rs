@@ -1,10 +1,10 @@
 //! `typingd tune`: what each check and dismiss interval costs and gives, on recorded typing.
 //!
 //! The daemon's own state machine plays every conversation under every setting, in virtual time; there is no second
-//! implementation of the rules. In reading order: [`study`] (the typing), [`truth`] (when somebody was composing), [`mod@play`]
-//! (what is told), [`icon`] (what is seen), [`sums`] (what is counted), [`bootstrap`] (how sure that is), [`row`] (one
+//! implementation of the rules. In reading order: [`timeline`] and [`study`] (the typing), [`truth`] (when the user was composing), [`mod@play`]
+//! (what is sent), [`icon`] (what is seen), [`sums`] (what is counted), [`bootstrap`] (how sure that is), [`row`] (one
 //! setting, measured), [`advice`] (which one to take), [`silence`] and [`strip`] (what else to show); [`plan`] is what is
-//! asked, and [`json`], [`table`] and [`html`] are how it is told.
+//! asked, and [`json`], [`table`] and [`html`] are how it is reported.
 
 pub(crate) mod advice;
 pub(crate) mod bootstrap;
@@ -22,8 +22,10 @@ pub(crate) mod strip;
 pub mod study;
 pub(crate) mod sums;
 pub mod table;
+pub mod timeline;
 pub mod truth;
 pub mod typist;
+pub(crate) mod value;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -34,7 +36,7 @@ use silence::Silences;
 use study::{Input, Study};
 use sums::{Typed, ratio};
 
-/// The weights of a falsely shown second for which the break-even silence is told.
+/// The weights of a falsely shown second for which the break-even silence is reported.
 pub const LAMBDAS: [u32; 4] = [1, 2, 4, 9];
 
 /// Everything that `tune` found.
@@ -56,7 +58,7 @@ pub struct Report {
     pub ranking: Vec<usize>,
     /// Where none does: the row that misses by the least, and the limits that it misses, by their places.
     pub nearest: Option<(usize, Vec<usize>)>,
-    /// What somebody who knew the future would send: a start and a stop for each message, and never a wrong one.
+    /// What perfect foresight would send: a start and a stop for each message.
     pub ceiling_req_per_min: Option<f64>,
     /// The share of a chat's life in which the user composes.
     pub duty: Option<f64>,
@@ -73,11 +75,11 @@ impl Report {
         self.ranking.first().map(|row| &self.rows[*row])
     }
 
-    /// Whether the traces tell settings apart: whether what is to be small is known of the best. It is not where nobody
+    /// Whether the traces tell settings apart: whether what is to be small is known of the best. It is not where no one
     /// composed.
     #[must_use]
     pub fn decides(&self) -> bool {
-        self.best().is_some_and(|best| self.plan.minimise.of(best).is_some())
+        self.best().is_some_and(|best| best.get(self.plan.minimise).is_some())
     }
 
     /// Whether the setting in force keeps every limit, and none that was tried is better.
@@ -94,18 +96,19 @@ impl Report {
 }
 
 /// Measures every setting of `plan` on `study`, on as many threads as the machine has cores but `threads_max` at most.
-/// `done` is told each time that a setting has been measured.
+/// `done` is called each time that a setting has been measured.
 ///
 /// The result depends on `study` and `plan` alone, whatever the number of threads.
 #[must_use]
 pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() + Sync)) -> Report {
-    study.settle(plan.truth, plan.abandon, plan.seed);
+    study.find_composing(plan.truth, plan.abandon, plan.seed);
     let mut typed = vec![Typed::default(); study.users];
     for timeline in &study.timelines {
         typed[timeline.user as usize].add(timeline);
     }
     let bootstrap = Bootstrap::new(&typed, plan.seed);
-    let settings: Vec<Setting> = plan.grid.iter().copied().chain([plan.current]).collect();
+    let in_grid = plan.grid.contains(&plan.current);
+    let settings: Vec<Setting> = plan.grid.iter().copied().chain((!in_grid).then_some(plan.current)).collect();
     let threads = std::thread::available_parallelism().map_or(1, Into::into).min(threads_max).max(1);
     let next = AtomicUsize::new(0);
     let work = || {
@@ -128,13 +131,7 @@ pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() 
     rows.sort_by_key(|row| row.setting);
     let place = rows.iter().position(|row| row.setting == plan.current).expect("it was among the settings");
     advice::mark(&mut rows, plan);
-    let current = if plan.grid.contains(&plan.current) {
-        // It was measured twice, to the same result.
-        rows.dedup_by_key(|row| row.setting);
-        rows[place].clone()
-    } else {
-        rows.remove(place)
-    };
+    let current = if in_grid { rows[place].clone() } else { rows.remove(place) };
     let ranking = advice::ranking(&rows, plan);
     let nearest = if ranking.is_empty() { advice::nearest(&rows, plan) } else { None };
     let warnings = advice::warnings(&current, ranking.first().map(|row| &rows[*row]), plan, study.users);

@@ -1,4 +1,4 @@
-//! What a setting will do, told before anybody has typed: measured on made-up typists.
+//! What a setting will do before there is any recording: measured on made-up typists.
 
 use super::plan::{IconTtl, Plan, Setting};
 use super::row::Row;
@@ -8,16 +8,16 @@ use super::typist;
 use crate::engine::policy::{Mode, Rules};
 use crate::signals::trace::TraceReader;
 
-/// Enough people and messages that the figures hold still, and few enough that nobody waits for them.
+/// Enough people and messages for stable figures, and few enough to be quick.
 const USERS: usize = 200;
 const MESSAGES: usize = 20;
 const SEED: u64 = 42;
 
-/// What people without recordings of their own do well to begin with.
+/// A setting to begin with without recordings.
 const SUGGESTED: Setting = Setting { mode: Mode::Idle, check: 10_000, dismiss: 5_000 };
 
 /// A sentence on the timing of each scope, and one on a suggestion to compare with. `limit` is the requests a second
-/// that the org takes. The typists are made up; that is said, too.
+/// that the org takes. Each says that the typists are made up.
 #[must_use]
 pub(crate) fn outlook(scopes: &[(String, Rules)], limit: f64) -> Vec<String> {
     let text = typist::trace(USERS, MESSAGES, SEED);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::measure::Measure;
 use super::play::Link;
 use super::truth::{Kind, Truth};
-use crate::base::duration::{self, Written};
+use super::value::{ValueError, list, maybe, millis, rate, share, shortened, time, times, whole};
+use crate::base::duration::Written;
 use crate::engine::policy::{Mode, Rules};
 
 /// A timing to try. Milliseconds.
@@ -54,7 +55,7 @@ impl fmt::Display for Setting {
 pub struct Want {
     /// Of what.
     pub measure: Measure,
-    /// On which side of the bound it must lie.
+    /// On which side of the bound it must be.
     pub side: Side,
     /// The bound, in the measure's own unit.
     pub bound: f64,
@@ -92,7 +93,7 @@ impl fmt::Display for Want {
 /// Whether the receiver is thought to drop an icon by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IconTtl {
-    /// Nobody knows: it does not, and beside that what would be if it did after [`TTL_ASSUMED_MILLIS`].
+    /// Not known: it does not, and beside that what would be if it did after [`TTL_ASSUMED_MILLIS`].
     Unknown,
     /// It does not.
     Never,
@@ -136,7 +137,7 @@ pub struct Plan {
     pub wants: Vec<Want>,
     /// What is to be as small as possible within them.
     pub minimise: Measure,
-    /// When somebody counts as composing.
+    /// When a user counts as composing.
     pub truth: Truth,
     /// The share of sent messages taken for abandoned.
     pub abandon: Option<f64>,
@@ -178,9 +179,8 @@ impl Plan {
     /// What is asked when no option says otherwise, by a daemon with the timing `rules`.
     #[must_use]
     pub fn new(rules: &Rules) -> Self {
-        let steps = |list: &str| times(list).expect("the defaults are right");
         Self {
-            grid: grid(&[Mode::Idle, Mode::AfterShown], &steps(CHECK_DEFAULT), &steps(DISMISS_DEFAULT)),
+            grid: grid(&MODES, &default(CHECK_DEFAULT), &default(DISMISS_DEFAULT)),
             current: Setting::of(rules),
             max_typing: rules.max_typing(),
             wants: wants(WANT_DEFAULT).expect("the defaults are right"),
@@ -198,16 +198,16 @@ impl Plan {
     /// The same with some options chosen.
     ///
     /// # Errors
-    /// One sentence for each that can't be taken: its name, its value, what would be right.
-    pub fn with<'a>(mut self, choices: impl IntoIterator<Item = Choice<'a>>) -> Result<Self, Vec<String>> {
+    /// One for each that can't be taken.
+    pub fn with<'a>(mut self, choices: impl IntoIterator<Item = Choice<'a>>) -> Result<Self, Vec<OptionError>> {
         let mut problems = Vec::new();
-        let (mut modes, mut checks, mut dismisses) = (vec![Mode::Idle, Mode::AfterShown], None, None);
+        let (mut modes, mut checks, mut dismisses) = (MODES.to_vec(), default(CHECK_DEFAULT), default(DISMISS_DEFAULT));
         let mut current = None;
         for (name, value) in choices {
             let taken = match name {
                 "mode" => list(value, mode).map(|read| modes = read),
-                "check" => times(value).map(|read| checks = Some(read)),
-                "dismiss" => times(value).map(|read| dismisses = Some(read)),
+                "check" => times(value).map(|read| checks = read),
+                "dismiss" => times(value).map(|read| dismisses = read),
                 "current" => setting(value).map(|read| current = Some(read)),
                 "want" => wants(value).map(|read| self.wants = read),
                 "minimise" => objective(value).map(|read| self.minimise = read),
@@ -216,39 +216,51 @@ impl Plan {
                 "icon-ttl" => {
                     maybe(value, time).map(|read| self.icon_ttl = read.map_or(IconTtl::Never, IconTtl::After))
                 }
-                "latency" => span(value, LATENCY_MILLIS_MAX).map(|read| self.link.latency = read),
+                "latency" => millis(value, 0..=LATENCY_MILLIS_MAX).map(|read| self.link.latency = read),
                 "loss" => share(value).map(|read| self.link.loss = read),
                 "limit" => rate(value).map(|read| self.limit = read),
                 "composers" => whole(value).map(|read| self.composers = Some(read)),
                 "truth" => truth(value).map(|read| self.truth.kind = read),
                 "seed" => whole(value).map(|read| self.seed = read),
-                _ => Err(format!("there is no such option; {} are", Self::OPTIONS.join(", "))),
+                _ => Err(ValueError::NoOption(Self::OPTIONS.join(", "))),
             };
-            if let Err(right) = taken {
-                let shown: String = value.chars().take(VALUE_CHARS_MAX).collect();
-                problems.push(format!("{name} = \"{}\": {right}", shown.escape_debug()));
+            if let Err(why) = taken {
+                problems.push(OptionError::Value { name: name.to_owned(), value: shortened(value), why });
             }
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let default = |list| times(list).expect("the defaults are right");
-        let checks = checks.unwrap_or_else(|| default(CHECK_DEFAULT));
-        let dismisses = dismisses.unwrap_or_else(|| default(DISMISS_DEFAULT));
         self.grid = grid(&modes, &checks, &dismisses);
+        if self.grid.len() > SETTINGS_MAX && problems.is_empty() {
+            problems.push(OptionError::Settings(self.grid.len()));
+        }
         if let Some((mode, check, dismiss)) = current {
-            // Whoever asks about one mode alone means it here, too.
+            // If one mode alone is tried, it is the one meant here.
             let only = if let [only] = modes[..] { Some(only) } else { None };
             self.current = Setting { mode: mode.or(only).unwrap_or(self.current.mode), check, dismiss };
         }
-        if self.grid.len() > SETTINGS_MAX {
-            let count = self.grid.len();
-            return Err(vec![format!(
-                "check and dismiss: {count} settings are too many; they can give {SETTINGS_MAX} at most"
-            )]);
-        }
-        Ok(self)
+        if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
+}
+
+/// Why an option can't be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    /// Its value is none that it can have.
+    #[error("{name} = \"{value}\": {why}")]
+    Value {
+        /// The option.
+        name: String,
+        /// The value, shortened.
+        value: String,
+        /// What is wrong with it.
+        why: ValueError,
+    },
+    /// There are so many settings to try.
+    #[error("check and dismiss: {0} settings are too many; they can give {SETTINGS_MAX} at most")]
+    Settings(usize),
+}
+
+fn default(times_default: &str) -> Vec<u64> {
+    times(times_default).expect("the defaults are right")
 }
 
 fn grid(modes: &[Mode], checks: &[u64], dismisses: &[u64]) -> Vec<Setting> {
@@ -262,144 +274,54 @@ fn grid(modes: &[Mode], checks: &[u64], dismisses: &[u64]) -> Vec<Setting> {
     all
 }
 
-fn list<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
-    text.split(',').map(|item| read(item.trim())).collect()
-}
-
-fn mode(text: &str) -> Result<Mode, String> {
-    Mode::from_name(text).ok_or_else(|| "idle, after_shown or idle,after_shown would be right".to_owned())
-}
-
-/// Times of a list of times and ranges, in milliseconds.
-fn times(text: &str) -> Result<Vec<u64>, String> {
-    let right = || format!("{RANGE_RIGHT}, each time from 1ms to 1h");
-    let mut found = Vec::new();
-    for item in text.split(',') {
-        let Some((from, rest)) = item.trim().split_once("..") else {
-            found.push(time(item.trim()).map_err(|_| right())?);
-            continue;
-        };
-        let (to, step) = rest.split_once('/').map_or((rest, None), |(to, step)| (to, Some(step)));
-        let (from, to) = (time(from).map_err(|_| right())?, time(to).map_err(|_| right())?);
-        let step = match step {
-            Some(step) => time(step).map_err(|_| right())?,
-            None if to.saturating_sub(from) < 2_000 => 100,
-            None => 1_000,
-        };
-        if from > to {
-            return Err(format!("a range goes from the shorter to the longer; {}", right()));
-        }
-        if (to - from) / step > SETTINGS_MAX as u64 {
-            return Err(format!("these are more than {SETTINGS_MAX} times; a longer step after a / would be right"));
-        }
-        // The ends, and the whole steps between them.
-        found.push(from);
-        found.extend((from / step + 1..).map(|n| n * step).take_while(|at| *at < to));
-        found.push(to);
-    }
-    found.sort_unstable();
-    found.dedup();
-    Ok(found)
-}
-
-/// From 1 ms to 1 h, as in the configuration.
-fn time(text: &str) -> Result<u64, String> {
-    span(text, TIME_MILLIS_MAX).and_then(|millis| {
-        if millis == 0 {
-            Err(format!("a time from 1ms to {} would be right", Setting::time(TIME_MILLIS_MAX)))
-        } else {
-            Ok(millis)
-        }
-    })
-}
-
-fn span(text: &str, max: u64) -> Result<u64, String> {
-    let millis = duration::parse(text).and_then(|span| u64::try_from(span.as_millis()).ok());
-    millis.filter(|millis| *millis <= max).ok_or_else(|| {
-        format!("a time with its unit, such as 2s or 500ms, up to {}, would be right", Setting::time(max))
-    })
-}
-
-fn maybe<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
-    if text == "none" {
-        return Ok(None);
-    }
-    read(text).map(Some).map_err(|right| format!("none, or {right}"))
+fn mode(text: &str) -> Result<Mode, ValueError> {
+    Mode::from_name(text).ok_or(ValueError::Expected("idle, after_shown or idle,after_shown"))
 }
 
 /// A setting: `5s/2s`, or with its mode `idle:5s/2s`.
-fn setting(text: &str) -> Result<(Option<Mode>, u64, u64), String> {
-    let right =
-        || "CHECK/DISMISS would be right, such as 5s/2s, with or without its mode: after_shown:5s/2s".to_owned();
+fn setting(text: &str) -> Result<(Option<Mode>, u64, u64), ValueError> {
     let (named, times) = text.split_once(':').map_or((None, text), |(mode, rest)| (Some(mode), rest));
-    let mode = named.map(|name| Mode::from_name(name.trim()).ok_or_else(right)).transpose()?;
-    let (check, dismiss) = times.split_once('/').ok_or_else(right)?;
-    Ok((mode, time(check.trim()).map_err(|_| right())?, time(dismiss.trim()).map_err(|_| right())?))
+    let mode = named.map(|name| Mode::from_name(name.trim()).ok_or(SETTING)).transpose()?;
+    let (check, dismiss) = times.split_once('/').ok_or(SETTING)?;
+    Ok((mode, time(check.trim()).map_err(|_| SETTING)?, time(dismiss.trim()).map_err(|_| SETTING)?))
 }
 
+const SETTING: ValueError =
+    ValueError::Expected("CHECK/DISMISS, such as 5s/2s, with or without its mode: after_shown:5s/2s");
+
 /// Limits, such as `recall>=0.85,off_p95<=5s`; `none` for none.
-fn wants(text: &str) -> Result<Vec<Want>, String> {
+fn wants(text: &str) -> Result<Vec<Want>, ValueError> {
     if text.is_empty() || text == "none" {
         return Ok(Vec::new());
     }
     list(text, |item| {
         let place = item.find("<=").map(|at| (at, Side::AtMost)).or(item.find(">=").map(|at| (at, Side::AtLeast)));
-        let Some((at, side)) = place else {
-            return Err(format!("`{item}` is no limit; {WANT_DEFAULT} would be one"));
-        };
-        let (name, bound) = (item[..at].trim(), item[at + 2..].trim());
-        let measure = Measure::from_name(name)?;
-        let bound = measure.unit().read(bound).map_err(|right| format!("`{item}`: {right}"))?;
+        let (at, side) = place.ok_or_else(|| ValueError::NoLimit(item.to_owned()))?;
+        let measure = Measure::from_name(item[..at].trim())?;
+        let bound = measure.unit().read(item[at + 2..].trim());
+        let bound = bound.map_err(|why| ValueError::Limit { item: item.to_owned(), why: Box::new(why) })?;
         Ok(Want { measure, side, bound })
     })
 }
 
-fn objective(text: &str) -> Result<Measure, String> {
+fn objective(text: &str) -> Result<Measure, ValueError> {
     let measure = Measure::from_name(text)?;
-    if measure.is_better_when_small() {
-        return Ok(measure);
-    }
-    Err(format!("{text} is not to be made small; one of {} would be right", Measure::small_names().join(", ")))
+    let large = || ValueError::NotSmall { name: text.to_owned(), small: Measure::small_names().join(", ") };
+    measure.is_better_when_small().then_some(measure).ok_or_else(large)
 }
 
-/// A share: `0.13`, `13%` or `13 %`.
-pub(super) fn share(text: &str) -> Result<f64, String> {
-    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number.trim_end(), 100.0));
-    let share = number.parse::<f64>().ok().map(|number| number / scale);
-    share
-        .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| "a share from 0 to 1, or from 0% to 100%, would be right".to_owned())
+fn truth(text: &str) -> Result<Kind, ValueError> {
+    Kind::from_name(text).ok_or(ValueError::Expected("one of message, burst, sent-only"))
 }
 
-/// Requests a second: `2000/s` or `2000`.
-fn rate(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix("/s").unwrap_or(text).trim_end().parse::<f64>().ok();
-    number
-        .filter(|rate| (1.0..=100_000.0).contains(rate))
-        .ok_or_else(|| "requests a second from 1 to 100000, such as 2000/s, would be right".to_owned())
-}
-
-fn whole(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "a whole number would be right".to_owned())
-}
-
-fn truth(text: &str) -> Result<Kind, String> {
-    let names = || Kind::ALL.map(Kind::name).join(", ");
-    Kind::from_name(text).ok_or_else(|| format!("one of {} would be right", names()))
-}
-
+const MODES: [Mode; 2] = [Mode::Idle, Mode::AfterShown];
 /// Fifteen check intervals, which with eleven dismissals and two modes make 330 settings.
 const CHECK_DEFAULT: &str = "1s..15s";
 /// Half a second, and whole seconds.
 const DISMISS_DEFAULT: &str = "500ms..10s";
 /// Seen most of the time, gone soon after, and an agent who opens the conversation late waits no longer than that.
 pub const WANT_DEFAULT: &str = "recall>=85%,off_p95<=5s,check<=10s";
-const RANGE_RIGHT: &str = "times and ranges would be right, such as 5s or 1s..15s or 2s..10s/500ms or 2s,5s,10s";
-/// The longest interval that the configuration takes.
-const TIME_MILLIS_MAX: u64 = 3_600_000;
 /// A request that takes longer has been given up.
 const LATENCY_MILLIS_MAX: u64 = 2_500;
 /// A hundred check intervals by a hundred dismissals: minutes of work on a large trace, and more than a heat map shows.
-pub const SETTINGS_MAX: usize = 20_000;
-/// How much of a wrong value is repeated.
-const VALUE_CHARS_MAX: usize = 60;
+const SETTINGS_MAX: usize = 20_000;

@@ -1,19 +1,19 @@
-//! What the daemon's own state machine makes of one conversation, and when the far side comes to know of it.
+//! What the daemon's own state machine makes of one conversation, and when the upstream comes to know of it.
 //!
 //! Over a perfect link the timing alone is stepped, for nothing else can matter. Where requests take time or get lost, the
 //! whole engine runs, with its order, its retries and its owed stops; there is no second implementation of either.
 
 use std::time::Duration;
 
-use super::study::{Event, Happening, Timeline};
+use super::timeline::{Event, Happening, Timeline};
 use crate::engine::Engine;
 use crate::engine::policy::{Delivery, Policy, Rules};
 use crate::engine::timing::Timing;
 use crate::model::{
-    Cause, ConversationRef, DispatchId, Indicator, Instant, Outcome, Reason, Setback, Signal, SignalKind,
+    Cause, ConversationRef, DispatchId, Indicator, Instant, Outcome, Reason, Signal, SignalKind, Transient,
 };
 
-/// How requests get to the far side.
+/// How requests get to the upstream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Link {
     /// What a request takes to get there, in milliseconds. Its answer takes as long.
@@ -25,9 +25,18 @@ pub struct Link {
 impl Link {
     /// At once, and always.
     pub const PERFECT: Self = Self { latency: 0, loss: 0.0 };
+
+    /// Plays one conversation over this link, whose losses `seed` decides.
+    pub(super) fn play(self, timeline: &Timeline, rules: &Rules, away: u64, seed: u64, result: &mut Play) {
+        if self == Self::PERFECT {
+            play(timeline, rules, away, result);
+        } else {
+            play_over(self, timeline, rules, away, seed, result);
+        }
+    }
 }
 
-/// Something that reached the far side. Milliseconds since the trace's first line.
+/// Something that reached the upstream. Milliseconds since the trace's first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// When.
@@ -39,7 +48,7 @@ pub struct Arrival {
 /// What came of one conversation under one setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Play {
-    /// What reached the far side, in order.
+    /// What reached the upstream, in order.
     pub arrivals: Vec<Arrival>,
     /// TypingStarted sent, retries included.
     pub started: u64,
@@ -68,8 +77,8 @@ impl Play {
     }
 }
 
-/// The word that ends an icon at once, if `happening` is one.
-fn word(happening: Happening) -> Option<Reason> {
+/// Why an icon ends at once, if `happening` ends it.
+fn end_reason(happening: Happening) -> Option<Reason> {
     match happening {
         Happening::Key => None,
         Happening::Sent => Some(Reason::MessageSent),
@@ -78,10 +87,10 @@ fn word(happening: Happening) -> Option<Reason> {
     }
 }
 
-/// Plays one conversation under `rules` over a perfect link. `away` is what tells a wrong stop, in milliseconds.
+/// Plays one conversation under `rules` over a perfect link. `away` is what decides on a wrong stop, in milliseconds.
 pub fn play(timeline: &Timeline, rules: &Rules, away: u64, play: &mut Play) {
     play.clear();
-    let mut timing = Timing::IDLE;
+    let mut timing = Timing::default();
     let note = |play: &mut Play, at: u64, reason: Reason| {
         match reason.indicator() {
             Indicator::TypingStarted => play.started += 1,
@@ -103,7 +112,7 @@ pub fn play(timeline: &Timeline, rules: &Rules, away: u64, play: &mut Play) {
         let decided = if event.is_key() {
             timing.keystroke(rules, now, Instant::from_millis(event.typing_until()))
         } else {
-            word(event.happening()).and_then(|reason| timing.stop(reason))
+            end_reason(event.happening()).and_then(|reason| timing.stop(reason))
         };
         if let Some(reason) = decided {
             note(play, at, reason);
@@ -156,7 +165,7 @@ pub fn play_over(link: Link, timeline: &Timeline, rules: &Rules, away: u64, seed
                     Indicator::TypingStopped => play.stopped += 1,
                 }
                 let (answer, outcome) = if dice.f64() < link.loss {
-                    (now + ANSWER_PATIENCE, Outcome::Unsure(Setback { cause: Cause::NoAnswer, retry_after: None }))
+                    (now + ANSWER_TIMEOUT, Outcome::Unknown(Transient { cause: Cause::NoAnswer, retry_after: None }))
                 } else {
                     play.arrivals.push(Arrival { at: (now + latency).as_millis(), reason: dispatch.reason });
                     (now + latency + latency, Outcome::Delivered)
@@ -188,4 +197,4 @@ pub fn play_over(link: Link, timeline: &Timeline, rules: &Rules, away: u64, seed
 /// first message of a conversation would be given up just when its first request is lost.
 const LOSSES: u64 = u64::from_be_bytes(*b"requests");
 /// How long a request waits for its answer: the daemon's own default.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::bootstrap::{Bootstrap, Interval};
 use super::icon::Shown;
+use super::measure::Measure;
 use super::plan::{Plan, Setting};
-use super::play::{Link, Play, play, play_over};
+use super::play::Play;
 use super::study::Study;
 use super::sums::{Delays, Lags, Sums, Typed, quantile, ratio};
 
@@ -55,23 +56,6 @@ pub struct Spread {
     pub p90: Option<f64>,
 }
 
-/// What the agent would see if the receiver dropped icons by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Dropped {
-    /// After how long, in milliseconds.
-    pub icon_ttl: u64,
-    /// See [`Row`].
-    pub recall: Option<f64>,
-    /// See [`Row`].
-    pub false_on: Option<f64>,
-    /// See [`Row`].
-    pub flicker_per_msg: Option<f64>,
-    /// See [`Row`].
-    pub off_early: Option<f64>,
-    /// See [`Row`].
-    pub off: Quantiles,
-}
-
 /// One setting, measured. The formulas are in the README.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -91,7 +75,7 @@ pub struct Row {
     pub recall: Estimate,
     /// The recall of single users.
     pub users: Spread,
-    /// The share of the icon's time in which nobody was composing.
+    /// The share of the icon's time in which the user was not composing.
     pub false_on: Estimate,
     /// Seconds of that for each abandoned draft.
     pub false_on_per_abandoned: Estimate,
@@ -105,7 +89,7 @@ pub struct Row {
     pub off: Quantiles,
     /// From a message's first key to the icon.
     pub on: Quantiles,
-    /// How long whoever begins to look waits for something new, in milliseconds.
+    /// How long an agent who begins to look waits for something new, in milliseconds.
     pub late_wait: Estimate,
     /// The same, the 99th percentile.
     pub late_wait_p99: Option<u64>,
@@ -115,12 +99,47 @@ pub struct Row {
     pub safe_composers: Option<u64>,
     /// How many conversations that are, if composing takes the share of them that it took here.
     pub safe_conversations: Option<u64>,
-    /// What would be seen if the receiver dropped icons by itself, where nobody knows whether it does.
-    pub dropped: Option<Dropped>,
+    /// What the agent would see if the receiver dropped icons by itself, where it is not known whether it does: of this
+    /// only what can be seen is counted.
+    pub dropped: Option<Box<Row>>,
     /// No other row is better in requests, recall or off-latency without being worse in another of them.
     pub pareto: bool,
     /// It keeps every limit.
     pub meets: bool,
+}
+
+impl Row {
+    /// The value of `measure`, none where it is undefined, and its confidence. Times in milliseconds.
+    #[must_use]
+    pub fn estimate(&self, measure: Measure) -> Estimate {
+        let sure = |value: Option<f64>| Estimate { value, ci: None };
+        let millis = |value: Option<u64>, ci| Estimate { value: value.map(|millis| millis as f64), ci };
+        match measure {
+            Measure::Recall => self.recall,
+            Measure::Missed => sure(self.recall.value.map(|recall| 1.0 - recall)),
+            Measure::FalseOn => self.false_on,
+            Measure::Flicker => self.flicker_per_msg,
+            Measure::FlickerPerMinute => self.flicker_per_min,
+            Measure::OffEarly => self.off_early,
+            Measure::OffP50 => millis(self.off.p50, self.off.p50_ci),
+            Measure::OffP95 => millis(self.off.p95, self.off.p95_ci),
+            Measure::OffMax => millis(self.off.max, None),
+            Measure::Requests => self.req_per_min,
+            Measure::RequestsPerMessage => self.req_per_msg,
+            Measure::WrongStop => self.wrong_stop,
+            Measure::LateWait => self.late_wait,
+            Measure::LateWaitP99 => millis(self.late_wait_p99, None),
+            Measure::Composers => sure(self.safe_composers.map(|people| people as f64)),
+            Measure::Check => sure(Some(self.setting.check as f64)),
+            Measure::Dismiss => sure(Some(self.setting.dismiss as f64)),
+        }
+    }
+
+    /// The value of `measure` alone.
+    #[must_use]
+    pub fn get(&self, measure: Measure) -> Option<f64> {
+        self.estimate(measure).value
+    }
 }
 
 /// What the measuring of one setting needs, and what it leaves for the next one to use again.
@@ -141,12 +160,13 @@ impl<'a> Meter<'a> {
     /// Plays every conversation under `setting`, and counts.
     pub(super) fn measure(&mut self, setting: Setting) -> Row {
         let plan = self.plan;
+        let rules = setting.rules(plan.max_typing);
         let mut sums = vec![Sums::default(); self.study.users];
         let mut dropped = plan.icon_ttl.second().map(|_| vec![Sums::default(); self.study.users]);
         let (mut lags, mut dropped_lags, mut waits) = (Lags::default(), Lags::default(), Vec::new());
         for (number, timeline) in self.study.timelines.iter().enumerate() {
             let seed = plan.seed.wrapping_add(number as u64);
-            self.play(setting, number, seed);
+            plan.link.play(timeline, &rules, plan.truth.away, seed, &mut self.play);
             self.shown.follow(&self.play.arrivals, plan.icon_ttl.first(), timeline.end);
             waits.extend_from_slice(&self.shown.waits);
             sums[timeline.user as usize].add(timeline, &self.play, &self.shown, &mut lags);
@@ -155,27 +175,22 @@ impl<'a> Meter<'a> {
                 dropped[timeline.user as usize].add_sight(timeline, &self.shown, &mut dropped_lags);
             }
         }
-        let mut row = self.row(setting, &sums, &mut lags, &mut waits);
-        row.dropped = dropped.map(|dropped| self.dropped(&dropped, &mut dropped_lags));
-        row
+        let dropped = dropped.map(|sums| Box::new(self.row(setting, &sums, None, &mut dropped_lags, &mut [])));
+        Row { dropped, ..self.row(setting, &sums, self.bootstrap, &mut lags, &mut waits) }
     }
 
-    /// Plays one conversation; what came of it is in `self.play`.
-    fn play(&mut self, setting: Setting, number: usize, seed: u64) {
-        let (plan, timeline) = (self.plan, &self.study.timelines[number]);
-        let rules = setting.rules(plan.max_typing);
-        if plan.link == Link::PERFECT {
-            play(timeline, &rules, plan.truth.away, &mut self.play);
-        } else {
-            play_over(plan.link, timeline, &rules, plan.truth.away, seed, &mut self.play);
-        }
-    }
-
-    fn row(&self, setting: Setting, sums: &[Sums], lags: &mut Lags, waits: &mut [u64]) -> Row {
+    fn row(
+        &self,
+        setting: Setting,
+        sums: &[Sums],
+        bootstrap: Option<&Bootstrap>,
+        lags: &mut Lags,
+        waits: &mut [u64],
+    ) -> Row {
         let ones = vec![1.0; sums.len()];
         let (all, typed) = (Sums::weighted(sums, &ones), Typed::weighted(self.typed, &ones));
         let values = measures(&all, &typed);
-        let intervals = self.bootstrap.map_or([None; MEASURES], |bootstrap| bootstrap.intervals(sums, measures));
+        let intervals = bootstrap.map_or([None; MEASURES], |bootstrap| bootstrap.intervals(sums, measures));
         let estimate = |i: usize| Estimate { value: values[i], ci: intervals[i] };
         let (room, duty) = (headroom(self.plan.limit, values[3]), ratio(typed.composing, typed.life));
         Row {
@@ -195,26 +210,13 @@ impl<'a> Meter<'a> {
             late_wait: estimate(8),
             wrong_stop: estimate(9),
             late_wait_p99: wait_quantile(waits, 0.99),
-            off: Quantiles::of(&mut lags.off, self.bootstrap),
-            on: Quantiles::of(&mut lags.on, self.bootstrap),
+            off: Quantiles::of(&mut lags.off, bootstrap),
+            on: Quantiles::of(&mut lags.on, bootstrap),
             safe_composers: room.map(|room| room as u64),
             safe_conversations: room.zip(duty).map(|(room, duty)| (room / duty) as u64),
             dropped: None,
             pareto: false,
             meets: false,
-        }
-    }
-
-    fn dropped(&self, sums: &[Sums], lags: &mut Lags) -> Dropped {
-        let ones = vec![1.0; sums.len()];
-        let values = measures(&Sums::weighted(sums, &ones), &Typed::weighted(self.typed, &ones));
-        Dropped {
-            icon_ttl: self.plan.icon_ttl.second().unwrap_or_default(),
-            recall: values[0],
-            false_on: values[1],
-            flicker_per_msg: values[5],
-            off_early: values[7],
-            off: Quantiles::of(&mut lags.off, None),
         }
     }
 }
@@ -257,7 +259,7 @@ fn spread(sums: &[Sums], typed: &[Typed]) -> Spread {
     Spread { p10: quantile(&recalls, 0.1), p50: quantile(&recalls, 0.5), p90: quantile(&recalls, 0.9) }
 }
 
-/// The wait that a share `q` of all moments in `waits` does not exceed: whoever begins to look within a time of length
+/// The wait that a share `q` of all moments in `waits` does not exceed: an agent who begins to look within a time of length
 /// l waits for anything up to l.
 fn wait_quantile(waits: &mut [u64], q: f64) -> Option<u64> {
     waits.sort_unstable();

@@ -1,6 +1,7 @@
 //! What a silence means: how likely typing goes on after it, and when to stop believing that it will.
 
-use super::study::{Happening, Study};
+use super::study::Study;
+use super::timeline::Happening;
 
 /// How likely a key or the send follows a silence within `away`, for every length of silence.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,7 +42,7 @@ impl Silences {
                     // The box was cleared or the chat closed: the silence did not go on, and nor did the typing.
                     silences.all.push(length);
                 }
-                // Else the trace ended in mid-silence, and nobody knows.
+                // Else the trace ended in mid-silence, and how it went on is not known.
             }
         }
         silences.resumed.sort_unstable();
@@ -90,7 +91,7 @@ mod tests {
         let text = lines.iter().map(line).collect::<Vec<_>>().join("\n");
         let trace = TraceReader::new("t", std::io::Cursor::new(text));
         let mut study = Study::read([trace]).unwrap();
-        study.settle(Truth { kind: Kind::Message, away: 30_000 }, None, 42);
+        study.find_composing(Truth { kind: Kind::Message, away: 30_000 }, None, 42);
         Silences::of(&study, 30_000)
     }
 

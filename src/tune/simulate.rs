@@ -10,13 +10,16 @@ use crate::model::{Decision, Instant};
 use crate::signals::trace::{TraceError, TraceReader, TraceSignal};
 
 /// Why a simulation ended early.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
     /// A trace can't be read on. What was decided before its fault has been written.
-    Trace(TraceError),
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The results can't be written.
-    Output(io::Error),
+    #[error(transparent)]
+    Output(#[from] io::Error),
     /// It takes more steps than it may. What was decided within them has been written.
+    #[error("the traces take more steps than they may")]
     Endless,
 }
 
@@ -62,7 +65,7 @@ pub fn simulate_within(
             .min();
         let Some((_, first)) = next else { return Ok(()) };
         if let Some(decision) = runs[first].next() {
-            write_line(&decision?, output).map_err(SimulateError::Output)?;
+            write_line(&decision?, output)?;
         }
     }
 }
@@ -113,7 +116,7 @@ impl Iterator for Run {
             if self.ahead.is_none() && !self.ended {
                 match self.trace.next() {
                     Some(Ok(signal)) => self.ahead = Some(signal),
-                    Some(Err(error)) => return Some(Err(SimulateError::Trace(error))),
+                    Some(Err(error)) => return Some(Err(error.into())),
                     None => self.ended = true,
                 }
             }

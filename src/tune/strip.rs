@@ -1,10 +1,10 @@
 //! A stretch of one conversation under several settings: the picture that convinces.
 
-use super::icon::{Lit, Shown};
+use super::icon::Shown;
 use super::plan::{Plan, Setting};
-use super::play::{Arrival, Link, Play, play, play_over};
-use super::study::{Happening, Study, Timeline};
-use super::truth::Interval;
+use super::play::{Arrival, Play};
+use super::study::Study;
+use super::timeline::{Happening, Interval, Timeline};
 
 /// A stretch of a conversation. Times are milliseconds since the trace's first line.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,14 +31,14 @@ pub(crate) struct Lane {
     /// The setting.
     pub setting: Setting,
     /// When the icon was on, cut to the stretch.
-    pub lit: Vec<(u64, u64)>,
+    pub on: Vec<(u64, u64)>,
     /// What was told within the stretch.
     pub arrivals: Vec<Arrival>,
 }
 
 /// The length of a stretch, in milliseconds.
 pub(crate) const STRIP_MILLIS: u64 = 60_000;
-/// Pauses that tell settings apart.
+/// Pauses that distinguish settings.
 const TELLING_MILLIS: std::ops::RangeInclusive<u64> = 2_000..=14_000;
 
 /// The most telling stretch of each of the `count` most telling conversations, under each of `settings`: where there are
@@ -92,18 +92,13 @@ pub(crate) fn strip(study: &Study, number: usize, from: u64, plan: &Plan, settin
     let lane = |setting: &Setting| {
         let (mut told, mut shown) = (Play::default(), Shown::default());
         let rules = setting.rules(plan.max_typing);
-        if plan.link == Link::PERFECT {
-            play(timeline, &rules, plan.truth.away, &mut told);
-        } else {
-            let seed = plan.seed.wrapping_add(number as u64);
-            play_over(plan.link, timeline, &rules, plan.truth.away, seed, &mut told);
-        }
+        plan.link.play(timeline, &rules, plan.truth.away, plan.seed.wrapping_add(number as u64), &mut told);
         // What comes after the observation is in the picture, too.
         shown.follow(&told.arrivals, plan.icon_ttl.first(), u64::MAX);
         let within = told.arrivals.iter().filter(|arrival| (from..=to).contains(&arrival.at));
         Lane {
             setting: *setting,
-            lit: shown.lit.iter().filter_map(|lit: &Lit| cut((lit.from, lit.to))).collect(),
+            on: shown.spans.iter().filter_map(|span| cut((span.from, span.to))).collect(),
             arrivals: within.copied().collect(),
         }
     };

@@ -1,9 +1,8 @@
 //! What a setting gives and costs, counted: sums for each user, from which every measure is a ratio.
 
-use super::icon::{Lit, Shown};
+use super::icon::{IconSpan, Shown};
 use super::play::Play;
-use super::study::Timeline;
-use super::truth::Close;
+use super::timeline::{Close, Timeline};
 
 /// What is counted of one user. Times in milliseconds. Kept as floating point, for resampling multiplies it; whole
 /// numbers below 2^53 are exact there, in whatever order they are added.
@@ -28,7 +27,7 @@ pub(crate) struct Sums {
     /// Those that a key followed within `away`, before anything else happened.
     pub wrong_stops: f64,
     /// The squares of the times between something new and the next: half of it, over [`Sums::waited`], is the mean wait
-    /// of whoever begins to look.
+    /// of an agent who begins to look.
     pub waits_squared: f64,
     /// The sum of those times.
     pub waited: f64,
@@ -118,7 +117,7 @@ impl Sums {
         all
     }
 
-    /// Counts one conversation of which `play` was told and `shown` was seen.
+    /// Counts one conversation of which `play` was sent and `shown` was seen.
     pub(crate) fn add(&mut self, timeline: &Timeline, play: &Play, shown: &Shown, lags: &mut Lags) {
         self.started += play.started as f64;
         self.stopped += play.stopped as f64;
@@ -134,40 +133,41 @@ impl Sums {
 
     /// Counts what the agent sees of one conversation.
     pub(crate) fn add_sight(&mut self, timeline: &Timeline, shown: &Shown, lags: &mut Lags) {
-        self.on += shown.lit.iter().map(|lit| lit.to - lit.from).sum::<u64>() as f64;
-        let mut lit = &shown.lit[..];
+        self.on += shown.spans.iter().map(|span| span.to - span.from).sum::<u64>() as f64;
+        let mut spans = &shown.spans[..];
         for interval in &timeline.composing {
-            while lit.first().is_some_and(|lit| lit.to < interval.from) {
-                lit = &lit[1..];
+            while spans.first().is_some_and(|span| span.to < interval.from) {
+                spans = &spans[1..];
             }
-            let before_next = lit.iter().take_while(|lit| lit.from < interval.next);
-            let within = lit.iter().take_while(|lit| lit.from < interval.to).filter(|lit| lit.to > interval.from);
+            let before_next = spans.iter().take_while(|span| span.from < interval.next);
+            let within = spans.iter().take_while(|span| span.from < interval.to).filter(|span| span.to > interval.from);
             if interval.counts {
                 let mut times = 0u64;
                 // An icon that comes on only after the message is as late as it is.
-                let seen = |lit: &&Lit| lit.from.max(interval.from) < lit.to.min(interval.next);
+                let seen = |span: &&IconSpan| span.from.max(interval.from) < span.to.min(interval.next);
                 if let Some(first) = before_next.clone().find(seen) {
                     lags.on.push((first.from.saturating_sub(interval.from), timeline.user));
                 }
-                for lit in within {
+                for span in within {
                     times += 1;
-                    self.on_composing += (lit.to.min(interval.to) - lit.from.max(interval.from)) as f64;
+                    self.on_composing += (span.to.min(interval.to) - span.from.max(interval.from)) as f64;
                 }
                 self.flickers += times.saturating_sub(1) as f64;
             }
             match interval.close {
                 Close::Sent => {
                     let sent = interval.to;
-                    let on = |lit: &Lit| lit.from < sent && (lit.to > sent || lit.to == sent && lit.by_send);
-                    self.sent_unannounced += f64::from(u8::from(!before_next.clone().any(on)));
+                    let is_on =
+                        |span: &IconSpan| span.from < sent && (span.to > sent || span.to == sent && span.by_send);
+                    self.sent_unannounced += f64::from(u8::from(!before_next.clone().any(is_on)));
                 }
                 Close::Abandoned => {
                     let gone = interval.to;
                     // A draft that doesn't count as composing is falsely shown from its first key on.
                     let false_from = if interval.counts { gone } else { interval.from };
                     let mut off = gone;
-                    for lit in before_next {
-                        let (from, to) = (lit.from.max(false_from), lit.to.min(interval.next));
+                    for span in before_next {
+                        let (from, to) = (span.from.max(false_from), span.to.min(interval.next));
                         self.on_abandoned += to.saturating_sub(from) as f64;
                         off = off.max(to);
                     }
@@ -195,25 +195,25 @@ pub(crate) fn quantile<T: Copy>(sorted: &[T], q: f64) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tune::study::{Event, Happening};
+    use crate::tune::timeline::{Event, Happening};
     use crate::tune::truth::{Kind, Truth};
     use Happening::{Key as K, Sent as S};
 
-    /// What is counted of one conversation, observed until `end`, in which the icon was `lit`.
-    fn counted(kind: Kind, events: &[(u64, Happening)], lit: &[Lit], end: u64) -> (Typed, Sums, Lags) {
+    /// What is counted of one conversation, observed until `end`, in which the icon was `on`.
+    fn counted(kind: Kind, events: &[(u64, Happening)], on: &[IconSpan], end: u64) -> (Typed, Sums, Lags) {
         let events: Vec<Event> = events.iter().map(|(at, what)| Event::new(*at, *what)).collect();
         let composing = Truth { kind, away: 30_000 }.intervals(&events, end);
         let timeline = Timeline { user: 0, from: "u".into(), begin: 0, inserted: 0, events, end, composing };
         let (mut typed, mut sums, mut lags) = (Typed::default(), Sums::default(), Lags::default());
         typed.add(&timeline);
-        let shown = Shown { lit: lit.to_vec(), waits: Vec::new() };
+        let shown = Shown { spans: on.to_vec(), waits: Vec::new() };
         sums.add_sight(&timeline, &shown, &mut lags);
         (typed, sums, lags)
     }
 
     #[test]
     fn an_icon_that_comes_after_its_message_is_as_late_as_it_is() {
-        let late = [Lit { from: 500, to: 1_000, by_send: true }];
+        let late = [IconSpan { from: 500, to: 1_000, by_send: true }];
         let (_, sums, lags) = counted(Kind::Message, &[(0, K), (300, S), (2_000, K)], &late, 2_000);
         assert_eq!(lags.on, [(500, 0)], "the second message sees none within the observation");
         assert_eq!((sums.on_composing, sums.sent_unannounced), (0.0, 1.0));
@@ -223,13 +223,13 @@ mod tests {
 
     #[test]
     fn what_is_told_for_each_message_is_told_for_those_that_count() {
-        let lit = [Lit { from: 0, to: 2_000, by_send: false }, Lit { from: 5_000, to: 7_000, by_send: true }];
+        let on = [IconSpan { from: 0, to: 2_000, by_send: false }, IconSpan { from: 5_000, to: 7_000, by_send: true }];
         let events = [(0, K), (1_000, K), (40_000, K), (50_000, S)];
-        let (typed, sums, lags) = counted(Kind::Message, &events, &lit, 50_000);
+        let (typed, sums, lags) = counted(Kind::Message, &events, &on, 50_000);
         assert_eq!((typed.messages, typed.counted, typed.abandoned, typed.sent), (2.0, 2.0, 1.0, 1.0));
         assert_eq!((sums.on_abandoned, lags.off), (3_000.0, vec![(6_000, 0)]));
         // "Will a message come?": the draft's icon was wrong from the start, but goes off as late as before.
-        let (typed, sums, lags) = counted(Kind::SentOnly, &events, &lit, 50_000);
+        let (typed, sums, lags) = counted(Kind::SentOnly, &events, &on, 50_000);
         assert_eq!((typed.messages, typed.counted, typed.abandoned, typed.sent), (2.0, 1.0, 1.0, 1.0));
         assert_eq!((sums.on_abandoned, lags.off), (4_000.0, vec![(6_000, 0)]));
     }

@@ -20,8 +20,11 @@ const ROWS_KEPT: usize = 3;
 /// its longest, two lines a sentence, there still is one for a row and one for warnings.
 const HEADING_LINES_MAX: usize = 3;
 const FAILS_LINES_MAX: usize = 3;
-/// The silence whose meaning is told, in milliseconds: the documented dismissal.
-const SILENCE_TOLD_MILLIS: u64 = 2_000;
+/// The measures that have a column of their own.
+const COLUMNS: [Measure; 6] =
+    [Measure::Requests, Measure::Missed, Measure::Flicker, Measure::OffP95, Measure::Check, Measure::Dismiss];
+/// The silence whose meaning is shown, in milliseconds: the documented dismissal.
+const SILENCE_SHOWN_MILLIS: u64 = 2_000;
 
 /// The whole report.
 #[must_use]
@@ -56,10 +59,7 @@ pub fn report(report: &Report) -> String {
     lines.extend(fails);
     lines.extend(oracle);
     lines.extend(tail);
-    lines.into_iter().fold(String::new(), |mut text, line| {
-        let _ = writeln!(text, "{}", line.trim_end());
-        text
-    })
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 fn of_study(report: &Report) -> Vec<String> {
@@ -109,14 +109,13 @@ fn of_current(report: &Report) -> Vec<String> {
 /// As many of the warnings as `lines_max` lines hold, and how many there are beside them.
 fn warnings(report: &Report, lines_max: usize) -> Vec<String> {
     let all = &report.warnings;
-    let told = |shown: usize| {
+    fitting(all.len(), lines_max, |shown| {
         let mut lines: Vec<String> = all[..shown].iter().flat_map(|warning| wrapped(" !  ", warning)).collect();
         if shown < all.len() {
             lines.push(format!(" !  {} more: see --format json", all.len() - shown));
         }
         lines
-    };
-    (0..=all.len()).rev().map(told).find(|lines| lines.len() <= lines_max).unwrap_or_else(|| told(0))
+    })
 }
 
 /// What the ranking is under, and what made it. Limits that would fill the screen are only counted.
@@ -145,16 +144,15 @@ fn fails(report: &Report) -> Vec<String> {
     let miss = |place: &usize| {
         let want = &report.plan.wants[*place];
         let show = |value| want.measure.unit().show(value);
-        let value = want.measure.of(row).map_or("-".into(), show);
+        let value = row.get(want.measure).map_or("-".into(), show);
         let told = if value == show(want.bound) { "it is just missed".into() } else { format!("it is {value}") };
         format!("{want} ({told})")
     };
     let misses: Vec<_> = failed.iter().map(miss).collect();
-    let told = |shown: usize| {
+    fitting(misses.len(), FAILS_LINES_MAX, |shown| {
         let more = if shown < misses.len() { format!(", and {} more", misses.len() - shown) } else { String::new() };
         wrapped("    fails ", &(misses[..shown].join(", ") + &more))
-    };
-    (0..=misses.len()).rev().map(told).find(|lines| lines.len() <= FAILS_LINES_MAX).unwrap_or_default()
+    })
 }
 
 /// What there is to reach.
@@ -163,59 +161,67 @@ fn oracle(report: &Report) -> Vec<String> {
     fitted("    ", &format!("(an oracle: recall 100 %, flicker 0, off p95 0 s, {requests} req/min)"))
 }
 
-/// The rows below the names of their columns.
+/// The rows below the names of their columns, the second to the left, the others to the right. Where they are too wide for
+/// a terminal, those that can best be spared are left out.
 fn ranking(report: &Report, rows: &[&Row]) -> Vec<String> {
-    let minimised = extra_column(report.plan.minimise);
-    let mut cells: Vec<Vec<String>> = vec![names(report, minimised)];
-    cells.extend(rows.iter().enumerate().map(|(place, row)| of_row(report, place + 1, row, minimised)));
-    aligned(cells)
-}
-
-/// The column of an objective that has none of its own.
-fn extra_column(minimise: Measure) -> Option<Measure> {
-    let has_one =
-        [Measure::Requests, Measure::Missed, Measure::Flicker, Measure::OffP95, Measure::Check, Measure::Dismiss];
-    (!has_one.contains(&minimise)).then_some(minimise)
-}
-
-fn names(report: &Report, minimised: Option<Measure>) -> Vec<String> {
-    let mut names: Vec<String> =
-        ["", "mode", "check", "dismiss", "recall", "flicker/msg", "off p95", "req/min", "composers"]
-            .map(str::to_owned)
-            .into();
+    let mut columns: Vec<Vec<String>> = Vec::new();
+    let mut column = |name: &str, cell: &dyn Fn(&Row) -> String| {
+        columns.push([name.to_owned()].into_iter().chain(rows.iter().map(|row| cell(row))).collect());
+    };
+    let time = |millis| Setting::time(millis).to_string();
+    let place = |row: &Row| rows.iter().position(|other| other.setting == row.setting).map_or(0, |place| place + 1);
+    column("", &|row| place(row).to_string());
+    column("mode", &|row| row.setting.mode.name().to_owned());
+    column("check", &|row| time(row.setting.check));
+    column("dismiss", &|row| time(row.setting.dismiss));
+    column("recall", &|row| format!("{}{}", percent(row.recall.value, 1), plus_minus(&row.recall)));
+    column("flicker/msg", &|row| number(row.flicker_per_msg.value, 2));
+    column("off p95", &|row| seconds(row.off.p95));
+    column("req/min", &|row| number(row.req_per_min.value, 1));
+    column("composers", &|row| people(row.safe_composers));
     if let Some(ttl) = report.plan.icon_ttl.second() {
-        names.push(format!("@{}", Setting::time(ttl)));
+        column(&format!("@{}", time(ttl)), &|row| {
+            percent(row.dropped.as_ref().and_then(|dropped| dropped.recall.value), 0)
+        });
     }
-    names.extend(minimised.map(|measure| measure.name().to_owned()));
-    names
+    let minimise = report.plan.minimise;
+    if !COLUMNS.contains(&minimise) {
+        column(minimise.name(), &|row| row.get(minimise).map_or("-".into(), |value| minimise.unit().show(value)));
+    }
+    let width = |cells: &Vec<String>| cells.iter().map(|cell| cell.chars().count()).max().unwrap_or_default();
+    let total = |columns: &[Vec<String>]| columns.iter().map(width).sum::<usize>() + columns.len();
+    for spared in ["composers", "@", "flicker/msg", "req/min", "off p95"] {
+        if total(&columns) > COLUMNS_MAX {
+            columns.retain(|cells| !cells[0].starts_with(spared));
+        }
+    }
+    let gap = if total(&columns) + columns.len() - 2 < COLUMNS_MAX { 2 } else { 1 };
+    let line = |at: usize| {
+        columns.iter().enumerate().fold(String::new(), |mut line, (number, cells)| {
+            let (cell, width, gap) = (&cells[at], width(cells), if number == 0 { 1 } else { gap });
+            let _ = if number == 1 {
+                write!(line, "{:gap$}{cell:<width$}", "")
+            } else {
+                write!(line, "{:gap$}{cell:>width$}", "")
+            };
+            line
+        })
+    };
+    (0..=rows.len()).map(line).collect()
 }
 
-fn of_row(report: &Report, place: usize, row: &Row, minimised: Option<Measure>) -> Vec<String> {
-    let mut cells = vec![
-        place.to_string(),
-        row.setting.mode.name().to_owned(),
-        Setting::time(row.setting.check).to_string(),
-        Setting::time(row.setting.dismiss).to_string(),
-        format!("{}{}", percent(row.recall.value, 1), plus_minus(&row.recall)),
-        number(row.flicker_per_msg.value, 2),
-        seconds(row.off.p95),
-        number(row.req_per_min.value, 1),
-        people(row.safe_composers),
-    ];
-    if report.plan.icon_ttl.second().is_some() {
-        cells.push(percent(row.dropped.and_then(|dropped| dropped.recall), 0));
-    }
-    cells.extend(minimised.map(|measure| measure.of(row).map_or("-".into(), |value| measure.unit().show(value))));
-    cells
+/// As many of `count` sentences as `lines_max` lines hold; `told` writes that many.
+fn fitting(count: usize, lines_max: usize, told: impl Fn(usize) -> Vec<String>) -> Vec<String> {
+    (0..=count).rev().map(&told).find(|lines| lines.len() <= lines_max).unwrap_or_else(|| told(0))
 }
 
 /// What the first row changes.
 fn against(row: &Row, now: &Row) -> Vec<String> {
-    let relative = |measure: Measure| match (measure.of(row), measure.of(now)) {
+    let relative = |measure: Measure| match (row.get(measure), now.get(measure)) {
         (Some(value), Some(was)) if was > 0.0 => format!("{:+.0} %", 100.0 * (value / was - 1.0)),
         _ => "-".to_owned(),
     };
-    let difference = |measure: Measure, scale: f64, unit: &str| match (measure.of(row), measure.of(now)) {
+    let difference = |measure: Measure, scale: f64, unit: &str| match (row.get(measure), now.get(measure)) {
         (Some(value), Some(was)) => format!("{:+.1} {unit}", (value - was) * scale),
         _ => "-".to_owned(),
     };
@@ -230,8 +236,8 @@ fn against(row: &Row, now: &Row) -> Vec<String> {
 }
 
 fn of_silence(report: &Report) -> Vec<String> {
-    let silence = Setting::time(SILENCE_TOLD_MILLIS);
-    let again = percent(report.silences.resume(SILENCE_TOLD_MILLIS), 0);
+    let silence = Setting::time(SILENCE_SHOWN_MILLIS);
+    let again = percent(report.silences.resume(SILENCE_SHOWN_MILLIS), 0);
     let evens: Vec<_> = LAMBDAS[..2]
         .iter()
         .map(|lambda| format!("{} (lambda {lambda})", seconds(report.silences.break_even(f64::from(*lambda)))))
@@ -243,7 +249,7 @@ fn of_silence(report: &Report) -> Vec<String> {
 fn of_advice(report: &Report) -> Vec<String> {
     let text = match report.best() {
         Some(_) if !report.decides() => {
-            format!("these traces decide nothing: {} is undefined, for nobody composed", report.plan.minimise.name())
+            format!("these traces decide nothing: {} is undefined, for no one composed", report.plan.minimise.name())
         }
         Some(_) if report.keeps() => "no setting tried is better than the one in force: nothing to apply".to_owned(),
         Some(best) => format!("apply: {}", apply(&best.setting)),
@@ -259,43 +265,6 @@ pub fn apply(setting: &Setting) -> String {
     format!("typingd timing --mode {mode} --check {} --dismiss {}", time(setting.check), time(setting.dismiss))
 }
 
-/// The widths of all columns.
-fn widths(cells: &[Vec<String>]) -> Vec<usize> {
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    (0..cells[0].len()).map(width).collect()
-}
-
-/// Columns below each other, the second to the left, the others to the right. Where they are too wide for a terminal, those
-/// that can best be spared are left out.
-fn aligned(mut cells: Vec<Vec<String>>) -> Vec<String> {
-    for spared in ["composers", "@", "flicker/msg", "req/min", "off p95"] {
-        let widths = widths(&cells);
-        if widths.iter().sum::<usize>() + widths.len() <= COLUMNS_MAX {
-            break;
-        }
-        if let Some(column) = cells[0].iter().position(|name| name.starts_with(spared)) {
-            cells.iter_mut().for_each(|row| drop(row.remove(column)));
-        }
-    }
-    let widths = widths(&cells);
-    let wide = widths.iter().sum::<usize>() + 2 * (widths.len() - 1) < COLUMNS_MAX;
-    let gap = if wide { "  " } else { " " };
-    let line = |row: &Vec<String>| {
-        let padded: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(
-                |(column, (cell, width))| {
-                    if column == 1 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-                },
-            )
-            .collect();
-        format!(" {}", padded.join(gap))
-    };
-    cells.iter().map(line).collect()
-}
-
 /// `text` after `mark`, as it is if it fits into a line.
 fn fitted(mark: &str, text: &str) -> Vec<String> {
     if mark.chars().count() + text.chars().count() <= COLUMNS_MAX {
@@ -307,20 +276,18 @@ fn fitted(mark: &str, text: &str) -> Vec<String> {
 /// `text` in lines of at most 80 columns, the first after `mark`, the others below it.
 fn wrapped(mark: &str, text: &str) -> Vec<String> {
     let indent = " ".repeat(mark.chars().count().max(2));
-    let mut lines = vec![mark.to_owned()];
-    let mut begun = false;
+    let mut lines = Vec::new();
+    let mut line = mark.to_owned();
+    let mut gap = "";
     for word in text.split_whitespace() {
-        let last = lines.last_mut().expect("there is always one");
-        if begun && last.chars().count() + 1 + word.chars().count() > COLUMNS_MAX {
-            lines.push(format!("{indent}{word}"));
-        } else {
-            if begun {
-                last.push(' ');
-            }
-            last.push_str(word);
+        if !gap.is_empty() && line.chars().count() + 1 + word.chars().count() > COLUMNS_MAX {
+            lines.push(std::mem::replace(&mut line, indent.clone()));
+            gap = "";
         }
-        begun = true;
+        line = line + gap + word;
+        gap = " ";
     }
+    lines.push(line);
     lines
 }
 
@@ -349,15 +316,7 @@ const HUGE: f64 = 1e9;
 
 /// `11420` as `11,420`.
 pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    if number < 1_000 { number.to_string() } else { format!("{},{:03}", thousands(number / 1_000), number % 1_000) }
 }
 
 fn counted(count: usize, noun: &str) -> String {

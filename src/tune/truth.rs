@@ -1,6 +1,6 @@
 //! When a user was composing: what an icon is measured against.
 
-use super::study::{Event, Happening};
+use super::timeline::{Close, Event, Happening, Interval};
 
 /// Which typing counts as composing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,36 +46,6 @@ impl Kind {
 
 /// The longest gap within a burst, in milliseconds: writing research's customary threshold.
 pub const BURST_GAP_MILLIS: u64 = 2_000;
-
-/// A time of composing, from its first key up to, not including, its end. Milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interval {
-    /// The first key.
-    pub from: u64,
-    /// The send, or the end of the typing that its keys reported: for most the last key.
-    pub to: u64,
-    /// How it ended.
-    pub close: Close,
-    /// The first key of the next interval, or the end of the observation.
-    pub next: u64,
-    /// Whether it counts as composing; one that does not still is a draft whose icon must go off.
-    pub counts: bool,
-}
-
-/// How a time of composing ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Close {
-    /// With the message's send.
-    Sent,
-    /// The user went away.
-    Abandoned,
-    /// The box was cleared.
-    Cleared,
-    /// The chat was closed.
-    Closed,
-    /// The trace ends here; nobody knows how it went on.
-    Censored,
-}
 
 impl Truth {
     /// The times of composing of one conversation, observed until `end`.

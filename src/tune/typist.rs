@@ -1,4 +1,4 @@
-//! A made-up typist, for tests, benchmarks and the trace that comes with the project. Nobody is meant by it.
+//! A made-up typist, for tests, benchmarks and the trace that comes with the project. It stands for no real person.
 //!
 //! Gaps within a message are a mixture of three log-normals, fitted to real typing: fluent keys, slower ones, and pauses.
 //! Each user has a speed and a share of pauses of their own. In reality pauses come in clusters, and here they don't.

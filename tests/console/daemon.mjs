@@ -57,7 +57,7 @@ class Process {
 export class Daemon {
   /**
    * @param {import("node:test").TestContext} t It ends with this test.
-   * @param {{settings?: string, upstream?: string, token?: string, bare?: boolean}} [how] `upstream`: a far side that is
+   * @param {{settings?: string, upstream?: string, token?: string, bare?: boolean}} [how] `upstream`: an upstream that is
    * not the built-in sandbox; `token`: what callers must show; `bare`: without a configuration.
    */
   static async start(t, { settings = "", upstream, token, bare = false } = {}) {

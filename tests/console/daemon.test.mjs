@@ -16,7 +16,7 @@ test("the token is asked for, a wrong one again, and kept nowhere but in memory"
       await page.locator("dialog#token[open]").waitFor();
       await page.keyboard.type("wrong");
       await page.keyboard.press("Enter");
-      await shows(page, "#token-wrong", "does not take that token");
+      await shows(page, "#token-wrong", "does not accept that token");
       await page.keyboard.press("Escape");
       assert.ok(await page.locator("dialog#token").isVisible(), "there is nothing to be seen without it");
       await page.keyboard.type("tökén👍");
@@ -71,7 +71,7 @@ test("a daemon that stops is shown as such, and the page goes on when it is back
   );
 });
 
-test("with a real org nobody is told anything before it is said who types, and the timing waits for a word", async (t) => {
+test("with a real org nothing is sent before the reader says who is typing, and the timing waits to be applied", async (t) => {
   const far = await sandbox(t);
   const daemon = await Daemon.start(t, { upstream: far.url, settings: 'timing.dismiss_after = "1m"' });
   await withPage(daemon.url, async (page) => {
@@ -88,7 +88,7 @@ test("with a real org nobody is told anything before it is said who types, and t
     await page.click("#sure-yes");
     await page.locator("#box").pressSequentially("k");
     await icon(page, "on");
-    await shows(page, "#icon-state", "Salesforce was told: eve is typing");
+    await shows(page, "#icon-state", "Salesforce acknowledged: eve is typing");
     const requests = async () => (await (await fetch(`${far.url}/requests`)).json()).requests;
     assert.deepEqual((await requests()).map(({ to, from }) => `${to}/${from}`), ["trying/eve"]);
 
@@ -145,9 +145,9 @@ test("what a failing org answers is named, until a stop is acknowledged", async 
     await page.click("#whom-form button");
     await page.click("#sure-yes");
     await page.locator("#box").pressSequentially("k");
-    await shows(page, "#icon-state", "Salesforce answered 503; the typing is tried again");
+    await shows(page, "#icon-state", "Salesforce answered 503; the TypingStarted is retried");
     await page.click("#clear");
-    await shows(page, "#icon-state", "Salesforce was told: eve is not typing");
+    await shows(page, "#icon-state", "Salesforce acknowledged: eve is not typing");
     await icon(page, "off");
   });
 });
@@ -179,7 +179,7 @@ test("an id can neither hide a character, nor turn round or push aside what stan
     await page.locator("#offered button", { hasText: "padded" }).click();
     await shows(page, "#past", "Started");
     await page.click("#find button");
-    await shows(page, "#found-say", "The end user types");
+    await shows(page, "#found-say", "The user is typing");
     await page.click("#whom summary");
     await page.fill("#whom-from", `eve\u202E${"y".repeat(200)}`);
     await page.click("#whom-form button");

@@ -1,13 +1,13 @@
-// Makes the pictures of the console that the manual opens with. Usage, from the top of the tree, after `npm ci` here:
+// Makes the pictures of the console that the README opens with. Usage, from the top of the tree, after `npm ci` here:
 // TYPINGD_TEST_BINARY=target/debug/typingd node tests/console/picture.mjs
 
 import { chromium } from "playwright-core";
 
 import { Daemon } from "./daemon.mjs";
 
-/** So far into the made-up user's typing, with pauses behind her and one under way. */
+/** So far into the sample user's typing, with pauses behind her and one under way. */
 const SEEN_MS = 25_300;
-const OUT = new URL("../../src/console/", import.meta.url).pathname;
+const OUT = new URL("../../docs/", import.meta.url).pathname;
 
 const daemon = await Daemon.start({ after() {} }, { bare: true });
 const browser = await chromium.launch({

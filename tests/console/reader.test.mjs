@@ -106,7 +106,7 @@ test("by keyboard alone everything is reached, seen, and done", async (t) => {
   });
 });
 
-test("who wants no motion gets none, and a screen reader is told of the icon", async (t) => {
+test("who wants no motion gets none, and a screen reader announces the icon", async (t) => {
   const daemon = await Daemon.start(t, { settings: 'timing.dismiss_after = "1m"' });
   await withPage(
     daemon.url,

@@ -39,7 +39,7 @@ test("the icon comes with the first key, stays while keys come, and goes at the 
     assert.ok(off > 850 && off < 900 + SLACK_MS, `off ${off} ms after the last key`);
     await shows(page, "#newest", "first key");
     await shows(page, "#newest", "silence");
-    await shows(page, "#told", "TypingStopped, silence: delivered");
+    await shows(page, "#requests-list", "TypingStopped, silence: delivered");
   });
 });
 
@@ -77,7 +77,7 @@ test("the sliders take hold of the running daemon, the strip is replayed, and ba
   await withPage(daemon.url, async (page) => {
     await met(page);
     const recall = page.locator("#recall-would");
-    await until("the made-up user is measured", async () => /\d/.test((await recall.textContent()) ?? ""));
+    await until("the sample user is measured", async () => /\d/.test((await recall.textContent()) ?? ""));
     const before = await recall.textContent();
     await page.focus("#dismiss");
     for (let stop = 0; stop < 8; stop += 1) await page.keyboard.press("ArrowRight");

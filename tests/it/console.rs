@@ -81,9 +81,9 @@ fn what_can_not_be_simulated_is_told_and_costs_little() {
     let (_sandbox, daemon) = pair("");
     let key = line("u", "keystroke", 0);
     for (query, trace, status, told) in [
-        ("?check=5", &key, 400, "check = \"5\": a time from 1ms to 1h, such as 5s, would be right"),
-        ("?mode=throttle", &key, 400, "mode = \"throttle\": idle or after_shown would be right"),
-        ("?speed=2", &key, 400, "there is no option speed"),
+        ("?check=5", &key, 400, "`check` is \"5\"; expected a time from 1ms to 1h, such as 5s"),
+        ("?mode=throttle", &key, 400, "`mode` is \"throttle\"; expected idle or after_shown"),
+        ("?speed=2", &key, 400, "unknown option `speed`, expected"),
         ("", &(line("u", "keystroke", 5) + &key), 400, "the trace:2: `at` goes back from 5 to 0"),
         ("?check=1ms&dismiss=1h", &(key.clone() + &line("u", "keystroke", 200_000)), 413, "a longer check"),
     ] {

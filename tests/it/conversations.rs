@@ -27,7 +27,7 @@ fn one_is_explained_from_its_first_key_until_it_is_forgotten() {
     let (sandbox, daemon) = pair("timing.check_interval = '40s'\ntiming.dismiss_after = '30s'");
     let unknown = daemon.address.get("/v1/conversations?to=c&from=ann");
     assert_eq!(unknown.status, 404, "{unknown:?}");
-    assert!(unknown.problem().contains("nothing is known"), "{unknown:?}");
+    assert!(unknown.problem().contains("is not known"), "{unknown:?}");
 
     daemon.give("c", "ann", "keystroke");
     sandbox.until_told("c", "ann", "+");
@@ -41,7 +41,7 @@ fn one_is_explained_from_its_first_key_until_it_is_forgotten() {
     );
     let said = told["explanation"].as_str().unwrap();
     assert!(
-        said.starts_with("The end user types, and the icon is on. Without a further key it goes off in "),
+        said.starts_with("The user is typing, and the icon is on. Without a further key it goes off in "),
         "{said}"
     );
     let within = |name: &str, most: f64| {
@@ -65,7 +65,7 @@ fn one_is_explained_from_its_first_key_until_it_is_forgotten() {
         (told["state"] == "forgotten").then_some(told)
     });
     assert_eq!((&told["icon"], &told["shown"]), (&json!(false), &json!("off")));
-    assert!(told["explanation"].as_str().unwrap().starts_with("Nobody types, and the icon is off"), "{told}");
+    assert!(told["explanation"].as_str().unwrap().starts_with("The user is not typing; the icon is off"), "{told}");
     assert_eq!(
         (&told["last_signal"]["signal"], &told["deadlines"]["check_in_ms"]),
         (&json!("message_sent"), &Value::Null)
@@ -176,12 +176,12 @@ fn all_are_told_page_by_page() {
         *row == json!({"to": "c", "from": "u0", "state": "typing", "icon": true, "shown": "on", "owed": null})
     });
     for (query, words) in [
-        ("limit=0", "`limit` is not a whole number from 1 to 1000"),
-        ("after=x", "`after` is not what `next`"),
-        ("icon=1", "`icon` is neither true nor false"),
+        ("limit=0", "`limit` is \"0\"; expected a whole number from 1 to 1000"),
+        ("after=x", "`after` is \"x\"; expected the `next`"),
+        ("icon=1", "`icon` is \"1\"; expected true or false"),
         ("from=ann", "`from` is there without `to`"),
         ("to=c&from=ann&icon=true", "ask for one conversation"),
-        ("page=2", "there is no option `page`"),
+        ("page=2", "unknown option `page`"),
     ] {
         let answer = daemon.address.get(&format!("/v1/conversations?{query}"));
         assert_eq!(answer.status, 400, "{query}: {answer:?}");

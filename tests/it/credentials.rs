@@ -11,12 +11,11 @@ use typingd::base::clock::{self, Clock};
 use typingd::driver::delivery_log::Herald;
 use typingd::driver::heartbeat::Pulse;
 use typingd::driver::inbox;
-use typingd::driver::{self, Aides, Carrier, Command};
-use typingd::drop_in::{DropIn, Lasting, Settings, Surroundings, Target};
+use typingd::driver::{self, Aides, Command};
+use typingd::drop_in::{Activity, Context, DropIn, Settings};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
-use typingd::http::{self, Gate, Limits, Listener};
-use typingd::model::{Dispatch, WireResult};
+use typingd::http::{self, Limits, Listener, TokenAuth};
 use typingd::observe::typing::Ledger;
 use typingd::salesforce::Client;
 use typingd::salesforce::credentials::CredentialCache;
@@ -222,22 +221,12 @@ fn what_is_for_another_org_passes_untouched() {
 }
 
 /// The client as a carrier.
-#[derive(Clone)]
-struct Carry(Client);
-
-impl Carrier for Carry {
-    async fn carry(&self, dispatch: &Dispatch) -> WireResult {
-        self.0.deliver(dispatch).await
-    }
-}
-
 /// A drop-in in this process, which believes a refusal for as long as it is told.
 async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bool>) -> Address {
     let clock = Clock::start();
     let cache = CredentialCache::new(clock, refused_for);
-    let base_url: url::Url = upstream.parse().unwrap();
     let settings = Upstream {
-        base_url: base_url.clone(),
+        base_url: upstream.parse().unwrap(),
         org_id: String::new(),
         authorization_context: String::new(),
         channel_contexts: std::collections::HashMap::new(),
@@ -254,7 +243,7 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
     let (herald, ledger) = (Herald::default(), Ledger::new(1));
     let aides = Aides { journal: None, herald, ledger, chronicle: None, pulse: Pulse::default() };
     let engine = Engine::new(Policy::default(), 1);
-    tokio::spawn(driver::run(engine, clock, Carry(client), parcels, commands, aides));
+    tokio::spawn(driver::run(engine, clock, client.clone(), parcels, commands, aides));
     let news = cache.clone();
     tokio::spawn(async move { while controls.give(Command::Accepted(news.acceptances().await)).await {} });
     let settings = Settings {
@@ -267,23 +256,17 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
         refused_for,
         shadow: false,
     };
-    let surroundings = Surroundings {
+    let context = Context {
         inbox,
         cache: Some(cache),
         org_id: None,
-        target: Target {
-            base_url,
-            ca_file: None,
-            proxy: None,
-            connect_to: None,
-            connect_timeout: Duration::from_secs(10),
-        },
+        connection: client.connection(),
         shadow: None,
-        gate: Gate::new(None),
+        gate: TokenAuth::new(None),
         clock,
-        lasting: Lasting::new(clock),
+        activity: Activity::new(clock),
     };
-    let router = DropIn::new(settings, surroundings).unwrap().router(axum::Router::new());
+    let router = DropIn::new(settings, context).router(axum::Router::new());
     let listener = Listener::bind(&http::Address::Tcp(([127, 0, 0, 1], 0).into())).await.unwrap();
     let address = Address::parse(&listener.address().to_string());
     tokio::spawn(http::serve(listener, router, Limits::default(), stop));

@@ -375,5 +375,5 @@ fn messages_go_on_passing_at_the_end_and_what_is_unfinished_is_cut_and_counted()
     assert_eq!(message.join().unwrap().status, 504);
     assert_eq!(daemon.process.end().code(), Some(0));
     assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
-    until("the number", || daemon.process.log().contains("has been cut requests=1"));
+    until("the number", || daemon.process.log().contains("have been cut requests=1"));
 }

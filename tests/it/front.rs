@@ -212,7 +212,7 @@ fn a_way_that_leads_back_to_typingd_ends_at_once() {
     }
     // typingd's own requests come back too, and are taken for what they are: a wrong address, not a busy one.
     assert_eq!(connector.started("v").status, 202);
-    until("its end", || daemon.process.log().contains("outcome=Refused(Configuration) status=508"));
+    until("its end", || daemon.process.log().contains("outcome=Rejected(Configuration) status=508"));
     assert!(watch.elapsed().as_secs() < 10, "{:?}", watch.elapsed());
     let report = daemon.address.get("/v1/drop_in").json();
     assert_eq!((&report["others"], &report["messages"], &report["under_way"]), (&json!(1), &json!(1), &json!(0)));

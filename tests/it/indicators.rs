@@ -173,9 +173,9 @@ fn one_channel_or_one_end_user_can_be_asked_for() {
     assert_eq!((name.as_str(), &data["to"], &data["from"]), ("decided", &json!("c"), &json!("bob b")));
     for (query, words) in [
         ("?from=ann", "`from` is there without `to`"),
-        ("?since=1", "no option `since`"),
+        ("?since=1", "unknown option `since`"),
         ("?to=", "`to` is empty"),
-        ("?to=a&to=b", "`to` is there twice"),
+        ("?to=a&to=b", "repeated option `to`"),
     ] {
         let answer = daemon.address.get(&format!("{STREAM}{query}"));
         assert_eq!(answer.status, 400, "{answer:?}");

@@ -50,7 +50,7 @@ fn a_caller_changes_the_level_until_the_configuration_is_read_again() {
 fn what_is_no_level_changes_nothing() {
     let (_sandbox, mut daemon) = pair("");
     for (body, status, words) in [
-        (r#"{"level": "loud"}"#.to_owned(), 400, "`level` is \"loud\"; error, warn, info, debug or trace is right"),
+        (r#"{"level": "loud"}"#.to_owned(), 400, "`level` is \"loud\"; expected error, warn, info, debug or trace"),
         (r#"{"level": 5}"#.to_owned(), 400, "the body is not"),
         (r#"{"level": "info", "text": "x"}"#.to_owned(), 400, "unknown field `text`"),
         (String::new(), 400, "the body is not"),

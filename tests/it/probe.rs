@@ -88,7 +88,7 @@ fn each_failure_is_explained_and_shows_nothing() {
     let strict = Sandbox::start(&["--token-file", other.to_str().unwrap()]);
     let said = probe(&strict.address.url(), &[]);
     assert_eq!((said.code, said.stdout.matches("TypingStarted: ").count()), (Some(1), 2), "{said:?}");
-    assert!(said.stdout.contains("code 10004") && said.stdout.contains("the token is not taken"), "{said:?}");
+    assert!(said.stdout.contains("code 10004") && said.stdout.contains("the token is not accepted"), "{said:?}");
     assert_eq!(strict.told("c", "ann"), "");
 }
 

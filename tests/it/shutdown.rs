@@ -109,11 +109,11 @@ fn until_the_end_everybody_is_answered_and_a_second_word_ends_it_at_once() {
     // The first word's echo, within a second of it, would not count.
     until("the word is taken for a second one", || {
         daemon.process.tell("TERM");
-        daemon.process.log().contains("told twice")
+        daemon.process.log().contains("asked to stop twice")
     });
     daemon.process.end();
     assert!(watch.elapsed() < SOON, "{:?}", watch.elapsed());
-    assert!(daemon.process.log().contains("told twice"), "{}", daemon.process.log());
+    assert!(daemon.process.log().contains("asked to stop twice"), "{}", daemon.process.log());
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn nothing_makes_the_end_longer_than_the_grace() {
     let watch = clock::stopwatch();
     daemon.process.stop();
     assert!(watch.elapsed() < GRACE + MARGIN, "{:?}", watch.elapsed());
-    until("the number", || daemon.process.log().contains("through the drop-in has been cut requests=2"));
+    until("the number", || daemon.process.log().contains("through the drop-in have been cut requests=2"));
     let answer = message.answer();
     assert_eq!(answer.status, 504, "{answer:?}");
     assert!(answer.problem().contains("has stopped before"), "{answer:?}");

@@ -123,9 +123,9 @@ fn a_wrong_change_changes_nothing_and_all_of_it_is_told() {
     let long = format!("/v1/timing/{}", "%C3%BC".repeat(256));
     let deep = format!("{{\"dismiss\": {}", "[".repeat(4_000));
     let cases: &[(&str, &str, u16, &str)] = &[
-        ("/v1/timing", r#"{"check_interval": 5}"#, 400, "timing.check_interval = 5: it needs a unit"),
+        ("/v1/timing", r#"{"check_interval": 5}"#, 400, "timing.check_interval = 5: a time needs a unit"),
         ("/v1/timing", r#"{"chek_interval": "5s"}"#, 400, "did you mean timing.check_interval?"),
-        ("/v1/timing", r#"{"dismiss": "idle", "dismiss": "idle"}"#, 400, "timing.dismiss stands there twice"),
+        ("/v1/timing", r#"{"dismiss": "idle", "dismiss": "idle"}"#, 400, "timing.dismiss is given twice"),
         // Right by itself, and not with what the file says.
         ("/v1/timing", r#"{"dismiss_after": "3m"}"#, 400, "channels.\"c\".max_typing = \"2m\": at least dismiss_after"),
         (
@@ -135,11 +135,11 @@ fn a_wrong_change_changes_nothing_and_all_of_it_is_told() {
             "channels.\"c\".max_typing = \"10s\": at least dismiss_after",
         ),
         ("/v1/timing", "", 400, "the body is empty; a JSON object such as"),
-        ("/v1/timing", "[1]", 400, "the body is no object"),
+        ("/v1/timing", "[1]", 400, "the body is not an object"),
         ("/v1/timing", &deep, 400, "the body is not JSON"),
         ("/v1/timing?to=c", "{}", 400, "a channel is named in the path"),
         ("/v1/timing/", "{}", 400, "the channel address is empty"),
-        (&long, "{}", 400, "the channel address has 256 characters; 1 to 255 are right"),
+        (&long, "{}", 400, "the channel address has 256 characters; expected 1 to 255"),
         ("/v1/timing/%ff", "{}", 400, "the channel address is not UTF-8"),
         ("/v1/timing/%zz", "{}", 400, "two hexadecimal digits"),
         ("/v1/timing/a%2", "{}", 400, "two hexadecimal digits"),
@@ -254,7 +254,7 @@ fn the_token_of_callers_is_asked_for_on_every_call() {
         for headers in [&[][..], &[("authorization", "Bearer s3cre")], &[("authorization", "Bearer s3cret2")]] {
             let answer = daemon.address.call(method, path, headers, change);
             assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")), "{answer:?}");
-            assert!(answer.problem().contains("a bearer token is needed"), "{answer:?}");
+            assert!(answer.problem().contains("expected the bearer token"), "{answer:?}");
         }
         let answer = daemon.address.call(method, path, &[("authorization", "Bearer s3cret")], change);
         assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
@@ -332,12 +332,12 @@ fn the_command_tells_changes_and_resets() {
 
     for (arguments, code, words) in [
         (&["--to", odd, "--reset"][..], 1, "404 Not Found: the channel has no timing of its own"),
-        (&["--max-typing", "49s"], 1, "timing.max_typing = \"49s\": at least dismiss_after, \"50s\", would be right"),
-        (&["--dismiss", "2"], 2, "flag --dismiss: timing.dismiss_after = 2: it needs a unit"),
+        (&["--max-typing", "49s"], 1, "timing.max_typing = \"49s\": expected at least dismiss_after, \"50s\""),
+        (&["--dismiss", "2"], 2, "flag --dismiss: timing.dismiss_after = 2: a time needs a unit"),
         (&["--mode", "x", "--check", "2h"], 2, "flag --check: timing.check_interval = \"2h\": a time from"),
         (&["--reset"], 2, "--to <TO>"),
         (&["--to", "c", "--reset", "--check", "1s"], 2, "cannot be used with"),
-        (&["--to", "", "--check", "1s"], 2, "is empty; 1 to 255 characters are right"),
+        (&["--to", "", "--check", "1s"], 2, "is empty; expected 1 to 255 characters"),
         (&["--to", "..", "--check", "1s"], 2, "can't stand in the path of a URL"),
         (&["--format", "xml"], 2, "table, json"),
     ] {

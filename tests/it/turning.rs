@@ -1,4 +1,4 @@
-//! Another way to Salesforce, taken while the daemon runs: another place, other credentials, the drop-in in front or not.
+//! The way to Salesforce, changed while the daemon runs: other credentials, the drop-in in front or not; another org waits.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,53 +9,37 @@ use typingd::base::clock;
 
 use crate::bench::{Daemon, Sandbox, pair};
 use crate::connector::Connector;
+use crate::exposition::{Page, Text};
 use crate::key;
 use crate::process::until;
 
 #[test]
-fn whoever_was_shown_an_icon_elsewhere_is_told_there_that_it_is_off() {
+fn another_org_waits_for_the_next_start() {
     let (old, mut daemon) = pair("timing.dismiss_after = '1m'\ntiming.check_interval = '300ms'");
     let new = Sandbox::start(&[]);
     daemon.give("c", "ann", "keystroke");
-    daemon.give("c", "bob", "keystroke");
     old.until_told("c", "ann", "+");
-    old.until_told("c", "bob", "+");
     daemon.edit(&old.address.url(), &new.address.url());
-    let said = daemon.tell_by("reload", &[]);
-    assert_eq!(said.code, Some(0), "{said:?}");
-    assert!(said.stdout.starts_with("upstream.base_url: ") && !said.stdout.contains("next start"), "{said:?}");
+    daemon.edit("'00DXX0000000001'", "'00DXX0000000002'");
+    daemon.edit("'1m'", "'2m'");
+    let changes = daemon.address.call("POST", "/v1/reload", &[], b"").json()["changes"].clone();
+    let takes_hold = |key: &str| {
+        let change = changes.as_array().unwrap().iter().find(|change| change["key"] == key);
+        change.unwrap_or_else(|| panic!("{key}: {changes}"))["takes_hold"].clone()
+    };
+    for key in ["upstream.base_url", "upstream.org_id"] {
+        assert_eq!(takes_hold(key), "next_start", "{key}");
+    }
+    assert_eq!(takes_hold("timing.dismiss_after"), "now");
+    assert!(daemon.process.log().contains("name another org: the one in use stays until the next start"));
     let status = daemon.address.get("/v1/status").json();
-    assert_eq!(status["upstream"]["base_url"], format!("{}/", new.address.url()), "{status}");
-    // An icon that is on goes on where it is; whoever begins begins at the new place.
-    daemon.give("c", "ann", "keystroke");
-    daemon.give("c", "cleo", "keystroke");
-    old.until_told("c", "ann", "++");
-    new.until_told("c", "cleo", "+");
+    assert_eq!(status["upstream"]["base_url"], format!("{}/", old.address.url()), "{status}");
+    daemon.give("c", "bob", "keystroke");
+    old.until_told("c", "bob", "+");
     daemon.give("c", "ann", "stopped");
-    old.until_told("c", "ann", "++-");
-    daemon.give("c", "ann", "keystroke");
-    new.until_told("c", "ann", "+");
-    assert_eq!((old.told("c", "ann"), old.told("c", "cleo")), ("++-".to_owned(), String::new()));
-    // Also at the end.
+    old.until_told("c", "ann", "+-");
     daemon.process.stop();
-    assert_eq!((old.shown(), new.shown()), (0, 0));
-    assert_eq!((old.told("c", "bob"), new.told("c", "bob")), ("+-".to_owned(), String::new()));
-}
-
-#[test]
-fn a_place_that_is_gone_holds_nobody_for_long() {
-    let (old, daemon) = pair("timing.dismiss_after = '1m'\ntiming.check_interval = '100ms'");
-    let new = Sandbox::start(&[]);
-    daemon.give("c", "ann", "keystroke");
-    old.until_told("c", "ann", "+");
-    let url = old.address.url();
-    drop(old);
-    daemon.edit(&url, &new.address.url());
-    assert_eq!(daemon.tell_by("reload", &[]).code, Some(0));
-    until("her icon at the new place", || {
-        daemon.give("c", "ann", "keystroke");
-        new.told("c", "ann").starts_with('+')
-    });
+    assert_eq!((old.shown(), new.told("c", "bob")), (0, String::new()));
 }
 
 #[test]
@@ -106,11 +90,36 @@ fn credentials_take_hold_when_they_are_good_and_cost_nothing_when_they_are_not()
     sandbox.until_told("c", "ann", "+-+");
     assert_eq!(sandbox.token_calls(), 1);
     // What else changes costs no other token.
-    daemon.edit("'00DXX0000000001'", "'00DXX0000000002'");
+    daemon.edit("authorization_context = '", "authorization_context = 'Other_");
     assert_eq!(daemon.tell_by("reload", &[]).code, Some(0));
     daemon.give("c", "bob", "keystroke");
     sandbox.until_told("c", "bob", "+");
     assert_eq!(sandbox.token_calls(), 1);
+    // Another key in the same file does.
+    fs::write(daemon.file("key.pem"), key::private() + "\n").unwrap();
+    let said = daemon.tell_by("reload", &[]);
+    let told =
+        "upstream.auth.jwt_bearer.private_key_file: (earlier content of the file) -> (new content of the file)\n";
+    assert_eq!((said.code, said.stdout.as_str()), (Some(0), told), "{said:?}");
+    assert_eq!(sandbox.token_calls(), 2);
+    assert_eq!(daemon.tell_by("reload", &[]).stdout, "nothing has changed: the configuration is what it was\n");
+    daemon.give("c", "cleo", "keystroke");
+    sandbox.until_told("c", "cleo", "+");
+}
+
+#[test]
+fn a_new_token_in_the_same_file_holds_with_the_reload() {
+    let (sandbox, daemon) = pair("timing.dismiss_after = '1m'");
+    daemon.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+");
+    let obtained = || {
+        let page = Page::read(&daemon.address.get("/metrics").body, Text::Prometheus);
+        page.value("typingd_token_refreshes_total", &[])
+    };
+    assert_eq!(obtained(), Some(1.0));
+    fs::write(daemon.file("token"), "another-one").unwrap();
+    assert_eq!(daemon.tell_by("reload", &[]).code, Some(0));
+    assert_eq!(obtained(), Some(2.0));
 }
 
 #[test]
@@ -129,9 +138,8 @@ fn where_nothing_is_delivered_anything_is_tried() {
 }
 
 #[test]
-fn the_drop_in_is_switched_on_and_off_and_turned_elsewhere() {
-    let (old, mut daemon) = pair("timing.dismiss_after = '100ms'");
-    let new = Sandbox::start(&[]);
+fn the_drop_in_is_switched_on_and_off() {
+    let (sandbox, mut daemon) = pair("timing.dismiss_after = '100ms'");
     let connector = Connector::new(&daemon.address, "t0ken-of-the-connector");
     let reload = || {
         let said = daemon.tell_by("reload", &[]);
@@ -143,21 +151,20 @@ fn the_drop_in_is_switched_on_and_off_and_turned_elsewhere() {
         .edit("timing.dismiss_after", "drop_in.enabled = true\ndrop_in.activity_lasts = '100ms'\ntiming.dismiss_after");
     reload();
     assert_eq!(connector.started("u").status, 202);
-    old.until_told("c", "u", "+-");
+    sandbox.until_told("c", "u", "+-");
     assert_eq!(connector.message("u").status, 202);
     daemon.edit("'100ms'\ntiming", "'1m'\ntiming");
-    daemon.edit(&old.address.url(), &new.address.url());
     reload();
     assert_eq!(connector.started("u").status, 202);
-    new.until_told("c", "u", "+");
+    until("her icon", || sandbox.told("c", "u").ends_with('+'));
     assert_eq!(connector.message("u").status, 202);
-    // Icon on, icon off, the message.
-    until("the message", || (old.of("c", "u").len(), new.of("c", "u").len()) == (3, 3));
+    // Icon on, icon off, the message, twice.
+    until("the message", || sandbox.of("c", "u").len() == 6);
     assert_eq!((&report()["started_taken"], &report()["messages"]), (&json!(2), &json!(2)), "the counts go on");
     daemon.edit("drop_in.enabled = true", "drop_in.enabled = true\ndrop_in.shadow = true");
     reload();
     assert_eq!(connector.started("v").status, 202);
-    until("it has passed", || new.of("c", "v").len() == 1);
+    until("it has passed", || sandbox.of("c", "v").len() == 1);
     assert!(report()["shadow"].is_object(), "{}", report());
     daemon.edit("drop_in.enabled = true\ndrop_in.shadow = true\ndrop_in.activity_lasts = '1m'", "");
     reload();

@@ -102,12 +102,6 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "const GRACE: Duration = Duration::from_millis(0);",
     },
     Mistake {
-        name: "what was found of the dead is buried with them",
-        file: "../fleet/sweep.rs",
-        right: "self.burials.extend(ripe.difference(&found));",
-        wrong: "self.burials.extend(ripe.union(&found));",
-    },
-    Mistake {
         name: "the living are reaped",
         file: STORE,
         right: "if self.is_alive(now, dead) || !self.is_alive(now, me) {",
@@ -135,7 +129,13 @@ pub(super) const MISTAKES: &[Mistake] = &[
         name: "a release without a compare",
         file: STORE,
         right: "match value.filter(|value| value.owner == seen) {",
-        wrong: "match value.filter(|value| value.owner == seen || !value.on) {",
+        wrong: "match value.filter(|value| value.owner == seen || true) {",
+    },
+    Mistake {
+        name: "a release in spite of a stray",
+        file: STORE,
+        right: "Some(value) if value.strays != strays && value.owner == me => Answer::Stray(value.strays),",
+        wrong: "Some(value) if value.strays > strays + 9 && value.owner == me => Answer::Stray(value.strays),",
     },
     Mistake {
         name: "a dim in spite of a stray",
@@ -158,8 +158,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "shares grow while a lost store is told again",
         file: STORE,
-        right: "want = want.min(beat.hold);",
-        wrong: "want = want.max(beat.hold);",
+        right: "want = want.min(heartbeat.hold);",
+        wrong: "want = want.max(heartbeat.hold);",
     },
     Mistake {
         name: "the share of one that is cut off is given away",

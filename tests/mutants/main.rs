@@ -1,8 +1,8 @@
 //! Deliberate mistakes: each is planted into a copy of the engine, and the simulation suite must notice it.
 //!
-//! The engine names nothing but `std`, the model and the hash table, and the suite nothing but these two, so that a copy
-//! of them is a crate of its own that builds in seconds. The test is ignored by default, for it runs cargo for each:
-//! `cargo test --test mutants -- --ignored`.
+//! The engine names nothing but `std`, the model and the hash table, and the suite nothing but these two, so that a
+//! copy of them is a crate of its own that builds in seconds. The test is ignored by default, for it runs cargo for
+//! each: `cargo test --test mutants -- --ignored`.
 
 mod fleet;
 
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// A mistake: in this file of the engine (or from there), this text (which stands there once) is replaced by that.
+/// A mistake: in this file of the engine (or from there), this text (which occurs once) is replaced by that.
 struct Mistake {
     name: &'static str,
     file: &'static str,
@@ -24,26 +24,26 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a stop overtakes the Started in flight",
         file: "outbox.rs",
-        right: "if self.flight.is_some() || self.not_before > now {",
+        right: "if self.in_flight.is_some() || self.not_before > now {",
         wrong: "if self.not_before > now {",
     },
     Mistake {
-        name: "an unsure Started owes nothing",
+        name: "a Started whose effect is unknown owes nothing",
         file: "outbox.rs",
-        right: "if self.belief == Belief::Off {\n                    self.belief = Belief::Unsure;",
-        wrong: "if false {\n                    self.belief = Belief::Unsure;",
+        right: "if !(started && was_on) {",
+        wrong: "if !started {",
     },
     Mistake {
-        name: "an unsure Stopped counts as done",
+        name: "a Stopped whose effect is unknown counts as done",
         file: "outbox.rs",
-        right: "(Indicator::TypingStopped, Outcome::Unsure(_)) => {\n                self.belief = Belief::Unsure;",
-        wrong: "(Indicator::TypingStopped, Outcome::Unsure(_)) => {\n                self.belief = Belief::Off;",
+        right: "                    self.acknowledged = Acknowledged::Unknown;",
+        wrong: "                    self.acknowledged = if started { Acknowledged::Unknown } else { Acknowledged::Off };",
     },
     Mistake {
-        name: "a refused Started is taken for shown",
+        name: "a rejected Started is taken for shown",
         file: "outbox.rs",
-        right: "(Indicator::TypingStarted, Outcome::Refused(_)) => {",
-        wrong: "(Indicator::TypingStarted, Outcome::Refused(_)) => {\n                self.belief = Belief::On;",
+        right: "                if !started {\n                    self.acknowledged = Acknowledged::Off;",
+        wrong: "                if started {\n                    self.acknowledged = Acknowledged::On;\n                } else {\n                    self.acknowledged = Acknowledged::Off;",
     },
     Mistake {
         name: "a Started that waited too long is sent all the same",
@@ -54,26 +54,26 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a Stopped that was not sent is forgotten",
         file: "outbox.rs",
-        right: "            Verdict::Again => {\n                self.put_off(now, outcome, backoff);",
-        wrong: "            Verdict::Again => {\n                self.wish = None;\n                self.put_off(now, outcome, backoff);",
+        right: "            Verdict::Retry => {\n                self.schedule_retry(now, outcome, backoff);",
+        wrong: "            Verdict::Retry => {\n                self.desired = None;\n                self.schedule_retry(now, outcome, backoff);",
     },
     Mistake {
         name: "a Started replaced by its stop leaves a stop behind",
         file: "outbox.rs",
-        right: "self.flight.is_none() && self.belief == Belief::Off && self.owes_stop()",
-        wrong: "false && self.flight.is_none()",
+        right: "self.in_flight.is_none() && self.acknowledged == Acknowledged::Off && self.owes_stop()",
+        wrong: "false && self.in_flight.is_none()",
     },
     Mistake {
         name: "a refresh is as urgent as a first Started",
         file: "outbox.rs",
-        right: "(Indicator::TypingStarted, Belief::On) => Urgency::Refresh,",
-        wrong: "(Indicator::TypingStarted, Belief::On) => Urgency::Stop,",
+        right: "(Indicator::TypingStarted, Acknowledged::On) => Urgency::Refresh,",
+        wrong: "(Indicator::TypingStarted, Acknowledged::On) => Urgency::Stop,",
     },
     Mistake {
         name: "what an earlier process left on is not owed",
         file: "outbox.rs",
-        right: "if self.belief == Belief::Off {\n            self.belief = Belief::Unsure;",
-        wrong: "if false {\n            self.belief = Belief::Unsure;",
+        right: "self.acknowledged == Acknowledged::Off {\n            self.acknowledged = Acknowledged::Unknown;",
+        wrong: "false {\n            self.acknowledged = Acknowledged::Unknown;",
     },
     Mistake {
         name: "the icon goes off dismiss after the first key, not the last",
@@ -84,19 +84,19 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a check wins over an idle deadline of the same instant",
         file: "timing.rs",
-        right: "            (phase, Mode::Idle) => {\n                consider(paused, Timer::Paused);",
-        wrong: "            (phase, Mode::Idle) => {\n                if phase == Phase::Burst {\n                    consider(check, Timer::Check);\n                }\n                consider(paused, Timer::Paused);",
+        right: "            (phase, Mode::Idle) => {\n                each(paused, Timer::Paused);",
+        wrong: "            (phase, Mode::Idle) => {\n                if phase == Phase::Burst {\n                    each(check, Timer::Check);\n                }\n                each(paused, Timer::Paused);",
     },
     Mistake {
         name: "a message leaves the icon on",
         file: "timing.rs",
-        right: "        self.last_key = 0;\n        self.extinguish(reason)\n    }\n\n    fn show",
+        right: "        self.last_key = 0;\n        self.hide(reason)\n    }\n\n    fn show",
         wrong: "        self.last_key = 0;\n        None.or((reason == Reason::Shutdown).then_some(reason))\n    }\n\n    fn show",
     },
     Mistake {
         name: "max_typing never falls due",
         file: "timing.rs",
-        right: "consider(max_typing, Timer::MaxTyping);\n                if phase",
+        right: "each(max_typing, Timer::MaxTyping);\n                if phase",
         wrong: "if phase",
     },
     Mistake {
@@ -114,19 +114,19 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a changed check interval goes on from the checks of the old one",
         file: "timing.rs",
-        right: "        if self.phase == Phase::Burst {\n            self.pass_checks(rules, at);\n        }",
+        right: "        if self.phase == Phase::Burst {\n            self.pass_checks(rules, floor);\n        }",
         wrong: "        let _ = Self::pass_checks;",
     },
     Mistake {
         name: "what a change brings forward is decided in the past",
         file: "timing.rs",
-        right: "let (due, timer) = self.next_from(rules, at);",
-        wrong: "let (due, timer) = self.next(rules);",
+        right: "let at = at.max(floor);",
+        wrong: "let _ = floor;",
     },
     Mistake {
         name: "a loop that comes late refreshes for each check that it missed",
         file: "timing.rs",
-        right: "if matches!(timer, Timer::Check) && now - due >= rules.check {",
+        right: "if LATE && matches!(timer, Timer::Check) && now - due >= rules.check {",
         wrong: "if false && now - due >= rules.check {",
     },
     Mistake {
@@ -150,8 +150,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "typing that lasts outlives the message",
         file: "timing.rs",
-        right: "        self.last_key = 0;\n        self.extinguish(reason)",
-        wrong: "        self.extinguish(reason)",
+        right: "        self.last_key = 0;\n        self.hide(reason)",
+        wrong: "        self.hide(reason)",
     },
     Mistake {
         name: "the next keystroke cuts typing that lasts short",
@@ -172,13 +172,13 @@ const MISTAKES: &[Mistake] = &[
         wrong: "self.answered.len()",
     },
     Mistake {
-        name: "the gate before a failing upstream never opens again",
+        name: "the circuit breaker before a failing upstream never closes again",
         file: "pace.rs",
-        right: "Gate::Shut { .. } if !failed => self.gate = OPEN,",
-        wrong: "Gate::Shut { .. } if false && !failed => self.gate = OPEN,",
+        right: "else { self.breaker = CLOSED }",
+        wrong: "else if !self.is_breaker_open() { self.breaker = CLOSED }",
     },
     Mistake {
-        name: "one poisoned conversation shuts the gate",
+        name: "one poisoned conversation opens the circuit breaker",
         file: "pace.rs",
         right: "if *last_failed != slot {",
         wrong: "if *last_failed != slot || true {",
@@ -204,8 +204,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a conversation that is over is never forgotten",
         file: "mod.rs",
-        right: "        } else if hold_until > now {\n            due",
-        wrong: "        } else if hold_until >= Instant::ORIGIN {\n            due",
+        right: "        } else if retained_until > now {\n            due",
+        wrong: "        } else if retained_until >= Instant::ORIGIN {\n            due",
     },
     Mistake {
         name: "a message does not wait for the one before it",
@@ -226,7 +226,7 @@ const MISTAKES: &[Mistake] = &[
         wrong: "let replaced = if waits { queue.pop_front().map(|last| last.waker) } else { None };",
     },
     Mistake {
-        name: "the next request is not told that its turn has come",
+        name: "the next request is not woken when its turn has come",
         file: "order.rs",
         right: "let next = queue.front().filter(|_| index == 0).map(|front| front.waker.clone());",
         wrong: "let next = queue.front().filter(|_| index == 1).map(|front| front.waker.clone());",
@@ -276,7 +276,7 @@ fn plant(project: &Path, copy: &Path) {
 fn suite(copy: &Path) -> (bool, bool) {
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO"));
-        // What the project's own build is told must not reach the copy's.
+        // Settings of the project's own build must not reach the copy's.
         command.args(arguments).current_dir(copy).env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
         command.env("TYPINGD_SIMULATION_SEEDS", "8").stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         command.spawn().expect("cargo runs")

@@ -1,4 +1,4 @@
-//! A change of the timing while people are typing: rule 11.
+//! A change of the timing while people are typing: timing rule 11.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn keys(from: u64, to: u64, every: usize) -> impl Iterator<Item = (u64, Event)> 
 }
 
 #[test]
-fn it_holds_from_its_instant_on_a_grid_that_stays_and_nothing_is_decided_in_the_past() {
+fn a_change_holds_from_its_instant_and_keeps_the_grid() {
     let slow = times(Mode::Idle, 60_000, 2_000);
     let quick = times(Mode::Idle, 1_000, 2_000);
     for (name, before, events, expected) in [
@@ -197,7 +197,7 @@ fn decided(engine: &mut Engine) -> Vec<Decision> {
 }
 
 #[test]
-fn a_check_of_a_minute_that_becomes_one_of_five_milliseconds_refreshes_each_icon_once() {
+fn a_far_shorter_check_refreshes_each_icon_once() {
     let mut engine = crowd(30_000);
     assert_eq!(decided(&mut engine).len(), PEOPLE);
     let change = Instant::from_millis(30_001);
@@ -210,12 +210,12 @@ fn a_check_of_a_minute_that_becomes_one_of_five_milliseconds_refreshes_each_icon
         }
     }
     let checks = decided(&mut engine);
-    assert!(checks.iter().all(|told| told.reason == Check && told.at > change), "{:?}", checks.first());
+    assert!(checks.iter().all(|decision| decision.reason == Check && decision.at > change), "{:?}", checks.first());
     assert_eq!(checks.len(), PEOPLE);
 }
 
 #[test]
-fn a_loop_that_comes_late_decides_one_refresh_the_last_that_was_due() {
+fn a_late_loop_decides_one_refresh_the_last_that_was_due() {
     let rules = of_check(10);
     let mut engine = Engine::new(Policy { rules, ..Policy::default() }, 1);
     engine.observe_decisions();
@@ -223,12 +223,14 @@ fn a_loop_that_comes_late_decides_one_refresh_the_last_that_was_due() {
     key(&mut engine, 0, 1, 60_000);
     decided(&mut engine);
     engine.handle_timeout(Instant::from_millis(995));
-    let told: Vec<_> = decided(&mut engine).iter().map(|told| (told.at.as_millis(), told.reason)).collect();
+    let decisions: Vec<_> =
+        decided(&mut engine).iter().map(|decision| (decision.at.as_millis(), decision.reason)).collect();
     // Of the one whose typing ended at 500 ms the last refresh was due just before.
-    assert_eq!(told, [(490, Check), (990, Check)]);
+    assert_eq!(decisions, [(490, Check), (990, Check)]);
     engine.handle_timeout(Instant::from_millis(1_000));
-    let told: Vec<_> = decided(&mut engine).iter().map(|told| (told.at.as_millis(), told.reason)).collect();
-    assert_eq!(told, [(1_000, Check)]);
+    let decisions: Vec<_> =
+        decided(&mut engine).iter().map(|decision| (decision.at.as_millis(), decision.reason)).collect();
+    assert_eq!(decisions, [(1_000, Check)]);
 }
 
 /// What a made-up world changes: the timing of all, that of two channels, or that the machine sleeps.
@@ -262,7 +264,7 @@ fn late_and_in_slices(seed: u64, people: usize, events: usize) -> usize {
     let few: Vec<Times> = (0..3).map(|_| any(&mut rng)).collect();
     let mut engine = Engine::new(policy(first, [None; 2]), seed);
     engine.observe_decisions();
-    let mut told: Vec<Vec<(u64, Event)>> = vec![Vec::new(); people];
+    let mut happened: Vec<Vec<(u64, Event)>> = vec![Vec::new(); people];
     let mut found: BTreeMap<String, Vec<(u64, Reason)>> = BTreeMap::new();
     let mut at = 0;
     for _ in 0..events {
@@ -281,18 +283,18 @@ fn late_and_in_slices(seed: u64, people: usize, events: usize) -> usize {
             match wide {
                 Wide::Timing { all, of } if engine.has_room_for_policy() => {
                     engine.handle_policy(now, policy(all, of));
-                    for (person, told) in told.iter_mut().enumerate() {
+                    for (person, happened) in happened.iter_mut().enumerate() {
                         let times = match person % 3 {
                             0 => all,
                             channel => of[channel - 1].unwrap_or(all),
                         };
-                        told.push((at, Change(times)));
+                        happened.push((at, Change(times)));
                     }
                 }
                 Wide::Timing { .. } => {}
                 Wide::Sleep => {
                     engine.handle_suspension(now);
-                    told.iter_mut().for_each(|told| told.push((at, Event::Slept)));
+                    happened.iter_mut().for_each(|happened| happened.push((at, Event::Slept)));
                 }
             }
         }
@@ -306,7 +308,7 @@ fn late_and_in_slices(seed: u64, people: usize, events: usize) -> usize {
             let from = person.to_string();
             let who = ConversationRef::new(CHANNELS[person % 3], &from).expect("a valid pair");
             engine.handle_signal(now, who, Signal::new(kind)).expect("there is room");
-            told[person].push((at, event));
+            happened[person].push((at, event));
         }
         collect(&mut engine, &mut found);
     }
@@ -316,10 +318,10 @@ fn late_and_in_slices(seed: u64, people: usize, events: usize) -> usize {
         collect(&mut engine, &mut found);
     }
     let mut decided = 0;
-    for (person, told) in told.iter().enumerate() {
+    for (person, happened) in happened.iter().enumerate() {
         let found = found.remove(&person.to_string()).unwrap_or_default();
         decided += found.len();
-        assert_eq!(found, oracle::decisions(&first, told), "seed {seed}, person {person}: {first:?} {told:?}");
+        assert_eq!(found, oracle::decisions(&first, happened), "seed {seed}, person {person}: {first:?} {happened:?}");
     }
     decided
 }
@@ -331,7 +333,7 @@ fn collect(engine: &mut Engine, found: &mut BTreeMap<String, Vec<(u64, Reason)>>
 }
 
 #[test]
-fn changes_that_are_followed_late_and_in_slices_are_those_of_all_at_their_instant() {
+fn changes_in_slices_equal_changes_of_all_at_their_instant() {
     let few: usize = (0..300).map(|seed| late_and_in_slices(seed, 7, 150)).sum();
     // More than follow in one slice.
     let many: usize = (0..6).map(|seed| late_and_in_slices(1_000 + seed, 1_500, 80)).sum();
@@ -339,7 +341,7 @@ fn changes_that_are_followed_late_and_in_slices_are_those_of_all_at_their_instan
 }
 
 #[test]
-fn what_concerns_all_is_done_in_slices_and_each_is_stopped_at_the_instant_of_it() {
+fn what_concerns_all_is_done_in_slices_as_of_its_instant() {
     let mut engine = Engine::new(Policy { rules: of_check(60_000), ..Policy::default() }, 1);
     engine.observe_decisions();
     let people = 5_000;
@@ -368,22 +370,26 @@ fn what_concerns_all_is_done_in_slices_and_each_is_stopped_at_the_instant_of_it(
                 Reason::Shutdown
             }
         };
-        assert_eq!(decided(&mut engine).len(), 0, "it is only written down");
+        assert_eq!(decided(&mut engine).len(), 0, "it is only recorded");
         // One that is touched doesn't wait for its slice. Its key comes after the change.
         if wide < 2 {
             key(&mut engine, at, people - 1, 0);
-            let told: Vec<_> = decided(&mut engine).iter().map(|told| told.reason).collect();
-            assert_eq!(told, [reason, First]);
+            let decisions: Vec<_> = decided(&mut engine).iter().map(|decision| decision.reason).collect();
+            assert_eq!(decisions, [reason, First]);
         }
         let touched = usize::from(wide < 2);
         let (mut slices, mut stopped) = (0, 0);
         while engine.poll_timeout(now) <= now && stopped + touched < people {
             // Later all the same: when it is done changes nothing.
             engine.handle_timeout(Instant::from_millis(at + 5));
-            let told = decided(&mut engine);
-            assert!(told.len() <= 2_100, "{} in one slice", told.len());
-            assert!(told.iter().all(|told| (told.at, told.reason) == (now, reason)), "{:?}", told.first());
-            stopped += told.len();
+            let decisions = decided(&mut engine);
+            assert!(decisions.len() <= 2_100, "{} in one slice", decisions.len());
+            assert!(
+                decisions.iter().all(|decision| (decision.at, decision.reason) == (now, reason)),
+                "{:?}",
+                decisions.first()
+            );
+            stopped += decisions.len();
             slices += 1;
         }
         assert!(stopped + touched == people && slices > 2, "{wide}: {stopped} in {slices}");

@@ -4,17 +4,17 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use typingd::engine::Engine;
-use typingd::engine::outbox::Belief;
+use typingd::engine::outbox::Acknowledged;
 use typingd::engine::policy::{Delivery, Policy};
 use typingd::model::{
-    Cause, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Setback, Signal, SignalKind,
+    Cause, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind, Transient,
 };
 
 const NONE: Outcome = not_sent(Cause::NoCredentials, None);
-const REFUSED: Outcome = not_sent(Cause::Credentials, None);
+const REJECTED: Outcome = not_sent(Cause::Credentials, None);
 
 const fn not_sent(cause: Cause, retry_after: Option<Duration>) -> Outcome {
-    Outcome::NotSent(Setback { cause, retry_after })
+    Outcome::NotSent(Transient { cause, retry_after })
 }
 
 struct Bench {
@@ -63,7 +63,7 @@ impl Bench {
         self.one(Indicator::TypingStarted, Outcome::Delivered);
         self.signal(to, from, SignalKind::Stopped, None);
         self.one(Indicator::TypingStopped, not_sent(Cause::NoCredentials, until));
-        assert!(self.engine.snapshot(pair(to, from)).is_some_and(|snapshot| snapshot.blocked));
+        assert!(self.engine.account(self.now, pair(to, from)).is_some_and(|account| account.blocked));
     }
 
     fn blocked(&self) -> usize {
@@ -82,7 +82,7 @@ fn id(number: u32) -> CredentialId {
 }
 
 #[test]
-fn a_request_leaves_with_the_newest_credentials_of_its_own_conversation() {
+fn a_request_has_the_newest_credentials_of_its_conversation() {
     let mut bench = Bench::new();
     bench.signal("c", "u", SignalKind::Keystroke, Some(1));
     bench.signal("c", "v", SignalKind::Keystroke, None);
@@ -96,13 +96,13 @@ fn a_request_leaves_with_the_newest_credentials_of_its_own_conversation() {
     bench.signal("c", "u", SignalKind::Keystroke, None);
     bench.signal("c", "u", SignalKind::MessageSent, None);
     assert_eq!(bench.one(TypingStopped, Outcome::Delivered).credentials, Some(id(2)));
-    bench.engine.handle_credentials(bench.now, pair("c", "nobody"), id(1));
+    bench.engine.handle_credentials(bench.now, pair("c", "unknown"), id(1));
     assert!(bench.leaving().is_none());
 }
 
 #[test]
-fn a_started_without_good_credentials_is_dropped_until_the_next_check() {
-    for outcome in [NONE, REFUSED] {
+fn a_started_without_credentials_is_dropped_until_a_check() {
+    for outcome in [NONE, REJECTED] {
         let mut bench = Bench::new();
         bench.signal("c", "u", SignalKind::Keystroke, Some(1));
         bench.one(TypingStarted, outcome);
@@ -129,19 +129,19 @@ fn a_refused_refresh_leaves_the_icon_to_its_stop() {
         bench.wait(1_000);
         bench.signal("c", "u", SignalKind::Keystroke, Some(1));
     }
-    bench.one(TypingStarted, REFUSED);
-    assert_eq!(bench.engine.snapshot(pair("c", "u")).unwrap().belief, Belief::On);
+    bench.one(TypingStarted, REJECTED);
+    assert_eq!(bench.engine.acknowledged(pair("c", "u")), Acknowledged::On);
     bench.wait(2_000);
     // Each try is made with other credentials, and none waits for the one before.
     for attempt in 0..5 {
-        assert_eq!(bench.one(TypingStopped, REFUSED).attempt, attempt);
+        assert_eq!(bench.one(TypingStopped, REJECTED).attempt, attempt);
     }
     bench.one(TypingStopped, Outcome::Delivered);
     assert_eq!(bench.engine.census().conversations, 0);
 }
 
 #[test]
-fn an_owed_stop_waits_for_good_credentials_of_its_channel_and_leaves_at_once() {
+fn an_owed_stop_leaves_when_its_channel_accepts_credentials() {
     let mut bench = Bench::new();
     for (to, from) in [("c", "u"), ("c", "v"), ("d", "w")] {
         bench.block(to, from, None);
@@ -172,7 +172,7 @@ fn an_owed_stop_waits_for_good_credentials_of_its_channel_and_leaves_at_once() {
 }
 
 #[test]
-fn an_acceptance_is_not_lost_on_a_request_that_is_about_to_say_there_are_none() {
+fn an_acceptance_during_a_request_without_credentials_counts() {
     let mut bench = Bench::new();
     bench.signal("c", "u", SignalKind::Keystroke, Some(1));
     bench.one(TypingStarted, Outcome::Delivered);
@@ -186,7 +186,7 @@ fn an_acceptance_is_not_lost_on_a_request_that_is_about_to_say_there_are_none() 
 }
 
 #[test]
-fn other_credentials_of_its_own_are_tried_at_once_and_refused_ones_after_their_time() {
+fn other_credentials_are_tried_at_once_rejected_ones_later() {
     let mut bench = Bench::new();
     bench.block("c", "u", Some(Duration::from_secs(30)));
     bench.signal("c", "u", SignalKind::Stopped, Some(1));
@@ -194,7 +194,7 @@ fn other_credentials_of_its_own_are_tried_at_once_and_refused_ones_after_their_t
     bench.wait(29_999);
     assert!(bench.leaving().is_none());
     bench.wait(1);
-    assert_eq!(bench.one(TypingStopped, REFUSED).attempt, 0);
+    assert_eq!(bench.one(TypingStopped, REJECTED).attempt, 0);
     bench.one(TypingStopped, NONE);
     bench.signal("c", "u", SignalKind::Stopped, Some(2));
     assert_eq!(bench.one(TypingStopped, Outcome::Delivered).credentials, Some(id(2)));
@@ -202,7 +202,7 @@ fn other_credentials_of_its_own_are_tried_at_once_and_refused_ones_after_their_t
 }
 
 #[test]
-fn what_waits_for_credentials_has_its_whole_lifespan_and_no_more() {
+fn what_waits_for_credentials_has_its_lifespan_and_no_more() {
     let mut bench = Bench::new();
     bench.block("c", "u", None);
     bench.engine.handle_recovered(bench.now, pair("c", "left on"));
@@ -264,4 +264,40 @@ fn what_finds_no_credentials_costs_no_rate_and_opens_no_circuit() {
         }
         assert!(bench.engine.is_upstream_failing());
     }
+}
+
+#[test]
+fn a_crowd_waiting_for_credentials_goes_on_in_slices() {
+    let mut bench = Bench::new();
+    let crowd = 3_000;
+    for i in 0..crowd {
+        bench.engine.handle_recovered(bench.now, pair("c", &i.to_string()));
+    }
+    let mut policy = Policy::default();
+    policy.delivery.requests_per_second_max = 1_000_000;
+    policy.delivery.in_flight_max = 1_000_000;
+    bench.engine.handle_policy(bench.now, policy);
+    for _ in 0..crowd {
+        bench.one(TypingStopped, NONE);
+    }
+    assert_eq!(bench.blocked(), crowd);
+    bench.engine.handle_acceptance(bench.now, "c");
+    let mut calls = 1;
+    while bench.engine.census().queued[0] < crowd {
+        let left = bench.blocked();
+        assert_eq!(bench.engine.poll_timeout(bench.now), bench.now, "it asks for its next slice");
+        bench.engine.handle_timeout(bench.now);
+        assert!(left - bench.blocked() <= 600, "{left} {}", bench.blocked());
+        calls += 1;
+    }
+    assert!(calls > 4, "{calls}");
+    // Those whose credentials are not good after all wait again, and are not tried without end.
+    for _ in 0..crowd {
+        bench.one(TypingStopped, NONE);
+    }
+    for _ in 0..10 {
+        bench.engine.handle_timeout(bench.now);
+    }
+    assert!(bench.leaving().is_none());
+    assert_eq!(bench.blocked(), crowd);
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use typingd::engine::Engine;
 use typingd::engine::policy::{Delivery, Mode, Policy, Rules};
 use typingd::model::{
-    Cause, Conversation, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, Setback, Signal,
-    SignalKind,
+    Cause, Conversation, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Rejection, Signal, SignalKind,
+    Transient,
 };
 
 use crate::oracle::{self, Event, Times};
@@ -67,10 +67,10 @@ fn signal_of(event: Event) -> Signal {
 }
 
 /// Two conversations, every sequence of keys, a message and ticks: each must decide what the oracle says of it alone
-/// (rules 1 to 5, 7, 9 and 12), whether the timers are run at their times or late, by the next signal. The keys of one
-/// of them last for a while.
+/// (timing rules 1 to 5, 7, 9 and 12), whether the timers are run at their times or late, by the next signal. The keys
+/// of one of them last for a while.
 #[test]
-fn the_timing_rules_hold_for_every_sequence_of_two_conversations() {
+fn the_timing_rules_hold_for_every_sequence_of_two_users() {
     // A key of either, an end of either, a tick, three ticks.
     const LETTERS: usize = 6;
     let mut checked = 0u64;
@@ -138,9 +138,9 @@ fn run_timers(engine: &mut Engine, until: Instant) {
     }
 }
 
-/// What the far side really shows of one conversation, and what the rules of delivery forbid.
+/// What the upstream really shows of one conversation, and what the rules of delivery forbid.
 #[derive(Default)]
-struct FarSide {
+struct Upstream {
     shown: bool,
     in_flight: Option<Dispatch>,
     /// A Started has been applied, or may have been, and no Stopped since.
@@ -153,8 +153,8 @@ struct FarSide {
     acceptances_seen: usize,
 }
 
-const SETBACK: Setback = Setback { cause: Cause::NoAnswer, retry_after: None };
-const NO_CREDENTIALS: Setback = Setback { cause: Cause::NoCredentials, retry_after: None };
+const TRANSIENT: Transient = Transient { cause: Cause::NoAnswer, retry_after: None };
+const NO_CREDENTIALS: Transient = Transient { cause: Cause::NoCredentials, retry_after: None };
 
 /// Every sequence of keys, ends, outcomes, acceptances and time steps over two conversations: never two in flight, no
 /// Started that is not true when it leaves, wire order, nothing that waits for credentials past an acceptance, and once
@@ -168,7 +168,7 @@ fn delivery_holds_for_every_sequence_of_outcomes() {
         let mut engine = Engine::new(policy(&times), 1);
         let mut now = Instant::from_millis(1_000);
         for letters in sequences(LETTERS, depth) {
-            let mut sides = [FarSide::default(), FarSide::default()];
+            let mut sides = [Upstream::default(), Upstream::default()];
             let mut acceptances = 0;
             for letter in &letters {
                 match letter {
@@ -185,23 +185,23 @@ fn delivery_holds_for_every_sequence_of_outcomes() {
                     }
                     4 => now = now + Duration::from_millis(TICK),
                     5 => answer(&mut engine, now, &mut sides, Outcome::Delivered, false),
-                    6 => answer(&mut engine, now, &mut sides, Outcome::NotSent(SETBACK), false),
-                    7 => answer(&mut engine, now, &mut sides, Outcome::Refused(Refusal::Request), false),
+                    6 => answer(&mut engine, now, &mut sides, Outcome::NotSent(TRANSIENT), false),
+                    7 => answer(&mut engine, now, &mut sides, Outcome::Rejected(Rejection::Request), false),
                     8 => answer(&mut engine, now, &mut sides, Outcome::NotSent(NO_CREDENTIALS), false),
                     9 => {
                         acceptances += 1;
                         engine.handle_acceptance(now, conversation(NAMES[0]).to());
                     }
-                    // Whether an unsure request was applied is the adversary's choice: by turns.
+                    // Whether a request of unknown effect was applied is the adversary's choice: by turns.
                     _ => {
                         let applied = (now.as_millis() / TICK).is_multiple_of(2);
-                        answer(&mut engine, now, &mut sides, Outcome::Unsure(SETBACK), applied);
+                        answer(&mut engine, now, &mut sides, Outcome::Unknown(TRANSIENT), applied);
                     }
                 }
                 engine.handle_timeout(now);
                 send(&mut engine, now, &mut sides, &times, &letters, acceptances);
                 for (name, side) in NAMES.iter().zip(&sides) {
-                    let blocked = engine.snapshot(conversation(name)).is_some_and(|snapshot| snapshot.blocked);
+                    let blocked = engine.account(now, conversation(name)).is_some_and(|account| account.blocked);
                     assert!(!blocked || side.acceptances_seen == acceptances, "it waits on: {mode:?} {letters:?}");
                 }
             }
@@ -240,22 +240,22 @@ fn index_of(conversation: &Conversation) -> usize {
 }
 
 /// The oldest request in flight is answered.
-fn answer(engine: &mut Engine, now: Instant, sides: &mut [FarSide; 2], outcome: Outcome, applied: bool) {
+fn answer(engine: &mut Engine, now: Instant, sides: &mut [Upstream; 2], outcome: Outcome, applied: bool) {
     let Some(side) = sides.iter_mut().find(|side| side.in_flight.is_some()) else { return };
     let Some(dispatch) = side.in_flight.take() else { return };
     if applied || outcome == Outcome::Delivered {
         side.shown = dispatch.indicator() == Indicator::TypingStarted;
     }
     match (dispatch.indicator(), outcome) {
-        (Indicator::TypingStarted, Outcome::Delivered | Outcome::Unsure(_)) => side.maybe_on = true,
-        (Indicator::TypingStopped, Outcome::Delivered | Outcome::Refused(_)) => side.maybe_on = false,
+        (Indicator::TypingStarted, Outcome::Delivered | Outcome::Unknown(_)) => side.maybe_on = true,
+        (Indicator::TypingStopped, Outcome::Delivered | Outcome::Rejected(_)) => side.maybe_on = false,
         _ => {}
     }
     if outcome == Outcome::Delivered {
         side.acknowledged.push(dispatch.indicator());
     }
-    // A Stopped that is refused as malformed is given up: that icon is beyond anybody's power.
-    if outcome == Outcome::Refused(Refusal::Request) && dispatch.indicator() == Indicator::TypingStopped {
+    // A Stopped that is rejected as malformed is given up: that icon can't be hidden.
+    if outcome == Outcome::Rejected(Rejection::Request) && dispatch.indicator() == Indicator::TypingStopped {
         side.shown = false;
     }
     let _ = engine.handle_outcome(now, dispatch.id, outcome);
@@ -264,7 +264,7 @@ fn answer(engine: &mut Engine, now: Instant, sides: &mut [FarSide; 2], outcome: 
 fn send(
     engine: &mut Engine,
     now: Instant,
-    sides: &mut [FarSide; 2],
+    sides: &mut [Upstream; 2],
     times: &Times,
     letters: &[usize],
     acceptances: usize,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use typingd::fleet::protocol::{Command, Reply};
+use typingd::fleet::protocol::{Answer, Command, Heartbeat, OwnerId, Reply, Request};
 use typingd::fleet::{State, WhenUnreachable};
 use typingd::model::Indicator::{TypingStarted, TypingStopped};
 use typingd::model::SignalKind::{Ended, Keystroke, MessageSent};
 
 use crate::fleet_scene::Scene;
+use crate::fleet_store::Store;
 use crate::fleet_world::{Climate, Fault, History, World};
 
 const ALL: [Fault; 10] = [
@@ -277,32 +278,93 @@ fn what_an_owner_did_after_it_was_lapsed_is_told_to_the_new_one() {
     scene.check_the_end("a clock stood still");
 }
 
+/// Node 1 has taken over while node 0 stood still, the user has typed on there, and node 0 shows an icon by its own
+/// clock. What it posts when it hears of that gets lost.
+fn lost_stray(icon_is_on: bool) -> Scene {
+    let mut scene = shown();
+    for _ in 0..20 {
+        scene.pass_without(500, Some(0));
+        scene.signal(1, Keystroke);
+        scene.talk(1);
+        answer_all(&mut scene);
+    }
+    scene.stood_still(0, 10_000);
+    let message = |scene: &mut Scene| {
+        scene.signal(1, MessageSent);
+        answer_all(scene);
+        scene.talk(1);
+    };
+    if !icon_is_on {
+        message(&mut scene);
+        assert_eq!((scene.shown, recorded(&scene)), (false, Some(false)));
+    }
+    scene.signal(0, Ended);
+    scene.signal(0, Keystroke);
+    answer_all(&mut scene);
+    scene.pass(250);
+    scene.ask(0);
+    while scene.ask(0) {}
+    let lost = scene.store.read_inbox(scene.hosts[1].node.fleet.me());
+    assert_eq!(lost.len(), 1, "the connection breaks as it arrives");
+    if icon_is_on {
+        message(&mut scene);
+        // The Started of node 0 was applied after the message.
+        scene.shown = true;
+    }
+    scene
+}
+
 #[test]
 fn a_stray_that_gets_lost_is_noticed_when_the_owner_gives_up() {
-    let mut scene = Scene::new(3);
-    scene.signal(0, Keystroke);
-    scene.talk(0);
-    scene.answer();
-    scene.stand_still(0, 4_000);
-    answer_all(&mut scene);
-    scene.signal(0, Keystroke);
-    answer_all(&mut scene);
-    scene.pass(300);
-    scene.talk(0);
-    for host in [1, 2] {
-        // The mail is read, and the process's connection breaks before it arrives.
-        let _ = scene.store.read_inbox(scene.hosts[host].node.fleet.me());
-    }
+    let mut scene = lost_stray(false);
+    assert!(scene.shown && scene.holds(1));
     scene.check_the_end("mail was lost");
+}
+
+#[test]
+fn an_owner_that_dies_after_a_lost_stray_is_answered_for() {
+    let mut scene = lost_stray(true);
+    scene.kill(1);
+    scene.check_the_end("mail was lost, and its reader died");
+}
+
+#[test]
+fn a_late_release_takes_nothing_from_the_next_owner() {
+    let mut scene = shown();
+    scene.signal(0, MessageSent);
+    scene.answer();
+    scene.talk(0);
+    scene.pass_without(3_000, Some(0));
+    scene.signal(1, Keystroke);
+    scene.talk(1);
+    answer_all(&mut scene);
+    scene.pass_without(500, Some(0));
+    scene.timeout(0);
+    assert!(!scene.holds(0), "its engine has forgotten it");
+    scene.talk(0);
+    assert_eq!((scene.holds(1), recorded(&scene)), (true, Some(true)));
+    scene.check_the_end("it was given up late");
+}
+
+#[test]
+fn who_has_lapsed_writes_nothing() {
+    let mut scene = Scene::new(2);
+    scene.pass_without(1_000, None);
+    scene.signal(0, Keystroke);
+    let now = scene.now;
+    let turn = scene.hosts[0].node.request(now).expect("there is a key to post");
+    assert!(matches!(turn.command, Command::Turn { .. }));
+    scene.pass_without(3_000, Some(0));
+    let reply = scene.store.execute(scene.now.as_millis() + scene.step_millis, &turn);
+    assert_eq!(reply, Some(Reply::Turn(vec![Answer::Lapsed])));
+    assert!(scene.store.held.is_empty());
 }
 
 #[test]
 fn a_jump_of_the_stores_clock_keeps_no_dead_node_alive() {
     let mut scene = shown();
-    scene.step_millis -= 3_600_000;
-    scene.pass_without(500, None);
-    answer_all(&mut scene);
     scene.kill(0);
+    scene.step_millis -= 3_600_000;
     scene.pass_without(5_000, Some(0));
     answer_all(&mut scene);
     assert!(!scene.shown, "its lease would last an hour");
@@ -388,6 +450,33 @@ fn a_lease_counts_from_when_it_was_asked_for() {
     assert_eq!(scene.state(0), State::InDoubt);
 }
 
+/// Node `me` sends its heartbeat at `now`. Returns the share that it is given.
+fn share_of(store: &mut Store, now: u64, me: OwnerId, hold: u32, want: u32) -> u32 {
+    let lease = Duration::from_millis(2_500);
+    let heartbeat = Heartbeat { joins: !store.is_alive(now, me), was: None, lease, limit: 2_000, hold, want };
+    match store.execute(now, &Request { number: now, me, command: Command::Heartbeat(heartbeat) }) {
+        Some(Reply::Heartbeat(membership)) => membership.share,
+        reply => panic!("{reply:?}"),
+    }
+}
+
+#[test]
+fn the_share_of_one_that_is_cut_off_is_kept_for_a_minute() {
+    let mut store = Store::default();
+    let (one, other) = (OwnerId::new(1 << 16), OwnerId::new(2 << 16));
+    for now in [1_000, 3_000, 5_000] {
+        assert_eq!(share_of(&mut store, now, one, 200, 600), 200, "a young store gives nobody more");
+    }
+    assert_eq!(share_of(&mut store, 7_000, one, 200, 600), 600);
+    assert_eq!(share_of(&mut store, 8_000, other, 200, 2_000), 1_400);
+    assert_eq!(share_of(&mut store, 10_000, other, 1_400, 2_000), 1_400);
+    store.execute(10_001, &Request { number: 10_001, me: other, command: Command::Bury { dead: one } });
+    for now in (12_000..70_000).step_by(2_000) {
+        assert_eq!(share_of(&mut store, now, other, 1_400, 2_000), 1_400);
+    }
+    assert_eq!(share_of(&mut store, 70_100, other, 1_400, 2_000), 2_000);
+}
+
 #[test]
 fn a_node_that_hears_nothing_of_the_store_serves_alone() {
     let mut scene = Scene::new(2);
@@ -422,7 +511,7 @@ fn a_request_that_comes_late_is_not_executed() {
     let now = scene.now + Duration::from_millis(250);
     scene.now = now;
     let late = scene.hosts[0].node.request(now).expect("a heartbeat is due");
-    assert!(matches!(late.command, Command::Beat(_)));
+    assert!(matches!(late.command, Command::Heartbeat(_)));
     scene.silence(0);
     scene.talk(0);
     let store = now.as_millis() + scene.step_millis;

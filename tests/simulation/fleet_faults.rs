@@ -72,8 +72,9 @@ impl World {
         self.excused_until = self.excused_until.max(self.now + Duration::from_millis(millis));
     }
 
-    /// The sum of what all keep to is never above the limit. A node that has not joined yet, and a store that has lost its
-    /// memory or its idea of time, are other matters; and for those who are cut off no more than half of it is reserved.
+    /// The sum of what all keep to is never above the limit. A node that has not joined yet, and a store that has
+    /// lost its memory or its idea of time, are other matters; and for those who are cut off no more than half of it
+    /// is reserved.
     pub(crate) fn check_shares(&self) {
         if self.wiped || self.now < self.stepped + RESERVED {
             return;
@@ -131,8 +132,8 @@ impl World {
     }
 }
 
-/// The same time for all to notice what has happened to the store's clock or memory, in milliseconds: a lease, the doubt
-/// after it, a time-out, a reconnect.
+/// The same time for all to notice what has happened to the store's clock or memory, in milliseconds: a lease, the
+/// doubt after it, a time-out, a reconnect.
 const CONVERGES: u64 = 9_000;
 /// For so long the store reserves shares.
 const RESERVED: Duration = Duration::from_secs(70);
@@ -140,6 +141,6 @@ const RESERVED: Duration = Duration::from_secs(70);
 const STEP_MAX: u64 = 300_000;
 /// A process that is told to end is ended after so many milliseconds.
 const SHUTDOWN_GRACE: u64 = 8_000;
-/// No Started leaves so long after the last key: the dismissal, and what a key may wait in a queue, in an inbox, at both
-/// ends of the network, for the store to know of it, and for a connection.
+/// No Started leaves so long after the last key: the dismissal, and what a key may wait in a queue, in an inbox, at
+/// both ends of the network, for the store to know of it, and for a connection.
 const STALE_MAX: Duration = Duration::from_millis(8_500);

@@ -90,7 +90,7 @@ impl Node {
 
     fn settled(&mut self, now: Instant, dispatch: &Dispatch) {
         let conversation = dispatch.conversation.as_ref();
-        let is_off = self.engine.snapshot(conversation).is_none_or(|snapshot| snapshot.is_settled_off());
+        let is_off = self.engine.is_settled_off(conversation);
         self.fleet.handle_outcome(now, conversation, is_off);
         self.work(now);
     }
@@ -100,7 +100,7 @@ impl Node {
     }
 
     fn check(&mut self, now: Instant, conversation: ConversationRef<'_>) {
-        if self.engine.snapshot(conversation).is_none() {
+        if !self.engine.holds(conversation) {
             self.fleet.handle_released(now, conversation);
         }
     }

@@ -1,11 +1,12 @@
-//! A small scene: a few nodes, one store, one conversation or some, each step chosen by the test. Nothing happens by itself.
+//! A small scene: a few nodes, one store, one conversation or some, each step chosen by the test. Nothing happens by
+//! itself.
 
 use std::time::Duration;
 
 use typingd::engine::policy::Policy;
 use typingd::fleet::protocol::{Command, Reply, Request, Status};
 use typingd::fleet::{State, WhenUnreachable};
-use typingd::model::{Cause, Dispatch, Indicator, Instant, Outcome, Setback, Signal, SignalKind};
+use typingd::model::{Cause, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind, Transient};
 
 use crate::fleet_node::Node;
 use crate::fleet_store::Store;
@@ -98,7 +99,7 @@ impl Scene {
             self.pass(millis);
         }
         let now = self.local(host);
-        if let Reply::Beat(_) = reply {
+        if let Reply::Heartbeat(_) = reply {
             self.hosts[host].fooled = false;
         }
         self.hosts[host].node.reply(now, request.number, reply);
@@ -161,8 +162,13 @@ impl Scene {
 
     /// The machine of a node stands still with its clock, and the others go on.
     pub(crate) fn stand_still(&mut self, host: usize, millis: u64) {
-        self.hosts[host].fooled = true;
         self.pass_without(millis, Some(host));
+        self.stood_still(host, millis);
+    }
+
+    /// The machine of a node has stood still with its clock.
+    pub(crate) fn stood_still(&mut self, host: usize, millis: u64) {
+        self.hosts[host].fooled = true;
         self.hosts[host].lag += Duration::from_millis(millis);
     }
 
@@ -172,8 +178,8 @@ impl Scene {
         for Flight { life, dispatch, .. } in self.flights.extract_if(.., |flight| flight.host == host && flight.applied)
         {
             if self.hosts[host].life == life {
-                let setback = Setback { cause: Cause::NoAnswer, retry_after: None };
-                self.hosts[host].node.outcome(now, &dispatch, Outcome::Unsure(setback));
+                let transient = Transient { cause: Cause::NoAnswer, retry_after: None };
+                self.hosts[host].node.outcome(now, &dispatch, Outcome::Unknown(transient));
             }
         }
         self.look(host);
@@ -261,11 +267,15 @@ impl Scene {
     fn execute(&mut self, host: usize) -> Option<(Request, Reply)> {
         let now = self.local(host);
         let request = self.hosts[host].node.request(now)?;
+        if let Command::Heartbeat(heartbeat) = &request.command {
+            let share = self.hosts[host].node.fleet.share();
+            assert!(share <= heartbeat.hold, "a share of {share}, and {} is reported", heartbeat.hold);
+        }
         let reply = self.store.execute(self.now.as_millis() + self.step_millis, &request).expect("it is the newest");
-        if let (Command::Beat(beat), Reply::Beat(standing)) = (&request.command, &reply)
-            && standing.status != Status::Lapsed
+        if let (Command::Heartbeat(heartbeat), Reply::Heartbeat(membership)) = (&request.command, &reply)
+            && membership.status != Status::Lapsed
         {
-            self.hosts[host].lease_until = self.now + beat.lease;
+            self.hosts[host].lease_until = self.now + heartbeat.lease;
         }
         Some((request, reply))
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use typingd::fleet::protocol::{
-    Answer, Beat, Command, Content, Mail, Op, OwnerId, Reply, Request, Standing, Status, Value,
+    Answer, Command, Content, Heartbeat, Mail, Membership, Op, OwnerId, Reply, Request, Status, Value,
 };
 use typingd::model::{Conversation, SignalKind};
 
@@ -45,7 +45,7 @@ impl Store {
         }
         self.numbers.insert(me, request.number);
         Some(match &request.command {
-            Command::Beat(beat) => Reply::Beat(self.beat(now, me, beat)),
+            Command::Heartbeat(heartbeat) => Reply::Heartbeat(self.heartbeat(now, me, heartbeat)),
             Command::Turn { inboxes, ops } => Reply::Turn(self.turn(now, me, inboxes, ops)),
             Command::Scan { cursor } => self.scan(*cursor),
             Command::Take { dead, recent, recover_within, conversations } => {
@@ -80,14 +80,14 @@ impl Store {
         self.numbers.remove(&owner);
     }
 
-    fn beat(&mut self, now: u64, me: OwnerId, beat: &Beat) -> Standing {
+    fn heartbeat(&mut self, now: u64, me: OwnerId, heartbeat: &Heartbeat) -> Membership {
         let known = self.nodes.contains_key(&me);
         let status = match (known, self.is_alive(now, me)) {
             (true, true) => Status::Kept,
-            (false, _) if beat.joins => Status::Joined,
+            (false, _) if heartbeat.joins => Status::Joined,
             _ => Status::Lapsed,
         };
-        let lease_millis = beat.lease.as_millis() as u64;
+        let lease_millis = heartbeat.lease.as_millis() as u64;
         let mut mail = Vec::new();
         if status != Status::Lapsed {
             self.nodes.insert(me, now + lease_millis);
@@ -95,19 +95,19 @@ impl Store {
             for until in self.nodes.values_mut() {
                 *until = (*until).min(now + lease_millis);
             }
-            if let Some(was) = beat.was {
+            if let Some(was) = heartbeat.was {
                 self.shares.remove(&was);
                 self.reserved.remove(&was);
                 mail = self.read_inbox(was);
             }
-            self.split(now, me, beat, lease_millis);
+            self.split(now, me, heartbeat, lease_millis);
         }
         let alive = |store: &Self, owner: &OwnerId| store.is_alive(now, *owner);
         let members: Vec<_> = self.nodes.keys().filter(|owner| alive(self, owner)).copied().collect();
         let lapsed = self.nodes.keys().filter(|owner| !alive(self, owner)).copied().collect();
-        let limit = self.limit(beat.limit);
+        let limit = self.limit(heartbeat.limit);
         let fair = limit / (members.len() as u32).max(1);
-        Standing {
+        Membership {
             status,
             share: self.shares.get(&me).map_or(0, |share| share.requests),
             fair: (now < self.pressed_until).then_some(fair),
@@ -123,25 +123,25 @@ impl Store {
         self.shares.values().map(|share| share.limit).min().unwrap_or(own).min(own)
     }
 
-    fn split(&mut self, now: u64, me: OwnerId, beat: &Beat, lease_millis: u64) {
-        let limit = self.limit(beat.limit);
+    fn split(&mut self, now: u64, me: OwnerId, heartbeat: &Heartbeat, lease_millis: u64) {
+        let limit = self.limit(heartbeat.limit);
         self.reserved.retain(|_, (_, until)| now < *until);
         let reserved: u32 = self.reserved.values().map(|(requests, _)| requests).sum();
         let others: u32 = self.shares.iter().filter(|(owner, _)| **owner != me).map(|(_, share)| share.requests).sum();
         let free = limit.saturating_sub(others + reserved.min(limit / 2));
         let fair = limit / (self.nodes.values().filter(|until| now < **until).count() as u32).max(1);
-        let mut want = beat.want;
+        let mut want = heartbeat.want;
         if now < self.pressed_until {
             want = want.min(fair);
         }
         if now < *self.settles_at.get_or_insert(now + 2 * lease_millis) {
-            want = want.min(beat.hold);
+            want = want.min(heartbeat.hold);
         }
-        let requests = beat.hold.max(want.min(free)).min(free);
+        let requests = heartbeat.hold.max(want.min(free)).min(free);
         if requests < want.min(fair) {
             self.pressed_until = now + 3_000;
         }
-        self.shares.insert(me, Share { requests, limit: beat.limit });
+        self.shares.insert(me, Share { requests, limit: heartbeat.limit });
     }
 
     fn turn(&mut self, now: u64, me: OwnerId, inboxes: &[OwnerId], ops: &[(Conversation, Op)]) -> Vec<Answer> {
@@ -232,8 +232,10 @@ impl Store {
         let inbox = self.inboxes.entry(owner).or_default();
         inbox.push_back(mail);
         if inbox.len() > INBOX_MAX {
-            let is_key = |mail: &Mail| matches!(mail.content, Content::Signal { signal, .. } if signal.kind == SignalKind::Keystroke);
-            inbox.retain(|mail| !is_key(mail));
+            inbox.retain(|mail| match mail.content {
+                Content::Signal { signal, .. } => signal.kind != SignalKind::Keystroke,
+                Content::Stray { .. } => true,
+            });
         }
         Answer::Elsewhere
     }

@@ -1,14 +1,14 @@
-//! A made-up world around a fleet: people whose keys reach any node, a store behind a network with weather, processes that
-//! are stopped and killed, an upstream that keeps its own account. The same seed gives the same history.
+//! A made-up world around a fleet: people whose keys reach any node, a store behind a network with weather, processes
+//! that are stopped and killed, an upstream that keeps its own account. The same seed gives the same history.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use typingd::engine::policy::{Delivery, Policy};
-use typingd::fleet::protocol::{Beat, Command, Mail, Reply, Request, Status};
+use typingd::fleet::protocol::{Command, Heartbeat, Mail, Reply, Request, Status};
 use typingd::fleet::{Counts, Settings, WhenUnreachable};
-use typingd::model::{Cause, ConversationRef, Dispatch, Indicator, Instant, Outcome, Setback, Signal, SignalKind};
+use typingd::model::{Cause, ConversationRef, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind, Transient};
 
 use crate::fleet_node::Node;
 use crate::fleet_store::Store;
@@ -320,7 +320,7 @@ impl World {
             Happening::Replied(call) => {
                 if let Some((.., request, reply)) = self.calls.remove(&call).filter(|_| own.call == Some(call)) {
                     own.call = None;
-                    let tells = matches!(request.command, Command::Beat(_));
+                    let tells = matches!(request.command, Command::Heartbeat(_));
                     own.fooled &= !tells || own.fooled_call.take() == Some(call);
                     node.reply(now, call_number(call), reply.expect("it was executed"));
                 }
@@ -410,8 +410,8 @@ impl World {
             return;
         }
         let Some(reply) = self.store.execute(self.store_millis(), request) else { return };
-        if let (Command::Beat(Beat { lease, .. }), Reply::Beat(standing)) = (&request.command, &reply)
-            && standing.status != Status::Lapsed
+        if let (Command::Heartbeat(Heartbeat { lease, .. }), Reply::Heartbeat(membership)) = (&request.command, &reply)
+            && membership.status != Status::Lapsed
             && self.hosts[host].life == life
         {
             self.hosts[host].lease_until = self.now + *lease;
@@ -512,8 +512,8 @@ impl World {
         let answer = arrival + 1 + self.rng.below(if hangs { 2_000 } else { 20 });
         let timeout = REQUEST_TIMEOUT.as_millis() as u64;
         if answer > timeout {
-            let setback = Setback { cause: Cause::NoAnswer, retry_after: None };
-            self.flights.get_mut(&number).expect("it is there").outcome = Outcome::Unsure(setback);
+            let transient = Transient { cause: Cause::NoAnswer, retry_after: None };
+            self.flights.get_mut(&number).expect("it is there").outcome = Outcome::Unknown(transient);
         }
         self.after(arrival, Event::Arrive(number));
         self.process(host, answer.min(timeout), Happening::Answer(number));

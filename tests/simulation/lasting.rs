@@ -1,4 +1,4 @@
-//! Typing that a keystroke reports for a while: rule 12.
+//! Typing that a keystroke reports for a while: timing rule 12.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const IDLE: Times = Times { mode: Mode::Idle, check: 5 * SECOND, dismiss: 2 * SE
 const AFTER_SHOWN: Times = Times { mode: Mode::AfterShown, ..IDLE };
 
 #[test]
-fn a_check_counts_a_signal_since_the_last_started_and_typing_that_goes_on_beyond_it() {
+fn a_check_counts_a_new_signal_or_typing_beyond_it() {
     let entry = |at| (at, Lasting(5_000));
     for (name, times, events, expected) in [
         ("one entry, then nothing", IDLE, vec![entry(0)], vec![(0, First), (7_000, Idle)]),
@@ -195,7 +195,7 @@ fn sample(rng: &mut Rng) -> Sample {
 }
 
 #[test]
-fn beyond_the_samples_own_requests_there_is_a_stopped_for_each_icon_that_it_leaves_on() {
+fn the_sample_gets_a_stopped_for_each_icon_it_leaves_on() {
     let mut rng = Rng::new(11);
     let (mut started, mut checks, mut extra) = (0, 0, 0);
     for round in 0..10_000 {
@@ -254,15 +254,15 @@ fn a_started_every_five_seconds_keeps_the_icon_on_without_a_gap() {
         all.extend(sent(&mut engine, i * 5_100, 5_099));
     }
     all.extend(sent(&mut engine, 20_400, 20_000));
-    // The first one ends with the check at 5 s. The last one lasts from 15.3 s to 20.3 s; two seconds after that the icon
-    // goes off.
+    // The first one ends with the check at 5 s. The last one lasts from 15.3 s to 20.3 s; two seconds after that the
+    // icon goes off.
     let expected = [(0, First), (10_000, Check), (15_000, Check), (20_000, Check), (22_300, Idle)];
     assert_eq!(all, expected);
     assert_eq!(engine.census().conversations, 0);
 }
 
 #[test]
-fn a_message_ends_what_would_have_lasted_and_the_next_started_begins_anew() {
+fn a_message_ends_lasting_typing_and_the_next_key_starts_anew() {
     let mut engine = Engine::new(Policy::default(), 3);
     lasting(&mut engine, 0, 60);
     assert_eq!(sent(&mut engine, 0, 12_000), [(0, First), (5_000, Check), (10_000, Check)]);

@@ -1,4 +1,4 @@
-//! CONTRACT section 3 told a second time, as plainly as possible: one conversation, tick by tick, nothing clever.
+//! The timing rules a second time, as plainly as possible: one conversation, tick by tick, nothing clever.
 //!
 //! It shares no code with the engine, and is slow. The exhaustive tests hold the engine to it.
 
@@ -113,7 +113,7 @@ fn timers(times: &Times, s: &mut State, t: u64, checks: Checks, decided: &mut Ve
     if checks == Checks::HaveFallen && pause >= times.dismiss {
         s.typing_since = t;
     }
-    // Without a pause of D the typing is unbroken; rule 7 counts it from its first keystroke.
+    // Without a pause of D the typing is unbroken; timing rule 7 counts it from its first keystroke.
     if (in_burst || s.icon) && pause < times.dismiss && t >= s.typing_since + times.max_typing {
         if s.icon {
             decided.push((t, Reason::MaxTyping));

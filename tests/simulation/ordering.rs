@@ -1,7 +1,8 @@
 //! One end user's keys, messages and attachments on their way through the drop-in, with an upstream of random latency:
 //! what the upstream receives is what was read, in that order, whatever happens to icons.
 //!
-//! The order and the engine are the daemon's own; what the drop-in's tasks do with them is played here, a step at a time.
+//! The order and the engine are the daemon's own; what the drop-in's tasks do with them is played here, a step at a
+//! time.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -11,7 +12,7 @@ use typingd::engine::Engine;
 use typingd::engine::order::{Order, Ticket, Turn, Typing};
 use typingd::engine::policy::Policy;
 use typingd::model::{
-    Cause, Conversation, ConversationRef, Dispatch, Indicator, Instant, Outcome, Setback, Signal, SignalKind,
+    Cause, Conversation, ConversationRef, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind, Transient,
 };
 
 use crate::rng::Rng;
@@ -206,7 +207,7 @@ impl Run {
         match self.order.enter_typing(self.now, &self.user, signal, number) {
             Typing::First(ticket) => {
                 self.requests[number].ticket = Some(ticket);
-                self.tell(engine, signal);
+                self.report(engine, signal);
                 self.leave(number);
             }
             Typing::Waits(ticket) => {
@@ -237,21 +238,21 @@ impl Run {
                 let prompt = self.now == read.max(self.left) || self.overdue > 0;
                 assert!(prompt, "seed {}: request {number} waits although its turn has come", self.seed);
                 self.requests[number].begun = Some(self.now);
-                let Some(signal) = typing else { return self.settle(engine, number) };
+                let Some(signal) = typing else { return self.send_message(engine, number) };
                 let before = &self.requests[..number];
                 let unwritten = before.iter().any(|r| r.kind == Kind::Message && r.stage < Stage::Written);
                 assert!(!unwritten || self.overdue > 0, "seed {}: a key overtakes a message", self.seed);
-                self.tell(engine, signal);
+                self.report(engine, signal);
                 self.leave(number);
             }
         }
     }
 
     /// A message is about to pass.
-    fn settle(&mut self, engine: &mut Engine, number: usize) {
-        self.tell(engine, SignalKind::MessageSent);
+    fn send_message(&mut self, engine: &mut Engine, number: usize) {
+        self.report(engine, SignalKind::MessageSent);
         self.requests[number].stage = Stage::Settles;
-        let settled = engine.snapshot(self.user.as_ref()).is_none_or(|snapshot| snapshot.is_settled_off());
+        let settled = engine.is_settled_off(self.user.as_ref());
         let until = self.now + SETTLE;
         if settled || engine.stop_leaves_after(self.now, self.user.as_ref()) > until {
             return self.pass(number);
@@ -279,7 +280,7 @@ impl Run {
         }
     }
 
-    fn tell(&mut self, engine: &mut Engine, kind: SignalKind) {
+    fn report(&mut self, engine: &mut Engine, kind: SignalKind) {
         let lasts_millis = if kind == SignalKind::Keystroke { ACTIVITY_LASTS_MILLIS } else { 0 };
         let signal = Signal { lasts_millis, ..Signal::new(kind) };
         engine.handle_signal(self.now, self.user.as_ref(), signal).expect("there is room");
@@ -289,10 +290,10 @@ impl Run {
         while let Some(dispatch) = engine.poll_dispatch(self.now) {
             let id = self.scheduled;
             let (there, back) = (self.rng.below(self.latency), self.rng.below(self.latency));
-            let setback = Setback { cause: Cause::NoAnswer, retry_after: None };
+            let transient = Transient { cause: Cause::NoAnswer, retry_after: None };
             let (outcome, arrives) = match self.rng.below(10) {
-                0 if self.failures => (Outcome::Unsure(setback), self.rng.below(2) == 0),
-                1 if self.failures => (Outcome::NotSent(setback), false),
+                0 if self.failures => (Outcome::Unknown(transient), self.rng.below(2) == 0),
+                1 if self.failures => (Outcome::NotSent(transient), false),
                 _ => (Outcome::Delivered, true),
             };
             self.flights.insert(id, (dispatch, outcome, arrives));
@@ -329,7 +330,7 @@ impl Run {
     fn answer(&mut self, engine: &mut Engine, id: u64) {
         let (dispatch, outcome, _) = self.flights.remove(&id).expect("under way");
         engine.handle_outcome(self.now, dispatch.id, outcome);
-        let settled = engine.snapshot(self.user.as_ref()).is_none_or(|snapshot| snapshot.is_settled_off());
+        let settled = engine.is_settled_off(self.user.as_ref());
         for number in 0..self.requests.len() {
             if settled && self.requests[number].stage == Stage::Settles {
                 // With no icon on, and none on its way, the message arrives under none.
@@ -347,7 +348,7 @@ impl PartialOrd for Stage {
 }
 
 #[test]
-fn what_was_read_arrives_in_that_order_whatever_happens_to_icons() {
+fn requests_arrive_in_the_order_in_which_they_were_read() {
     let runs = std::env::var("TYPINGD_ORDER_RUNS").map_or(RUNS, |runs| runs.parse().expect("a number of runs"));
     let mut engine = Engine::new(Policy::default(), 7);
     let (mut now, mut overdue, mut messages) = (Instant::from_millis(1), 0, 0);

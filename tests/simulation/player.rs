@@ -18,7 +18,7 @@ pub(crate) fn rules(times: &Times) -> Rules {
 /// Plays events, each at its millisecond, and lets everything run out.
 pub(crate) fn play(rules: &Rules, events: &[(u64, Event)]) -> Vec<(u64, Reason)> {
     let mut rules = *rules;
-    let mut timing = Timing::IDLE;
+    let mut timing = Timing::default();
     let mut decided = Vec::new();
     for &(at, event) in events {
         let now = Instant::from_millis(at);

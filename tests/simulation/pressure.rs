@@ -101,7 +101,7 @@ impl Org {
 /// 2,200 refreshes a second are wanted, beside 200 starts and 200 stops, and 2,000 requests are allowed: refreshes are
 /// shed, evenly; every first Started leaves within 250 ms, every Stopped within 500 ms. Then all stop at once.
 #[test]
-fn an_org_that_types_beyond_its_limit_sheds_refreshes_and_nothing_else() {
+fn an_org_beyond_its_limit_sheds_refreshes_and_nothing_else() {
     let mut org = Org::new();
     let begin = org.now;
     let step = Duration::from_millis(50);

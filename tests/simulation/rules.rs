@@ -1,12 +1,12 @@
-//! The rules of the engine as a whole, each told as a small trace.
+//! The rules of the engine as a whole, each as a small trace.
 
 use std::time::Duration;
 
 use typingd::engine::policy::{Mode, Policy, Rules};
-use typingd::engine::{Engine, Notice, Taken, TurnedAway};
+use typingd::engine::{Engine, Handled, Notice, Rejected};
 use typingd::model::{
-    Cause, ChannelAddress, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, Setback, Signal,
-    SignalKind,
+    Cause, ChannelAddress, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Rejection, Signal,
+    SignalKind, Transient,
 };
 
 struct Bench {
@@ -19,7 +19,7 @@ impl Bench {
         Self { engine: Engine::new(policy, 5), now: Instant::from_millis(1_000) }
     }
 
-    fn signal(&mut self, from: &str, kind: SignalKind, at: Option<u64>) -> Result<Taken, TurnedAway> {
+    fn signal(&mut self, from: &str, kind: SignalKind, at: Option<u64>) -> Result<Handled, Rejected> {
         self.engine.handle_signal(self.now, pair(from), Signal { at, ..Signal::new(kind) })
     }
 
@@ -60,8 +60,8 @@ fn pair(from: &str) -> ConversationRef<'_> {
     ConversationRef::new("channel", from).expect("a valid pair")
 }
 
-fn setback(cause: Cause) -> Setback {
-    Setback { cause, retry_after: None }
+fn transient(cause: Cause) -> Transient {
+    Transient { cause, retry_after: None }
 }
 
 use Reason::{Check, FirstKeystroke as First, Idle, MessageSent, Recovered, Shutdown};
@@ -72,11 +72,11 @@ fn a_keystroke_from_before_the_message_is_late_and_ignored() {
     bench.signal("u", SignalKind::Keystroke, Some(10_000)).unwrap();
     bench.signal("u", SignalKind::MessageSent, Some(10_500)).unwrap();
     assert_eq!(bench.deliver(10), [], "the Started had not left, and vanishes with its stop");
-    assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(10_500)), Ok(Taken::Late));
-    assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(9_000)), Ok(Taken::Late));
+    assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(10_500)), Ok(Handled::Late));
+    assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(9_000)), Ok(Handled::Late));
     assert_eq!(bench.deliver(10), []);
     assert_eq!(bench.engine.counts().late, 2);
-    assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(10_501)), Ok(Taken::Counts));
+    assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(10_501)), Ok(Handled::Accepted));
     assert_eq!(bench.deliver(10), [(0, First)]);
     bench.signal("u", SignalKind::MessageSent, None).unwrap();
     bench.signal("u", SignalKind::Keystroke, None).unwrap();
@@ -86,14 +86,14 @@ fn a_keystroke_from_before_the_message_is_late_and_ignored() {
 }
 
 #[test]
-fn with_require_open_nothing_is_sent_before_the_session_is_known() {
+fn with_require_open_nothing_is_sent_before_it_is_open() {
     let mut policy = Policy::default();
     policy.rules.require_open = true;
     for opener in [SignalKind::Opened, SignalKind::MessageSent] {
         let mut bench = Bench::new(policy.clone());
-        assert_eq!(bench.signal("u", SignalKind::Keystroke, None), Ok(Taken::Unopened));
+        assert_eq!(bench.signal("u", SignalKind::Keystroke, None), Ok(Handled::Unopened));
         assert_eq!(bench.deliver(10_000), []);
-        assert_eq!(bench.engine.census().conversations, 0, "whoever is not open is not remembered");
+        assert_eq!(bench.engine.census().conversations, 0, "a conversation that is not open is not remembered");
         bench.signal("u", opener, None).unwrap();
         bench.key("u");
         assert_eq!(bench.deliver(10_000), [(0, First), (2_000, Idle)]);
@@ -106,46 +106,46 @@ fn with_require_open_nothing_is_sent_before_the_session_is_known() {
 }
 
 #[test]
-fn a_full_table_turns_newcomers_away_and_forgets_whoever_lingers_first() {
+fn a_full_table_rejects_new_ones_and_evicts_retained_ones() {
     let mut bench = Bench::new(Policy { conversations_max: 2, ..Policy::default() });
     bench.signal("a", SignalKind::MessageSent, Some(5)).unwrap();
     bench.key("b");
     bench.key("c");
-    assert_eq!(bench.engine.census().conversations, 2, "a only lingered");
-    assert_eq!(bench.signal("d", SignalKind::Keystroke, None), Err(TurnedAway::TableFull));
+    assert_eq!(bench.engine.census().conversations, 2, "a was only retained");
+    assert_eq!(bench.signal("d", SignalKind::Keystroke, None), Err(Rejected::TableFull));
     bench.key("b");
     assert_eq!(bench.deliver(10_000).len(), 4, "the others are served");
     bench.key("d");
 }
 
 #[test]
-fn a_refused_started_owes_nothing_and_the_next_check_tries_again() {
+fn a_rejected_started_owes_nothing_and_the_check_retries() {
     let mut bench = Bench::new(Policy::default());
     bench.key("u");
     let mut first = true;
-    let mut refuse_first = |_: &Dispatch| {
-        if std::mem::take(&mut first) { Outcome::Refused(Refusal::Request) } else { Outcome::Delivered }
+    let mut reject_first = |_: &Dispatch| {
+        if std::mem::take(&mut first) { Outcome::Rejected(Rejection::Request) } else { Outcome::Delivered }
     };
-    assert_eq!(bench.answering(1_000, &mut refuse_first), [(0, First)]);
+    assert_eq!(bench.answering(1_000, &mut reject_first), [(0, First)]);
     for _ in 0..5 {
         bench.key("u");
-        bench.answering(1_000, &mut refuse_first);
+        bench.answering(1_000, &mut reject_first);
     }
-    assert_eq!(bench.engine.counts().sent, 2, "one refused, one at the check");
+    assert_eq!(bench.engine.counts().sent, 2, "one rejected, one at the check");
     bench.message("u");
     assert_eq!(bench.deliver(100), [(0, MessageSent)]);
 
     bench.key("v");
-    assert_eq!(bench.answering(5_000, |_| Outcome::Refused(Refusal::Request)), [(0, First)], "no stop is owed");
+    assert_eq!(bench.answering(5_000, |_| Outcome::Rejected(Rejection::Request)), [(0, First)], "no stop is owed");
     assert_eq!(bench.engine.census().conversations, 0);
 }
 
 #[test]
-fn an_unsure_started_owes_a_stop_and_a_stop_is_tried_until_acknowledged_or_old() {
+fn a_started_of_unknown_effect_owes_a_stop_until_acknowledged() {
     let mut bench = Bench::new(Policy::default());
     bench.key("u");
     let only_stops = |dispatch: &Dispatch| match dispatch.indicator() {
-        Indicator::TypingStarted => Outcome::Unsure(setback(Cause::NoAnswer)),
+        Indicator::TypingStarted => Outcome::Unknown(transient(Cause::NoAnswer)),
         Indicator::TypingStopped => Outcome::Delivered,
     };
     let left = bench.answering(10_000, only_stops);
@@ -154,7 +154,7 @@ fn an_unsure_started_owes_a_stop_and_a_stop_is_tried_until_acknowledged_or_old()
     bench.key("u");
     bench.deliver(10);
     bench.message("u");
-    let left = bench.answering(120_000, |_| Outcome::NotSent(setback(Cause::Failing)));
+    let left = bench.answering(120_000, |_| Outcome::NotSent(transient(Cause::Failing)));
     assert!(left.len() > 10, "it is tried again and again: {}", left.len());
     assert!(left.iter().all(|(at, reason)| *at < 60_000 && *reason == MessageSent), "but not past its lifespan");
     assert_eq!(bench.engine.counts().stops_given_up, 1);
@@ -162,15 +162,15 @@ fn an_unsure_started_owes_a_stop_and_a_stop_is_tried_until_acknowledged_or_old()
 }
 
 #[test]
-fn a_permanent_refusal_mutes_its_channel_or_conversation_for_a_time() {
-    for (refusal, notice, others_too) in
-        [(Refusal::Channel, Notice::ChannelMuted, true), (Refusal::Conversation, Notice::ConversationMuted, false)]
+fn a_permanent_rejection_mutes_its_channel_or_conversation() {
+    for (rejection, notice, others_too) in
+        [(Rejection::Channel, Notice::ChannelMuted, true), (Rejection::Conversation, Notice::ConversationMuted, false)]
     {
         let mut bench = Bench::new(Policy::default());
         bench.key("u");
         let dispatch = bench.engine.poll_dispatch(bench.now).expect("a Started");
-        let told = bench.engine.handle_outcome(bench.now, dispatch.id, Outcome::Refused(refusal));
-        assert_eq!(told, Some(notice));
+        let reported = bench.engine.handle_outcome(bench.now, dispatch.id, Outcome::Rejected(rejection));
+        assert_eq!(reported, Some(notice));
         for _ in 0..280 {
             bench.key("u");
             assert_eq!(bench.deliver(1_000), [], "muted for five minutes");
@@ -188,15 +188,15 @@ fn a_refused_token_is_tried_again_at_once_and_once() {
     let mut bench = Bench::new(Policy::default());
     bench.key("u");
     let first = bench.engine.poll_dispatch(bench.now).expect("a Started");
-    let _ = bench.engine.handle_outcome(bench.now, first.id, Outcome::NotSent(setback(Cause::Token)));
+    let _ = bench.engine.handle_outcome(bench.now, first.id, Outcome::NotSent(transient(Cause::Token)));
     let second = bench.engine.poll_dispatch(bench.now).expect("at once");
     assert_eq!((second.decision, second.attempt), (first.decision, 1), "the same decision, so the same ids");
-    let _ = bench.engine.handle_outcome(bench.now, second.id, Outcome::NotSent(setback(Cause::Token)));
-    assert!(bench.engine.poll_dispatch(bench.now).is_none(), "then with patience");
+    let _ = bench.engine.handle_outcome(bench.now, second.id, Outcome::NotSent(transient(Cause::Token)));
+    assert!(bench.engine.poll_dispatch(bench.now).is_none(), "then after a back-off");
 }
 
 #[test]
-fn a_failing_upstream_is_probed_and_one_poisoned_conversation_is_not_the_upstream() {
+fn a_failing_upstream_is_probed_one_conversation_is_not_one() {
     let mut bench = Bench::new(Policy::default());
     for i in 0..100 {
         bench.key(&format!("u{i}"));
@@ -205,7 +205,7 @@ fn a_failing_upstream_is_probed_and_one_poisoned_conversation_is_not_the_upstrea
     for i in 0..100 {
         bench.message(&format!("u{i}"));
     }
-    let outage = bench.answering(10_000, |_| Outcome::NotSent(setback(Cause::Unreachable)));
+    let outage = bench.answering(10_000, |_| Outcome::NotSent(transient(Cause::Unreachable)));
     let after_shut = outage.iter().filter(|(at, _)| *at >= 1_000).count();
     assert!((8..=20).contains(&after_shut), "at most two a second while it fails: {after_shut}");
     assert!(bench.engine.is_upstream_failing());
@@ -216,14 +216,14 @@ fn a_failing_upstream_is_probed_and_one_poisoned_conversation_is_not_the_upstrea
     bench.key("poison");
     bench.deliver(1);
     bench.message("poison");
-    bench.answering(50_000, |_| Outcome::NotSent(setback(Cause::Failing)));
+    bench.answering(50_000, |_| Outcome::NotSent(transient(Cause::Failing)));
     assert!(!bench.engine.is_upstream_failing(), "one conversation is not the upstream");
 }
 
 #[test]
-fn a_rate_limit_pauses_everything_and_the_rate_recovers_step_by_step() {
+fn a_rate_limit_pauses_everything_and_the_rate_recovers() {
     let mut bench = Bench::new(Policy::default());
-    let limited = Setback { cause: Cause::RateLimited, retry_after: Some(Duration::from_secs(3)) };
+    let limited = Transient { cause: Cause::RateLimited, retry_after: Some(Duration::from_secs(3)) };
     for i in 0..50 {
         bench.key(&format!("u{i}"));
     }
@@ -247,12 +247,12 @@ fn a_rate_limit_pauses_everything_and_the_rate_recovers_step_by_step() {
 }
 
 #[test]
-fn a_started_that_waited_past_its_lifespan_is_dropped_and_the_next_check_tries_again() {
+fn a_started_past_its_lifespan_is_dropped_and_the_check_retries() {
     let mut policy = Policy::default();
     policy.rules = policy.rules.with_check(Duration::from_secs(10));
     let mut bench = Bench::new(policy);
     bench.key("limited");
-    let limited = Setback { cause: Cause::RateLimited, retry_after: Some(Duration::from_secs(7)) };
+    let limited = Transient { cause: Cause::RateLimited, retry_after: Some(Duration::from_secs(7)) };
     let dispatch = bench.engine.poll_dispatch(bench.now).expect("a Started");
     let _ = bench.engine.handle_outcome(bench.now, dispatch.id, Outcome::NotSent(limited));
     let mut left = Vec::new();
@@ -268,8 +268,8 @@ fn a_mute_holds_icons_back_and_leaves_none_on() {
     let mut bench = Bench::new(Policy::default());
     bench.key("shown");
     bench.deliver(10);
-    bench.key("refused");
-    assert_eq!(bench.answering(10, |_| Outcome::Refused(Refusal::Channel)), [(0, First)]);
+    bench.key("rejected");
+    assert_eq!(bench.answering(10, |_| Outcome::Rejected(Rejection::Channel)), [(0, First)]);
     bench.key("held back");
     bench.message("shown");
     assert_eq!(bench.deliver(10_000), [(0, MessageSent)], "the icon that is on goes off");
@@ -294,7 +294,7 @@ fn a_changed_policy_takes_hold_at_once_and_loses_nobody() {
 }
 
 #[test]
-fn a_changed_policy_opens_no_session_that_has_ended_and_closes_none() {
+fn a_changed_policy_opens_no_ended_session_and_closes_none() {
     let policy = |require_open| {
         let mut policy = Policy::default();
         policy.rules.require_open = require_open;
@@ -329,7 +329,7 @@ fn a_shutdown_switches_every_icon_off_and_takes_no_signal() {
     bench.deliver(100);
     bench.key("unsent");
     bench.engine.handle_shutdown(bench.now);
-    assert_eq!(bench.signal("u1", SignalKind::Keystroke, None), Err(TurnedAway::Stopping));
+    assert_eq!(bench.signal("u1", SignalKind::Keystroke, None), Err(Rejected::Stopping));
     let left: Vec<Reason> = bench.deliver(100).into_iter().map(|(_, reason)| reason).collect();
     assert_eq!(left, [Shutdown; 5]);
     assert!(bench.engine.is_settled());
@@ -349,14 +349,14 @@ fn a_machine_that_slept_switches_every_icon_off_and_goes_on() {
 }
 
 #[test]
-fn what_an_earlier_process_left_on_is_owed_until_there_are_credentials() {
-    for (minutes, told) in [(9, true), (11, false)] {
+fn what_an_earlier_process_left_on_waits_for_credentials() {
+    for (minutes, sent) in [(9, true), (11, false)] {
         let mut bench = Bench::new(Policy::default());
         bench.engine.handle_recovered(bench.now, pair("u"));
-        bench.answering(minutes * 60_000, |_| Outcome::NotSent(setback(Cause::Token)));
-        assert_eq!(bench.engine.census().unsettled, usize::from(told), "after {minutes} minutes");
-        assert_eq!(bench.deliver(5_000).len(), usize::from(told), "after {minutes} minutes");
-        assert_eq!(bench.engine.counts().stops_given_up, u64::from(!told));
+        bench.answering(minutes * 60_000, |_| Outcome::NotSent(transient(Cause::Token)));
+        assert_eq!(bench.engine.census().unsettled, usize::from(sent), "after {minutes} minutes");
+        assert_eq!(bench.deliver(5_000).len(), usize::from(sent), "after {minutes} minutes");
+        assert_eq!(bench.engine.counts().stops_given_up, u64::from(!sent));
     }
 }
 
@@ -370,18 +370,18 @@ fn what_an_earlier_process_left_on_goes_off_first() {
     assert_eq!(bench.engine.shown(0).0.count(), 2);
     assert_eq!(bench.deliver(10), [(0, Recovered), (0, Recovered), (0, First)]);
     bench.engine.handle_recovered(bench.now, pair("c"));
-    assert_eq!(bench.deliver(4_000), [(1_990, Idle)], "whoever is known already is not touched");
+    assert_eq!(bench.deliver(4_000), [(1_990, Idle)], "a known conversation is not touched");
 }
 
 #[test]
-fn long_typing_is_refreshed_at_checks_and_a_refresh_is_not_retried() {
+fn long_typing_is_refreshed_and_a_refresh_is_not_retried() {
     let mut bench = Bench::new(Policy::default());
     let mut left = Vec::new();
     for second in 0..12 {
         bench.key("u");
         let now = second * 1_000;
         let fail_refresh = |dispatch: &Dispatch| match dispatch.reason {
-            Check => Outcome::NotSent(setback(Cause::Failing)),
+            Check => Outcome::NotSent(transient(Cause::Failing)),
             _ => Outcome::Delivered,
         };
         left.extend(bench.answering(1_000, fail_refresh).into_iter().map(|(at, reason)| (now + at, reason)));

@@ -8,10 +8,11 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use typingd::engine::Engine;
-use typingd::engine::outbox::Belief;
+use typingd::engine::outbox::Acknowledged;
 use typingd::engine::policy::{Delivery, Mode, Policy};
 use typingd::model::{
-    Cause, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, Setback, Signal, SignalKind, Why,
+    Cause, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Rejection, Signal, SignalKind, Transient,
+    Why,
 };
 
 use crate::rng::Rng;
@@ -29,9 +30,9 @@ pub(crate) enum Weather {
     Failing,
     /// No connection can be made.
     Down,
-    /// Tokens are refused now and then.
+    /// Tokens are rejected now and then.
     TokenTrouble,
-    /// No connector shows credentials that are good, but now and then. Its end is told to the engine.
+    /// No connector shows credentials that are good, but now and then. The engine is given notice of its end.
     NoCredentials,
 }
 
@@ -71,15 +72,15 @@ struct Person {
     keys_left: u64,
     last_key: Option<Instant>,
     sent_since_key: bool,
-    /// The far side knows no such user.
+    /// The upstream knows no such user.
     unknown: bool,
-    /// The far side has said so to this life of the process.
+    /// The upstream has said so to this life of the process.
     muted_until: Option<Instant>,
 }
 
-/// What the far side shows, and what it has heard.
+/// What the upstream shows, and what it has received.
 #[derive(Default)]
-struct FarSide {
+struct Upstream {
     shown: bool,
     /// A Started has left since the last acknowledged Stopped.
     maybe_on: bool,
@@ -118,17 +119,17 @@ pub(crate) struct World {
     sequence: u64,
     people: Vec<Person>,
     by_name: HashMap<String, usize>,
-    far: Vec<FarSide>,
+    far: Vec<Upstream>,
     flights: HashMap<u64, Flight>,
-    /// Showing before it leaves, gone once the belief is off: what the journal keeps.
+    /// Showing before it leaves, gone once it is acknowledged off: what the journal keeps.
     journal: BTreeSet<usize>,
     arrivals: VecDeque<Instant>,
     weather: Weather,
     life: u32,
     /// Decisions of this life that have neither been acknowledged nor dropped.
     open: BTreeSet<u64>,
-    /// Stops that the far side refused in this life: it knows no such user, and shows no icon of theirs.
-    refused_stops: u64,
+    /// Stops that the upstream rejected in this life: it knows no such user, and shows no icon of theirs.
+    rejected_stops: u64,
     typing_until: Instant,
     hasher: DefaultHasher,
     history: History,
@@ -156,7 +157,7 @@ impl World {
             events: BinaryHeap::new(),
             sequence: 0,
             by_name: people.iter().enumerate().map(|(i, person)| (person.name.clone(), i)).collect(),
-            far: (0..people.len()).map(|_| FarSide::default()).collect(),
+            far: (0..people.len()).map(|_| Upstream::default()).collect(),
             people,
             flights: HashMap::new(),
             journal: BTreeSet::new(),
@@ -164,7 +165,7 @@ impl World {
             weather: Weather::Fair,
             life: 0,
             open: BTreeSet::new(),
-            refused_stops: 0,
+            rejected_stops: 0,
             typing_until: now + climate.typing,
             hasher: DefaultHasher::new(),
             history: History::default(),
@@ -257,7 +258,7 @@ impl World {
             }
             Event::Restart => {
                 self.life += 1;
-                self.refused_stops = 0;
+                self.rejected_stops = 0;
                 for person in &mut self.people {
                     person.muted_until = None;
                 }
@@ -331,7 +332,7 @@ impl World {
         }
     }
 
-    /// A decision is told before anything becomes of it, and ends once.
+    /// A decision is reported before anything becomes of it, and ends once.
     fn follow_decisions(&mut self) {
         let (Some(engine), seed) = (&mut self.engine, self.seed) else { return };
         while let Some(decision) = engine.poll_decision() {
@@ -347,7 +348,7 @@ impl World {
     fn check_leaving(&self, i: usize, dispatch: &Dispatch) {
         let (side, person, seed) = (&self.far[i], &self.people[i], self.seed);
         assert!(!side.in_flight, "seed {seed}: two requests of one conversation in flight");
-        // A mute holds icons back. What an earlier life may have left on is told off all the same.
+        // A mute holds icons back. What an earlier life may have left on gets its Stopped all the same.
         let muted = person.muted_until.is_some_and(|until| self.now < until);
         let shows = dispatch.indicator() == Indicator::TypingStarted;
         assert!(!(muted && shows), "seed {seed}: a muted conversation is not left alone");
@@ -376,24 +377,24 @@ impl World {
     fn arrive(&mut self, number: u64) {
         let Some(flight) = self.flights.get_mut(&number) else { return };
         let roll = self.rng.unit();
-        let setback = |cause| Setback { cause, retry_after: None };
+        let transient = |cause| Transient { cause, retry_after: None };
         let unknown = self.people[flight.person].unknown;
         let (arrives, applied, outcome) = match self.weather {
-            _ if unknown => (true, false, Outcome::Refused(Refusal::Conversation)),
+            _ if unknown => (true, false, Outcome::Rejected(Rejection::Conversation)),
             Weather::Fair => (true, true, Outcome::Delivered),
-            Weather::Lossy if roll < 0.25 => (false, false, Outcome::Unsure(setback(Cause::NoAnswer))),
-            Weather::Lossy if roll < 0.5 => (true, true, Outcome::Unsure(setback(Cause::NoAnswer))),
+            Weather::Lossy if roll < 0.25 => (false, false, Outcome::Unknown(transient(Cause::NoAnswer))),
+            Weather::Lossy if roll < 0.5 => (true, true, Outcome::Unknown(transient(Cause::NoAnswer))),
             Weather::Lossy => (true, true, Outcome::Delivered),
             Weather::RateLimited => {
                 let retry_after = (roll < 0.5).then(|| Duration::from_millis(1_000));
-                (true, false, Outcome::NotSent(Setback { cause: Cause::RateLimited, retry_after }))
+                (true, false, Outcome::NotSent(Transient { cause: Cause::RateLimited, retry_after }))
             }
-            Weather::Failing => (true, roll < 0.5, Outcome::Unsure(setback(Cause::Failing))),
-            Weather::Down => (false, false, Outcome::NotSent(setback(Cause::Unreachable))),
-            Weather::TokenTrouble if roll < 0.7 => (true, false, Outcome::NotSent(setback(Cause::Token))),
+            Weather::Failing => (true, roll < 0.5, Outcome::Unknown(transient(Cause::Failing))),
+            Weather::Down => (false, false, Outcome::NotSent(transient(Cause::Unreachable))),
+            Weather::TokenTrouble if roll < 0.7 => (true, false, Outcome::NotSent(transient(Cause::Token))),
             Weather::TokenTrouble => (true, true, Outcome::Delivered),
-            Weather::NoCredentials if roll < 0.6 => (false, false, Outcome::NotSent(setback(Cause::NoCredentials))),
-            Weather::NoCredentials if roll < 0.8 => (true, false, Outcome::NotSent(setback(Cause::Credentials))),
+            Weather::NoCredentials if roll < 0.6 => (false, false, Outcome::NotSent(transient(Cause::NoCredentials))),
+            Weather::NoCredentials if roll < 0.8 => (true, false, Outcome::NotSent(transient(Cause::Credentials))),
             Weather::NoCredentials => (true, true, Outcome::Delivered),
         };
         flight.outcome = outcome;
@@ -405,7 +406,7 @@ impl World {
             self.check_rate();
         }
         // A lost answer is noticed by its time-out.
-        let wait = if matches!(outcome, Outcome::Unsure(_)) { 5_000 } else { 5 + self.rng.below(LATENCY_MAX) };
+        let wait = if matches!(outcome, Outcome::Unknown(_)) { 5_000 } else { 5 + self.rng.below(LATENCY_MAX) };
         self.after(wait, Event::Answer(number));
     }
 
@@ -428,8 +429,8 @@ impl World {
         if flight.outcome == Outcome::Delivered && flight.dispatch.indicator() == Indicator::TypingStopped {
             side.maybe_on = false;
         }
-        if flight.outcome == Outcome::Refused(Refusal::Conversation) {
-            self.refused_stops += u64::from(flight.dispatch.indicator() == Indicator::TypingStopped);
+        if flight.outcome == Outcome::Rejected(Rejection::Conversation) {
+            self.rejected_stops += u64::from(flight.dispatch.indicator() == Indicator::TypingStopped);
             self.people[flight.person].muted_until = Some(self.now + self.climate.policy.delivery.mute_for);
         }
         let _ = engine.handle_outcome(self.now, flight.dispatch.id, flight.outcome);
@@ -437,10 +438,7 @@ impl World {
             let known = self.open.remove(&flight.dispatch.decision);
             assert!(known, "seed {}: acknowledged what had ended: {:?}", self.seed, flight.dispatch);
         }
-        let off = engine
-            .snapshot(flight.dispatch.conversation.as_ref())
-            .is_none_or(|snapshot| snapshot.belief == Belief::Off);
-        if off {
+        if engine.acknowledged(flight.dispatch.conversation.as_ref()) == Acknowledged::Off {
             self.journal.remove(&flight.person);
         }
     }
@@ -456,11 +454,11 @@ impl World {
         assert!(self.journal.is_empty(), "seed {seed}: the journal still holds {:?}", self.journal);
         assert!(self.open.is_empty(), "seed {seed}: decisions without an end: {:?}", self.open);
         let given_up = engine.counts().stops_given_up;
-        assert_eq!(given_up, self.refused_stops, "seed {seed}: a Stopped was given up in weather that ends");
+        assert_eq!(given_up, self.rejected_stops, "seed {seed}: a Stopped was given up in weather that ends");
     }
 }
 
-/// An engine that tells what it decides, and what it drops.
+/// An engine that reports what it decides, and what it drops.
 fn observed(mut engine: Engine) -> Engine {
     engine.observe_decisions();
     engine.observe_dropped();

@@ -42,7 +42,7 @@ use typingd::tune::simulate::simulate;
 
 use crate::traces::{File, Kind, Line};
 
-/// When somebody counts as composing.
+/// When a user counts as composing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Truth {
     Message,

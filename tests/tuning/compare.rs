@@ -164,10 +164,10 @@ fn of_row(row: &Row, all: &Counts, each: &[Counts], plan: &Plan, found: &mut Fin
 
 fn of_dropped(row: &Row, all: &Counts, found: &mut Findings) {
     let Some(dropped) = &row.dropped else { return found.same("dropped", false, true) };
-    found.near("recall if dropped", dropped.recall, share(all.both, all.composing), EXACT);
-    found.near("false-on if dropped", dropped.false_on, share(all.on - all.both, all.on), EXACT);
-    found.near("flicker if dropped", dropped.flicker_per_msg, share(all.flickers, all.messages), EXACT);
-    found.near("off-early if dropped", dropped.off_early, share(all.early, all.sent), EXACT);
+    found.near("recall if dropped", dropped.recall.value, share(all.both, all.composing), EXACT);
+    found.near("false-on if dropped", dropped.false_on.value, share(all.on - all.both, all.on), EXACT);
+    found.near("flicker if dropped", dropped.flicker_per_msg.value, share(all.flickers, all.messages), EXACT);
+    found.near("off-early if dropped", dropped.off_early.value, share(all.early, all.sent), EXACT);
     found.quantiles("off-latency if dropped", &dropped.off, &all.off);
 }
 

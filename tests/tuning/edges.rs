@@ -459,7 +459,7 @@ fn equal_times_are_in_order_and_times_that_go_back_are_an_error_that_names_the_l
     assert_eq!((row.started, row.stopped, row.recall.value), (2, 2, None));
     let back = one(&[(5, Key), (9, Key), (8, Key)]);
     let error = Study::read([reader("back.ndjson", &back)]).expect_err("it goes back");
-    assert_eq!(error.to_string(), "back.ndjson:3: `at` goes back from 9 to 8; times must not decrease");
+    assert_eq!(error.to_string(), "back.ndjson:3: `at` goes back from 9 to 8; expected times that do not decrease");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use typingd::engine::policy::{Mode, Rules};
 use typingd::model::Indicator;
 use typingd::tune::plan::{IconTtl, Plan};
 use typingd::tune::play::{Link, Play, play, play_over};
-use typingd::tune::study::Timeline;
+use typingd::tune::timeline::Timeline;
 use typingd::tune::{Report, tune};
 
 use crate::compare::{setting, study};
@@ -183,7 +183,7 @@ fn losses_and_abandoned_messages_are_drawn_apart() {
         let mut play = Play::default();
         play_over(plan.link, timeline, &rules, AWAY, plan.seed + number as u64, &mut play);
         let lost = play.arrivals.first().is_none_or(|told| told.at > timeline.events[0].at());
-        let given_up = timeline.events.iter().all(|event| event.happening() == typingd::tune::study::Happening::Key);
+        let given_up = timeline.events.iter().all(|event| event.happening() == typingd::tune::timeline::Happening::Key);
         abandoned += usize::from(given_up);
         both += usize::from(given_up && lost);
     }

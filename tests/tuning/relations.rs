@@ -175,7 +175,7 @@ fn a_receiver_that_drops_icons_wants_a_check_that_comes_sooner() {
     assert!(at("5s", 5_000) > kept - 0.05 && at("5s", 10_000) < 0.7 * kept);
     assert!(at("10s", 10_000) > kept - 0.05 && at("10s", 15_000) < 0.85 * kept);
     let Some(report) = measured() else { return };
-    let dropped = row(report, Idle, 5_000, 5_000).dropped.and_then(|dropped| dropped.recall);
+    let dropped = row(report, Idle, 5_000, 5_000).dropped.as_ref().and_then(|dropped| dropped.recall.value);
     assert_eq!(dropped, Some(at("2s", 5_000)), "what is told beside it is what that option tells");
     assert_eq!(report.plan.icon_ttl, IconTtl::Unknown);
 }

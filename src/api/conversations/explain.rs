@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::base::duration::Written;
-use crate::engine::outbox::Belief;
+use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Mode;
 use crate::engine::{Account, Stage};
-use crate::model::{Indicator, Instant, Reason, Refusal};
+use crate::model::{Indicator, Instant, Reason, Rejection};
 
 /// One or two sentences.
 pub(super) fn explanation(account: &Account, now: Instant) -> String {
@@ -17,56 +17,58 @@ pub(super) fn explanation(account: &Account, now: Instant) -> String {
 /// That the user counts as typing without a further key, where a signal has said so.
 fn lasts(account: &Account, now: Instant) -> String {
     match account.last_key.filter(|until| account.stage == Stage::Typing && *until > now) {
-        Some(until) => format!("By what a signal said, the typing goes on for another {}.", span(until.since(now))),
+        Some(until) => format!("According to a signal, the typing lasts for another {}.", span(until.since(now))),
         None => String::new(),
     }
 }
 
 fn why(account: &Account, now: Instant) -> String {
     if let Some((until, refusal)) = account.muted {
-        let whom = if refusal == Refusal::Channel { "the channel" } else { "this end user" };
+        let whom = if refusal == Rejection::Channel { "the channel" } else { "this end user" };
         return format!("Salesforce has refused {whom}: no icon is shown for another {}.", span(until.since(now)));
     }
-    let flies = |indicator| account.in_flight.is_some_and(|(reason, _)| reason.indicator() == indicator);
-    let wants = |indicator| account.wish.map(Reason::indicator) == Some(indicator);
-    let text = match (account.stage, account.icon, account.belief) {
-        (Stage::Typing, true, _) if flies(Indicator::TypingStopped) => {
-            "The end user types again, while Salesforce is still being told of the stop before."
+    let in_flight = |indicator| account.in_flight.is_some_and(|(reason, _)| reason.indicator() == indicator);
+    let desired = |indicator| account.desired.map(Reason::indicator) == Some(indicator);
+    let text = match (account.stage, account.icon, account.acknowledged) {
+        (Stage::Typing, true, _) if in_flight(Indicator::TypingStopped) => {
+            "The user is typing again; the previous TypingStopped is still on its way."
         }
-        (Stage::Typing, true, Belief::On) => "The end user types, and the icon is on.",
-        (Stage::Typing, true, _) if flies(Indicator::TypingStarted) => {
-            "The end user types, and Salesforce is being told so."
+        (Stage::Typing, true, Acknowledged::On) => "The user is typing, and the icon is on.",
+        (Stage::Typing, true, _) if in_flight(Indicator::TypingStarted) => {
+            "The user is typing; a TypingStarted is on its way."
         }
-        (Stage::Typing, true, _) if wants(Indicator::TypingStarted) => {
-            "The end user types, but Salesforce could not be told so yet."
+        (Stage::Typing, true, _) if desired(Indicator::TypingStarted) => {
+            "The user is typing, but no TypingStarted has reached Salesforce yet."
         }
-        (Stage::Typing, true, Belief::Off) => {
-            "The end user types, but the icon is off: the last TypingStarted was refused, or came to nothing."
+        (Stage::Typing, true, Acknowledged::Off) => {
+            "The user is typing, but the icon is off: the last TypingStarted was refused or dropped."
         }
-        (Stage::Typing, true, Belief::Unsure) => {
-            "The end user types; whether the icon is on is not known, for the last request was not acknowledged."
+        (Stage::Typing, true, Acknowledged::Unknown) => {
+            "The user is typing; whether the icon is on is unknown: the last request was not acknowledged."
         }
         (Stage::Typing, false, _) => {
             return format!(
-                "The end user types, but the icon has gone off {} after it was shown, as `after_shown` has it.",
+                "The user is typing, but the icon went off {} after it was shown (mode after_shown).",
                 Written(account.rules.dismiss_after())
             );
         }
         (Stage::Silenced, ..) => {
             return format!(
-                "The end user has typed for {} without a pause, which is no longer believed: no icon is shown.",
+                "The user has been typing for {} without a pause, as long as max_typing allows: no icon is shown.",
                 Written(account.rules.max_typing())
             );
         }
-        (Stage::Idle | Stage::Remembered, true, _) => "The icon is on, and no key has come since it was shown.",
-        (_, false, _) if flies(Indicator::TypingStopped) => {
-            "The end user types no more, and Salesforce is being told so."
+        (Stage::Idle | Stage::Remembered, true, _) => "The icon is on; no key was pressed since it was shown.",
+        (_, false, _) if in_flight(Indicator::TypingStopped) => {
+            "The user is no longer typing; a TypingStopped is on its way."
         }
-        (_, false, _) if flies(Indicator::TypingStarted) => {
-            "The end user types no more, while Salesforce is still being told of the typing; the stop follows."
+        (_, false, _) if in_flight(Indicator::TypingStarted) => {
+            "The user is no longer typing; a TypingStarted is still on its way, and a TypingStopped follows it."
         }
-        (_, false, Belief::Off) => "Nobody types, and the icon is off.",
-        (_, false, _) => "The end user types no more, but Salesforce could not be told so yet: the icon may be on.",
+        (_, false, Acknowledged::Off) => "The user is not typing; the icon is off.",
+        (_, false, _) => {
+            "The user is no longer typing, but no TypingStopped has reached Salesforce yet: the icon may be on."
+        }
     };
     text.to_owned()
 }
@@ -74,13 +76,13 @@ fn why(account: &Account, now: Instant) -> String {
 fn next(account: &Account, now: Instant) -> String {
     let until = |moment: Instant| span(moment.since(now));
     let deadlines = account.deadlines;
-    if let Some(wish) = account.wish.filter(|_| account.in_flight.is_none()) {
-        let name = wish.indicator().name();
+    if let Some(desired) = account.desired.filter(|_| account.in_flight.is_none()) {
+        let name = desired.indicator().name();
         return match account.retry.filter(|at| *at > now) {
             _ if account.blocked => format!("The {name} waits for credentials that Salesforce accepts."),
-            Some(at) => format!("The {name} is tried again in {}.", until(at)),
-            None if account.failing => format!("The {name} waits: while the upstream fails only probes are sent."),
-            None => format!("The {name} waits for its turn: requests are held to a rate and to a number at a time."),
+            Some(at) => format!("The {name} is retried in {}.", until(at)),
+            None if account.failing => format!("The {name} waits: the circuit breaker is open."),
+            None => format!("The {name} waits: the rate or the number of requests in flight is at its limit."),
         };
     }
     if account.muted.is_some() {
@@ -89,10 +91,10 @@ fn next(account: &Account, now: Instant) -> String {
     let beyond = account.last_key.is_some_and(|until| until > deadlines.check);
     match (account.stage, account.icon, account.rules.mode) {
         (Stage::Typing, true, Mode::AfterShown) if beyond && deadlines.check <= deadlines.dismissal => {
-            format!("At the next check, in {}, it is asked for again, {BEYOND}.", until(deadlines.check))
+            format!("At the next check, in {}, it is refreshed, {BEYOND}.", until(deadlines.check))
         }
         (Stage::Typing, true, Mode::Idle) if deadlines.max_typing < deadlines.dismissal => {
-            format!("It goes off in {}, for typing without a pause is believed no longer.", until(deadlines.max_typing))
+            format!("It goes off in {}: max_typing is over then.", until(deadlines.max_typing))
         }
         (Stage::Typing, true, Mode::Idle) => format!(
             "Without a further key it goes off in {}; the next check is in {}.",
@@ -100,7 +102,7 @@ fn next(account: &Account, now: Instant) -> String {
             until(deadlines.check)
         ),
         (Stage::Typing, true, Mode::AfterShown) if deadlines.check <= deadlines.dismissal => format!(
-            "At the next check, in {}, it is asked for again if a key has come since it was shown; else it goes off in {}.",
+            "At the next check, in {}, it is refreshed if a key was pressed since it was shown; otherwise it goes off in {}.",
             until(deadlines.check),
             until(deadlines.dismissal)
         ),
@@ -108,13 +110,13 @@ fn next(account: &Account, now: Instant) -> String {
             "It goes off in {}, whatever is typed, and comes back at the next check, in {}, {}.",
             until(deadlines.dismissal),
             until(deadlines.check),
-            if beyond { BEYOND } else { "if a key has come by then" }
+            if beyond { BEYOND } else { "if a key was pressed by then" }
         ),
         (Stage::Typing, false, _) => {
             format!(
                 "It comes back at the next check, in {}, {}.",
                 until(deadlines.check),
-                if beyond { BEYOND } else { "if a key has come since it was shown" }
+                if beyond { BEYOND } else { "if a key was pressed since it was shown" }
             )
         }
         (Stage::Silenced, ..) => format!(
@@ -122,7 +124,7 @@ fn next(account: &Account, now: Instant) -> String {
             Written(account.rules.dismiss_after()),
             until(deadlines.pause)
         ),
-        (_, true, _) => format!("It goes off in {}; the next key shows it anew.", until(deadlines.dismissal)),
+        (_, true, _) => format!("It goes off in {}; the next key shows it again.", until(deadlines.dismissal)),
         (_, false, _) if account.in_flight.is_some() => String::new(),
         (_, false, _) if !account.opened => "A key shows it only after `opened` or `message_sent`.".to_owned(),
         (_, false, _) => "The next key shows it at once.".to_owned(),
@@ -130,7 +132,7 @@ fn next(account: &Account, now: Instant) -> String {
 }
 
 /// Why a check counts typing without a further key.
-const BEYOND: &str = "for the typing goes on beyond it";
+const BEYOND: &str = "because the typing lasts beyond it";
 
 /// A span of time for a person.
 fn span(span: Duration) -> String {
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
     use crate::engine::Engine;
     use crate::engine::policy::{Policy, Rules};
-    use crate::model::{Cause, ConversationRef, Dispatch, Outcome, Setback, Signal, SignalKind};
+    use crate::model::{Cause, ConversationRef, Dispatch, Outcome, Signal, SignalKind, Transient};
 
     /// An engine and what is under way.
     struct Scene {
@@ -189,60 +191,54 @@ mod tests {
     }
 
     const LOST: Outcome =
-        Outcome::NotSent(Setback { cause: Cause::Unreachable, retry_after: Some(Duration::from_secs(1)) });
+        Outcome::NotSent(Transient { cause: Cause::Unreachable, retry_after: Some(Duration::from_secs(1)) });
 
     #[test]
     fn in_idle_mode() {
         let mut scene = Scene::new(Mode::Idle);
-        let told = scene.give(1_000, SignalKind::Keystroke);
-        assert!(
-            told.starts_with("The end user types, and Salesforce is being told so. Without a further key"),
-            "{told}"
-        );
-        let told = scene.answer(1_100, Outcome::Delivered);
-        let on = "The end user types, and the icon is on. Without a further key it goes off in 1.9 s; the next check is in 4.9 s.";
-        assert_eq!(told, on);
-        let told = scene.look(3_000);
-        assert_eq!(told, "The end user types no more, and Salesforce is being told so.");
-        let told = scene.give(3_100, SignalKind::Keystroke);
-        assert!(
-            told.starts_with("The end user types again, while Salesforce is still being told of the stop"),
-            "{told}"
-        );
-        assert!(told.contains("The TypingStarted waits") || told.contains("Without a further key"), "{told}");
+        let said = scene.give(1_000, SignalKind::Keystroke);
+        assert!(said.starts_with("The user is typing; a TypingStarted is on its way. Without a further key"), "{said}");
+        let said = scene.answer(1_100, Outcome::Delivered);
+        let on = "The user is typing, and the icon is on. Without a further key it goes off in 1.9 s; the next check is in 4.9 s.";
+        assert_eq!(said, on);
+        let said = scene.look(3_000);
+        assert_eq!(said, "The user is no longer typing; a TypingStopped is on its way.");
+        let said = scene.give(3_100, SignalKind::Keystroke);
+        assert!(said.starts_with("The user is typing again; the previous TypingStopped is still on its way"), "{said}");
+        assert!(said.contains("The TypingStarted waits") || said.contains("Without a further key"), "{said}");
         scene.answer(3_200, Outcome::Delivered);
         scene.answer(3_300, Outcome::Delivered);
-        let told = scene.give(3_400, SignalKind::MessageSent);
-        assert_eq!(told, "The end user types no more, and Salesforce is being told so.");
-        let told = scene.answer(3_500, LOST);
-        let again = "The end user types no more, but Salesforce could not be told so yet: the icon may be on. \
-                     The TypingStopped is tried again in 1.0 s.";
-        assert_eq!(told, again);
+        let said = scene.give(3_400, SignalKind::MessageSent);
+        assert_eq!(said, "The user is no longer typing; a TypingStopped is on its way.");
+        let said = scene.answer(3_500, LOST);
+        let again = "The user is no longer typing, but no TypingStopped has reached Salesforce yet: the icon may be on. \
+                     The TypingStopped is retried in 1.0 s.";
+        assert_eq!(said, again);
         scene.look(4_500);
-        let told = scene.answer(4_600, Outcome::Delivered);
-        assert_eq!(told, "Nobody types, and the icon is off. The next key shows it at once.");
+        let said = scene.answer(4_600, Outcome::Delivered);
+        assert_eq!(said, "The user is not typing; the icon is off. The next key shows it at once.");
     }
 
     #[test]
     fn of_typing_that_lasts() {
         let key = Signal { lasts_millis: 9_000, ..Signal::new(SignalKind::Keystroke) };
-        for (mode, said) in [
+        for (mode, end) in [
             (
                 Mode::Idle,
-                "By what a signal said, the typing goes on for another 8.9 s. It goes off in 7.9 s, \
-                 for typing without a pause is believed no longer.",
+                "According to a signal, the typing lasts for another 8.9 s. It goes off in 7.9 s: \
+                 max_typing is over then.",
             ),
             (
                 Mode::AfterShown,
-                "By what a signal said, the typing goes on for another 8.9 s. It goes off in 1.9 s, whatever is typed, \
-                 and comes back at the next check, in 4.9 s, for the typing goes on beyond it.",
+                "According to a signal, the typing lasts for another 8.9 s. It goes off in 1.9 s, whatever is typed, \
+                 and comes back at the next check, in 4.9 s, because the typing lasts beyond it.",
             ),
         ] {
             let mut scene = Scene::new(mode);
             scene.engine.handle_signal(Instant::from_millis(1_000), conversation(), key).unwrap();
             scene.look(1_000);
-            let told = scene.answer(1_100, Outcome::Delivered);
-            assert!(told.ends_with(said), "{told}");
+            let said = scene.answer(1_100, Outcome::Delivered);
+            assert!(said.ends_with(end), "{said}");
         }
     }
 
@@ -257,35 +253,35 @@ mod tests {
                 scene.answer(at, Outcome::Delivered);
             }
         }
-        let told = scene.look(8_500);
-        assert!(told.ends_with("It goes off in 500 ms, for typing without a pause is believed no longer."), "{told}");
+        let said = scene.look(8_500);
+        assert!(said.ends_with("It goes off in 500 ms: max_typing is over then."), "{said}");
         scene.look(9_000);
-        let told = scene.answer(9_100, Outcome::Delivered);
-        let silenced = "The end user has typed for 8s without a pause, which is no longer believed: no icon is shown. \
+        let said = scene.answer(9_100, Outcome::Delivered);
+        let silenced = "The user has been typing for 8s without a pause, as long as max_typing allows: no icon is shown. \
                         A pause of 2s or a message ends that; without a further key it ends in 1.4 s.";
-        assert_eq!(told, silenced);
+        assert_eq!(said, silenced);
 
         scene.give(20_000, SignalKind::Keystroke);
-        let told = scene.answer(20_100, Outcome::Refused(Refusal::Conversation));
-        assert_eq!(told, "Salesforce has refused this end user: no icon is shown for another 5 min 0 s.");
+        let said = scene.answer(20_100, Outcome::Rejected(Rejection::Conversation));
+        assert_eq!(said, "Salesforce has refused this end user: no icon is shown for another 5 min 0 s.");
     }
 
     #[test]
     fn in_after_shown_mode() {
         let mut scene = Scene::new(Mode::AfterShown);
         scene.give(1_000, SignalKind::Keystroke);
-        let told = scene.answer(1_100, Outcome::Delivered);
+        let said = scene.answer(1_100, Outcome::Delivered);
         assert!(
-            told.contains("It goes off in 1.9 s, whatever is typed, and comes back at the next check, in 4.9 s"),
-            "{told}"
+            said.contains("It goes off in 1.9 s, whatever is typed, and comes back at the next check, in 4.9 s"),
+            "{said}"
         );
         scene.give(2_500, SignalKind::Keystroke);
         scene.look(3_000);
-        let told = scene.answer(3_100, Outcome::Delivered);
-        assert!(told.starts_with("The end user types, but the icon has gone off 2s after it was shown"), "{told}");
+        let said = scene.answer(3_100, Outcome::Delivered);
+        assert!(said.starts_with("The user is typing, but the icon went off 2s after it was shown"), "{said}");
         assert!(
-            told.ends_with("It comes back at the next check, in 2.9 s, if a key has come since it was shown."),
-            "{told}"
+            said.ends_with("It comes back at the next check, in 2.9 s, if a key was pressed since it was shown."),
+            "{said}"
         );
     }
 }

@@ -17,10 +17,10 @@ use axum::routing::get;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
-use super::PATIENCE;
 use super::status_source::Look;
+use super::{PATIENCE, loop_silent};
 use crate::driver::Controls;
-use crate::http::{Gate, Problem};
+use crate::http::Problem;
 use families::{Machine, Numbers, PREFIX, PROCESS_PREFIX};
 use proc::Process;
 
@@ -28,15 +28,14 @@ use proc::Process;
 #[derive(Clone)]
 pub(crate) struct Metrics {
     controls: Controls,
-    gate: Gate,
     look: Look,
 }
 
 impl Metrics {
-    /// Callers that `gate` lets in may read. `look` asks the parts beside the loop.
+    /// `look` asks the parts beside the loop.
     #[must_use]
-    pub(crate) fn new(controls: Controls, gate: Gate, look: Look) -> Self {
-        Self { controls, gate, look }
+    pub(crate) fn new(controls: Controls, look: Look) -> Self {
+        Self { controls, look }
     }
 
     /// The route of this edge.
@@ -46,10 +45,7 @@ impl Metrics {
 }
 
 async fn metrics(State(edge): State<Metrics>, headers: HeaderMap) -> Result<Response, Problem> {
-    edge.gate.admit(&headers)?;
-    let Some((vitals, figures)) = edge.controls.figures(PATIENCE).await else {
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer"));
-    };
+    let (vitals, figures) = edge.controls.figures(PATIENCE).await.ok_or_else(loop_silent)?;
     let seen = (edge.look)();
     // Off the async threads: the system may have thousands of descriptors to count.
     let process = tokio::task::spawn_blocking(Process::look).await.unwrap_or_default();

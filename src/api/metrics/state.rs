@@ -27,7 +27,7 @@ impl Numbers {
         let census = &self.vitals.census;
         page.gauge("conversations", "Conversations in memory", census.conversations)?;
         page.gauge("conversations_max", "Conversations that may be in memory", self.vitals.conversations_max)?;
-        page.gauge("conversations_lingering", "Conversations that are over and only remembered", census.lingering)?;
+        page.gauge("conversations_lingering", "Conversations that are over and only remembered", census.retained)?;
         page.gauge(
             "conversations_unsettled",
             "Conversations whose icon is on by what Salesforce was last told, or that have something to send",

@@ -3,15 +3,10 @@
 //! The files beside this one are the document, one for each group of calls; they are put together and are not made from
 //! the code. The tests hold the running daemon against them, in both directions.
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use serde_json::{Map, Value};
+use std::sync::LazyLock;
 
-use crate::http::{Gate, Problem};
+use axum::Json;
+use serde_json::{Map, Value};
 
 /// What all calls have in common.
 const FRAME: &str = include_str!("frame.json");
@@ -28,33 +23,14 @@ const PARTS: [&str; 9] = [
     include_str!("sandbox.json"),
 ];
 
-/// This edge. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct OpenApi {
-    gate: Gate,
-    document: Bytes,
+/// The whole document, put together once.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(whole);
+
+pub(super) async fn document() -> Json<&'static Value> {
+    Json(&DOCUMENT)
 }
 
-impl OpenApi {
-    /// Callers that `gate` lets in may read.
-    #[must_use]
-    pub(crate) fn new(gate: Gate) -> Self {
-        Self { gate, document: document().to_string().into() }
-    }
-
-    /// The route of this edge.
-    pub(crate) fn router(self) -> Router {
-        Router::new().route("/openapi.json", get(tell)).with_state(self)
-    }
-}
-
-async fn tell(State(interface): State<OpenApi>, headers: HeaderMap) -> Result<Response, Problem> {
-    interface.gate.admit(&headers)?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], interface.document).into_response())
-}
-
-/// The whole document.
-fn document() -> Value {
+fn whole() -> Value {
     let mut document = parse(FRAME);
     document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
     for part in PARTS {
@@ -93,7 +69,7 @@ mod tests {
     fn no_part_hides_what_another_one_says() {
         let names = |value: &Value| value.as_object().map_or(0, Map::len);
         let parts: Vec<_> = std::iter::once(FRAME).chain(PARTS).map(parse).collect();
-        let whole = document();
+        let whole = whole();
         assert_eq!(parts.iter().map(|part| names(&part["paths"])).sum::<usize>(), names(&whole["paths"]));
         for kind in ["schemas", "responses", "requestBodies"] {
             let said = parts.iter().map(|part| names(&part[kind]) + names(&part["components"][kind])).sum::<usize>();

@@ -191,7 +191,7 @@ fn a_wrong_change_is_told_as_the_file_is_and_changes_nothing() {
         assert!(!live[0].contains("s3cret"), "{live:?}");
     }
     let path = file.path().display().to_string();
-    let time = r#"a time such as "5s", "250ms" or "1m30s" would be right (units h, m, s, ms)"#;
+    let time = r#"expected a time from "1ms" to "1h" (units h, m, s, ms)"#;
     let cases: &[(&str, &str, &[&str])] = &[
         ("", r#"{"check_interval": null}"#, &[&format!("timing.check_interval = null: {time}")]),
         ("", r#"{"check_interval": ["5s"]}"#, &[&format!("timing.check_interval = an array: {time}")]),
@@ -200,10 +200,10 @@ fn a_wrong_change_is_told_as_the_file_is_and_changes_nothing() {
             "",
             r#"{"dismiss": "idel", "dismiss_aftr": "1s", "check_interval": "5 s", "max_typing": "1m", "max_typing": "1m"}"#,
             &[
-                r#"timing.dismiss = "idel": "idle" or "after_shown" would be right"#,
+                r#"timing.dismiss = "idel": expected "idle" or "after_shown""#,
                 "there is no key timing.dismiss_aftr; did you mean timing.dismiss_after?",
                 &format!("timing.check_interval = \"5 s\": {time}"),
-                "timing.max_typing stands there twice; once would be right",
+                "timing.max_typing is given twice; expected it once",
             ],
         ),
         ("", r#"{"timing": {"dismiss": "idle"}}"#, &["there is no key timing.timing"]),
@@ -223,23 +223,19 @@ fn a_wrong_change_is_told_as_the_file_is_and_changes_nothing() {
                 r#"channels."a": there is no key dismis for a single channel; did you mean dismiss?"#,
             ],
         ),
-        ("a", r#"{"dismiss": 1}"#, &[r#"channels."a".dismiss = 1: "idle" or "after_shown" would be right"#]),
+        ("a", r#"{"dismiss": 1}"#, &[r#"channels."a".dismiss = 1: expected "idle" or "after_shown""#]),
         // Right by itself, and not with the rest.
         (
             "",
             r#"{"dismiss_after": "2m"}"#,
-            &[&format!("{path}:3: timing.max_typing = \"1m\": at least dismiss_after, \"2m\", would be right")],
+            &[&format!("{path}:3: timing.max_typing = \"1m\": expected at least dismiss_after, \"2m\"")],
         ),
         (
             "",
             r#"{"max_typing": "8s"}"#,
-            &[&format!("{path}:6: channels.\"a\".max_typing = \"8s\": at least dismiss_after, \"9s\", would be right")],
+            &[&format!("{path}:6: channels.\"a\".max_typing = \"8s\": expected at least dismiss_after, \"9s\"")],
         ),
-        (
-            "b",
-            r#"{"max_typing": "1s"}"#,
-            &[r#"channels."b".max_typing = "1s": at least dismiss_after, "2s", would be right"#],
-        ),
+        ("b", r#"{"max_typing": "1s"}"#, &[r#"channels."b".max_typing = "1s": expected at least dismiss_after, "2s""#]),
     ];
     for (to, json, problems) in cases {
         assert_eq!(set(&read, to, json).unwrap_err(), *problems, "{to} {json}");
@@ -249,12 +245,12 @@ fn a_wrong_change_is_told_as_the_file_is_and_changes_nothing() {
 #[test]
 fn what_is_no_json_object_is_told_so() {
     for (body, words) in [
-        (&b""[..], "is empty; a JSON object such as {\"check_interval\": \"10s\"} would be right"),
+        (&b""[..], "is empty; expected a JSON object such as {\"check_interval\": \"10s\"}"),
         (b" \n", "is empty; "),
-        (b"[]", "is no object; a JSON object such as"),
-        (b"5", "is no object; "),
-        (b"null", "is no object; "),
-        (b"\"check_interval\"", "is no object; "),
+        (b"[]", "is not an object; expected a JSON object such as"),
+        (b"5", "is not an object; "),
+        (b"null", "is not an object; "),
+        (b"\"check_interval\"", "is not an object; "),
         (b"{", "is not JSON: EOF while parsing an object at line 1 column 1"),
         (b"{\"a\": 1,}", "is not JSON: trailing comma"),
         (b"{} x", "is not JSON: trailing characters"),

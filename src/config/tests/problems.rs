@@ -3,19 +3,19 @@
 use super::*;
 
 #[test]
-fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
-    let time = r#"a time such as "5s", "250ms" or "1m30s" would be right (units h, m, s, ms)"#;
-    let text = "a text of 1 to 1024 bytes without control characters and outer spaces would be right";
+fn a_wrong_value_is_reported_with_its_place_and_what_is_expected() {
+    let time = r#"expected a time from "1ms" to "1h" (units h, m, s, ms)"#;
+    let text = "expected a text of 1 to 1024 bytes without control characters and outer spaces";
     let long = format!("org_id = \"{}\"", "x".repeat(200));
     let long_told = format!(
-        "F:2: upstream.org_id = \"{}…\": 15 or 18 letters and digits that start with 00D would be right",
+        "F:2: upstream.org_id = \"{}…\": expected 15 or 18 letters and digits that start with 00D",
         "x".repeat(80)
     );
     let cases: &[(&str, &str, &str)] = &[
         (
             "timing",
             "check_interval = 5",
-            r#"F:2: timing.check_interval = 5: it needs a unit (h, m, s, ms); "5s" or "5ms" would be right"#,
+            r#"F:2: timing.check_interval = 5: a time needs a unit (h, m, s, ms); expected "5s" or "5ms""#,
         ),
         ("timing", "check_interval = 5.5", &format!("F:2: timing.check_interval = 5.5: {time}")),
         ("timing", "check_interval = '5 s'", &format!("F:2: timing.check_interval = \"5 s\": {time}")),
@@ -27,35 +27,27 @@ fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
         (
             "timing",
             "check_interval = '0s'",
-            r#"F:2: timing.check_interval = "0s": a time from "1ms" to "1h" would be right"#,
+            r#"F:2: timing.check_interval = "0s": expected a time from "1ms" to "1h" (units h, m, s, ms)"#,
         ),
         ("timing", "check_interval = 1979-05-27", &format!("F:2: timing.check_interval = a date: {time}")),
         ("timing", "check_interval = {a = 1}", &format!("F:2: timing.check_interval = a table: {time}")),
-        ("timing", "dismiss = 'idel'", r#"F:2: timing.dismiss = "idel": "idle" or "after_shown" would be right"#),
+        ("timing", "dismiss = 'idel'", r#"F:2: timing.dismiss = "idel": expected "idle" or "after_shown""#),
         (
             "timing",
             "require_open = 'yes'",
-            r#"F:2: timing.require_open = "yes": true or false would be right, without quotes"#,
+            r#"F:2: timing.require_open = "yes": expected true or false, without quotes"#,
         ),
-        (
-            "timing",
-            "max_typing = '1s'",
-            r#"F:2: timing.max_typing = "1s": at least dismiss_after, "2s", would be right"#,
-        ),
-        (
-            "timing",
-            "dismiss_after = '6m'",
-            r#"F:2: timing.max_typing = "5m": at least dismiss_after, "6m", would be right"#,
-        ),
+        ("timing", "max_typing = '1s'", r#"F:2: timing.max_typing = "1s": expected at least dismiss_after, "2s""#),
+        ("timing", "dismiss_after = '6m'", r#"F:2: timing.max_typing = "5m": expected at least dismiss_after, "6m""#),
         (
             "channels.a",
             "\n\ndismiss_after = '6m'",
-            r#"F:4: channels."a".max_typing = "5m": at least dismiss_after, "6m", would be right"#,
+            r#"F:4: channels."a".max_typing = "5m": expected at least dismiss_after, "6m""#,
         ),
         (
             "channels.a",
             "check_interval = 1",
-            r#"F:2: channels."a".check_interval = 1: it needs a unit (h, m, s, ms); "1s" or "1ms" would be right"#,
+            r#"F:2: channels."a".check_interval = 1: a time needs a unit (h, m, s, ms); expected "1s" or "1ms""#,
         ),
         (
             "channels.a",
@@ -63,63 +55,55 @@ fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
             r#"F:2: channels."a": there is no key chek_interval for a single channel; did you mean check_interval?"#,
         ),
         ("channels.a", "org_id = 'x'", r#"F:2: channels."a": there is no key org_id for a single channel"#),
-        ("channels", "a = 5", r#"F:2: channels."a" is a table; [channels."a"] on a line of its own would be right"#),
-        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; 1 to 255 characters are right"#),
-        (
-            "upstream",
-            "max_in_flight = 0",
-            "F:2: upstream.max_in_flight = 0: a whole number from 1 to 10000 would be right",
-        ),
-        (
-            "upstream",
-            "max_in_flight = -1",
-            "F:2: upstream.max_in_flight = -1: a whole number from 1 to 10000 would be right",
-        ),
+        ("channels", "a = 5", r#"F:2: channels."a" is a table; expected [channels."a"] on a line of its own"#),
+        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; expected 1 to 255 characters"#),
+        ("upstream", "max_in_flight = 0", "F:2: upstream.max_in_flight = 0: expected a whole number from 1 to 10000"),
+        ("upstream", "max_in_flight = -1", "F:2: upstream.max_in_flight = -1: expected a whole number from 1 to 10000"),
         (
             "upstream",
             "max_in_flight = 99999999999999999999",
-            "F:2: upstream.max_in_flight = 99999999999999999999: a whole number from 1 to 10000 would be right",
+            "F:2: upstream.max_in_flight = 99999999999999999999: expected a whole number from 1 to 10000",
         ),
         (
             "upstream",
             "max_in_flight = '5'",
-            r#"F:2: upstream.max_in_flight = "5": a whole number from 1 to 10000 would be right"#,
+            r#"F:2: upstream.max_in_flight = "5": expected a whole number from 1 to 10000"#,
         ),
         ("upstream", &long, &long_told),
         (
             "upstream",
             "org_id = '00DXX0000000001!AQ.secret'",
-            "F:2: upstream.org_id = (what looks like a secret): 15 or 18 letters and digits that start with 00D would be right",
+            "F:2: upstream.org_id = (what looks like a secret): expected 15 or 18 letters and digits that start with 00D",
         ),
         (
             "upstream",
             "authorization_context = 'a b'",
-            r#"F:2: upstream.authorization_context = "a b": 1 to 1024 visible ASCII characters without spaces would be right"#,
+            r#"F:2: upstream.authorization_context = "a b": expected 1 to 1024 visible ASCII characters without spaces"#,
         ),
         (
             "upstream",
             "base_url = 'http://h'",
-            r#"F:2: upstream.base_url = "http://h": https would be right; plain http goes to loopback addresses only"#,
+            r#"F:2: upstream.base_url = "http://h": expected an https address, or plain http to a loopback address, without user name, password, query and fragment"#,
         ),
         (
             "upstream",
             "base_url = 'ftp://h'",
-            r#"F:2: upstream.base_url = "ftp://h": an address that starts with https:// would be right"#,
+            r#"F:2: upstream.base_url = "ftp://h": expected an https address, or plain http to a loopback address, without user name, password, query and fragment"#,
         ),
         (
             "upstream",
             "base_url = 'h'",
-            r#"F:2: upstream.base_url = "h": relative URL without a base; an address such as https://host would be right"#,
+            r#"F:2: upstream.base_url = "h": expected an https address, or plain http to a loopback address, without user name, password, query and fragment"#,
         ),
         (
             "upstream",
             "base_url = 'https://u:secret@h'",
-            "F:2: upstream.base_url = (not shown): an address without user name and password would be right",
+            "F:2: upstream.base_url = (not shown): expected an https address, or plain http to a loopback address, without user name, password, query and fragment",
         ),
         (
             "upstream",
             "base_url = 'https://h?t=secret'",
-            "F:2: upstream.base_url = (not shown): an address without query and fragment would be right",
+            "F:2: upstream.base_url = (not shown): expected an https address, or plain http to a loopback address, without user name, password, query and fragment",
         ),
         (
             "upstream.auth.jwt_bearer",
@@ -129,13 +113,9 @@ fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
         (
             "upstream.auth.jwt_bearer",
             "private_key_file = '''-----BEGIN secret\n'''",
-            "F:2: upstream.auth.jwt_bearer.private_key_file = (what looks like a secret): the path of a file that holds the secret would be right; move it there, and replace it",
+            "F:2: upstream.auth.jwt_bearer.private_key_file = (what looks like a secret): expected the path of a file that holds the secret; move it there, and replace it",
         ),
-        (
-            "upstream",
-            "auth = 'secret'",
-            "F:2: upstream.auth is a table; [upstream.auth] on a line of its own would be right",
-        ),
+        ("upstream", "auth = 'secret'", "F:2: upstream.auth is a table; expected [upstream.auth] on a line of its own"),
         (
             "upstream",
             "password = 'secret'",
@@ -146,7 +126,7 @@ fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
             "token = 'secret'",
             "F:2: there is no key ingest.token; did you mean ingest.token_file? (secrets come from files: token_file, private_key_file)",
         ),
-        ("ingest", "token_file = ''", r#"F:2: ingest.token_file = "": the path of a file or directory would be right"#),
+        ("ingest", "token_file = ''", r#"F:2: ingest.token_file = "": expected the path of a file or directory"#),
         (
             "ingest",
             "token_file = '${HOME}/t'",
@@ -155,43 +135,59 @@ fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
         (
             "ingest",
             "listen = '127.0.0.1:1'",
-            r#"F:2: ingest.listen = "127.0.0.1:1": a list would be right, ["127.0.0.1:7480"]"#,
+            r#"F:2: ingest.listen = "127.0.0.1:1": expected a list such as ["127.0.0.1:7480", "unix:/path"]"#,
         ),
-        ("ingest", "listen = []", "F:2: ingest.listen = []: at least one address would be right"),
-        ("ingest", "listen = [7480]", "F:2: ingest.listen = [7480]: 7480 is not a text in quotes"),
+        (
+            "ingest",
+            "listen = []",
+            "F:2: ingest.listen = []: expected a list such as [\"127.0.0.1:7480\", \"unix:/path\"]",
+        ),
+        (
+            "ingest",
+            "listen = [7480]",
+            "F:2: ingest.listen = [7480]: 7480 is not an address; expected an IP address with a port (127.0.0.1:7480) or unix:/path",
+        ),
         (
             "ingest",
             "listen = ['localhost']",
-            r#"F:2: ingest.listen = ["localhost"]: "localhost" is not an address; an IP address with a port (127.0.0.1:7480) or unix:/path would be right"#,
+            r#"F:2: ingest.listen = ["localhost"]: "localhost" is not an address; expected an IP address with a port (127.0.0.1:7480) or unix:/path"#,
         ),
         (
             "ingest",
             "listen = ['127.0.0.1:1', '127.0.0.1:1']",
-            r#"F:2: ingest.listen = ["127.0.0.1:1", "127.0.0.1:1"]: "127.0.0.1:1" stands there twice; once would be right"#,
+            r#"F:2: ingest.listen = ["127.0.0.1:1", "127.0.0.1:1"]: "127.0.0.1:1" is given twice; expected it once"#,
         ),
         (
             "ingest",
             "listen = ['0.0.0.0:80']",
-            "F:2: ingest.listen: http://0.0.0.0:80 can be reached from other machines; ingest.token_file would be right beside it, or an address of this machine alone (127.0.0.1, [::1], unix:/path)",
+            "F:2: ingest.listen: http://0.0.0.0:80 can be reached from other machines; expected ingest.token_file beside it, or an address of this machine alone (127.0.0.1, [::1], unix:/path)",
         ),
         (
             "ingest",
             "max_body = '1MB'",
-            r#"F:2: ingest.max_body = "1MB": a size such as "1MiB", "64KiB" or a number of bytes would be right"#,
+            r#"F:2: ingest.max_body = "1MB": expected a size from "1KiB" to "64MiB" (units B, KiB, MiB, GiB)"#,
         ),
-        ("ingest", "max_body = 5", r#"F:2: ingest.max_body = 5: a size from "1KiB" to "64MiB" would be right"#),
-        ("drop_in", "shadow = true", "F:2: drop_in.shadow = true: drop_in.enabled = true would be right beside it"),
+        (
+            "ingest",
+            "max_body = 5",
+            r#"F:2: ingest.max_body = 5: expected a size from "1KiB" to "64MiB" (units B, KiB, MiB, GiB)"#,
+        ),
+        ("drop_in", "shadow = true", "F:2: drop_in.shadow = true: expected drop_in.enabled = true beside it"),
         (
             "upstream",
             "base_url = 'http://localhost:7480/'\n[drop_in]\nenabled = true",
-            "F:2: upstream.base_url = \"http://localhost:7480\": typingd listens there itself, and would pass requests on to itself; the address of the Interaction Service would be right",
+            "F:2: upstream.base_url = \"http://localhost:7480\": typingd listens there itself, and would pass requests on to itself; expected the address of the Interaction Service",
         ),
         (
             "ingest",
             "token_file = '/t'\nlisten = ['127.0.0.1:1', '0.0.0.0:2']\n[drop_in]\nenabled = true",
-            "F:5: drop_in.enabled = true: http://0.0.0.0:2 of ingest.listen can be reached from other machines, and callers of /api/v1/ show Salesforce's token, which typingd can't check; addresses of this machine alone (127.0.0.1, [::1], unix:/path) would be right",
+            "F:5: drop_in.enabled = true: http://0.0.0.0:2 of ingest.listen can be reached from other machines, and callers of /api/v1/ show Salesforce's token, which typingd can't check; expected addresses of this machine alone (127.0.0.1, [::1], unix:/path)",
         ),
-        ("drop_in", "settle = '2m'", r#"F:2: drop_in.settle = "2m": a time from "0s" to "1m" would be right"#),
+        (
+            "drop_in",
+            "settle = '2m'",
+            r#"F:2: drop_in.settle = "2m": expected a time from "0s" to "1m" (units h, m, s, ms)"#,
+        ),
         #[cfg(not(feature = "otlp"))]
         (
             "log",
@@ -202,7 +198,7 @@ fn a_wrong_value_is_told_with_its_place_and_what_would_be_right() {
         (
             "log",
             "otlp_endpoint = 'http://h'",
-            "F:2: log.otlp_endpoint = \"http://h\": https would be right; plain http goes to loopback addresses only",
+            "F:2: log.otlp_endpoint = \"http://h\": expected an https address, or plain http to a loopback address, without user name, password, query and fragment",
         ),
         ("timming", "x = 1", "F:1: there is no table [timming]; did you mean [timing]?"),
         ("nothing.like.it", "x = 1", "F:1: there is no table [nothing]"),
@@ -239,8 +235,7 @@ fn a_real_upstream_is_asked_for_in_full() {
         ]
     );
     let file = File::new(format!("{UPSTREAM}auth.jwt_bearer.subject = 'me'\n"));
-    let both =
-        "F:5: upstream.auth.token_file and [upstream.auth.jwt_bearer] (F:6) are both set; one of them would be right";
+    let both = "F:5: upstream.auth.token_file and [upstream.auth.jwt_bearer] (F:6) are both set; expected one of them";
     assert_eq!(file.told(&file.overrides()), [both]);
     let file = File::new(UPSTREAM.replace("token_file='/t'", "jwt_bearer.subject='me'"));
     let told = file.told(&file.overrides());

@@ -1,18 +1,18 @@
-// What the agent sees of it: the icon, as the sandbox shows it, or as the upstream has acknowledged it; and the wire
-// between the two, with what was told last.
+// What the agent sees: the icon, as the sandbox shows it, or as the upstream has acknowledged it; and the wire between
+// the two, with the latest request.
 
-import { at, id, make, still, tell, write } from "./dom.js";
-import { became, lag, why } from "./words.js";
+import { at, id, make, still, setText, write } from "./dom.js";
+import { lag, marked, result, why } from "./words.js";
 
 /** Pulses that run along the wire at a time. */
 const PULSES_MAX = 8;
-/** What is tried again. */
+/** What is retried. */
 const AGAIN = ["not_sent", "unsure"];
 
 export class Agent {
-  #said = "";
+  #shown = "";
   #named = "";
-  #setback = "";
+  #failure = "";
 
   /** @param {import("./strip.js").Strip} strip */
   constructor(strip) {
@@ -26,73 +26,72 @@ export class Agent {
     const { shown } = this.strip;
     const state = shown === null ? "unknown" : shown ? "on" : "off";
     const card = at("agent");
-    const line = this.#line(state);
-    if (card.dataset.icon === state && this.#said === line && this.#named === this.name) return;
+    const line = this.#text(state);
+    if (card.dataset.icon === state && this.#shown === line && this.#named === this.name) return;
     card.dataset.icon = state;
-    [this.#said, this.#named] = [line, this.name];
-    const [before, after] = this.#said.split("\n");
-    if (after === undefined) tell(at("icon-state"), before);
+    [this.#shown, this.#named] = [line, this.name];
+    const [before, after] = this.#shown.split("\n");
+    if (after === undefined) setText(at("icon-state"), before);
     else write(at("icon-state"), before, id(this.name), after);
   }
 
   /**
-   * What the upstream has made of a request.
+   * The upstream has answered a request, or it was dropped.
    * @param {any} data A `result`, or what was `dropped`.
    */
-  heard({ indicator, outcome, status, why: dropped }) {
+  result({ indicator, outcome, status, why: dropped }) {
     const started = indicator === "TypingStarted";
-    const answer = status ? `Salesforce answered ${status}` : outcome === "unsure" ? "no answer came" : "Salesforce was not reached";
-    if (outcome === "delivered" || dropped === "moot" || dropped === "expired") this.#setback = "";
-    else if (outcome === "unsure") this.#setback = `Not known: ${answer}; the ${started ? "typing" : "stop"} is tried again`;
-    else if (outcome === "not_sent") this.#setback = `Not told of the ${started ? "typing" : "stop"} yet: ${answer}; it is tried again`;
-    else if (outcome === "refused") this.#setback = `Refused: ${answer}`;
-    else if (dropped === "given_up" && !started) this.#setback = "The stop was given up: the icon may be left on";
+    const answer = status ? `Salesforce answered ${status}` : outcome === "unsure" ? "no answer came" : "Salesforce could not be reached";
+    if (outcome === "delivered" || dropped === "moot" || dropped === "expired") this.#failure = "";
+    else if (outcome === "unsure") this.#failure = `Unknown: ${answer}; the ${indicator} is retried`;
+    else if (outcome === "not_sent") this.#failure = `Not delivered yet: ${answer}; the ${indicator} is retried`;
+    else if (outcome === "refused") this.#failure = `Refused: ${answer}`;
+    else if (dropped === "given_up" && !started) this.#failure = "The TypingStopped was given up: the icon may be left on";
     this.show();
   }
 
-  /** Nothing is known of what became of earlier requests. */
+  /** The results of earlier requests are not known. */
   forget() {
-    this.#setback = "";
+    this.#failure = "";
   }
 
   /**
    * The name goes where the line breaks.
    * @param {string} state
    */
-  #line(state) {
+  #text(state) {
     if (this.sandbox) {
-      if (state === "unknown") return "Not known: typingd does not answer";
+      if (state === "unknown") return "Unknown: typingd does not answer";
       return state === "on" ? "\n is typing" : "No typing icon for \n";
     }
-    if (this.#setback) return this.#setback;
-    if (this.strip.icon.length === 0) return "Salesforce was told nothing from here yet";
-    if (state === "unknown") return "Not known: typingd does not answer";
-    return state === "on" ? "Salesforce was told: \n is typing" : "Salesforce was told: \n is not typing";
+    if (this.#failure) return this.#failure;
+    if (this.strip.icon.length === 0) return "Nothing was sent to Salesforce from here yet";
+    if (state === "unknown") return "Unknown: typingd does not answer";
+    return state === "on" ? "Salesforce acknowledged: \n is typing" : "Salesforce acknowledged: \n is not typing";
   }
 }
 
 /**
  * A request sets out along the wire.
- * @param {import("./strip.js").Told} told
+ * @param {import("./strip.js").Request} request
  */
-export function pulse(told) {
+export function pulse(request) {
   const wire = at("wire");
-  wire.dataset.last = told.indicator === "TypingStarted" ? "on" : "off";
+  wire.dataset.last = request.indicator === "TypingStarted" ? "on" : "off";
   if (still() || document.hidden || wire.querySelectorAll(".pulse").length >= PULSES_MAX) return;
-  const dot = make("span", { class: `pulse ${told.indicator === "TypingStarted" ? "up" : "down"}` });
+  const dot = make("span", { class: `pulse ${request.indicator === "TypingStarted" ? "up" : "down"}` });
   dot.addEventListener("animationend", () => dot.remove());
   at("track").append(dot);
 }
 
 /**
  * The newest request, in words.
- * @param {import("./strip.js").Told & {status?: number | null, ms?: number | null}} told
+ * @param {import("./strip.js").Request & {status?: number | null, ms?: number | null}} request
  */
-export function caption(told) {
-  const started = told.indicator === "TypingStarted";
-  tell(at("sent-what"), `${started ? "▲ Started" : "▼ Stopped"}`);
-  tell(at("sent-why"), why(told.reason));
-  const how = told.outcome === null ? "on its way" : told.outcome === "delivered" ? `${told.status ?? ""} in ${lag(told.ms)}` : became(told.outcome) + (told.status ? ` (${told.status})` : "") + (AGAIN.includes(told.outcome) ? ", tried again" : "");
-  tell(at("sent-how"), how);
-  at("wire").dataset.outcome = told.outcome ?? "";
+export function caption(request) {
+  setText(at("sent-what"), marked(request.indicator));
+  setText(at("sent-why"), why(request.reason));
+  const how = request.outcome === null ? "on its way" : request.outcome === "delivered" ? `${request.status ?? ""} in ${lag(request.ms)}` : result(request.outcome, request.status) + (AGAIN.includes(request.outcome) ? ", retried" : "");
+  setText(at("sent-how"), how);
+  at("wire").dataset.outcome = request.outcome ?? "";
 }

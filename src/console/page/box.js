@@ -61,7 +61,7 @@ export class Box {
     this.#wipe();
     this.happened("message_sent");
     bubble(at("said"), "mine");
-    bubble(at("heard"), "theirs");
+    bubble(at("received"), "theirs");
   }
 
   clear() {
@@ -74,7 +74,7 @@ export class Box {
     this.#wipe();
     this.happened("ended");
     at("said").replaceChildren();
-    at("heard").replaceChildren();
+    at("received").replaceChildren();
   }
 
   #wipe() {

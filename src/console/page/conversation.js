@@ -1,25 +1,25 @@
 // One conversation, found and explained.
 
 import { Refusal, Unreachable, naming } from "./daemon.js";
-import { at, id, make, tell } from "./dom.js";
-import { became, clock, lag, later, spell, visible, why } from "./words.js";
+import { at, id, make, setText } from "./dom.js";
+import { answered, clock, later, marked, spell, visible, why } from "./words.js";
 
 /** An explanation in view is asked for anew this often. */
 const AGAIN_MS = 1_000;
 /** Conversations offered to choose from. */
 const OFFERED_MAX = 8;
-/** The first choice is offered anew this often: nobody may be looking. */
+/** The first choice is offered anew this often. */
 const OFFER_MS = 3_000;
-/** So long it stays said that a conversation is not known. */
+/** How long the page says that a conversation is not known. */
 const UNKNOWN_MS = 10_000;
 
 /** What a deadline is called. @type {Record<string, string>} */
 const DEADLINES = {
   check_in_ms: "next check in",
   dismiss_in_ms: "icon off in",
-  max_typing_in_ms: "believed for",
-  retry_in_ms: "tried again in",
-  muted_for_ms: "left alone for",
+  max_typing_in_ms: "max typing in",
+  retry_in_ms: "retry in",
+  muted_for_ms: "muted for",
 };
 
 export class Explained {
@@ -63,9 +63,9 @@ export class Explained {
       if (this.#shown) await this.#explain(this.#shown);
       else if (performance.now() - this.#offered > OFFER_MS) await this.#offer();
     } catch (error) {
-      // What is not there is not asked for again by itself.
+      // A conversation that does not exist is not asked for again.
       if (error instanceof Refusal && error.status === 404) this.#shown = null;
-      if (error instanceof Refusal) this.#none(error.status === 404 ? "There is nothing in memory of that conversation." : visible(error.message));
+      if (error instanceof Refusal) this.#none(error.status === 404 ? "This conversation is not in memory." : visible(error.message));
       if (error instanceof Unreachable) this.#silent();
       this.#offered = performance.now() + UNKNOWN_MS;
     } finally {
@@ -74,18 +74,22 @@ export class Explained {
   }
 
   #silent() {
+    this.#offerNone();
+    this.#none("typingd does not answer; what you ask for is shown as soon as it does.");
+  }
+
+  #offerNone() {
     at("offered").replaceChildren();
     delete at("offered").dataset.names;
-    this.#none("typingd does not answer; what you ask for is shown as soon as it does.");
   }
 
   /** @param {string} text */
   #none(text) {
-    tell(at("found-say"), text);
+    setText(at("found-say"), text);
     at("found").hidden = true;
   }
 
-  /** Nobody has been asked for: those who type now are offered. */
+  /** As long as no conversation is chosen, those in which someone is typing are offered. */
   async #offer() {
     this.#offered = performance.now();
     const { conversations } = await this.daemon.get(`/v1/conversations?icon=true&limit=${OFFERED_MAX}`);
@@ -99,23 +103,22 @@ export class Explained {
         return make("li", {}, button);
       }),
     );
-    tell(at("found-say"), names.length > 0 ? "Typing now:" : "Nobody types at the moment. Name a conversation, or pick one from the table.");
+    setText(at("found-say"), names.length > 0 ? "Typing now:" : "No one is typing at the moment. Name a conversation, or pick one from the table.");
   }
 
   /** @param {import("./daemon.js").Conversation} conversation */
   async #explain(conversation) {
     const found = await this.daemon.get(`/v1/conversations?${naming(conversation)}`);
-    at("offered").replaceChildren();
-    delete at("offered").dataset.names;
+    this.#offerNone();
     at("found").hidden = false;
-    tell(at("found-say"), found.explanation ? later(found.explanation, 0) : "It is no longer in memory; this is what is still known of it.");
+    setText(at("found-say"), found.explanation ? later(found.explanation, 0) : "It is no longer in memory; this is its history.");
     const facts = [
       ["state", found.state],
       ["icon", found.icon ? "on" : "off"],
-      ["the far side shows", found.shown],
+      ["the upstream shows", found.shown],
       ["last signal", found.last_signal ? `${found.last_signal.signal.replace("_", " ")}, ${spell(found.last_signal.ago_ms)} ago` : "–"],
       ["timing", found.timing ? `${found.timing.dismiss}, check ${found.timing.check_interval}, dismiss ${found.timing.dismiss_after}` : "–"],
-      ["last answer", found.last_result ? `${became(found.last_result.outcome)}${found.last_result.status ? ` (${found.last_result.status})` : ""} in ${lag(found.last_result.round_trip_ms)}` : "–"],
+      ["last answer", found.last_result ? answered(found.last_result) : "–"],
       ...Object.entries(DEADLINES)
         .filter(([name]) => typeof found.deadlines?.[name] === "number")
         .map(([name, text]) => [text, spell(found.deadlines[name])]),
@@ -130,15 +133,15 @@ export class Explained {
 
 /** @param {any} one */
 function line(one) {
-  const mark = one.indicator === "TypingStarted" ? "▲ Started" : "▼ Stopped";
+  const name = marked(one.indicator);
   switch (one.event) {
     case "signal":
       return one.signal.replaceAll("_", " ");
     case "decided":
-      return `${mark} decided: ${why(one.reason)}`;
+      return `${name} decided: ${why(one.reason)}`;
     case "result":
-      return `${mark} ${became(one.outcome)}${one.status ? ` (${one.status})` : ""} in ${lag(one.round_trip_ms)}`;
+      return `${name} ${answered(one)}`;
     default:
-      return `${mark} dropped: ${why(one.why ?? "")}`;
+      return `${name} dropped: ${why(one.why ?? "")}`;
   }
 }

@@ -16,7 +16,7 @@ export class Refusal extends Error {
   }
 }
 
-/** Nobody answers. */
+/** No answer came. */
 export class Unreachable extends Error {}
 
 /** The longest line of a stream that is kept, in characters: the daemon's are far shorter. */
@@ -25,7 +25,7 @@ const LINE_CHARACTERS_MAX = 1 << 20;
 const STREAM_SILENCE_MAX_MS = 45_000;
 /** From one attempt to the next, the last for all that follow. */
 const AGAIN_MS = [250, 500, 1_000, 2_000, 4_000];
-/** Whoever lacks what is asked for may have it after an upgrade. */
+/** A daemon without the call may have it after an upgrade. */
 const LACKING_MS = 15_000;
 
 /** Says `link` when it comes or goes. */
@@ -78,7 +78,7 @@ export class Daemon extends EventTarget {
       }
       this.#note(true);
       if (answer.status === 401) {
-        // Whoever comes meanwhile waits for the same answer.
+        // Further calls wait for the same answer.
         if (shown === this.#token) {
           this.#asking ??= this.ask(shown !== "").then((token) => {
             this.#token = token;

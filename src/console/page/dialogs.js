@@ -1,13 +1,13 @@
-// What the page asks its reader, and waits for.
+// Questions to the reader.
 
-import { at, tell, write } from "./dom.js";
+import { at, setText, write } from "./dom.js";
 
 /** What can stand in a header, and so in a token: visible ASCII. */
 const TOKEN = /^[\x21-\x7e]+$/;
 
 /**
- * Asks for the daemon's token. It stays in this page's memory, and goes with it.
- * @param {boolean} wrong Whether one was shown already, and was not taken.
+ * Asks for the daemon's token. It is kept in memory only.
+ * @param {boolean} wrong Whether one was sent already and refused.
  * @returns {Promise<string>}
  */
 export function askToken(wrong) {
@@ -15,7 +15,7 @@ export function askToken(wrong) {
   const dialog = at("token");
   /** @type {HTMLInputElement} */
   const input = at("token-value");
-  tell(at("token-wrong"), wrong ? "The daemon does not take that token." : "");
+  setText(at("token-wrong"), wrong ? "The daemon does not accept that token." : "");
   input.value = "";
   dialog.showModal();
   input.focus();
@@ -27,7 +27,7 @@ export function askToken(wrong) {
       event.preventDefault();
       const token = input.value.trim();
       if (!TOKEN.test(token)) {
-        tell(at("token-wrong"), "That can’t be a token: it has visible ASCII characters alone, and no space within.");
+        setText(at("token-wrong"), "That can’t be a token: a token is visible ASCII without spaces.");
         return input.select();
       }
       input.value = "";
@@ -43,29 +43,21 @@ export function askToken(wrong) {
 }
 
 /**
- * Asks whether something is to be done.
+ * Asks whether to go on.
+ * @param {string} title
  * @param {...(Node | string)} question
  * @returns {Promise<boolean>}
  */
-export function sure(...question) {
+export function sure(title, ...question) {
   /** @type {HTMLDialogElement} */
   const dialog = at("sure");
+  setText(at("sure-name"), title);
   write(at("sure-what"), ...question);
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    const yes = () => dialog.close("yes");
-    const no = () => dialog.close("");
-    at("sure-yes").addEventListener("click", yes);
-    at("sure-no").addEventListener("click", no);
-    dialog.addEventListener(
-      "close",
-      () => {
-        at("sure-yes").removeEventListener("click", yes);
-        at("sure-no").removeEventListener("click", no);
-        resolve(dialog.returnValue === "yes");
-      },
-      { once: true },
-    );
+    at("sure-yes").onclick = () => dialog.close("yes");
+    at("sure-no").onclick = () => dialog.close("");
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });
 }

@@ -18,7 +18,7 @@ export function at(id) {
  * @param {Element} element
  * @param {string} text
  */
-export function tell(element, text) {
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 

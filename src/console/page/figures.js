@@ -1,6 +1,6 @@
 // The daemon's figures, as they are now.
 
-import { at, make, tell } from "./dom.js";
+import { at, make, setText } from "./dom.js";
 import { count, lag, spell } from "./words.js";
 
 /** How much of the requests' past is drawn, in looks. */
@@ -13,26 +13,26 @@ export class Figures {
   /** @param {any} status */
   show(status) {
     const { conversations, requests, deliveries, latency } = status;
-    tell(at("f-conversations"), count(conversations.in_memory));
-    tell(at("f-icons"), `${count(conversations.icons)} ${conversations.icons === 1 ? "icon" : "icons"} on`);
-    tell(at("f-requests"), count(requests.in_last_second));
+    setText(at("f-conversations"), count(conversations.in_memory));
+    setText(at("f-icons"), `${count(conversations.icons)} ${conversations.icons === 1 ? "icon" : "icons"} on`);
+    setText(at("f-requests"), count(requests.in_last_second));
     const limit = requests.max_per_second;
     const lowered = requests.allowed_per_second < limit ? ` (now ${count(requests.allowed_per_second)})` : "";
-    tell(at("f-limit"), `of ${count(limit)} a second${lowered}`);
+    setText(at("f-limit"), `of ${count(limit)} a second${lowered}`);
     /** @type {HTMLMeterElement} */
     const meter = at("f-meter");
     meter.max = limit;
     meter.high = limit * 0.9;
     meter.value = requests.in_last_second;
     this.#spark(requests.in_last_second);
-    tell(at("f-delivered"), count(deliveries.delivered));
+    setText(at("f-delivered"), count(deliveries.delivered));
     const bad = ["refused", "unsure", "not_sent", "malformed", "shed", "muted", "stops_given_up", "retried"]
       .filter((name) => deliveries[name] > 0)
       .map((name) => `${count(deliveries[name])} ${name.replaceAll("_", " ")}`);
-    tell(at("f-others"), bad.join(", ") || "nothing went wrong");
+    setText(at("f-others"), bad.join(", ") || "no errors");
     at("f-others").dataset.bad = String(bad.length > 0);
-    tell(at("f-round"), lag(latency.round_trip_ms?.p50));
-    tell(at("f-late"), `p99 ${lag(latency.round_trip_ms?.p99)}; from a key to the wire ${lag(latency.signal_to_wire_ms?.p50)}`);
+    setText(at("f-round"), lag(latency.round_trip_ms?.p50));
+    setText(at("f-late"), `p99 ${lag(latency.round_trip_ms?.p99)}; key to request ${lag(latency.signal_to_wire_ms?.p50)}`);
     const journal = { none: "no journal", ok: "journal kept", degraded: "the journal can't be written" };
     const notes = [
       `typingd ${status.version}${status.commit ? ` (${status.commit})` : ""}`,
@@ -41,7 +41,7 @@ export class Figures {
       `token ${status.upstream.token}`,
       journal[/** @type {keyof typeof journal} */ (status.journal)] ?? status.journal,
     ];
-    if (status.recording) notes.push("somebody records the signals");
+    if (status.recording) notes.push("the signals are being recorded");
     at("f-notes").replaceChildren(...notes.map((note) => make("li", {}, note)));
   }
 

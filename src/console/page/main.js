@@ -5,7 +5,7 @@ import { Box } from "./box.js";
 import { Explained } from "./conversation.js";
 import { Daemon, Refusal, events, naming } from "./daemon.js";
 import { askToken, sure } from "./dialogs.js";
-import { at, id, make, pause, tell, write } from "./dom.js";
+import { at, id, make, pause, setText, write } from "./dom.js";
 import { Figures } from "./figures.js";
 import { Newest } from "./newest.js";
 import { Replay } from "./replay.js";
@@ -20,19 +20,19 @@ import { became, clock, later, visible, why } from "./words.js";
 /** How often the daemon is asked how it is: while it answers, and while it does not, the last for all that follow. */
 const BEAT_MS = 1_000;
 const AGAIN_MS = [250, 500, 1_000, 2_000];
-/** A conversation under way is looked at this often, and this soon after a key. */
+/** How often a conversation under way is fetched, and how soon after a key. */
 const LOOK_MS = 1_000;
 const LOOK_SOON_MS = 90;
 /** The times of what is explained are written anew this often. */
 const COUNT_MS = 100;
-/** So long after its last signal it may still have something to tell. */
+/** How long after its last signal it may still change. */
 const AFTERWARDS_MS = 10_000;
-/** A page that nobody sees lets its streams go: a browser has six connections to one daemon, over all its pages. */
+/** A hidden page closes its streams: a browser has six connections to one daemon, over all its pages. */
 const UNSEEN_MS = 5_000;
-/** Requests told in words beside the timeline. */
-const TOLD_MAX = 8;
+/** Requests listed in words beside the timeline. */
+const LISTED_MAX = 8;
 
-/** The conversation of the sandbox, as the manual has it. */
+/** The conversation of the sandbox, as in the manual. */
 const USUAL = { to: "support", from: "ann" };
 
 const daemon = new Daemon(async (wrong) => {
@@ -46,7 +46,7 @@ const figures = new Figures();
 const explained = new Explained(daemon);
 const newest = new Newest((conversation) => void explained.show(conversation));
 const signals = new Signals(daemon, (error) => {
-  tell(at("box-trouble"), visible(error?.message ?? ""));
+  setText(at("box-trouble"), visible(error?.message ?? ""));
   if (error) return;
   known = true;
   lookSoon();
@@ -59,18 +59,18 @@ let skew = new Skew();
 let streams = new AbortController();
 let started = 0;
 let looking = 0;
-/** Whether the daemon has heard of the conversation, as far as this page knows. */
+/** Whether the daemon knows the conversation. */
 let known = false;
 /** Whether a look is about to be taken. */
 let soon = false;
 /** The daemon's explanation, when it was given, and how many events there had been by then. */
 let explanation = { text: "", at: 0 };
-let heard = 0;
-/** Whether the token was asked for before there was a place for the focus. */
+let taken = 0;
+/** Whether the focus is to be set: the token was asked for before the box could have it. */
 let bereft = false;
 
 const timing = new Timing(daemon, () => conversation?.to ?? USUAL.to);
-const sliders = new Sliders(timing, sure, (error) => tell(at("tune-trouble"), error.message));
+const sliders = new Sliders(timing, sure, (error) => setText(at("tune-trouble"), error.message));
 const replay = new Replay(daemon, strip, sliders);
 new Timeline(at("timeline"), strip);
 new Report(daemon);
@@ -80,13 +80,13 @@ const box = new Box((signal) => {
   signals.give(conversation, signal);
 });
 
-/** Everything that is told of the conversation on the page, and of all others. */
+/** Follows the indicators of all conversations, and the icon of the one on the page. */
 function join() {
   streams.abort();
   streams = new AbortController();
   const { signal } = streams;
   skew = new Skew();
-  void daemon.follow("/v1/indicators", signal, events(hear));
+  void daemon.follow("/v1/indicators", signal, events(take));
   if (!sandbox || !conversation) return;
   void daemon.follow(`/v1/sandbox/icons?watch=true&${naming(conversation)}`, signal, (line) => {
     if (line.trim() === "") return;
@@ -100,33 +100,33 @@ function join() {
  * @param {string} event
  * @param {any} data
  */
-function hear(event, data) {
+function take(event, data) {
   newest.take(event, data);
   if (event === "lagged" || data.to !== conversation?.to || data.from !== conversation?.from) return;
   const here = skew.here(data.at);
   // What was explained before it is older than it.
-  heard += 1;
+  taken += 1;
   explain("");
   lookSoon();
   if (event === "decided") {
-    const told = { id: data.id, at: here, indicator: data.indicator, reason: data.reason, outcome: null };
+    const request = { id: data.id, at: here, indicator: data.indicator, reason: data.reason, outcome: null };
     known = true;
-    strip.tell(told);
-    pulse(told);
-    caption(told);
+    strip.add(request);
+    pulse(request);
+    caption(request);
   } else {
-    const told = strip.told.findLast(({ id }) => id === data.id);
+    const request = strip.requests.findLast(({ id }) => id === data.id);
     if (!sandbox) follow(data, here);
-    if (!told) return;
-    told.outcome = event === "result" ? data.outcome : data.why;
-    caption({ ...told, status: data.status, ms: data.round_trip_ms });
+    if (!request) return;
+    request.outcome = event === "result" ? data.outcome : data.why;
+    caption({ ...request, status: data.status, ms: data.round_trip_ms });
     strip.touch();
   }
-  tellRequests();
+  listRequests();
 }
 
 /**
- * Of a real upstream it is known what it has acknowledged, and no more.
+ * Of a real upstream only what it has acknowledged is known.
  * @param {any} data
  * @param {number} here
  */
@@ -134,17 +134,17 @@ function follow(data, here) {
   if (data.outcome === "delivered") strip.show(here, data.indicator === "TypingStarted");
   else if (data.outcome === "unsure") strip.show(here, null);
   else if (data.why === "moot") strip.show(here, false);
-  agent.heard(data);
+  agent.result(data);
 }
 
-function tellRequests() {
-  const lines = strip.told.slice(-TOLD_MAX).reverse();
-  at("told").replaceChildren(
-    ...lines.map((told) => make("li", {}, `${clock(told.at)} ${told.indicator}, ${why(told.reason)}: ${told.outcome === null ? "on its way" : became(told.outcome)}`)),
+function listRequests() {
+  const lines = strip.requests.slice(-LISTED_MAX).reverse();
+  at("requests-list").replaceChildren(
+    ...lines.map((request) => make("li", {}, `${clock(request.at)} ${request.indicator}, ${why(request.reason)}: ${request.outcome === null ? "on its way" : became(request.outcome)}`)),
   );
 }
 
-/** What the daemon thinks of the conversation, and what comes next. */
+/** Fetches the conversation: its explanation, and what comes next. */
 async function look() {
   clearTimeout(looking);
   soon = false;
@@ -153,9 +153,9 @@ async function look() {
   if (!conversation || !known || document.hidden || !daemon.up || !busy) return;
   try {
     const asked = now();
-    const before = heard;
+    const before = taken;
     const found = await daemon.get(`/v1/conversations?${naming(conversation)}`);
-    if (heard !== before) return lookSoon();
+    if (taken !== before) return lookSoon();
     // The daemon looked at it somewhere between the question and the answer.
     const moment = (asked + now()) / 2;
     const due = (/** @type {number | null | undefined} */ ms) => (typeof ms === "number" ? moment + ms : null);
@@ -181,7 +181,7 @@ function explain(text, at = now()) {
 /** The times of the explanation go down with those of the timeline. */
 function count() {
   const text = later(explanation.text, Math.max(0, now() - explanation.at));
-  tell(at("explained"), text);
+  setText(at("explained"), text);
   if (explanation.text && !text) lookSoon();
 }
 setInterval(count, COUNT_MS);
@@ -199,11 +199,11 @@ function choose(chosen) {
   known = false;
   strip.clear();
   agent.forget();
-  agent.name = chosen?.from ?? "nobody";
+  agent.name = chosen?.from ?? "no one";
   agent.sandbox = sandbox;
-  write(at("user-name"), chosen ? id(chosen.from) : "nobody yet");
+  write(at("user-name"), chosen ? id(chosen.from) : "no one yet");
   const [first = "?"] = chosen?.from.trim() ?? "";
-  tell(at("face"), visible(first) === first ? first.toUpperCase() : "?");
+  setText(at("face"), visible(first) === first ? first.toUpperCase() : "?");
   if (chosen) [at("whom-to").value, at("whom-from").value] = [chosen.to, chosen.from];
   write(at("whom-now"), ...(chosen ? [id(chosen.to), " / ", id(chosen.from)] : ["none is chosen yet"]));
   box.enable(chosen !== null);
@@ -222,18 +222,18 @@ function choose(chosen) {
 function begin(built_in) {
   sandbox = built_in;
   sliders.live = sandbox;
-  tell(at("agent-what"), sandbox ? "as the sandbox shows it" : "as the upstream has acknowledged it");
-  tell(
+  setText(at("agent-what"), sandbox ? "as the sandbox shows it" : "as the upstream has acknowledged it");
+  setText(
     at("tune-sub"),
     sandbox
       ? "Move a slider: the running daemon follows at once, and the strip below shows what would have been."
       : "Move a slider: the strip below shows what would have been. The running daemon follows when you apply it.",
   );
-  tell(
+  setText(
     at("whom-note"),
     sandbox
-      ? "Any names do: the sandbox knows no others."
-      : "The upstream is a real one: what you type here shows to an agent. Take a channel and a user made for trying; for a pair that it does not know Salesforce may open a session.",
+      ? "Any names will do in the sandbox."
+      : "The upstream is a real org: an agent sees that you are typing. Use a channel and a user made for tests; for a pair that it does not know Salesforce may open a session.",
   );
   at("whom").open = !sandbox && !conversation;
   choose(conversation ?? (sandbox ? USUAL : null));
@@ -244,13 +244,13 @@ at("whom-form").addEventListener("submit", async (/** @type {Event} */ event) =>
   const chosen = { to: at("whom-to").value.trim(), from: at("whom-from").value.trim() };
   if (!chosen.to || !chosen.from) return;
   const question = [
-    "The upstream is a real one. Each key that you press here is told to it as typed by ",
+    "Each key that you press here is reported to a real org as typed by ",
     id(chosen.from),
     " on ",
     id(chosen.to),
-    ", and an agent may see it.",
+    "; an agent may see it.",
   ];
-  if (!sandbox && !(await sure(...question))) return;
+  if (!sandbox && !(await sure("Type to a live org?", ...question))) return;
   at("whom").open = false;
   choose(chosen);
   at("box").focus();
@@ -261,10 +261,10 @@ function showState(status) {
   const ready = status.state === "ready";
   const text = ready ? "ready" : status.state === "stopping" ? "stopping" : `not ready: ${status.why ?? "no reason given"}`;
   at("state").dataset.state = ready ? "ready" : "not-ready";
-  tell(at("state-text"), `${text} · ${sandbox ? "sandbox" : "real upstream"}`);
+  setText(at("state-text"), `${text} · ${sandbox ? "sandbox" : "real upstream"}`);
 }
 
-/** Looks after the daemon for as long as the page is there. */
+/** Watches the daemon for as long as the page is open. */
 async function watch() {
   let failures = 0;
   for (;;) {
@@ -294,14 +294,14 @@ daemon.addEventListener("link", () => {
   document.documentElement.dataset.link = daemon.up ? "up" : "down";
   if (daemon.up) {
     replay.ask();
-    tell(at("box-trouble"), "");
-    tell(at("tune-trouble"), "");
-    return tell(at("trouble"), "");
+    setText(at("box-trouble"), "");
+    setText(at("tune-trouble"), "");
+    return setText(at("trouble"), "");
   }
-  tell(at("trouble"), "typingd does not answer. Is it running? This page goes on by itself as soon as it does.");
+  setText(at("trouble"), "typingd does not answer. Is it running? This page reconnects by itself.");
   at("state").dataset.state = "down";
-  tell(at("state-text"), "no answer");
-  // Whoever has gone can't say what is shown, and may have forgotten it when it is back.
+  setText(at("state-text"), "no answer");
+  // What is shown is not known now, and the daemon may have forgotten it when it is back.
   known = false;
   explain("");
   agent.forget();

@@ -1,12 +1,12 @@
-// The newest indicators of all conversations, with what became of each.
+// The latest indicators of all conversations, with the result of each.
 
-import { at, id, make, tell } from "./dom.js";
-import { became, clock, lag, visible, why } from "./words.js";
+import { at, id, make, setText } from "./dom.js";
+import { clock, lag, marked, result, visible, why } from "./words.js";
 
 /** Rows in the table, and decisions whose result is still awaited. */
 const ROWS_MAX = 12;
 const AWAITED_MAX = 2_000;
-/** The table is written anew this often, at most: a busy daemon tells thousands a second. */
+/** The table is written anew this often, at most: a busy daemon reports thousands a second. */
 const WRITE_MS = 200;
 
 export class Newest {
@@ -22,7 +22,7 @@ export class Newest {
     at("hold").addEventListener("click", () => {
       this.#held = !this.#held;
       at("hold").setAttribute("aria-pressed", String(this.#held));
-      tell(at("hold"), this.#held ? "Go on" : "Hold");
+      setText(at("hold"), this.#held ? "Resume" : "Pause");
       this.#soon();
     });
   }
@@ -37,7 +37,7 @@ export class Newest {
       const { at, to, from, indicator, reason } = data;
       const row = this.#rows.get(data.id) ?? { id: data.id, at, to, from, indicator, reason, what: "on its way", state: "" };
       if (event === "result") {
-        row.what = data.outcome === "delivered" ? `${data.status ?? "delivered"} in ${lag(data.round_trip_ms)}` : became(data.outcome) + (data.status ? ` (${data.status})` : "");
+        row.what = data.outcome === "delivered" ? `${data.status ?? "delivered"} in ${lag(data.round_trip_ms)}` : result(data.outcome, data.status);
         if (data.outcome !== "delivered" && data.detail) row.what += `: ${visible(data.detail)}`;
         if (data.attempt > 0) row.what += `, try ${data.attempt + 1}`;
         row.state = data.outcome;
@@ -67,7 +67,7 @@ export class Newest {
     at("newest").replaceChildren(...rows.map((row) => this.#line(row)));
     if (focused) at("newest").querySelector(`tr[data-id="${focused}"] button`)?.focus();
     at("newest-none").hidden = rows.length > 0;
-    tell(at("newest-missed"), this.#missed > 0 ? `${this.#missed} came too fast to be shown.` : "");
+    setText(at("newest-missed"), this.#missed > 0 ? `${this.#missed} came too fast to show.` : "");
   }
 
   /** @param {Row} row */
@@ -79,7 +79,7 @@ export class Newest {
       "tr",
       { "data-id": String(row.id), "data-state": row.state },
       make("td", { class: "when" }, clock(row.at)),
-      make("td", { class: started ? "up" : "down" }, `${started ? "▲ Started" : "▼ Stopped"}`),
+      make("td", { class: started ? "up" : "down" }, marked(row.indicator)),
       make("td", {}, why(row.reason)),
       make("td", {}, who),
       make("td", { class: "what" }, row.what),

@@ -98,7 +98,7 @@ export class Paint {
   }
 
   /**
-   * A piece of a lane: right as a plain bar, wrong as a patterned one, so that it is told without its colour.
+   * A piece of a lane: right as a plain bar, wrong as a patterned one, so that it is request without its colour.
    * @param {"seen" | "missed" | "wrong"} kind
    * @param {number} x
    * @param {number} width
@@ -132,15 +132,15 @@ export class Paint {
   }
 
   /**
-   * What was told: up for a Started, hollow for one told again, down for a Stopped; a cross where it did not arrive.
-   * @param {{indicator: string, reason: string, outcome: string | null}} told
+   * What was request: up for a Started, hollow for one request again, down for a Stopped; a cross where it did not arrive.
+   * @param {{indicator: string, reason: string, outcome: string | null}} request
    * @param {number} x
    * @param {number} y
    */
-  mark(told, x, y) {
+  mark(request, x, y) {
     const { pen } = this;
-    const down = told.indicator === "TypingStopped";
-    const lost = told.outcome !== null && told.outcome !== "delivered";
+    const down = request.indicator === "TypingStopped";
+    const lost = request.outcome !== null && request.outcome !== "delivered";
     const way = down ? -1 : 1;
     pen.lineWidth = 1.4;
     pen.beginPath();
@@ -153,7 +153,7 @@ export class Paint {
     pen.lineTo(x + 4.8, y + 3.6 * way);
     pen.lineTo(x - 4.8, y + 3.6 * way);
     pen.closePath();
-    if (told.reason === "check") {
+    if (request.reason === "check") {
       pen.strokeStyle = this.colour("accent");
       pen.stroke();
     } else {

@@ -1,8 +1,7 @@
-// The recorded strip under two settings: what was, and what would have been. The daemon's engine plays it; this only
-// asks, and draws.
+// The recorded strip under two settings: before, and with the sliders. The daemon's engine replays it; this draws it.
 
 import { Refusal } from "./daemon.js";
-import { at, pause, tell } from "./dom.js";
+import { at, pause, setText } from "./dom.js";
 import { Paint } from "./paint.js";
 import { now } from "./strip.js";
 import { sample } from "./typist.js";
@@ -86,13 +85,13 @@ export class Replay {
       this.#measured = now();
       try {
         await this.#measure();
-        tell(at("replay-trouble"), "");
+        setText(at("replay-trouble"), "");
       } catch (error) {
         if (error instanceof Refusal && error.status === 503) {
           this.#wanted = true;
           await pause(BUSY_MS);
         } else if (error instanceof Refusal) {
-          tell(at("replay-trouble"), error.message);
+          setText(at("replay-trouble"), error.message);
         }
       }
       await pause(SPACING_MS);
@@ -107,7 +106,7 @@ export class Replay {
     const signals = this.strip.signals.filter(({ at }) => at >= end - WINDOW_MS);
     const from = Math.max(end - WINDOW_MS, (signals[0]?.at ?? end) - 500);
     const last = signals.at(-1);
-    // In the midst of a message nobody knows yet whether the silence after the last key is a pause or the end.
+    // In the middle of a message, a silence after the last key may be a pause or the end.
     const open = last?.signal === "keystroke" && end - last.at < AWAY_MS;
     return { signals, from, to: open ? last.at + 1 : Math.min(end, (last?.at ?? end) + AFTER_MS) };
   }
@@ -128,11 +127,11 @@ export class Replay {
     ]);
     this.#asked = asked;
     this.#lanes = {
-      before: { setting: before, told: was, row: figures.current },
-      after: { setting: draft, told: would ?? was, row: figures.rows[0] },
+      before: { setting: before, indicators: was, row: figures.current },
+      after: { setting: draft, indicators: would ?? was, row: figures.rows[0] },
     };
     this.#shown = { signals: signals.map(({ at, signal }) => ({ at: at - from, signal })), length: to - from };
-    this.#tell();
+    this.#showFigures();
     this.#draw();
   }
 
@@ -168,7 +167,7 @@ export class Replay {
     return answer.json();
   }
 
-  #tell() {
+  #showFigures() {
     if (!this.#lanes) return;
     const [was, would] = [this.#lanes.before.row, this.#lanes.after.row];
     const share = (/** @type {number} */ value) => `${trim(value * 100, 0)}\u00a0%`;
@@ -198,18 +197,18 @@ export class Replay {
       else if (at <= length) paint.upright("ink", x(at), KEYS_BASE - 24, LANES[1] + 4, [2, 3]);
     }
     const { before, after } = this.#lanes;
-    [before, after].forEach(({ setting, told }, number) => {
+    [before, after].forEach(({ setting, indicators }, number) => {
       const base = LANES[number];
       const name = number === 0 ? (this.sliders.live ? "before" : "in force") : "with the sliders";
       const width = paint.write(name, 0, base - LANE - 8, { colour: "ink", weight: 650, size: 12 });
       paint.write(named(setting), width + 8, base - LANE - 8, { size: 12 });
-      const requests = told.filter(({ at }) => at <= length).length;
+      const requests = indicators.filter(({ at }) => at <= length).length;
       paint.write(`${requests} ${requests === 1 ? "request" : "requests"}`, paint.width, base - LANE - 8, { align: "right", size: 12 });
-      for (const [from, to, kind] of pieces(composing, lit(told, length))) {
+      for (const [from, to, kind] of pieces(composing, iconOn(indicators, length))) {
         paint.piece(kind, x(from), Math.max(0.8, x(to) - x(from)), base, LANE);
       }
       paint.bar("rule", 0, base, paint.width, 1);
-      for (const one of told) if (one.at <= length) paint.mark({ ...one, outcome: null }, x(one.at), base + 8);
+      for (const one of indicators) if (one.at <= length) paint.mark({ ...one, outcome: null }, x(one.at), base + 8);
     });
   }
 }
@@ -224,8 +223,8 @@ export class Replay {
  */
 function figure(name, was, would, write, good) {
   const text = (/** @type {number | null} */ value) => (value === null ? "–" : write(value));
-  tell(at(`${name}-was`), text(was));
-  tell(at(`${name}-would`), text(would));
+  setText(at(`${name}-was`), text(was));
+  setText(at(`${name}-would`), text(would));
   const change = was === null || would === null || text(was) === text(would) ? 0 : Math.sign(would - was) * good;
   at(name).dataset.change = change > 0 ? "better" : change < 0 ? "worse" : "same";
 }
@@ -257,15 +256,15 @@ function spells(signals, length) {
 
 /**
  * When the icon was on.
- * @param {Indicator[]} told
+ * @param {Indicator[]} indicators
  * @param {number} length
  * @returns {[number, number][]}
  */
-function lit(told, length) {
+function iconOn(indicators, length) {
   /** @type {[number, number][]} */
   const found = [];
   let since = -1;
-  for (const { at, indicator } of told) {
+  for (const { at, indicator } of indicators) {
     if (indicator === "TypingStarted") since = since < 0 ? at : since;
     else if (since >= 0) {
       found.push([since, Math.min(at, length)]);
@@ -294,5 +293,5 @@ function pieces(composing, on) {
 
 /**
  * @typedef {{at: number, indicator: string, reason: string}} Indicator
- * @typedef {{setting: import("./words.js").Setting, told: Indicator[], row: any}} Lane
+ * @typedef {{setting: import("./words.js").Setting, indicators: Indicator[], row: any}} Lane
  */

@@ -1,7 +1,7 @@
 // A trace dropped onto the page, and the report of `tune` on it.
 
 import { Refusal, Unreachable } from "./daemon.js";
-import { at, pause, tell } from "./dom.js";
+import { at, pause, setText } from "./dom.js";
 import { count, visible } from "./words.js";
 
 /** The longest trace that the daemon takes. */
@@ -13,13 +13,13 @@ export class Report {
   #url = "";
   #asked = /** @type {AbortController | null} */ (null);
   #depth = 0;
-  #unheard = false;
+  #unanswered = false;
 
   /** @param {import("./daemon.js").Daemon} daemon */
   constructor(daemon) {
     this.daemon = daemon;
     daemon.addEventListener("link", () => {
-      if (daemon.up && this.#unheard) tell(at("report-state"), "");
+      if (daemon.up && this.#unanswered) setText(at("report-state"), "");
     });
     /** @type {HTMLInputElement} */
     const input = at("trace");
@@ -52,8 +52,8 @@ export class Report {
     this.#asked?.abort();
     const asked = (this.#asked = new AbortController());
     const say = (/** @type {string} */ text) => {
-      this.#unheard = false;
-      tell(at("report-state"), visible(text));
+      this.#unanswered = false;
+      setText(at("report-state"), visible(text));
     };
     if (file.size > TRACE_BYTES_MAX) {
       return say(`${file.name} is longer than 64 MiB; typingd tune, the command, takes traces of any length.`);
@@ -68,12 +68,12 @@ export class Report {
     } catch (error) {
       if (asked.signal.aborted) return;
       say(`${file.name}: ${/** @type {Error} */ (error).message}`);
-      this.#unheard = error instanceof Unreachable;
+      this.#unanswered = error instanceof Unreachable;
     }
   }
 
   /**
-   * While the daemon studies somebody else's trace, this one waits.
+   * While the daemon studies another trace, this one waits.
    * @param {File} file
    * @param {AbortSignal} signal
    */
@@ -95,7 +95,7 @@ export class Report {
   #show(page, name) {
     this.#forget();
     this.#url = URL.createObjectURL(new Blob([page], { type: "text/html" }));
-    tell(at("report-name"), name);
+    setText(at("report-name"), name);
     /** @type {HTMLAnchorElement} */
     const save = at("report-save");
     save.href = this.#url;

@@ -2,7 +2,7 @@
 
 import { millis, same, span } from "./words.js";
 
-/** How often it is looked whether somebody else has changed it. */
+/** How often typingd is asked whether another caller has changed it. */
 const LOOK_MS = 5_000;
 
 /** Says `change` when it is another. */
@@ -40,7 +40,7 @@ export class Timing extends EventTarget {
   }
 
   /**
-   * Changes it; of several wishes the last counts. Done when there is none left.
+   * Changes it; of several changes the last counts. Done when none is left.
    * @param {import("./words.js").Setting} wanted
    */
   change(wanted) {

@@ -12,11 +12,11 @@ export class Signals {
 
   /**
    * @param {import("./daemon.js").Daemon} daemon
-   * @param {(error: Error | null) => void} heard Is told what became of it.
+   * @param {(error: Error | null) => void} done Is called with the result of each request.
    */
-  constructor(daemon, heard) {
+  constructor(daemon, done) {
     this.daemon = daemon;
-    this.heard = heard;
+    this.done = done;
   }
 
   /**
@@ -24,7 +24,7 @@ export class Signals {
    * @param {string} signal
    */
   give(conversation, signal) {
-    // A daemon that is down must not be told later of keys that are long past.
+    // A daemon that is down must not receive old keys later.
     if (this.daemon.up === false || this.#waiting.length >= WAITING_MAX) return;
     this.#waiting.push({ ...conversation, signal, at: Date.now() });
     void this.#send();
@@ -37,10 +37,10 @@ export class Signals {
       const batch = this.#waiting.splice(0);
       try {
         const answer = await this.daemon.give("POST", "/v1/signals", batch.length === 1 ? batch[0] : batch);
-        this.heard(answer.rejected.length > 0 ? new Error(answer.rejected[0].error) : null);
+        this.done(answer.rejected.length > 0 ? new Error(answer.rejected[0].error) : null);
       } catch (error) {
         if (error instanceof Unreachable) this.#waiting = [];
-        this.heard(/** @type {Error} */ (error));
+        this.done(/** @type {Error} */ (error));
       }
     }
     this.#busy = false;

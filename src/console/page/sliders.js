@@ -1,28 +1,28 @@
 // The controls of the timing: two sliders and the mode, what they would do, and what they do.
 
-import { at, id, make, tell, write } from "./dom.js";
+import { at, id, make, setText, write } from "./dom.js";
 import { named, same, spell } from "./words.js";
 
 /** The stops of the sliders, in milliseconds: fine where a little matters, coarse where it does not. */
 const CHECKS = [500, 1e3, 1500, 2e3, 3e3, 4e3, 5e3, 6e3, 7e3, 8e3, 9e3, 1e4, 12e3, 15e3, 2e4, 3e4, 6e4];
 const DISMISSES = [250, 500, 750, 1e3, 1250, 1500, 1750, 2e3, 2500, 3e3, 3500, 4e3, 4500, 5e3, 6e3, 7e3, 8e3, 9e3, 1e4, 12e3, 15e3, 2e4, 3e4];
-/** What the daemon is told of a slider on its way. */
+/** How long a slider rests before the daemon follows. */
 const SETTLE_MS = 120;
 
 /** Says `draft` when another setting is asked for. */
 export class Sliders extends EventTarget {
-  /** What the sliders stand at. @type {import("./words.js").Setting | null} */
+  /** The setting of the sliders. @type {import("./words.js").Setting | null} */
   draft = null;
   /** What is compared with. @type {import("./words.js").Setting | null} */
   before = null;
-  /** Whether moving them is enough, or it has to be said. */
+  /** Whether the daemon follows the sliders, or waits for "Apply". */
   live = true;
   #timer = 0;
   #moved = false;
 
   /**
    * @param {import("./setting.js").Timing} timing
-   * @param {(...question: (Node | string)[]) => Promise<boolean>} sure
+   * @param {(title: string, ...question: (Node | string)[]) => Promise<boolean>} sure
    * @param {(error: Error) => void} failed
    */
   constructor(timing, sure, failed) {
@@ -51,7 +51,7 @@ export class Sliders extends EventTarget {
     this.#timer = setTimeout(() => void this.#change(this.draft), SETTLE_MS);
   }
 
-  /** The timing in force is another, by this page or by somebody else. */
+  /** The timing in force has changed, by this page or by another caller. */
   #follow() {
     const { held } = this.timing;
     if (!held) return;
@@ -79,7 +79,7 @@ export class Sliders extends EventTarget {
     if (!wanted) return;
     try {
       await this.timing.change(wanted);
-      tell(at("tune-trouble"), "");
+      setText(at("tune-trouble"), "");
       if (this.draft === wanted) this.#moved = false;
     } catch (error) {
       this.failed(/** @type {Error} */ (error));
@@ -97,11 +97,11 @@ export class Sliders extends EventTarget {
     if (!draft || !this.timing.held) return;
     const whom = this.timing.own ? ["the channel ", id(this.timing.channel())] : ["all channels without timing of their own"];
     const question = [
-      `The upstream is a real one. From ${named(this.timing.held)} to ${named(draft)}: this holds at once for `,
+      `From ${named(this.timing.held)} to ${named(draft)}: this holds at once for `,
       ...whom,
       ", conversations under way included, until the daemon is started or reloaded.",
     ];
-    if (await this.sure(...question)) await this.#change(draft);
+    if (await this.sure("Apply this to the live daemon?", ...question)) await this.#change(draft);
   }
 
   /** @param {import("./words.js").Setting} before */
@@ -115,8 +115,8 @@ export class Sliders extends EventTarget {
   #show() {
     const { draft, before, timing } = this;
     if (!draft || !timing.held) return;
-    this.check.tell();
-    this.dismiss.tell();
+    this.check.show();
+    this.dismiss.show();
     const pending = !same(draft, timing.held);
     at("apply").hidden = this.live;
     /** @type {HTMLButtonElement} */ (at("apply")).disabled = !pending;
@@ -126,7 +126,7 @@ export class Sliders extends EventTarget {
     at("keep").hidden = !timing.keep;
     const file = timing.keep?.file;
     write(at("keep-how"), ...(file ? ["write to ", make("code", {}, file)] : ["put this into a configuration:"]));
-    tell(at("keep-toml"), timing.keep?.toml.trim() ?? "");
+    setText(at("keep-toml"), timing.keep?.toml.trim() ?? "");
   }
 }
 
@@ -154,12 +154,12 @@ class Slider {
     this.stops = [...new Set([...this.usual, wanted])].sort((a, b) => a - b);
     this.input.max = String(this.stops.length - 1);
     this.input.value = String(this.stops.indexOf(wanted));
-    this.tell();
+    this.show();
   }
 
-  tell() {
+  show() {
     const text = spell(this.value);
-    tell(this.output, text);
+    setText(this.output, text);
     this.input.setAttribute("aria-valuetext", text);
     this.input.style.setProperty("--at", `${(Number(this.input.value) / Math.max(1, this.stops.length - 1)) * 100}%`);
   }

@@ -18,7 +18,7 @@ export class Skew {
   #least = Infinity;
   #until = 0;
 
-  /** @param {number} at The daemon's time of something that it has just told. */
+  /** @param {number} at The daemon's time of an event that has just arrived. */
   here(at) {
     const late = now() - at;
     // Clocks drift, and are set: what was the shortest way is forgotten after a while.
@@ -31,8 +31,8 @@ export class Skew {
 export class Strip extends EventTarget {
   /** @type {{at: number, signal: string}[]} */
   signals = [];
-  /** @type {Told[]} */
-  told = [];
+  /** @type {Request[]} */
+  requests = [];
   /** The icon's changes; null: not known. @type {{at: number, shown: boolean | null}[]} */
   icon = [];
   /** Checks that have come. @type {number[]} */
@@ -45,9 +45,9 @@ export class Strip extends EventTarget {
     this.#add(this.signals, { at: now(), signal });
   }
 
-  /** @param {Told} told */
-  tell(told) {
-    this.#add(this.told, told);
+  /** @param {Request} request */
+  add(request) {
+    this.#add(this.requests, request);
   }
 
   /**
@@ -78,7 +78,7 @@ export class Strip extends EventTarget {
   /** A check that was ahead and has come is one that was. */
   #pass() {
     const { check } = this.ahead;
-    const late = this.told.at(-1);
+    const late = this.requests.at(-1);
     if (check === null || check > now()) return;
     // It fell away if the icon went off before.
     if (late && late.indicator === "TypingStopped" && late.at < check - 20 && late.at >= this.ahead.from - 20) return;
@@ -100,7 +100,7 @@ export class Strip extends EventTarget {
       if (gone > 0) list.splice(0, gone);
     };
     old(this.signals);
-    old(this.told);
+    old(this.requests);
     while (this.checks.length > 0 && this.checks[0] < since) this.checks.shift();
     // The last change is the state.
     while (this.icon.length > 1 && this.icon[1].at < since) this.icon.shift();
@@ -108,7 +108,7 @@ export class Strip extends EventTarget {
 
   clear() {
     this.signals = [];
-    this.told = [];
+    this.requests = [];
     this.icon = [];
     this.checks = [];
     this.ahead = { check: null, dismiss: null, from: 0 };
@@ -128,11 +128,11 @@ export class Strip extends EventTarget {
 }
 
 /**
- * @typedef {object} Told A request, decided by the daemon.
+ * @typedef {object} Request A request, decided by the daemon.
  * @property {number} id
  * @property {number} at On this page's clock.
  * @property {string} indicator
  * @property {string} reason
- * @property {string | null} outcome What became of it: null while it is on its way.
+ * @property {string | null} outcome Its result; null while it is on its way.
  * @property {string} [detail]
  */

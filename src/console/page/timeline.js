@@ -47,8 +47,8 @@ export class Timeline {
   /** @param {number} moment */
   #moving(moment) {
     const since = moment - this.#view.past - 1_500;
-    const { signals, told, icon } = this.strip;
-    const last = Math.max(signals.at(-1)?.at ?? 0, told.at(-1)?.at ?? 0, icon.at(-1)?.at ?? 0);
+    const { signals, requests, icon } = this.strip;
+    const last = Math.max(signals.at(-1)?.at ?? 0, requests.at(-1)?.at ?? 0, icon.at(-1)?.at ?? 0);
     return last > since || this.strip.shown !== false;
   }
 
@@ -116,7 +116,7 @@ export class Timeline {
         if (width > 46) this.#dots(Math.max(from, 0) + 13, ICON.top + ICON.height / 2);
       } else {
         paint.bar("past", from, ICON.top + ICON.height - 5, width, 5);
-        if (width > 60) paint.write("not known", from + 4, ICON.top + 10);
+        if (width > 60) paint.write("unknown", from + 4, ICON.top + 10);
       }
     });
   }
@@ -132,14 +132,14 @@ export class Timeline {
   /** @param {(at: number) => number} x */
   #marks(x) {
     const { paint, strip } = this;
-    // The newest has its reason told; an older one where there is room left of the next.
+    // The newest has its reason beside it; an older one where there is room left of the next.
     let free = Infinity;
-    for (const told of [...strip.told].reverse()) {
-      const place = x(told.at);
+    for (const request of [...strip.requests].reverse()) {
+      const place = x(request.at);
       if (place < -40) break;
-      paint.mark(told, place, MARKS);
-      const lost = told.outcome !== null && told.outcome !== "delivered";
-      const text = lost ? `${why(told.reason)}: ${became(told.outcome ?? "")}` : why(told.reason);
+      paint.mark(request, place, MARKS);
+      const lost = request.outcome !== null && request.outcome !== "delivered";
+      const text = lost ? `${why(request.reason)}: ${became(request.outcome ?? "")}` : why(request.reason);
       const wide = paint.measure(text);
       const left = Math.min(Math.max(place - wide / 2, 2), paint.width - wide - 2);
       if (left + wide + REASON_GAP > free) continue;

@@ -71,7 +71,7 @@ export function clock(at) {
   return new Date(at).toLocaleTimeString("en-GB", { hour12: false });
 }
 
-/** Why something was told, for people. @type {Record<string, string>} */
+/** Why an indicator was decided, for people. @type {Record<string, string>} */
 const REASONS = {
   first_keystroke: "first key",
   check: "check",
@@ -85,12 +85,12 @@ const REASONS = {
   shutdown: "shutting down",
 };
 
-/** Why a request came to nothing, for people. @type {Record<string, string>} */
+/** Why a request was dropped, for people. @type {Record<string, string>} */
 const DROPS = {
   replaced: "replaced by a newer one",
   moot: "not needed",
   expired: "too late",
-  muted: "left alone after a refusal",
+  muted: "muted after a refusal",
   given_up: "given up",
 };
 
@@ -99,8 +99,8 @@ export function why(reason) {
   return REASONS[reason] ?? DROPS[reason] ?? reason.replaceAll("_", " ");
 }
 
-/** What became of a request, for people. @type {Record<string, string>} */
-const OUTCOMES = { delivered: "delivered", not_sent: "not sent", unsure: "not known", refused: "refused" };
+/** The results of a request, for people. @type {Record<string, string>} */
+const OUTCOMES = { delivered: "delivered", not_sent: "not sent", unsure: "unknown", refused: "refused" };
 
 /** @param {string} outcome */
 export function became(outcome) {
@@ -108,7 +108,32 @@ export function became(outcome) {
 }
 
 /**
- * A text of somebody else, with what can't be seen in it made visible: controls, marks of direction, spaces at its ends.
+ * The answer to a request, for people.
+ * @param {any} result Its outcome, status and round trip, as in an event.
+ */
+export function answered({ outcome, status, round_trip_ms: ms }) {
+  return `${result(outcome, status)} in ${lag(ms)}`;
+}
+
+/**
+ * The result of a request, with the status of the answer.
+ * @param {string} outcome
+ * @param {number | null} [status]
+ */
+export function result(outcome, status) {
+  return became(outcome) + (status ? ` (${status})` : "");
+}
+
+/**
+ * An indicator in short, with its mark.
+ * @param {string} indicator
+ */
+export function marked(indicator) {
+  return indicator === "TypingStarted" ? "▲ Started" : "▼ Stopped";
+}
+
+/**
+ * A foreign text, with what is invisible in it made visible: controls, marks of direction, spaces at its ends.
  * @param {string} text
  */
 export function visible(text) {
@@ -127,14 +152,14 @@ export function visible(text) {
  */
 export function later(text, ms) {
   let over = false;
-  const told = text.replace(/(?:(\d+) min )?(\d+(?:\.\d)?) (ms|s)\b/g, (_, minutes, number, unit) => {
+  const counted = text.replace(/(?:(\d+) min )?(\d+(?:\.\d)?) (ms|s)\b/g, (_, minutes, number, unit) => {
     const left = Number(minutes ?? 0) * 60_000 + Number(number) * (unit === "s" ? 1_000 : 1) - ms;
     over ||= left < 0;
     const tenths = Math.max(0, Math.ceil(left / 100));
     if (tenths < 600) return `${(tenths / 10).toFixed(1)}\u00a0s`;
     return `${Math.floor(tenths / 600)}\u00a0min ${Math.floor((tenths % 600) / 10)}\u00a0s`.replaceAll(" ", "\u00a0");
   });
-  return over ? "" : told;
+  return over ? "" : counted;
 }
 
 /**

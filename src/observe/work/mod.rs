@@ -8,8 +8,8 @@ mod trips;
 
 use std::time::Duration;
 
-use crate::engine::TurnedAway;
-use crate::model::{Cause, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Refusal, SignalKind, WireResult};
+use crate::engine::Rejected;
+use crate::model::{Cause, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Rejection, SignalKind, WireResult};
 use crate::observe::histogram::Histogram;
 use recent::Recent;
 pub(crate) use trips::Trips;
@@ -32,7 +32,7 @@ pub struct Measures {
     pub ended: [u64; End::ALL.len()],
     /// Their answers, by the class of the HTTP status in the order of [`ANSWERS`].
     pub answers: [u64; ANSWERS.len()],
-    /// Signals not taken, by kind and by [`TurnedAway`] in the order of [`TURNED_AWAY`].
+    /// Signals not taken, by kind and by [`Rejected`] in the order of [`TURNED_AWAY`].
     pub turned_away: [[u64; TURNED_AWAY.len()]; SignalKind::ALL.len()],
     recent: Recent,
 }
@@ -52,7 +52,7 @@ pub(crate) enum End {
     /// Perhaps applied, and worth another try.
     Unsure(Cause),
     /// Certainly not applied, and never will be.
-    Refused(Refusal),
+    Refused(Rejection),
 }
 
 impl End {
@@ -71,10 +71,10 @@ impl End {
         Self::Unsure(Cause::Unreachable),
         Self::Unsure(Cause::NoAnswer),
         Self::Unsure(Cause::Failing),
-        Self::Refused(Refusal::Channel),
-        Self::Refused(Refusal::Conversation),
-        Self::Refused(Refusal::Request),
-        Self::Refused(Refusal::Configuration),
+        Self::Refused(Rejection::Channel),
+        Self::Refused(Rejection::Conversation),
+        Self::Refused(Rejection::Request),
+        Self::Refused(Rejection::Configuration),
     ];
 
     /// What became of it: a name for metrics.
@@ -103,10 +103,10 @@ impl End {
                 Cause::Failing => "failing",
             },
             Self::Refused(refusal) => match refusal {
-                Refusal::Channel => "channel",
-                Refusal::Conversation => "conversation",
-                Refusal::Request => "request",
-                Refusal::Configuration => "configuration",
+                Rejection::Channel => "channel",
+                Rejection::Conversation => "conversation",
+                Rejection::Request => "request",
+                Rejection::Configuration => "configuration",
             },
         }
     }
@@ -117,8 +117,8 @@ impl From<Outcome> for End {
         match outcome {
             Outcome::Delivered => Self::Delivered,
             Outcome::NotSent(setback) => Self::NotSent(setback.cause),
-            Outcome::Unsure(setback) => Self::Unsure(setback.cause),
-            Outcome::Refused(refusal) => Self::Refused(refusal),
+            Outcome::Unknown(setback) => Self::Unsure(setback.cause),
+            Outcome::Rejected(refusal) => Self::Refused(refusal),
         }
     }
 }
@@ -130,7 +130,7 @@ impl Measures {
     }
 
     /// A signal was not taken.
-    pub fn handle_turned_away(&mut self, kind: SignalKind, why: TurnedAway) {
+    pub fn handle_turned_away(&mut self, kind: SignalKind, why: Rejected) {
         self.turned_away[kind as usize][why as usize] += 1;
     }
 
@@ -187,7 +187,7 @@ impl Measures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ConversationRef, DispatchId, Setback};
+    use crate::model::{ConversationRef, DispatchId, Transient};
 
     fn result(outcome: Outcome, status: Option<u16>) -> WireResult {
         WireResult { outcome, status, code: None, detail: None, elapsed: Duration::from_millis(20) }
@@ -196,16 +196,16 @@ mod tests {
     #[test]
     fn each_end_and_each_class_of_answer_is_counted_once() {
         let mut measures = Measures::default();
-        let setback = |cause| Setback { cause, retry_after: None };
+        let setback = |cause| Transient { cause, retry_after: None };
         for (outcome, status) in [
             (Outcome::Delivered, Some(202)),
-            (Outcome::Refused(Refusal::Channel), Some(404)),
+            (Outcome::Rejected(Rejection::Channel), Some(404)),
             (Outcome::NotSent(setback(Cause::RateLimited)), Some(429)),
             (Outcome::NotSent(setback(Cause::Token)), None),
             (Outcome::NotSent(setback(Cause::Unreachable)), None),
-            (Outcome::Unsure(setback(Cause::NoAnswer)), None),
-            (Outcome::Unsure(setback(Cause::Failing)), Some(503)),
-            (Outcome::Unsure(setback(Cause::Failing)), Some(700)),
+            (Outcome::Unknown(setback(Cause::NoAnswer)), None),
+            (Outcome::Unknown(setback(Cause::Failing)), Some(503)),
+            (Outcome::Unknown(setback(Cause::Failing)), Some(700)),
         ] {
             measures.handle_result(Indicator::TypingStarted, &result(outcome, status));
         }
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn the_names_of_what_is_turned_away_stand_in_the_order_of_the_reasons() {
-        for (why, name) in [(TurnedAway::TableFull, "table_full"), (TurnedAway::Stopping, "stopping")] {
+        for (why, name) in [(Rejected::TableFull, "table_full"), (Rejected::Stopping, "stopping")] {
             let mut measures = Measures::default();
             measures.handle_turned_away(SignalKind::Opened, why);
             assert_eq!(TURNED_AWAY[why as usize], name);

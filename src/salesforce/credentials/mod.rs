@@ -37,7 +37,7 @@ pub const ORG_ID: HeaderName = HeaderName::from_static("orgid");
 /// The developer name of the ConversationChannelDefinition.
 pub const AUTHORIZATION_CONTEXT: HeaderName = HeaderName::from_static("authorizationcontext");
 
-/// The part of an org's id that tells it from others: the form of 18 characters adds a checksum.
+/// The part of an org's id that identifies it: the form of 18 characters adds a checksum.
 const ORG_ID_BYTES: usize = 15;
 
 /// What a request to the Interaction Service is authorized with.

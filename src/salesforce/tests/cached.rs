@@ -50,7 +50,7 @@ async fn a_conversation_is_served_by_its_own_credentials_and_its_stop_by_others_
     assert_eq!((rejection.code, &*rejection.message), (10_004, "bad …, says Salesforce"));
 
     let result = send(Some(stale), Reason::Idle, "channel").await;
-    let Outcome::NotSent(Setback { cause: Cause::NoCredentials, retry_after: Some(wait) }) = result.outcome else {
+    let Outcome::NotSent(Transient { cause: Cause::NoCredentials, retry_after: Some(wait) }) = result.outcome else {
         panic!("{result:?}");
     };
     assert!(wait <= REFUSED_FOR && wait > REFUSED_FOR - Duration::from_secs(10), "{wait:?}");

@@ -139,7 +139,7 @@ async fn a_refused_token_costs_one_fetch_however_many_were_in_flight() {
     let bench = Bench::start(&pkcs8(), |call| granted(&format!("t{call}")), interaction).await;
     let results = join_all((0..100).map(|_| deliver(&bench.client))).await;
     assert!(
-        results.iter().all(|result| matches!(result.outcome, Outcome::NotSent(Setback { cause: Cause::Token, .. })))
+        results.iter().all(|result| matches!(result.outcome, Outcome::NotSent(Transient { cause: Cause::Token, .. })))
     );
     assert_eq!(results[0].code, Some(10004));
     until(async || deliver(&bench.client).await.outcome == Outcome::Delivered).await;
@@ -171,7 +171,7 @@ async fn a_grant_that_is_refused_is_told_and_not_hammered() {
     assert_eq!(bench.client.warm_up().await, TokenState::Failing(text.into()));
     for _ in 0..50 {
         let result = deliver(&bench.client).await;
-        let Outcome::NotSent(Setback { cause: Cause::Token, retry_after: Some(wait) }) = result.outcome else {
+        let Outcome::NotSent(Transient { cause: Cause::Token, retry_after: Some(wait) }) = result.outcome else {
             panic!()
         };
         assert_eq!(wait, Duration::from_secs(1), "looking again is cheap, asking again is not");

@@ -53,11 +53,11 @@ impl Stories {
                 let Some(open) = self.open.get(&subject.number) else { return };
                 done.push(self.of_request(event, *subject, verdict, open));
                 match verdict.outcome {
-                    Outcome::Delivered | Outcome::Refused(_) => {
+                    Outcome::Delivered | Outcome::Rejected(_) => {
                         self.end(event, *subject, verdict.outcome.name(), verdict.detail.as_deref(), done);
                     }
                     // It is tried again, or dropped.
-                    Outcome::NotSent(_) | Outcome::Unsure(_) => {}
+                    Outcome::NotSent(_) | Outcome::Unknown(_) => {}
                 }
             }
             What::Dropped(subject, why) => self.end(event, *subject, why.name(), None, done),
@@ -162,7 +162,7 @@ fn span_id() -> Vec<u8> {
 fn cause(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Delivered => None,
-        Outcome::NotSent(setback) | Outcome::Unsure(setback) => Some(match setback.cause {
+        Outcome::NotSent(setback) | Outcome::Unknown(setback) => Some(match setback.cause {
             Cause::Token => "token",
             Cause::Credentials => "credentials",
             Cause::NoCredentials => "no_credentials",
@@ -171,7 +171,7 @@ fn cause(outcome: Outcome) -> Option<&'static str> {
             Cause::NoAnswer => "no_answer",
             Cause::Failing => "failing",
         }),
-        Outcome::Refused(_) => Some("refused"),
+        Outcome::Rejected(_) => Some("refused"),
     }
 }
 

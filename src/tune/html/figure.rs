@@ -78,6 +78,17 @@ pub(super) fn said(measure: Measure, value: f64) -> String {
     }
 }
 
+/// Milliseconds as seconds, as short as can be.
+pub(super) fn in_seconds(millis: u64) -> String {
+    let text = format!("{}.{:03}", millis / 1_000, millis % 1_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A name that a client chose, its control characters replaced.
+pub(super) fn visible(name: &str) -> String {
+    name.replace(|c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'), "\u{fffd}")
+}
+
 /// So many of something.
 pub(super) fn counted(count: u64, noun: &str) -> String {
     format!("{}\u{a0}{noun}{}", thousands(count), if count == 1 { "" } else { "s" })
@@ -120,6 +131,12 @@ mod tests {
         assert_eq!(said(Measure::Recall, 0.85), "85\u{a0}%");
         assert_eq!(said(Measure::OffP95, 5_000.0), "5\u{a0}s");
         assert_eq!(said(Measure::Flicker, 1.5), "1.5");
+    }
+
+    #[test]
+    fn seconds_are_short_and_names_have_no_control_characters() {
+        assert_eq!([500, 1_000, 1_250, 60_000, 1].map(in_seconds), ["0.5", "1", "1.25", "60", "0.001"]);
+        assert_eq!(visible("a\u{1}\n\u{202e}"), "a\u{fffd}\u{fffd}\u{202e}");
     }
 
     #[test]

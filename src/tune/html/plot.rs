@@ -1,112 +1,113 @@
-//! The frame of a chart: axes with their names, a light grid, lines. It is as wide as its place, and its text stays as
-//! large as the page's: places along an axis are hundredths, and only what surrounds them is in pixels.
+//! Plain geometry. A picture is as wide as its place, and its text stays as large as the page's: places across are
+//! hundredths, and only heights are in pixels.
 
-use std::fmt::Write as _;
+use std::fmt;
 
-use super::axis::Axis;
-use super::markup::{Markup, Percent, Place};
+use maud::{Markup, html};
 
-/// A chart to be drawn.
-pub(super) struct Plot<'a> {
-    /// Unique on the page.
-    pub(super) id: &'static str,
-    pub(super) title: &'a str,
-    /// What a reader who can't see it should know.
-    pub(super) description: &'a str,
-    /// In pixels.
-    pub(super) height: u32,
-    pub(super) x: &'a Axis,
-    pub(super) x_name: &'a str,
-    pub(super) y: &'a Axis,
-    pub(super) y_name: &'a str,
-}
+use crate::tune::table::thousands;
 
-/// A point of a chart, in hundredths of its width from the left and of its height from the top.
-pub(super) type Point = (f64, f64);
+/// A place or a length in hundredths of a picture, with as many decimals as an eye can tell apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Percent(pub(super) f64);
 
-impl Plot<'_> {
-    /// Where a pair of values lies.
-    pub(super) fn point(&self, x: f64, y: f64) -> Point {
-        (self.x.place(x), 100.0 - self.y.place(y))
-    }
-
-    /// Draws the frame, and whatever `inner` draws in it.
-    pub(super) fn draw(&self, m: &mut Markup, inner: impl FnOnce(&mut Markup)) {
-        m.tag("div").class("plot").inside(|m| {
-            m.tag("p").class("axis-name").with("aria-hidden", "true").text(self.y_name);
-            picture(m, "plotted", self.height, (self.id, self.title, self.description), |m| {
-                self.grid(m);
-                inner(m);
-            });
-            m.tag("p").class("axis-name across").with("aria-hidden", "true").text(self.x_name);
-        });
-    }
-
-    fn grid(&self, m: &mut Markup) {
-        for (value, text) in self.y.ticks() {
-            let y = Percent(100.0 - self.y.place(value));
-            m.tag("line").class("grid").with("x2", "100%").with("y1", y).with("y2", y).alone();
-            m.tag("text")
-                .class("tick")
-                .with("x", "-8")
-                .with("y", y)
-                .with("dy", "4")
-                .with("text-anchor", "end")
-                .text(text);
-        }
-        for (value, text) in self.x.ticks() {
-            let x = Percent(self.x.place(value));
-            m.tag("line").class("grid").with("x1", x).with("x2", x).with("y2", "100%").alone();
-            m.tag("text")
-                .class("tick")
-                .with("x", x)
-                .with("y", self.height + 18)
-                .with("text-anchor", "middle")
-                .text(text);
-        }
+impl Percent {
+    pub(super) fn rounded(self) -> f64 {
+        // Adding zero turns minus zero into zero.
+        (self.0 * 100.0).round() / 100.0 + 0.0
     }
 }
 
-/// A picture with a title and a description, as wide as its place and `height` pixels high.
-pub(super) fn picture(
-    m: &mut Markup,
-    class: &str,
-    height: u32,
-    (id, title, description): (&str, &str, &str),
-    inner: impl FnOnce(&mut Markup),
-) {
-    let svg = m.tag("svg").class(class).with("width", "100%").with("height", height).with("role", "img");
-    svg.with("aria-labelledby", format_args!("{id}-title {id}-text")).inside(|m| {
-        m.tag("title").with("id", format_args!("{id}-title")).text(title);
-        m.tag("desc").with("id", format_args!("{id}-text")).text(description);
-        inner(m);
-    });
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.rounded())
+    }
 }
 
-/// Lines through points; a pen that is lifted begins another.
-pub(super) fn lines(m: &mut Markup, class: &str, strokes: &[Vec<Point>]) {
-    let mut path = String::new();
-    for stroke in strokes {
-        for (i, (x, y)) in stroke.iter().enumerate() {
-            let _ = write!(path, "{}{} {}", if i == 0 { 'M' } else { 'L' }, Place(*x), Place(*y));
+/// An axis from nought to a round number, in about five round steps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Axis {
+    step: f64,
+    steps: u32,
+}
+
+impl Axis {
+    pub(super) fn up_to(most: f64) -> Self {
+        let length = if most > 0.0 { most } else { 1.0 };
+        let power = 10f64.powf((length / 5.0).log10().floor());
+        let round = [1.0, 2.0, 5.0].into_iter().find(|round| length / 5.0 <= round * power * 1.2).unwrap_or(10.0);
+        let step = round * power;
+        // A quotient that should be round may miss it by a little.
+        Self { step, steps: (length / step - 1e-9).ceil().max(1.0) as u32 }
+    }
+
+    pub(super) fn end(self) -> f64 {
+        self.step * f64::from(self.steps)
+    }
+
+    /// Where `value` lies, from 0 to 100; at the end if beyond it.
+    pub(super) fn place(self, value: f64) -> f64 {
+        (100.0 * value / self.end()).clamp(0.0, 100.0)
+    }
+
+    /// The round numbers, each with its place.
+    pub(super) fn ticks(self) -> impl Iterator<Item = (f64, String)> {
+        let decimals = (-(self.step * (1.0 + 1e-9)).log10().floor()).max(0.0) as usize;
+        (0..=self.steps).map(move |number| {
+            let value = self.step * f64::from(number);
+            let text = if decimals > 0 && number > 0 {
+                format!("{value:.decimals$}")
+            } else {
+                thousands(value.round() as u64)
+            };
+            (self.place(value), text)
+        })
+    }
+}
+
+/// What a reader who can't see a picture is told: the id of its texts, its title and its description.
+pub(super) type Described<'a> = (&'a str, &'a str, &'a str);
+
+/// A picture as wide as its place.
+pub(super) fn picture(class: &str, height: u32, (id, title, text): Described<'_>, inner: &Markup) -> Markup {
+    html! {
+        svg class=(class) width="100%" height=(height) role="img" aria-labelledby={(id) "-title " (id) "-text"} {
+            title id={(id) "-title"} { (title) }
+            desc id={(id) "-text"} { (text) }
+            (inner)
         }
     }
-    stretched(m, (100, 100), |m| m.tag("path").class(class).with("d", path).alone());
 }
 
-/// Drawings whose own measures are stretched over the whole picture, with strokes that stay as thin as they are.
-pub(super) fn stretched(m: &mut Markup, (width, height): (u64, u64), inner: impl FnOnce(&mut Markup)) {
-    let svg = m.tag("svg").class("stretched").with("width", "100%").with("height", "100%");
-    svg.with("viewBox", format_args!("0 0 {width} {height}")).with("preserveAspectRatio", "none").inside(inner);
+/// One of the shapes that the page defines, at a place.
+pub(super) fn shape(class: &str, href: &str, x: impl fmt::Display, y: impl fmt::Display) -> Markup {
+    html! { use class=(class) href=(href) x=(x) y=(y) {} }
 }
 
-/// A straight line between two points.
-pub(super) fn straight(m: &mut Markup, class: &str, (x1, y1): Point, (x2, y2): Point) {
-    let line = m.tag("line").class(class).with("x1", Percent(x1)).with("y1", Percent(y1));
-    line.with("x2", Percent(x2)).with("y2", Percent(y2)).alone();
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Draws around a point, in pixels.
-pub(super) fn spot(m: &mut Markup, (x, y): Point, inner: impl FnOnce(&mut Markup)) {
-    m.tag("svg").class("spot").with("x", Percent(x)).with("y", Percent(y)).inside(inner);
+    #[test]
+    fn steps_are_round_and_places_are_within() {
+        for (most, texts) in [
+            (100.0, "0 20 40 60 80 100"),
+            (2_150.0, "0 500 1,000 1,500 2,000 2,500"),
+            (0.31, "0 0.1 0.2 0.3 0.4"),
+            (0.0, "0 0.2 0.4 0.6 0.8 1.0"),
+            (30.0, "0 5 10 15 20 25 30"),
+        ] {
+            let ticks: Vec<_> = Axis::up_to(most).ticks().map(|(_, text)| text).collect();
+            assert_eq!(ticks.join(" "), texts);
+        }
+        let axis = Axis::up_to(30.0);
+        assert_eq!([-1.0, 0.0, 15.0, 30.0, 31.0].map(|value| axis.place(value)), [0.0, 0.0, 50.0, 100.0, 100.0]);
+    }
+
+    #[test]
+    fn numbers_of_drawings_are_short() {
+        for (number, text) in [(0.0, "0%"), (-0.001, "0%"), (12.345, "12.35%"), (100.0, "100%"), (-3.5, "-3.5%")] {
+            assert_eq!(Percent(number).to_string(), text);
+        }
+    }
 }

@@ -1,272 +1,188 @@
 //! The verdict: what is in force, what is recommended and why, what changes, and how to put it in force.
 
+use maud::{Markup, html};
+
 use super::cast;
-use super::column::RECALL;
-use super::figure::{Shape, UNDEFINED, counted, joined, said};
-use super::gauges;
-use super::markup::Markup;
-use super::words::{changes, excels, limit, limits, named, setting};
+use super::column::{FLICKER, LINGERS, RECALL, REQUESTS};
+use super::figure::{Shape, UNDEFINED, counted, joined, said, time};
+use super::figures::figures;
 use crate::tune::Report;
-use crate::tune::measure::Unit;
-use crate::tune::plan::Setting;
+use crate::tune::measure::{Measure, Unit};
+use crate::tune::plan::{Setting, Side, Want};
 use crate::tune::row::Row;
 use crate::tune::table::apply;
 use crate::tune::truth::Kind;
 
-/// What is advised.
-enum Advice<'a> {
-    /// To change to this setting.
-    Change(&'a Row),
-    /// To keep what is in force.
-    Keep(&'a Row),
-    /// Nothing, for what was to be made small is undefined: no setting is better than another.
-    Undecided,
-    /// Nothing, for no setting keeps the limits; this one misses these limits by the least.
-    Nothing(Option<(&'a Row, &'a [usize])>),
-}
-
-impl<'a> Advice<'a> {
-    fn of(report: &'a Report) -> Self {
-        match cast::best(report) {
-            Some(best) if best.setting == report.current.setting => Self::Keep(best),
-            Some(best) => Self::Change(best),
-            None if !report.ranking.is_empty() => Self::Undecided,
-            None => {
-                let nearest = report.nearest.as_ref();
-                Self::Nothing(nearest.map(|(place, failed)| (&report.rows[*place], failed.as_slice())))
-            }
-        }
-    }
-}
-
 /// The section's content, its heading included.
-pub(super) fn section(m: &mut Markup, report: &Report) {
-    let advice = Advice::of(report);
-    m.tag("h1").with("id", "verdict").text(headline(report, &advice));
-    m.tag("div").class("lead").inside(|m| {
-        m.tag("p").inside(|m| of_now(m, &report.current));
-        m.tag("p").inside(|m| of_advice(m, report, &advice));
-        m.tag("p").inside(|m| of_change(m, report, &advice));
-    });
-    if let Advice::Nothing(Some((nearest, failed))) = &advice {
-        misses(m, report, nearest, failed);
+pub(super) fn section(report: &Report) -> Markup {
+    let (now, best) = (&report.current, cast::best(report));
+    let compared = cast::offered(report).filter(|row| row.setting != now.setting);
+    let burst = (report.plan.truth.kind == Kind::Burst).then_some(
+        "--truth burst takes pauses for no typing: every dismiss that outlasts a burst has the icon on for 100 % of the \
+         typing by construction, so that it can’t choose dismiss",
+    );
+    let cautions: Vec<&str> = report.warnings.iter().map(String::as_str).chain(burst).collect();
+    html! {
+        h1 #verdict { (headline(report)) }
+        div.lead {
+            p { (of_now(now)) }
+            (reason(report))
+        }
+        (figures(report, compared.map(|row| (row, if best.is_some() { "recommended" } else { "nearest" }))))
+        @if let Some(best) = best.filter(|best| best.setting != now.setting) {
+            div.commands {
+                div {
+                    h2 { "Put it in force" }
+                    pre { code { (apply(&best.setting)) } }
+                    p.note { "In the running daemon, at once, without losing a conversation." }
+                }
+                div {
+                    h2 { "Keep it" }
+                    pre { code { (toml(&best.setting)) } }
+                    p.note { "In the configuration, for the next start." }
+                }
+            }
+        }
+        @if !cautions.is_empty() {
+            ul.warnings aria-label="Warnings" { @for caution in cautions { li { (caution) } } }
+        }
     }
-    let compared = match &advice {
-        Advice::Change(best) => Some((*best, "recommended")),
-        Advice::Nothing(Some((nearest, _))) if nearest.setting != report.current.setting => Some((*nearest, "nearest")),
-        _ => None,
+}
+
+fn headline(report: &Report) -> String {
+    let tried = report.rows.len();
+    let Some(best) = cast::best(report).map(|best| best.setting) else {
+        return match report.nearest {
+            None => "These traces decide nothing".to_owned(),
+            Some(_) if tried == 1 => "The setting tried does not keep every limit".to_owned(),
+            Some(_) => format!("None of {} keeps every limit", counted(tried as u64, "setting")),
+        };
     };
-    gauges::draw(m, report, compared);
-    if let Advice::Change(best) = &advice {
-        commands(m, &best.setting);
-    }
-    let cautions: Vec<&str> = report.warnings.iter().map(String::as_str).chain(of_truth(report)).collect();
-    if !cautions.is_empty() {
-        m.tag("ul").class("warnings").with("aria-label", "Warnings").inside(|m| {
-            for caution in cautions {
-                m.tag("li").text(caution);
+    let verb = if best == report.current.setting { "Keep" } else { "Change to" };
+    format!("{verb} {}, check {}, dismiss {}", best.mode.name(), time(best.check), time(best.dismiss))
+}
+
+fn of_now(now: &Row) -> Markup {
+    html! {
+        "In force now is " b { (now.setting) } ": "
+        @if let Some(recall) = now.recall.value {
+            "the icon is on during " b { (Shape::Share(1).full(Some(recall))) } " of the time in which users type"
+            @if let Some(flicker) = now.flicker_per_msg.value {
+                ", and it goes off and on again "
+                b { (Shape::Number(if flicker < 1.0 { 2 } else { 1 }).full(Some(flicker))) } " times a message"
             }
-        });
+            "."
+        } @else {
+            "how long it is on while users type is undefined: " (RECALL.absent) "."
+        }
     }
 }
 
-/// What whoever measures by bursts must know.
-fn of_truth(report: &Report) -> Option<&'static str> {
-    (report.plan.truth.kind == Kind::Burst).then_some(
-        "--truth burst takes pauses for no composing: every dismiss that outlasts a burst has recall 100 % by \
-         construction, so that it can’t choose dismiss",
-    )
-}
-
-fn headline(report: &Report, advice: &Advice<'_>) -> String {
-    match advice {
-        Advice::Change(best) => format!("Change to {}", setting(&best.setting)),
-        Advice::Keep(best) => format!("Keep {}", setting(&best.setting)),
-        Advice::Undecided => "These traces decide nothing".to_owned(),
-        Advice::Nothing(_) if report.rows.len() == 1 => "The setting tried does not keep every limit".to_owned(),
-        Advice::Nothing(_) => format!("None of {} keeps every limit", counted(report.rows.len() as u64, "setting")),
-    }
-}
-
-fn of_now(m: &mut Markup, now: &Row) {
-    m.text("In force now is ").strong(now.setting).text(": ");
-    match (now.recall.value, now.flicker_per_msg.value) {
-        (Some(recall), Some(flicker)) => {
-            m.text("agents see the icon during ").strong(Shape::Share(1).full(Some(recall)));
-            m.text(" of the time in which users compose, and it ");
-            if flicker > 0.0 {
-                m.text("goes off and on again ").strong(times(flicker)).text(" times a message.");
-            } else {
-                m.strong("never").text(" goes off and on again within a message.");
+/// Why that is advised, and what it changes.
+fn reason(report: &Report) -> Markup {
+    let (plan, now, kept) = (&report.plan, &report.current, report.ranking.len());
+    let (tried, limits) = (counted(report.rows.len() as u64, "setting"), limits(&plan.wants, now));
+    let measure = plan.minimise;
+    match (cast::best(report), &report.nearest) {
+        (Some(best), _) => html! {
+            p {
+                @if best.setting == now.setting { "No setting tried is better: " }
+                @else { "Recommended is " b { (best.setting) } ": " }
+                @if plan.wants.is_empty() { "no limit was asked for, and of " (tried) " tried " }
+                @else { (kept) " of " (tried) " tried kept every limit (" (limits) "), and of these " }
+                "it has the least " (measure.words()) "."
             }
-        }
-        (Some(recall), None) => {
-            m.text("agents see the icon during ").strong(Shape::Share(1).full(Some(recall)));
-            m.text(" of the time in which users compose.");
-        }
-        (None, _) => {
-            m.text("how much of the composing it shows is undefined, for ").text(RECALL.absent.why()).text(".");
-        }
-    }
-}
-
-fn of_advice(m: &mut Markup, report: &Report, advice: &Advice<'_>) {
-    let (plan, now) = (&report.plan, &report.current);
-    let (tried, kept) = (counted(report.rows.len() as u64, "setting"), report.ranking.len());
-    let excels = excels(plan.minimise);
-    let keeping = |m: &mut Markup| {
-        if plan.wants.is_empty() {
-            m.text(format_args!("no limit was asked for, and of {tried} tried it {excels}."));
-        } else {
-            let keep = if kept == 1 { "keeps" } else { "keep" };
-            let limit = if plan.wants.len() == 1 { "the limit" } else { "every limit" };
-            let first = if kept == 1 { "it is the one".to_owned() } else { format!("of these it {excels}") };
-            m.text(format_args!("{kept} of {tried} tried {keep} {limit} ({}), and {first}.", limits(&plan.wants, now)));
-        }
-    };
-    match advice {
-        Advice::Change(best) => {
-            m.text("Recommended is ").strong(best.setting).text(": ");
-            keeping(m);
-        }
-        Advice::Keep(_) => {
-            m.text("It is the best of them: ");
-            keeping(m);
-        }
-        Advice::Undecided => {
-            let limits = limits(&plan.wants, now);
-            m.text(format_args!(
-                "{kept} of {tried} tried keep what limits could be tested ({limits}), but what was to be "
-            ));
-            m.text(format_args!("small, {}, is undefined: none is better than another.", named(plan.minimise)));
-        }
-        Advice::Nothing(_) if report.rows.len() == 1 => {
-            m.text(format_args!("What was asked for is {}.", limits(&plan.wants, now)));
-        }
-        Advice::Nothing(_) => {
-            m.text(format_args!(
-                "What was asked for is {}; no setting tried has all of that.",
-                limits(&plan.wants, now)
-            ));
-        }
-    }
-}
-
-fn of_change(m: &mut Markup, report: &Report, advice: &Advice<'_>) {
-    let now = &report.current;
-    match advice {
-        Advice::Change(best) => {
-            let sentence = match changes(best, now) {
-                (gains, costs) if gains.is_empty() && costs.is_empty() => {
-                    "In the four figures below it is like what is in force.".to_owned()
+            p { (if best.setting == now.setting { runner_up(report) } else { against(best, now) }) }
+        },
+        (None, Some((place, failed))) => {
+            let nearest = &report.rows[*place];
+            let wants = failed.iter().map(|want| &plan.wants[*want]);
+            html! {
+                p {
+                    "What was asked for is " (limits) "; no setting tried has all of that. The nearest is " b { (nearest.setting) }
+                    @if nearest.setting == now.setting { ", which is in force." } @else { "." } " Nothing is recommended."
                 }
-                (gains, costs) if costs.is_empty() => {
-                    format!("Against now, the icon {}; in none of the four figures is it worse.", joined(&gains))
-                }
-                (gains, costs) if gains.is_empty() => {
-                    format!("Against now, the icon {}: that is the price of the limits.", joined(&costs))
-                }
-                (gains, costs) => format!("Against now, the icon {}; in return it {}.", joined(&gains), joined(&costs)),
-            };
-            m.text(sentence);
-            // The ranking is among the settings tried, and what is in force need not be one of them.
-            let objective = report.plan.minimise;
-            if now.meets && objective.of(now).zip(objective.of(best)).is_some_and(|(was, value)| was <= value) {
-                m.text(
-                    " The setting in force keeps the limits, too, and does no worse in what was to be made small; it \
-                     is not among the settings tried.",
-                );
-            }
-        }
-        Advice::Keep(_) => {
-            m.text("There is nothing to change.");
-            if let [_, second, ..] = report.ranking[..] {
-                let (second, measure) = (&report.rows[second], report.plan.minimise);
-                let of = |row| measure.of(row).map(|value| said(measure, value));
-                if let (Some(value), Some(was)) = (of(second), of(now)) {
-                    m.text(" The runner-up, ").strong(second.setting);
-                    m.text(format_args!(", comes to {value} ({}) instead of {was}.", named(measure)));
+                ul.misses { @for want in wants { li { (limit(want)) ": " (miss(want, nearest, now)) } } }
+                p.note {
+                    "Loosen a limit with " code { "--want" } ", or try other settings with " code { "--check" } " and "
+                    code { "--dismiss" } "."
                 }
             }
         }
-        Advice::Nothing(Some((nearest, _))) => {
-            m.text("The nearest is ").strong(nearest.setting);
-            if nearest.setting == now.setting {
-                m.text(", which is in force.");
-            } else {
-                m.text("; below it is compared with what is in force. Nothing is recommended.");
+        (None, None) => html! {
+            p {
+                (kept) " of " (tried) " tried kept what limits could be tested (" (limits) "), but what was to be small, "
+                (measure.words()) ", is undefined: none is better than another."
             }
-        }
-        Advice::Undecided => {
-            m.text("Nothing is recommended; record more typing, and tune again.");
-        }
-        Advice::Nothing(None) => {
-            m.text("Nothing is recommended.");
-        }
+            p { "Nothing is recommended; record more typing, and tune again." }
+        },
     }
 }
 
-/// A number with as many decimals as tell it from nought.
-fn times(number: f64) -> String {
-    Shape::Number(if number < 1.0 { 2 } else { 1 }).full(Some(number))
-}
-
-/// Which limits the nearest setting misses, and by how much.
-fn misses(m: &mut Markup, report: &Report, nearest: &Row, failed: &[usize]) {
-    m.tag("div").class("scroll").inside(|m| {
-        m.tag("table").class("misses").inside(|m| {
-            m.tag("caption").text(format_args!("What {} misses", nearest.setting));
-            m.tag("thead").inside(|m| {
-                m.tag("tr").inside(|m| {
-                    for name in ["limit", "it has", "missed by", "now has"] {
-                        m.tag("th").with("scope", "col").text(name);
-                    }
-                });
-            });
-            m.tag("tbody").inside(|m| {
-                for want in failed.iter().map(|place| &report.plan.wants[*place]) {
-                    let measure = want.measure;
-                    let show =
-                        |value: Option<f64>| value.map_or_else(|| UNDEFINED.to_owned(), |value| said(measure, value));
-                    m.tag("tr").inside(|m| {
-                        m.tag("th").with("scope", "row").text(limit(want));
-                        m.tag("td").text(show(measure.of(nearest)));
-                        m.tag("td").inside(|m| {
-                            let by = measure.of(nearest).map(|value| (value - want.bound).abs());
-                            m.strong(match by {
-                                Some(by) if measure.unit() == Unit::Share => format!("{:.1} points", 100.0 * by),
-                                by => show(by),
-                            });
-                        });
-                        m.tag("td").text(show(measure.of(&report.current)));
-                    });
-                }
-            });
-        });
+fn runner_up(report: &Report) -> String {
+    let (now, measure) = (&report.current, report.plan.minimise);
+    let of = |row: &Row| row.get(measure).map(|value| said(measure, value));
+    let others = report.ranking.iter().map(|place| &report.rows[*place]);
+    let second =
+        others.filter(|row| row.setting != now.setting).find_map(|row| Some((row.setting, of(row)?, of(now)?)));
+    let told = second.map_or_else(String::new, |(setting, value, was)| {
+        format!(" The runner-up, {setting}, has {value} ({}) instead of {was}.", measure.words())
     });
-    m.tag("p").class("note").inside(|m| {
-        m.text("Loosen a limit with ")
-            .code("--want")
-            .text(", or try other settings with ")
-            .code("--check")
-            .text(" and ");
-        m.code("--dismiss").text(".");
-    });
+    format!("There is nothing to change.{told}")
 }
 
-fn commands(m: &mut Markup, setting: &Setting) {
-    m.tag("div").class("commands").inside(|m| {
-        m.tag("div").inside(|m| {
-            m.tag("h2").text("Put it in force");
-            m.tag("pre").inside(|m| m.tag("code").text(apply(setting)));
-            m.tag("p").class("note").text("In the running daemon, at once, without losing a conversation.");
-        });
-        m.tag("div").inside(|m| {
-            m.tag("h2").text("Keep it");
-            m.tag("pre").inside(|m| m.tag("code").text(toml(setting)));
-            m.tag("p").class("note").text("In the configuration, so that the next start has it, too.");
-        });
-    });
+/// What `row` gains and what it costs against `now`, in the four figures.
+fn against(row: &Row, now: &Row) -> String {
+    let (mut gains, mut costs) = (Vec::new(), Vec::new());
+    for column in [RECALL, FLICKER, LINGERS, REQUESTS] {
+        let (Some(value), Some(was)) = (row.get(column.measure), now.get(column.measure)) else { continue };
+        if column.shape.alike(value, was) {
+            continue;
+        }
+        let (by, more) = ((value - was).abs(), value > was);
+        let word = |yes, no| if more { yes } else { no };
+        let share = || Shape::Share(usize::from(by < 0.01 * was)).full(Some(by / was));
+        let words = match column.measure {
+            Measure::Recall => format!("is on for {:.1} points {} of the typing", 100.0 * by, word("more", "less")),
+            Measure::Flicker if was > 0.0 => format!("flickers {} {}", share(), word("more", "less")),
+            Measure::Flicker => format!("flickers {} times a message instead of never", column.full(row)),
+            Measure::OffP95 => format!("lingers {} {}", column.shape.full(Some(by)), word("longer", "shorter")),
+            _ => format!("takes {} {} requests", share(), word("more", "fewer")),
+        };
+        if more == column.measure.is_better_when_small() { costs.push(words) } else { gains.push(words) }
+    }
+    match (gains.is_empty(), costs.is_empty()) {
+        (true, true) => "In the four figures below it is like what is in force.".to_owned(),
+        (false, true) => format!("Against now, the icon {}; in none of the four figures is it worse.", joined(&gains)),
+        (true, false) => format!("Against now, the icon {}: that is the price of the limits.", joined(&costs)),
+        (false, false) => format!("Against now, the icon {}; in return it {}.", joined(&gains), joined(&costs)),
+    }
+}
+
+/// By how much a limit is missed.
+fn miss(want: &Want, row: &Row, now: &Row) -> Markup {
+    let show = |value: Option<f64>| value.map_or_else(|| UNDEFINED.to_owned(), |value| said(want.measure, value));
+    let value = row.get(want.measure);
+    let by = value.map(|value| (value - want.bound).abs());
+    let points = by.filter(|_| want.measure.unit() == Unit::Share).map(|by| format!("{:.1} points", 100.0 * by));
+    html! { "missed by " b { (points.unwrap_or_else(|| show(by))) } ", with " (show(value)) "; now " (show(now.get(want.measure))) }
+}
+
+/// All limits, those apart that could not be tested on `row`.
+fn limits(wants: &[Want], row: &Row) -> String {
+    let (tested, untested): (Vec<&Want>, Vec<&Want>) = wants.iter().partition(|want| row.get(want.measure).is_some());
+    let list = |wants: &[&Want]| joined(&wants.iter().map(|want| limit(want)).collect::<Vec<_>>());
+    match (tested.is_empty(), untested.is_empty()) {
+        (_, true) => list(&tested),
+        (true, false) => format!("untested: {}", list(&untested)),
+        (false, false) => format!("{}; untested: {}", list(&tested), list(&untested)),
+    }
+}
+
+/// A limit in words.
+pub(super) fn limit(want: &Want) -> String {
+    let side = if want.side == Side::AtLeast { "at least" } else { "at most" };
+    format!("{} {side} {}", want.measure.words(), said(want.measure, want.bound))
 }
 
 /// The lines of the configuration that keep `setting`.

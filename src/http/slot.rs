@@ -1,4 +1,4 @@
-//! A connection as its listener knows it: what it is about, and what it is told.
+//! A connection as its listener sees it: its phase, and the signals to it.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,39 +23,38 @@ pub(super) const IDLE: u8 = 4;
 /// The connection has ended.
 pub(super) const GONE: u8 = 5;
 
-/// What the listener knows of a connection, and what it tells it.
-pub(super) struct Seat {
+pub(super) struct ConnectionSlot {
     pub(super) phase: AtomicU8,
     pub(super) via_unix: Option<ViaUnix>,
     /// Asks an idle connection to make room.
     pub(super) leave: Notify,
-    /// Asks a stream that tells nothing to come to its end.
+    /// Asks a silent stream to end.
     pub(super) give_way: Notify,
-    /// Ends a request whose body hardly gets on.
+    /// Ends a request whose body is slow.
     pub(super) cut: Notify,
     opened: Instant,
-    /// Since when a stream has told nothing, in milliseconds of the connection; zero while that is no matter.
+    /// Since when a stream has been silent, in milliseconds of the connection; zero: not a stream.
     silent_since: AtomicU64,
-    /// Since when a body has been read, likewise; zero while there is none. A stream's is no matter.
+    /// Since when a body has been read, likewise; zero: no body, or a stream's.
     body_since: AtomicU64,
     pub(super) body_bytes: AtomicU64,
     /// Its next answer is its last.
     last: AtomicBool,
     stopping: AtomicBool,
-    /// The client may still be sending what nobody reads.
-    pub(super) unheard: AtomicBool,
+    /// The client may still be sending what no one reads.
+    pub(super) body_unread: AtomicBool,
     /// The status of hyper's own answer to a request that it could not read; zero while there is none.
-    pub(super) unread: AtomicU16,
+    pub(super) unreadable: AtomicU16,
     /// The client speaks HTTP/2.
     pub(super) http2: AtomicBool,
-    /// One of the seats that are kept for health and control, as long as there is no other.
+    /// One of the slots for health and control, as long as no other is free.
     reserved: AtomicBool,
-    slot: Mutex<Option<Slot>>,
-    slots: Slots,
+    permit: Mutex<Option<SlotPermit>>,
+    pool: SlotPool,
 }
 
-impl Seat {
-    pub(super) fn new(via_unix: Option<ViaUnix>, slot: Slot, slots: Slots) -> Arc<Self> {
+impl ConnectionSlot {
+    pub(super) fn new(via_unix: Option<ViaUnix>, permit: SlotPermit, pool: SlotPool) -> Arc<Self> {
         Arc::new(Self {
             phase: AtomicU8::new(FRESH),
             via_unix,
@@ -68,53 +67,47 @@ impl Seat {
             body_bytes: AtomicU64::new(0),
             last: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            unheard: AtomicBool::new(false),
-            unread: AtomicU16::new(0),
+            body_unread: AtomicBool::new(false),
+            unreadable: AtomicU16::new(0),
             http2: AtomicBool::new(false),
-            reserved: AtomicBool::new(slot.waiting.is_some()),
-            slot: Mutex::new(Some(slot)),
-            slots,
+            reserved: AtomicBool::new(permit.waiting.is_some()),
+            permit: Mutex::new(Some(permit)),
+            pool,
         })
     }
 
-    /// Whether the next answer is to be the last.
     pub(super) fn is_last(&self) -> bool {
         self.last.load(Ordering::Relaxed) || self.is_reserved()
     }
 
-    /// From now on the next answer is the last.
     pub(super) fn make_last(&self) {
         self.last.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the server is stopping.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// The server is stopping.
     pub(super) fn stop(&self) {
         self.make_last();
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has one of the seats that are kept for health and control.
     pub(super) fn is_reserved(&self) -> bool {
         self.reserved.load(Ordering::Relaxed)
     }
 
-    /// Takes an ordinary seat instead of a reserved one, if one becomes free within `patience`.
-    pub(super) async fn take_ordinary(&self, patience: Duration) -> bool {
-        let Ok(slot) = tokio::time::timeout(patience, self.slots.ordinary()).await else { return false };
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot);
+    /// Takes an ordinary slot instead of a reserved one, if one becomes free within `timeout`.
+    pub(super) async fn take_ordinary(&self, timeout: Duration) -> bool {
+        let Ok(permit) = tokio::time::timeout(timeout, self.pool.ordinary()).await else { return false };
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
         self.reserved.store(false, Ordering::Relaxed);
         true
     }
 
-    /// The connection has ended.
     pub(super) fn end(&self) {
         self.phase.store(GONE, Ordering::Relaxed);
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn millis(&self) -> u64 {
@@ -122,8 +115,8 @@ impl Seat {
         open.as_millis() as u64 + 1
     }
 
-    /// A stream has told something just now, and is silent from now on.
-    pub(super) fn note_told(&self) {
+    /// Something has arrived on a stream, which is silent from now on.
+    pub(super) fn note_activity(&self) {
         self.silent_since.store(self.millis(), Ordering::Relaxed);
         self.body_since.store(0, Ordering::Relaxed);
     }
@@ -135,12 +128,12 @@ impl Seat {
         self.silent_since.store(0, Ordering::Relaxed);
     }
 
-    /// How long a stream has told nothing, if it is one.
+    /// How long a stream has been silent.
     pub(super) fn silence(&self) -> Option<Duration> {
         self.elapsed(&self.silent_since)
     }
 
-    /// How long a body has been read of which hardly anything comes, if there is one.
+    /// How long a slow body has been read.
     pub(super) fn slowness(&self) -> Option<Duration> {
         let elapsed = self.elapsed(&self.body_since)?;
         let bytes = u128::from(self.body_bytes.load(Ordering::Relaxed));
@@ -155,20 +148,19 @@ impl Seat {
     }
 }
 
-/// What is less than a slow line carries.
+/// Less than a slow line carries.
 const SLOW_BYTES_PER_SECOND: u128 = 4 * 1024;
 
-/// The seats of one listening address. Cheap to clone; clones are the same.
+/// The slots of one listening address. Cheap to clone; clones are the same.
 #[derive(Clone)]
-pub(super) struct Slots {
+pub(super) struct SlotPool {
     ordinary: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
-    /// How many sit on reserved seats.
+    /// How many reserved slots are in use.
     waiting: Arc<AtomicUsize>,
 }
 
-/// A seat that is taken until it is dropped.
-pub(super) struct Slot {
+pub(super) struct SlotPermit {
     _permit: OwnedSemaphorePermit,
     waiting: Option<Waiting>,
 }
@@ -181,7 +173,7 @@ impl Drop for Waiting {
     }
 }
 
-impl Slots {
+impl SlotPool {
     pub(super) fn new(ordinary: usize, reserved: usize) -> Self {
         Self {
             ordinary: Arc::new(Semaphore::new(ordinary)),
@@ -190,41 +182,41 @@ impl Slots {
         }
     }
 
-    /// An ordinary seat, as soon as one is free.
-    pub(super) async fn ordinary(&self) -> Slot {
+    /// An ordinary slot, as soon as one is free.
+    pub(super) async fn ordinary(&self) -> SlotPermit {
         let permit = Arc::clone(&self.ordinary).acquire_owned().await.expect("the semaphore is never closed");
-        Slot { _permit: permit, waiting: None }
+        SlotPermit { _permit: permit, waiting: None }
     }
 
-    /// An ordinary seat, if one is free.
-    pub(super) fn try_ordinary(&self) -> Option<Slot> {
+    /// An ordinary slot, if one is free.
+    pub(super) fn try_ordinary(&self) -> Option<SlotPermit> {
         let permit = Arc::clone(&self.ordinary).try_acquire_owned().ok()?;
-        Some(Slot { _permit: permit, waiting: None })
+        Some(SlotPermit { _permit: permit, waiting: None })
     }
 
-    /// A permit for a seat of whichever kind is free, or becomes so first.
-    pub(super) async fn any(&self) -> Result<Slot, OwnedSemaphorePermit> {
+    /// A permit for a slot of whichever kind becomes free first.
+    pub(super) async fn any(&self) -> Result<SlotPermit, OwnedSemaphorePermit> {
         tokio::select! {
             biased;
-            slot = self.ordinary() => Ok(slot),
+            permit = self.ordinary() => Ok(permit),
             reserved = Arc::clone(&self.reserved).acquire_owned() => Err(reserved.expect("the semaphore is never closed")),
         }
     }
 
-    /// A reserved seat, whose permit is there: an ordinary one, if one has become free meanwhile.
-    pub(super) fn reserved(&self, permit: OwnedSemaphorePermit) -> Slot {
+    /// A reserved slot, whose permit is there: an ordinary one, if one has become free meanwhile.
+    pub(super) fn reserved(&self, permit: OwnedSemaphorePermit) -> SlotPermit {
         self.try_ordinary().unwrap_or_else(|| {
             self.waiting.fetch_add(1, Ordering::Relaxed);
-            Slot { _permit: permit, waiting: Some(Waiting(Arc::clone(&self.waiting))) }
+            SlotPermit { _permit: permit, waiting: Some(Waiting(Arc::clone(&self.waiting))) }
         })
     }
 
-    /// Whether somebody waits for an ordinary seat, and there is none.
+    /// Whether a reserved slot is in use, and no ordinary one is free.
     pub(super) fn is_crowded(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0 && self.ordinary.available_permits() == 0
     }
 
-    /// Waits until all seats are free.
+    /// Waits until all slots are free.
     pub(super) async fn empty(&self, ordinary: usize, reserved: usize) {
         let all = |count| u32::try_from(count).expect("a connection bound fits 32 bits");
         let _ordinary = self.ordinary.acquire_many(all(ordinary)).await;

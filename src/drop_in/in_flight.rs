@@ -1,4 +1,4 @@
-//! What is under way through the drop-in: counted, awaited at the end, and cut when that must not take longer.
+//! Requests in flight through the drop-in: counted, awaited at the end, and cut when that must not take longer.
 
 use std::time::Duration;
 
@@ -7,54 +7,54 @@ use tokio::time::Instant;
 
 use crate::base::clock;
 
-/// A connector that is told to end together with typingd still sends what it has in hand: one that has been silent for so
+/// A connector that is stopped together with typingd still sends what it has in hand: one that has been silent for so
 /// long has nothing left.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The requests under way. Cheap to clone; clones are the same.
+/// The requests in flight. Cheap to clone; clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct Activity {
+pub(super) struct InFlight {
     requests: watch::Sender<Requests>,
     cut: watch::Sender<bool>,
 }
 
 #[derive(Default)]
 struct Requests {
-    under_way: usize,
+    count: usize,
     /// When the last of them came or was answered: a connector may send one after the other.
     last: Option<Instant>,
 }
 
 /// A request from its head to the end of its answer.
-pub(super) struct UnderWay(watch::Sender<Requests>);
+pub(super) struct InFlightGuard(watch::Sender<Requests>);
 
-impl Activity {
-    /// A request has come; it is under way until what is returned is dropped.
-    pub(super) fn begin(&self) -> UnderWay {
+impl InFlight {
+    /// A request has come; it is in flight until the guard is dropped.
+    pub(super) fn begin(&self) -> InFlightGuard {
         let now = clock::timer_after(Duration::ZERO);
         self.requests.send_modify(|requests| {
-            requests.under_way += 1;
+            requests.count += 1;
             requests.last = Some(now);
         });
-        UnderWay(self.requests.clone())
+        InFlightGuard(self.requests.clone())
     }
 
-    /// How many are under way.
-    pub(super) fn under_way(&self) -> usize {
-        self.requests.borrow().under_way
+    /// How many are in flight.
+    pub(super) fn count(&self) -> usize {
+        self.requests.borrow().count
     }
 
-    /// Waits until nothing is under way, and nothing has come or been answered for [`QUIET`], counted from now at the earliest; or until
-    /// `end`.
+    /// Waits until nothing is in flight, and nothing has come or been answered for [`QUIET`], counted from now at the
+    /// earliest; or until `end`.
     pub(super) async fn quiet(&self, end: Instant) {
         let begun = clock::timer_after(Duration::ZERO);
         let mut requests = self.requests.subscribe();
         loop {
-            let (under_way, last) = {
+            let (count, last) = {
                 let requests = requests.borrow_and_update();
-                (requests.under_way, requests.last.unwrap_or(begun).max(begun))
+                (requests.count, requests.last.unwrap_or(begun).max(begun))
             };
-            let quiet_at = if under_way > 0 { end } else { end.min(last + QUIET) };
+            let quiet_at = if count > 0 { end } else { end.min(last + QUIET) };
             // The sender is `self`, and still there.
             if tokio::time::timeout_at(quiet_at, requests.changed()).await.is_err() {
                 return;
@@ -62,17 +62,17 @@ impl Activity {
         }
     }
 
-    /// Cuts what is under way, and what comes from now on if anything is. Says how many requests are cut.
+    /// Cuts what is in flight, and what comes from now on if anything is. Returns how many requests are cut.
     pub(super) fn cut(&self) -> usize {
-        let under_way = self.under_way();
-        if under_way == 0 || self.cut.send_replace(true) { 0 } else { under_way }
+        let count = self.count();
+        if count == 0 || self.cut.send_replace(true) { 0 } else { count }
     }
 
-    /// Waits until what is under way is cut.
+    /// Waits until what is in flight is cut.
     pub(super) fn is_cut(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut cut = self.cut.subscribe();
         async move {
-            // Whoever could still cut it holds it.
+            // Without a sender nothing can be cut.
             if cut.wait_for(|cut| *cut).await.is_err() {
                 std::future::pending().await
             }
@@ -80,11 +80,11 @@ impl Activity {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let now = clock::timer_after(Duration::ZERO);
         self.0.send_modify(|requests| {
-            requests.under_way -= 1;
+            requests.count -= 1;
             requests.last = Some(now);
         });
     }
@@ -98,22 +98,22 @@ mod tests {
 
     /// When a drain that may take five seconds ends, in milliseconds. Each call comes at one time and ends at another.
     async fn drained(calls: &'static [(u64, u64)]) -> (u64, usize) {
-        let (clock, activity) = (Clock::start(), Activity::default());
+        let (clock, in_flight) = (Clock::start(), InFlight::default());
         for &(from, to) in calls {
-            let activity = activity.clone();
+            let in_flight = in_flight.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(from)).await;
-                let call = activity.begin();
+                let call = in_flight.begin();
                 tokio::select! {
                     () = tokio::time::sleep(Duration::from_millis(to - from)) => {}
-                    () = activity.is_cut() => {}
+                    () = in_flight.is_cut() => {}
                 }
                 drop(call);
             });
         }
-        activity.quiet(clock::timer_after(Duration::from_secs(5))).await;
+        in_flight.quiet(clock::timer_after(Duration::from_secs(5))).await;
         let took = clock.now().since(model::Instant::ORIGIN).as_millis() as u64;
-        (took, activity.cut())
+        (took, in_flight.cut())
     }
 
     #[tokio::test(start_paused = true)]

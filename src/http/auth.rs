@@ -1,29 +1,31 @@
-//! Who may call: whoever shows the bearer token, where one is asked for. And the file that holds it, on either side.
+//! Who may call: callers that show the bearer token, where one is configured. And the file that holds it, on either side.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use subtle::ConstantTimeEq;
 
-use super::Problem;
+use super::problem::Problem;
 use crate::base::files;
 
-/// Lets in callers that show the right bearer token, or everybody if none is asked for. Cheap to clone; clones ask for
-/// the same token.
+/// The bearer token that callers must show, if one is configured. Clones share it.
 #[derive(Clone, Default)]
-pub struct Gate(Arc<RwLock<Option<Arc<str>>>>);
+pub struct TokenAuth(Arc<RwLock<Option<Arc<str>>>>);
 
-impl Gate {
-    /// `token` is what callers must show, if anything.
+impl TokenAuth {
+    /// Asks callers for `token`, if there is one.
     #[must_use]
     pub fn new(token: Option<&str>) -> Self {
-        let gate = Self::default();
-        gate.renew(token);
-        gate
+        let auth = Self::default();
+        auth.renew(token);
+        auth
     }
 
-    /// From now on `token` is what callers must show, if anything. Whoever has been let in already stays in.
+    /// Replaces the token. Requests that have been let in go on.
     pub fn renew(&self, token: Option<&str>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = token.map(Into::into);
     }
@@ -32,11 +34,9 @@ impl Gate {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks at the token that a request shows.
-    ///
     /// # Errors
-    /// 401, when it shows none or another.
-    pub fn admit(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    /// 401, when the request shows no token, or another.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(token) = self.token() else { return Ok(()) };
         let shown = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         let (scheme, shown) = shown.split_at(shown.len().min(7));
@@ -44,7 +44,7 @@ impl Gate {
         if scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(shown.ct_eq(token.as_bytes())) {
             Ok(())
         } else {
-            Err(Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is needed: Authorization: Bearer …"))
+            Err(Problem::new(StatusCode::UNAUTHORIZED, "expected the bearer token: Authorization: Bearer …"))
         }
     }
 
@@ -59,11 +59,21 @@ impl Gate {
         })
     }
 
-    /// Whether no token is asked for.
+    /// Whether callers need no token.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.token().is_none()
     }
+}
+
+/// Lets requests on that show the token: a layer over routes, so that no handler can forget it.
+pub(crate) async fn require_token(
+    State(auth): State<TokenAuth>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    auth.check(request.headers())?;
+    Ok(next.run(request).await)
 }
 
 /// The bearer token in the file `path`, which `name` has named.
@@ -74,15 +84,15 @@ pub fn read_token(name: &str, path: &Path) -> Result<String, String> {
     let fail = |what: &str| format!("{name} {}: {what}", path.display());
     let text = files::read_text(path, files::TOKEN_FILE_BYTES_MAX).map_err(|e| fail(&format!("can't be read: {e}")))?;
     match text.trim() {
-        "" => Err(fail("is empty; one line with the token would be right")),
+        "" => Err(fail("is empty; expected one line with the token")),
         token if token.bytes().all(|b| b.is_ascii_graphic()) => Ok(token.to_owned()),
-        _ => Err(fail("holds more than one token; one line of visible ASCII would be right")),
+        _ => Err(fail("holds more than one token; expected one line of visible ASCII")),
     }
 }
 
-impl std::fmt::Debug for Gate {
+impl std::fmt::Debug for TokenAuth {
     /// Leaves the token out.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.token().is_some() { "Gate(token)" } else { "Gate(open)" })
+        f.write_str(if self.is_open() { "TokenAuth(open)" } else { "TokenAuth(token)" })
     }
 }

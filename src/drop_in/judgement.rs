@@ -1,25 +1,18 @@
-//! What is known of the credentials that a request shows, and what the answer to it says of them.
+//! What is known of the credentials that a request shows.
 
-use axum::body::Body;
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use hyper::body::Frame;
 use serde_json::json;
 
+use super::Shared;
 use super::interaction::Kind;
-use super::passage::Hold;
-use super::turns::Held;
-use super::{INTERACTIONS, Shared};
-use crate::http::Problem;
 use crate::model::{Conversation, CredentialId, SignalKind};
 use crate::salesforce::credentials::{Credentials, ORG_ID, Rejection, same_org};
 
-/// What is to be thought of the credentials that a request shows.
+/// What is known of the credentials that a request shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
-    /// It lacks some: the caller is to hear that from Salesforce itself.
+    /// It lacks some: Salesforce itself answers that.
     Missing,
     /// Nothing is known against them. Their name, if they are cached.
     Welcome(Option<CredentialId>),
@@ -39,16 +32,16 @@ impl Judgement {
 
 impl Shared {
     /// Judges the credentials of a request for `channel`. They are kept, if they are to be cached.
-    pub(super) fn look_at(&self, channel: &str, credentials: Option<&Credentials>) -> Judgement {
+    pub(super) fn judge(&self, channel: &str, credentials: Option<&Credentials>) -> Judgement {
         let Some(credentials) = credentials else { return Judgement::Missing };
-        let Some(cache) = &self.cache else { return Judgement::Welcome(None) };
+        let Some(cache) = &self.context.cache else { return Judgement::Welcome(None) };
         let shown = cache.show(channel, credentials);
         shown.rejection.map_or(Judgement::Welcome(Some(shown.id)), Judgement::Refused)
     }
 
-    /// Whether a request is for another org than the one that is configured: it is none of typingd's business.
+    /// Whether a request is for another org than the one that is configured: it is only forwarded.
     pub(super) fn is_of_another_org(&self, headers: &HeaderMap) -> bool {
-        let Some(own) = &self.org_id else { return false };
+        let Some(own) = &self.context.org_id else { return false };
         let mut shown = headers.get_all(ORG_ID).iter().map(|value| value.as_bytes().trim_ascii());
         shown.any(|id| !id.is_empty() && !same_org(id, own.as_bytes()))
     }
@@ -56,39 +49,12 @@ impl Shared {
     /// Answers a typing entry whose credentials Salesforce has just refused, as Salesforce would. No icon comes of it; one
     /// that is on may go off, which is harmless.
     pub(super) async fn reject(&self, conversation: &Conversation, kind: Kind, rejection: &Rejection) -> Response {
-        self.tally.typing_rejected.add();
+        self.context.activity.tally.typing_rejected.add();
         if kind == Kind::Stopped {
             let _ = self.signal(conversation, SignalKind::Stopped, None).await;
         }
         let body = json!({"code": rejection.code, "message": &*rejection.message});
         let json = [(header::CONTENT_TYPE, "application/json")];
         (StatusCode::UNAUTHORIZED, json, body.to_string()).into_response()
-    }
-
-    /// Passes a request on, and its answer back, which tells whether its credentials are good.
-    pub(super) async fn forward(
-        &self,
-        head: Parts,
-        ahead: Vec<Frame<Bytes>>,
-        body: Body,
-        hold: Hold,
-        place: Held,
-    ) -> Result<Response, Problem> {
-        let credentials = self.cache.is_some().then(|| Credentials::of(&head.headers)).flatten();
-        let interaction = head.uri.path() == INTERACTIONS;
-        let answer = self.pass(head, ahead, body, hold, place).await?;
-        // Looked for afterwards: they may have become known as the request passed.
-        if let (Some(credentials), Some(cache)) = (credentials, &self.cache)
-            && let Some(id) = cache.find(&credentials)
-        {
-            let status = answer.status();
-            if status.is_success() {
-                cache.accept(id, None);
-            } else if status == StatusCode::UNAUTHORIZED && interaction {
-                // Elsewhere it may be the scope that is lacking.
-                cache.reject(id, None, None);
-            }
-        }
-        Ok(answer)
     }
 }

@@ -1,11 +1,9 @@
-//! What whoever sent a request that can't be read is told: hyper answers it by itself, with a status and no more. Here
-//! that answer gets its document.
+//! The answers to requests that can't be parsed: hyper answers them with a bare status, which gets its document here.
 
 use axum::http::StatusCode;
 use bytes::Bytes;
 
-use super::Problem;
-use super::request::UNKNOWN_CODING;
+use super::problem::Problem;
 
 /// The status of `written`, if that is one of hyper's own answers: a head that says there is no body.
 pub(super) fn status(written: &[u8]) -> Option<StatusCode> {
@@ -21,7 +19,8 @@ pub(super) fn status(written: &[u8]) -> Option<StatusCode> {
 
 /// The answer to a request that can't be read. It is the last on its connection.
 pub(super) fn answer(status: StatusCode) -> Bytes {
-    let body = Problem::new(status, detail(status).unwrap_or("the request can't be read")).into_document().to_string();
+    let body =
+        Problem::new(status, detail(status).unwrap_or("the request can't be parsed")).into_document().to_string();
     format!(
         "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
          x-content-type-options: nosniff\r\ncross-origin-resource-policy: same-origin\r\ncontent-length: {}\r\n\r\n{body}",
@@ -30,14 +29,14 @@ pub(super) fn answer(status: StatusCode) -> Bytes {
     .into()
 }
 
-/// The answer to the preface of HTTP/2: its own words for "HTTP/1.1 is required" (RFC 9113, sections 6.8 and 7), for a
-/// client that has begun to speak HTTP/2 reads nothing else.
+/// The answer to the preface of HTTP/2: GOAWAY with HTTP_1_1_REQUIRED (RFC 9113, sections 6.8 and 7): the
+/// only answer that a client of HTTP/2 reads.
 pub(super) fn answer_http2() -> Bytes {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const GOAWAY: u8 = 7;
     const HTTP_1_1_REQUIRED: u8 = 13;
     let words = detail(StatusCode::HTTP_VERSION_NOT_SUPPORTED).unwrap_or_default();
-    // No stream was looked at: the number of the last is zero.
+    // No stream was processed: the number of the last is zero.
     let length = u8::try_from(8 + words.len()).expect("a sentence");
     let head = [0, 0, length, GOAWAY, 0, 0, 0, 0, 0];
     [&SETTINGS[..], &head, &[0; 4], &[0, 0, 0, HTTP_1_1_REQUIRED], words.as_bytes()].concat().into()
@@ -45,10 +44,12 @@ pub(super) fn answer_http2() -> Bytes {
 
 fn detail(status: StatusCode) -> Option<&'static str> {
     Some(match status {
-        StatusCode::BAD_REQUEST => "the request can't be read: its first line, or a line of its head, is no HTTP/1.1",
+        StatusCode::BAD_REQUEST => {
+            "the request can't be parsed: its first line, or a line of its head, is not HTTP/1.1"
+        }
         StatusCode::URI_TOO_LONG => "the address is too long",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-            "the request's head is too long: 16 KiB and 100 lines are the most"
+            "the request's head is too long: expected at most 16 KiB and 100 lines"
         }
         StatusCode::NOT_IMPLEMENTED => UNKNOWN_CODING,
         StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
@@ -57,6 +58,8 @@ fn detail(status: StatusCode) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+pub(super) const UNKNOWN_CODING: &str = "expected no transfer coding but `chunked`; content encodings pass";
 
 /// hyper's own answers have some 120 bytes.
 const BARE_BYTES_MAX: usize = 256;

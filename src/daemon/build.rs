@@ -1,0 +1,93 @@
+//! Everything that can fail, before anything is served: nothing listens before the configuration has proven itself.
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::parts::{bind_sandbox, caller_token, file_problems, ledger, open_journal};
+use super::service_manager::Supervisor;
+use super::spans::Spans;
+use super::upstream::Upstream;
+use super::{StartError, listeners};
+use crate::base::clock::Clock;
+use crate::config::Config;
+use crate::driver::delivery_log::Herald;
+use crate::driver::heartbeat::Beat;
+use crate::driver::inbox::{self, Inbox};
+use crate::driver::{self, Aides, Controls};
+use crate::engine::Engine;
+use crate::http::{Listener, Passed, TokenAuth};
+use crate::observe::events::{Chronicle, Feed};
+use crate::telemetry::Pseudonyms;
+
+/// The parts of a daemon that does not serve yet. Its loop is running.
+pub(super) struct Parts {
+    pub(super) clock: Clock,
+    pub(super) started_at: u64,
+    /// The bearer token that callers must show.
+    pub(super) token: Option<String>,
+    pub(super) gate: TokenAuth,
+    pub(super) bound: Vec<Listener>,
+    /// The sandbox's listener and its token, where it stands in for an org.
+    pub(super) sandbox: Option<(Listener, String)>,
+    pub(super) inbox: Inbox,
+    pub(super) controls: Controls,
+    pub(super) feed: Feed,
+    pub(super) upstream: Upstream,
+    pub(super) supervisor: Supervisor,
+    pub(super) beats: watch::Receiver<Option<Beat>>,
+    pub(super) spans: Spans,
+}
+
+/// Builds the parts of a daemon, and starts its loop.
+///
+/// # Errors
+/// Why it can't be.
+pub(super) async fn build(config: &Config, passed: Vec<Passed>) -> Result<Parts, StartError> {
+    let clock = Clock::start();
+    let started_at = clock.wall_millis(clock.now());
+    let problems = file_problems(config);
+    if !problems.is_empty() {
+        return Err(StartError::Configuration(problems));
+    }
+    let token =
+        caller_token(config.ingest.token_file.as_ref()).map_err(|what| StartError::Configuration(vec![what]))?;
+    let mut engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
+    // Before the first decision: to switch off an icon that the last run left on is one.
+    engine.observe_decisions();
+    engine.observe_dropped();
+    let journal = open_journal(config, clock, &mut engine)?;
+    let bound = listeners::bind(&config.ingest.listen, passed).await.map_err(StartError::System)?;
+    // After the listeners: it can take any port, and they can't.
+    let sandbox = match &config.upstream {
+        Some(_) => None,
+        None => Some(bind_sandbox().await?),
+    };
+    let gate = TokenAuth::new(token.as_deref());
+    let (inbox, parcels) = inbox::inbox();
+    let stand_in = sandbox.as_ref().map(|(listener, token)| (listener.address().clone(), token.clone()));
+    let upstream = Upstream::new(config, stand_in, inbox.clone(), gate.clone(), clock)?;
+    let (controls, commands) = driver::controls();
+    let (chronicle, feed) = Chronicle::new(Uuid::new_v4().as_u64_pair().0);
+    let supervisor = Supervisor::present();
+    let (pulse, beats) = supervisor.pulse();
+    let pseudonyms = Pseudonyms::default();
+    let spans = Spans::start(config, &feed, &upstream.client, clock, &pseudonyms)?;
+    let (herald, ledger) = (Herald::naming(pseudonyms), ledger(config));
+    let aides = Aides { journal, herald, ledger, chronicle: Some(chronicle), pulse };
+    tokio::spawn(driver::run(engine, clock, upstream.client.clone(), parcels, commands, aides));
+    Ok(Parts {
+        clock,
+        started_at,
+        token,
+        gate,
+        bound,
+        sandbox,
+        inbox,
+        controls,
+        feed,
+        upstream,
+        supervisor,
+        beats,
+        spans,
+    })
+}

@@ -1,0 +1,105 @@
+//! From parts to a daemon that is serving: the routes, the listeners, the tasks beside the loop.
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::info;
+
+use super::build::Parts;
+use super::parts::{keep_token, obstacle};
+use super::reload::Reloader;
+use super::{Daemon, Up, listeners, status};
+use crate::api::reading::Reading;
+use crate::api::signals::Ingest;
+use crate::api::{self, Api};
+use crate::config::{Config, Overrides};
+use crate::http::{self, Ends, Limits, Listener};
+use crate::sandbox::{Options, Sandbox};
+
+impl Parts {
+    pub(super) fn serve(self, config: Config, overrides: Overrides) -> Daemon {
+        let Self { clock, gate, controls, upstream, supervisor, .. } = self;
+        let up = Up {
+            listening: self.bound.iter().map(|listener| listener.address().clone()).collect(),
+            sandbox: self.sandbox.as_ref().map(|(listener, _)| listener.address().clone()),
+        };
+        let (stop, stopping) = watch::channel(false);
+        let (close, closing) = watch::channel(false);
+        let (sandbox, view) = match self.sandbox {
+            None => (JoinSet::new(), None),
+            Some((listener, token)) => {
+                // A connector in front of it shows whatever token it has.
+                let token = upstream.drop_in().is_none().then_some(token);
+                let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
+                let view = sandbox.view(stopping.clone());
+                (serve_sandbox(&sandbox, listener, closing.clone()), Some(view))
+            }
+        };
+        let obstacle = obstacle(upstream.client.clone());
+        let ready = obstacle.clone();
+        tokio::spawn(supervisor.clone().attend(self.beats, move || ready()));
+        let recording = watch::Sender::new(config.ingest.recording);
+        let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
+        let reading =
+            watch::Sender::new(Reading { file: config.file.clone(), read_at: self.started_at, last_reload: None });
+        let drop_in = watch::Sender::new(upstream.drop_in().cloned());
+        let ending = watch::Sender::new(None);
+        let ingest = Ingest::new(self.inbox, body_bytes_max.subscribe());
+        let look = status::Parts {
+            clock,
+            stopping: stopping.clone(),
+            client: upstream.client.clone(),
+            reading: reading.subscribe(),
+            started_at: self.started_at,
+            sandbox: up.sandbox.is_some(),
+            upstream: upstream.client.settings().base_url.to_string(),
+            listening: up.listening.iter().map(ToString::to_string).collect(),
+            drop_in: drop_in.subscribe(),
+            traffic: upstream.traffic.clone(),
+            malformed: ingest.malformed(),
+            state_dir: config.state_dir.is_some(),
+        }
+        .look();
+        let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
+        let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);
+        let api = Api {
+            controls: controls.clone(),
+            clock,
+            feed: self.feed,
+            look,
+            obstacle,
+            recording: recording.subscribe(),
+            timing,
+            orders: order,
+            ending: ending.subscribe(),
+            places: api::Places::default(),
+        };
+        let own = vec![api::router(api, ingest, gate.clone(), view)];
+        let serving = watch::Sender::new(upstream.serving(&own));
+        let servers = listeners::serve(self.bound, &serving.subscribe(), &Ends { stop: stopping, close: closing });
+        let token_keeper = tokio::spawn(keep_token(upstream.client.clone()));
+        tokio::spawn(upstream.report_acceptances(controls.clone()));
+        let reloader = Reloader {
+            config,
+            overrides,
+            token: self.token,
+            controls,
+            upstream,
+            own,
+            serving,
+            drop_in,
+            gate,
+            recording,
+            body_bytes_max,
+            reading,
+            supervisor,
+            logged: None,
+        };
+        Daemon { up, asked, orders, reloader, servers, sandbox, spans: self.spans, token_keeper, stop, close, ending }
+    }
+}
+
+fn serve_sandbox(sandbox: &Sandbox, listener: Listener, stopping: watch::Receiver<bool>) -> JoinSet<()> {
+    info!(address = %listener.address(), "sandbox listening");
+    let router = sandbox.router(stopping.clone());
+    JoinSet::from_iter([http::serve(listener, router, Limits::default(), stopping)])
+}

@@ -1,0 +1,197 @@
+//! What is forwarded: headers without those that concern one connection alone, and bodies that are opaque bytes, streamed,
+//! bounded in length.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+use super::in_flight::InFlightGuard;
+use super::progress::{BODY_BYTES_MAX, Broken, SharedProgress, moment};
+use crate::base::clock::Clock;
+
+/// What concerns one connection alone and is not forwarded (RFC 9110, section 7.6.1). `Expect` is answered by the reader of
+/// the body, which is typingd; `Host` is the upstream's own name.
+const PER_CONNECTION: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::PROXY_AUTHORIZATION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Removes from a head what concerns one connection alone, and what its `Connection` names.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let trailers = headers.get_all(header::TE).iter().any(|value| {
+        value.to_str().is_ok_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case("trailers")))
+    });
+    for name in named.iter().chain(&PER_CONNECTION) {
+        // A client that names these as its connection's own would take a request apart.
+        if ![header::CONTENT_LENGTH, header::AUTHORIZATION, header::CONTENT_TYPE].contains(name) {
+            headers.remove(name);
+        }
+    }
+    headers.remove(header::TE);
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// A body on its way, frame by frame as they come: what was read ahead of it first.
+pub(super) struct ForwardBody {
+    prefix: VecDeque<Frame<Bytes>>,
+    rest: Body,
+    progress: SharedProgress,
+    clock: Clock,
+    bytes: u64,
+    /// Whether its length is known by its frames; an answer's is known by its head alone.
+    sized: bool,
+    /// Lives as long as the body.
+    _guard: Option<InFlightGuard>,
+}
+
+impl ForwardBody {
+    pub(super) fn of_request(prefix: Vec<Frame<Bytes>>, rest: Body, clock: Clock) -> Self {
+        Self {
+            prefix: prefix.into(),
+            rest,
+            progress: SharedProgress::new(clock.now()),
+            clock,
+            bytes: 0,
+            sized: true,
+            _guard: None,
+        }
+    }
+
+    /// An answer's body; its request is in flight until the body ends.
+    pub(super) fn of_answer(rest: Body, clock: Clock, guard: InFlightGuard) -> Self {
+        Self { sized: false, _guard: Some(guard), ..Self::of_request(Vec::new(), rest, clock) }
+    }
+
+    pub(super) fn progress(&self) -> SharedProgress {
+        self.progress.clone()
+    }
+
+    fn fail(&mut self, broken: Broken) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.progress.lock().broken = Some(broken);
+        Poll::Ready(Some(Err(broken)))
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if self.bytes > BODY_BYTES_MAX {
+            return self.fail(Broken::TooLong);
+        }
+        self.progress.lock().moved = self.clock.now();
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl HttpBody for ForwardBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = self.get_mut();
+        this.progress.lock().caught_up = false;
+        let polled = this.poll_rest(cx);
+        // A connection that knows that this frame is the last does not ask for another.
+        let ended = matches!(polled, Poll::Ready(None)) || (polled.is_ready() && this.is_end_stream());
+        let mut progress = this.progress.lock();
+        if matches!(polled, Poll::Ready(Some(_))) {
+            progress.given = moment();
+        }
+        progress.ended |= ended;
+        progress.caught_up = ended || polled.is_pending();
+        drop(progress);
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.prefix.is_empty() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if !self.sized {
+            return SizeHint::default();
+        }
+        longer(self.rest.size_hint(), &self.prefix)
+    }
+}
+
+impl ForwardBody {
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(broken) = self.progress.lock().broken {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        if let Some(frame) = self.prefix.pop_front() {
+            return self.pass(frame);
+        }
+        let polled = Pin::new(&mut self.rest).poll_frame(cx);
+        // A sender that has been given up was waited for, too: its upstream is not to blame.
+        self.progress.lock().awaited = !matches!(polled, Poll::Ready(None | Some(Ok(_))));
+        match ready!(polled) {
+            Some(Ok(frame)) => self.pass(frame),
+            Some(Err(error)) => self.fail(Broken::of(&error)),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+/// The size of a body that `frames` come before.
+pub(super) fn longer(rest: SizeHint, frames: &VecDeque<Frame<Bytes>>) -> SizeHint {
+    let before: u64 = frames.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+    let mut hint = SizeHint::new();
+    hint.set_lower(rest.lower().saturating_add(before));
+    if let Some(upper) = rest.upper() {
+        hint.set_upper(upper.saturating_add(before));
+    }
+    hint
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_concerns_one_connection_alone_is_not_passed_on() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Mine, authorization, content-length"),
+            ("x-mine", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("te", "gzip, Trailers"),
+            ("upgrade", "h2c"),
+            ("expect", "100-continue"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic eA=="),
+            ("authorization", "Bearer t"),
+            ("content-length", "5"),
+            ("trailer", "x-sum"),
+            ("x-other", "kept"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        strip(&mut headers);
+        let mut left: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        left.sort();
+        let expected =
+            ["authorization: Bearer t", "content-length: 5", "te: trailers", "trailer: x-sum", "x-other: kept"];
+        assert_eq!(left, expected);
+    }
+}

@@ -1,0 +1,34 @@
+//! What a listener serves, and how its serving ends.
+
+use axum::Router;
+use tokio::sync::watch;
+
+use super::settings::Limits;
+use super::traffic::Traffic;
+
+/// What is served: read with every connection and every request, so that it can be changed.
+#[derive(Clone)]
+pub struct Serving {
+    /// Handles new requests.
+    pub router: Router,
+    /// Bounds new connections.
+    pub limits: Limits,
+    /// Counts both.
+    pub traffic: Traffic,
+}
+
+/// How the serving on a listener ends: each becomes true once.
+#[derive(Clone)]
+pub struct Ends {
+    /// Each connection is closed with its next answer, or when it has been silent for a second. New ones are still
+    /// accepted.
+    pub stop: watch::Receiver<bool>,
+    /// No connection is accepted any more. The backlog of a socket that was passed to this process is left to the next
+    /// process; any other is served.
+    pub close: watch::Receiver<bool>,
+}
+
+/// Waits until `stop` becomes true, or its sender is dropped.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,255 @@
+//! How the upstream is reached: TLS, proxy, address and time-outs, made once for both pools of connections.
+//!
+//! There are two pools. Typing entries share HTTP/2 connections. What passes through the drop-in needs HTTP/1.1, where a
+//! flush shows that a request has been written, and a client that adds no header.
+
+use std::error::Error;
+use std::io::{self, ErrorKind::TimedOut};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::rt::TokioIo;
+use reqwest::{NoProxy, redirect, retry};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+use tokio::net::TcpStream;
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+use url::Url;
+
+use super::proxy::{DIRECT, Proxy};
+use super::settings::{Auth, Settings};
+use crate::base::files;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+/// Makes the first leg of a connection, below TLS.
+pub(crate) type Dialer = BoxCloneSyncService<Uri, TokioIo<TcpStream>, BoxError>;
+
+/// Makes connections to the upstream.
+#[derive(Clone)]
+pub struct Connection {
+    tls: ClientConfig,
+    base_url: Url,
+    scheme: Scheme,
+    authority: Authority,
+    proxy: Option<Proxy>,
+    connect_to: Option<SocketAddr>,
+    connect_timeout: Duration,
+    in_flight_max: usize,
+}
+
+impl Connection {
+    /// Makes nothing yet.
+    ///
+    /// # Errors
+    /// When `ca_file` can't be read or holds no certificate, when there are no trusted roots for https, or when
+    /// `base_url` is not an address of a server.
+    pub(super) fn new(settings: &Settings) -> Result<Self, SetupError> {
+        let url = &settings.base_url;
+        let scheme = if url.scheme() == "https" { Scheme::HTTPS } else { Scheme::HTTP };
+        let authority = url[url::Position::BeforeHost..url::Position::AfterPort].parse();
+        let authority = authority.ok().filter(|_| !url.cannot_be_a_base()).ok_or(SetupError::BaseUrl)?;
+        Ok(Self {
+            tls: tls(settings)?,
+            base_url: url.clone(),
+            scheme,
+            authority,
+            proxy: settings.proxy.clone(),
+            connect_to: settings.connect_to,
+            connect_timeout: settings.request_timeout.min(CONNECT_TIMEOUT_MAX),
+            in_flight_max: settings.in_flight_max,
+        })
+    }
+
+    /// `{base_url}/api/v1/interactions`, whether or not `base_url` ends in a slash.
+    pub(super) fn interactions(&self) -> Url {
+        let mut url = self.base_url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["api", "v1", "interactions"]);
+        }
+        url
+    }
+
+    /// Where a request for `asked` is forwarded: the same path and query, byte for byte, behind `base_url`.
+    pub(crate) fn forward_uri(&self, asked: &Uri) -> Result<Uri, axum::http::Error> {
+        let prefix = self.base_url.path().trim_end_matches('/');
+        let path = match asked.path_and_query() {
+            // `*` is asked of the server as a whole.
+            Some(path) if prefix.is_empty() || path == "*" => path.clone(),
+            Some(path) => PathAndQuery::try_from(format!("{prefix}{path}"))?,
+            None => PathAndQuery::from_static("/"),
+        };
+        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build()
+    }
+
+    /// The client of typing entries and of the token endpoint: HTTP/2 where the server offers it, else HTTP/1.1 kept alive.
+    ///
+    /// Redirects are not followed, for they would carry the token elsewhere. The environment's proxies are not used, for
+    /// settings come from the file (`no_proxy` comes first, and the proxy of the settings after it). Nothing is retried but
+    /// a request that found its pooled connection closed before a byte of it had left.
+    pub(super) fn own_client(&self) -> Result<reqwest::Client, SetupError> {
+        let failed = |source: reqwest::Error| SetupError::Tls { source: source.into() };
+        let mut tls = self.tls.clone();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .user_agent(concat!("typingd/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .no_proxy()
+            .connect_timeout(self.connect_timeout)
+            .tcp_nodelay(true)
+            .tcp_keepalive(KEEPALIVE_INTERVAL)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .http2_keep_alive_while_idle(true)
+            .pool_max_idle_per_host(self.in_flight_max)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT);
+        #[cfg(target_os = "linux")]
+        {
+            builder = builder.tcp_user_timeout(OWN_USER_TIMEOUT);
+        }
+        if let Some(proxy) = &self.proxy {
+            let proxy = reqwest::Proxy::https(proxy.expose()).map_err(failed)?;
+            builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(DIRECT)));
+        }
+        if let (Some(address), Some(host)) = (self.connect_to, self.base_url.host_str()) {
+            builder = builder.resolve(host, address);
+        }
+        builder.build().map_err(failed)
+    }
+
+    /// The connector of what is forwarded: HTTP/1.1 alone.
+    pub(crate) fn forward_connector(&self) -> HttpsConnector<Dialer> {
+        HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(self.dialer())
+    }
+
+    /// Straight to the host of `base_url`, to the address of `connect_to`, or through a proxy, whose answer counts towards
+    /// the time-out. Whichever it is, TLS is with the host that `base_url` names.
+    fn dialer(&self) -> Dialer {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEPALIVE_INTERVAL));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(FORWARD_USER_TIMEOUT));
+        tcp.set_connect_timeout(Some(self.connect_timeout));
+        let host = self.forward_uri(&Uri::from_static("/")).expect("a scheme, a host and a path are a URI");
+        let proxied = self.proxy.clone().and_then(|proxy| Some((proxy.intercept(&host)?, proxy)));
+        let timeout = self.connect_timeout;
+        let bounded = |dialer: Dialer| {
+            Dialer::new(dialer.map_future(move |connecting| async move {
+                let connected = tokio::time::timeout(timeout, connecting).await;
+                connected.unwrap_or_else(|_| Err(io::Error::from(TimedOut).into()))
+            }))
+        };
+        match (self.connect_to, proxied) {
+            (Some(address), _) => {
+                let address = Uri::try_from(format!("http://{address}")).expect("an address is a host");
+                bounded(Dialer::new(tcp.map_request(move |_| address.clone()).map_err(BoxError::from)))
+            }
+            (None, Some((intercept, proxy))) => {
+                let mut tunnel = Tunnel::new(intercept.uri().clone(), tcp);
+                if let Some(credentials) = intercept.basic_auth() {
+                    tunnel = tunnel.with_auth(credentials.clone());
+                }
+                let tunnel = bounded(Dialer::new(tunnel.map_err(BoxError::from)));
+                Dialer::new(tunnel.map_err(move |source| ProxyError { proxy: proxy.clone(), source }.into()))
+            }
+            (None, None) => bounded(Dialer::new(tcp.map_err(BoxError::from))),
+        }
+    }
+}
+
+/// The proxy can't be reached, or makes no tunnel.
+#[derive(Debug, thiserror::Error)]
+#[error("no tunnel through upstream.proxy {proxy}")]
+struct ProxyError {
+    proxy: Proxy,
+    source: BoxError,
+}
+
+/// Trusts the system's roots and those of `ca_file`.
+fn tls(settings: &Settings) -> Result<ClientConfig, SetupError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|source| SetupError::Tls { source: source.into() })?;
+    let encrypted = settings.base_url.scheme() == "https"
+        || matches!(&settings.auth, Auth::JwtBearer(jwt) if jwt.token_url.scheme() == "https");
+    let verifier = match &settings.ca_file {
+        // Loading the system's roots takes tens of milliseconds, and fails where there are none: a bare container that
+        // only ever speaks to the sandbox.
+        None if !encrypted => {
+            return Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
+        }
+        None => Verifier::new(provider).map_err(|source| SetupError::Tls { source: source.into() })?,
+        Some(path) => Verifier::new_with_extra_roots(certificates(path)?, provider)
+            .map_err(|source| SetupError::CaFile { path: path.clone(), source: source.into() })?,
+    };
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+}
+
+/// The certificates in a file in PEM.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+    let failed = |source| SetupError::CaFile { path: path.to_owned(), source };
+    let pem = files::read(path, files::CA_FILE_BYTES_MAX).map_err(|error| failed(error.into()))?;
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let roots = roots.map_err(|error| failed(error.into()))?;
+    if roots.is_empty() { Err(failed("it holds no PEM certificate".into())) } else { Ok(roots) }
+}
+
+/// Why a client can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// `ca_file` can't be read or holds no certificate that could be a root.
+    #[error("can't take roots from ca_file {}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BoxError,
+    },
+    /// A setting holds characters that no header may hold.
+    #[error("{setting} holds characters that an HTTP header can't carry")]
+    Header {
+        /// Its name.
+        setting: &'static str,
+    },
+    /// `base_url` has no host, or no path to append to.
+    #[error("base_url is not an http or https address")]
+    BaseUrl,
+    /// TLS can't be set up, as a rule for want of trusted roots.
+    #[error("can't set up https (it needs the system's root certificates or a ca_file)")]
+    Tls {
+        /// Why.
+        source: BoxError,
+    },
+}
+
+/// A lost SYN is repeated after one second and after three: past that the address is at fault, not the luck.
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(3);
+/// Often enough to keep the entry of a firewall or a load balancer alive (the short ones drop it after 60 s).
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// A round trip with one loss takes well under a second.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection whose bytes are not acknowledged for so long is given up: half of what a vanished peer may cost.
+#[cfg(target_os = "linux")]
+const OWN_USER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same where a long body passes, which an upstream may take slowly.
+#[cfg(target_os = "linux")]
+const FORWARD_USER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Well under the 60 s after which load balancers commonly close an idle connection: a message that meets a closing one
+/// is lost, and only its connector can send it again.
+pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);

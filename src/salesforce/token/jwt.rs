@@ -1,0 +1,158 @@
+//! The OAuth 2.0 JWT bearer flow: an assertion, signed with the private key, for an access token.
+
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use reqwest::header::ACCEPT;
+use serde::{Deserialize, Serialize};
+
+use super::state::Failure;
+use crate::base::{clock, files};
+use crate::salesforce::answer::{self, Body};
+use crate::salesforce::settings::JwtBearer;
+
+#[derive(Serialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    aud: String,
+    exp: u64,
+}
+
+/// Whether the private key can be read and is one, for an answer at the start rather than at the first fetch.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub(in crate::salesforce) fn check_key(jwt: &JwtBearer) -> Result<(), String> {
+    let path = &jwt.private_key_file;
+    let pem = files::read(path, files::KEY_FILE_BYTES_MAX)
+        .map_err(|error| format!("private_key_file {} can't be read: {error}", path.display()))?;
+    // A key that can be parsed may still be unable to sign: a public one, or one too short.
+    let signed = EncodingKey::from_rsa_pem(&pem)
+        .and_then(|key| jsonwebtoken::encode(&Header::new(Algorithm::RS256), &serde_json::Map::new(), &key));
+    let label = |what: &str| String::from_utf8_lossy(&pem).contains(&format!("BEGIN {what}"));
+    let why = match signed {
+        Ok(_) => return Ok(()),
+        Err(_) if label("ENCRYPTED") => "is encrypted; typingd can't ask for the pass phrase".to_owned(),
+        Err(_) if label("EC ") => "is an elliptic curve key; Salesforce wants RS256".to_owned(),
+        Err(_) if label("PUBLIC") || label("CERTIFICATE") => "is the public half; the private one signs".to_owned(),
+        Err(error) => format!("is no RSA key of 2048 bits or more that can sign ({error})"),
+    };
+    Err(format!("private_key_file {} {why}; expected an RSA key in PEM, PKCS#1 or PKCS#8", path.display()))
+}
+
+/// The OAuth 2.0 JWT bearer flow: a signed assertion for an access token and the time it is good for.
+pub(super) async fn exchange(
+    jwt: &JwtBearer,
+    pem: String,
+    http: &reqwest::Client,
+    timeout: Duration,
+) -> Result<(String, Duration), Failure> {
+    let deadline = clock::timer_after(timeout);
+    let claims = Claims {
+        iss: jwt.consumer_key.clone(),
+        sub: jwt.subject.clone(),
+        aud: jwt.audience.clone(),
+        exp: (clock::wall_since_epoch() + ASSERTION_LIFE).as_secs(),
+    };
+    // Parsing the key and signing take up to 50 ms.
+    let sign = move || {
+        let key = EncodingKey::from_rsa_pem(pem.as_bytes())?;
+        jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &key)
+    };
+    let key_failure = |error: String| {
+        let text = format!("private_key_file {}: not an RSA key in PEM ({error})", jwt.private_key_file.display());
+        Failure { text, lasting: true }
+    };
+    let assertion = tokio::task::spawn_blocking(sign).await.map_err(|_| Failure::passing("signing broke off"))?;
+    let assertion = assertion.map_err(|error| key_failure(error.to_string()))?;
+    let form = [("grant_type", GRANT_TYPE), ("assertion", assertion.as_str())];
+    let request = http.post(jwt.token_url.clone()).header(ACCEPT, "application/json").form(&form);
+    let response = request.send().await.map_err(|error| Failure::passing(answer::error_text(error)))?;
+    let status = response.status();
+    let bytes = match answer::read_body(response, deadline).await {
+        Body::Whole(bytes) => bytes,
+        Body::Cut(why) => return Err(Failure::passing(format!("the token endpoint answered {status}; {why}"))),
+    };
+    let answer = serde_json::from_slice(&bytes).unwrap_or_default();
+    match answer {
+        TokenAnswer { access_token: Some(token), expires_in, .. } if status.is_success() => {
+            let life = life_of(&token, expires_in);
+            Ok((token, life))
+        }
+        TokenAnswer { error: Some(error), error_description, .. } => {
+            let said = format!("{error}: {}", error_description.as_deref().unwrap_or("no description"));
+            Err(Failure {
+                text: answer::readable(&said, &assertion).unwrap_or_default(),
+                // invalid_grant and its kin: a person has to change something.
+                lasting: status.is_client_error() && status != reqwest::StatusCode::TOO_MANY_REQUESTS,
+            })
+        }
+        _ => Err(Failure::passing(format!("the token endpoint answered {status} without an access_token"))),
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct TokenAnswer {
+    access_token: Option<String>,
+    expires_in: Option<serde_json::Value>,
+    error: Option<String>,
+    error_description: Option<String>,
+}
+
+/// The times in an access token, if it is a JWT.
+#[derive(Default, Deserialize)]
+struct Times {
+    iat: Option<u64>,
+    exp: Option<u64>,
+}
+
+/// How long a token is good for: by its own `exp`, else by `expires_in`, else [`LIFE_ASSUMED`].
+///
+/// `exp` is compared with our clock, which may be wrong; with its `iat` it also says how long the token lives at most,
+/// whatever our clock says. An end that is already past by our clock says only that our clock is fast.
+fn life_of(token: &str, expires_in: Option<serde_json::Value>) -> Duration {
+    let times: Times = jsonwebtoken::dangerous::insecure_decode_claims(token).unwrap_or_default();
+    let span = |from: u64| times.exp.and_then(|exp| exp.checked_sub(from)).filter(|seconds| *seconds > 0);
+    let by_clock = span(clock::wall_since_epoch().as_secs());
+    let by_itself = times.iat.and_then(span);
+    let stated = expires_in.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
+    let stated = stated.filter(|seconds| *seconds > 0);
+    let seconds = by_clock.into_iter().chain(by_itself).min().or(stated);
+    seconds.map_or(LIFE_ASSUMED, Duration::from_secs).min(LIFE_MAX)
+}
+const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// Salesforce takes assertions whose end is at most a few minutes ahead; three leave room for a clock that is slow.
+const ASSERTION_LIFE: Duration = Duration::from_secs(3 * 60);
+
+/// Salesforce's usual lifetime of tokens for named users.
+const LIFE_ASSUMED: Duration = Duration::from_secs(30 * 60);
+
+/// Past a day a lifetime is more likely a mistake than a promise; one fetch a day costs nothing.
+const LIFE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_is_read_from_the_token_then_from_the_answer_then_assumed() {
+        use base64::Engine as _;
+        let jwt = |claims: serde_json::Value| {
+            let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+            format!("{}.{}.{}", part("{}"), part(&claims.to_string()), part("signature"))
+        };
+        let now = clock::wall_since_epoch().as_secs();
+        let life = |token: &str, stated: Option<u64>| life_of(token, stated.map(Into::into)).as_secs();
+        assert!((595..=600).contains(&life(&jwt(serde_json::json!({"exp": now + 600})), Some(7))));
+        // Our clock is an hour slow, and an hour fast.
+        assert_eq!(life(&jwt(serde_json::json!({"iat": now + 3600, "exp": now + 5400})), None), 1800);
+        assert_eq!(life(&jwt(serde_json::json!({"iat": now - 3600, "exp": now - 1800})), None), 1800);
+        assert_eq!(life("00Dxx!opaque", Some(7)), 7);
+        assert_eq!(life_of("opaque", Some("7".into())).as_secs(), 7);
+        assert_eq!(life("opaque", Some(0)), 1800);
+        assert_eq!(life("a.b.c", None), 1800);
+        assert_eq!(life("opaque", Some(u64::MAX)), LIFE_MAX.as_secs());
+    }
+}

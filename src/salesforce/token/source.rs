@@ -1,0 +1,93 @@
+//! Where tokens come from: a file, the OAuth 2.0 JWT bearer flow, or memory.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+
+use super::jwt;
+use super::state::{Failure, Fetched, POLL_INTERVAL};
+use crate::base::files;
+use crate::salesforce::settings::Auth;
+
+/// A source of tokens, and the means to ask it.
+#[derive(Clone)]
+pub(in crate::salesforce) struct Source {
+    pub(in crate::salesforce) auth: Auth,
+    pub(in crate::salesforce) http: reqwest::Client,
+    pub(in crate::salesforce) timeout: Duration,
+}
+
+impl Source {
+    /// Whether it is read again every second.
+    pub(super) fn polls(&self) -> bool {
+        matches!(self.auth, Auth::TokenFile(_))
+    }
+
+    /// Asks for a token, once.
+    pub(in crate::salesforce) async fn fetch(&self) -> Result<Fetched, Failure> {
+        let fetched = tokio::time::timeout(self.timeout, self.fetch_unbounded()).await;
+        fetched.unwrap_or_else(|_| Err(Failure::passing("no token in time")))
+    }
+
+    async fn fetch_unbounded(&self) -> Result<Fetched, Failure> {
+        match &self.auth {
+            Auth::Cached => Err(Failure::passing("credentials are cached, not fetched")),
+            Auth::Fixed(secret) => Ok(Fetched { bearer: bearer(secret.expose())?, refresh_after: None, life: None }),
+            Auth::TokenFile(path) => {
+                let text = read(path.clone(), files::TOKEN_FILE_BYTES_MAX).await?;
+                let named =
+                    |failure: Failure| Failure::passing(format!("token_file {}: {}", path.display(), failure.text));
+                Ok(Fetched { bearer: bearer(&text).map_err(named)?, refresh_after: Some(POLL_INTERVAL), life: None })
+            }
+            Auth::JwtBearer(jwt) => {
+                // Read each time, so that a new key needs no restart.
+                let pem = read(jwt.private_key_file.clone(), files::KEY_FILE_BYTES_MAX).await?;
+                let (token, life) = jwt::exchange(jwt, pem, &self.http, self.timeout).await?;
+                Ok(Fetched { bearer: bearer(&token)?, refresh_after: Some(life / 5 * 4), life: Some(life) })
+            }
+        }
+    }
+}
+
+fn bearer(text: &str) -> Result<HeaderValue, Failure> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > TOKEN_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::passing(format!(
+            "a token is 1 to {TOKEN_BYTES_MAX} visible ASCII characters; this is not"
+        )));
+    }
+    let value = HeaderValue::try_from(format!("Bearer {text}"));
+    let mut value = value.map_err(|_| Failure::passing("the token can't be a header's value"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Read off the async threads: the file may be on a slow file system.
+async fn read(path: PathBuf, bytes_max: u64) -> Result<String, Failure> {
+    let name = path.display().to_string();
+    match tokio::task::spawn_blocking(move || files::read_text(&path, bytes_max)).await {
+        Ok(Ok(text)) => Ok(text),
+        Ok(Err(error)) => Err(Failure::passing(format!("can't read {name}: {error}"))),
+        Err(_) => Err(Failure::passing(format!("reading {name} broke off"))),
+    }
+}
+
+/// Access tokens that are JWTs have about two thousand bytes; servers take heads of 8 to 32 KiB.
+const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_is_visible_ascii_of_bounded_length_and_never_printed() {
+        let value = bearer(" abc.def\n").unwrap();
+        assert_eq!(value.to_str().unwrap(), "Bearer abc.def");
+        assert!(!format!("{value:?}").contains("abc"), "{value:?}");
+        assert!(bearer(&"x".repeat(TOKEN_BYTES_MAX)).is_ok());
+        for wrong in ["", " \n", "a b", "a\nb", "é", "a\u{0}", &"x".repeat(TOKEN_BYTES_MAX + 1)] {
+            assert!(bearer(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

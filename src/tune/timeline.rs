@@ -1,0 +1,198 @@
+//! One conversation as it was recorded: what happened in it, and when the user was composing.
+
+use crate::model::{Signal, SignalKind};
+
+/// One conversation as it was recorded. Times are milliseconds since the trace's first line.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    /// The user's number, below the study's count of users.
+    pub user: u32,
+    /// The end user's id, as the trace has it.
+    pub from: Box<str>,
+    /// When the conversation began: with its first line, even if that only opened it.
+    pub begin: u64,
+    /// The absences that were put in after messages taken for abandoned ones, in milliseconds: no part of its life.
+    pub inserted: u64,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// When the observation ended: the last line of the trace.
+    pub end: u64,
+    /// When the user was composing.
+    pub composing: Vec<Interval>,
+}
+
+/// Something that happened in a conversation, in eight bytes: a trace of a million keys is gone through hundreds of
+/// times. Two bits say what, sixteen for how long it lasts, the rest when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event(u64);
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A key was pressed.
+    Key,
+    /// The message went out.
+    Sent,
+    /// The box was cleared or left.
+    Cleared,
+    /// The chat was closed.
+    Closed,
+}
+
+impl Event {
+    /// The latest there is, in milliseconds: more than two thousand years from the first line. What is later is taken for
+    /// that.
+    pub const AT_MAX: u64 = u64::MAX >> 18;
+
+    /// `happening` at `at` milliseconds.
+    #[must_use]
+    pub const fn new(at: u64, happening: Happening) -> Self {
+        let at = if at < Self::AT_MAX { at } else { Self::AT_MAX };
+        Self(at << 18 | happening as u64)
+    }
+
+    /// A key at `at` milliseconds whose typing goes on for `lasts_millis`.
+    #[must_use]
+    pub const fn key(at: u64, lasts_millis: u16) -> Self {
+        Self(Self::new(at, Happening::Key).0 | (lasts_millis as u64) << 2)
+    }
+
+    /// When, in milliseconds.
+    #[inline]
+    #[must_use]
+    pub const fn at(self) -> u64 {
+        self.0 >> 18
+    }
+
+    /// How long the typing goes on that a key reports, in milliseconds.
+    #[inline]
+    #[must_use]
+    pub const fn lasts_millis(self) -> u16 {
+        (self.0 >> 2) as u16
+    }
+
+    /// When the typing that a key reports ends, in milliseconds.
+    #[inline]
+    #[must_use]
+    pub const fn typing_until(self) -> u64 {
+        self.at() + self.lasts_millis() as u64
+    }
+
+    /// What.
+    #[inline]
+    #[must_use]
+    pub const fn happening(self) -> Happening {
+        match self.0 & 3 {
+            0 => Happening::Key,
+            1 => Happening::Sent,
+            2 => Happening::Cleared,
+            _ => Happening::Closed,
+        }
+    }
+
+    /// Whether it is a key: nearly everything is, and need not be told from the others.
+    #[inline]
+    #[must_use]
+    pub const fn is_key(self) -> bool {
+        self.0 & 3 == Happening::Key as u64
+    }
+
+    /// The same, `millis` later.
+    #[must_use]
+    pub const fn later(self, millis: u64) -> Self {
+        let at = Self::new(self.at().saturating_add(millis), Happening::Key).0;
+        Self(at | self.0 & !(u64::MAX << 18))
+    }
+}
+
+impl Timeline {
+    /// The timeline of a conversation that begins at `begin`.
+    pub(super) fn new(user: u32, from: &str, begin: u64) -> Self {
+        Self { user, from: from.into(), begin, inserted: 0, events: Vec::new(), end: 0, composing: Vec::new() }
+    }
+
+    /// Enters a signal; whether it was a keystroke that counts.
+    pub(super) fn enter(&mut self, at: u64, signal: Signal) -> bool {
+        let happening = match signal.kind {
+            SignalKind::Keystroke => Happening::Key,
+            SignalKind::MessageSent => Happening::Sent,
+            SignalKind::Stopped => Happening::Cleared,
+            SignalKind::Ended => Happening::Closed,
+            // It says that the session exists; whether anybody types is another matter.
+            SignalKind::Opened => return false,
+        };
+        let key = happening == Happening::Key;
+        // A keystroke not later than a message is late (rule 6); an `ended` makes the daemon forget the message's time.
+        let late = |event: &&Event| event.at() == at && event.happening() != Happening::Closed;
+        let sent = |event: &Event| event.happening() == Happening::Sent;
+        if key && self.events.iter().rev().take_while(late).any(sent) {
+            return false;
+        }
+        self.events.push(if key { Event::key(at, signal.lasts_millis) } else { Event::new(at, happening) });
+        key
+    }
+
+    pub(super) fn abandon(&mut self, away: u64, mut drawn: impl FnMut() -> bool) {
+        let (mut delay, mut inserted) = (0, 0);
+        let mut typed: Option<u64> = None;
+        let mut moved: Vec<Event> = Vec::with_capacity(self.events.len());
+        for event in &self.events {
+            let event = event.later(delay);
+            match event.happening() {
+                Happening::Key => typed = typed.max(Some(event.typing_until())),
+                Happening::Sent => {
+                    let composed = typed.take().filter(|until| event.at().saturating_sub(*until) <= away);
+                    if let Some(until) = composed
+                        && drawn()
+                    {
+                        // Away begins where the typing ends.
+                        delay += until.saturating_sub(event.at()) + away + 1;
+                        continue;
+                    }
+                }
+                Happening::Cleared | Happening::Closed => typed = None,
+            }
+            inserted = delay;
+            moved.push(event);
+        }
+        self.end += delay;
+        self.inserted += inserted;
+        self.events = moved;
+    }
+
+    /// From its beginning to the last thing that happened, in milliseconds.
+    #[must_use]
+    pub fn life(&self) -> u64 {
+        self.events.last().map_or(0, |last| last.at() - self.begin - self.inserted)
+    }
+}
+
+/// A time of composing, from its first key up to, not including, its end. Milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// The first key.
+    pub from: u64,
+    /// The send, or the end of the typing that its keys reported: for most the last key.
+    pub to: u64,
+    /// How it ended.
+    pub close: Close,
+    /// The first key of the next interval, or the end of the observation.
+    pub next: u64,
+    /// Whether it counts as composing; one that does not still is a draft whose icon must go off.
+    pub counts: bool,
+}
+
+/// How a time of composing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// With the message's send.
+    Sent,
+    /// The user went away.
+    Abandoned,
+    /// The box was cleared.
+    Cleared,
+    /// The chat was closed.
+    Closed,
+    /// The trace ends here; how it went on is not known.
+    Censored,
+}
