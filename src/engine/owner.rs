@@ -107,5 +107,5 @@ impl Engine {
 }
 
 const BARRIER_KEPT: Duration = Duration::from_secs(600);
-/// The time until a withheld request is tried again: the store answers within less.
-const WITHHELD_WAIT: Duration = Duration::from_millis(50);
+/// The time until a withheld request is tried again. A process that has lost its lease has another by then.
+const WITHHELD_WAIT: Duration = Duration::from_millis(250);

@@ -437,14 +437,14 @@ impl Fleet {
         if self.share.look(now) {
             self.effects.push_back(Effect::Share(self.share.in_force()));
         }
-        while let Some((_, conversation)) = self.waits.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((_, conversation)) = pop_due(&mut self.waits, now) {
             // It may have left, and another may wait by now.
             let holding = self.holdings.get_mut(&conversation.as_ref());
             if let Some(dispatch) = holding.and_then(|holding| holding.waiting.take()) {
                 self.effects.push_back(Effect::Withhold(dispatch.id));
             }
         }
-        while let Some((at, conversation)) = self.suspects.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((at, conversation)) = pop_due(&mut self.suspects, now) {
             if self.holdings.get(&conversation.as_ref()).is_some_and(|holding| holding.suspect_until == at) {
                 self.effects.push_back(Effect::Recover(conversation));
             }
@@ -579,6 +579,10 @@ impl Fleet {
             self.queue.push(conversation.to_owned(), what);
         }
     }
+}
+
+fn pop_due(queue: &mut VecDeque<(Instant, Conversation)>, now: Instant) -> Option<(Instant, Conversation)> {
+    if queue.front()?.0 > now { None } else { queue.pop_front() }
 }
 
 /// How often a node gives a sign of life; and how often at most, if it presses for a larger share.

@@ -239,9 +239,14 @@ const MISTAKES: &[Mistake] = &[
     },
 ];
 
-fn mistakes() -> impl Iterator<Item = &'static Mistake> {
-    MISTAKES.iter().chain(fleet::MISTAKES)
+/// The mistakes, each with the choice of tests that must notice it.
+fn mistakes() -> impl Iterator<Item = (&'static Mistake, &'static [&'static str])> {
+    let engine = MISTAKES.iter().map(|mistake| (mistake, ENGINE_TESTS));
+    engine.chain(fleet::MISTAKES.iter().map(|mistake| (mistake, FLEET_TESTS)))
 }
+
+const ENGINE_TESTS: &[&str] = &["--skip", "fleet"];
+const FLEET_TESTS: &[&str] = &["fleet"];
 
 const MANIFEST: &str = r#"[package]
 name = "typingd"
@@ -273,7 +278,7 @@ fn plant(project: &Path, copy: &Path) {
 }
 
 /// Runs the suite in `copy`. Returns whether it built, and whether it passed; a suite that hangs has noticed something.
-fn suite(copy: &Path) -> (bool, bool) {
+fn suite(copy: &Path, tests: &[&str]) -> (bool, bool) {
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO"));
         // Settings of the project's own build must not reach the copy's.
@@ -284,7 +289,7 @@ fn suite(copy: &Path) -> (bool, bool) {
     if !cargo(&["test", "--offline", "--test", "simulation", "--no-run"]).wait().expect("it ends").success() {
         return (false, false);
     }
-    let mut run = cargo(&["test", "--offline", "--test", "simulation"]);
+    let mut run = cargo(&[&["test", "--offline", "--test", "simulation", "--"], tests].concat());
     for _ in 0..SUITE_SECONDS_MAX * 10 {
         if let Some(status) = run.try_wait().expect("a child") {
             return (true, status.success());
@@ -307,14 +312,16 @@ fn the_simulation_notices_every_planted_mistake() {
     let copy = tempfile::tempdir().expect("a place for the copy");
     let copy = copy.path();
     plant(project, copy);
-    assert_eq!(suite(copy), (true, true), "without a mistake the suite passes");
+    for tests in [ENGINE_TESTS, FLEET_TESTS] {
+        assert_eq!(suite(copy, tests), (true, true), "without a mistake the suite passes");
+    }
     let mut missed = Vec::new();
-    for mistake in mistakes() {
+    for (mistake, tests) in mistakes() {
         let path = copy.join("src/engine").join(mistake.file);
         let text = fs::read_to_string(&path).expect("readable");
         assert_eq!(text.matches(mistake.right).count(), 1, "`{}`: the place has changed", mistake.name);
         fs::write(&path, text.replace(mistake.right, mistake.wrong)).expect("writable");
-        let (built, passed) = suite(copy);
+        let (built, passed) = suite(copy, tests);
         assert!(built, "`{}` does not build", mistake.name);
         println!("{}: {}", if passed { "MISSED" } else { "noticed" }, mistake.name);
         if passed {
@@ -329,7 +336,7 @@ fn the_simulation_notices_every_planted_mistake() {
 #[test]
 fn every_mistake_still_has_its_place() {
     let engine = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
-    for mistake in mistakes() {
+    for (mistake, _) in mistakes() {
         let text = fs::read_to_string(engine.join(mistake.file)).expect("readable");
         assert_eq!(text.matches(mistake.right).count(), 1, "`{}` in {}", mistake.name, mistake.file);
     }

@@ -565,7 +565,7 @@ impl World {
             let counts = node.fleet.counts();
             self.history.add(counts);
         }
-        *own = Host { life: own.life + 1, lag: own.lag, partitioned: own.partitioned, ..Host::new() };
+        *own = Host { life: own.life + 1, lag: own.lag, ..Host::new() };
         let life = own.life;
         // What has not departed never does.
         let hosts = &self.hosts;

@@ -14,6 +14,7 @@ mod fleet_world;
 mod lasting;
 mod oracle;
 mod ordering;
+mod owner;
 mod player;
 mod pressure;
 mod rng;
