@@ -7,9 +7,10 @@ use typingd::fleet::{State, WhenUnreachable};
 use typingd::model::Indicator::{TypingStarted, TypingStopped};
 use typingd::model::SignalKind::{Ended, Keystroke, MessageSent};
 
+use crate::fleet_climate::{Climate, Fault, History};
 use crate::fleet_scene::Scene;
 use crate::fleet_store::Store;
-use crate::fleet_world::{Climate, Fault, History, World};
+use crate::fleet_world::World;
 
 const ALL: [Fault; 10] = [
     Fault::Kill,

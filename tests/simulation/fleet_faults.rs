@@ -5,8 +5,9 @@ use std::time::Duration;
 use typingd::fleet::State;
 use typingd::model::Instant;
 
+use crate::fleet_climate::{Fault, pair};
 use crate::fleet_store::Store;
-use crate::fleet_world::{Event, Fault, Happening, World, pair};
+use crate::fleet_world::{Event, Happening, World};
 
 impl World {
     /// Lets a fault happen, and sees to its end.

@@ -8,9 +8,9 @@ use typingd::fleet::protocol::{Command, Reply, Request, Status};
 use typingd::fleet::{State, WhenUnreachable};
 use typingd::model::{Cause, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind, Transient};
 
+use crate::fleet_climate::{pair, settings};
 use crate::fleet_node::Node;
 use crate::fleet_store::Store;
-use crate::fleet_world::{pair, settings};
 
 /// A request to the upstream.
 pub(crate) struct Flight {

@@ -5,6 +5,7 @@ mod changes;
 mod credentials;
 mod exhaustive;
 mod fleet;
+mod fleet_climate;
 mod fleet_exhaustive;
 mod fleet_faults;
 mod fleet_node;
