@@ -30,9 +30,10 @@
 //! - `journal`: icons on disk: what a crash must not lose.
 //! - [`fleet`]: several typingd for one org: who owns which conversation. Pure; nothing drives it yet.
 //! - [`tune`]: what each setting costs and gives on recorded typing, by the same engine; `simulate`.
-//! - [`observe`]: observers of the loop: statistics of typing, measures of the loop, event history, recording.
+//! - [`observe`]: observers of the loop: statistics of typing, metrics of the loop, event history, recording; and the
+//!   snapshot that operators see.
 //! - `telemetry`: log lines, pseudonyms, spans.
-//! - [`driver`]: the loop, its state, inbox, heartbeat, and what it reports to operators.
+//! - [`driver`]: the loop, its state and observers, inbox, heartbeat, delivery log.
 //! - [`salesforce`]: dispatches to HTTPS; answers, tokens, credentials.
 //! - [`http`]: the server's edge: listeners, connections, authentication, bodies, problems. It knows no route.
 //! - [`drop_in`]: `/api/v1/` in front of the real one.

@@ -1,6 +1,4 @@
-//! Alive and ready, for whoever supervises the daemon: `GET /healthz` and `GET /readyz`.
-
-use std::sync::Arc;
+//! Alive and ready, for supervisors: `GET /healthz` and `GET /readyz`.
 
 use axum::Router;
 use axum::extract::State;
@@ -13,41 +11,22 @@ use super::{PATIENCE, loop_silent};
 use crate::driver::Controls;
 use crate::http::Problem;
 
-/// Why nothing can be delivered at the moment; `None` when it can.
-pub(crate) type Obstacle = Arc<dyn Fn() -> Option<String> + Send + Sync>;
-
-/// What the handlers share.
-#[derive(Clone)]
-pub(crate) struct Health {
-    controls: Controls,
-    obstacle: Obstacle,
-}
-
-impl Health {
-    /// `obstacle` is asked at each look whether there is a token, and why not.
-    #[must_use]
-    pub(crate) fn new(controls: Controls, obstacle: Obstacle) -> Self {
-        Self { controls, obstacle }
-    }
-
-    /// The routes of this edge.
-    pub(crate) fn router(self) -> Router {
-        Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(self)
-    }
+pub(super) fn router(controls: Controls) -> Router {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(controls)
 }
 
 /// Alive: the loop goes round.
-async fn healthz(State(health): State<Health>) -> Response {
-    match health.controls.vitals(PATIENCE).await {
+async fn healthz(State(controls): State<Controls>) -> Response {
+    match controls.snapshot(PATIENCE).await {
         Some(_) => answer(&json!({"status": "alive"})),
         None => loop_silent().into_response(),
     }
 }
 
 /// Ready to deliver: a token in hand, an upstream that isn't failing, and no Stopped that waits for credentials.
-async fn readyz(State(health): State<Health>) -> Response {
-    let Some(vitals) = health.controls.vitals(PATIENCE).await else { return loop_silent().into_response() };
-    match (health.obstacle)().or(vitals.trouble) {
+async fn readyz(State(controls): State<Controls>) -> Response {
+    let Some(snapshot) = controls.snapshot(PATIENCE).await else { return loop_silent().into_response() };
+    match snapshot.not_ready {
         None => answer(&json!({"status": "ready"})),
         Some(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
     }

@@ -19,7 +19,7 @@ use super::{Api, events};
 use crate::base::clock::{self, Clock};
 use crate::http::Problem;
 use crate::model::ConversationRef;
-use crate::observe::events::{Heard, News, Watch};
+use crate::observe::events::{News, Watch, Watched};
 
 /// Readers at a time: some consoles, some terminals, whatever an operator's machines run.
 pub(super) const READERS_MAX: usize = 64;
@@ -112,13 +112,13 @@ impl Reader {
         Some(piece.into())
     }
 
-    fn write(&self, received: Heard, piece: &mut Vec<u8>) {
+    fn write(&self, received: Watched, piece: &mut Vec<u8>) {
         match received {
-            Heard::News(news) if self.filter.takes(news.event.conversation.as_ref()) => {
+            Watched::News(news) if self.filter.takes(news.event.conversation.as_ref()) => {
                 piece.extend_from_slice(news.text.get_or_init(|| text_of(&news, &self.clock)));
             }
-            Heard::News(_) => {}
-            Heard::Missed(missed) => {
+            Watched::News(_) => {}
+            Watched::Missed(missed) => {
                 piece.extend_from_slice(format!("event: lagged\ndata: {}\n\n", json!({"missed": missed})).as_bytes());
             }
         }
@@ -145,11 +145,12 @@ mod tests {
 
     use super::*;
     use crate::model::{Decision, Reason};
-    use crate::observe::events::Chronicle;
+    use crate::observe::events::EventLog;
+    use crate::observe::loop_event::LoopEvent;
 
     #[tokio::test(start_paused = true)]
     async fn a_silence_is_broken_by_comments_and_ends_with_the_driver() {
-        let (mut chronicle, feed) = Chronicle::new(1);
+        let (mut history, feed) = EventLog::new(1);
         let clock = Clock::start();
         let router = crate::api::routes(Arc::new(Api { feed, clock, ..crate::api::tests::api() }));
         let request = Request::builder().uri("/v1/indicators?to=c").body(Body::empty()).unwrap();
@@ -158,11 +159,10 @@ mod tests {
             let piece = body.frame().await?.unwrap().into_data().unwrap();
             Some(String::from_utf8(piece.to_vec()).unwrap())
         };
-        let decide = |to: &str| Decision {
-            number: 1,
-            at: clock.now(),
-            conversation: ConversationRef::new(to, "ann").unwrap().to_owned(),
-            reason: Reason::FirstKeystroke,
+        let decide = |to: &str| {
+            let conversation = ConversationRef::new(to, "ann").unwrap().to_owned();
+            let decision = Decision { number: 1, at: clock.now(), conversation, reason: Reason::FirstKeystroke };
+            LoopEvent::Decided { decision, waited: Duration::ZERO }
         };
         assert_eq!(next(&mut body).await.as_deref(), Some("retry: 1000\n\n"));
         // What is not asked for is no news to this reader, and breaks no silence.
@@ -170,16 +170,16 @@ mod tests {
         let elsewhere = async {
             for _ in 0..14 {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                chronicle.decided(decide("d"), Duration::ZERO);
+                history.observe(clock.now(), decide("d"));
             }
         };
         let (piece, ()) = tokio::join!(next(&mut body), elsewhere);
         assert_eq!(piece.as_deref(), Some(": still here\n\n"));
         assert_eq!(clock.now().since(start).as_secs(), HEARTBEAT.as_secs());
-        chronicle.decided(decide("c"), Duration::ZERO);
+        history.observe(clock.now(), decide("c"));
         let piece = next(&mut body).await.unwrap();
         assert!(piece.starts_with("event: decided\ndata: {\"id\":1,\"at\":") && piece.ends_with("\n\n"), "{piece}");
-        drop(chronicle);
+        drop(history);
         assert!(next(&mut body).await.is_none());
     }
 

@@ -9,11 +9,9 @@ mod log;
 mod metrics;
 mod openapi;
 mod options;
-pub(crate) mod reading;
 pub mod signals;
 mod simulate;
 mod status;
-pub(crate) mod status_source;
 mod stream;
 pub(crate) mod timing;
 mod tune;
@@ -30,16 +28,12 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::base::clock::Clock;
-use crate::driver::{Controls, Vitals};
-use crate::http::{Problem, TokenAuth, media_type, read_body, require_token};
+use crate::driver::Controls;
+use crate::http::{Problem, TokenAuth, Traffic, media_type, read_body, require_token};
 use crate::observe::events::Feed;
+use crate::observe::snapshot::Snapshot;
 use control::{Ending, Order};
-use health::Health;
-pub(crate) use health::Obstacle;
-use metrics::Metrics;
 use signals::Ingest;
-use status::Status;
-use status_source::{Look, Seen};
 use timing::Ask;
 
 /// The loop answers within microseconds; one that takes this long is stuck.
@@ -52,8 +46,7 @@ pub(crate) struct Api {
     pub(crate) controls: Controls,
     pub(crate) clock: Clock,
     pub(crate) feed: Feed,
-    pub(crate) look: Look,
-    pub(crate) obstacle: Obstacle,
+    pub(crate) traffic: Traffic,
     /// Whether signals may be recorded. A recording ends when they may no longer.
     pub(crate) recording: watch::Receiver<bool>,
     /// To the owner of the settings.
@@ -80,10 +73,8 @@ impl Default for Places {
 
 /// All routes. Every one but health asks callers for the token, those in `others` too.
 pub(crate) fn router(api: Api, ingest: Ingest, auth: TokenAuth, others: impl IntoIterator<Item = Router>) -> Router {
-    let metrics = Metrics::new(api.controls.clone(), api.look.clone()).router();
-    let status = Status::new(api.controls.clone(), api.look.clone()).router();
-    let health = Health::new(api.controls.clone(), api.obstacle.clone()).router();
-    let own = [routes(Arc::new(api)), ingest.router(), metrics, status];
+    let health = health::router(api.controls.clone());
+    let own = [routes(Arc::new(api)), ingest.router()];
     let asked = own.into_iter().chain(others).fold(Router::new(), Router::merge);
     asked.route_layer(from_fn_with_state(auth, require_token)).merge(health)
 }
@@ -102,12 +93,14 @@ fn routes(api: Arc<Api>) -> Router {
         .route("/v1/reload", post(control::reload))
         .route("/v1/shutdown", post(control::shut_down))
         .route("/openapi.json", get(openapi::document))
+        .route("/v1/status", get(status::status))
+        .route("/metrics", get(metrics::metrics))
         .with_state(api)
 }
 
 impl Api {
-    async fn vitals(&self) -> Result<Vitals, Problem> {
-        self.controls.vitals(PATIENCE).await.ok_or_else(loop_silent)
+    async fn snapshot(&self) -> Result<Snapshot, Problem> {
+        self.controls.snapshot(PATIENCE).await.ok_or_else(loop_silent)
     }
 }
 
@@ -146,44 +139,47 @@ async fn read_trace(headers: &HeaderMap, body: Body, bytes_max: usize, command: 
     read_body(headers, body, bytes_max, &format!("typingd {command}, the command, takes traces of any length")).await
 }
 
-/// Whether icons are remembered over a crash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum JournalState {
-    /// Not configured.
-    None,
-    Kept,
-    /// Configured, and failing.
-    Degraded,
-}
-
-fn journal_state(vitals: &Vitals, seen: &Seen) -> JournalState {
-    match (seen.state_dir, vitals.journal) {
-        (false, _) => JournalState::None,
-        (true, Some(journal)) if !journal.degraded => JournalState::Kept,
-        // A directory that could not be used at the start has no journal at all.
-        (true, _) => JournalState::Degraded,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::http::Request;
+    use tower::ServiceExt;
+
     use super::*;
-    use crate::driver;
-    use crate::observe::events::Chronicle;
+    use crate::driver::{self, inbox};
+    use crate::observe::events::EventLog;
 
     /// What handlers need that call no other part.
     pub(super) fn api() -> Api {
         Api {
             controls: driver::controls().0,
             clock: Clock::start(),
-            feed: Chronicle::new(1).1,
-            look: Arc::new(|| unreachable!("the test calls no handler that looks")),
-            obstacle: Arc::new(|| None),
+            feed: EventLog::new(1).1,
+            traffic: Traffic::default(),
             recording: watch::channel(false).1,
             timing: mpsc::channel(1).0,
             orders: mpsc::channel(1).0,
             ending: watch::channel(None).1,
             places: Places::default(),
         }
+    }
+
+    #[tokio::test]
+    async fn every_described_call_but_health_needs_the_token() {
+        /// Health is open, the others are other folders' routes.
+        const ELSEWHERE: [&str; 4] = ["/healthz", "/readyz", "/v1/sandbox/icons", "/v1/drop_in"];
+        let ingest = Ingest::new(inbox::inbox().0, watch::channel(1).1);
+        let router = router(api(), ingest, TokenAuth::new(Some("t0ken")), []);
+        let axum::Json(document) = openapi::document().await;
+        let mut calls = 0;
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            let methods = methods.as_object().unwrap().keys().filter(|name| *name != "parameters");
+            for method in methods.filter(|_| !ELSEWHERE.contains(&&**path)) {
+                let request = Request::builder().method(&*method.to_uppercase()).uri(path.replace("{to}", "c"));
+                let answer = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+                assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+                calls += 1;
+            }
+        }
+        assert!(calls > 12, "{calls}");
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn simulate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let rules = rules(api.vitals().await?.rules, &options)?;
+    let rules = rules(api.snapshot().await?.rules, &options)?;
     let trace = read_trace(&headers, body, TRACE_BYTES_MAX, "simulate").await?;
     let place = tokio::time::timeout(PATIENCE, api.places.simulations.clone().acquire_owned()).await;
     let Ok(Ok(place)) = place else { return Err(busy("other traces are being simulated; try again")) };

@@ -1,44 +1,22 @@
-//! `GET /v1/status`: how things stand, in one answer for people and scripts that keep no metrics.
+//! `GET /v1/status`: the snapshot in one answer, for people and scripts that keep no metrics.
 
+use std::sync::Arc;
+
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use serde::{Serialize, Serializer};
 
+use super::Api;
 use super::options::{NoOptions, Options};
-use super::reading::Reload;
-use super::status_source::{Look, Seen};
-use super::{JournalState, PATIENCE, journal_state, loop_silent};
 use crate::base::build_info;
-use crate::driver::{Controls, Vitals};
 use crate::http::Problem;
 use crate::model::SignalKind;
-use crate::observe::histogram::Histogram;
+use crate::observe::histogram::Latencies;
+use crate::observe::snapshot::{ConfigurationInfo, JournalState, Snapshot};
 
-/// This edge. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Status {
-    controls: Controls,
-    look: Look,
-}
-
-impl Status {
-    #[must_use]
-    pub(crate) fn new(controls: Controls, look: Look) -> Self {
-        Self { controls, look }
-    }
-
-    /// The route of this edge.
-    pub(crate) fn router(self) -> Router {
-        Router::new().route("/v1/status", get(tell)).with_state(self)
-    }
-}
-
-async fn tell(State(status): State<Status>, _: Options<NoOptions>) -> Result<Response, Problem> {
-    let vitals = status.controls.vitals(PATIENCE).await.ok_or_else(loop_silent)?;
-    let seen = (status.look)();
-    Ok(Json(Answer::new(&vitals, &seen)).into_response())
+pub(super) async fn status(State(api): State<Arc<Api>>, _: Options<NoOptions>) -> Result<Response, Problem> {
+    Ok(Json(Answer::new(&api.snapshot().await?)).into_response())
 }
 
 #[derive(Serialize)]
@@ -62,7 +40,7 @@ struct Answer<'a> {
     journal: &'static str,
     recording: bool,
     drop_in: bool,
-    configuration: Configuration<'a>,
+    configuration: &'a ConfigurationInfo,
 }
 
 #[derive(Serialize)]
@@ -115,13 +93,6 @@ struct Quantiles {
     p99: f64,
 }
 
-#[derive(Serialize)]
-struct Configuration<'a> {
-    file: Option<&'a std::path::Path>,
-    read_at: u64,
-    last_reload: Option<Reload>,
-}
-
 /// By kind, as many as the engine knows.
 struct Signals([u64; SignalKind::ALL.len()]);
 
@@ -132,47 +103,44 @@ impl Serialize for Signals {
 }
 
 impl<'a> Answer<'a> {
-    fn new(vitals: &'a Vitals, seen: &'a Seen) -> Self {
-        let Vitals { census, counts, measures, .. } = vitals;
-        let why = match seen.stopping {
-            true => Some("typingd is shutting down"),
-            false => seen.token.trouble.as_deref().or(vitals.trouble.as_deref()),
-        };
+    fn new(snapshot: &'a Snapshot) -> Self {
+        let Snapshot { census, counts, metrics, runtime, stopping, .. } = snapshot;
+        let why = if *stopping { Some("typingd is shutting down") } else { snapshot.not_ready.as_deref() };
         Self {
             version: build_info::VERSION,
             commit: build_info::COMMIT,
             features: build_info::FEATURES,
             pid: std::process::id(),
-            started_at: seen.started_at,
-            uptime_ms: u64::try_from(seen.uptime.as_millis()).unwrap_or(u64::MAX),
-            state: match (seen.stopping, why) {
+            started_at: runtime.started_at,
+            uptime_ms: snapshot.at.as_millis(),
+            state: match (stopping, why) {
                 (true, _) => "stopping",
                 (false, None) => "ready",
                 (false, Some(_)) => "not_ready",
             },
             why,
-            sandbox: seen.sandbox,
-            upstream: Upstream { base_url: &seen.upstream, token: seen.token.state.name() },
-            listening: &seen.listening,
+            sandbox: runtime.sandbox,
+            upstream: Upstream { base_url: &runtime.upstream, token: runtime.token.state.name() },
+            listening: &runtime.listening,
             conversations: Conversations {
                 in_memory: census.conversations,
                 lingering: census.retained,
                 unsettled: census.unsettled,
                 icons: census.icons,
-                max: vitals.conversations_max,
+                max: snapshot.conversations_max,
             },
             requests: Requests {
-                in_last_second: vitals.requests_in_last_second,
-                allowed_per_second: vitals.rate_in_force,
-                max_per_second: vitals.delivery.requests_per_second_max,
+                in_last_second: metrics.requests_in_last_second(snapshot.at),
+                allowed_per_second: snapshot.rate_in_force,
+                max_per_second: snapshot.delivery.requests_per_second_max,
                 in_flight: census.in_flight,
-                max_in_flight: vitals.delivery.in_flight_max,
+                max_in_flight: snapshot.delivery.in_flight_max,
             },
             deliveries: Deliveries {
-                delivered: measures.ended_as("delivered"),
-                not_sent: measures.ended_as("not_sent"),
-                unsure: measures.ended_as("unsure"),
-                refused: measures.ended_as("refused"),
+                delivered: metrics.ended_as("delivered"),
+                not_sent: metrics.ended_as("not_sent"),
+                unsure: metrics.ended_as("unsure"),
+                refused: metrics.ended_as("refused"),
                 malformed: counts.malformed,
                 retried: counts.retried,
                 shed: counts.shed,
@@ -180,29 +148,25 @@ impl<'a> Answer<'a> {
                 stops_given_up: counts.stops_given_up,
             },
             latency: Latency {
-                round_trip_ms: quantiles(&measures.round_trip),
-                signal_to_wire_ms: quantiles(&measures.signal_to_wire),
-                timer_lateness_ms: quantiles(&measures.timer_lateness),
+                round_trip_ms: quantiles(&metrics.round_trip),
+                signal_to_wire_ms: quantiles(&metrics.signal_to_wire),
+                timer_lateness_ms: quantiles(&metrics.timer_lateness),
             },
             signals: Signals(counts.signals),
-            journal: match journal_state(vitals, seen) {
+            journal: match snapshot.journal_state() {
                 JournalState::None => "none",
-                JournalState::Kept => "ok",
+                JournalState::Ok => "ok",
                 JournalState::Degraded => "degraded",
             },
-            recording: vitals.recording,
-            drop_in: seen.drop_in.is_some(),
-            configuration: Configuration {
-                file: seen.configuration.file.as_deref(),
-                read_at: seen.configuration.read_at,
-                last_reload: seen.configuration.last_reload,
-            },
+            recording: snapshot.recording,
+            drop_in: runtime.drop_in.is_some(),
+            configuration: &runtime.configuration,
         }
     }
 }
 
 /// To a microsecond: what lies between two bounds is interpolated, and not known as exactly as that.
-fn quantiles(histogram: &Histogram) -> Option<Quantiles> {
+fn quantiles(histogram: &Latencies) -> Option<Quantiles> {
     let millis = |share| Some((histogram.quantile(share)?.as_secs_f64() * 1e6).round() / 1e3);
     Some(Quantiles { p50: millis(0.5)?, p99: millis(0.99)? })
 }

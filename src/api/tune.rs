@@ -45,7 +45,7 @@ pub(super) async fn study(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (plan, format) = plan(&api.vitals().await?.rules, &options)?;
+    let (plan, format) = plan(&api.snapshot().await?.rules, &options)?;
     let place = api.places.studies.clone().try_acquire_owned().map_err(|_| {
         let detail = "another trace is being studied; try again";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)

@@ -52,7 +52,7 @@ impl Clock {
     }
 }
 
-/// How long the machine has slept since it was started: the monotonic clock stands still meanwhile, another does not.
+/// How long the machine has slept since it was started: the monotonic clock stops meanwhile, another does not.
 #[must_use]
 pub fn time_asleep() -> Duration {
     use rustix::time::{ClockId, clock_gettime};
@@ -76,7 +76,7 @@ pub fn processor_time() -> Option<Duration> {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()
 }
 
-/// The wall clock: the time since the Unix epoch; zero if the clock stands before it.
+/// The wall clock: the time since the Unix epoch; zero if the clock is before it.
 #[must_use]
 pub fn wall_since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()

@@ -37,7 +37,7 @@ pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String> {
 /// Whether there is a regular file at `path`, by itself or by a link.
 ///
 /// # Errors
-/// When there is not, or nobody can tell.
+/// When there is not, or it is not known.
 pub(crate) fn must_be_regular(path: &Path) -> Result<()> {
     match std::fs::metadata(path)?.is_file() {
         true => Ok(()),

@@ -1,8 +1,9 @@
-//! What every floor may use: the clock, durations and sizes as text, files, text for people, what this build is.
+//! What every floor may use: the clock, durations and sizes as text, files, pseudonyms, text for people, what this build is.
 
 pub mod build_info;
 pub mod clock;
 pub mod duration;
 pub(crate) mod files;
+pub(crate) mod pseudonym;
 pub(crate) mod size;
 pub(crate) mod text;

@@ -1,10 +1,10 @@
-//! `typingd check`: whether the configuration is right, what is in force, and what to expect of it.
+//! `typingd check`: validates the configuration, prints the settings in force, and says what to expect of them.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::{Failure, environment, load};
-use crate::config::{self, Overrides};
+use super::{Failure, load_file, note};
+use crate::config;
 use crate::daemon;
 use crate::tune::outlook::outlook;
 
@@ -19,25 +19,22 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
-    let overrides =
-        Overrides { file: args.config, environment: environment(), sandbox: args.sandbox, ..Overrides::default() };
-    let config = load(&overrides)?;
+    let config = load_file(args.config, args.sandbox)?;
     let mut stdout = io::stdout().lock();
     stdout.write_all(config.effective().as_bytes())?;
     stdout.flush()?;
     let problems = daemon::file_problems(&config);
     if !problems.is_empty() {
-        return Err(Failure::Misconfigured(problems));
+        return Err(Failure::misconfigured(problems));
     }
-    let mut stderr = io::stderr().lock();
     for warning in config::warnings(&config) {
-        writeln!(stderr, "typingd: warning: {warning}")?;
+        note(&format!("warning: {warning}"));
     }
-    writeln!(stderr, "typingd: {}", config::capacity(&config))?;
+    note(&config::capacity(&config));
     let scopes: Vec<_> = config::scopes(&config).collect();
     let limit = f64::from(config.policy.delivery.requests_per_second_max);
     for sentence in outlook(&scopes, limit) {
-        writeln!(stderr, "typingd: {sentence}")?;
+        note(&sentence);
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A running daemon, as the commands that call one meet it: where it is, the token it asks for, and what its operator
-//! is told when it is out of reach or says no.
+//! A running daemon, as the commands call it: its address, the token that it requires, and what the operator is told when
+//! it can't be reached or refuses.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,31 +12,30 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
-use crate::base::text::root_cause;
+use super::Failure;
+use crate::base::text::{printable, root_cause};
 use crate::http::{Address, read_token};
 
-/// A daemon that does not answer for this long is taken for gone.
-pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// The longest answer that is read as a whole: the timing of 2,000 channels whose every character has to be escaped
-/// comes to 10 MB.
+/// A daemon that does not answer for this long counts as gone.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// The longest response that is read as a whole: the timing of 2,000 channels, each character escaped, is 10 MB.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// How much of an answer that nobody expected is repeated.
+/// How much of an unexpected response is repeated.
 const SAID_CHARS_MAX: usize = 200;
 
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct RemoteArgs {
-    /// The daemon: http://host:port, with the path that a proxy gives it if any, or unix:/path
+pub(super) struct RemoteArgs {
+    /// The daemon: http://host:port, with the path prefix of a proxy if any, or unix:/path
     #[arg(long, value_name = "URL", env = "TYPINGD_URL", default_value = "http://127.0.0.1:7480")]
-    pub url: Place,
-    /// The file of the bearer token that the daemon asks for
+    pub(super) url: Place,
+    /// The file with the bearer token that the daemon requires
     #[arg(long, value_name = "FILE", env = "TYPINGD_TOKEN_FILE")]
-    pub token_file: Option<PathBuf>,
+    pub(super) token_file: Option<PathBuf>,
 }
 
-/// Where a daemon listens: the address that its paths are appended to, and the socket to reach it by if that is no
-/// address of the network.
+/// Where a daemon listens: the address that paths are appended to, and the Unix socket if it is one.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(super) struct Place {
     base: Url,
     socket: Option<PathBuf>,
 }
@@ -45,20 +44,20 @@ impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url = |text| Url::parse(text).map_err(|e| format!("{e}; http://host:port or unix:/path is right"));
         if text.starts_with("unix:") {
-            let Address::Unix(path) = text.parse()? else { return Err("is no path".to_owned()) };
-            return Ok(Self { base: url("http://typingd")?, socket: Some(path) });
+            let Address::Unix(path) = text.parse()? else { return Err("is not a path".to_owned()) };
+            let base = Url::parse("http://typingd").map_err(|e| e.to_string())?;
+            return Ok(Self { base, socket: Some(path) });
         }
-        let base = url(text)?;
+        let base = Url::parse(text).map_err(|e| format!("{e}; expected http://host:port or unix:/path"))?;
         if !matches!(base.scheme(), "http" | "https") {
-            return Err("http://host:port, https://host or unix:/path is right".to_owned());
+            return Err("expected http://host:port, https://host or unix:/path".to_owned());
         }
         if base.query().is_some() || base.fragment().is_some() {
-            return Err("an address without query and fragment is right".to_owned());
+            return Err("expected an address without query and fragment".to_owned());
         }
         if !base.username().is_empty() || base.password().is_some() {
-            return Err("an address without user name and password is right; --token-file names a token".to_owned());
+            return Err("expected an address without user name and password; --token-file names a token".to_owned());
         }
         Ok(Self { base, socket: None })
     }
@@ -74,63 +73,43 @@ impl fmt::Display for Place {
 }
 
 /// A daemon that can be called.
-pub(crate) struct Remote {
+pub(super) struct Remote {
     http: reqwest::Client,
     place: Place,
     token: Option<HeaderValue>,
 }
 
-impl fmt::Debug for Remote {
-    /// Leaves the token out.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Remote({})", self.place)
-    }
-}
-
-/// What a daemon said, read to its end.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// Whether it did what was asked.
-    pub status: StatusCode,
-    /// What it said.
-    pub body: String,
+/// A whole response.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: String,
     place: String,
 }
 
 impl Remote {
-    /// Reads the token; nobody is called yet.
-    ///
-    /// # Errors
-    /// One sentence on the token's file.
-    pub(crate) fn new(args: &RemoteArgs) -> Result<Self, String> {
+    /// Reads the token; nothing is sent yet.
+    pub(super) fn new(args: &RemoteArgs) -> Result<Self, Failure> {
         let token = args.token_file.as_deref().map(|path| read_token("--token-file", path)).transpose()?;
-        let header = |token: String| {
-            let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|e| e.to_string())?;
-            value.set_sensitive(true);
-            Ok::<_, String>(value)
-        };
-        // Whoever is redirected would not know whom it has told what.
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let http = match &args.url.socket {
-            Some(path) => http.unix_socket(path.as_path()),
-            None => http,
-        };
-        Ok(Self {
-            http: http.build().map_err(|e| e.to_string())?,
-            place: args.url.clone(),
-            token: token.map(header).transpose()?,
-        })
+        let token = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
+        let mut token = token.map_err(|e| e.to_string())?;
+        token.iter_mut().for_each(|token| token.set_sensitive(true));
+        // A redirect would send the request to another host than the one given.
+        let mut http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        if let Some(path) = &args.url.socket {
+            http = http.unix_socket(path.as_path());
+        }
+        let http = http.build().map_err(|e| e.to_string())?;
+        Ok(Self { http, place: args.url.clone(), token })
     }
 
     /// Where it is, as people write it.
-    #[must_use]
-    pub(crate) fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &Place {
         &self.place
     }
 
-    /// A request for what is at `path`, its parts not encoded yet, below the daemon's address. A part must be neither
-    /// `.` nor `..`, which can't be said in a URL.
-    pub(crate) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    /// A request for `path`, its segments not encoded yet, below the daemon's address. `.` and `..` can't be expressed as
+    /// segments.
+    pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.place.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -142,78 +121,64 @@ impl Remote {
         }
     }
 
-    /// Sends a request, and waits for the whole answer, whatever it says.
-    ///
-    /// # Errors
-    /// One sentence: the daemon is out of reach, or lets nobody in without the right token.
-    pub(crate) async fn call(&self, request: RequestBuilder) -> Result<Answer, String> {
+    /// Sends a request and waits for the whole response, whatever its status.
+    pub(super) async fn call(&self, request: RequestBuilder) -> Result<Answer, Failure> {
         self.call_within(ANSWER_MAX, request).await
     }
 
-    /// As [`Remote::call`], for what may take as long as `patience`.
-    ///
-    /// # Errors
-    /// As those of [`Remote::call`].
-    pub(crate) async fn call_within(&self, patience: Duration, request: RequestBuilder) -> Result<Answer, String> {
-        let all = async { self.read(self.send(request).await?).await };
-        tokio::time::timeout(patience, all).await.map_err(|_| self.silence(patience))?
+    pub(super) async fn call_within(&self, timeout: Duration, request: RequestBuilder) -> Result<Answer, Failure> {
+        self.within(timeout, async { self.read(self.send(request).await?).await }).await
     }
 
-    /// Sends a request whose answer has no end, and waits for its beginning only.
-    ///
-    /// # Errors
-    /// One sentence: the daemon is out of reach, or does not do it.
-    pub(crate) async fn open(&self, request: RequestBuilder) -> Result<Response, String> {
+    /// Sends a request whose response is a stream, and waits for its beginning.
+    pub(super) async fn open(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let begun = async {
             let response = self.send(request).await?;
             match response.status().is_success() {
                 true => Ok(response),
-                false => Err(self.read(response).await?.refusal()),
+                false => Err(self.read(response).await?.refusal().into()),
             }
         };
-        tokio::time::timeout(ANSWER_MAX, begun).await.map_err(|_| self.silence(ANSWER_MAX))?
+        self.within(ANSWER_MAX, begun).await
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Response, String> {
+    async fn within<T>(&self, timeout: Duration, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let silent = || format!("{} has not answered for {} s; is it typingd?", self.place, timeout.as_secs());
+        tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| Err(silent().into()))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let place = &self.place;
         let response = request.send().await.map_err(|e| {
-            let place = &self.place;
-            format!("{place} can't be reached: {}; is the daemon running there? (--url says where)", root_cause(&e))
+            format!("{place} can't be reached: {}; is the daemon running there? (--url names it)", root_cause(&e))
         })?;
         match (response.status(), &self.token) {
             (StatusCode::UNAUTHORIZED, None) => {
-                Err(format!("{} asks for a bearer token; name its file with --token-file", self.place))
+                Err(format!("{place} requires a bearer token; name its file with --token-file").into())
             }
-            (StatusCode::UNAUTHORIZED, Some(_)) => {
-                Err(format!("{} does not take the token of --token-file", self.place))
-            }
+            (StatusCode::UNAUTHORIZED, Some(_)) => Err(format!("{place} rejects the token of --token-file").into()),
             _ => Ok(response),
         }
     }
 
-    async fn read(&self, mut response: Response) -> Result<Answer, String> {
+    async fn read(&self, mut response: Response) -> Result<Answer, Failure> {
         let place = self.place.to_string();
         let mut body = Vec::new();
-        while let Some(piece) =
-            response.chunk().await.map_err(|e| format!("{place} broke off its answer: {}", root_cause(&e)))?
-        {
+        let broken = |e| format!("{place} broke off its response: {}", root_cause(&e));
+        while let Some(piece) = response.chunk().await.map_err(broken)? {
             if body.len() + piece.len() > ANSWER_BYTES_MAX {
-                return Err(format!("{place} answers with more than {} MiB; is that typingd?", ANSWER_BYTES_MAX >> 20));
+                let bound = ANSWER_BYTES_MAX >> 20;
+                return Err(format!("{place} answers with more than {bound} MiB; is it typingd?").into());
             }
             body.extend_from_slice(&piece);
         }
         Ok(Answer { status: response.status(), body: String::from_utf8_lossy(&body).into_owned(), place })
     }
-
-    fn silence(&self, patience: Duration) -> String {
-        let place = &self.place;
-        format!("{place} has not answered for {} s; is it typingd that listens there?", patience.as_secs())
-    }
 }
 
 impl Answer {
-    /// What to tell of an answer that is not the one hoped for.
-    #[must_use]
-    pub(crate) fn refusal(&self) -> String {
+    /// What an unexpected response says.
+    pub(super) fn refusal(&self) -> String {
         #[derive(Deserialize)]
         struct Problem {
             detail: String,
@@ -222,8 +187,7 @@ impl Answer {
             Ok(problem) => problem.detail,
             Err(_) => self.body.chars().take(SAID_CHARS_MAX).collect(),
         };
-        let said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        format!("{} answered {}: {}", self.place, self.status, said.trim())
+        format!("{} answered {}: {}", self.place, self.status, printable(&said).trim())
     }
 }
 
@@ -250,10 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_of_a_daemon_is_told_so() {
+    fn other_addresses_are_rejected() {
         for (text, words) in [
             ("nowhere", "http://host:port"),
-            ("ftp://h", "https://host or unix:/path is right"),
+            ("ftp://h", "https://host or unix:/path"),
             ("http://h/?to=x", "without query"),
             ("http://h/#x", "without query and fragment"),
             ("http://u:p@h", "without user name and password"),
@@ -273,7 +237,7 @@ mod tests {
             let body = body.to_owned();
             Answer { status: StatusCode::BAD_REQUEST, body, place: "P".to_owned() }.refusal()
         };
-        assert_eq!(said(r#"{"detail": "no\n\u001b[1m", "status": 400}"#), "P answered 400 Bad Request: no  [1m");
+        assert_eq!(said(r#"{"detail": "no\n\u001b[1m", "status": 400}"#), "P answered 400 Bad Request: no \u{fffd}[1m");
         let html = said(&"<p>\n".repeat(1_000));
         assert!(html.len() < 250 && !html.contains('\n'), "{html}");
     }

@@ -1,4 +1,4 @@
-//! `typingd completions`: what a shell needs to know to complete a command line.
+//! `typingd completions`: the completion script of a shell.
 
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ pub(super) struct CompletionsArgs {
 }
 
 pub(super) fn run(args: &CompletionsArgs) -> Result<(), Failure> {
-    // By way of the memory: whoever closes the pipe early would make the generator panic.
+    // Into memory first: the generator panics if the pipe is closed early.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "typingd", &mut script);
     let mut stdout = io::stdout().lock();

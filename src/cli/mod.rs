@@ -1,10 +1,10 @@
-//! The command line: what each command takes, and what its end means to a shell.
+//! The command line: the commands, and their exit codes.
 
 mod check;
-pub(crate) mod client;
+mod client;
 mod completions;
 mod exit;
-pub(crate) mod interrupt;
+mod interrupt;
 mod man;
 mod probe;
 mod record;
@@ -21,16 +21,20 @@ mod tune;
 mod wait;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::base::build_info;
-use crate::config::{self, Config, Origin, Overrides};
+use crate::config::{self, Config, Flag, Origin, Overrides};
 use crate::daemon::StartError;
 use crate::sandbox::SandboxArgs;
-use exit::{FAILED, HELD, MISCONFIGURED, NONE_FITS, WRONG_USAGE};
+pub use exit::{EXIT_CODES, FILES, SIGNALS, VARIABLES};
+use exit::{FAILED, HELD, MISCONFIGURED, WRONG_USAGE};
 
 /// Typing indicators for Salesforce Bring Your Own Channel: a sidecar beside a connector
 #[derive(Debug, Parser)]
@@ -44,9 +48,7 @@ struct Cli {
 enum Command {
     /// Run the daemon
     Run(run::RunArgs),
-    /// Validate the configuration and print what is in force, with the origin of every value
-    ///
-    /// Editors that read `typingd schema` find most mistakes as they are made.
+    /// Validate the configuration and print the settings in force with their origins
     Check(check::CheckArgs),
     /// Replay traces in virtual time and print the indicators as NDJSON
     Simulate(simulate::SimulateArgs),
@@ -58,30 +60,30 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Show the timing of a running daemon, or change it
     ///
-    /// Without a change: what is in force, and where it comes from. A change holds at once, for conversations under way
-    /// too, until the daemon is started again or reads its configuration again; how to keep it is said.
+    /// Without a change: the timing in force and its origins. A change takes effect at once, for conversations in
+    /// progress too, until the daemon restarts or reloads its configuration; the command prints how to keep it.
     Timing(timing::TimingArgs),
-    /// Wait until a daemon is ready to deliver, also one that is yet to be started
+    /// Wait until a daemon is ready to deliver, even one that has not been started yet
     Wait(wait::WaitArgs),
-    /// Let a running daemon read its configuration again, and print what has changed
+    /// Make a running daemon read its configuration again, and print what changed
     ///
-    /// A configuration that is wrong changes nothing: its problems are told, with exit code 78.
-    Reload(reload::ReloadArgs),
-    /// Stop a running daemon, every icon off, and wait for its end
-    Shutdown(shutdown::ShutdownArgs),
+    /// A wrong configuration changes nothing: its problems are printed, with exit code 78.
+    Reload(client::RemoteArgs),
+    /// Stop a running daemon, with every icon off, and wait for its end
+    Shutdown(client::RemoteArgs),
     /// Watch the indicators of a running daemon live
     Tap(tap::TapArgs),
     /// Run the stand-in Interaction Service alone
     Sandbox(SandboxArgs),
-    /// Try one real icon: on, left alone, and off again; say whether the set-up works
+    /// Try one real icon, on and off again, and explain each answer of Salesforce
     ///
-    /// A TypingStarted and a TypingStopped go to the org of the configuration. Each answer is explained, with what to do
-    /// about it. On a terminal you are asked to press Enter when the agent's icon goes off by itself: that is what `typingd
-    /// tune --icon-ttl` wants to know. An agent sees the icon; a pair that Salesforce does not know gets a messaging session.
+    /// Sends a TypingStarted and a TypingStopped to the org of the configuration. On a terminal it asks you to press Enter
+    /// when the icon on the agent console goes off by itself: the time is the value for `typingd tune --icon-ttl`. An agent
+    /// sees the icon; for a pair that it doesn't know, Salesforce creates a messaging session.
     Probe(probe::ProbeArgs),
     /// Print the JSON schema of the configuration, for editors
     Schema,
-    /// Print what a shell needs to know to complete command lines
+    /// Print the completion script of a shell
     Completions(completions::CompletionsArgs),
     /// Print a manual page, or write all of them to a directory
     Man(man::ManArgs),
@@ -99,52 +101,55 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match execute(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(),
-    }
-}
-
-/// Why a command did not succeed.
-enum Failure {
-    /// One sentence.
-    Failed(String),
-    /// Another typingd is in the way.
-    Held(String),
-    /// All problems of the configuration.
-    Misconfigured(Vec<String>),
-    /// All problems of the flags.
-    Usage(Vec<String>),
-    /// No setting keeps the limits, or none can be told from another, which the results have told.
-    NoneFits,
-    /// Whoever read the results has gone, which is no error.
-    ClosedPipe,
-}
-
-impl Failure {
-    fn tell(self) -> ExitCode {
-        match self {
-            Self::ClosedPipe => ExitCode::SUCCESS,
-            Self::NoneFits => ExitCode::from(NONE_FITS),
-            Self::Failed(what) => tell_all(&[what], FAILED),
-            Self::Held(what) => tell_all(&[what], HELD),
-            Self::Misconfigured(problems) => tell_all(&problems, MISCONFIGURED),
-            Self::Usage(problems) => tell_all(&problems, WRONG_USAGE),
+        Err(failure) => {
+            failure.problems.iter().for_each(|problem| note(problem));
+            ExitCode::from(failure.code)
         }
     }
 }
 
-fn tell_all(problems: &[String], code: u8) -> ExitCode {
-    let mut stderr = io::stderr().lock();
-    for problem in problems {
-        let _ = writeln!(stderr, "typingd: {problem}");
+/// Why a command did not succeed.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    /// What standard error says, a sentence each.
+    problems: Vec<String>,
+}
+
+impl Failure {
+    fn misconfigured(problems: Vec<String>) -> Self {
+        Self { code: MISCONFIGURED, problems }
     }
-    ExitCode::from(code)
+
+    fn usage(problems: Vec<String>) -> Self {
+        Self { code: WRONG_USAGE, problems }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("; "))
+    }
+}
+
+impl From<String> for Failure {
+    fn from(problem: String) -> Self {
+        Self { code: FAILED, problems: vec![problem] }
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(problem: &str) -> Self {
+        problem.to_owned().into()
+    }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::ClosedPipe,
-            _ => Self::Failed(format!("can't write the results: {error}")),
+            // The reader of the results has gone, which is no error.
+            io::ErrorKind::BrokenPipe => Self { code: 0, problems: Vec::new() },
+            _ => format!("can't write the results: {error}").into(),
         }
     }
 }
@@ -152,9 +157,9 @@ impl From<io::Error> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Configuration(problems) => Self::Misconfigured(problems),
-            StartError::System(what) => Self::Failed(what),
-            StartError::Held(what) => Self::Held(what),
+            StartError::Configuration(problems) => Self::misconfigured(problems),
+            StartError::System(what) => what.into(),
+            StartError::Held(what) => Self { code: HELD, problems: vec![what] },
         }
     }
 }
@@ -184,35 +189,55 @@ fn execute(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// The environment, lossily: what is not UTF-8 is no setting of ours, and must not bring us down.
+/// The environment, lossily: what is not UTF-8 is no setting of typingd's, and must not end it.
 fn environment() -> Vec<(String, String)> {
     let text = |text: OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
+/// The configuration of a file, or of the default one.
+fn load_file(file: Option<PathBuf>, sandbox: bool) -> Result<Config, Failure> {
+    load(&Overrides { file, environment: environment(), sandbox, ..Overrides::default() })
+}
+
 fn load(overrides: &Overrides) -> Result<Config, Failure> {
     config::load(overrides).map_err(|problems| {
-        // A configuration that isn't there is a wrong configuration, whoever named it.
+        // A configuration that doesn't exist is a wrong configuration, even if a flag names it.
         let by_flag = problems.iter().all(|problem| matches!(problem.origin, Origin::Flag(name) if name != "--config"));
         let problems = problems.iter().map(ToString::to_string).collect();
-        if by_flag { Failure::Usage(problems) } else { Failure::Misconfigured(problems) }
+        if by_flag { Failure::usage(problems) } else { Failure::misconfigured(problems) }
     })
 }
 
-/// What somebody else has said, on one line and without anything that a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// The flags that stand for keys of the timing, if they are given.
+fn timing_flags<const N: usize>(values: [(&'static str, &'static str, Option<String>); N]) -> Vec<Flag> {
+    let flags = values.into_iter().filter_map(|(name, key, value)| Some(Flag { name, key, value: value? }));
+    flags.collect()
 }
 
-/// Runs `work` to its end. What it has left behind is not waited for: a name that is being looked up, for one, which can
-/// take minutes where no name server answers.
+/// A line for the person at the terminal, beside the results.
+fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "typingd: {text}");
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(length: usize, what: &str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let template = format!("{{elapsed_precise}} [{{bar:40}}] {{pos}}/{{len}} {what}, {{eta}} to go");
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length as u64).with_style(style)
+}
+
+/// Runs `work` to its end, without waiting for what it leaves behind, such as a name that is being resolved, which can take
+/// minutes where no name server answers.
 ///
-/// One thread for everything that waits, and others for what computes or blocks. Its tasks run in the order in which what
-/// they wait for has happened: what a connector sends first is read first. Of several threads each runs the newest of its
-/// tasks first, which turns a burst of messages round.
+/// One thread waits, others compute or block. Its tasks run in the order in which they are woken, so that what a connector
+/// sends first is read first; threads of a pool run their newest task first, which would reverse a burst of messages.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Failure::Failed(format!("can't start the runtime: {e}")))?;
+    let runtime = runtime.map_err(|e| format!("can't start the runtime: {e}"))?;
     let done = runtime.block_on(work);
     runtime.shutdown_background();
     Ok(done)

@@ -1,40 +1,43 @@
 //! `typingd record`: the signals of a running daemon as a trace.
 
-use super::{Failure, block_on};
-use crate::base::clock::Clock;
-use crate::base::{duration, size};
-use crate::cli::client::{Remote, RemoteArgs};
-use crate::cli::interrupt::Interrupt;
-use crate::model::{ConversationRef, Instant};
-use crate::signals::json::{self as json, LINE_BYTES_MAX};
-use crate::signals::lines::{Lines, Overlong};
-use crate::signals::trace::TraceLine;
-use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::Method;
-use serde::Serialize;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Method;
+use serde::Serialize;
+
+use super::client::{Remote, RemoteArgs};
+use super::interrupt::Interrupt;
+use super::{Failure, block_on};
+use crate::base::clock::Clock;
+use crate::base::{duration, size};
+use crate::model::{ConversationRef, Instant};
+use crate::signals::json::{self, LINE_BYTES_MAX};
+use crate::signals::lines::{Lines, Overlong};
+use crate::signals::trace::TraceLine;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct RecordArgs {
-    /// Where to write the trace, for its owner alone to read; `-` is the standard output
+    /// Where to write the trace, readable by its owner only; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Write over a file that is there already
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
     /// How long to record [default: until interrupted]
     #[arg(long = "for", value_name = "TIME", value_parser = span)]
     span: Option<Duration>,
-    /// How large the trace may become
+    /// The largest size of the trace
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = bytes)]
     max_size: u64,
-    /// Round times down to a multiple of this, such as 10ms: it makes people harder to tell by how they type
+    /// Round times down to a multiple of this, such as 10ms: it makes people harder to identify by their typing
     #[arg(long, value_name = "TIME", value_parser = grain)]
     round: Option<Duration>,
     #[command(flatten)]
@@ -42,36 +45,28 @@ pub(super) struct RecordArgs {
 }
 
 fn span(text: &str) -> Result<Duration, String> {
-    duration::parse(text).filter(|span| !span.is_zero()).ok_or_else(|| "a time such as 30m or 1h is right".to_owned())
+    duration::parse(text).filter(|span| !span.is_zero()).ok_or_else(|| "expected a time such as 30m or 1h".to_owned())
 }
 
-/// Beyond a second a typing is no typing any more.
+/// Times rounded to more than a second say nothing about typing.
 const GRAIN_MAX: Duration = Duration::from_secs(1);
 
 fn grain(text: &str) -> Result<Duration, String> {
     let span = duration::parse(text).filter(|span| !span.is_zero() && *span <= GRAIN_MAX);
-    span.ok_or_else(|| "a time from 1ms to 1s, such as 10ms, is right".to_owned())
+    span.ok_or_else(|| "expected a time from 1ms to 1s, such as 10ms".to_owned())
 }
 
-/// The least size has room for some lines, the greatest for more than any disk's worth of typing.
+/// The least size has room for some lines, the greatest for more than anyone types.
 const TRACE_BYTES: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 40;
 
 fn bytes(text: &str) -> Result<u64, String> {
     let bytes = size::parse(text).filter(|bytes| TRACE_BYTES.contains(bytes));
-    bytes.ok_or_else(|| "a size from 1KiB to 1024GiB, such as 256MiB, is right".to_owned())
+    bytes.ok_or_else(|| "expected a size from 1KiB to 1024GiB, such as 256MiB".to_owned())
 }
 
 pub(super) fn run(args: &RecordArgs) -> Result<(), Failure> {
-    let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
-    let job = Record {
-        remote: &remote,
-        output: &args.output,
-        existing: if args.force { Existing::Overwrite } else { Existing::Keep },
-        span: args.span,
-        bytes_max: args.max_size,
-        round_millis: args.round.map_or(1, |grain| grain.as_millis() as u64),
-    };
-    let summary = block_on(record(&job))??;
+    let remote = Remote::new(&args.remote)?;
+    let summary = block_on(record(&remote, args))??;
     let line = serde_json::to_string(&summary).map_err(io::Error::from)?;
     if args.output == Path::new("-") {
         writeln!(io::stderr().lock(), "{line}")?;
@@ -79,127 +74,87 @@ pub(super) fn run(args: &RecordArgs) -> Result<(), Failure> {
         writeln!(io::stdout().lock(), "{line}")?;
     }
     match summary.ended {
-        Ended::BrokenOff => Err(Failure::Failed(
-            "the recording broke off: the daemon died, or what it said was not taken fast enough; what came before is \
-             kept"
-                .to_owned(),
-        )),
+        Ended::BrokenOff => {
+            Err("the recording broke off: the daemon died, or its signals were not read fast enough; what \
+                                 came before is kept"
+                .into())
+        }
         _ => Ok(()),
     }
 }
 
-impl From<RecordError> for Failure {
-    fn from(error: RecordError) -> Self {
-        match error {
-            RecordError::Failed(what) => Self::Failed(what),
-            RecordError::ClosedPipe => Self::ClosedPipe,
-        }
-    }
-}
-
-/// A recording that says nothing for this long has lost its daemon: four of its heartbeats.
+/// A stream without a byte for this long has lost its daemon: four of its heartbeats.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// The owner alone may read a recording, and write it.
+/// Only the owner may read and write a recording.
 const MODE: u32 = 0o600;
 /// Conversations counted; further ones are recorded as well. Ten megabytes of hashes, and as many conversations as a
-/// daemon holds unless it is told otherwise.
+/// daemon holds by default.
 const CONVERSATIONS_COUNTED_MAX: usize = 1_000_000;
-
-/// What to record where.
-#[derive(Debug)]
-struct Record<'a> {
-    /// The daemon.
-    remote: &'a Remote,
-    /// The file; `-` is the standard output.
-    output: &'a Path,
-    /// What to do with a file that is there already.
-    existing: Existing,
-    /// How long to record; without it until told to stop.
-    span: Option<Duration>,
-    /// The most that is written, in bytes.
-    bytes_max: u64,
-    /// Times are rounded down to a multiple of so many milliseconds; at least 1.
-    round_millis: u64,
-}
-
-/// What to do with a file that is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Existing {
-    /// Leave it alone.
-    Keep,
-    /// Write over it.
-    Overwrite,
-}
 
 /// Why a recording ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Ended {
-    /// Told to stop.
     Interrupted,
-    /// Its time was over.
+    /// `--for` is over.
     Time,
-    /// It had as many bytes as it may have.
+    /// `--max-size` is reached.
     Size,
-    /// The daemon ended, or no longer lets its signals be recorded.
+    /// The daemon stopped, or no longer allows recording.
     Daemon,
-    /// Before its time: the daemon died, or had to drop it.
+    /// The daemon died, or had to drop the reader.
     BrokenOff,
 }
 
-/// What came of a recording.
+/// The result of a recording.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Summary {
-    /// Signals written.
     signals: u64,
-    /// Their conversations, at most a million.
+    /// At most [`CONVERSATIONS_COUNTED_MAX`].
     conversations: usize,
-    /// Bytes written.
     bytes: u64,
-    /// How long it took, in milliseconds.
     elapsed_ms: u64,
-    /// Why it ended.
     ended: Ended,
 }
 
-/// Why nothing more can be recorded.
-#[derive(Debug)]
-enum RecordError {
-    /// One sentence.
-    Failed(String),
-    /// Whoever read the standard output has gone, which is no fault.
-    ClosedPipe,
-}
-
-impl From<String> for RecordError {
-    fn from(what: String) -> Self {
-        Self::Failed(what)
-    }
-}
-
 /// Records until something ends it. What is written are whole lines, and a trace, whatever happens.
-///
-/// # Errors
-/// When the daemon can't be recorded, sends what is no trace, or the file can't be written.
-async fn record(job: &Record<'_>) -> Result<Summary, RecordError> {
-    let mut told = Interrupt::watch()?;
-    let is_stdout = job.output == Path::new("-");
-    // Before the daemon is bothered, and before an old recording is touched.
-    if !is_stdout && job.existing == Existing::Keep && std::fs::symlink_metadata(job.output).is_ok() {
-        return Err(exists(job.output).into());
+async fn record(remote: &Remote, args: &RecordArgs) -> Result<Summary, Failure> {
+    let mut interrupt = Interrupt::watch()?;
+    let is_stdout = args.output == Path::new("-");
+    // Before the daemon is called, and before an old recording is touched.
+    if !is_stdout && !args.force && std::fs::symlink_metadata(&args.output).is_ok() {
+        return Err(exists(&args.output).into());
     }
     let mut answer = tokio::select! {
-        answer = job.remote.open(job.remote.request(Method::GET, &["v1", "signals", "stream"])) => answer?,
-        () = told.next() => return Err("told to stop before the daemon had answered".to_owned().into()),
+        answer = remote.open(remote.request(Method::GET, &["v1", "signals", "stream"])) => answer?,
+        _ = interrupt.next() => return Err("interrupted before the daemon answered".into()),
     };
-    let sink = if is_stdout { Sink::Stdout } else { Sink::File(create(job.output, job.existing)?) };
+    let file = if is_stdout { None } else { Some(create(&args.output, args.force)?) };
     let clock = Clock::start();
-    let mut tape = Tape::new(job, sink);
+    let mut tape = Tape::new(remote, args, file);
     let progress = if is_stdout { ProgressBar::hidden() } else { progress() };
-    let ended = follow(&mut answer, &mut told, clock, &mut tape, &progress).await;
+    let end = Instant::ORIGIN + args.span.unwrap_or(Duration::MAX);
+    let ended = loop {
+        let piece = tokio::select! {
+            biased;
+            _ = interrupt.next() => break Ended::Interrupted,
+            () = clock.sleep_until(end) => break Ended::Time,
+            piece = tokio::time::timeout(SILENCE_MAX, answer.chunk()) => piece,
+        };
+        match piece {
+            Ok(Ok(Some(piece))) => {
+                if tape.take(&piece)?.is_break() {
+                    break Ended::Size;
+                }
+            }
+            Ok(Ok(None)) => break Ended::Daemon,
+            Ok(Err(_)) | Err(_) => break Ended::BrokenOff,
+        }
+        progress.set_message(format!("{} signals, {} KiB", tape.signals, tape.bytes / 1_024));
+    };
     progress.finish_and_clear();
     Ok(Summary {
-        ended: ended?,
+        ended,
         signals: tape.signals,
         conversations: tape.conversations.len(),
         bytes: tape.bytes,
@@ -207,81 +162,34 @@ async fn record(job: &Record<'_>) -> Result<Summary, RecordError> {
     })
 }
 
-/// Hands what the daemon sends to the tape, until something ends it.
-async fn follow(
-    answer: &mut reqwest::Response,
-    told: &mut Interrupt,
-    clock: Clock,
-    tape: &mut Tape<'_>,
-    progress: &ProgressBar,
-) -> Result<Ended, RecordError> {
-    let end = Instant::ORIGIN + tape.job.span.unwrap_or(Duration::MAX);
-    loop {
-        let piece = tokio::select! {
-            biased;
-            () = told.next() => return Ok(Ended::Interrupted),
-            () = clock.sleep_until(end) => return Ok(Ended::Time),
-            piece = tokio::time::timeout(SILENCE_MAX, answer.chunk()) => piece,
-        };
-        match piece {
-            Ok(Ok(Some(piece))) => {
-                if tape.take(&piece)? == Room::None {
-                    return Ok(Ended::Size);
-                }
-            }
-            Ok(Ok(None)) => return Ok(Ended::Daemon),
-            Ok(Err(_)) | Err(_) => return Ok(Ended::BrokenOff),
-        }
-        if !progress.is_hidden() {
-            progress.set_message(format!("{} signals, {} KiB", tape.signals, tape.bytes / 1_024));
-        }
-    }
-}
-
 fn exists(path: &Path) -> String {
-    format!("{}: is there already; another name, or --force to write over it, would be right", path.display())
+    format!("{}: already exists; expected another name, or --force to overwrite it", path.display())
 }
 
-/// Makes the file, for its owner alone.
-fn create(path: &Path, existing: Existing) -> Result<File, String> {
+/// Creates the file, for its owner only.
+fn create(path: &Path, overwrite: bool) -> Result<File, String> {
     let mut options = OpenOptions::new();
-    options.write(true).mode(MODE);
-    match existing {
-        Existing::Keep => options.create_new(true),
-        Existing::Overwrite => options.create(true),
-    };
-    let made = options.open(path).and_then(|file| {
-        // An old file keeps its rights when it is opened; a device is nobody's to change.
+    options.write(true).mode(MODE).create(overwrite).create_new(!overwrite);
+    let created = options.open(path).and_then(|file| {
+        // An old file keeps its mode when it is opened; a device has no mode of its own to change.
         if file.metadata()?.is_file() {
             file.set_permissions(PermissionsExt::from_mode(MODE))?;
             file.set_len(0)?;
         }
         Ok(file)
     });
-    made.map_err(|error| match error.kind() {
+    created.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists(path),
         _ => format!("{}: can't be written: {error}", path.display()),
     })
 }
 
-/// Where lines go.
-#[derive(Debug)]
-enum Sink {
-    File(File),
-    Stdout,
-}
-
-/// Whether there is room for more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    Some,
-    None,
-}
-
-/// Turns what the daemon sends into lines of the trace, each looked at before it is written.
+/// Turns what the daemon sends into lines of the trace, each checked before it is written.
 struct Tape<'a> {
-    job: &'a Record<'a>,
-    sink: Sink,
+    remote: &'a Remote,
+    args: &'a RecordArgs,
+    /// `None` is standard output.
+    file: Option<File>,
     lines: Lines,
     /// Whole lines that are to be written.
     ready: Vec<u8>,
@@ -294,10 +202,11 @@ struct Tape<'a> {
 }
 
 impl<'a> Tape<'a> {
-    fn new(job: &'a Record<'a>, sink: Sink) -> Self {
+    fn new(remote: &'a Remote, args: &'a RecordArgs, file: Option<File>) -> Self {
         Self {
-            job,
-            sink,
+            remote,
+            args,
+            file,
             lines: Lines::default(),
             ready: Vec::new(),
             last_at: 0,
@@ -308,46 +217,47 @@ impl<'a> Tape<'a> {
         }
     }
 
-    /// Takes the next piece of the stream, and writes the lines that end in it.
-    fn take(&mut self, piece: &[u8]) -> Result<Room, RecordError> {
+    /// Takes the next piece of the stream, and writes the lines that end in it, until there is no room for more.
+    fn take(&mut self, piece: &[u8]) -> Result<ControlFlow<()>, Failure> {
         let mut lines = std::mem::take(&mut self.lines);
-        let mut room = Ok(Room::Some);
+        let mut flow = Ok(ControlFlow::Continue(()));
         lines.feed(piece, |_, line| {
-            if matches!(room, Ok(Room::Some)) {
-                room = self.enter(line);
+            if matches!(flow, Ok(ControlFlow::Continue(()))) {
+                flow = self.enter(line);
             }
         });
         self.lines = lines;
-        // Also what came before a line that is none.
+        // Also what came before an invalid line.
         self.write()?;
-        room.map_err(|what| {
-            let (place, signals) = (self.job.remote.place(), self.signals);
-            format!("{place} sent what is no line of a trace, after {signals} signals: a line {what}").into()
+        flow.map_err(|what| {
+            let (place, signals) = (self.remote.place(), self.signals);
+            format!("{place} sent an invalid line of a trace, after {signals} signals: {what}").into()
         })
     }
 
-    fn enter(&mut self, line: Result<&[u8], Overlong>) -> Result<Room, String> {
-        let line = line.map_err(|Overlong| format!("of more than {LINE_BYTES_MAX} bytes"))?.trim_ascii();
-        // The daemon is still there, and nobody types.
+    fn enter(&mut self, line: Result<&[u8], Overlong>) -> Result<ControlFlow<()>, String> {
+        let line = line.map_err(|Overlong| format!("it has more than {LINE_BYTES_MAX} bytes"))?.trim_ascii();
+        // A heartbeat.
         if line.is_empty() {
-            return Ok(Room::Some);
+            return Ok(ControlFlow::Continue(()));
         }
-        let parsed = json::parse(line).map_err(|what| format!("of which can be said: {what}"))?;
-        let at = parsed.signal.at.ok_or("without `at`")?;
+        let parsed = json::parse(line).map_err(|what| what.to_string())?;
+        let at = parsed.signal.at.ok_or("it has no `at`")?;
         if at < self.last_at {
-            return Err(format!("whose `at` goes back from {} to {at}", self.last_at));
+            return Err(format!("its `at` goes back from {} to {at}", self.last_at));
         }
         let whole = self.ready.len();
-        let line = TraceLine::new(parsed.conversation(), parsed.signal, at - at % self.job.round_millis);
+        let grain = self.args.round.map_or(1, |grain| grain.as_millis() as u64);
+        let line = TraceLine::new(parsed.conversation(), parsed.signal, at - at % grain);
         line.write(&mut self.ready).map_err(|e| e.to_string())?;
-        if self.bytes + self.ready.len() as u64 > self.job.bytes_max {
+        if self.bytes + self.ready.len() as u64 > self.args.max_size {
             self.ready.truncate(whole);
-            return Ok(Room::None);
+            return Ok(ControlFlow::Break(()));
         }
         self.last_at = at;
         self.signals += 1;
         self.count(parsed.conversation());
-        Ok(Room::Some)
+        Ok(ControlFlow::Continue(()))
     }
 
     fn count(&mut self, conversation: ConversationRef<'_>) {
@@ -356,26 +266,21 @@ impl<'a> Tape<'a> {
         }
     }
 
-    fn write(&mut self) -> Result<(), RecordError> {
-        let ready = std::mem::take(&mut self.ready);
-        match &mut self.sink {
-            Sink::File(file) => file.write_all(&ready).map_err(|error| {
-                // A file that holds half a line is no trace.
+    fn write(&mut self) -> Result<(), Failure> {
+        match &mut self.file {
+            Some(file) => file.write_all(&self.ready).map_err(|error| {
+                // A file with half a line is not a trace.
                 let cut = file.set_len(self.bytes);
                 let rest = if cut.is_ok() { "; it holds what came before" } else { "" };
-                let path = self.job.output.display();
-                RecordError::Failed(format!("{path}: can't be written: {error}{rest}"))
+                format!("{}: can't be written: {error}{rest}", self.args.output.display())
             })?,
-            Sink::Stdout => {
+            None => {
                 let mut stdout = io::stdout().lock();
-                stdout.write_all(&ready).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
-                    io::ErrorKind::BrokenPipe => RecordError::ClosedPipe,
-                    _ => RecordError::Failed(format!("can't write the trace: {error}")),
-                })?;
+                stdout.write_all(&self.ready)?;
+                stdout.flush()?;
             }
         }
-        self.bytes += ready.len() as u64;
-        self.ready = ready;
+        self.bytes += self.ready.len() as u64;
         self.ready.clear();
         Ok(())
     }
@@ -392,15 +297,14 @@ fn progress() -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::client::RemoteArgs;
 
-    fn nowhere() -> Remote {
-        Remote::new(&RemoteArgs { url: "http://127.0.0.1:1/".parse().unwrap(), token_file: None }).unwrap()
+    fn nowhere() -> RemoteArgs {
+        RemoteArgs { url: "http://127.0.0.1:1/".parse().unwrap(), token_file: None }
     }
 
-    fn job<'a>(remote: &'a Remote, output: &'a Path) -> Record<'a> {
-        let (existing, bytes_max) = (Existing::Keep, 1_000);
-        Record { remote, output, existing, span: None, bytes_max, round_millis: 10 }
+    fn args(output: &Path) -> RecordArgs {
+        let (output, round) = (output.to_owned(), Some(Duration::from_millis(10)));
+        RecordArgs { output, force: false, span: None, max_size: 1_000, round, remote: nowhere() }
     }
 
     fn line(from: &str, at: u64) -> String {
@@ -408,25 +312,21 @@ mod tests {
     }
 
     /// What is written of `stream`, cut into pieces of `piece` bytes, and what is said in the end.
-    fn written(stream: &[u8], piece: usize) -> (String, Result<Room, String>) {
+    fn written(stream: &[u8], piece: usize) -> (String, Result<ControlFlow<()>, String>) {
         let directory = tempfile::tempdir().unwrap();
-        let (path, remote) = (directory.path().join("t"), nowhere());
-        let job = job(&remote, &path);
-        let mut tape = Tape::new(&job, Sink::File(create(&path, Existing::Keep).unwrap()));
-        let mut room = Ok(Room::Some);
+        let path = directory.path().join("t");
+        let (args, remote) = (args(&path), Remote::new(&nowhere()).unwrap());
+        let mut tape = Tape::new(&remote, &args, Some(create(&path, false).unwrap()));
+        let mut flow = Ok(ControlFlow::Continue(()));
         for piece in stream.chunks(piece) {
-            room = tape.take(piece);
-            if !matches!(room, Ok(Room::Some)) {
+            flow = tape.take(piece);
+            if !matches!(flow, Ok(ControlFlow::Continue(()))) {
                 break;
             }
         }
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!((tape.bytes, tape.signals), (text.len() as u64, text.lines().count() as u64));
-        let room = room.map_err(|error| match error {
-            RecordError::Failed(what) => what,
-            RecordError::ClosedPipe => "closed".to_owned(),
-        });
-        (text, room)
+        (text, flow.map_err(|failure| failure.to_string()))
     }
 
     #[test]
@@ -436,7 +336,11 @@ mod tests {
         let half = &stream.as_bytes()[..stream.len() - 3];
         let expected = line("ann", 0) + &line("bob", 10) + &line("ann", 1_230);
         for piece in [1, 7, 64, 4_096] {
-            assert_eq!(written(half, piece), (expected.clone(), Ok(Room::Some)), "pieces of {piece} bytes");
+            assert_eq!(
+                written(half, piece),
+                (expected.clone(), Ok(ControlFlow::Continue(()))),
+                "pieces of {piece} bytes"
+            );
         }
     }
 
@@ -444,8 +348,8 @@ mod tests {
     fn the_size_is_a_bound_and_the_last_line_whole() {
         let stream: String = (0..100).map(|i| line("ann", i * 10)).collect();
         for piece in [1, 100, 65_536] {
-            let (text, room) = written(stream.as_bytes(), piece);
-            assert_eq!(room, Ok(Room::None));
+            let (text, flow) = written(stream.as_bytes(), piece);
+            assert_eq!(flow, Ok(ControlFlow::Break(())));
             assert!(stream.starts_with(&text) && text.ends_with('\n'), "{text}");
             assert!((1_000 - line("ann", 990).len()..=1_000).contains(&text.len()), "{}", text.len());
         }
@@ -456,21 +360,20 @@ mod tests {
         for (bad, words) in [
             ("<html>\n".to_owned(), "is not JSON"),
             (line("ann", 4), "`at` goes back from 5 to 4"),
-            ("{\"to\":\"c\",\"from\":\"u\",\"signal\":\"keystroke\"}\n".to_owned(), "without `at`"),
-            ("x".repeat(LINE_BYTES_MAX + 1) + "\n", "of more than 8192 bytes"),
+            ("{\"to\":\"c\",\"from\":\"u\",\"signal\":\"keystroke\"}\n".to_owned(), "it has no `at`"),
+            ("x".repeat(LINE_BYTES_MAX + 1) + "\n", "it has more than 8192 bytes"),
         ] {
-            let (text, room) = written((line("ann", 5) + &bad + &line("bob", 9)).as_bytes(), 65_536);
+            let (text, flow) = written((line("ann", 5) + &bad + &line("bob", 9)).as_bytes(), 65_536);
             assert_eq!(text, line("ann", 0));
-            let said = room.unwrap_err();
-            assert!(said.contains(words) && said.starts_with(&format!("{} sent", nowhere().place())), "{said}");
+            let said = flow.unwrap_err();
+            assert!(said.contains(words) && said.starts_with(&format!("{} sent", nowhere().url)), "{said}");
         }
     }
 
     #[test]
     fn a_million_conversations_are_counted() {
-        let (path, remote) = (Path::new("-"), nowhere());
-        let job = job(&remote, path);
-        let mut tape = Tape::new(&job, Sink::Stdout);
+        let (args, remote) = (args(Path::new("-")), Remote::new(&nowhere()).unwrap());
+        let mut tape = Tape::new(&remote, &args, None);
         for n in 0..CONVERSATIONS_COUNTED_MAX + 10 {
             tape.count(ConversationRef::new("c", &n.to_string()).unwrap());
         }

@@ -1,4 +1,4 @@
-//! `typingd reload`: a running daemon reads its configuration again, and says what has changed.
+//! `typingd reload`: makes a running daemon read its configuration again, and prints what changed.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -7,14 +7,9 @@ use axum::http::StatusCode;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::{Failure, block_on, printable};
-use crate::cli::client::{Remote, RemoteArgs};
-
-#[derive(Debug, clap::Args)]
-pub(super) struct ReloadArgs {
-    #[command(flatten)]
-    remote: RemoteArgs,
-}
+use super::client::{Remote, RemoteArgs};
+use super::{Failure, block_on, note};
+use crate::base::text::printable;
 
 #[derive(Deserialize)]
 struct Reloaded {
@@ -35,25 +30,25 @@ struct Unchanged {
     problems: Vec<String>,
 }
 
-/// The daemon gives up after 20 s, and says why; this is some more.
+/// The daemon gives up after 20 s and says why; this is a little more.
 const RELOAD_MAX: Duration = Duration::from_secs(25);
 
-pub(super) fn run(args: &ReloadArgs) -> Result<(), Failure> {
-    let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
+pub(super) fn run(args: &RemoteArgs) -> Result<(), Failure> {
+    let remote = Remote::new(args)?;
     let request = remote.request(Method::POST, &["v1", "reload"]);
-    let answer = block_on(remote.call_within(RELOAD_MAX, request))?.map_err(Failure::Failed)?;
+    let answer = block_on(remote.call_within(RELOAD_MAX, request))??;
     let reloaded: Reloaded = match (answer.status, serde_json::from_str(&answer.body)) {
         (StatusCode::OK, Ok(reloaded)) => reloaded,
         (StatusCode::UNPROCESSABLE_ENTITY, _) => match serde_json::from_str(&answer.body) {
             Ok(Unchanged { problems }) => {
-                return Err(Failure::Misconfigured(problems.iter().map(|problem| printable(problem)).collect()));
+                return Err(Failure::misconfigured(problems.iter().map(|problem| printable(problem)).collect()));
             }
-            Err(_) => return Err(Failure::Failed(answer.refusal())),
+            Err(_) => return Err(answer.refusal().into()),
         },
-        _ => return Err(Failure::Failed(answer.refusal())),
+        _ => return Err(answer.refusal().into()),
     };
     for warning in &reloaded.warnings {
-        writeln!(io::stderr().lock(), "typingd: warning: {}", printable(warning))?;
+        note(&format!("warning: {}", printable(warning)));
     }
     let mut stdout = io::stdout().lock();
     for Changed { key, old, new, takes_hold } in &reloaded.changes {

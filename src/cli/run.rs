@@ -1,4 +1,4 @@
-//! `typingd run`: the daemon, and what a newcomer does next.
+//! `typingd run`: the daemon, and with the sandbox a guide to try it.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -18,13 +18,13 @@ pub(super) struct RunArgs {
     /// Deliver to a built-in stand-in instead of Salesforce: no org is needed
     #[arg(long)]
     sandbox: bool,
-    /// Where to listen, instead of ingest.listen: 127.0.0.1:7480 or unix:/path; may be given more than once
+    /// A listening address, instead of ingest.listen: 127.0.0.1:7480 or unix:/path; may be given more than once
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
 }
 
 pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
-    let passed = http::passed().map_err(Failure::Misconfigured)?;
+    let passed = http::passed().map_err(Failure::misconfigured)?;
     let listen = args.listen.into_iter().map(|value| Flag { name: "--listen", key: "ingest.listen", value });
     let overrides = Overrides {
         file: args.config,
@@ -39,10 +39,10 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
         tracing::warn!("configuration: {warning}");
     }
     for name in config.foreign_variables() {
-        tracing::debug!("environment variable {name}: somebody else's; there is no key for it, nor a similar one");
+        tracing::debug!("environment variable {name} is not typingd's: there is no key for it, nor a similar one");
     }
     block_on(daemon::run(config, overrides, passed, |up| {
-        // A guide for people; whoever reads logs finds the addresses there.
+        // For people; the log has the addresses too.
         if let Some(guide) = guide(up) {
             let mut stdout = io::stdout().lock();
             let _ = stdout.write_all(guide.as_bytes()).and_then(|()| stdout.flush());
@@ -51,7 +51,6 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a newcomer does next.
 fn guide(up: &Up) -> Option<String> {
     let sandbox = up.sandbox.as_ref()?;
     let tcp = up.listening.iter().find(|address| matches!(address, Address::Tcp(_)));

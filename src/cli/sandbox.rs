@@ -12,13 +12,13 @@ use crate::sandbox::{Sandbox, SandboxArgs};
 use crate::telemetry;
 
 pub(super) fn run(args: &SandboxArgs) -> Result<(), Failure> {
-    let options = args.options().map_err(Failure::Failed)?;
+    let options = args.options()?;
     telemetry::start(telemetry::Format::Text, tracing::level_filters::LevelFilter::INFO);
     block_on(async {
-        let listener = Listener::bind(&args.listen).await.map_err(Failure::Failed)?;
+        let listener = Listener::bind(&args.listen).await?;
         let address = listener.address().clone();
         if !address.is_local() {
-            tracing::warn!(%address, "whoever reaches this address can use the sandbox and change its faults");
+            tracing::warn!(%address, "any client that reaches this address can use the sandbox and change its faults");
         }
         let mut stdout = io::stdout();
         writeln!(
@@ -33,9 +33,9 @@ pub(super) fn run(args: &SandboxArgs) -> Result<(), Failure> {
         let (stop, stopping) = watch::channel(false);
         let router = Sandbox::new(options, Clock::start()).router(stopping.clone());
         let server = tokio::spawn(http::serve(listener, router, Limits::default(), stopping));
-        daemon::until_stopped().await.map_err(|e| Failure::Failed(format!("can't watch for signals: {e}")))?;
+        daemon::until_stopped().await.map_err(|e| format!("can't watch for signals: {e}"))?;
         let _ = stop.send(true);
-        // Requests that hang by a fault would hold it for ever.
+        // Requests that hang by a fault would keep it running for ever.
         let _ = tokio::time::timeout(daemon::HANG_UP_MAX, server).await;
         Ok(())
     })?

@@ -1,4 +1,4 @@
-//! `typingd shutdown`: a running daemon stops, every icon off, and the command ends when it has.
+//! `typingd shutdown`: stops a running daemon, with every icon off, and waits for its end.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -7,19 +7,13 @@ use reqwest::{Method, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Failure, block_on};
+use super::client::{ANSWER_MAX, Remote, RemoteArgs};
+use super::{Failure, block_on, note};
 use crate::base::clock;
 use crate::base::duration::Written;
-use crate::cli::client::{ANSWER_MAX, Remote, RemoteArgs};
 
 /// Two short lines.
 const ANSWER_BYTES_MAX: usize = 4_096;
-
-#[derive(Debug, clap::Args)]
-pub(super) struct ShutdownArgs {
-    #[command(flatten)]
-    remote: RemoteArgs,
-}
 
 #[derive(Deserialize)]
 struct Begun {
@@ -32,9 +26,9 @@ struct Ended {
     given_up: u64,
 }
 
-pub(super) fn run(args: &ShutdownArgs) -> Result<(), Failure> {
-    let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
-    let ended = block_on(shut_down(&remote))?.map_err(Failure::Failed)?;
+pub(super) fn run(args: &RemoteArgs) -> Result<(), Failure> {
+    let remote = Remote::new(args)?;
+    let ended = block_on(shut_down(&remote))??;
     let given_up = match ended.given_up {
         0 => String::new(),
         stops => format!("; {stops} stops were given up earlier, and their icons may be left on"),
@@ -44,34 +38,34 @@ pub(super) fn run(args: &ShutdownArgs) -> Result<(), Failure> {
             writeln!(io::stdout().lock(), "stopped, every icon off{given_up}")?;
             Ok(())
         }
-        Some(icons) => Err(Failure::Failed(format!("stopped, but {icons} icons may be left on{given_up}"))),
-        None => Err(Failure::Failed("stopped, but icons may be left on".to_owned())),
+        Some(icons) => Err(format!("stopped, but {icons} icons may be left on{given_up}").into()),
+        None => Err("stopped, but icons may be left on".into()),
     }
 }
 
-async fn shut_down(remote: &Remote) -> Result<Ended, String> {
+async fn shut_down(remote: &Remote) -> Result<Ended, Failure> {
     let request = remote.request(Method::POST, &["v1", "shutdown"]).query(&[("follow", "true")]);
     let mut lines = Lines { response: remote.open(request).await?, buffer: Vec::new() };
-    let strange = || format!("{} does not say what typingd would", remote.place());
+    let strange = || format!("{} does not answer as typingd does", remote.place());
     let begun: Begun = tokio::time::timeout(ANSWER_MAX, lines.next()).await.ok().flatten().ok_or_else(strange)?;
     let grace = Duration::from_millis(begun.grace_ms);
-    let _ = writeln!(io::stderr().lock(), "typingd: stopping; every icon goes off, within {}", Written(grace));
+    note(&format!("stopping; every icon goes off, within {}", Written(grace)));
     let end = clock::timer_after(grace.saturating_add(ANSWER_MAX));
     match tokio::time::timeout_at(end, lines.next()).await {
         Ok(Some(ended)) => Ok(ended),
-        Ok(None) => Err(format!("{} ended without a word on its icons; its log may tell why", remote.place())),
-        Err(_) => Err(format!("{} has not stopped in time; its log may tell why", remote.place())),
+        Ok(None) => Err(format!("{} ended without reporting its icons; see its log", remote.place()).into()),
+        Err(_) => Err(format!("{} has not stopped in time; see its log", remote.place()).into()),
     }
 }
 
-/// The lines of an answer as they come.
+/// The lines of a response as they arrive.
 struct Lines {
     response: Response,
     buffer: Vec<u8>,
 }
 
 impl Lines {
-    /// The next line; `None` if none comes any more, or it says something else.
+    /// The next line; `None` if there is none, or it is not a `T`.
     async fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {

@@ -3,14 +3,14 @@
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use super::{CHECK_INTERVAL, DISMISS_AFTER, Failure, environment, load};
-use crate::config::{Flag, Overrides};
+use super::{CHECK_INTERVAL, DISMISS_AFTER, Failure, environment, load, timing_flags};
+use crate::config::Overrides;
 use crate::signals::trace::TraceReader;
 use crate::tune::simulate::{SimulateError, simulate};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SimulateArgs {
-    /// Traces, merged by time; `-` is the standard input
+    /// Traces, merged by time; `-` is standard input
     #[arg(value_name = "TRACE", default_value = "-")]
     traces: Vec<PathBuf>,
     /// The check interval, of every channel
@@ -22,23 +22,21 @@ pub(super) struct SimulateArgs {
     /// How the icon goes off, on every channel: idle or after_shown
     #[arg(long, value_name = "MODE")]
     mode: Option<String>,
-    /// A configuration whose timing holds
+    /// A configuration with the timing to use
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 pub(super) fn run(args: SimulateArgs) -> Result<(), Failure> {
-    let flag = |name, key, value: Option<String>| value.map(|value| Flag { name, key, value });
-    let flags = [
-        flag("--check", CHECK_INTERVAL, args.check),
-        flag("--dismiss", DISMISS_AFTER, args.dismiss),
-        flag("--mode", "timing.dismiss", args.mode),
-    ];
-    let flags: Vec<Flag> = flags.into_iter().flatten().collect();
+    let flags = timing_flags([
+        ("--check", CHECK_INTERVAL, args.check),
+        ("--dismiss", DISMISS_AFTER, args.dismiss),
+        ("--mode", "timing.dismiss", args.mode),
+    ]);
     let overrides =
         Overrides { file: args.config, flags, environment: environment(), sandbox: true, ..Overrides::default() };
     let mut config = load(&overrides)?;
-    // A flag asks what its value would do to everybody: a channel keeps of its own only what no flag says.
+    // A flag applies to all channels: a channel keeps of its own only what no flag sets.
     let said = config.policy.rules;
     for rules in config.policy.channels.values_mut() {
         for flag in &overrides.flags {
@@ -50,13 +48,13 @@ pub(super) fn run(args: SimulateArgs) -> Result<(), Failure> {
         }
     }
     let traces: Result<Vec<_>, _> = args.traces.iter().map(|path| TraceReader::open(path)).collect();
-    let traces = traces.map_err(|e| Failure::Failed(e.to_string()))?;
+    let traces = traces.map_err(|e| e.to_string())?;
     let mut stdout = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     let result = simulate(traces, &config.policy, &mut stdout);
     stdout.flush()?;
     result.map_err(|error| match error {
-        SimulateError::Trace(error) => Failure::Failed(error.to_string()),
+        SimulateError::Trace(error) => error.to_string().into(),
         SimulateError::Output(error) => error.into(),
-        SimulateError::Endless => Failure::Failed("the traces take more steps than can be counted".to_owned()),
+        SimulateError::Endless => "the traces take more steps than can be counted".into(),
     })
 }

@@ -1,39 +1,42 @@
 //! `typingd timing`: the timing of a running daemon, shown and changed.
 
-use super::{CHECK_INTERVAL, DISMISS_AFTER, Failure, block_on};
-use crate::cli::client::{Remote, RemoteArgs};
-use crate::config::{self, Flag, Keep, Report, Values};
-use crate::model::ChannelAddress;
-use reqwest::Method;
-use reqwest::header::CONTENT_TYPE;
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Map, Value};
+
+use super::client::{Remote, RemoteArgs};
+use super::{CHECK_INTERVAL, DISMISS_AFTER, Failure, block_on, timing_flags};
+use crate::base::text::printable;
+use crate::config::{self, Keep, Report, Values};
+use crate::model::ChannelAddress;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TimingArgs {
     #[command(flatten)]
     remote: RemoteArgs,
-    /// The channel that it is about, by its address; else it is the timing of all
+    /// One channel, by its address; without it, all channels
     #[arg(long, value_name = "TO", value_parser = channel)]
     to: Option<ChannelAddress>,
-    /// The check interval from now on
+    /// The new check interval
     #[arg(long, value_name = "TIME", help_heading = "Changes")]
     check: Option<String>,
-    /// The time after which the icon goes off from now on
+    /// The new time after which the icon goes off
     #[arg(long, value_name = "TIME", help_heading = "Changes")]
     dismiss: Option<String>,
-    /// How the icon goes off from now on: idle or after_shown
+    /// The new mode: idle or after_shown
     #[arg(long, value_name = "MODE", help_heading = "Changes")]
     mode: Option<String>,
-    /// The longest unbroken typing that is believed from now on
+    /// The new longest unbroken typing
     #[arg(long, value_name = "TIME", help_heading = "Changes")]
     max_typing: Option<String>,
-    /// Take the channel's own timing away: it follows the timing of all from now on
+    /// Remove the channel's own timing: it follows the timing of all channels
     #[arg(long, requires = "to", conflicts_with_all = ["check", "dismiss", "mode", "max_typing"], help_heading = "Changes")]
     reset: bool,
-    /// How it is told
+    /// The output format
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: TimingFormat,
 }
@@ -42,92 +45,56 @@ pub(super) struct TimingArgs {
 enum TimingFormat {
     /// For people
     Table,
-    /// As the daemon says it
+    /// As the daemon sends it
     Json,
 }
 
 fn channel(text: &str) -> Result<ChannelAddress, String> {
     if matches!(text, "." | "..") {
-        return Err("this one can't stand in the path of a URL; the file is its place".to_owned());
+        return Err("it can't be part of a URL's path; set its timing in the file".to_owned());
     }
     ChannelAddress::new(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn run(args: TimingArgs) -> Result<(), Failure> {
-    let flag = |name, key, value: Option<String>| value.map(|value| Flag { name, key, value });
-    let flags = [
-        flag("--check", CHECK_INTERVAL, args.check),
-        flag("--dismiss", DISMISS_AFTER, args.dismiss),
-        flag("--mode", "timing.dismiss", args.mode),
-        flag("--max-typing", "timing.max_typing", args.max_typing),
-    ];
-    let flags: Vec<Flag> = flags.into_iter().flatten().collect();
+    let flags = timing_flags([
+        ("--check", CHECK_INTERVAL, args.check),
+        ("--dismiss", DISMISS_AFTER, args.dismiss),
+        ("--mode", "timing.dismiss", args.mode),
+        ("--max-typing", "timing.max_typing", args.max_typing),
+    ]);
     let problems = config::flag_problems(&flags);
     if !problems.is_empty() {
-        return Err(Failure::Usage(problems.iter().map(ToString::to_string).collect()));
+        return Err(Failure::usage(problems.iter().map(ToString::to_string).collect()));
     }
-    let wish = match flags.is_empty() {
-        _ if args.reset => Wish::Reset,
-        true => Wish::Tell,
-        false => {
-            Wish::Set(flags.into_iter().map(|flag| (flag.key.replace("timing.", ""), flag.value.into())).collect())
-        }
+    let changes = flags.into_iter().map(|flag| (flag.key.replace("timing.", ""), flag.value.into()));
+    let changes: Map<String, Value> = changes.collect();
+    let remote = Remote::new(&args.remote)?;
+    let path: Vec<_> = ["v1", "timing"].into_iter().chain(args.to.as_ref().map(ChannelAddress::as_str)).collect();
+    let request = if args.reset {
+        remote.request(Method::DELETE, &path)
+    } else if changes.is_empty() {
+        // One response has all channels.
+        remote.request(Method::GET, &path[..2])
+    } else {
+        let body = Value::Object(changes).to_string();
+        remote.request(Method::PUT, &path).header(CONTENT_TYPE, "application/json").body(body)
     };
-    let remote = Remote::new(&args.remote).map_err(Failure::Failed)?;
-    let told = block_on(ask(&remote, args.to.as_ref(), &wish))?.map_err(Failure::Failed)?;
+    let answer = block_on(remote.call(request))??;
+    let report: Report = match serde_json::from_str(&answer.body) {
+        Ok(report) if answer.status.is_success() => report,
+        _ => return Err(answer.refusal().into()),
+    };
     let mut stdout = io::stdout().lock();
     match args.format {
-        TimingFormat::Table => stdout.write_all(describe(&told.report, args.to.as_ref()).as_bytes())?,
-        TimingFormat::Json => writeln!(stdout, "{}", told.json)?,
+        TimingFormat::Table => stdout.write_all(describe(&report, args.to.as_ref()).as_bytes())?,
+        TimingFormat::Json => writeln!(stdout, "{}", answer.body)?,
     }
     stdout.flush()?;
     Ok(())
 }
 
-/// What is wanted of the timing.
-#[derive(Clone, Debug, PartialEq)]
-enum Wish {
-    /// To know it.
-    Tell,
-    /// That these keys have these values.
-    Set(Map<String, Value>),
-    /// That the channel follows the timing of all.
-    Reset,
-}
-
-/// What the daemon said.
-#[derive(Clone, Debug)]
-struct Told {
-    /// As it said it: JSON.
-    json: String,
-    /// What it means.
-    report: Report,
-}
-
-/// Asks the daemon for `wish`, of the channel `to` or of all.
-///
-/// # Errors
-/// One sentence: the daemon is out of reach, or does not do it, and why.
-async fn ask(remote: &Remote, to: Option<&ChannelAddress>, wish: &Wish) -> Result<Told, String> {
-    let path: Vec<_> = ["v1", "timing"].into_iter().chain(to.map(ChannelAddress::as_str)).collect();
-    let request = match wish {
-        // There is one answer for all channels.
-        Wish::Tell => remote.request(Method::GET, &path[..2]),
-        Wish::Reset => remote.request(Method::DELETE, &path),
-        Wish::Set(keys) => {
-            let body = serde_json::to_vec(keys).map_err(|e| e.to_string())?;
-            remote.request(Method::PUT, &path).header(CONTENT_TYPE, "application/json").body(body)
-        }
-    };
-    let answer = remote.call(request).await?;
-    match serde_json::from_str(&answer.body) {
-        Ok(report) if answer.status.is_success() => Ok(Told { json: answer.body, report }),
-        _ => Err(answer.refusal()),
-    }
-}
-
-/// For people: what has changed, or else what is in force, of the channel `to` or of all; and how to keep it.
-#[must_use]
+/// For people: what changed, or else the timing in force, of the channel `to` or of all; and how to keep it.
 fn describe(report: &Report, to: Option<&ChannelAddress>) -> String {
     let mut text = String::new();
     match &report.changed {
@@ -135,7 +102,8 @@ fn describe(report: &Report, to: Option<&ChannelAddress>) -> String {
         Some(changed) => {
             let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "(as for all)".to_owned(), shown);
             for changed in changed {
-                let _ = writeln!(text, "{}: {} -> {}", plain(&changed.key), value(&changed.old), value(&changed.new));
+                let _ =
+                    writeln!(text, "{}: {} -> {}", printable(&changed.key), value(&changed.old), value(&changed.new));
             }
         }
         None => in_force(report, to, &mut text),
@@ -167,25 +135,25 @@ fn in_force(report: &Report, to: Option<&ChannelAddress>, text: &mut String) {
     }
 }
 
-/// A line for each key; those that `own` has not are as in `all`.
+/// A line for each key; those that `own` lacks are as in `all`.
 fn rows(own: &Values, origins: &BTreeMap<String, String>, all: Option<&Values>, text: &mut String) {
     for (key, value) in all.unwrap_or(own) {
         let (value, origin) = match own.get(key) {
             Some(own) => (own, origins.get(key).map_or("", String::as_str)),
             None => (value, "as for all"),
         };
-        let _ = writeln!(text, "  {:<16}{:<13}{}", plain(key), shown(value), plain(origin));
+        let _ = writeln!(text, "  {:<16}{:<13}{}", printable(key), shown(value), printable(origin));
     }
 }
 
 fn how_to_keep(keep: &Keep, text: &mut String) {
     text.push_str("A restart or a SIGHUP undoes what was changed while running. To keep it");
     if !keep.toml.is_empty() {
-        let file = keep.file.as_deref().map_or_else(|| "the configuration file".to_owned(), plain);
+        let file = keep.file.as_deref().map_or_else(|| "the configuration file".to_owned(), printable);
         let _ = write!(text, ", write to {file}:\n\n");
         for line in keep.toml.lines() {
             let gap = if line.is_empty() { "" } else { "    " };
-            let _ = writeln!(text, "{gap}{}", plain(line));
+            let _ = writeln!(text, "{gap}{}", printable(line));
         }
     } else {
         text.push_str(":\n");
@@ -193,15 +161,10 @@ fn how_to_keep(keep: &Keep, text: &mut String) {
     let gap = if keep.notes.is_empty() { "" } else { "\n" };
     text.push_str(gap);
     for note in &keep.notes {
-        let _ = writeln!(text, "- {}", plain(note));
+        let _ = writeln!(text, "- {}", printable(note));
     }
 }
 
 fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| plain(&value.to_string()), plain)
-}
-
-/// Without what a terminal would obey.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    value.as_str().map_or_else(|| printable(&value.to_string()), printable)
 }

@@ -1,12 +1,10 @@
 //! `typingd tune` on the command line.
 
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::{Failure, environment, load};
-use crate::config::Overrides;
+use super::exit::NONE_FITS;
+use super::{Failure, load_file, progress};
 use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Choice, Plan};
 use crate::tune::study::Study;
@@ -14,7 +12,7 @@ use crate::tune::{self, html, json, table};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TuneArgs {
-    /// Traces, each with its own conversations and users; `-` is the standard input
+    /// Traces, each with its own conversations and users; `-` is standard input
     #[arg(value_name = "TRACE", required = true)]
     traces: Vec<PathBuf>,
     /// The modes to try [default: idle,after_shown]
@@ -26,49 +24,49 @@ pub(super) struct TuneArgs {
     /// The dismissals to try: times and ranges [default: 500ms..10s]
     #[arg(long, value_name = "TIMES")]
     dismiss: Option<String>,
-    /// The setting in force, to compare with: 5s/2s or after_shown:5s/2s [default: the configuration's]
+    /// The current setting, to compare with: 5s/2s or after_shown:5s/2s [default: the configuration's]
     #[arg(long, value_name = "[MODE:]CHECK/DISMISS")]
     current: Option<String>,
     /// The limits that a setting must keep, or none [default: recall>=85%,off_p95<=5s,check<=10s]
     #[arg(long, value_name = "LIMITS")]
     want: Option<String>,
-    /// What is to be as small as possible within them [default: requests]
+    /// The measure to minimise within them [default: requests]
     #[arg(long, alias = "minimize", value_name = "MEASURE")]
     minimise: Option<String>,
     /// The silence after which a user has gone [default: 30s]
     #[arg(long, value_name = "TIME")]
     away: Option<String>,
-    /// Take this share of the sent messages for abandoned ones [default: none]
+    /// Treat this share of the sent messages as abandoned [default: none]
     #[arg(long, value_name = "SHARE")]
     abandon: Option<String>,
-    /// After how long the console drops an icon by itself, or none [default: unknown; both none and 2s are shown]
+    /// After how long the agent console drops an icon by itself, or none [default: unknown; both none and 2s are shown]
     #[arg(long, value_name = "TIME")]
     icon_ttl: Option<String>,
-    /// What a request takes on its way, and its answer on the way back [default: 0ms]
+    /// The latency of a request, and of its response [default: 0ms]
     #[arg(long, value_name = "TIME")]
     latency: Option<String>,
-    /// The share of requests that get lost on their way [default: 0]
+    /// The share of lost requests [default: 0]
     #[arg(long, value_name = "SHARE")]
     loss: Option<String>,
-    /// The requests a second that the org takes [default: 2000/s]
+    /// The requests a second that the org accepts [default: 2000/s]
     #[arg(long, value_name = "RATE")]
     limit: Option<String>,
-    /// How many people will compose at a time: warn of settings for which that is too many
+    /// How many people compose at a time: warn of settings for which that is too many
     #[arg(long, value_name = "N")]
     composers: Option<String>,
     /// What counts as composing: message, burst or sent-only [default: message]
     #[arg(long, value_name = "TRUTH")]
     truth: Option<String>,
-    /// Decides what chance decides [default: 42]
+    /// The seed of random choices [default: 42]
     #[arg(long, value_name = "N")]
     seed: Option<String>,
-    /// A configuration whose timing is the one in force [default: /etc/typingd/typingd.toml if it exists]
+    /// The configuration with the current timing [default: /etc/typingd/typingd.toml if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What is printed
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Write a report for a browser to this file as well
+    /// Also write a report for a browser to this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -105,22 +103,23 @@ impl TuneArgs {
 }
 
 pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
-    let overrides =
-        Overrides { file: args.config.clone(), environment: environment(), sandbox: true, ..Overrides::default() };
-    let config = load(&overrides)?;
+    let config = load_file(args.config.clone(), true)?;
     let plan = Plan::new(&config.policy.rules).with(args.choices());
     let plan =
-        plan.map_err(|problems| Failure::Usage(problems.iter().map(|problem| format!("--{problem}")).collect()))?;
+        plan.map_err(|problems| Failure::usage(problems.iter().map(|problem| format!("--{problem}")).collect()))?;
     let traces: Result<Vec<_>, _> = args.traces.iter().map(|path| TraceReader::open(path)).collect();
-    let study = traces.and_then(Study::read).map_err(|error| Failure::Failed(error.to_string()))?;
+    let study = traces.and_then(Study::read).map_err(|error| error.to_string())?;
     if study.keys() == 0 {
-        return Err(Failure::Failed("there is no keystroke in the traces: nothing can be measured".to_owned()));
+        return Err("there is no keystroke in the traces: nothing can be measured".into());
     }
-    let progress = progress(plan.grid.len() + 1);
+    let progress = progress(plan.grid.len() + 1, "settings");
     let report = tune::tune(study, &plan, usize::MAX, &|| progress.inc(1));
     progress.finish_and_clear();
-    // Results that took minutes are told even if the page can't be written.
-    let page = args.html.as_deref().map_or(Ok(()), |path| write_page(path, &html::report(&report)));
+    // Results that took minutes are printed even if the page can't be written.
+    let page = args.html.as_deref().map_or(Ok(()), |path| {
+        let written = std::fs::write(path, html::report(&report));
+        written.map_err(|e| format!("--html {}: can't be written: {e}", path.display()))
+    });
     let mut stdout = io::stdout().lock();
     match args.format {
         Format::Table => stdout.write_all(table::report(&report).as_bytes())?,
@@ -131,19 +130,6 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     }
     stdout.flush()?;
     page?;
-    if report.decides() { Ok(()) } else { Err(Failure::NoneFits) }
-}
-
-fn write_page(path: &Path, page: &str) -> Result<(), Failure> {
-    std::fs::write(path, page).map_err(|e| Failure::Failed(format!("--html {}: can't be written: {e}", path.display())))
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn progress(settings: usize) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(settings as u64);
-    let style = ProgressStyle::with_template("{elapsed_precise} [{bar:40}] {pos}/{len} settings, {eta} to go");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    // The results have said why.
+    if report.decides() { Ok(()) } else { Err(Failure { code: NONE_FITS, problems: Vec::new() }) }
 }

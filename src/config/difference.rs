@@ -31,12 +31,12 @@ impl Config {
         let (before, after) = (self.index(), new.index());
         let value = |lines: &HashMap<_, &Line>, of: &Line| lines.get(&of.id()).and_then(|line| line.value.clone().ok());
         let gone = self.lines.iter().filter(|old| !after.contains_key(&old.id()));
-        let told = new.lines.iter().chain(gone).map(|line| KeyChange {
+        let changes = new.lines.iter().chain(gone).map(|line| KeyChange {
             key: format!("{}.{}", line.table, line.name),
             old: value(&before, line),
             new: value(&after, line),
         });
-        told.filter(|change| change.old != change.new).collect()
+        changes.filter(|change| change.old != change.new).collect()
     }
 
     fn index(&self) -> HashMap<(&str, &str), &Line> {

@@ -1,10 +1,9 @@
-//! What an environment variable is to typingd: a key, a mistake, or somebody else's.
+//! What an environment variable is to typingd: a key, a mistake, or foreign.
 //!
-//! Others set variables that begin with `TYPINGD_` too: Kubernetes for every service of the namespace whose name begins
-//! so, images for their version, Cargo for what it runs. None of them may keep the daemon from starting.
+//! Others set variables that begin with `TYPINGD_` too: Kubernetes for every service of the namespace with such a name,
+//! images for their version, Cargo for what it runs. None of them may keep the daemon from starting.
 
 use super::keys::{self, CHANNELS, ENVIRONMENT_PREFIX, KEYS, Key};
-use super::layers::FILE_VARIABLE;
 
 /// What a variable is.
 #[derive(Clone, Copy, Debug)]
@@ -15,14 +14,14 @@ pub(super) enum Variable {
     Channel,
     /// It is meant for typingd, and there is no such key; the key that was most likely meant.
     Unknown(Option<&'static Key>),
-    /// It begins like a key's, and neither sets one nor looks as if it should.
+    /// It begins like a key's, but neither sets one nor resembles one.
     Foreign,
     /// No concern of the configuration.
     Other,
 }
 
 impl Variable {
-    /// What `name` is, in an environment in which `is_set` tells what else there is.
+    /// What `name` is; `is_set` says which other variables there are.
     pub(super) fn of(name: &str, is_set: impl Fn(&str) -> bool) -> Self {
         let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) else { return Self::Other };
         if RESERVED.contains(&name) {
@@ -65,12 +64,12 @@ fn edits_max(known: &str) -> usize {
     }
 }
 
-/// Whether Kubernetes (or Docker, of a linked container) sets a variable of this name to tell where a service is:
+/// Whether Kubernetes (or Docker, of a linked container) sets a variable of this name for the address of a service:
 /// `…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_<NAME>`, `…_PORT`, `…_PORT_<NUMBER>_<PROTOCOL>` and, behind that,
 /// `_PROTO`, `_PORT` and `_ADDR`.
 ///
 /// A service's name may hold `--`, which becomes `__` and makes the variable look like a key's. Kubernetes sets all of
-/// a service's variables, so that its host tells which of both it is.
+/// a service's variables, so that its host decides which it is.
 fn is_service_link(name: &str, is_set: impl Fn(&str) -> bool) -> bool {
     let mut services =
         name.match_indices('_').filter(|(at, _)| is_link_end(&name[at + 1..])).map(|(at, _)| &name[..at]);
@@ -94,7 +93,10 @@ fn is_link_end(end: &str) -> bool {
         && words.next().is_none()
 }
 
-/// Variables that begin like a key's and are none: the file, and the daemon that client commands call.
+/// The variable that names the file when `--config` does not.
+pub(super) const FILE_VARIABLE: &str = "TYPINGD_CONFIG";
+
+/// Variables that look like a key's: the file, and the daemon that client commands call.
 const RESERVED: [&str; 3] = [FILE_VARIABLE, "TYPINGD_URL", "TYPINGD_TOKEN_FILE"];
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
-//! The table of all keys: one row for each, from which everything else about a key is derived: whether a name is known
-//! and which known one is near it, its environment variable, its default, its bounds, its line in `typingd check`, and
-//! its place in the manual.
+//! The table of all keys, from which everything else about a key is derived: its environment variable, default and
+//! bounds, its line in `typingd check`, its place in the schema, the manual page and the reference.
 
 use super::value::Kind;
 
@@ -11,38 +10,29 @@ pub struct Key {
     pub path: &'static str,
     /// The values it takes.
     pub kind: Kind,
-    /// What holds when nobody sets it.
+    /// What applies when it is not set.
     pub absent: Absent,
-    /// One sentence for the manual.
+    /// A sentence for the reference.
     pub doc: &'static str,
     /// Whether `[channels."<to>"]` may set it for one channel.
     pub per_channel: bool,
-    /// What it does in this build.
-    pub status: Status,
+    /// The feature that it needs and this build lacks. Setting it is a problem.
+    pub lacks: Option<&'static str>,
 }
 
-/// What holds when nobody sets a key.
+/// What applies when a key is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
     /// This value, as it would be written in the file.
     Default(&'static str),
     /// No value; what typingd then does.
     Unset(&'static str),
-    /// A real upstream can't do without; a value to show how it is written.
+    /// A real upstream needs it; an example.
     Required(&'static str),
 }
 
-/// What a key does in this build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// What its row says.
-    Works,
-    /// Nothing, for this build lacks the feature of that name; leaving it unused would deceive: it is a problem.
-    Lacks(&'static str),
-}
-
 impl Key {
-    /// The table it stands in: `timing`.
+    /// Its table: `timing`.
     #[must_use]
     pub fn table(&self) -> &'static str {
         split(self.path).0
@@ -61,15 +51,15 @@ impl Key {
     }
 
     const fn new(path: &'static str, kind: Kind, absent: Absent, doc: &'static str) -> Self {
-        Self { path, kind, absent, doc, per_channel: false, status: Status::Works }
+        Self { path, kind, absent, doc, per_channel: false, lacks: None }
     }
 
     const fn per_channel(self) -> Self {
         Self { per_channel: true, ..self }
     }
 
-    const fn status(self, status: Status) -> Self {
-        Self { status, ..self }
+    const fn lacks(self, lacks: Option<&'static str>) -> Self {
+        Self { lacks, ..self }
     }
 }
 
@@ -121,92 +111,91 @@ pub const KEYS: &[Key] = &[
     Key::new("upstream.authorization_context", Kind::Header, Required(r#""Partner1_ChannelDefinition1""#),
         "The authorization context of the channels that have none of their own.").per_channel(),
     Key::new("upstream.request_timeout", time(MILLI, 5 * MINUTE), Default(r#""5s""#),
-        "From a request's leaving to the end of its answer."),
+        "The longest time from sending a request to the end of its response."),
     Key::new("upstream.max_requests_per_second", Kind::Integer { min: 1, max: REQUESTS_PER_SECOND_MAX }, Default("2000"),
-        "Requests in any one-second window; Salesforce allows an org 2000, all its connectors together."),
+        "Requests in any one-second window. Salesforce allows an org 2000, all its connectors together."),
     Key::new("upstream.max_in_flight", Kind::Integer { min: 1, max: IN_FLIGHT_MAX }, Default("256"),
-        "Requests that may be under way at a time."),
-    Key::new("upstream.ca_file", Kind::Path, Unset("the system's roots alone are trusted"),
-        "A PEM file of certificates to trust beside the system's roots."),
-    Key::new("upstream.proxy", Kind::Proxy, Unset("connections are made directly; HTTPS_PROXY is not used"),
-        "An HTTP proxy (CONNECT) for base_url and token_url where they are https to another machine: http://proxy:3128."),
-    Key::new("upstream.connect_to", Kind::SocketAddress, Unset("the name service is asked"),
-        "Where the host of base_url really is, an IP address with a port; its name stays, in TLS too."),
+        "The most requests in flight at a time."),
+    Key::new("upstream.ca_file", Kind::Path, Unset("only the system's roots are trusted"),
+        "A PEM file of certificates to trust in addition to the system's roots."),
+    Key::new("upstream.proxy", Kind::Proxy, Unset("connections are direct; HTTPS_PROXY is not used"),
+        "An HTTP proxy (CONNECT) for base_url and token_url where they are https to another machine."),
+    Key::new("upstream.connect_to", Kind::SocketAddress, Unset("the name is resolved"),
+        "The real address of base_url's host. Its name stays, in TLS too. Not with proxy."),
     Key::new("upstream.auth.token_file", Kind::Path, Required(r#""/run/secrets/salesforce-token""#),
-        "A file that holds a bearer token, read again when it changes; instead of jwt_bearer."),
+        "A file with a bearer token, read again when it changes. Instead of jwt_bearer."),
     Key::new("upstream.auth.jwt_bearer.token_url", Kind::Url, Required(r#""https://login.salesforce.com/services/oauth2/token""#),
         "The token endpoint of the OAuth 2.0 JWT bearer flow."),
     Key::new("upstream.auth.jwt_bearer.consumer_key", Kind::Text, Required(r#""3MVG9…""#),
         "The connected app's consumer key."),
     Key::new("upstream.auth.jwt_bearer.subject", Kind::Text, Required(r#""user@example.com""#),
-        "The name of the user that typingd acts for."),
+        "The name of the user that typingd acts as."),
     Key::new("upstream.auth.jwt_bearer.audience", Kind::Text, Required(r#""https://login.salesforce.com""#),
         "https://login.salesforce.com, or https://test.salesforce.com for a Salesforce sandbox org."),
     Key::new("upstream.auth.jwt_bearer.private_key_file", Kind::Path, Required(r#""/run/secrets/typingd.pem""#),
         "A PEM file with the RSA key, PKCS#1 or PKCS#8."),
 
     Key::new("timing.check_interval", time(MILLI, HOUR), Default(r#""5s""#),
-        "How often it is looked whether the user is still typing.").per_channel(),
+        "How often typingd checks whether the user is still typing, and refreshes the icon.").per_channel(),
     Key::new("timing.dismiss_after", time(MILLI, HOUR), Default(r#""2s""#),
-        "When the icon goes off by itself.").per_channel(),
+        "How long after the last keystroke (or after the icon came on, see dismiss) the icon goes off.").per_channel(),
     Key::new("timing.dismiss", Kind::OneOf(&["idle", "after_shown"]), Default(r#""idle""#),
-        "Whether dismiss_after counts from the last keystroke (idle) or from the icon's showing (after_shown).").per_channel(),
+        "Whether dismiss_after counts from the last keystroke (idle) or from each TypingStarted (after_shown).").per_channel(),
     Key::new("timing.max_typing", time(MILLI, 24 * HOUR), Default(r#""5m""#),
-        "The longest unbroken typing that is believed; at least dismiss_after.").per_channel(),
+        "The longest unbroken typing; after it the icon goes off. At least dismiss_after.").per_channel(),
     Key::new("timing.require_open", Kind::Flag, Default("false"),
-        "Whether to wait for a conversation's first opened or message_sent before telling Salesforce of it.").per_channel(),
+        "Whether to send nothing for a conversation before its first opened or message_sent.").per_channel(),
 
     Key::new("ingest.listen", Kind::Addresses, Default(r#"["127.0.0.1:7480"]"#),
-        "Where typingd listens: an IP address with a port, or unix:/path."),
+        "The listening addresses: IP addresses with ports, or unix:/path. Sockets passed by systemd replace them."),
     Key::new("ingest.token_file", Kind::Path, Unset("callers need no token"),
-        "A file with the bearer token asked of callers; required when listening beyond loopback."),
+        "A file with the bearer token that callers must show. Required when listening beyond loopback."),
     Key::new("ingest.max_body", Kind::Bytes { min: KIB, max: BODY_BYTES_MAX }, Default(r#""1MiB""#),
         "The largest body of a request that is read as a whole."),
     Key::new("ingest.max_conversations", Kind::Integer { min: 1, max: CONVERSATIONS_MAX }, Default("1000000"),
-        "Conversations kept in memory at a time."),
+        "The most conversations in memory at a time."),
     Key::new("ingest.recording", Kind::Flag, Default("false"),
-        "Whether callers may record when your users type, by GET /v1/signals/stream or typingd record."),
+        "Whether callers may record the times of your users' keystrokes (typingd record)."),
 
     Key::new("drop_in.enabled", Kind::Flag, Default("false"),
-        "Whether to stand in front of the Interaction Service: its interactions are read, all else passes."),
+        "Whether to stand in front of the Interaction Service: interactions are read, everything else passes."),
     Key::new("drop_in.activity_lasts", time(MILLI, MINUTE), Default(r#""5s""#),
-        "How long a TypingStartedIndicator counts as typing."),
+        "How long a connector's TypingStartedIndicator counts as typing."),
     Key::new("drop_in.settle", time(0, MINUTE), Default(r#""250ms""#),
-        "How long a message may wait for its conversation's Stopped."),
+        "How long a message may wait for its conversation's TypingStopped."),
     Key::new("drop_in.order_wait", time(MILLI, MINUTE), Default(r#""5s""#),
-        "How long a request may wait for those of the same end user before it."),
+        "How long a request may wait for earlier ones of the same end user."),
     Key::new("drop_in.stall_timeout", time(MILLI, HOUR), Default(r#""60s""#),
-        "How long a request or an answer that passes through may stand still."),
+        "How long a request or a response that passes through may stall."),
     Key::new("drop_in.drain", time(0, 10 * MINUTE), Default(r#""5s""#),
-        "How long a shutdown lets messages pass while connectors go on calling; within delivery.shutdown_grace."),
+        "How long a shutdown lets messages pass while connectors still call. Within delivery.shutdown_grace."),
     Key::new("drop_in.borrow_credentials", Kind::Flag, Default("true"),
-        "Whether typingd uses the credentials that connectors send, if it has none of its own."),
+        "Whether typingd uses the credentials that connectors send if it has none of its own."),
     Key::new("drop_in.shadow", Kind::Flag, Default("false"),
-        "Whether everything passes through, and typingd only tells what it would have sent."),
+        "Whether everything passes through and typingd only reports what it would have sent."),
 
     Key::new("delivery.started_lifespan", time(MILLI, 5 * MINUTE), Unset("the channel's check_interval, at most 5s"),
-        "How old a TypingStarted may be when it leaves."),
+        "How old a TypingStarted may be when it is sent."),
     Key::new("delivery.stopped_lifespan", time(MILLI, 10 * MINUTE), Default(r#""60s""#),
-        "How long a TypingStopped that was not acknowledged is tried again."),
+        "How long an unacknowledged TypingStopped is retried."),
     Key::new("delivery.mute_for", time(0, 24 * HOUR), Default(r#""5m""#),
-        "How long a channel or conversation that Salesforce refused is left alone."),
+        "How long no icon is sent for a channel or conversation that Salesforce refused permanently."),
     Key::new("delivery.shutdown_grace", time(0, 10 * MINUTE), Default(r#""10s""#),
         "How long a shutdown may take to send every owed TypingStopped."),
     Key::new("delivery.state_dir", Kind::Path, Unset("a crash may leave icons on"),
-        "A directory that remembers which icons are on, so that a crash leaves none on; one for each typingd."),
+        "A directory for the record of icons that are on, so that a crash leaves none on. One for each typingd."),
     Key::new("delivery.recover_within", time(SECOND, HOUR), Default(r#""10m""#),
-        "How long after an icon was shown a crash is still made good; later a TypingStopped might open a new session."),
+        "How long after an icon was shown a crash still sends its TypingStopped; later it might open a new session."),
 
     Key::new("log.format", Kind::OneOf(&["text", "json"]), Default(r#""text""#),
-        "How log lines are written to standard error."),
+        "The format of log lines on standard error."),
     Key::new("log.level", Kind::OneOf(&["error", "warn", "info", "debug", "trace"]), Default(r#""info""#),
-        "The least weight of a line that is logged."),
+        "The least severe level that is logged."),
     Key::new("log.otlp_endpoint", Kind::Url, Unset("no spans are exported"),
-        "Where a collector takes spans by OTLP over HTTP: http://127.0.0.1:4318. Needs a build with the feature otlp.").status(OTLP),
+        "A collector for spans by OTLP over HTTP, such as http://127.0.0.1:4318. Needs a build with the feature otlp.").lacks(OTLP),
 ];
 
-/// Whether spans can be exported.
-const OTLP: Status = if cfg!(feature = "otlp") { Status::Works } else { Status::Lacks("otlp") };
+const OTLP: Option<&str> = if cfg!(feature = "otlp") { None } else { Some("otlp") };
 
 /// The table of the tables of single channels.
 pub(super) const CHANNELS: &str = "channels";

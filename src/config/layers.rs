@@ -1,6 +1,6 @@
 //! The layers of settings, each over the one before: the table's defaults, the file, the environment, flags.
 //!
-//! It knows which keys there are and which values they take, and nothing of what they mean together.
+//! It knows the keys and their values, but not what they mean together.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -8,32 +8,28 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::environment::Variable;
-use super::keys::{self, Absent, CHANNELS, KEYS, Key, Status};
+use super::environment::{FILE_VARIABLE, Variable};
+use super::keys::{self, Absent, CHANNELS, KEYS, Key};
 use super::problem::{Origin, Problem};
-use super::value::{FromValue, Places, Quoted, Raw, Value};
+use super::value::{FromValue, Kind, Places, Quoted, Raw, Value};
 use super::{Flag, Overrides, TIMING};
 use crate::model::ChannelAddress;
 
-/// A key that somebody set, or that has a default.
+/// A key that is set, or that has a default.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
-    /// `None`: what stands there is wrong, and a problem tells so.
+    /// `None` if it is wrong; there is a problem then.
     pub(super) value: Option<Value>,
     pub(super) origin: Origin,
 }
 
-/// The settings of one scope, by the index of their key in the table: few of the many keys are ever set for a channel.
+/// The settings of one scope, by the index of their key in the table: few keys are set for a channel.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Scope(BTreeMap<usize, Setting>);
+pub(super) struct Scope(pub(super) BTreeMap<usize, Setting>);
 
 impl Scope {
     pub(super) fn setting(&self, path: &str) -> Option<&Setting> {
         self.0.get(&keys::find(path)?.0)
-    }
-
-    pub(super) fn set(&mut self, index: usize, setting: Setting) {
-        self.0.insert(index, setting);
     }
 
     /// The value of `path`; `None` when it is unset or wrong.
@@ -41,36 +37,14 @@ impl Scope {
         T::from_value(self.setting(path)?.value.as_ref()?)
     }
 
-    pub(super) fn sets(&self, path: &str) -> bool {
-        self.setting(path).is_some()
-    }
-
     /// Where `path` was set; [`Origin::Default`] if it was not.
     pub(super) fn origin(&self, path: &str) -> Origin {
         self.setting(path).map_or(Origin::Default, |setting| setting.origin.clone())
     }
 
-    pub(super) fn unset(&mut self, index: usize) -> Option<Setting> {
-        self.0.remove(&index)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The setting of the key with that index.
-    pub(super) fn at(&self, index: usize) -> Option<&Setting> {
-        self.0.get(&index)
-    }
-
     /// The keys that are set.
     pub(super) fn settings(&self) -> impl Iterator<Item = (&'static Key, &Setting)> {
         self.0.iter().map(|(index, setting)| (&KEYS[*index], setting))
-    }
-
-    /// All keys of the table with their settings.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static Key, Option<&Setting>)> {
-        KEYS.iter().enumerate().map(|(index, key)| (key, self.0.get(&index)))
     }
 }
 
@@ -84,9 +58,9 @@ pub(super) struct Layers {
     pub(super) file: Option<PathBuf>,
     /// The variable that names a proxy to other programs.
     pub(super) ambient_proxy: Option<&'static str>,
-    /// The file could not be read as a whole, so that nothing can be said of what it lacks.
+    /// The file could not be read as a whole, so that nothing is known of what it lacks.
     pub(super) broken: bool,
-    /// Environment variables that begin like a key's and are somebody else's.
+    /// Environment variables that begin like a key's and are foreign.
     pub(super) foreign_variables: Vec<String>,
     pub(super) problems: Vec<Problem>,
 }
@@ -103,7 +77,7 @@ impl Layers {
         layers
     }
 
-    /// Nothing but what flags say.
+    /// Only what flags say.
     pub(super) fn of_flags(flags: &[Flag]) -> Self {
         let mut layers = Self::default();
         let overrides = Overrides { flags: flags.to_vec(), ..Overrides::default() };
@@ -122,7 +96,7 @@ impl Layers {
                 && let Ok(value) = DeValue::parse(text)
             {
                 let value = key.kind.read(&Raw::from_toml(value.get_ref()), places).ok();
-                self.global.set(index, Setting { value, origin: Origin::Default });
+                self.global.0.insert(index, Setting { value, origin: Origin::Default });
             }
         }
     }
@@ -135,7 +109,7 @@ impl Layers {
         };
         let text = match read_file(&path) {
             Ok(text) => text,
-            // Nobody asked for it: the defaults will do.
+            // The default file is optional.
             Err(error) if error.kind() == io::ErrorKind::NotFound && named == Origin::Default => return,
             Err(error) => {
                 self.broken = true;
@@ -147,7 +121,7 @@ impl Layers {
         let mut lines = Vec::new();
         for error in errors {
             let place = position(&text, error.span().map_or(text.len(), |span| span.start));
-            // What the parser says further on in a line that it could not read is guesswork.
+            // Further errors in a line that could not be parsed are guesswork.
             if !lines.contains(&place.0) {
                 lines.push(place.0);
                 self.problems.push(Problem::syntax(&path, place, error.message()));
@@ -172,7 +146,7 @@ impl Layers {
                 Variable::Key(index, key) => {
                     let raw = Raw::from_text(text, key.kind);
                     let setting = self.setting(key, key.path, &raw, origin, places);
-                    self.global.set(index, setting);
+                    self.global.0.insert(index, setting);
                 }
                 Variable::Channel => self.problems.push(Problem::at(
                     &origin,
@@ -195,7 +169,7 @@ impl Layers {
         {
             let raw = Raw::List(overrides.sockets.iter().cloned().map(Raw::Text).collect());
             let setting = self.setting(key, key.path, &raw, Origin::Sockets, places);
-            self.global.set(index, setting);
+            self.global.0.insert(index, setting);
         }
     }
 
@@ -212,21 +186,23 @@ impl Layers {
             }
             seen.push(flag.key);
             // A flag that is given several times is a list, or its last value.
-            let mut all = overrides.flags.iter().filter(|other| other.key == flag.key).map(|flag| flag.value.as_str());
-            let raw = match all.clone().map(|text| Raw::from_text(text, key.kind)).reduce(join) {
-                Some(raw @ Raw::List(_)) => raw,
-                _ => Raw::from_text(all.next_back().unwrap_or_default(), key.kind),
+            let mut values =
+                overrides.flags.iter().filter(|other| other.key == flag.key).map(|flag| flag.value.as_str());
+            let text = match key.kind {
+                Kind::Addresses => values.collect::<Vec<_>>().join(","),
+                _ => values.next_back().unwrap_or_default().to_owned(),
             };
+            let raw = Raw::from_text(&text, key.kind);
             let setting = self.setting(key, key.path, &raw, origin, places);
-            self.global.set(index, setting);
+            self.global.0.insert(index, setting);
         }
     }
 
-    /// Reads `raw` as a value of `key`, which stands at `shown`.
+    /// Reads `raw` as a value of `key`, which is written as `shown`.
     pub(super) fn setting(&mut self, key: &Key, shown: &str, raw: &Raw, origin: Origin, places: Places<'_>) -> Setting {
-        if let Status::Lacks(feature) = key.status {
+        if let Some(feature) = key.lacks {
             let text = format!(
-                "{shown} needs a typingd that was built with the feature {feature}; remove it, or take such a one"
+                "{shown} needs a typingd that was built with the feature {feature}; remove it, or use such a build"
             );
             self.problems.push(Problem::at(&origin, text));
             return Setting { value: None, origin };
@@ -239,16 +215,6 @@ impl Layers {
             }
         };
         Setting { value, origin }
-    }
-}
-
-fn join(a: Raw, b: Raw) -> Raw {
-    match (a, b) {
-        (Raw::List(mut a), Raw::List(b)) => {
-            a.extend(b);
-            Raw::List(a)
-        }
-        (_, b) => b,
     }
 }
 
@@ -271,7 +237,7 @@ impl FileReader<'_> {
                     let origin = self.origin(value.span().start);
                     let raw = Raw::from_toml(value_here);
                     let setting = self.layers.setting(key, key.path, &raw, origin, self.places);
-                    self.layers.global.set(index, setting);
+                    self.layers.global.0.insert(index, setting);
                 }
                 (None, DeValue::Table(inner)) if full == CHANNELS => self.channels(inner),
                 (None, DeValue::Table(inner)) if keys::is_table(&full) => self.table(&full, inner),
@@ -319,13 +285,13 @@ impl FileReader<'_> {
                 };
                 let (key, raw) = (&KEYS[index], Raw::from_toml(value.get_ref()));
                 let setting = self.layers.setting(key, &format!("{shown}.{}", key.name()), &raw, origin, self.places);
-                scope.set(index, setting);
+                scope.0.insert(index, setting);
             }
             self.layers.channels.insert(channel.0, scope);
         }
     }
 
-    /// Its value is not told: who writes an unknown key may have written a secret.
+    /// Its value is not repeated: it may be a secret.
     fn unknown(&mut self, origin: &Origin, text: &str, near: Option<String>, name: &str) {
         let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
         self.problem(origin, format!("{text}{hint}{}", secret_hint(name)));
@@ -340,7 +306,7 @@ impl FileReader<'_> {
     }
 }
 
-/// A name from the file, cut to a bearable length.
+/// A name from the file, shortened.
 pub(super) fn plain(name: &str) -> String {
     match name.char_indices().nth(NAME_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &name[..end]),
@@ -392,9 +358,6 @@ fn why(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
-
-/// The variable that names the file when `--config` does not.
-pub(super) const FILE_VARIABLE: &str = "TYPINGD_CONFIG";
 
 /// Where the daemon listens.
 const LISTEN: &str = "ingest.listen";

@@ -1,22 +1,23 @@
 //! Changes of the timing while the daemon runs: one more layer, over the file, the environment and the flags.
 //!
-//! A change is read by the reader of all other settings and has to be valid with them. Nothing is read again for it.
+//! A change must be valid together with all other settings. Nothing is read again for it.
 
 use std::fmt;
 use std::path::Path;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 
 use super::keys::{self, KEYS};
 use super::layers::{Layers, plain, secret_hint};
 use super::value::{Places, Raw};
-use super::{Config, Origin, Problem, TIMING, channel_table, settle};
+use super::{Config, Origin, Problem, TIMING, channel_table, resolve};
 use crate::model::ChannelAddress;
 
-/// Channels that can have timing of their own when one more is to be given it: as many as an org may have.
+/// The most channels with timing of their own when one more is added: as many as an org may have.
 pub const TIMED_CHANNELS_MAX: usize = 2_000;
 
-/// A change of the timing as somebody asks for it; whether it is valid has still to be seen.
+/// A requested change of the timing, not validated yet.
 #[derive(Debug)]
 pub struct Change {
     to: Option<ChannelAddress>,
@@ -27,16 +28,16 @@ pub struct Change {
 enum What {
     /// The values of these names.
     Set(Vec<(String, Raw)>),
-    /// The channel has no timing of its own any more.
+    /// The channel follows the timing of all.
     Forget,
 }
 
 /// Why a change was not made.
 #[derive(Debug)]
 pub enum Refusal {
-    /// It is wrong, by itself or with the other settings: all that is.
+    /// It is wrong, by itself or with the other settings: all problems.
     Wrong(Vec<Problem>),
-    /// The channel has no timing of its own that could be taken away.
+    /// The channel has no timing of its own to remove.
     NotTimed,
     /// [`TIMED_CHANNELS_MAX`] channels have timing of their own already.
     Full,
@@ -50,16 +51,16 @@ impl Change {
     pub fn set(to: Option<ChannelAddress>, json: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(json).map_err(|e| format!("is not UTF-8 from byte {} on", e.valid_up_to()))?;
         if text.trim_ascii().is_empty() {
-            return Err(format!("is empty; expected {RIGHT_BODY}"));
+            return Err(format!("is empty; expected {EXPECTED_BODY}"));
         }
         let Members(members) = serde_json::from_str(text).map_err(|e| match e.classify() {
-            serde_json::error::Category::Data => format!("is not an object; expected {RIGHT_BODY}"),
+            serde_json::error::Category::Data => format!("is not an object; expected {EXPECTED_BODY}"),
             _ => format!("is not JSON: {e}"),
         })?;
         Ok(Self { to, what: What::Set(members) })
     }
 
-    /// Takes away what a channel has of its own.
+    /// Removes a channel's own timing.
     #[must_use]
     pub fn forget(to: ChannelAddress) -> Self {
         Self { to: Some(to), what: What::Forget }
@@ -85,12 +86,12 @@ impl Config {
             (What::Forget, Some(to)) if layers.forget_timing(to) => {}
             (What::Forget, _) => return Err(Refusal::NotTimed),
         }
-        settle(layers, Some(&self.read), self.upstream.is_none()).map_err(Refusal::Wrong)
+        resolve(layers, Some(&self.read), self.upstream.is_none()).map_err(Refusal::Wrong)
     }
 }
 
 impl Layers {
-    /// Lays `members` over what there is. One that says what was `read` is no change.
+    /// Lays `members` over the other layers. One that equals what was `read` is no change.
     fn set_live(&mut self, to: Option<&ChannelAddress>, members: &[(String, Raw)], read: &Self) {
         let table = to.map_or_else(|| TIMING.to_owned(), |to| plain(&channel_table(to)));
         // No key of the timing is a path.
@@ -114,15 +115,15 @@ impl Layers {
                 Some(to) => (self.channels.entry(to.clone()).or_default(), read.channels.get(to)),
             };
             let was = was.and_then(|was| was.setting(key.path)).filter(|was| was.value == setting.value);
-            scope.set(index, was.cloned().unwrap_or(setting));
+            scope.0.insert(index, was.cloned().unwrap_or(setting));
         }
     }
 
-    /// Its value is not told: who writes an unknown key may have written a secret.
+    /// Its value is not repeated: it may be a secret.
     fn unknown_live(&mut self, table: &str, single: bool, name: &str) {
         let fixed = single && KEYS.iter().any(|key| key.per_channel && key.name() == name);
         let text = if fixed {
-            format!("{table}.{name} can't be changed while running; the file is its place")
+            format!("{table}.{name} can't be changed while running; set it in the file")
         } else {
             let near = keys::nearest_key(&format!("{TIMING}.{name}"), |key| key.table() == TIMING);
             let hint = near.map_or_else(String::new, |key| match single {
@@ -138,19 +139,19 @@ impl Layers {
         self.problems.push(Problem::at(&Origin::Live, text));
     }
 
-    /// Takes away what a channel has of its own, and says whether it had anything.
+    /// Removes a channel's own timing; whether it had any.
     fn forget_timing(&mut self, to: &ChannelAddress) -> bool {
         let Some(own) = self.channels.get_mut(to) else { return false };
         let timing = KEYS.iter().enumerate().filter(|(_, key)| key.table() == TIMING);
-        let had = timing.filter(|(index, _)| own.unset(*index).is_some()).count();
-        if own.is_empty() {
+        let had = timing.filter(|(index, _)| own.0.remove(index).is_some()).count();
+        if own.0.is_empty() {
             self.channels.remove(to);
         }
         had > 0
     }
 }
 
-/// The members of a JSON object as they stand there, those of the same name too.
+/// The members of a JSON object, duplicates included.
 struct Members(Vec<(String, Raw)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -160,13 +161,13 @@ impl<'de> Deserialize<'de> for Members {
             type Value = Members;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(RIGHT_BODY)
+                f.write_str(EXPECTED_BODY)
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    members.push((name, value.into()));
                 }
                 Ok(Members(members))
             }
@@ -175,52 +176,17 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Raw;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
-                Ok(Raw::Text(text.to_owned()))
-            }
-
-            fn visit_bool<E>(self, flag: bool) -> Result<Raw, E> {
-                Ok(Raw::Flag(flag))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Raw, E> {
-                Ok(Raw::Number(number.to_string(), Some(number)))
-            }
-
-            fn visit_i64<E>(self, number: i64) -> Result<Raw, E> {
-                Ok(Raw::Number(number.to_string(), None))
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Raw, E> {
-                Ok(Raw::Number(number.to_string(), None))
-            }
-
-            fn visit_unit<E>(self) -> Result<Raw, E> {
-                Ok(Raw::Other("null"))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
-                while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Raw::Other("an array"))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Raw, A::Error> {
-                while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Raw::Other("an object"))
-            }
+impl From<Value> for Raw {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::String(text) => Self::Text(text),
+            Value::Bool(flag) => Self::Flag(flag),
+            Value::Number(number) => Self::Number(number.to_string(), number.as_u64()),
+            Value::Null => Self::Other("null"),
+            Value::Array(_) => Self::Other("an array"),
+            Value::Object(_) => Self::Other("an object"),
         }
-        deserializer.deserialize_any(Any)
     }
 }
 
-const RIGHT_BODY: &str = r#"a JSON object such as {"check_interval": "10s"}"#;
+const EXPECTED_BODY: &str = r#"a JSON object such as {"check_interval": "10s"}"#;

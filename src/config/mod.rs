@@ -1,7 +1,7 @@
 //! Settings: the only reader of the configuration file, the environment and the flags that override them.
 //!
-//! Everything comes out validated, each module's settings in that module's own type, or else all problems at once.
-//! Nothing here opens a file that the configuration names: secrets stay where they are until their users read them.
+//! The result is validated, in each module's own settings type, or else all problems at once. Nothing here opens a file
+//! that the configuration names: secrets stay where they are until their users read them.
 //!
 //! Flags override the environment (`TYPINGD_TIMING__CHECK_INTERVAL=10s`), which overrides the file, which overrides the
 //! defaults of [`keys::KEYS`]. The file is the one named by `--config`, else by `TYPINGD_CONFIG`, else
@@ -40,34 +40,35 @@ pub use report::{Changed, Keep, Origins, Report, Values};
 pub use schema::schema;
 pub use warnings::{capacity, scopes, warnings};
 
+use crate::base::text::printable;
 use crate::drop_in as drop_in_edge;
 use crate::engine::policy::{Delivery, Mode, Policy, Rules};
 use crate::http::{self, Address};
 use crate::model::ChannelAddress;
 use crate::salesforce::settings::{Auth, JwtBearer, Settings};
 use crate::telemetry::Format;
-use keys::{Absent, CHANNELS, Key, Status};
+use keys::{Absent, CHANNELS, Key};
 use layers::{Layers, Scope};
 use value::{FromValue, Quoted};
 
 /// All settings, valid.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What the engine is told.
+    /// The engine's settings.
     pub policy: Policy,
-    /// What the Salesforce adapter is told; `None` with [`Overrides::sandbox`].
+    /// `None` with [`Overrides::sandbox`].
     pub upstream: Option<Settings>,
     /// How signals come in.
     pub ingest: http::Settings,
-    /// How what connectors send to Salesforce is passed on; `None` while it isn't.
+    /// How requests of connectors to Salesforce pass; `None` if they don't.
     pub drop_in: Option<drop_in_edge::Settings>,
     /// How long a shutdown may take to send every owed Stopped.
     pub shutdown_grace: Duration,
-    /// The directory that remembers which icons are on.
+    /// The directory for the record of icons that are on.
     pub state_dir: Option<PathBuf>,
-    /// How old what it remembers may be.
+    /// How old its records may be.
     pub recover_within: Duration,
-    /// How log lines look, and which there are.
+    /// The format and the level of the log.
     pub log: Log,
     /// Where spans go; `None` in a build that can't export any.
     pub otlp_endpoint: Option<Url>,
@@ -82,33 +83,31 @@ pub struct Config {
     read: Arc<Layers>,
 }
 
-/// How log lines look, and which there are.
+/// The format and the level of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// How they look.
+    /// The format of a line.
     pub format: Format,
-    /// The least weight of a line that is logged.
+    /// The least severe level that is logged.
     pub level: LevelFilter,
 }
 
-/// What the command line and its surroundings say.
+/// The layers over the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// `--config`.
     pub file: Option<PathBuf>,
-    /// Where the sockets listen that were passed to the process. They take the place of `ingest.listen`, unless a flag
-    /// does.
+    /// The addresses of sockets that were passed to the process. They replace `ingest.listen`, unless a flag does.
     pub sockets: Vec<String>,
     /// Flags that stand for a key.
     pub flags: Vec<Flag>,
-    /// The process's environment, handed in so that reading a configuration depends on its arguments alone. To be made
-    /// from `vars_os`, lossily: `vars` panics on what is not UTF-8.
+    /// The process's environment, from `vars_os`, lossily: `vars` panics on what is not UTF-8.
     pub environment: Vec<(String, String)>,
-    /// No Salesforce org is needed: what `[upstream]` says of one is checked, and not used.
+    /// No Salesforce org is needed: `[upstream]` is checked, and not used.
     pub sandbox: bool,
 }
 
-/// A flag that stands for a key, with one of its values.
+/// A flag for a key, with one of its values.
 #[derive(Clone, Debug)]
 pub struct Flag {
     /// As on the command line: `--listen`.
@@ -131,17 +130,17 @@ impl Overrides {
 /// All problems at once, in the order of the file's lines, then of the environment, of the flags, and what is missing.
 pub fn load(overrides: &Overrides) -> Result<Config, Vec<Problem>> {
     let layers = Layers::read(overrides);
-    settle(layers, None, overrides.sandbox)
+    resolve(layers, None, overrides.sandbox)
 }
 
-/// What the flags say that is wrong by itself, for a command that hands their values on to a daemon.
+/// The problems of flags by themselves, for a command that passes their values on to a daemon.
 #[must_use]
 pub fn flag_problems(flags: &[Flag]) -> Vec<Problem> {
     Layers::of_flags(flags).problems
 }
 
-/// Makes settings of `layers`, which lie over `read` if they hold more than that.
-fn settle(mut layers: Layers, read: Option<&Arc<Layers>>, sandbox: bool) -> Result<Config, Vec<Problem>> {
+/// Makes settings of `layers`, which are those of `read` with changes of the running daemon.
+fn resolve(mut layers: Layers, read: Option<&Arc<Layers>>, sandbox: bool) -> Result<Config, Vec<Problem>> {
     let mut problems = std::mem::take(&mut layers.problems);
     let layers = Arc::new(layers);
     let read = Arc::clone(read.unwrap_or(&layers));
@@ -158,7 +157,7 @@ fn settle(mut layers: Layers, read: Option<&Arc<Layers>>, sandbox: bool) -> Resu
 }
 
 impl Config {
-    /// Environment variables that begin with `TYPINGD_`, and neither set a key nor look as if they should.
+    /// Environment variables that begin with `TYPINGD_`, but neither set a key nor resemble one.
     #[must_use]
     pub fn foreign_variables(&self) -> &[String] {
         &self.read.foreign_variables
@@ -179,7 +178,7 @@ impl Config {
             let _ = match &line.value {
                 Ok(value) => {
                     let setting = format!("{} = {value}", line.name);
-                    writeln!(text, "{setting:<COMMENT_COLUMN$}  # {}", one_line(&line.origin.to_string()))
+                    writeln!(text, "{setting:<COMMENT_COLUMN$}  # {}", printable(&line.origin.to_string()))
                 }
                 Err(meaning) => writeln!(text, "# {} is not set: {meaning}", line.name),
             };
@@ -193,7 +192,7 @@ impl Config {
 struct Line {
     table: String,
     name: &'static str,
-    /// As TOML, or what holds as there is none.
+    /// As TOML, or what applies without one.
     value: Result<String, &'static str>,
     origin: Origin,
 }
@@ -213,7 +212,7 @@ struct Reader {
 
 impl Reader {
     fn config(&mut self, sandbox: bool) -> Option<Config> {
-        // None of them ends the reading, so that each tells its problems.
+        // None of them ends the reading, so that all report their problems.
         let (policy, ingest, log) = (self.policy(), self.ingest(), self.log());
         let drop_in = self.drop_in();
         let upstream = if sandbox { None } else { Some(self.upstream()) };
@@ -263,8 +262,10 @@ impl Reader {
         let view = View { own, global: &self.layers.global };
         let dismiss = view.get::<Duration>(DISMISS_AFTER)?;
         let max_typing = view.get::<Duration>(MAX_TYPING)?;
-        // A channel that inherits both is not told what [timing] has been told.
-        if max_typing < dismiss && own.is_none_or(|own| own.sets(DISMISS_AFTER) || own.sets(MAX_TYPING)) {
+        // A channel that inherits both would only repeat the problem of [timing].
+        if max_typing < dismiss
+            && own.is_none_or(|own| [DISMISS_AFTER, MAX_TYPING].iter().any(|path| own.setting(path).is_some()))
+        {
             let table = channel.map_or_else(|| TIMING.to_owned(), channel_table);
             let text = format!(
                 "{table}.max_typing = \"{}\": expected at least dismiss_after, \"{}\"",
@@ -379,8 +380,8 @@ impl Reader {
             let origin = setting.map_or(Origin::Default, |setting| setting.origin.clone());
             Some(Line { table, name: key.name(), value, origin })
         };
-        let works = |(key, _): &(&Key, _)| key.status == Status::Works;
-        let global = self.layers.global.iter().filter(works);
+        let known = keys::KEYS.iter().enumerate().filter(|(_, key)| key.lacks.is_none());
+        let global = known.map(|(index, key)| (key, self.layers.global.0.get(&index)));
         let mut lines: Vec<_> = global.filter_map(|(key, set)| line(key.table().into(), key, set)).collect();
         for (to, own) in &self.layers.channels {
             lines.extend(own.settings().filter_map(|(key, set)| line(channel_table(to), key, Some(set))));
@@ -396,7 +397,7 @@ impl Reader {
         T::try_from(self.get::<u64>(path)?).ok()
     }
 
-    /// The value of a key that a real upstream can't do without.
+    /// The value of a key that a real upstream needs.
     fn required<T: FromValue>(&mut self, path: &str) -> Option<T> {
         let (_, key) = keys::find(path)?;
         if self.layers.global.setting(path).is_none()
@@ -408,9 +409,9 @@ impl Reader {
     }
 
     fn missing(&mut self, text: &str) {
-        // Once is enough.
-        let told = self.problems.iter().any(|problem| problem.origin == Origin::Default);
-        let hint = if told { "" } else { " (no org at hand? typingd run --sandbox needs none)" };
+        // The hint comes once.
+        let hinted = self.problems.iter().any(|problem| problem.origin == Origin::Default);
+        let hint = if hinted { "" } else { " (no org at hand? typingd run --sandbox needs none)" };
         self.problems.push(Problem::missing(self.layers.file.as_deref(), format!("{text}{hint}")));
     }
 
@@ -419,7 +420,7 @@ impl Reader {
     }
 }
 
-/// The settings that hold for one channel: its own, and those of all where it has none.
+/// The settings of one channel: its own, else those of all.
 struct View<'a> {
     own: Option<&'a Scope>,
     global: &'a Scope,
@@ -427,11 +428,11 @@ struct View<'a> {
 
 impl View<'_> {
     fn get<T: FromValue>(&self, path: &str) -> Option<T> {
-        let own = self.own.filter(|own| own.sets(path));
+        let own = self.own.filter(|own| own.setting(path).is_some());
         own.unwrap_or(self.global).get(path)
     }
 
-    /// The first place where somebody set one of `paths`.
+    /// The first place where one of `paths` is set.
     fn origin(&self, paths: &[&str]) -> Origin {
         let scopes = self.own.into_iter().chain([self.global]);
         let mut origins = scopes.flat_map(|scope| paths.iter().map(|path| scope.origin(path)));
@@ -442,11 +443,6 @@ impl View<'_> {
 /// The name of a channel's table, as in the file.
 fn channel_table(to: &ChannelAddress) -> String {
     format!("{CHANNELS}.{}", Quoted(to.as_str()))
-}
-
-/// Without control characters, which a path may hold and a comment may not.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 const TIMING: &str = "timing";

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where a setting came from. In the order in which problems are told.
+/// Where a setting came from, in the order in which problems are reported.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// The configuration file.
@@ -15,13 +15,13 @@ pub enum Origin {
     },
     /// An environment variable of this name.
     Environment(String),
-    /// Sockets that whoever started the process passed to it.
+    /// Sockets that were passed to the process.
     Sockets,
     /// A flag of this name, `--listen`.
     Flag(&'static str),
     /// A change of the running daemon.
     Live,
-    /// Nobody set it.
+    /// It is not set.
     Default,
 }
 
@@ -43,15 +43,15 @@ impl fmt::Display for Origin {
 /// It never holds the value of an unknown key or anything that looks like a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where the wrong value stands; [`Origin::Default`] for what is missing.
+    /// Where the wrong value is; [`Origin::Default`] for what is missing.
     pub origin: Origin,
     line: String,
 }
 
 impl Problem {
-    /// A problem with something that stands at `origin`.
+    /// A problem with what is at `origin`.
     pub(super) fn at(origin: &Origin, text: impl fmt::Display) -> Self {
-        // Whoever asks for a change is told at once, and has it before the eyes.
+        // The caller who requested a change knows where it came from.
         let line = if *origin == Origin::Live { text.to_string() } else { format!("{origin}: {text}") };
         Self { origin: origin.clone(), line }
     }
@@ -63,7 +63,7 @@ impl Problem {
         Self { line: format!("{origin}:{column}: {message}"), origin }
     }
 
-    /// A problem with something that stands nowhere. `file` is where it should, if a file was read.
+    /// Something is missing; in `file`, if a file was read.
     pub(super) fn missing(file: Option<&Path>, text: impl fmt::Display) -> Self {
         let line = match file {
             Some(path) => format!("{}: {text}", path.display()),

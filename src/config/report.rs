@@ -1,18 +1,20 @@
-//! The timing in force, as it is told to whoever asks: each value, where it comes from, and what a restart would undo.
+//! The timing in force, as it is reported: each value, its origin, and what a restart would undo.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::environment::FILE_VARIABLE;
 use super::keys::{KEYS, Key};
-use super::layers::{FILE_DEFAULT, FILE_VARIABLE, Layers, Scope, Setting};
+use super::layers::{FILE_DEFAULT, Layers, Scope, Setting};
 use super::value::Value;
-use super::{Config, Origin, TIMING, channel_table, one_line};
+use super::{Config, Origin, TIMING, channel_table};
+use crate::base::text::printable;
 use crate::model::ChannelAddress;
 
-/// Notes told in full; further ones are counted.
-const NOTES_TOLD_MAX: usize = 100;
+/// Notes reported in full; further ones are counted.
+const NOTES_MAX: usize = 100;
 
 /// The values of keys by their names, written as in the file.
 pub type Values = BTreeMap<String, serde_json::Value>;
@@ -31,7 +33,7 @@ pub struct Report {
     /// How to keep what a restart would undo.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
-    /// What has just been changed; `None` where nobody has asked for a change.
+    /// What was just changed; `None` if no change was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<Vec<Changed>>,
 }
@@ -73,7 +75,7 @@ impl Config {
     pub fn timing(&self) -> Report {
         let values = |scope: &Scope| set(scope).map(|(key, s)| (key.name().to_owned(), as_json(s))).collect();
         let origins = |scope: &Scope| {
-            set(scope).map(|(key, setting)| (key.name().to_owned(), one_line(&setting.origin.to_string()))).collect()
+            set(scope).map(|(key, setting)| (key.name().to_owned(), printable(&setting.origin.to_string()))).collect()
         };
         let channels = || self.layers.timed_channels().filter_map(|to| Some((to, self.layers.channels.get(to)?)));
         let undone = differences(&self.read, &self.layers);
@@ -122,15 +124,15 @@ impl Config {
         let mut notes = Vec::new();
         match &self.file {
             None => notes.push(format!(
-                "no file was read; {FILE_DEFAULT} is if it exists, or one that --config or {FILE_VARIABLE} names"
+                "no file was read; typingd reads {FILE_DEFAULT} if it exists, or the file that --config or {FILE_VARIABLE} names"
             )),
             Some(_) if undone.iter().any(|difference| difference.is_new_line() && self.is_in_file(difference)) => {
-                notes.push("a table that the file has already is not written a second time; its lines go there".into());
+                notes.push("if the file has a table already, add the lines to it; a table can't be written twice".into());
             }
             Some(_) => {}
         }
-        notes.extend(undone.iter().filter_map(Difference::note).take(NOTES_TOLD_MAX));
-        let more = undone.iter().filter_map(Difference::note).count().saturating_sub(NOTES_TOLD_MAX);
+        notes.extend(undone.iter().filter_map(Difference::note).take(NOTES_MAX));
+        let more = undone.iter().filter_map(Difference::note).count().saturating_sub(NOTES_MAX);
         if more > 0 {
             notes.push(format!("and {more} more like these"));
         }
@@ -169,17 +171,15 @@ impl Difference<'_> {
         self.new.is_some() && !self.old.is_some_and(|old| matches!(old.origin, Origin::File { .. }))
     }
 
-    /// What stands in the way of keeping the new value, and what to do about it.
+    /// What prevents keeping the new value, and what to do about it.
     fn note(&self) -> Option<String> {
         let old = self.old?;
-        let (key, origin) = (self.key(), one_line(&old.origin.to_string()));
+        let (key, origin) = (self.key(), printable(&old.origin.to_string()));
         match (&old.origin, self.new.and_then(|new| new.value.as_ref())) {
             (Origin::Default, _) => None,
-            (Origin::File { .. }, Some(_)) => Some(format!("{origin}: the new line takes the place of {key} there")),
-            (_, None) => Some(format!("{origin}: {key} has to be removed there")),
-            (_, Some(value)) => {
-                Some(format!("{origin} overrides the file: set it to {}, or take it away", bare(value)))
-            }
+            (Origin::File { .. }, Some(_)) => Some(format!("{origin}: the new line replaces {key} there")),
+            (_, None) => Some(format!("{origin}: {key} must be removed there")),
+            (_, Some(value)) => Some(format!("{origin} overrides the file: set it to {}, or remove it", bare(value))),
         }
     }
 }
@@ -193,7 +193,7 @@ fn differences<'a>(old: &'a Layers, new: &'a Layers) -> Vec<Difference<'a>> {
     let mut found = Vec::new();
     for (to, old, new) in std::iter::once((None, Some(&old.global), Some(&new.global))).chain(channels) {
         for (index, key) in &keys {
-            let of = |scope: Option<&'a Scope>| scope.and_then(|scope| scope.at(*index));
+            let of = |scope: Option<&'a Scope>| scope.and_then(|scope| scope.0.get(index));
             let (old, new) = (of(old), of(new));
             if old.map(|setting| &setting.value) != new.map(|setting| &setting.value) {
                 found.push(Difference { to, name: key.name(), old, new });

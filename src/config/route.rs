@@ -27,7 +27,7 @@ impl Reader {
                 return None;
             }
         }
-        // What is wrong by itself has been told.
+        // A value that is wrong by itself has been reported.
         let wrong = |path: &str| self.layers.global.setting(path).is_some_and(|setting| setting.value.is_none());
         (!wrong(PROXY) && !wrong(CONNECT_TO)).then_some((proxy, connect_to))
     }

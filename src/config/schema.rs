@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{Absent, CHANNELS, KEYS, Key, Status};
+use super::keys::{Absent, CHANNELS, KEYS, Key};
 use super::value::{Kind, TEXT_BYTES_MAX};
 use crate::model::ID_CHARS_MAX;
 
@@ -13,7 +13,7 @@ use crate::model::ID_CHARS_MAX;
 #[must_use]
 pub fn schema() -> Value {
     let mut root = table("The configuration of typingd.");
-    for key in KEYS.iter().filter(|key| key.status == Status::Works) {
+    for key in KEYS.iter().filter(|key| key.lacks.is_none()) {
         let mut place = &mut root;
         for name in key.table().split('.') {
             place = properties(place).entry(name).or_insert_with(|| table(""));

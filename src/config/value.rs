@@ -41,7 +41,7 @@ pub enum Kind {
     Flag,
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A file or directory. Relative to the directory of the configuration file when it stands there, else to the
+    /// A file or directory. Relative to the directory of the configuration file if it is set there, else to the
     /// working directory. `${CREDENTIALS_DIRECTORY}` is replaced.
     Path,
     /// `https`, or `http` to a loopback host, without credentials, query and fragment.
@@ -96,7 +96,7 @@ pub(super) struct Places<'a> {
 }
 
 impl Raw {
-    /// What stands in the file.
+    /// A value of the file.
     pub(super) fn from_toml(value: &DeValue<'_>) -> Self {
         match value {
             DeValue::String(text) => Self::Text(text.clone().into_owned()),

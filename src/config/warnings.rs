@@ -1,4 +1,4 @@
-//! What valid settings will do badly, in an operator's words. Nothing here is an error.
+//! What valid settings do badly. Nothing here is an error.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::engine::policy::{Mode, Rules};
 use crate::salesforce::Proxy;
 use crate::salesforce::settings::Auth;
 
-/// One sentence for each thing that these settings will do badly: blink, starve, or exceed the org's limit.
+/// A sentence for each thing that these settings do badly: blink, starve, or exceed the org's limit.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
@@ -22,7 +22,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     found
 }
 
-/// How many people can type at a time before refreshes are shed, as a sentence: not a warning, but good to know.
+/// How many people can type at a time before refreshes are shed, as a sentence.
 #[must_use]
 pub fn capacity(config: &Config) -> String {
     let rate = config.policy.delivery.requests_per_second_max;
@@ -36,13 +36,12 @@ pub fn capacity(config: &Config) -> String {
     let beyond = if people < ORG_SESSIONS_MAX { ", fewer than the 11000 sessions an org may have" } else { "" };
     let check = Written(check);
     format!(
-        "if everybody typed without a pause, {people} people could type at a time before refreshes are shed{beyond} \
-         ({scope}: check_interval {check}, {rate} requests a second); each pause costs a stop and a start, which what \
-         follows counts"
+        "if no user paused, {people} people could type at a time before refreshes are shed{beyond} ({scope}: \
+         check_interval {check}, {rate} requests a second); pauses add a Stopped and a Started each; both are counted below"
     )
 }
 
-/// The timing of all, and that of each channel that has another, each with the table that it stands in.
+/// The timing of all, and that of each channel that has another, each with its table.
 pub fn scopes(config: &Config) -> impl Iterator<Item = (String, Rules)> {
     let mut channels: Vec<_> = config.policy.channels.iter().collect();
     channels.sort_by_key(|(to, _)| *to);
@@ -51,12 +50,12 @@ pub fn scopes(config: &Config) -> impl Iterator<Item = (String, Rules)> {
     std::iter::once(("timing".to_owned(), config.policy.rules)).chain(own)
 }
 
-/// What somebody who types on and on costs: a refresh at each check, and a dismissal if the icon goes off in between.
+/// The requests of unbroken typing: a refresh at each check, and a dismissal if the icon goes off in between.
 fn requests_per_check(rules: &Rules) -> f64 {
     if gaps(rules) { 2.0 } else { 1.0 }
 }
 
-/// Whether the icon goes off between two checks although the user types.
+/// Whether the icon goes off between two checks although the user is typing.
 fn gaps(rules: &Rules) -> bool {
     rules.mode == Mode::AfterShown && rules.dismiss_after() < rules.check_interval()
 }
@@ -67,7 +66,7 @@ fn of_timing(scope: &str, rules: &Rules, found: &mut Vec<String>) {
         let percent = 100.0 * rules.dismiss_after().as_secs_f64() / rules.check_interval().as_secs_f64();
         found.push(format!(
             "{scope}: dismiss < check: the icon can be on at most {percent:.0} % of the time, {dismiss} of every {check}; \
-             dismiss = \"idle\", or a dismiss_after of at least check_interval, keeps it on while somebody types"
+             dismiss = \"idle\", or a dismiss_after of at least check_interval, keeps it on while the user is typing"
         ));
     }
     if rules.dismiss_after() < BLINK {
@@ -85,7 +84,7 @@ fn of_delivery(config: &Config, found: &mut Vec<String>) {
     if rate > ORG_REQUESTS_PER_SECOND_MAX {
         found.push(format!(
             "upstream: max_requests_per_second {rate} exceeds the {ORG_REQUESTS_PER_SECOND_MAX} that Salesforce allows \
-             an org, all its connectors together; it will refuse what goes beyond"
+             an org, all its connectors together; it rejects requests beyond that"
         ));
     }
     let answer = Duration::from_secs_f64(delivery.in_flight_max as f64 / f64::from(rate));
@@ -101,7 +100,7 @@ fn of_delivery(config: &Config, found: &mut Vec<String>) {
         && lifespan < RATE_WINDOW
     {
         found.push(format!(
-            "delivery: with started_lifespan {} a TypingStarted that has to wait its turn is dropped; at the rate \
+            "delivery: with started_lifespan {} a TypingStarted that has to wait is dropped; at the rate \
              limit that can take {}",
             Written(lifespan),
             Written(RATE_WINDOW)
@@ -111,7 +110,7 @@ fn of_delivery(config: &Config, found: &mut Vec<String>) {
     let timeout = upstream.request_timeout;
     if timeout >= delivery.stopped_lifespan {
         found.push(format!(
-            "delivery: a TypingStopped that gets no answer is tried only once, for request_timeout {} is not below \
+            "delivery: a TypingStopped that gets no answer is tried only once, because request_timeout {} is not below \
              stopped_lifespan {}",
             Written(timeout),
             Written(delivery.stopped_lifespan)
@@ -119,7 +118,7 @@ fn of_delivery(config: &Config, found: &mut Vec<String>) {
     }
     if config.shutdown_grace < timeout && config.state_dir.is_none() {
         found.push(format!(
-            "delivery: a shutdown may leave icons on, for shutdown_grace {} is below request_timeout {}",
+            "delivery: a shutdown may leave icons on, because shutdown_grace {} is below request_timeout {}",
             Written(config.shutdown_grace),
             Written(timeout)
         ));
@@ -129,12 +128,12 @@ fn of_delivery(config: &Config, found: &mut Vec<String>) {
 fn of_ingest(config: &Config, found: &mut Vec<String>) {
     if config.ingest.recording {
         let who = match config.ingest.token_file {
-            Some(_) => "whoever has the token of ingest.token_file",
-            None => "whoever reaches typingd, for no token is asked for,",
+            Some(_) => "any caller with the token of ingest.token_file",
+            None => "any caller, as no token is required,",
         };
         found.push(format!(
-            "ingest: recording is on: {who} can record when your users type, and how somebody types may tell who it \
-             is; recording = false is right while nobody needs one"
+            "ingest: recording is on: {who} can record the times of your users' keystrokes, which may identify them; set \
+             recording = false while no recording is needed"
         ));
     }
 }
@@ -165,7 +164,7 @@ fn of_drop_in(config: &Config, found: &mut Vec<String>) {
         let lasts = drop_in.activity_lasts + rules.dismiss_after();
         if lasts < CONNECTOR_SPACING {
             found.push(format!(
-                "drop_in: the icon will blink while somebody types: connectors tell of typing once in {}, and activity_lasts with dismiss_after ({scope}) is {}",
+                "drop_in: the icon will blink while the user is typing: connectors report typing once in {}, and activity_lasts with dismiss_after ({scope}) is {}",
                 Written(CONNECTOR_SPACING),
                 Written(lasts)
             ));

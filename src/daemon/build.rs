@@ -1,25 +1,26 @@
 //! Everything that can fail, before anything is served: nothing listens before the configuration has proven itself.
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::parts::{bind_sandbox, caller_token, file_problems, ledger, open_journal};
+use super::parts::{bind_sandbox, caller_token, file_problems, open_journal, stats};
 use super::service_manager::Supervisor;
 use super::spans::Spans;
 use super::upstream::Upstream;
 use super::{StartError, listeners};
 use crate::base::clock::Clock;
+use crate::base::pseudonym::Pseudonyms;
 use crate::config::Config;
-use crate::driver::delivery_log::Herald;
-use crate::driver::heartbeat::Beat;
-use crate::driver::inbox::{self, Inbox};
-use crate::driver::{self, Aides, Controls};
+use crate::driver::delivery_log::DeliveryLog;
+use crate::driver::inbox::{self, Inbox, Request};
+use crate::driver::journal_keeper::JournalKeeper;
+use crate::driver::{self, Command, Controls, Observers};
 use crate::engine::Engine;
 use crate::http::{Listener, Passed, TokenAuth};
-use crate::observe::events::{Chronicle, Feed};
-use crate::telemetry::Pseudonyms;
+use crate::observe::events::{EventLog, Feed};
+use crate::observe::snapshot::Snapshot;
 
-/// The parts of a daemon that does not serve yet. Its loop is running.
+/// The parts of a daemon that does not serve yet.
 pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) started_at: u64,
@@ -34,11 +35,15 @@ pub(super) struct Parts {
     pub(super) feed: Feed,
     pub(super) upstream: Upstream,
     pub(super) supervisor: Supervisor,
-    pub(super) beats: watch::Receiver<Option<Beat>>,
+    pub(super) snapshots: watch::Receiver<Option<Snapshot>>,
+    pub(super) engine: Engine,
+    pub(super) observers: Observers,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) commands: mpsc::Receiver<Command>,
     pub(super) spans: Spans,
 }
 
-/// Builds the parts of a daemon, and starts its loop.
+/// Builds the parts of a daemon.
 ///
 /// # Errors
 /// Why it can't be.
@@ -63,18 +68,23 @@ pub(super) async fn build(config: &Config, passed: Vec<Passed>) -> Result<Parts,
         None => Some(bind_sandbox().await?),
     };
     let gate = TokenAuth::new(token.as_deref());
-    let (inbox, parcels) = inbox::inbox();
+    let (inbox, requests) = inbox::inbox();
     let stand_in = sandbox.as_ref().map(|(listener, token)| (listener.address().clone(), token.clone()));
     let upstream = Upstream::new(config, stand_in, inbox.clone(), gate.clone(), clock)?;
     let (controls, commands) = driver::controls();
-    let (chronicle, feed) = Chronicle::new(Uuid::new_v4().as_u64_pair().0);
+    let (history, feed) = EventLog::new(Uuid::new_v4().as_u64_pair().0);
     let supervisor = Supervisor::present();
-    let (pulse, beats) = supervisor.pulse();
+    let (heartbeat, snapshots) = supervisor.heartbeat();
     let pseudonyms = Pseudonyms::default();
     let spans = Spans::start(config, &feed, &upstream.client, clock, &pseudonyms)?;
-    let (herald, ledger) = (Herald::naming(pseudonyms), ledger(config));
-    let aides = Aides { journal, herald, ledger, chronicle: Some(chronicle), pulse };
-    tokio::spawn(driver::run(engine, clock, upstream.client.clone(), parcels, commands, aides));
+    let observers = Observers {
+        stats: stats(config),
+        delivery_log: DeliveryLog::new(pseudonyms),
+        history: Some(history),
+        journal: journal.map(JournalKeeper::new),
+        heartbeat,
+        ..Observers::default()
+    };
     Ok(Parts {
         clock,
         started_at,
@@ -87,7 +97,11 @@ pub(super) async fn build(config: &Config, passed: Vec<Passed>) -> Result<Parts,
         feed,
         upstream,
         supervisor,
-        beats,
+        snapshots,
+        engine,
+        observers,
+        requests,
+        commands,
         spans,
     })
 }

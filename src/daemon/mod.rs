@@ -25,7 +25,7 @@ use tracing::{error, info, warn};
 use crate::api::control::{Ending, Order};
 use crate::api::timing::Ask;
 use crate::config::{Config, Overrides};
-use crate::driver::{Command, Controls, Farewell};
+use crate::driver::{Command, Controls, ShutdownReport};
 use crate::http::{Address, Passed};
 use end::End;
 use os_signals::{Signals, stop_again};
@@ -119,13 +119,13 @@ impl Daemon {
                 report
             }
             () = stop_again(&mut signals) => {
-                let vitals = reloader.controls.vitals(HANG_UP_MAX).await;
-                let icons = vitals.as_ref().map(|vitals| vitals.census.unsettled);
+                let snapshot = reloader.controls.snapshot(HANG_UP_MAX).await;
+                let icons = snapshot.as_ref().map(|snapshot| snapshot.census.unsettled);
                 warn!(icons, "asked to stop twice: stopping at once; icons may be left on");
                 end.hurry();
-                vitals.map(|vitals| Farewell {
-                    unsettled: vitals.census.unsettled,
-                    given_up: vitals.counts.stops_given_up,
+                snapshot.map(|snapshot| ShutdownReport {
+                    unsettled: snapshot.census.unsettled,
+                    given_up: snapshot.counts.stops_given_up,
                 })
             }
             never = reloader.answer_to_the_end(&mut asked, &mut orders) => match never {},
@@ -156,7 +156,7 @@ impl Daemon {
 }
 
 /// Switches every icon off, and returns how they were left; `None` if the loop does not answer.
-async fn switch_off(controls: &Controls, end: &End) -> Option<Farewell> {
+async fn switch_off(controls: &Controls, end: &End) -> Option<ShutdownReport> {
     let (answer, answered) = oneshot::channel();
     let shut_down = async {
         controls.give(Command::Shutdown(end.left_for_work(), answer)).await;
@@ -177,10 +177,10 @@ fn log_cut(requests: u64) {
     }
 }
 
-fn log_report(report: Farewell) {
+fn log_report(report: ShutdownReport) {
     match report {
-        Farewell { unsettled: 0, given_up: 0 } => info!("every icon is off"),
-        Farewell { unsettled: 0, given_up } => {
+        ShutdownReport { unsettled: 0, given_up: 0 } => info!("every icon is off"),
+        ShutdownReport { unsettled: 0, given_up } => {
             info!(given_up, "every icon is off but those whose stops were given up earlier");
         }
         report => warn!(icons = report.unsettled, "delivery.shutdown_grace is over: icons may be left on"),

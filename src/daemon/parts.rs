@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,8 +12,6 @@ use url::Url;
 use uuid::Uuid;
 
 use super::StartError;
-use super::status::token;
-use crate::api::Obstacle;
 use crate::base::clock::{self, Clock};
 use crate::config::Config;
 use crate::console;
@@ -23,17 +20,12 @@ use crate::engine::Engine;
 use crate::http::{self, Address, Listener, Problem, TokenAuth};
 use crate::journal::{Journal, OpenError};
 use crate::model::ChannelAddress;
-use crate::observe::typing::Ledger;
+use crate::observe::typing::TypingStats;
 use crate::salesforce::settings::{Auth, Secret, Settings};
 use crate::salesforce::{self, Client, TokenState};
 
 /// The sandbox's usual port; another one is taken if it is in use.
 const SANDBOX_PORT: u16 = 7481;
-
-/// What keeps indicators from being delivered, as far as the token is concerned.
-pub(super) fn obstacle(client: Client) -> Obstacle {
-    Arc::new(move || token(&client).trouble)
-}
 
 /// Keeps a token in hand, and logs whether the daemon is ready.
 pub(super) async fn keep_token(client: Client) {
@@ -46,13 +38,13 @@ pub(super) async fn keep_token(client: Client) {
 }
 
 /// Measures by channel those that the configuration names, from the start.
-pub(super) fn ledger(config: &Config) -> Ledger {
-    let mut ledger = Ledger::new(Uuid::new_v4().as_u64_pair().0);
+pub(super) fn stats(config: &Config) -> TypingStats {
+    let mut stats = TypingStats::new(Uuid::new_v4().as_u64_pair().0);
     let contexts = config.upstream.iter().flat_map(|upstream| upstream.channel_contexts.keys());
     let mut names: Vec<_> = config.policy.channels.keys().chain(contexts).map(ChannelAddress::as_str).collect();
     names.sort_unstable();
-    ledger.name_channels(names);
-    ledger
+    stats.name_channels(names);
+    stats
 }
 
 /// The routes of all edges, and the answer to any other request; with the drop-in, all else is forwarded.

@@ -13,7 +13,6 @@ use super::os_signals::{Request, Signals};
 use super::parts::{caller_token, file_problems};
 use super::upstream::Upstream;
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
-use crate::api::reading::{Reading, Reload};
 use crate::api::timing::{Ask, Denial};
 use crate::base::clock;
 use crate::base::files;
@@ -23,6 +22,7 @@ use crate::driver::Controls;
 use crate::drop_in::DropIn;
 use crate::engine::policy::Policy;
 use crate::http::{Serving, TokenAuth};
+use crate::observe::snapshot::{ConfigurationInfo, Reload};
 use crate::salesforce::Prepared;
 use crate::telemetry::{self, Change as LevelChange};
 
@@ -47,7 +47,7 @@ pub(super) struct Reloader {
     pub(super) gate: TokenAuth,
     pub(super) recording: watch::Sender<bool>,
     pub(super) body_bytes_max: watch::Sender<usize>,
-    pub(super) reading: watch::Sender<Reading>,
+    pub(super) configuration: watch::Sender<ConfigurationInfo>,
     pub(super) supervisor: Supervisor,
     /// The last failure, so that a caller who asks again and again doesn't fill the log with it.
     pub(super) logged: Option<Unchanged>,
@@ -165,11 +165,11 @@ impl Reloader {
             Err(unchanged) => Err(unchanged),
         };
         let changes = outcome.as_ref().map_or(0, |reloaded| reloaded.changes.len());
-        self.reading.send_modify(|reading| {
+        self.configuration.send_modify(|info| {
             if outcome.is_ok() {
-                (reading.file, reading.read_at) = (self.config.file.clone(), at);
+                (info.file, info.read_at) = (self.config.file.clone(), at);
             }
-            reading.last_reload = Some(Reload { at, ok: outcome.is_ok(), changes });
+            info.last_reload = Some(Reload { at, ok: outcome.is_ok(), changes });
         });
         match &outcome {
             Ok(reloaded) => {
@@ -283,7 +283,7 @@ impl Reloader {
     async fn hold_to(&self, policy: &Policy) -> bool {
         let mut held = Vec::new();
         for controls in std::iter::once(self.controls.clone()).chain(self.upstream.shadow()) {
-            held.push(controls.hold_to(policy.clone(), DRIVER_TIMEOUT).await);
+            held.push(controls.set_policy(policy.clone(), DRIVER_TIMEOUT).await);
         }
         held.first() == Some(&true)
     }

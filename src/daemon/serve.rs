@@ -5,14 +5,15 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use super::build::Parts;
-use super::parts::{keep_token, obstacle};
+use super::parts::keep_token;
 use super::reload::Reloader;
 use super::{Daemon, Up, listeners, status};
-use crate::api::reading::Reading;
 use crate::api::signals::Ingest;
 use crate::api::{self, Api};
 use crate::config::{Config, Overrides};
+use crate::driver::{self, Observers};
 use crate::http::{self, Ends, Limits, Listener};
+use crate::observe::snapshot::ConfigurationInfo;
 use crate::sandbox::{Options, Sandbox};
 
 impl Parts {
@@ -34,39 +35,35 @@ impl Parts {
                 (serve_sandbox(&sandbox, listener, closing.clone()), Some(view))
             }
         };
-        let obstacle = obstacle(upstream.client.clone());
-        let ready = obstacle.clone();
-        tokio::spawn(supervisor.clone().attend(self.beats, move || ready()));
+        tokio::spawn(supervisor.clone().attend(self.snapshots));
         let recording = watch::Sender::new(config.ingest.recording);
         let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
-        let reading =
-            watch::Sender::new(Reading { file: config.file.clone(), read_at: self.started_at, last_reload: None });
+        let info = ConfigurationInfo { file: config.file.clone(), read_at: self.started_at, last_reload: None };
+        let configuration = watch::Sender::new(info);
         let drop_in = watch::Sender::new(upstream.drop_in().cloned());
         let ending = watch::Sender::new(None);
         let ingest = Ingest::new(self.inbox, body_bytes_max.subscribe());
-        let look = status::Parts {
-            clock,
-            stopping: stopping.clone(),
+        let runtime = status::Parts {
             client: upstream.client.clone(),
-            reading: reading.subscribe(),
+            configuration: configuration.subscribe(),
             started_at: self.started_at,
             sandbox: up.sandbox.is_some(),
             upstream: upstream.client.settings().base_url.to_string(),
             listening: up.listening.iter().map(ToString::to_string).collect(),
             drop_in: drop_in.subscribe(),
-            traffic: upstream.traffic.clone(),
             malformed: ingest.malformed(),
             state_dir: config.state_dir.is_some(),
-        }
-        .look();
+        };
+        let observers = Observers { runtime: runtime.source(), ..self.observers };
+        let (engine, client) = (self.engine, upstream.client.clone());
+        tokio::spawn(driver::run(engine, clock, client, self.requests, self.commands, observers));
         let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
         let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);
         let api = Api {
             controls: controls.clone(),
             clock,
             feed: self.feed,
-            look,
-            obstacle,
+            traffic: upstream.traffic.clone(),
             recording: recording.subscribe(),
             timing,
             orders: order,
@@ -90,7 +87,7 @@ impl Parts {
             gate,
             recording,
             body_bytes_max,
-            reading,
+            configuration,
             supervisor,
             logged: None,
         };

@@ -17,17 +17,16 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::base::clock;
-use crate::driver::Vitals;
-use crate::driver::heartbeat::{Beat, Pulse};
+use crate::base::text::printable;
+use crate::driver::heartbeat::Heartbeat;
 use crate::model::Instant;
+use crate::observe::snapshot::{JournalState, Snapshot};
 
 /// A status line is for one line of a terminal; the upstream's words in it may be long.
 const STATUS_CHARS_MAX: usize = 240;
 /// How long a manager that does not read may keep a message waiting, and how often it is tried.
 const SEND_MAX: Duration = Duration::from_secs(1);
 const SEND_SPACING: Duration = Duration::from_millis(20);
-/// Until there is a token it is looked for this often: a look costs nothing, and a start waits for it.
-const TOKEN_LOOK_SPACING: Duration = Duration::from_millis(100);
 /// Without a watchdog the loop beats this often all the same, so that a status does not age.
 const BEAT_SPACING_MAX: Duration = Duration::from_secs(15);
 /// A start that waits for its token is given so many beats more at each: one may come late, two may not.
@@ -81,20 +80,19 @@ impl Supervisor {
         }
     }
 
-    /// The loop's heartbeat: at rest without a service manager. The other end is for [`Supervisor::attend`].
+    /// The heartbeat that the loop is to have: at rest without a manager. Its other end goes to [`Supervisor::attend`].
     #[must_use]
-    pub(crate) fn pulse(&self) -> (Pulse, watch::Receiver<Option<Beat>>) {
+    pub(crate) fn heartbeat(&self) -> (Heartbeat, watch::Receiver<Option<Snapshot>>) {
         match &self.0 {
-            Some(manager) => Pulse::new(manager.beat_spacing()),
-            None => (Pulse::default(), watch::channel(None).1),
+            Some(manager) => Heartbeat::new(manager.beat_spacing()),
+            None => (Heartbeat::default(), watch::channel(None).1),
         }
     }
 
-    /// Passes the loop's beats on, until the loop has ended. Says that the daemon is ready as soon as `obstacle` finds
-    /// none, and once.
-    pub(crate) async fn attend(self, beats: watch::Receiver<Option<Beat>>, obstacle: impl Fn() -> Option<String>) {
+    /// Passes the loop's beats on, until the loop has ended. Reports once that the daemon is ready.
+    pub(crate) async fn attend(self, snapshots: watch::Receiver<Option<Snapshot>>) {
         if let Some(manager) = self.0 {
-            manager.attend(beats, obstacle).await;
+            manager.attend(snapshots).await;
         }
     }
 
@@ -140,36 +138,21 @@ impl Manager {
         self.watchdog.map_or(BEAT_SPACING_MAX, |watchdog| (watchdog / 2).min(BEAT_SPACING_MAX))
     }
 
-    async fn attend(&self, mut beats: watch::Receiver<Option<Beat>>, obstacle: impl Fn() -> Option<String>) {
+    async fn attend(&self, mut snapshots: watch::Receiver<Option<Snapshot>>) {
         let mut status_line = StatusLine::default();
-        loop {
-            let look = clock::timer_after(TOKEN_LOOK_SPACING);
-            let starting = self.stage() == Stage::Starting;
-            let beaten = tokio::select! {
-                beaten = beats.changed() => match beaten {
-                    Ok(()) => true,
-                    Err(_) => return,
-                },
-                () = tokio::time::sleep_until(look), if starting => false,
-            };
-            let obstacle = obstacle();
-            let ready = starting && obstacle.is_none() && self.advance(Stage::Starting, Stage::Ready);
-            if !(beaten || ready) {
-                continue;
-            }
+        while snapshots.changed().await.is_ok() {
+            let Some(snapshot) = snapshots.borrow_and_update().clone() else { continue };
             let mut lines = String::new();
-            if ready {
+            if snapshot.not_ready.is_none() && self.advance(Stage::Starting, Stage::Ready) {
                 lines.push_str("READY=1\n");
             }
-            if beaten && self.watchdog.is_some() {
+            if self.watchdog.is_some() {
                 lines.push_str("WATCHDOG=1\n");
             }
-            if beaten && self.stage() == Stage::Starting {
+            if self.stage() == Stage::Starting {
                 extend(&mut lines, self.beat_spacing() * BEATS_GRANTED);
             }
-            let beat = beats.borrow_and_update().clone();
-            let status = beat.and_then(|beat| status_line.status(self.stage(), &beat, obstacle));
-            if let Some(status) = status {
+            if let Some(status) = status_line.next(self.stage(), &snapshot) {
                 let _ = writeln!(lines, "STATUS={status}");
             }
             self.notify(&lines).await;
@@ -237,7 +220,7 @@ fn watchdog(micros: Option<String>, process: Option<String>, own: u32) -> Result
     }
 }
 
-/// The status in one line, sent again only when it has changed.
+/// The snapshot in one line, sent again only when it has changed.
 #[derive(Debug, Default)]
 struct StatusLine {
     last: String,
@@ -246,9 +229,10 @@ struct StatusLine {
 }
 
 impl StatusLine {
-    fn status(&mut self, stage: Stage, beat: &Beat, obstacle: Option<String>) -> Option<String> {
-        let rate = self.rate(beat);
-        let status = one_line(&status(stage, &beat.vitals, rate, obstacle));
+    fn next(&mut self, stage: Stage, snapshot: &Snapshot) -> Option<String> {
+        let rate = self.rate(snapshot);
+        // What follows a line's end would be an order to the manager, and foreign words are among these.
+        let status: String = printable(&status(stage, snapshot, rate)).chars().take(STATUS_CHARS_MAX).collect();
         (status != self.last).then(|| {
             self.last.clone_from(&status);
             status
@@ -256,24 +240,24 @@ impl StatusLine {
     }
 
     /// Requests a second since the beat before.
-    fn rate(&mut self, beat: &Beat) -> f64 {
-        let sent = beat.vitals.counts.sent;
+    fn rate(&mut self, snapshot: &Snapshot) -> f64 {
+        let sent = snapshot.counts.sent;
         let (since, before) = self.sent.unwrap_or((Instant::ORIGIN, 0));
-        let seconds = beat.at.since(since).as_secs_f64();
+        let seconds = snapshot.at.since(since).as_secs_f64();
         if seconds == 0.0 {
             return 0.0;
         }
-        self.sent = Some((beat.at, sent));
+        self.sent = Some((snapshot.at, sent));
         (sent - before) as f64 / seconds
     }
 }
 
-fn status(stage: Stage, vitals: &Vitals, rate: f64, obstacle: Option<String>) -> String {
-    let Vitals { census, counts, .. } = vitals;
+fn status(stage: Stage, snapshot: &Snapshot, rate: f64) -> String {
+    let Snapshot { census, counts, .. } = snapshot;
     if stage == Stage::Stopping {
         return format!("Stopping: {} left to settle", number(census.unsettled, "conversation"));
     }
-    let mut text = match obstacle.as_ref().or(vitals.trouble.as_ref()) {
+    let mut text = match &snapshot.not_ready {
         None => "Ready".to_owned(),
         Some(why) => format!("Not ready ({why})"),
     };
@@ -288,11 +272,11 @@ fn status(stage: Stage, vitals: &Vitals, rate: f64, obstacle: Option<String>) ->
     if counts.stops_given_up > 0 {
         let _ = write!(text, ", {} stops given up", counts.stops_given_up);
     }
-    if vitals.journal_degraded() {
+    if snapshot.journal_state() == JournalState::Degraded {
         text.push_str("; state_dir can't be written");
     }
-    if vitals.recording {
-        text.push_str("; somebody records");
+    if snapshot.recording {
+        text.push_str("; a client records the signals");
     }
     text
 }
@@ -301,29 +285,20 @@ fn number(count: usize, of: &str) -> String {
     format!("{count} {of}{}", if count == 1 { "" } else { "s" })
 }
 
-/// One line and no more: what follows a line's end would be a message to the manager, and the upstream's words are part of
-/// this.
-fn one_line(text: &str) -> String {
-    text.chars().take(STATUS_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::policy::Policy;
     use crate::engine::{Census, Counts};
     use crate::journal::Figures;
 
-    fn beat(seconds: u64, sent: u64) -> Beat {
-        let vitals = Vitals {
+    fn beat(seconds: u64, sent: u64, not_ready: Option<&str>) -> Snapshot {
+        Snapshot {
+            at: Instant::from_millis(seconds * 1_000),
             census: Census { icons: 1, conversations: 12, in_flight: 1, ..Census::default() },
             counts: Counts { sent, delivered: sent.saturating_sub(1), ..Counts::default() },
-            rules: Policy::default().rules,
-            trouble: None,
-            rate_in_force: 2_000,
-            ..Vitals::default()
-        };
-        Beat { at: Instant::from_millis(seconds * 1_000), vitals }
+            not_ready: not_ready.map(str::to_owned),
+            ..Snapshot::default()
+        }
     }
 
     fn supervisor(name: &OsStr, watchdog: Option<Duration>) -> Supervisor {
@@ -331,32 +306,28 @@ mod tests {
     }
 
     #[test]
-    fn the_status_is_one_line_and_is_sent_when_it_changes() {
-        let mut status_line = StatusLine::default();
-        let mut status_of = |beat: &Beat, obstacle: Option<&str>| {
-            status_line.status(Stage::Ready, beat, obstacle.map(str::to_owned)).unwrap_or_default()
-        };
+    fn the_status_tells_how_things_stand_and_is_told_when_it_changes() {
+        let mut line = StatusLine::default();
+        let mut next = |beat: &Snapshot| line.next(Stage::Ready, beat).unwrap_or_default();
         let tail = "1 icon on, 12 conversations";
-        assert_eq!(status_of(&beat(2, 10), None), format!("Ready: {tail}, 5.0 requests/s, 1 under way, 9 delivered"));
-        assert_eq!(status_of(&beat(4, 10), None), format!("Ready: {tail}, 0.0 requests/s, 1 under way, 9 delivered"));
-        assert_eq!(status_of(&beat(6, 10), None), "");
-        assert!(status_of(&beat(8, 10), Some("no token")).starts_with("Not ready (no token): 1 icon on"));
-        let mut degraded = beat(10, 10);
-        degraded.vitals.journal = Some(Figures { degraded: true, ..Figures::default() });
-        degraded.vitals.trouble = Some("Salesforce does not answer".to_owned());
-        let status = status_of(&degraded, None);
-        assert!(status.starts_with("Not ready (Salesforce does not answer)"), "{status}");
+        assert_eq!(next(&beat(2, 10, None)), format!("Ready: {tail}, 5.0 requests/s, 1 under way, 9 delivered"));
+        assert_eq!(next(&beat(4, 10, None)), format!("Ready: {tail}, 0.0 requests/s, 1 under way, 9 delivered"));
+        assert_eq!(next(&beat(6, 10, None)), "");
+        assert!(next(&beat(8, 10, Some("no token"))).starts_with("Not ready (no token): 1 icon on"));
+        let mut degraded = beat(10, 10, None);
+        degraded.journal = Some(Figures { degraded: true, ..Figures::default() });
+        let status = next(&degraded);
         assert!(status.ends_with("; state_dir can't be written"), "{status}");
-        let mut last = beat(12, 10);
-        last.vitals.census.unsettled = 2;
-        let status = status_line.status(Stage::Stopping, &last, None);
+        let mut last = beat(12, 10, None);
+        last.census.unsettled = 2;
+        let status = line.next(Stage::Stopping, &last);
         assert_eq!(status.as_deref(), Some("Stopping: 2 conversations left to settle"));
     }
 
     #[test]
-    fn no_upstream_sends_the_manager_messages() {
+    fn no_upstream_gives_the_manager_orders() {
         let why = format!("no\nMAINPID=1\r\n\u{85}\0 {}", "é".repeat(10_000));
-        let status = StatusLine::default().status(Stage::Ready, &beat(1, 0), Some(why)).unwrap();
+        let status = StatusLine::default().next(Stage::Ready, &beat(1, 0, Some(&why))).unwrap();
         assert!(status.starts_with("Not ready (no MAINPID=1"), "{status}");
         assert!(!status.contains(char::is_control) && status.chars().count() == STATUS_CHARS_MAX, "{status}");
     }
@@ -411,11 +382,8 @@ mod tests {
         supervisor.reloading().await;
         supervisor.reloaded().await;
         assert_eq!(received(), None);
-        let (beats, ear) = watch::channel(None);
-        let token = Arc::new(AtomicBool::new(false));
-        let missing = Arc::clone(&token);
-        let obstacle = move || (!missing.load(Ordering::Relaxed)).then(|| "no token yet".to_owned());
-        let attending = tokio::spawn(supervisor.clone().attend(ear, obstacle));
+        let (beats, snapshots) = watch::channel(None);
+        let attending = tokio::spawn(supervisor.clone().attend(snapshots));
         let next = async || {
             for _ in 0..10_000 {
                 match received() {
@@ -425,16 +393,16 @@ mod tests {
             }
             panic!("nothing is sent");
         };
-        beats.send_replace(Some(beat(1, 0)));
+        beats.send_replace(Some(beat(1, 0, Some("no token yet"))));
         let message = next().await;
         assert!(
             message.starts_with("WATCHDOG=1\nEXTEND_TIMEOUT_USEC=15000000\nSTATUS=Not ready (no token"),
             "{message}"
         );
-        token.store(true, Ordering::Relaxed);
+        beats.send_replace(Some(beat(1, 0, None)));
         let message = next().await;
-        assert!(message.starts_with("READY=1\nSTATUS=Ready: "), "{message}");
-        beats.send_replace(Some(beat(1, 0)));
+        assert!(message.starts_with("READY=1\nWATCHDOG=1\nSTATUS=Ready: "), "{message}");
+        beats.send_replace(Some(beat(1, 0, None)));
         assert_eq!(next().await, "WATCHDOG=1\n");
         supervisor.reloading().await;
         supervisor.reloaded().await;

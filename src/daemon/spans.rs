@@ -4,10 +4,10 @@ use tokio::task::JoinHandle;
 
 use super::StartError;
 use crate::base::clock::Clock;
+use crate::base::pseudonym::Pseudonyms;
 use crate::config::Config;
 use crate::observe::events::Feed;
 use crate::salesforce::Client;
-use crate::telemetry::Pseudonyms;
 
 /// The task that exports, if there is one.
 pub(super) struct Spans(Option<JoinHandle<()>>);

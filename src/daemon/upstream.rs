@@ -11,15 +11,12 @@ use super::parts::{router, sandbox_settings};
 use crate::api::control::Unchanged;
 use crate::base::clock::{self, Clock};
 use crate::config::Config;
-use crate::driver::delivery_log::Herald;
-use crate::driver::heartbeat::Pulse;
 use crate::driver::inbox::{self, Inbox};
-use crate::driver::{self, Aides, Carrier, Command, Controls};
+use crate::driver::{self, Carrier, Command, Controls, Observers};
 use crate::drop_in::{self, Activity, DropIn, Shadow};
 use crate::engine::Engine;
 use crate::http::{Address, Limits, Serving, TokenAuth, Traffic};
 use crate::model::{Dispatch, WireResult};
-use crate::observe::typing::Ledger;
 use crate::salesforce::credentials::{CredentialCache, REFUSED_FOR};
 use crate::salesforce::settings::{Auth, Settings};
 use crate::salesforce::{Client, PrepareError, Prepared, error_text};
@@ -190,13 +187,12 @@ struct ShadowLoop {
 impl ShadowLoop {
     fn start(config: &Config, clock: Clock) -> Self {
         let shadow = Shadow::new(clock);
-        let (inbox, parcels) = inbox::inbox();
+        let (inbox, requests) = inbox::inbox();
         let (controls, commands) = driver::controls();
         let engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
         // What it would send is compared elsewhere; nothing is measured or reported twice.
-        let (herald, ledger) = (Herald::default(), Ledger::new(0));
-        let aides = Aides { journal: None, herald, ledger, chronicle: None, pulse: Pulse::default() };
-        tokio::spawn(driver::run(engine, clock, shadow.carrier(), parcels, commands, aides));
+        let observers = Observers::default();
+        tokio::spawn(driver::run(engine, clock, shadow.carrier(), requests, commands, observers));
         info!("drop-in in shadow mode: everything is forwarded, GET /v1/drop_in compares");
         Self { shadow, inbox, controls }
     }

@@ -1,30 +1,33 @@
-//! What operators hear of deliveries: transitions, each once, never more than a few lines a minute whatever happens.
+//! What the log reports of deliveries: transitions, each once, never more than a few lines a minute whatever happens.
 
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use crate::base::pseudonym::Pseudonyms;
 use crate::engine::{Counts, Notice};
 use crate::model::{Cause, Dispatch, Instant, Outcome, Rejection, Transient, WireResult};
-use crate::telemetry::Pseudonyms;
+use crate::observe::loop_event::LoopEvent;
 
-/// So many failures without a success between them are told, and make the daemon not ready.
-const FAILURES_TOLD: u32 = 5;
-/// Lines of one kind, over all channels and conversations, come no closer than this after the first few.
+/// So many failures without a success between them are logged, and make the daemon not ready.
+const FAILURES_MAX: u32 = 5;
+/// Lines of one kind, over all channels and conversations, are at least this far apart after the first few.
 const LINE_SPACING: Duration = Duration::from_secs(60);
-/// Muted conversations told by name within [`LINE_SPACING`]; further ones are counted.
-const MUTES_TOLD: u32 = 10;
+/// Muted conversations named within [`LINE_SPACING`]; further ones are counted.
+const MUTES_LOGGED_MAX: u32 = 10;
 
 /// Turns what happens to deliveries into log lines.
 #[derive(Debug, Default)]
-pub struct Herald {
+pub struct DeliveryLog {
     pseudonyms: Pseudonyms,
     failures: u32,
-    trouble: Option<String>,
-    /// The present trouble has been told: its end will be, too.
-    trouble_told: bool,
-    troubles: Throttle,
-    told: Counts,
+    /// Why deliveries fail at the moment.
+    failing: Option<String>,
+    /// That they fail has been logged: the end of that will be, too.
+    failing_logged: bool,
+    failures_log: Throttle,
+    /// Given-up stops that the log has mentioned.
+    given_up_logged: u64,
     mutes: Throttle,
     malformed: Throttle,
     given_up: Throttle,
@@ -34,29 +37,28 @@ pub struct Herald {
     blocked_logged: bool,
 }
 
-impl Herald {
-    /// One who calls end users by these names.
+impl DeliveryLog {
     #[must_use]
-    pub fn naming(pseudonyms: Pseudonyms) -> Self {
+    pub(crate) fn new(pseudonyms: Pseudonyms) -> Self {
         Self { pseudonyms, ..Self::default() }
     }
 
-    /// Why deliveries fail at the moment; `None` while they don't.
-    #[must_use]
-    pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+    pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
+        if let LoopEvent::Answered { dispatch, result, notice, rate, .. } = event {
+            self.on_outcome(now, dispatch, result);
+            self.on_notice(now, dispatch, result, *notice, *rate);
+        }
     }
 
-    /// A request has come to its end.
-    pub fn hear(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult, notice: Option<Notice>, rate: u32) {
+    fn on_outcome(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
         let conversation = dispatch.conversation.as_ref();
         let (status, code) = (result.status, result.code);
         let detail = result.detail.as_deref().unwrap_or_default();
         match result.outcome {
             Outcome::Delivered => {
                 self.failures = 0;
-                self.trouble = None;
-                if std::mem::take(&mut self.trouble_told) {
+                self.failing = None;
+                if std::mem::take(&mut self.failing_logged) {
                     info!("indicators are delivered again");
                 }
             }
@@ -65,7 +67,7 @@ impl Herald {
             outcome => {
                 debug!(
                     channel = conversation.to(),
-                    end_user = %self.pseudonyms.of(conversation.from()),
+                    end_user = %self.pseudonyms.log_name(conversation.from()),
                     indicator = dispatch.indicator().name(),
                     reason = dispatch.reason.name(),
                     attempt = dispatch.attempt,
@@ -81,14 +83,14 @@ impl Herald {
                         cause: Cause::Token | Cause::Credentials | Cause::NoCredentials,
                         ..
                     }) => self.failures,
-                    Outcome::Rejected(Rejection::Configuration) => self.failures.saturating_add(FAILURES_TOLD),
+                    Outcome::Rejected(Rejection::Configuration) => self.failures.saturating_add(FAILURES_MAX),
                     _ => self.failures.saturating_add(1),
                 };
-                if self.failures >= FAILURES_TOLD && self.trouble.is_none() {
-                    self.trouble = Some(describe(result));
-                    if let Some(more) = self.troubles.pass(now, 1) {
+                if self.failures >= FAILURES_MAX && self.failing.is_none() {
+                    self.failing = Some(describe(result));
+                    if let Some(more) = self.failures_log.pass(now, 1) {
                         warn!(status, code, detail, more, "no indicator is delivered");
-                        self.trouble_told = true;
+                        self.failing_logged = true;
                     }
                 }
                 if outcome == Outcome::Rejected(Rejection::Request)
@@ -98,6 +100,11 @@ impl Herald {
                 }
             }
         }
+    }
+
+    fn on_notice(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult, notice: Option<Notice>, rate: u32) {
+        let (conversation, status, code) = (dispatch.conversation.as_ref(), result.status, result.code);
+        let detail = result.detail.as_deref().unwrap_or_default();
         match notice {
             None => {}
             Some(Notice::ChannelMuted) => {
@@ -107,8 +114,8 @@ impl Herald {
                 );
             }
             Some(Notice::ConversationMuted) => {
-                if let Some(more) = self.mutes.pass(now, MUTES_TOLD) {
-                    let end_user = self.pseudonyms.of(conversation.from());
+                if let Some(more) = self.mutes.pass(now, MUTES_LOGGED_MAX) {
+                    let end_user = self.pseudonyms.log_name(conversation.from());
                     let channel = conversation.to();
                     warn!(channel, %end_user, status, code, detail, more, "conversation muted: Salesforce refuses its end user");
                 }
@@ -134,34 +141,35 @@ impl Herald {
         }
     }
 
-    /// So many owed Stoppeds wait for credentials.
-    pub fn note_blocked(&mut self, now: Instant, stops: usize) {
-        if stops == 0 {
+    /// The loop has come round; so many owed Stoppeds wait for credentials.
+    pub(super) fn on_turn(&mut self, now: Instant, counts: &Counts, blocked: usize) {
+        let given_up = counts.stops_given_up - self.given_up_logged;
+        if given_up > 0
+            && let Some(more) = self.given_up.pass(now, 1)
+        {
+            warn!(icons = given_up, more, "owed stops were rejected or never acknowledged: their icons may be left on");
+            self.given_up_logged = counts.stops_given_up;
+        }
+        if blocked == 0 {
             if std::mem::take(&mut self.blocked_logged) {
                 info!("no owed TypingStopped waits for credentials any more");
             }
         } else if !self.blocked_logged
             && let Some(more) = self.blocked.pass(now, 1)
         {
-            warn!(
-                stops,
-                more, "owed TypingStopped wait for credentials: no connector has shown any that Salesforce accepts"
-            );
+            warn!(stops = blocked, more, "owed TypingStopped wait for credentials: {NO_CREDENTIALS}");
             self.blocked_logged = true;
         }
     }
 
-    /// The counts have moved on.
-    pub fn count(&mut self, now: Instant, counts: &Counts) {
-        let given_up = counts.stops_given_up - self.told.stops_given_up;
-        if given_up > 0
-            && let Some(more) = self.given_up.pass(now, 1)
-        {
-            warn!(icons = given_up, more, "owed stops were refused or never acknowledged: their icons may be left on");
-            self.told = *counts;
-        }
+    /// Why no indicator is delivered at the moment; `blocked` owed Stoppeds wait for credentials.
+    pub(super) fn not_ready(&self, blocked: usize) -> Option<String> {
+        let waits = || format!("{blocked} owed TypingStopped wait for credentials: {NO_CREDENTIALS}");
+        self.failing.clone().or_else(|| (blocked > 0).then(waits))
     }
 }
+
+const NO_CREDENTIALS: &str = "no connector has shown any that Salesforce accepts";
 
 /// One sentence for a person who asks why the daemon is not ready.
 fn describe(result: &WireResult) -> String {
@@ -205,8 +213,8 @@ mod tests {
     fn a_throttle_lets_a_few_through_and_counts_the_rest() {
         let mut throttle = Throttle::default();
         let at = Instant::from_millis;
-        let told: Vec<_> = (0..5).map(|i| throttle.pass(at(i), 2)).collect();
-        assert_eq!(told, [Some(0), Some(0), None, None, None]);
+        let passed: Vec<_> = (0..5).map(|i| throttle.pass(at(i), 2)).collect();
+        assert_eq!(passed, [Some(0), Some(0), None, None, None]);
         assert_eq!(throttle.pass(at(60_001), 2), Some(3));
     }
 }

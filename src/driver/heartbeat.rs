@@ -1,116 +1,114 @@
-//! The pulse of the loop: the proof, for whoever supervises the daemon, that the loop goes round, and how things stand
-//! with it.
+//! The heartbeat of the loop: snapshots as the loop goes round, for the supervisor of the daemon. A loop that is stuck is
+//! known by its silence.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::driver::Vitals;
 use crate::engine::{Census, Counts};
 use crate::model::Instant;
+use crate::observe::snapshot::Snapshot;
 
-/// What has changed is shown no more often than this: for eyes, not for machines.
+/// Changes are shown no more often than this: for eyes, not for machines.
 const NEWS_SPACING: Duration = Duration::from_secs(2);
+/// Until the daemon is ready for the first time, the loop checks this often whether it is: a start waits for it.
+const READY_CHECK_SPACING: Duration = Duration::from_millis(100);
 
-/// One beat.
-#[derive(Clone, Debug)]
-pub struct Beat {
-    /// When the loop came round.
-    pub at: Instant,
-    /// How things stood.
-    pub vitals: Vitals,
-}
-
-/// Beats as the loop goes round, so that a loop that is stuck is known by its silence. By default it is at rest: nobody
-/// looks, and it asks for no turn.
+/// By default no one looks, and it asks for no turn.
 #[derive(Debug, Default)]
-pub struct Pulse(Option<Beating>);
+pub struct Heartbeat(Option<Beating>);
 
 #[derive(Debug)]
 struct Beating {
-    beats: watch::Sender<Option<Beat>>,
+    snapshots: watch::Sender<Option<Snapshot>>,
     spacing: Duration,
     /// When the loop has to come round for it, though nothing else happens.
     due: Instant,
     news_due: Instant,
     shown: (Census, Counts),
+    /// Until the first beat of a daemon that is ready: when it is checked next whether it is.
+    ready_check_due: Option<Instant>,
 }
 
-impl Pulse {
-    /// A pulse that beats at least every `spacing`, and sooner if there is something new. The end that hears it holds
-    /// the last beat alone, none before the first.
-    #[must_use]
-    pub fn new(spacing: Duration) -> (Self, watch::Receiver<Option<Beat>>) {
-        let (beats, heard) = watch::channel(None);
-        let shown = (Census::default(), Counts::default());
-        let beating = Beating { beats, spacing, due: Instant::ORIGIN, news_due: Instant::ORIGIN, shown };
-        (Self(Some(beating)), heard)
+impl Heartbeat {
+    /// Beats at least every `spacing`, and sooner if there is something new. The receiver holds the last beat alone, none
+    /// before the first.
+    pub(crate) fn new(spacing: Duration) -> (Self, watch::Receiver<Option<Snapshot>>) {
+        let (snapshots, receiver) = watch::channel(None);
+        let beating = Beating {
+            snapshots,
+            spacing,
+            due: Instant::ORIGIN,
+            news_due: Instant::ORIGIN,
+            shown: (Census::default(), Counts::default()),
+            ready_check_due: Some(Instant::ORIGIN),
+        };
+        (Self(Some(beating)), receiver)
     }
 
     /// The loop has come round.
-    pub fn turn(&mut self, now: Instant, census: Census, counts: &Counts, vitals: impl FnOnce() -> Vitals) {
+    pub(super) fn turn(&mut self, now: Instant, census: Census, counts: &Counts, snapshot: impl FnOnce() -> Snapshot) {
         let Some(beating) = &mut self.0 else { return };
         let news = beating.shown != (census, *counts);
-        if now >= beating.due || (news && now >= beating.news_due) {
+        let beats = now >= beating.due || (news && now >= beating.news_due);
+        let checks = beating.ready_check_due.is_some_and(|due| now >= due);
+        let snapshot = (beats || checks).then(snapshot);
+        let is_ready = snapshot.as_ref().is_some_and(|snapshot| snapshot.not_ready.is_none());
+        if beats || is_ready {
             beating.shown = (census, *counts);
             beating.due = now + beating.spacing;
             beating.news_due = now + NEWS_SPACING.min(beating.spacing);
-            beating.beats.send_replace(Some(Beat { at: now, vitals: vitals() }));
+            beating.snapshots.send_replace(snapshot);
         } else if news {
             beating.due = beating.due.min(beating.news_due);
+        }
+        if is_ready {
+            beating.ready_check_due = None;
+        } else if checks {
+            beating.ready_check_due = Some(now + READY_CHECK_SPACING);
         }
     }
 
     /// When the loop has to come round next, though nothing else happens.
-    #[must_use]
-    pub fn due(&self) -> Instant {
-        self.0.as_ref().map_or(Instant::NEVER, |beating| beating.due)
+    pub(super) fn due(&self) -> Instant {
+        let due = |beating: &Beating| beating.due.min(beating.ready_check_due.unwrap_or(Instant::NEVER));
+        self.0.as_ref().map_or(Instant::NEVER, due)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::policy::Policy;
 
     const SPACING: Duration = Duration::from_secs(5);
 
-    fn vitals(census: Census, counts: &Counts) -> Vitals {
-        Vitals {
-            census,
-            counts: *counts,
-            rules: Policy::default().rules,
-            trouble: None,
-            rate_in_force: 1,
-            ..Vitals::default()
-        }
-    }
-
     struct Loop {
-        pulse: Pulse,
-        heard: watch::Receiver<Option<Beat>>,
+        heartbeat: Heartbeat,
+        snapshots: watch::Receiver<Option<Snapshot>>,
         counts: Counts,
+        not_ready: Option<String>,
     }
 
     impl Loop {
         fn new() -> Self {
-            let (pulse, heard) = Pulse::new(SPACING);
-            Self { pulse, heard, counts: Counts::default() }
+            let (heartbeat, snapshots) = Heartbeat::new(SPACING);
+            Self { heartbeat, snapshots, counts: Counts::default(), not_ready: None }
         }
 
         /// Comes round at this millisecond; whether that was a beat.
         fn round(&mut self, millis: u64) -> bool {
-            let (census, counts) = (Census::default(), self.counts);
-            self.pulse.turn(Instant::from_millis(millis), census, &counts, || vitals(census, &counts));
-            let beaten = self.heard.has_changed().unwrap();
+            let at = Instant::from_millis(millis);
+            let snapshot = || Snapshot { at, not_ready: self.not_ready.clone(), ..Snapshot::default() };
+            self.heartbeat.turn(at, Census::default(), &self.counts, snapshot);
+            let beaten = self.snapshots.has_changed().unwrap();
             if beaten {
-                assert_eq!(self.heard.borrow_and_update().as_ref().unwrap().at, Instant::from_millis(millis));
+                assert_eq!(self.snapshots.borrow_and_update().as_ref().unwrap().at, at);
             }
             beaten
         }
 
         fn due_millis(&self) -> u64 {
-            self.pulse.due().as_micros() / 1_000
+            self.heartbeat.due().as_micros() / 1_000
         }
     }
 
@@ -131,7 +129,7 @@ mod tests {
         assert!((1..5_000).all(|millis| !busy.round(millis)));
         assert!(busy.round(5_000));
         // No turn, no beat, however late it is; and the first turn after it is one.
-        assert!(!busy.heard.has_changed().unwrap());
+        assert!(!busy.snapshots.has_changed().unwrap());
         assert!(busy.round(60_000));
         assert_eq!(busy.due_millis(), 65_000);
     }
@@ -150,9 +148,21 @@ mod tests {
     }
 
     #[test]
-    fn a_pulse_that_nobody_hears_asks_for_no_turn() {
-        let mut pulse = Pulse::default();
-        pulse.turn(Instant::ORIGIN, Census::default(), &Counts::default(), || unreachable!("nobody hears it"));
-        assert_eq!(pulse.due(), Instant::NEVER);
+    fn a_heartbeat_without_a_receiver_asks_for_no_turn() {
+        let mut heartbeat = Heartbeat::default();
+        heartbeat.turn(Instant::ORIGIN, Census::default(), &Counts::default(), || unreachable!("no one receives it"));
+        assert_eq!(heartbeat.due(), Instant::NEVER);
+    }
+
+    #[test]
+    fn until_it_is_ready_a_daemon_is_looked_at_every_tenth_of_a_second() {
+        let mut slow = Loop::new();
+        slow.not_ready = Some("no token".to_owned());
+        assert!(slow.round(0));
+        assert_eq!(slow.due_millis(), 100);
+        assert!((1..=1_000).all(|millis| !slow.round(millis)), "a busy loop beats no more often");
+        slow.not_ready = None;
+        assert!((1_001..1_100).all(|millis| !slow.round(millis)) && slow.round(1_100));
+        assert_eq!(slow.due_millis(), 6_100);
     }
 }

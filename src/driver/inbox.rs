@@ -10,18 +10,18 @@ use crate::model::SignalBatch;
 
 /// Batches that may wait for the driver. It empties the queue each time round, so that a full one means that it is
 /// behind by more than a few milliseconds.
-pub const PARCELS_MAX: usize = 1_024;
+pub const REQUESTS_MAX: usize = 1_024;
 
-/// Signals of a parcel. A larger batch goes in several, so that the driver has its hands free after each.
+/// Signals of a request. A larger batch goes in several, so that the driver has its hands free after each.
 pub const SIGNALS_MAX: usize = 1_024;
 
 /// Signals on their way, and where to say what became of them.
 #[derive(Debug)]
-pub struct Parcel {
+pub struct Request {
     /// The signals.
     pub batch: SignalBatch,
     /// How long the sender waits for the icons of its messages to be off, if it does; without end ([`Duration::MAX`]) it
-    /// is told of each, else no more when its Stopped fails or can't leave in that time.
+    /// gets each answer, else none when its Stopped fails or can't leave in that time.
     pub wait: Option<Duration>,
     /// Takes the receipt.
     pub receipt: oneshot::Sender<Receipt>,
@@ -34,12 +34,12 @@ pub struct Parcel {
 pub struct Receipt {
     /// The signals that were not taken, by their index in the batch, and why.
     pub turned_away: Vec<(usize, Rejected)>,
-    /// For a parcel that waits: one for each conversation whose icon is not off yet. Each says whether the Stopped was
+    /// For a request that waits: one for each conversation whose icon is not off yet. Each says whether the Stopped was
     /// acknowledged.
     pub unsettled: Vec<oneshot::Receiver<bool>>,
-    /// For a parcel that waits: there is a Stopped among them that can't leave in that time, whatever happens.
+    /// For a request that waits: there is a Stopped among them that can't leave in that time, whatever happens.
     pub blocked: bool,
-    /// For a parcel that waits: how long it should, by what Stoppeds have taken of late, if that is known.
+    /// For a request that waits: how long it should, by what Stoppeds have taken of late, if that is known.
     pub wait_needed: Option<Duration>,
 }
 
@@ -64,41 +64,30 @@ pub enum Undeliverable {
 
 /// The edges' end. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Inbox(mpsc::Sender<Parcel>);
+pub struct Inbox(mpsc::Sender<Request>);
 
 /// A new hand-over: the edges' end and the driver's.
 #[must_use]
-pub fn inbox() -> (Inbox, mpsc::Receiver<Parcel>) {
-    let (sender, receiver) = mpsc::channel(PARCELS_MAX);
+pub fn inbox() -> (Inbox, mpsc::Receiver<Request>) {
+    let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
     (Inbox(sender), receiver)
 }
 
+/// What becomes of a batch for which there is no room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnFull {
+    Reject,
+    Wait,
+}
+
 impl Inbox {
-    /// Hands a batch over, or says at once that it can't, and waits for the receipt. `wait` is how long the sender then
-    /// waits for the icons of its messages to be off, if it does.
+    /// Hands a batch over, or fails at once where there is no room, and waits for the receipt. `wait` is how long the
+    /// sender then waits for the icons of its messages to be off, if it does.
     ///
     /// # Errors
     /// When the driver is behind or gone.
     pub async fn deliver(&self, batch: SignalBatch, wait: Option<Duration>) -> Result<Receipt, Undeliverable> {
-        if batch.len() > SIGNALS_MAX {
-            let mut whole = Receipt::default();
-            for (number, part) in batch.parts(SIGNALS_MAX).enumerate() {
-                // Where the first one had room the others wait for theirs.
-                let part = if number == 0 { self.hand_over(part, wait).await? } else { self.send(part, wait).await? };
-                whole.add(number * SIGNALS_MAX, part);
-            }
-            return Ok(whole);
-        }
-        self.hand_over(batch, wait).await
-    }
-
-    async fn hand_over(&self, batch: SignalBatch, wait: Option<Duration>) -> Result<Receipt, Undeliverable> {
-        let (receipt, answer) = oneshot::channel();
-        self.0.try_send(Parcel { batch, wait, receipt, waiting: clock::stopwatch() }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Undeliverable::Full,
-            mpsc::error::TrySendError::Closed(_) => Undeliverable::Closed,
-        })?;
-        answer.await.map_err(|_| Undeliverable::Closed)
+        self.hand_over(batch, wait, OnFull::Reject).await
     }
 
     /// Hands a batch over as soon as there is room, and waits for the receipt: for a stream, which is slowed down
@@ -107,20 +96,43 @@ impl Inbox {
     /// # Errors
     /// When the driver is gone.
     pub async fn deliver_when_possible(&self, batch: SignalBatch) -> Result<Receipt, Undeliverable> {
-        if batch.len() > SIGNALS_MAX {
-            let mut whole = Receipt::default();
-            for (number, part) in batch.parts(SIGNALS_MAX).enumerate() {
-                whole.add(number * SIGNALS_MAX, self.send(part, None).await?);
-            }
-            return Ok(whole);
-        }
-        self.send(batch, None).await
+        self.hand_over(batch, None, OnFull::Wait).await
     }
 
-    async fn send(&self, batch: SignalBatch, wait: Option<Duration>) -> Result<Receipt, Undeliverable> {
+    async fn hand_over(
+        &self,
+        batch: SignalBatch,
+        wait: Option<Duration>,
+        mut on_full: OnFull,
+    ) -> Result<Receipt, Undeliverable> {
+        if batch.len() <= SIGNALS_MAX {
+            return self.send(batch, wait, on_full).await;
+        }
+        let mut whole = Receipt::default();
+        for (number, part) in batch.parts(SIGNALS_MAX).enumerate() {
+            whole.add(number * SIGNALS_MAX, self.send(part, wait, on_full).await?);
+            // Where the first one had room the others wait for theirs.
+            on_full = OnFull::Wait;
+        }
+        Ok(whole)
+    }
+
+    async fn send(
+        &self,
+        batch: SignalBatch,
+        wait: Option<Duration>,
+        on_full: OnFull,
+    ) -> Result<Receipt, Undeliverable> {
         let (receipt, answer) = oneshot::channel();
-        let parcel = Parcel { batch, wait, receipt, waiting: clock::stopwatch() };
-        self.0.send(parcel).await.map_err(|_| Undeliverable::Closed)?;
+        let request = Request { batch, wait, receipt, waiting: clock::stopwatch() };
+        let room = match on_full {
+            OnFull::Wait => self.0.reserve().await.map_err(|_| Undeliverable::Closed)?,
+            OnFull::Reject => self.0.try_reserve().map_err(|error| match error {
+                mpsc::error::TrySendError::Full(()) => Undeliverable::Full,
+                mpsc::error::TrySendError::Closed(()) => Undeliverable::Closed,
+            })?,
+        };
+        room.send(request);
         answer.await.map_err(|_| Undeliverable::Closed)
     }
 }
@@ -131,23 +143,23 @@ mod tests {
     use crate::model::{ConversationRef, Signal, SignalKind};
 
     /// A driver that turns every seventh user away.
-    async fn drive(mut parcels: mpsc::Receiver<Parcel>) -> Vec<usize> {
+    async fn drive(mut requests: mpsc::Receiver<Request>) -> Vec<usize> {
         let mut lengths = Vec::new();
-        while let Some(parcel) = parcels.recv().await {
-            lengths.push(parcel.batch.len());
-            let names = parcel.batch.iter().map(|(who, _)| who.from().parse::<usize>().unwrap());
+        while let Some(request) = requests.recv().await {
+            lengths.push(request.batch.len());
+            let names = request.batch.iter().map(|(who, _)| who.from().parse::<usize>().unwrap());
             let away =
                 names.enumerate().filter(|(_, user)| user % 7 == 0).map(|(index, _)| (index, Rejected::TableFull));
             let turned_away = away.collect();
-            let _ = parcel.receipt.send(Receipt { turned_away, ..Receipt::default() });
+            let _ = request.receipt.send(Receipt { turned_away, ..Receipt::default() });
         }
         lengths
     }
 
     #[tokio::test]
     async fn a_large_batch_goes_in_parts_and_has_one_receipt() {
-        let (inbox, parcels) = inbox();
-        let driver = tokio::spawn(drive(parcels));
+        let (inbox, requests) = inbox();
+        let driver = tokio::spawn(drive(requests));
         let many = 2 * SIGNALS_MAX + 5;
         for count in [1, SIGNALS_MAX, SIGNALS_MAX + 1, many] {
             for patient in [false, true] {

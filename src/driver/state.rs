@@ -1,167 +1,224 @@
-//! The engine with those who stand around it: what the loop does in each of its turns.
+//! The state of the loop, and what it does in each of its turns.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
-use super::{Farewell, NotRecorded, SLEEP_LOOK_SPACING, Vitals};
+use super::controls::{Command, Inquiry, NotRecorded, ShutdownReport};
+use super::inbox::{Receipt, Request};
+use super::journal_keeper::JournalKeeper;
+use super::observers::Observers;
 use crate::base::clock;
-use crate::driver::delivery_log::Herald;
-use crate::driver::heartbeat::Pulse;
-use crate::driver::inbox::{Parcel, Receipt};
 use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Policy;
-use crate::engine::{Engine, Handled};
-use crate::journal::Journal;
+use crate::engine::{Engine, Rejected};
 use crate::model::{
-    Cause, ChannelAddress, Conversation, Dispatch, Indicator, Instant, Outcome, SignalKind, Transient, WireResult,
+    Cause, ChannelAddress, Conversation, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal,
+    SignalKind, Transient, WireResult,
 };
-use crate::observe::events::Chronicle;
-use crate::observe::recording::{self, Recorder, Recording};
-use crate::observe::typing::Ledger;
-use crate::observe::work::Measures;
+use crate::observe::loop_event::LoopEvent;
+use crate::observe::recording::{self, Recording};
+use crate::observe::snapshot::Snapshot;
 
-/// Conversations that somebody waits for before those whose asker has gone are looked for.
+/// Awaited conversations before those whose asker has gone are looked for.
 const WAITERS_SWEEP: usize = 1_024;
+/// While icons are on, it is checked this often whether the machine has slept.
+const SLEEP_CHECK_SPACING: Duration = Duration::from_secs(1);
 /// What two readings of clocks may differ by without a sleep between them.
 const SLEEP_MIN: Duration = Duration::from_millis(500);
-/// A journal that could not be written is tried again this often.
-const RENEWAL_SPACING: Duration = Duration::from_secs(1);
 
-/// Who waits for a conversation's Stopped.
-pub(super) struct Waiter {
+/// A caller that waits for a conversation's Stopped.
+struct Waiter {
     /// For so long; [`Instant::NEVER`]: whatever happens.
     until: Instant,
     /// Takes whether it was acknowledged.
     answer: oneshot::Sender<bool>,
 }
 
-/// The engine with those who wait for it.
-pub(super) struct Desk {
-    pub(super) engine: Engine,
-    pub(super) waiters: HashMap<Conversation, Vec<Waiter>>,
-    pub(super) journal: Option<Journal>,
-    /// Not before this is a journal that could not be written tried again.
-    pub(super) renew_at: Instant,
-    /// The slot up to which the journal's new generation has been told of what is shown.
-    pub(super) renewed_to: u32,
-    /// How long the machine had slept at the last look, and when the next look is due.
-    pub(super) asleep: Duration,
-    pub(super) slept_look: Instant,
-    pub(super) herald: Herald,
-    pub(super) ledger: Ledger,
-    pub(super) measures: Measures,
-    pub(super) chronicle: Option<Chronicle>,
-    pub(super) pulse: Pulse,
-    /// How long the parcel in hand has waited for its turn; zero while there is none.
-    pub(super) waited: Duration,
-    pub(super) recorder: Option<Recorder>,
-    /// The newest policy, until there is room for it, and those who wait until it holds.
-    pub(super) policy: Option<(Box<Policy>, Vec<oneshot::Sender<()>>)>,
-    /// Every icon goes off, and no other goes on.
-    pub(super) stopping: Option<Stopping>,
+pub(super) struct LoopState {
+    engine: Engine,
+    observers: Observers,
+    waiters: HashMap<Conversation, Vec<Waiter>>,
+    /// How long the machine had slept at the last check, and when the next check is due.
+    asleep: Duration,
+    sleep_check_at: Instant,
+    /// How long the request in hand has waited for its turn; zero while there is none.
+    waited: Duration,
+    /// The newest policy, until there is room for it, and the callers that wait until it is in force.
+    policy: Option<(Box<Policy>, Vec<oneshot::Sender<()>>)>,
+    stopping: Option<Stopping>,
 }
 
-/// What is left to be done at the end.
-pub(super) struct Stopping {
-    /// Until when, and whom to tell how it went; `None` once that is told.
-    farewell: Option<(Instant, oneshot::Sender<Farewell>)>,
+/// Every icon goes off, and no other goes on.
+struct Stopping {
+    /// When and to whom it is reported how that went; `None` once it has been.
+    report: Option<(Instant, oneshot::Sender<ShutdownReport>)>,
 }
 
-impl Desk {
-    pub(super) fn take_parcel(&mut self, now: Instant, parcel: Parcel) {
-        self.waited = parcel.waiting.elapsed();
-        self.measures.handle_wait(self.waited);
+impl LoopState {
+    pub(super) fn new(engine: Engine, observers: Observers) -> Self {
+        Self {
+            engine,
+            observers,
+            waiters: HashMap::new(),
+            asleep: clock::time_asleep(),
+            sleep_check_at: Instant::ORIGIN,
+            waited: Duration::ZERO,
+            policy: None,
+            stopping: None,
+        }
+    }
+
+    /// Does what is due. Returns the requests that leave, in their order.
+    pub(super) fn turn(&mut self, now: Instant) -> Vec<Dispatch> {
+        self.check_sleep(now);
+        self.engine.handle_timeout(now);
+        self.change_policy(now);
+        let (blocked, mut leaving) = (self.engine.census().blocked, Vec::new());
+        self.observers.delivery_log.on_turn(now, self.engine.counts(), blocked);
+        while let Some(dispatch) = self.engine.poll_dispatch(now) {
+            self.observers.emit(now, LoopEvent::Sent(&dispatch));
+            leaving.push(dispatch);
+        }
+        self.emit_decisions(now, None);
+        // What is shown must be on record before it is shown.
+        if let Some(journal) = &mut self.observers.journal {
+            journal.write(now, &self.engine);
+        }
+        self.report_shutdown(now);
+        let mut heartbeat = std::mem::take(&mut self.observers.heartbeat);
+        heartbeat.turn(now, self.engine.census(), self.engine.counts(), || self.snapshot(now));
+        self.observers.heartbeat = heartbeat;
+        leaving
+    }
+
+    /// When the next turn is due, though nothing happens before.
+    pub(super) fn wake_at(&mut self, now: Instant) -> Instant {
+        let in_midst_of_work = self.observers.journal.as_ref().is_some_and(JournalKeeper::is_renewing)
+            || (self.policy.is_some() && self.engine.has_room_for_policy());
+        if in_midst_of_work {
+            return now;
+        }
+        let report = self.stopping.as_ref().and_then(|stopping| stopping.report.as_ref());
+        let report_due = report.map_or(Instant::NEVER, |(due, _)| *due);
+        let sleep_check = if self.engine.census().icons > 0 { now + SLEEP_CHECK_SPACING } else { Instant::NEVER };
+        self.engine.poll_timeout(now).min(self.observers.heartbeat.due()).min(report_due).min(sleep_check)
+    }
+
+    /// `None`: all controls are gone.
+    pub(super) fn on_command(&mut self, now: Instant, command: Option<Command>) {
+        // A caller that has gone takes no answer.
+        match command {
+            Some(Command::Policy(policy, in_force)) => {
+                // One that comes while too many changes are under way waits, and gives way to one that comes after it.
+                let mut waiting = self.policy.take().map(|(_, waiting)| waiting).unwrap_or_default();
+                waiting.push(in_force);
+                self.policy = Some((policy, waiting));
+                self.change_policy(now);
+            }
+            Some(Command::Snapshot(answer)) => drop(answer.send(self.snapshot(now))),
+            Some(Command::Statistics(answer)) => {
+                let typing = Some(self.observers.stats.figures(now));
+                let _ = answer.send(Snapshot { typing, ..self.snapshot(now) });
+            }
+            Some(Command::Record(answer)) => drop(answer.send(self.start_recording(now))),
+            Some(Command::Page(query, answer)) => {
+                let _ = answer.send((self.engine.page(now, &query), self.engine.census().conversations));
+            }
+            Some(Command::Inquire(conversation, answer)) => {
+                let _ = answer.send(self.inquire(now, conversation.as_ref()));
+            }
+            Some(Command::Accepted(channels)) => {
+                for channel in channels {
+                    self.engine.handle_acceptance(now, &channel);
+                }
+            }
+            Some(Command::Shutdown(grace, report)) => self.shut_down(now, Some((now + grace, report))),
+            None => self.shut_down(now, None),
+        }
+    }
+
+    pub(super) fn on_request(&mut self, now: Instant, request: Request) {
+        self.waited = request.waiting.elapsed();
+        self.observers.emit(now, LoopEvent::Batch { waited: self.waited });
         let mut receipt = Receipt::default();
         // At the end every icon goes off, whatever is signalled, and each keystroke is left to the next process.
         let taken = if self.stopping.is_some() { 0 } else { usize::MAX };
-        for (index, (conversation, signal)) in parcel.batch.iter().enumerate().take(taken) {
-            match self.engine.handle_signal(now, conversation, signal) {
-                Ok(taken) => {
-                    if let Some(credentials) = parcel.batch.credentials() {
-                        self.engine.handle_credentials(now, conversation, credentials);
-                    }
-                    if taken == Handled::Accepted
-                        && let Some(chronicle) = &mut self.chronicle
-                    {
-                        // What the signal decides is told after it.
-                        chronicle.heard(now, conversation, signal.kind);
-                    }
-                    // The ledger hears of what fell due before the signal, then of the signal.
-                    self.keep_books(now);
-                    if taken == Handled::Accepted {
-                        self.ledger.handle_signal(now, conversation, signal);
-                    }
-                    // A trace tells no late keystroke from a fresh one: it has one clock, that of the arrivals.
-                    if let Some(recorder) = &mut self.recorder
-                        && taken != Handled::Late
-                    {
-                        recorder.note(now, conversation, signal);
-                    }
-                }
-                Err(why) => {
-                    self.measures.handle_turned_away(signal.kind, why);
-                    receipt.turned_away.push((index, why));
-                }
+        for (index, (conversation, signal)) in request.batch.iter().enumerate().take(taken) {
+            if let Err(why) = self.on_signal(now, conversation, signal, request.batch.credentials()) {
+                receipt.turned_away.push((index, why));
             }
         }
         self.waited = Duration::ZERO;
-        if let Some(wait) = parcel.wait {
-            receipt.wait_needed = self.measures.stopped_trips.wait_needed();
-            for (conversation, signal) in parcel.batch.iter() {
+        if let Some(wait) = request.wait {
+            receipt.wait_needed = self.observers.metrics.stopped_trips.wait_needed();
+            for (conversation, signal) in request.batch.iter() {
                 if signal.kind == SignalKind::MessageSent && !self.engine.is_settled_off(conversation) {
                     let until = now + wait;
                     receipt.blocked |= self.engine.stop_leaves_after(now, conversation) > until;
-                    let (answer, told) = oneshot::channel();
+                    let (answer, acknowledged) = oneshot::channel();
                     self.add_waiter(conversation.to_owned(), Waiter { until, answer });
-                    receipt.unsettled.push(told);
+                    receipt.unsettled.push(acknowledged);
                 }
             }
         }
-        // Whoever does not wait for the receipt has hung up.
-        let _ = parcel.receipt.send(receipt);
+        // A caller that does not wait for the receipt has hung up.
+        let _ = request.receipt.send(receipt);
     }
 
-    fn add_waiter(&mut self, conversation: Conversation, waiter: Waiter) {
-        if self.waiters.len() >= WAITERS_SWEEP {
-            self.waiters.retain(|_, waiters| {
-                waiters.retain(|waiter| !waiter.answer.is_closed());
-                !waiters.is_empty()
-            });
+    fn on_signal(
+        &mut self,
+        now: Instant,
+        conversation: ConversationRef<'_>,
+        signal: Signal,
+        credentials: Option<CredentialId>,
+    ) -> Result<(), Rejected> {
+        let taken = self.engine.handle_signal(now, conversation, signal);
+        if taken.is_ok()
+            && let Some(credentials) = credentials
+        {
+            self.engine.handle_credentials(now, conversation, credentials);
         }
-        self.waiters.entry(conversation).or_default().push(waiter);
+        self.emit_decisions(now, Some(LoopEvent::Received { conversation, signal, taken }));
+        taken.map(|_| ())
     }
 
-    pub(super) fn take_outcome(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
-        self.measures.handle_result(dispatch.indicator(), result);
-        // Without a token or a connection it was no request that anybody counts.
-        if result.has_left() {
-            self.ledger.handle_dispatch(dispatch);
+    /// Emits what has been decided since the last time, and what came to nothing. What fell due before a signal comes
+    /// before `received`, what the signal asked for after it.
+    fn emit_decisions(&mut self, now: Instant, mut received: Option<LoopEvent<'_>>) {
+        while let Some(decision) = self.engine.poll_decision() {
+            if let Some(received) = received.take_if(|_| decision.reason.is_of_signal()) {
+                self.observers.emit(now, received);
+            }
+            self.observers.emit(now, LoopEvent::Decided { decision, waited: self.waited });
         }
+        if let Some(received) = received {
+            self.observers.emit(now, received);
+        }
+        while let Some(dropped) = self.engine.poll_dropped() {
+            self.observers.emit(now, LoopEvent::Dropped(dropped));
+        }
+    }
+
+    pub(super) fn on_outcome(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
         let conversation = dispatch.conversation.as_ref();
         let awaited = self.waiters.contains_key(&dispatch.conversation);
-        // A Started that was refused, or never left, has shown nothing that a Stopped would have to take away.
+        // A Started that was rejected, or never left, has shown nothing that a Stopped would have to hide.
         let was_off = awaited && self.engine.acknowledged(conversation) == Acknowledged::Off;
         let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
-        self.herald.hear(now, dispatch, result, notice, self.engine.rate_in_force());
-        if let Some(chronicle) = &mut self.chronicle {
-            chronicle.answered(now, dispatch, result);
-        }
-        self.keep_books(now);
-        if let Some(journal) = &mut self.journal
-            && self.engine.acknowledged(conversation) == Acknowledged::Off
-        {
-            journal.gone(conversation);
-        }
+        let icon_off = self.engine.acknowledged(conversation) == Acknowledged::Off;
+        let rate = self.engine.rate_in_force();
+        self.observers.emit(now, LoopEvent::Answered { dispatch, result, notice, rate, icon_off });
+        self.emit_decisions(now, None);
         if awaited && self.engine.is_settled_off(conversation) {
             for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
                 let _ = waiter.answer.send(was_off || result.outcome == Outcome::Delivered);
             }
         }
         if result.outcome != Outcome::Delivered {
-            // Nobody knows when an upstream that fails takes the next try.
+            // No one knows when an upstream that fails takes the next try.
             let failing = |setback: &Transient| !matches!(setback.cause, Cause::Token | Cause::Credentials);
             if dispatch.indicator() == Indicator::TypingStopped
                 && matches!(&result.outcome, Outcome::NotSent(setback) | Outcome::Unknown(setback) if failing(setback))
@@ -172,10 +229,14 @@ impl Desk {
         }
     }
 
-    pub(super) fn take_acceptances(&mut self, now: Instant, channels: &[Box<str>]) {
-        for channel in channels {
-            self.engine.handle_acceptance(now, channel);
+    fn add_waiter(&mut self, conversation: Conversation, waiter: Waiter) {
+        if self.waiters.len() >= WAITERS_SWEEP {
+            self.waiters.retain(|_, waiters| {
+                waiters.retain(|waiter| !waiter.answer.is_closed());
+                !waiters.is_empty()
+            });
         }
+        self.waiters.entry(conversation).or_default().push(waiter);
     }
 
     /// Those who wait for this Stopped wait no longer, but those who wait whatever happens.
@@ -198,11 +259,11 @@ impl Desk {
     }
 
     /// After a suspension the timers go on as if no time had passed; the agents have been looking at icons all the while.
-    pub(super) fn notice_sleep(&mut self, now: Instant) {
-        if self.slept_look > now {
+    fn check_sleep(&mut self, now: Instant) {
+        if self.sleep_check_at > now {
             return;
         }
-        self.slept_look = now + SLEEP_LOOK_SPACING;
+        self.sleep_check_at = now + SLEEP_CHECK_SPACING;
         let asleep = clock::time_asleep();
         let slept = asleep.saturating_sub(self.asleep);
         self.asleep = asleep;
@@ -212,161 +273,82 @@ impl Desk {
         }
     }
 
-    /// A policy that comes while too many changes are under way waits, and gives way to one that comes after it.
-    pub(super) fn take_policy(&mut self, policy: Box<Policy>, held: oneshot::Sender<()>) {
-        let mut waiting = self.policy.take().map(|(_, waiting)| waiting).unwrap_or_default();
-        waiting.push(held);
-        self.policy = Some((policy, waiting));
-    }
-
     /// Puts the policy that waits in force, if there is room for it.
-    pub(super) fn change_policy(&mut self, now: Instant) {
+    fn change_policy(&mut self, now: Instant) {
         if let Some((policy, waiting)) = self.policy.take_if(|_| self.engine.has_room_for_policy()) {
-            self.ledger.name_channels(policy.channels.keys().map(ChannelAddress::as_str));
+            self.observers.stats.name_channels(policy.channels.keys().map(ChannelAddress::as_str));
             self.engine.handle_policy(now, *policy);
-            for held in waiting {
-                let _ = held.send(());
+            for in_force in waiting {
+                let _ = in_force.send(());
             }
         }
     }
 
-    /// Tells the ledger and the chronicle what has been decided since the last time, and what came to nothing.
-    pub(super) fn keep_books(&mut self, now: Instant) {
-        while let Some(decision) = self.engine.poll_decision() {
-            self.measures.handle_decision(now, &decision);
-            self.ledger.handle_decision(&decision);
-            if let Some(chronicle) = &mut self.chronicle {
-                chronicle.decided(decision, self.waited);
-            }
-        }
-        while let Some(dropped) = self.engine.poll_dropped() {
-            if let Some(chronicle) = &mut self.chronicle {
-                chronicle.dropped(dropped);
-            }
-        }
-    }
-
-    pub(super) fn note_leaving(&mut self, now: Instant, dispatch: &Dispatch) {
-        self.measures.handle_leaving(now, dispatch);
-        if let Some(chronicle) = &mut self.chronicle {
-            chronicle.leaves(now, dispatch);
-        }
-        if let Some(journal) = &mut self.journal
-            && dispatch.indicator() == Indicator::TypingStarted
-        {
-            journal.showing(dispatch.conversation.as_ref(), clock::wall_millis());
-        }
-    }
-
-    /// Hands the journal's records to the kernel, and lets it begin anew when it has grown or failed. A journal that
-    /// can't be written costs its protection, never the service.
-    pub(super) fn keep_journal(&mut self, now: Instant) {
-        let Some(journal) = &mut self.journal else { return };
-        if let Err(error) = journal.flush() {
-            warn!(%error, "the journal can't be written: until it can, a crash may leave icons on");
-        }
-        let was_degraded = journal.is_degraded();
-        let renewed = if journal.is_renewing() {
-            let (shown, next) = self.engine.shown(self.renewed_to);
-            let told = journal.renew_some(shown, clock::wall_millis());
-            match (told, next) {
-                (Ok(()), Some(next)) => {
-                    self.renewed_to = next;
-                    return;
-                }
-                (Ok(()), None) => journal.finish_renewal(),
-                (Err(error), _) => Err(error),
-            }
-        } else if journal.wants_renewal() && self.renew_at <= now {
-            self.renew_at = now + RENEWAL_SPACING;
-            self.renewed_to = 0;
-            match journal.begin_renewal() {
-                Ok(()) => return,
-                Err(error) => Err(error),
-            }
-        } else {
-            return;
-        };
-        match renewed {
-            Ok(()) if was_degraded => info!("the journal is written again"),
-            Ok(()) => debug!("the journal has begun a new generation"),
-            Err(error) if was_degraded => debug!(%error, "the journal still can't be written"),
-            Err(error) => warn!(%error, "the journal can't be renewed: until it can, a crash may leave icons on"),
-        }
-    }
-
-    /// Whether there is work for the loop's next turn that nothing but the turn itself brings.
-    pub(super) fn is_in_midst_of_work(&self) -> bool {
-        self.journal.as_ref().is_some_and(Journal::is_renewing)
-            || (self.policy.is_some() && self.engine.has_room_for_policy())
-    }
-
-    /// One recording at a time: what a reader holds is bounded once, whoever asks how often.
-    pub(super) fn start_recording(&mut self, now: Instant) -> Result<Recording, NotRecorded> {
+    /// One recording at a time: what a reader holds is bounded once, however many ask.
+    fn start_recording(&mut self, now: Instant) -> Result<Recording, NotRecorded> {
         if self.stopping.is_some() {
             return Err(NotRecorded::Stopping);
         }
-        if self.recorder.as_ref().is_some_and(|recorder| !recorder.is_gone()) {
+        if self.is_recording() {
             return Err(NotRecorded::Busy);
         }
         let (recorder, recording) = recording::recording(now);
-        self.recorder = Some(recorder);
+        self.observers.recorder = Some(recorder);
         Ok(recording)
     }
 
-    pub(super) fn shut_down(&mut self, now: Instant, farewell: Option<(Instant, oneshot::Sender<Farewell>)>) {
-        self.stopping = Some(Stopping { farewell });
+    fn is_recording(&self) -> bool {
+        self.observers.recorder.as_ref().is_some_and(|recorder| !recorder.is_gone())
+    }
+
+    fn shut_down(&mut self, now: Instant, report: Option<(Instant, oneshot::Sender<ShutdownReport>)>) {
+        self.stopping = Some(Stopping { report });
         self.engine.handle_shutdown(now);
         // There is nothing to record any more; its reader must not hold up the end.
-        if let Some(recorder) = self.recorder.take() {
+        if let Some(recorder) = self.observers.recorder.take() {
             recorder.finish();
         }
     }
 
-    /// When it has to be told how the icons were left, if they are not all off before.
-    pub(super) fn farewell_due(&self) -> Instant {
-        let farewell = self.stopping.as_ref().and_then(|stopping| stopping.farewell.as_ref());
-        farewell.map_or(Instant::NEVER, |(due, _)| *due)
-    }
-
-    /// Tells how the icons were left, if it is time. Nothing is decided after that, and whoever watches hears of the end.
-    pub(super) fn say_farewell(&mut self, now: Instant) {
-        let Some(Stopping { farewell }) = &mut self.stopping else { return };
-        let due = |(due, _): &mut (Instant, _)| *due <= now || self.engine.is_settled();
-        if let Some((_, farewell)) = farewell.take_if(due) {
-            let (census, counts) = (self.engine.census(), self.engine.counts());
-            let _ = farewell.send(Farewell { unsettled: census.unsettled, given_up: counts.stops_given_up });
-            self.chronicle = None;
+    /// Reports how the icons were left, if it is time. Nothing is decided after that, and watchers see the end.
+    fn report_shutdown(&mut self, now: Instant) {
+        let Some(Stopping { report }) = &mut self.stopping else { return };
+        let is_due = |(due, _): &mut (Instant, _)| *due <= now || self.engine.is_settled();
+        if let Some((_, report)) = report.take_if(is_due) {
+            let (unsettled, given_up) = (self.engine.census().unsettled, self.engine.counts().stops_given_up);
+            let _ = report.send(ShutdownReport { unsettled, given_up });
+            self.observers.history = None;
         }
     }
 
-    /// The loop has come round.
-    pub(super) fn show_pulse(&mut self, now: Instant) {
-        let mut pulse = std::mem::take(&mut self.pulse);
-        pulse.turn(now, self.engine.census(), self.engine.counts(), || self.vitals(now));
-        self.pulse = pulse;
+    fn inquire(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Inquiry {
+        let account = self.engine.account(now, conversation);
+        let history = self.observers.history.as_mut();
+        let in_flight = account.and_then(|account| account.in_flight);
+        let flight = in_flight.and_then(|(_, number)| history.as_ref()?.flight(number));
+        let past = history.map(|history| history.past(now, conversation)).unwrap_or_default();
+        Inquiry { at: now, account, flight, past, rules: self.engine.policy().rules_of(conversation.to()) }
     }
 
-    pub(super) fn vitals(&self, now: Instant) -> Vitals {
-        Vitals {
-            census: self.engine.census(),
+    fn snapshot(&self, now: Instant) -> Snapshot {
+        let (observers, policy, census) = (&self.observers, self.engine.policy(), self.engine.census());
+        let runtime = (observers.runtime)();
+        let not_ready = runtime.token.problem.clone().or_else(|| observers.delivery_log.not_ready(census.blocked));
+        Snapshot {
+            at: now,
+            census,
             counts: *self.engine.counts(),
-            measures: self.measures.clone(),
-            requests_in_last_second: self.measures.requests_in_last_second(now),
-            rules: self.engine.policy().rules,
-            delivery: self.engine.policy().delivery,
-            conversations_max: self.engine.policy().conversations_max,
-            trouble: self.herald.trouble().map(str::to_owned).or_else(|| blocked(self.engine.census().blocked)),
+            metrics: observers.metrics.clone(),
+            typing: None,
+            rules: policy.rules,
+            delivery: policy.delivery,
+            conversations_max: policy.conversations_max,
             rate_in_force: self.engine.rate_in_force(),
-            journal: self.journal.as_ref().map(Journal::figures),
-            recording: self.recorder.as_ref().is_some_and(|recorder| !recorder.is_gone()),
+            not_ready,
+            journal: observers.journal.as_ref().map(JournalKeeper::figures),
+            recording: self.is_recording(),
+            stopping: self.stopping.is_some(),
+            runtime,
         }
     }
-}
-
-/// Why typingd is not ready while owed Stoppeds wait for credentials.
-fn blocked(stops: usize) -> Option<String> {
-    (stops > 0).then(|| {
-        format!("{stops} owed TypingStopped wait for credentials: no connector has shown any that Salesforce accepts")
-    })
 }

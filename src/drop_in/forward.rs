@@ -14,6 +14,7 @@ use super::paced::Paced;
 use super::progress::Broken;
 use super::turns::HeldPlace;
 use super::{INTERACTIONS, Shared, written};
+use crate::base::text::with_causes;
 use crate::http::Problem;
 use crate::salesforce::credentials::Credentials;
 use crate::salesforce::via;
@@ -82,7 +83,7 @@ impl Shared {
                     Some(broken) => broken_problem(broken),
                     None => {
                         let what = if error.is_connect() { "can't be reached" } else { "broke off before its answer" };
-                        Problem::new(StatusCode::BAD_GATEWAY, format!("the Interaction Service {what}: {}", causes(&error)))
+                        Problem::new(StatusCode::BAD_GATEWAY, format!("the Interaction Service {what}: {}", with_causes(&error)))
                     }
                 }),
                 () = written.as_mut() => {}
@@ -110,15 +111,4 @@ pub(super) fn broken_problem(broken: Broken) -> Problem {
         Broken::Off => StatusCode::BAD_REQUEST,
     };
     Problem::new(status, broken.to_string())
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -35,6 +35,7 @@ use tower::ServiceExt;
 use crate::base::clock::Clock;
 use crate::driver::inbox::Inbox;
 use crate::http::{Problem, Route, TokenAuth, announced_bytes, until};
+use crate::observe::snapshot::DropInFigures;
 use crate::salesforce::Connection;
 use crate::salesforce::credentials::CredentialCache;
 use forward::broken_problem;
@@ -43,7 +44,7 @@ use paced::Paced;
 use pool::Pool;
 use progress::{BODY_BYTES_MAX, Broken};
 pub use shadow::Shadow;
-pub(crate) use tally::Tally;
+use tally::Tally;
 use turns::{HeldPlace, Turns};
 
 const INTERACTIONS: &str = "/api/v1/interactions";
@@ -151,24 +152,16 @@ impl DropIn {
         Router::new().route("/v1/drop_in", get(report)).with_state(self)
     }
 
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.0.context.activity.tally
-    }
-
-    /// Requests that went on out of order because they had waited for `order_wait`.
-    pub(crate) fn overdue(&self) -> u64 {
-        self.0.context.activity.turns.overdue()
-    }
-
-    pub(crate) fn in_flight(&self) -> usize {
-        self.0.context.activity.in_flight.count()
+    /// The counts.
+    pub(crate) fn figures(&self) -> DropInFigures {
+        let activity = &self.0.context.activity;
+        activity.tally.figures(activity.turns.overdue(), activity.in_flight.count())
     }
 }
 
 async fn report(State(drop_in): State<DropIn>, headers: HeaderMap) -> Result<Response, Problem> {
     drop_in.0.context.gate.check(&headers)?;
-    let mut report = json!(drop_in.tally());
-    (report["overdue"], report["under_way"]) = (drop_in.overdue().into(), drop_in.in_flight().into());
+    let mut report = json!(drop_in.figures());
     if let Some(shadow) = &drop_in.0.context.shadow {
         report["shadow"] = shadow.to_json();
     }

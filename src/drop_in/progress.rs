@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::base::text::find_cause;
 use crate::model::Instant;
 
 /// The longest body, either way: the largest file that the Interaction Service takes on any channel (30 MiB), and room
@@ -26,14 +27,7 @@ pub(super) enum Broken {
 impl Broken {
     /// What `error` of a body says.
     pub(super) fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if let Some(broken) = error.downcast_ref() {
-                return *broken;
-            }
-            cause = error.source();
-        }
-        Self::Off
+        find_cause(error).copied().unwrap_or(Self::Off)
     }
 }
 

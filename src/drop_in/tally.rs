@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::{Serialize, Serializer};
+use crate::observe::snapshot::DropInFigures;
 
 /// Counts since the start. All of them only ever grow.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// TypingStartedIndicators that were answered here.
     pub(crate) started_taken: Count,
@@ -29,7 +29,30 @@ pub(crate) struct Tally {
     /// Requests for which there was no answer to pass on.
     pub(crate) unanswered: Count,
     /// Requests that were cut by the end of the process.
-    pub(crate) cut: Count,
+    pub(super) cut: Count,
+}
+
+impl Tally {
+    pub(super) fn figures(&self, overdue: u64, under_way: usize) -> DropInFigures {
+        // Each message is counted before what became of it: read in the other order, no part is more than the whole.
+        let (settled, unsettled, unwaited) = (self.settled.get(), self.unsettled.get(), self.unwaited.get());
+        DropInFigures {
+            started_taken: self.started_taken.get(),
+            stopped_taken: self.stopped_taken.get(),
+            typing_passed: self.typing_passed.get(),
+            typing_rejected: self.typing_rejected.get(),
+            messages: self.messages.get(),
+            settled,
+            unsettled,
+            unwaited,
+            overdue,
+            unread: self.unread.get(),
+            others: self.others.get(),
+            unanswered: self.unanswered.get(),
+            cut: self.cut.get(),
+            under_way,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -46,11 +69,5 @@ impl Count {
 
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Serialize for Count {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(self.get())
     }
 }

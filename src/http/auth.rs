@@ -26,7 +26,7 @@ impl TokenAuth {
     }
 
     /// Replaces the token. Requests that have been let in go on.
-    pub fn renew(&self, token: Option<&str>) {
+    pub(crate) fn renew(&self, token: Option<&str>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = token.map(Into::into);
     }
 
@@ -36,7 +36,7 @@ impl TokenAuth {
 
     /// # Errors
     /// 401, when the request shows no token, or another.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(token) = self.token() else { return Ok(()) };
         let shown = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         let (scheme, shown) = shown.split_at(shown.len().min(7));
@@ -51,7 +51,7 @@ impl TokenAuth {
     /// Whether a request shows the token, in whatever form and beside whatever else: the last word of an
     /// `Authorization`.
     #[must_use]
-    pub fn is_shown(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_shown(&self, headers: &HeaderMap) -> bool {
         let Some(token) = self.token() else { return false };
         headers.get_all(header::AUTHORIZATION).iter().any(|value| {
             let shown = value.as_bytes().trim_ascii().rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
@@ -61,7 +61,7 @@ impl TokenAuth {
 
     /// Whether callers need no token.
     #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.token().is_none()
     }
 }
@@ -80,7 +80,7 @@ pub(crate) async fn require_token(
 ///
 /// # Errors
 /// One sentence that names both: the file can't be read, or holds no single token.
-pub fn read_token(name: &str, path: &Path) -> Result<String, String> {
+pub(crate) fn read_token(name: &str, path: &Path) -> Result<String, String> {
     let fail = |what: &str| format!("{name} {}: {what}", path.display());
     let text = files::read_text(path, files::TOKEN_FILE_BYTES_MAX).map_err(|e| fail(&format!("can't be read: {e}")))?;
     match text.trim() {

@@ -11,10 +11,10 @@ use super::problem::Problem;
 use crate::base::clock;
 
 /// The longest silence in a body, or in a line of a stream that has begun.
-pub const BODY_STALL_MAX: Duration = Duration::from_secs(5);
+pub(crate) const BODY_STALL_MAX: Duration = Duration::from_secs(5);
 
 /// The longest that a body may take that is read as a whole. 64 MiB, the largest of them, need 18 Mbit/s.
-pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Of a refused body that is longer than this nothing more is read: its connection is closed instead.
 const DRAIN_BYTES_MAX: usize = 64 * 1024;
@@ -22,20 +22,20 @@ const DRAIN_MAX: Duration = Duration::from_millis(200);
 
 /// What `content-length` announces, if it can be read.
 #[must_use]
-pub fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
+pub(crate) fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The media type of a body, without its parameters.
 #[must_use]
-pub fn media_type(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or(value).trim())
 }
 
 /// # Errors
 /// 415 when it has a content encoding.
-pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     match encodings.all(|encoding| encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")) {
         true => Ok(()),
@@ -48,7 +48,12 @@ pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
 /// # Errors
 /// 413 when it is longer: at once when it says so, before any of it is read. 408 when it stalls for [`BODY_STALL_MAX`] or
 /// takes longer than [`BODY_TIME_MAX`], 400 when it breaks off, 415 when it has a content encoding.
-pub async fn read_body(headers: &HeaderMap, mut body: Body, bytes_max: usize, advice: &str) -> Result<Bytes, Problem> {
+pub(crate) async fn read_body(
+    headers: &HeaderMap,
+    mut body: Body,
+    bytes_max: usize,
+    advice: &str,
+) -> Result<Bytes, Problem> {
     let too_large = || {
         let detail = format!("the body is longer than {bytes_max} bytes; {advice}");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
@@ -85,7 +90,7 @@ pub async fn read_body(headers: &HeaderMap, mut body: Body, bytes_max: usize, ad
 ///
 /// # Errors
 /// 408 when nothing comes for `timeout`, 400 when the body breaks off.
-pub async fn next_data(body: &mut Body, timeout: Duration) -> Result<Option<Bytes>, Problem> {
+pub(crate) async fn next_data(body: &mut Body, timeout: Duration) -> Result<Option<Bytes>, Problem> {
     loop {
         let frame = tokio::time::timeout(timeout, body.frame()).await.map_err(|_| {
             Problem::new(

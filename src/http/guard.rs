@@ -25,7 +25,7 @@ pub(super) struct ViaUnix;
 
 /// Refuses what web pages of other origins make a browser send, and gives every answer its headers. Without a token, the
 /// request's host has to be this machine, too.
-pub fn guard(router: Router, auth: TokenAuth) -> Router {
+pub(crate) fn guard(router: Router, auth: TokenAuth) -> Router {
     // Around the router: within it an answer has no `Allow` yet.
     Router::new().fallback_service(from_fn_with_state(auth, guarded).layer(router))
 }

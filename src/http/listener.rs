@@ -68,19 +68,12 @@ impl Listener {
     }
 
     /// Takes over a socket that listens already and is not removed at the end.
-    ///
-    /// # Errors
-    /// When the system refuses it.
-    pub fn adopt_tcp(socket: std::net::TcpListener, address: Address) -> io::Result<Self> {
+    pub(super) fn adopt_tcp(socket: std::net::TcpListener, address: Address) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self { socket: Socket::Tcp(TcpListener::from_std(socket)?), address, file: None, passed: true })
     }
 
-    /// The same for a Unix socket.
-    ///
-    /// # Errors
-    /// As [`Listener::adopt_tcp`].
-    pub fn adopt_unix(socket: std::os::unix::net::UnixListener, address: Address) -> io::Result<Self> {
+    pub(super) fn adopt_unix(socket: std::os::unix::net::UnixListener, address: Address) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self { socket: Socket::Unix(UnixListener::from_std(socket)?), address, file: None, passed: true })
     }

@@ -19,7 +19,7 @@ const FIRST: usize = 3;
 
 /// A socket that listens already.
 #[derive(Debug)]
-pub struct Passed {
+pub(crate) struct Passed {
     socket: Socket,
     address: Address,
 }
@@ -34,7 +34,7 @@ enum Socket {
 ///
 /// # Errors
 /// A sentence for each that can't be used.
-pub fn passed() -> Result<Vec<Passed>, Vec<String>> {
+pub(crate) fn passed() -> Result<Vec<Passed>, Vec<String>> {
     let count = std::env::var("LISTEN_FDS").unwrap_or_default();
     if count.parse::<usize>().is_ok_and(|count| count > SOCKETS_MAX) {
         return Err(vec![format!("LISTEN_FDS={count}: expected at most {SOCKETS_MAX} sockets")]);
@@ -86,7 +86,7 @@ fn check_listens(socket: impl AsFd) -> Result<(), String> {
 impl Passed {
     /// Where it listens.
     #[must_use]
-    pub fn address(&self) -> &Address {
+    pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
@@ -94,7 +94,7 @@ impl Passed {
     ///
     /// # Errors
     /// Names the address.
-    pub fn into_listener(self) -> Result<Listener, String> {
+    pub(crate) fn into_listener(self) -> Result<Listener, String> {
         let address = self.address.clone();
         let listener = match self.socket {
             Socket::Tcp(socket) => Listener::adopt_tcp(socket, self.address),

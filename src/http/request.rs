@@ -28,7 +28,7 @@ use super::unreadable::UNKNOWN_CODING;
 
 /// Among a request's extensions: tells a stream without an end of its own when to end.
 #[derive(Clone)]
-pub struct StreamControl {
+pub(crate) struct StreamControl {
     stop: watch::Receiver<bool>,
     slot: Arc<ConnectionSlot>,
 }
@@ -36,7 +36,7 @@ pub struct StreamControl {
 impl StreamControl {
     /// Waits until the stream should be answered with what there is: the server has been stopping for a second, or the
     /// stream has been silent for a while and other clients wait for a connection.
-    pub async fn until_end(mut self) {
+    pub(crate) async fn until_end(mut self) {
         tokio::select! {
             () = async {
                 stopped(&mut self.stop).await;
@@ -47,7 +47,7 @@ impl StreamControl {
     }
 
     /// Something has arrived. From the first call on, silence displaces the connection instead of a slow body.
-    pub fn note_activity(&self) {
+    pub(crate) fn note_activity(&self) {
         self.slot.note_activity();
     }
 }
@@ -222,7 +222,7 @@ impl HttpBody for TrackedBody {
 }
 
 /// `body`, broken off once `end` completes.
-pub fn until(body: Body, end: impl Future<Output = ()> + Send + 'static) -> Body {
+pub(crate) fn until(body: Body, end: impl Future<Output = ()> + Send + 'static) -> Body {
     Body::new(AbortableBody { body, gone: Box::pin(end) })
 }
 

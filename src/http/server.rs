@@ -27,7 +27,7 @@ pub async fn serve(listener: Listener, router: Router, limits: Limits, stop: wat
 
 /// The same with a router that can be changed meanwhile, and an end in steps. `listener` is dropped as soon as no
 /// connection is accepted any more.
-pub async fn serve_on(listener: Listener, serving: watch::Receiver<Serving>, ends: Ends) {
+pub(crate) async fn serve_on(listener: Listener, serving: watch::Receiver<Serving>, ends: Ends) {
     let Ends { stop, mut close } = ends;
     let connections_max = serving.borrow().limits.connections_max;
     let stats = serving.borrow().traffic.listener(listener.address());

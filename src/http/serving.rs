@@ -8,7 +8,7 @@ use super::traffic::Traffic;
 
 /// What is served: read with every connection and every request, so that it can be changed.
 #[derive(Clone)]
-pub struct Serving {
+pub(crate) struct Serving {
     /// Handles new requests.
     pub router: Router,
     /// Bounds new connections.
@@ -19,7 +19,7 @@ pub struct Serving {
 
 /// How the serving on a listener ends: each becomes true once.
 #[derive(Clone)]
-pub struct Ends {
+pub(crate) struct Ends {
     /// Each connection is closed with its next answer, or when it has been silent for a second. New ones are still
     /// accepted.
     pub stop: watch::Receiver<bool>,
@@ -29,6 +29,6 @@ pub struct Ends {
 }
 
 /// Waits until `stop` becomes true, or its sender is dropped.
-pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }

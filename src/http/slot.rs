@@ -80,16 +80,12 @@ impl ConnectionSlot {
         self.last.load(Ordering::Relaxed) || self.is_reserved()
     }
 
-    pub(super) fn make_last(&self) {
-        self.last.store(true, Ordering::Relaxed);
-    }
-
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
     pub(super) fn stop(&self) {
-        self.make_last();
+        self.last.store(true, Ordering::Relaxed);
         self.stopping.store(true, Ordering::Relaxed);
     }
 

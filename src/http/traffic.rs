@@ -9,7 +9,7 @@ use super::address::Address;
 
 /// The counts. Cheap to clone; clones count together.
 #[derive(Clone, Debug, Default)]
-pub struct Traffic(Arc<Shared>);
+pub(crate) struct Traffic(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -19,11 +19,11 @@ struct Shared {
 }
 
 /// The classes of answers, by their first digit less one.
-pub const ANSWERS: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+pub(crate) const ANSWERS: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Where a request goes: a closed set, whatever the caller asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// Signals of connectors.
     Signals,
     /// Streams: signals for recording, indicators for watching.
@@ -44,7 +44,7 @@ pub enum Route {
 
 impl Route {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Signals,
         Self::Streams,
         Self::DropIn,
@@ -57,7 +57,7 @@ impl Route {
 
     /// The name in the metrics.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Signals => "signals",
             Self::Streams => "streams",
@@ -98,7 +98,7 @@ pub(super) struct ListenerStats {
 
 /// The numbers of one listening address at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connections {
+pub(crate) struct Connections {
     /// The listening address.
     pub address: String,
     /// Open now.
@@ -133,13 +133,13 @@ impl Traffic {
 
     /// How many requests to `route` got an answer of each class, in the order of [`ANSWERS`].
     #[must_use]
-    pub fn requests(&self, route: Route) -> [u64; ANSWERS.len()] {
+    pub(crate) fn requests(&self, route: Route) -> [u64; ANSWERS.len()] {
         self.0.requests[route as usize].each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// The connections of each listening address.
     #[must_use]
-    pub fn connections(&self) -> Vec<Connections> {
+    pub(crate) fn connections(&self) -> Vec<Connections> {
         let listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = |stats: Arc<ListenerStats>| Connections {
             address: stats.address.clone(),

@@ -34,7 +34,7 @@ const EXTENSION: &str = "journal";
 
 /// One daemon's journal. It holds the directory's lock while it lives.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     dir: PathBuf,
     file: Arc<File>,
     generation: u64,
@@ -76,7 +76,7 @@ struct Renewal {
 
 /// What was still showing when the last process ended.
 #[derive(Debug, Default)]
-pub struct Recovered {
+pub(crate) struct Recovered {
     /// The conversations, in the order in which they were shown.
     pub showing: Vec<Conversation>,
     /// How many were forgotten because they had been shown too long ago.
@@ -87,7 +87,7 @@ pub struct Recovered {
 
 /// Why a journal can't be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// Another daemon holds the directory; its process id, if it could be read.
     #[error("delivery.state_dir {} is held by {}; each typingd needs one of its own", .dir.display(), holder(*.pid))]
     Held { dir: PathBuf, pid: Option<u32> },
@@ -114,7 +114,7 @@ impl Journal {
     /// # Errors
     /// When the directory is held by another daemon, or can't be used at all. Broken files are no error, and neither is
     /// a disk that can't be written: the journal is degraded then, until a renewal succeeds.
-    pub fn open(dir: &Path, now: u64, max_age: Duration) -> Result<(Self, Recovered), OpenError> {
+    pub(crate) fn open(dir: &Path, now: u64, max_age: Duration) -> Result<(Self, Recovered), OpenError> {
         Self::open_by(dir, now, max_age, begin)
     }
 
@@ -183,13 +183,13 @@ impl Journal {
     }
 
     /// A Started is about to leave. Takes effect with [`Journal::flush`], which has to come before.
-    pub fn showing(&mut self, conversation: ConversationRef<'_>, now: u64) {
+    pub(crate) fn showing(&mut self, conversation: ConversationRef<'_>, now: u64) {
         encode(&mut self.buffer, Kind::Showing, conversation, now);
         self.buffered += 1;
     }
 
     /// The upstream shows nothing any more.
-    pub fn gone(&mut self, conversation: ConversationRef<'_>) {
+    pub(crate) fn gone(&mut self, conversation: ConversationRef<'_>) {
         encode(&mut self.buffer, Kind::Gone, conversation, 0);
         self.buffered += 1;
     }
@@ -198,7 +198,7 @@ impl Journal {
     ///
     /// # Errors
     /// At the first failure only; from then on nothing is kept until a renewal has succeeded.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         let records = std::mem::take(&mut self.buffered);
         if let Some(renewal) = &mut self.renewal {
             renewal.write(&self.buffer);
@@ -225,24 +225,24 @@ impl Journal {
 
     /// Whether a renewal is due: the file has grown, or its last write failed.
     #[must_use]
-    pub fn wants_renewal(&self) -> bool {
+    pub(crate) fn wants_renewal(&self) -> bool {
         self.figures.degraded || self.figures.bytes > self.bytes_at_start.saturating_mul(2).max(GENERATION_BYTES_MIN)
     }
 
     /// Whether the last write failed: a crash may leave icons on.
     #[must_use]
-    pub fn is_degraded(&self) -> bool {
+    pub(crate) fn is_degraded(&self) -> bool {
         self.figures.degraded
     }
 
     #[must_use]
-    pub const fn figures(&self) -> Figures {
+    pub(crate) const fn figures(&self) -> Figures {
         self.figures
     }
 
     /// Whether a renewal is under way.
     #[must_use]
-    pub const fn is_renewing(&self) -> bool {
+    pub(crate) const fn is_renewing(&self) -> bool {
         self.renewal.is_some()
     }
 
@@ -250,7 +250,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it can't be written: the present one goes on.
-    pub fn begin_renewal(&mut self) -> io::Result<()> {
+    pub(crate) fn begin_renewal(&mut self) -> io::Result<()> {
         self.flush()?;
         match begin(&self.dir, self.generation + 1, MAGIC) {
             Ok(file) => {
@@ -265,7 +265,11 @@ impl Journal {
     ///
     /// # Errors
     /// When it can't be written: the present one goes on.
-    pub fn renew_some<'a>(&mut self, showing: impl Iterator<Item = ConversationRef<'a>>, now: u64) -> io::Result<()> {
+    pub(crate) fn renew_some<'a>(
+        &mut self,
+        showing: impl Iterator<Item = ConversationRef<'a>>,
+        now: u64,
+    ) -> io::Result<()> {
         let Some(renewal) = &mut self.renewal else { return Ok(()) };
         let mut bytes = Vec::new();
         for conversation in showing {
@@ -282,7 +286,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it could not be written: the present one goes on.
-    pub fn finish_renewal(&mut self) -> io::Result<()> {
+    pub(crate) fn finish_renewal(&mut self) -> io::Result<()> {
         self.flush()?;
         let Some(Renewal { file, bytes, failed }) = self.renewal.take() else { return Ok(()) };
         if let Some(error) = failed {

@@ -100,6 +100,12 @@ impl Reason {
         }
     }
 
+    /// Whether a signal asked for it, rather than the time.
+    #[must_use]
+    pub const fn is_of_signal(self) -> bool {
+        matches!(self, Self::FirstKeystroke | Self::MessageSent | Self::Stopped | Self::Ended)
+    }
+
     /// The indicator that this is a reason for.
     #[must_use]
     pub const fn indicator(self) -> Indicator {

@@ -1,7 +1,10 @@
-//! Observers of the loop: what the timing costs and gives, how long the work takes, what was decided, the recording.
+//! Observers of the loop: statistics of typing, metrics of the loop, event history, recording; and the snapshot that operators
+//! see.
 
 pub mod events;
 pub(crate) mod histogram;
+pub(crate) mod loop_event;
+pub(crate) mod loop_metrics;
 pub(crate) mod recording;
+pub(crate) mod snapshot;
 pub mod typing;
-pub(crate) mod work;

@@ -1,9 +1,8 @@
-//! The bounded hand-over of signals from the driver to whoever records them, as lines of a trace.
+//! The bounded hand-over of signals from the driver to the client that records them, as lines of a trace.
 //!
 //! No id leaves the driver: each is replaced by a hash under a key that no other recording has. The driver never waits:
 //! a reader who is too slow loses its recording.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -11,9 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
+use crate::base::pseudonym::Pseudonyms;
+use crate::engine::Handled;
 use crate::model::{ConversationRef, Instant, Signal, SignalKind};
+use crate::observe::loop_event::LoopEvent;
 
 /// Signals that may wait for the reader: 2 MiB of them, six seconds of 10,000 signals a second.
 pub(crate) const SIGNALS_MAX: usize = 65_536;
@@ -28,7 +29,8 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(crate) fn recording(now: Instant) -> (Recorder, Recording) {
     let (notes, reader) = mpsc::channel(SIGNALS_MAX);
     let whole = Arc::new(AtomicBool::new(false));
-    let recorder = Recorder { start: now, masks: Masks::new(), notes: Some(notes), whole: Arc::downgrade(&whole) };
+    let recorder =
+        Recorder { start: now, pseudonyms: Pseudonyms::default(), notes: Some(notes), whole: Arc::downgrade(&whole) };
     (recorder, Recording { notes: reader, whole, taken: Vec::new() })
 }
 
@@ -36,7 +38,7 @@ pub(crate) fn recording(now: Instant) -> (Recorder, Recording) {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     start: Instant,
-    masks: Masks,
+    pseudonyms: Pseudonyms,
     /// Gone once the reader has gone or been too slow.
     notes: Option<mpsc::Sender<Note>>,
     /// Lives as long as the reader's end.
@@ -44,12 +46,18 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// A signal was taken at `now`.
-    pub(crate) fn note(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
+    pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
+        // A trace does not distinguish a late keystroke from a fresh one: it has one clock, that of the arrivals.
+        if let LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted | Handled::Unopened) } = event {
+            self.note(now, *conversation, *signal);
+        }
+    }
+
+    fn note(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         let Some(notes) = &self.notes else { return };
         let note = Note {
-            to: self.masks.of(Field::To, conversation.to()),
-            from: self.masks.of(Field::From, conversation.from()),
+            to: self.pseudonyms.of_channel(conversation.to()),
+            from: self.pseudonyms.of_end_user(conversation.from()),
             at: u64::try_from(now.since(self.start).as_millis()).unwrap_or(u64::MAX),
             kind: signal.kind,
             lasts_millis: signal.lasts_millis,
@@ -83,16 +91,9 @@ pub struct Recording {
 }
 
 /// The recording has ended before its time: its reader was too slow, or the driver broke down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the recording has broken off: its reader was too slow")]
 pub struct BrokenOff;
-
-impl std::fmt::Display for BrokenOff {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the recording has broken off: its reader was too slow")
-    }
-}
-
-impl std::error::Error for BrokenOff {}
 
 impl Recording {
     /// The next lines; a blank one when none came for [`HEARTBEAT`]; `None` at the recording's end.
@@ -141,36 +142,6 @@ impl Note {
 
 /// A line with its ids of 16 digits, a keystroke, and a time within a day.
 const LINE_BYTES_USUAL: usize = 90;
-
-/// Replaces ids by hashes: SipHash under a key of its own and beginning with a secret of its own, so that nobody can try
-/// out ids, nor tell whether two recordings know the same ones.
-#[derive(Debug)]
-struct Masks {
-    key: RandomState,
-    /// The standard library's keys within a thread differ from each other by one alone.
-    secret: [u8; 16],
-}
-
-/// Which id: the same text means another thing in another place.
-#[derive(Clone, Copy, Debug)]
-enum Field {
-    To,
-    From,
-}
-
-impl Masks {
-    fn new() -> Self {
-        Self { key: RandomState::new(), secret: *Uuid::new_v4().as_bytes() }
-    }
-
-    fn of(&self, field: Field, id: &str) -> u64 {
-        let mut hasher = self.key.build_hasher();
-        hasher.write(&self.secret);
-        hasher.write_u8(field as u8);
-        hasher.write(id.as_bytes());
-        hasher.finish()
-    }
-}
 
 #[cfg(test)]
 mod tests {

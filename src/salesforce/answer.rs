@@ -1,6 +1,5 @@
 //! Reads an answer within bounds and says what it means for the request. It decides nothing about trying again.
 
-use std::error::Error;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -10,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::base::clock;
+use crate::base::text::{printable, with_causes};
 use crate::model::{Cause, Outcome, Rejection, Transient};
 
 /// An answer's body, as far as it was read.
@@ -144,21 +144,13 @@ fn contains_ignoring_case(text: &str, sought: &str) -> bool {
 /// when nothing is left.
 pub(super) fn readable(text: &str, secret: &str) -> Option<String> {
     let text = if secret.is_empty() { text.to_owned() } else { text.replace(secret, "…") };
-    let text: String = text.trim().chars().filter(|c| !c.is_control()).take(DETAIL_CHARS_MAX).collect();
+    let text: String = printable(text.trim()).chars().take(DETAIL_CHARS_MAX).collect();
     (!text.is_empty()).then_some(text)
 }
 
 /// A transport's error with its causes, without the address: that is in the configuration, and long.
 pub(super) fn error_text(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    readable(&text, "").unwrap_or_default()
+    readable(&with_causes(&error.without_url()), "").unwrap_or_default()
 }
 
 pub(super) const fn not_sent(cause: Cause) -> Outcome {
@@ -339,7 +331,7 @@ mod tests {
         let body = serde_json::json!({"code": 10029, "message": message}).to_string();
         let detail = verdict(400, &body).detail.unwrap();
         assert_eq!(detail.chars().count(), DETAIL_CHARS_MAX);
-        assert!(detail.starts_with("bad …[31m é"), "{detail}");
+        assert!(detail.starts_with("bad …\u{fffd}\u{fffd}[31m é"), "{detail}");
         assert_eq!(verdict(400, "").detail, None);
     }
 

@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 /// Whether the standard error is what systemd connected with the journal: it says so in a variable, by the numbers of
-/// the socket, for whoever redirects the standard error inherits the variable all the same.
+/// the socket, since a process whose standard error is redirected inherits the variable all the same.
 pub(super) fn is_reading() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     let metadata = std::io::stderr().as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());

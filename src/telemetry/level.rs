@@ -20,15 +20,15 @@ pub(crate) enum Change {
     Caller,
 }
 
-/// Changes by callers are told no closer than this.
+/// Changes by callers are logged no closer than this.
 const LINE_SPACING: Duration = Duration::from_secs(60);
 
 struct Kept {
     level: LevelFilter,
     handle: reload::Handle<Targets, Registry>,
-    /// Since the last line on a change by a caller, and how many changes have not been told since.
-    told: Option<Stopwatch>,
-    untold: u64,
+    /// Since the last line on a change by a caller, and how many changes have not been logged since.
+    logged: Option<Stopwatch>,
+    unlogged: u64,
 }
 
 /// A process has one log.
@@ -40,7 +40,7 @@ pub(super) fn filter(level: LevelFilter) -> Targets {
 }
 
 pub(super) fn keep(level: LevelFilter, handle: reload::Handle<Targets, Registry>) {
-    let _ = KEPT.set(Mutex::new(Kept { level, handle, told: None, untold: 0 }));
+    let _ = KEPT.set(Mutex::new(Kept { level, handle, logged: None, unlogged: 0 }));
 }
 
 /// The level in force; `None` where nothing is logged.
@@ -59,26 +59,26 @@ pub(crate) fn set_level(level: LevelFilter, by: Change) {
     let old = std::mem::replace(&mut kept.level, level);
     let more = match by {
         Change::Configuration => Some(0),
-        Change::Caller if kept.told.is_none_or(|told| told.elapsed() >= LINE_SPACING) => {
-            kept.told = Some(clock::stopwatch());
-            Some(std::mem::take(&mut kept.untold))
+        Change::Caller if kept.logged.is_none_or(|logged| logged.elapsed() >= LINE_SPACING) => {
+            kept.logged = Some(clock::stopwatch());
+            Some(std::mem::take(&mut kept.unlogged))
         }
         Change::Caller => {
-            kept.untold += 1;
+            kept.unlogged += 1;
             None
         }
     };
-    let tell = || {
+    let log = || {
         if let Some(more) = more {
             info!(%old, new = %level, more, "the level of the log is changed");
         }
     };
     if level < LevelFilter::INFO {
-        tell();
+        log();
     }
     // Fails only when the log has ended.
     let _ = kept.handle.reload(filter(level));
     if level >= LevelFilter::INFO {
-        tell();
+        log();
     }
 }

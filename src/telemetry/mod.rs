@@ -1,8 +1,7 @@
-//! Logs: text for people, JSON for machines, on the standard error. And the names under which end users appear there.
+//! Logs: text for people, JSON for machines, on the standard error. And spans.
 
 mod journald;
 mod level;
-mod pseudonym;
 #[cfg(feature = "otlp")]
 pub(crate) mod spans;
 
@@ -16,7 +15,6 @@ use tracing_subscriber::{Layer, fmt as log_fmt, reload};
 
 use journald::Prioritised;
 pub(crate) use level::{Change, level, set_level};
-pub(crate) use pseudonym::Pseudonyms;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

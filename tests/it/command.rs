@@ -183,8 +183,8 @@ fn a_daemon_is_called_by_its_socket_and_with_its_token() {
     let other = file("other", "another");
     let words = file("words", "two words");
     for (arguments, words) in [
-        (vec![], "asks for a bearer token; name its file with --token-file"),
-        (vec!["--token-file", &other], "does not take the token of --token-file"),
+        (vec![], "requires a bearer token; name its file with --token-file"),
+        (vec!["--token-file", &other], "rejects the token of --token-file"),
         (vec!["--token-file", &words], "holds more than one token"),
         (vec!["--token-file", "/nowhere"], "--token-file /nowhere: can't be read"),
     ] {
@@ -211,7 +211,7 @@ fn whoever_says_nothing_or_too_much_is_no_daemon() {
         listener.accept().unwrap()
     });
     let call = || run(&["timing", "--url", &url]);
-    for words in ["answers with more than 16 MiB; is that typingd?", "has not answered for 10 s"] {
+    for words in ["answers with more than 16 MiB; is it typingd?", "has not answered for 10 s"] {
         let watch = clock::stopwatch();
         let said = call();
         assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{said:?}");

@@ -128,7 +128,7 @@ fn check_prints_what_it_would_read_again() {
         let found = first.stdout.lines().any(|line| line.starts_with(setting) && line.ends_with(&origin));
         assert!(found, "no {setting} of {origin} in\n{}", first.stdout);
     }
-    assert!(first.stderr.contains("if everybody typed without a pause, "), "{first:?}");
+    assert!(first.stderr.contains("if no user paused, "), "{first:?}");
     let text = format!("{UPSTREAM}auth.token_file = 'token'\n[timing]\ndismiss = 'after_shown'\n");
     let gaps = check(&write(directory.path(), &text), &[]);
     assert!(
@@ -172,7 +172,7 @@ fn variables_of_others_are_told_at_debug_and_keep_it_from_nothing() {
     let mut process = Process::start(command);
     process.address();
     for name in foreign {
-        process.until_logged(&format!("environment variable {name}: somebody else's"));
+        process.until_logged(&format!("environment variable {name} is not typingd's"));
     }
     process.stop();
 

@@ -8,15 +8,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use typingd::base::clock::{self, Clock};
-use typingd::driver::delivery_log::Herald;
-use typingd::driver::heartbeat::Pulse;
 use typingd::driver::inbox;
-use typingd::driver::{self, Aides, Command};
+use typingd::driver::{self, Command, Observers};
 use typingd::drop_in::{Activity, Context, DropIn, Settings};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
 use typingd::http::{self, Limits, Listener, TokenAuth};
-use typingd::observe::typing::Ledger;
 use typingd::salesforce::Client;
 use typingd::salesforce::credentials::CredentialCache;
 use typingd::salesforce::settings::{Auth, Settings as Upstream};
@@ -238,12 +235,11 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
         auth: Auth::Cached,
     };
     let client = Client::with_cache(settings, clock, cache.clone()).unwrap();
-    let (inbox, parcels) = inbox::inbox();
+    let (inbox, requests) = inbox::inbox();
     let (controls, commands) = driver::controls();
-    let (herald, ledger) = (Herald::default(), Ledger::new(1));
-    let aides = Aides { journal: None, herald, ledger, chronicle: None, pulse: Pulse::default() };
+    let observers = Observers::default();
     let engine = Engine::new(Policy::default(), 1);
-    tokio::spawn(driver::run(engine, clock, client.clone(), parcels, commands, aides));
+    tokio::spawn(driver::run(engine, clock, client.clone(), requests, commands, observers));
     let news = cache.clone();
     tokio::spawn(async move { while controls.give(Command::Accepted(news.acceptances().await)).await {} });
     let settings = Settings {

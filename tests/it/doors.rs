@@ -250,7 +250,7 @@ fn passed_sockets_are_held_to_the_same_rules() {
     let (_directory, command) = activated(UdpSocket::bind("127.0.0.1:0").unwrap(), &sandbox, "", &[]);
     let said = ended(command);
     assert_eq!(said.code, Some(78), "{said:?}");
-    assert!(said.stderr.contains("the passed socket 3 (typingd.socket) is no stream socket"), "{said:?}");
+    assert!(said.stderr.contains("the passed socket 3 (typingd.socket) is not a stream socket"), "{said:?}");
 }
 
 #[test]

@@ -196,8 +196,8 @@ fn what_can_be_read_and_not_understood_is_told_what_is_wrong() {
         (format!("{post}host: a\r\nhost: a\r\ncontent-length: 2\r\n\r\n[]"), 400, "2 `Host` lines"),
         (format!("{post}host: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), 501, "transfer coding"),
         (format!("{post}host: a\r\ntransfer-encoding: gzip\r\n\r\n"), 501, "transfer coding"),
-        ("GET /healthz HTTP/2.0\r\nhost: a\r\n\r\n".to_owned(), 400, "no HTTP/1.1"),
-        ("GET /\0 HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 400, "can't be read"),
+        ("GET /healthz HTTP/2.0\r\nhost: a\r\n\r\n".to_owned(), 400, "not HTTP/1.1"),
+        ("GET /\0 HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 400, "can't be parsed"),
     ] {
         let answer = ask(&request);
         let (told, detail) = problem(&answer);

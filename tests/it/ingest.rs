@@ -301,7 +301,7 @@ fn what_is_no_http_is_told_so() {
         let answer = wire.answer();
         assert_eq!(answer.status, 400, "{garbage:?}: {answer:?}");
         assert!(
-            answer.problem().contains("can't be read") && !answer.body.contains("s3cret"),
+            answer.problem().contains("can't be parsed") && !answer.body.contains("s3cret"),
             "{garbage:?}: {answer:?}"
         );
     }
@@ -310,7 +310,7 @@ fn what_is_no_http_is_told_so() {
     wire.write(b"GET /healthz HTTP/1.1\r\nhost: t\r\n\r\n").unwrap();
     assert!(String::from_utf8(wire.some()).unwrap().starts_with("HTTP/1.1 200 "));
     wire.write(b"s3cret\r\n\r\n").unwrap();
-    assert!(wire.answer().problem().contains("can't be read"));
+    assert!(wire.answer().problem().contains("can't be parsed"));
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod passing;
 mod probe;
 mod proxy;
 mod recording;
+mod reference;
 mod reload;
 mod report;
 mod schema;

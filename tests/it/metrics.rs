@@ -1,7 +1,6 @@
-//! `GET /metrics`: what is counted, how it is written, and that the manual knows all of it.
+//! `GET /metrics`: what is counted, how it is written.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use serde_json::json;
 use typingd::base::clock;
@@ -327,33 +326,4 @@ fn readers_show_the_token_and_one_that_hangs_holds_nobody_up() {
     }
     daemon.process.stop();
     drop(hanging);
-}
-
-#[test]
-fn the_manual_names_every_metric_and_no_other() {
-    // With the drop-in, so that its series are there with their labels.
-    let (_sandbox, daemon) = pair("drop_in.enabled = true");
-    let exposed: BTreeSet<String> = page(&daemon).0.into_iter().map(|family| family.name).collect();
-    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let section = manual.split("\n## Metrics\n").nth(1).expect("a section on metrics").split("\n## ").next().unwrap();
-    // The first cell of each row of the table: `typingd_ready`, or `typingd_signals_total{signal}`.
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
-    let names = rows.map(|row| row.split(['`', '{']).next().unwrap().to_owned());
-    let told: Vec<String> = names.filter(|name| name.starts_with("typingd_") || name.starts_with("process_")).collect();
-    assert_eq!(told.iter().cloned().collect::<BTreeSet<_>>(), exposed);
-    assert_eq!(told.len(), exposed.len(), "each once");
-    // What stands in queries exists, too.
-    let words = section.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    for word in words.filter(|word| word.starts_with("typingd_") || word.starts_with("process_")) {
-        let base = word.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum");
-        assert!(exposed.contains(word) || exposed.contains(base), "{word}");
-    }
-    // And the labels are those that are told.
-    for family in &page(&daemon).0 {
-        let labels: BTreeSet<_> = family.samples.iter().flat_map(|sample| sample.labels.keys()).collect();
-        let labels: Vec<_> = labels.into_iter().filter(|label| *label != "le").map(String::as_str).collect();
-        let braces = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(", ")) };
-        let cell = format!("| `{}{braces}` |", family.name);
-        assert!(section.contains(&cell), "no row {cell}");
-    }
 }

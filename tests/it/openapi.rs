@@ -337,16 +337,6 @@ fn what_is_described_is_there_and_what_is_there_is_described() {
     let routes: BTreeSet<_> =
         routes(&sources).into_iter().filter(|path| !NOT_DESCRIBED.contains(&path.as_str())).collect();
     assert_eq!(routes, methods.keys().cloned().collect());
-
-    // The manual's table.
-    let manual = std::fs::read_to_string(sources.parent().unwrap().join("README.md")).unwrap();
-    let section = manual.split("\n## Interface\n").nth(1).unwrap().split("\n### ").next().unwrap();
-    let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
-    let mut named: BTreeSet<String> =
-        cells.flat_map(|cell| cell.split("`, `").map(|call| call.trim_end_matches('`').to_owned())).collect();
-    assert!(named.remove("GET /"), "the console is no part of the description");
-    let described = description.calls().into_iter().map(|(method, path, _)| format!("{method} {path}")).collect();
-    assert_eq!(named, described);
 }
 
 /// The literal paths of all routes under a directory.

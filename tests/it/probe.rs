@@ -99,7 +99,7 @@ fn what_is_wrong_before_anything_is_sent_is_told_so() {
     let cases: [(&[&str], i32, &str); 4] = [
         (&["probe", "--config", "/nowhere.toml", "--to", "c", "--from", "a"], 78, "/nowhere.toml"),
         (&["probe", "--config", &file, "--to", "c", "--from", ""], 2, "--from is empty"),
-        (&["probe", "--config", &file, "--to", "c", "--from", "a", "--hold", "1h"], 2, "a time up to 10m"),
+        (&["probe", "--config", &file, "--to", "c", "--from", "a", "--hold", "1h"], 2, "expected a time up to 10m"),
         (&["probe", "--config", &file, "--to", "c"], 2, "--from"),
     ];
     for (arguments, code, words) in cases {
@@ -110,7 +110,7 @@ fn what_is_wrong_before_anything_is_sent_is_told_so() {
     std::fs::remove_file(directory.path().join("token")).unwrap();
     let said = run(&arguments(&file, &[]));
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.stdout.starts_with("token: none: ") && said.stdout.contains("see to upstream.auth"), "{said:?}");
+    assert!(said.stdout.starts_with("token: none: ") && said.stdout.contains("check upstream.auth"), "{said:?}");
 
     let text = format!("drop_in.enabled = true\nupstream.base_url = '{}'\n", sandbox.address.url());
     std::fs::write(&file, text).unwrap();
@@ -170,7 +170,7 @@ fn a_person_at_the_terminal_says_when_the_icon_goes_off() {
     child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(child.wait().unwrap().success(), "{said}");
     assert!(said.contains("Press Enter as soon as it goes off"), "{said}");
-    let ttl = said.split("--icon-ttl ").nth(1).unwrap().split(' ').next().unwrap();
+    let ttl = said.split("--icon-ttl ").nth(1).unwrap().split_whitespace().next().unwrap();
     let ttl = typingd::base::duration::parse(ttl).unwrap();
     assert!(ttl.as_millis() >= 100, "{ttl:?}: {said}");
     assert_eq!(sandbox.told("c", "ann"), "+-");

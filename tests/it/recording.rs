@@ -347,7 +347,7 @@ fn a_daemon_that_dies_or_talks_nonsense_is_told_and_what_came_before_is_kept() {
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
     for (name, body, words, kept) in [
         ("dies", format!("{head}{}", chunk(&format!("{line}\n\n{}", &line[..20]))), "broke off", 1),
-        ("nonsense", format!("{head}{}", chunk(&format!("{line}\nhello\n"))), "no line of a trace", 1),
+        ("nonsense", format!("{head}{}", chunk(&format!("{line}\nhello\n"))), "an invalid line of a trace", 1),
         ("none", "HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnope".to_owned(), "404 Not Found: nope", 0),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

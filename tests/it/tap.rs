@@ -111,7 +111,7 @@ fn a_daemon_that_goes_is_looked_for_until_it_is_back() {
     first.process.stop();
     assert_eq!(once.end().code(), Some(0), "a daemon that has stopped is a good end: {}", once.log());
     assert!(once.output().contains(" shutdown"), "up to its last word: {}", once.output());
-    stays.until_logged("has stopped; looking for it");
+    stays.until_logged("has stopped; waiting until it is back");
     let second = Daemon::start(&sandbox.address.url(), &settings);
     stays.until_logged("is back");
     until("what happens there", || {

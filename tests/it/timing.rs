@@ -93,8 +93,8 @@ fn it_is_told_what_holds_where_from_and_what_a_restart_would_undo() {
             "file": file,
             "toml": "[timing]\ndismiss_after = \"50s\"\n\n[channels.\"ü/\\\"\\u0000\"]\nrequire_open = true\n",
             "notes": [
-                format!("{file}:5: the new line takes the place of timing.dismiss_after there"),
-                format!("{file}:6: channels.\"c\".check_interval has to be removed there"),
+                format!("{file}:5: the new line replaces timing.dismiss_after there"),
+                format!("{file}:6: channels.\"c\".check_interval must be removed there"),
             ],
         })
     );
@@ -127,14 +127,19 @@ fn a_wrong_change_changes_nothing_and_all_of_it_is_told() {
         ("/v1/timing", r#"{"chek_interval": "5s"}"#, 400, "did you mean timing.check_interval?"),
         ("/v1/timing", r#"{"dismiss": "idle", "dismiss": "idle"}"#, 400, "timing.dismiss is given twice"),
         // Right by itself, and not with what the file says.
-        ("/v1/timing", r#"{"dismiss_after": "3m"}"#, 400, "channels.\"c\".max_typing = \"2m\": at least dismiss_after"),
+        (
+            "/v1/timing",
+            r#"{"dismiss_after": "3m"}"#,
+            400,
+            "channels.\"c\".max_typing = \"2m\": expected at least dismiss_after",
+        ),
         (
             "/v1/timing/c",
             r#"{"max_typing": "10s"}"#,
             400,
-            "channels.\"c\".max_typing = \"10s\": at least dismiss_after",
+            "channels.\"c\".max_typing = \"10s\": expected at least dismiss_after",
         ),
-        ("/v1/timing", "", 400, "the body is empty; a JSON object such as"),
+        ("/v1/timing", "", 400, "the body is empty; expected a JSON object such as"),
         ("/v1/timing", "[1]", 400, "the body is not an object"),
         ("/v1/timing", &deep, 400, "the body is not JSON"),
         ("/v1/timing?to=c", "{}", 400, "a channel is named in the path"),
@@ -313,8 +318,8 @@ fn the_command_tells_changes_and_resets() {
              A restart or a SIGHUP undoes what was changed while running. To keep it, write to {file}:\n\n    \
              [timing]\n    check_interval = \"10s\"\n    dismiss_after = \"50s\"\n    dismiss = \"after_shown\"\n    \
              max_typing = \"1h\"\n\n\
-             - a table that the file has already is not written a second time; its lines go there\n\
-             - {file}:5: the new line takes the place of timing.dismiss_after there\n"
+             - if the file has a table already, add the lines to it; a table can't be written twice\n\
+             - {file}:5: the new line replaces timing.dismiss_after there\n"
         )
     );
     // A channel whose name a terminal would obey, and a path misread.
@@ -334,11 +339,11 @@ fn the_command_tells_changes_and_resets() {
         (&["--to", odd, "--reset"][..], 1, "404 Not Found: the channel has no timing of its own"),
         (&["--max-typing", "49s"], 1, "timing.max_typing = \"49s\": expected at least dismiss_after, \"50s\""),
         (&["--dismiss", "2"], 2, "flag --dismiss: timing.dismiss_after = 2: a time needs a unit"),
-        (&["--mode", "x", "--check", "2h"], 2, "flag --check: timing.check_interval = \"2h\": a time from"),
+        (&["--mode", "x", "--check", "2h"], 2, "flag --check: timing.check_interval = \"2h\": expected a time from"),
         (&["--reset"], 2, "--to <TO>"),
         (&["--to", "c", "--reset", "--check", "1s"], 2, "cannot be used with"),
         (&["--to", "", "--check", "1s"], 2, "is empty; expected 1 to 255 characters"),
-        (&["--to", "..", "--check", "1s"], 2, "can't stand in the path of a URL"),
+        (&["--to", "..", "--check", "1s"], 2, "can't be part of a URL's path"),
         (&["--format", "xml"], 2, "table, json"),
     ] {
         let said = daemon.command(arguments);

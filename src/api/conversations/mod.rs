@@ -148,7 +148,7 @@ impl Api {
         }
     }
 
-    /// The engine knows the last key, the chronicle every other signal.
+    /// The engine knows the last key, the history every other signal.
     fn last_signal(&self, account: Option<&Account>, other: Option<&Event>, now: Instant) -> Option<SignalJson> {
         // Typing that lasts counts as a key at every moment until its end.
         let key = account.and_then(|account| account.last_key).map(|at| (at.min(now), SignalKind::Keystroke));

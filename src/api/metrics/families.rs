@@ -1,7 +1,7 @@
 //! Every metric of the daemon: its name, its words, and where its numbers come from. A new one is one more call here, and
 //! one more line in the manual, which a test asks for.
 //!
-//! The numbers are copies that the loop gave away: whoever reads them, and however slowly, disturbs nobody.
+//! The numbers are copies that the loop gave away: a slow reader disturbs no one.
 
 use std::fmt::Error;
 
@@ -10,16 +10,14 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use super::page::Page;
 pub(super) use super::process::{Machine, PROCESS_PREFIX};
-use crate::api::status_source::Seen;
-use crate::driver::Vitals;
-use crate::observe::typing::Figures;
+use crate::http::Traffic;
+use crate::observe::snapshot::Snapshot;
 
 /// All numbers of one moment.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    pub(super) vitals: Vitals,
-    pub(super) figures: Figures,
-    pub(super) seen: Seen,
+    pub(super) snapshot: Snapshot,
+    pub(super) traffic: Traffic,
 }
 
 impl Collector for Numbers {
@@ -32,7 +30,7 @@ impl Collector for Numbers {
         self.token(&mut page)?;
         self.conversations(&mut page)?;
         self.journal(&mut page)?;
-        self.traffic(&mut page)?;
+        self.http(&mut page)?;
         self.drop_in(&mut page)?;
         self.operation(&mut page)
     }

@@ -9,49 +9,28 @@ mod traffic;
 mod typing;
 mod work;
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
-use super::status_source::Look;
-use super::{PATIENCE, loop_silent};
-use crate::driver::Controls;
+use super::{Api, PATIENCE, loop_silent};
 use crate::http::Problem;
 use families::{Machine, Numbers, PREFIX, PROCESS_PREFIX};
 use proc::Process;
 
-/// What the handler needs.
-#[derive(Clone)]
-pub(crate) struct Metrics {
-    controls: Controls,
-    look: Look,
-}
-
-impl Metrics {
-    /// `look` asks the parts beside the loop.
-    #[must_use]
-    pub(crate) fn new(controls: Controls, look: Look) -> Self {
-        Self { controls, look }
-    }
-
-    /// The route of this edge.
-    pub(crate) fn router(self) -> Router {
-        Router::new().route("/metrics", get(metrics)).with_state(self)
-    }
-}
-
-async fn metrics(State(edge): State<Metrics>, headers: HeaderMap) -> Result<Response, Problem> {
-    let (vitals, figures) = edge.controls.figures(PATIENCE).await.ok_or_else(loop_silent)?;
-    let seen = (edge.look)();
+pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let snapshot = api.controls.statistics(PATIENCE).await.ok_or_else(loop_silent)?;
     // Off the async threads: the system may have thousands of descriptors to count.
     let process = tokio::task::spawn_blocking(Process::look).await.unwrap_or_default();
-    let machine = Machine { process, started_at: seen.started_at };
+    let machine = Machine { process, started_at: snapshot.runtime.started_at };
     let mut registry = Registry::default();
-    registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Numbers { vitals, figures, seen }));
+    registry
+        .sub_registry_with_prefix(PREFIX)
+        .register_collector(Box::new(Numbers { snapshot, traffic: api.traffic.clone() }));
     registry.sub_registry_with_prefix(PROCESS_PREFIX).register_collector(Box::new(machine));
     let format = Format::asked_for(&headers);
     // Whole before a byte of it leaves: a reader that hangs holds a text, and nothing else.

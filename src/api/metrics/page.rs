@@ -8,7 +8,6 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use crate::observe::histogram::Histogram;
-use crate::observe::typing::Gaps;
 
 /// What is being written. Each of its calls writes one family, whole.
 pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
@@ -45,19 +44,18 @@ impl Page<'_> {
         Ok(())
     }
 
-    pub(super) fn gaps<'a, L: EncodeLabelSet>(
+    pub(super) fn histograms<'a, L: EncodeLabelSet, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
-        series: impl IntoIterator<Item = (L, &'a Gaps)>,
+        series: impl IntoIterator<Item = (L, &'a Histogram<N>)>,
     ) -> Result<(), Error> {
         let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for (labels, gaps) in series {
-            let bounds = Gaps::BOUNDS.map(|bound| bound.as_secs_f64());
-            let buckets: Vec<_> = bounds.into_iter().zip(gaps.counts).chain([(f64::INFINITY, 0)]).collect();
-            let count = gaps.counts.iter().sum();
+        for (labels, times) in series {
+            let bounds = times.bounds.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
+            let buckets: Vec<_> = bounds.zip(times.counts.into_iter().chain([times.beyond])).collect();
             let mut series = family.encode_family(&labels)?;
-            series.encode_histogram::<NoLabelSet>(seconds(gaps.sum_micros), count, &buckets, None)?;
+            series.encode_histogram::<NoLabelSet>(seconds(times.sum_micros), times.count(), &buckets, None)?;
         }
         Ok(())
     }
@@ -100,13 +98,6 @@ impl Page<'_> {
     /// A moment, given in Unix epoch milliseconds.
     pub(super) fn timestamp(&mut self, name: &str, help: &str, millis: u64) -> Result<(), Error> {
         self.span(name, help, Some(Duration::from_millis(millis)))
-    }
-
-    pub(super) fn latency(&mut self, name: &str, help: &str, times: &Histogram) -> Result<(), Error> {
-        let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        let bounds = Histogram::BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
-        let buckets: Vec<_> = bounds.zip(times.counts).collect();
-        family.encode_histogram::<NoLabelSet>(seconds(times.sum_micros), times.count(), &buckets, None)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::clock;
 
-/// The numbers. What the system does not tell is missing: elsewhere than on Linux most of them, and the open descriptors
+/// The numbers. What the system does not report is missing: elsewhere than on Linux most of them, and the open descriptors
 /// when there is none left to count them with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Process {

@@ -1,20 +1,19 @@
-//! How things stand: conversations, the token, the journal, the daemon itself.
+//! State: conversations, the token, the journal, the daemon itself.
 
 use std::fmt::Error;
 
 use crate::api::metrics::families::Numbers;
 use crate::api::metrics::page::Page;
-use crate::api::status_source::Holding;
-use crate::api::{JournalState, journal_state};
 use crate::base::build_info::{COMMIT, VERSION};
+use crate::observe::snapshot::{JournalState, TokenState};
 
 impl Numbers {
     pub(super) fn token(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let token = &self.seen.token;
+        let token = &self.snapshot.runtime.token;
         page.gauges(
             "token_state",
             "1 for the state that the token is in, 0 for the others",
-            Holding::ALL.map(|state| ([("state", state.name())], u32::from(state == token.state))),
+            TokenState::ALL.map(|state| ([("state", state.name())], u32::from(state == token.state))),
         )?;
         page.counter("token_refreshes", "Tokens obtained", token.obtained)?;
         page.counter("token_failures", "Attempts to obtain a token that brought none", token.failures)?;
@@ -24,13 +23,13 @@ impl Numbers {
     }
 
     pub(super) fn conversations(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let census = &self.vitals.census;
+        let census = &self.snapshot.census;
         page.gauge("conversations", "Conversations in memory", census.conversations)?;
-        page.gauge("conversations_max", "Conversations that may be in memory", self.vitals.conversations_max)?;
+        page.gauge("conversations_max", "Conversations that may be in memory", self.snapshot.conversations_max)?;
         page.gauge("conversations_lingering", "Conversations that are over and only remembered", census.retained)?;
         page.gauge(
             "conversations_unsettled",
-            "Conversations whose icon is on by what Salesforce was last told, or that have something to send",
+            "Conversations whose icon may be on by what Salesforce has acknowledged, or that have something to send",
             census.unsettled,
         )?;
         page.gauge("channels", "Channels in memory", census.channels)?;
@@ -38,8 +37,8 @@ impl Numbers {
     }
 
     pub(super) fn journal(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let journal = self.vitals.journal.unwrap_or_default();
-        let state = journal_state(&self.vitals, &self.seen);
+        let journal = self.snapshot.journal.unwrap_or_default();
+        let state = self.snapshot.journal_state();
         page.gauge(
             "journal_degraded",
             "1 if the journal can't be written, so that a crash may leave icons on",
@@ -51,10 +50,10 @@ impl Numbers {
     }
 
     pub(super) fn operation(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let ready = !self.seen.stopping && self.seen.token.trouble.is_none() && self.vitals.trouble.is_none();
+        let ready = !self.snapshot.stopping && self.snapshot.not_ready.is_none();
         page.gauge("ready", "1 if indicators can be delivered, as readyz says", u32::from(ready))?;
-        page.gauge("recording", "1 if somebody records the signals", u32::from(self.vitals.recording))?;
-        let configuration = &self.seen.configuration;
+        page.gauge("recording", "1 if a client records the signals", u32::from(self.snapshot.recording))?;
+        let configuration = &self.snapshot.runtime.configuration;
         page.timestamp(
             "configuration_read_timestamp",
             "When the configuration in force was read",

@@ -5,10 +5,11 @@ use std::fmt::Error;
 use crate::api::metrics::families::Numbers;
 use crate::api::metrics::page::{NO_LABELS, Page};
 use crate::http::{ANSWERS, Connections, Route};
+use crate::observe::snapshot::DropInFigures;
 
 impl Numbers {
-    pub(super) fn traffic(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let traffic = &self.seen.traffic;
+    pub(super) fn http(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let traffic = &self.traffic;
         page.counters(
             "http_requests",
             "Requests to typingd that were answered, by what they were for and by the class of the answer",
@@ -36,16 +37,16 @@ impl Numbers {
     }
 
     pub(super) fn drop_in(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let drop_in = self.seen.drop_in.as_ref();
+        let drop_in = self.snapshot.runtime.drop_in;
         page.counters(
             "drop_in_requests",
             "Requests of connectors to Salesforce by way of typingd, by what they were and what became of them",
-            drop_in.iter().flat_map(|seen| seen.requests).map(|(kind, count)| ([("kind", kind)], count)),
+            drop_in.iter().flat_map(requests).map(|(kind, count)| ([("kind", kind)], count)),
         )?;
         page.counters(
             "drop_in_messages",
             "Messages that passed: whether the icon was off, put off in time, or perhaps still on (late: settle was over; unwaited: no Stopped could leave)",
-            drop_in.iter().flat_map(|seen| seen.messages).map(|(icon, count)| ([("icon", icon)], count)),
+            drop_in.iter().flat_map(messages).map(|(icon, count)| ([("icon", icon)], count)),
         )?;
         page.counters(
             "drop_in_overdue",
@@ -61,7 +62,7 @@ impl Numbers {
             page.span(
                 "drop_in_settle_needed",
                 "What drop_in.settle should be at least, by what the latest TypingStoppeds have taken",
-                self.vitals.measures.stopped_trips.wait_needed(),
+                self.snapshot.metrics.stopped_trips.wait_needed(),
             )?;
         }
         page.counters(
@@ -75,4 +76,27 @@ impl Numbers {
             drop_in.iter().map(|seen| (NO_LABELS, seen.under_way)),
         )
     }
+}
+
+/// Requests by what they were and what became of them.
+fn requests(figures: &DropInFigures) -> [(&'static str, u64); 7] {
+    [
+        ("started_taken", figures.started_taken),
+        ("stopped_taken", figures.stopped_taken),
+        ("typing_passed", figures.typing_passed),
+        ("typing_rejected", figures.typing_rejected),
+        ("message", figures.messages),
+        ("unread", figures.unread),
+        ("other", figures.others),
+    ]
+}
+
+/// Messages by what became of their icons.
+fn messages(figures: &DropInFigures) -> [(&'static str, u64); 4] {
+    [
+        ("off", figures.messages.saturating_sub(figures.settled + figures.unsettled + figures.unwaited)),
+        ("settled", figures.settled),
+        ("late", figures.unsettled),
+        ("unwaited", figures.unwaited),
+    ]
 }

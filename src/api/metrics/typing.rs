@@ -1,4 +1,4 @@
-//! What the timing costs and gives, by channel: the ledger's figures.
+//! What the timing costs and gives, by channel: the stats's figures.
 
 use std::fmt::Error;
 
@@ -12,7 +12,8 @@ const INDICATORS: [Indicator; 2] = [Indicator::TypingStarted, Indicator::TypingS
 impl Numbers {
     /// What the timing costs and gives.
     pub(super) fn timing(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let channels = || self.figures.channels.iter().map(|(name, tally)| (&**name, tally));
+        let Some(figures) = &self.snapshot.typing else { return Ok(()) };
+        let channels = || figures.channels.iter().map(|(name, tally)| (&**name, tally));
         let each =
             |number: fn(&Tally) -> u64| channels().map(move |(name, tally)| ([("channel", name)], number(tally)));
         page.seconds(
@@ -47,7 +48,7 @@ impl Numbers {
                 })
             }),
         )?;
-        page.gaps(
+        page.histograms(
             "indicator_gap",
             "How long an icon was off, by a timer, before it came on again for the same message",
             channels().map(|(name, tally)| ([("channel", name)], &tally.gaps)),
@@ -58,11 +59,11 @@ impl Numbers {
             "Icons that a timer switched off within 3 s before the next key of the same message",
             each(|tally| tally.timer_stops_resumed),
         )?;
-        page.gauge("measured_conversations", "Conversations that are measured at present", self.figures.measured)?;
+        page.gauge("measured_conversations", "Conversations that are measured at present", figures.measured)?;
         page.counter(
             "unmeasured_keystrokes",
             "Keystrokes that were not measured, for too many users typed at the same time",
-            self.figures.unmeasured,
+            figures.unmeasured,
         )
     }
 }

@@ -3,18 +3,18 @@
 use std::fmt::Error;
 
 use crate::api::metrics::families::Numbers;
-use crate::api::metrics::page::Page;
+use crate::api::metrics::page::{NO_LABELS, Page};
 use crate::model::SignalKind;
-use crate::observe::work::{ANSWERS, End, TURNED_AWAY};
+use crate::observe::loop_metrics::{ANSWERS, End, TURNED_AWAY};
 
 impl Numbers {
     pub(super) fn signals(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let (counts, measures) = (&self.vitals.counts, &self.vitals.measures);
+        let (counts, metrics) = (&self.snapshot.counts, &self.snapshot.metrics);
         let ignored = |kind| if kind == SignalKind::Keystroke { counts.late + counts.unopened } else { 0 };
         let counted = SignalKind::ALL.map(|kind| (kind, "counted", counts.signals[kind as usize] - ignored(kind)));
         let late = [(SignalKind::Keystroke, "late", counts.late), (SignalKind::Keystroke, "unopened", counts.unopened)];
         let turned_away = SignalKind::ALL.into_iter().flat_map(|kind| {
-            let numbers = TURNED_AWAY.into_iter().zip(measures.turned_away[kind as usize]);
+            let numbers = TURNED_AWAY.into_iter().zip(metrics.turned_away[kind as usize]);
             numbers.map(move |(why, number)| (kind, why, number))
         });
         let all = counted.into_iter().chain(late).chain(turned_away);
@@ -26,24 +26,24 @@ impl Numbers {
         page.counter(
             "signals_malformed",
             "Lines and items that were no signals, and were refused one by one",
-            self.seen.malformed,
+            self.snapshot.runtime.malformed,
         )
     }
 
     pub(super) fn delivery(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let (counts, census, measures) = (&self.vitals.counts, &self.vitals.census, &self.vitals.measures);
+        let (counts, census, metrics) = (&self.snapshot.counts, &self.snapshot.census, &self.snapshot.metrics);
         page.counters(
             "deliveries",
             "Requests that have come to their end, by what became of them and whose fault it was",
             End::ALL
                 .into_iter()
-                .zip(measures.ended)
+                .zip(metrics.ended)
                 .map(|(end, number)| ([("outcome", end.outcome()), ("cause", end.cause())], number)),
         )?;
         page.counters(
             "answers",
             "Answers of Salesforce, by the class of their HTTP status",
-            ANSWERS.into_iter().zip(measures.answers).map(|(class, number)| ([("status", class)], number)),
+            ANSWERS.into_iter().zip(metrics.answers).map(|(class, number)| ([("status", class)], number)),
         )?;
         page.counter("requests_retried", "Requests that were a second or later try", counts.retried)?;
         page.counter("requests_malformed", "Requests that Salesforce called malformed", counts.malformed)?;
@@ -72,34 +72,42 @@ impl Numbers {
         page.gauge(
             "requests_in_flight_max",
             "Requests that may be under way at a time, as configured",
-            self.vitals.delivery.in_flight_max,
+            self.snapshot.delivery.in_flight_max,
         )?;
         page.gauge(
             "allowed_requests_per_second",
             "Requests that may leave in a second at present: less than configured after Salesforce's rate was exceeded",
-            self.vitals.rate_in_force,
+            self.snapshot.rate_in_force,
         )?;
         page.gauge(
             "configured_requests_per_second",
             "Requests that may leave in a second, as configured",
-            self.vitals.delivery.requests_per_second_max,
+            self.snapshot.delivery.requests_per_second_max,
         )
     }
 
     pub(super) fn latency(&self, page: &mut Page<'_>) -> Result<(), Error> {
-        let measures = &self.vitals.measures;
-        page.latency("inbox_wait", "How long signals waited for the loop's turn", &measures.inbox_wait)?;
-        page.latency(
+        let metrics = &self.snapshot.metrics;
+        page.histograms(
+            "inbox_wait",
+            "How long signals waited for the loop's turn",
+            [(NO_LABELS, &metrics.inbox_wait)],
+        )?;
+        page.histograms(
             "signal_to_wire",
             "From a signal's turn to the leaving of the request that it asked for, first tries alone",
-            &measures.signal_to_wire,
+            [(NO_LABELS, &metrics.signal_to_wire)],
         )?;
-        page.latency(
+        page.histograms(
             "request",
             "From a request's leaving to its answer, or to its being given up",
-            &measures.round_trip,
+            [(NO_LABELS, &metrics.round_trip)],
         )?;
-        page.latency("timer_lateness", "How much later than due a timer had its turn", &measures.timer_lateness)
+        page.histograms(
+            "timer_lateness",
+            "How much later than due a timer had its turn",
+            [(NO_LABELS, &metrics.timer_lateness)],
+        )
     }
 }
 

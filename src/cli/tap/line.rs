@@ -5,19 +5,19 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Local};
 use serde::Deserialize;
 
-use super::Format;
+use crate::base::text::printable;
 
 /// The column of the conversation is as wide as the widest so far, within these bounds, in characters.
 const CONVERSATION_CHARS_MIN: usize = 20;
 const CONVERSATION_CHARS_MAX: usize = 40;
 
-/// Whether lines are coloured.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Colours {
-    /// On a terminal that wants them.
-    Ansi,
-    /// Anywhere else.
-    None,
+pub(super) enum Format {
+    /// A line for people.
+    Table { coloured: bool },
+    /// A JSON object a line, as the daemon sends it, with the name of the event.
+    Json,
 }
 
 /// Turns events into lines.
@@ -27,10 +27,10 @@ pub(super) struct Screen {
     conversation_chars: usize,
 }
 
-/// What is told of an event. Fields that it has not are left out.
+/// The fields of an event that are shown.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Told {
+struct Event {
     at: i64,
     to: String,
     from: String,
@@ -56,17 +56,17 @@ impl Screen {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn write(&mut self, text: &mut String, name: &str, data: &str) -> Result<(), String> {
-        let told: Told = serde_json::from_str(data).map_err(|e| format!("its data are not as they should be: {e}"))?;
+        let event: Event = serde_json::from_str(data).map_err(|e| format!("unexpected data: {e}"))?;
         match self.format {
             Format::Json => {
                 let name = serde_json::to_string(name).map_err(|e| e.to_string())?;
-                // As it came, so that nothing that a later daemon says is lost.
+                // Unchanged, so that no field of a later daemon is lost.
                 let fields = data.trim().trim_start_matches('{').trim_start();
                 let comma = if fields.starts_with('}') { "" } else { "," };
                 let _ = writeln!(text, "{{\"event\":{name}{comma}{fields}");
             }
-            Format::Table(colours) => {
-                if let Some(line) = self.line(name, &told, colours) {
+            Format::Table { coloured } => {
+                if let Some(line) = self.line(name, &event, coloured) {
                     let _ = writeln!(text, "{line}");
                 }
             }
@@ -74,72 +74,59 @@ impl Screen {
         Ok(())
     }
 
-    fn line(&mut self, name: &str, told: &Told, colours: Colours) -> Option<String> {
+    fn line(&mut self, name: &str, event: &Event, coloured: bool) -> Option<String> {
         let (what, colour) = match name {
-            "decided" => (printable(&told.reason), None),
-            "result" => (result(told), colour_of(&told.outcome)),
+            "decided" => (printable(&event.reason), None),
+            "result" => (result(event), colour_of(&event.outcome)),
             "dropped" => {
-                let colour = (told.why == "given_up").then_some(RED);
-                (format!("dropped: {}", printable(&told.why)), colour.or(Some(DIM)))
+                let colour = (event.why == "given_up").then_some(RED);
+                (format!("dropped: {}", printable(&event.why)), colour.or(Some(DIM)))
             }
             "lagged" => {
-                let what = format!("{} events are missed: they are not taken fast enough here", told.missed);
-                return Some(paint(&what, YELLOW, colours));
+                let what = format!("{} events are missing: they are not read fast enough here", event.missed);
+                return Some(paint(&what, YELLOW, coloured));
             }
-            // What a later daemon may tell.
+            // Of a later daemon.
             _ => return None,
         };
-        let conversation = cut(&printable(&format!("{}/{}", told.to, told.from)), CONVERSATION_CHARS_MAX);
+        let conversation = cut(&printable(&format!("{}/{}", event.to, event.from)), CONVERSATION_CHARS_MAX);
         self.conversation_chars = self.conversation_chars.max(conversation.chars().count());
         let width = self.conversation_chars;
-        let indicator = format!("{:<13}", printable(&told.indicator));
-        let indicator = match (name, told.indicator.as_str()) {
-            ("decided", "TypingStarted") => paint(&indicator, GREEN, colours),
-            ("decided", _) => paint(&indicator, CYAN, colours),
-            _ => paint(&indicator, DIM, colours),
+        let indicator = format!("{:<13}", printable(&event.indicator));
+        let indicator = match (name, event.indicator.as_str()) {
+            ("decided", "TypingStarted") => paint(&indicator, GREEN, coloured),
+            ("decided", _) => paint(&indicator, CYAN, coloured),
+            _ => paint(&indicator, DIM, coloured),
         };
-        let what = match colour {
-            Some(colour) => paint(&what, colour, colours),
-            None => what,
-        };
-        Some(format!("{}  {conversation:<width$}  {indicator}  {what}", time(told.at)))
+        let what = colour.map_or_else(|| what.clone(), |colour| paint(&what, colour, coloured));
+        Some(format!("{}  {conversation:<width$}  {indicator}  {what}", time(event.at)))
     }
 }
 
-fn result(told: &Told) -> String {
-    let mut text = printable(&told.outcome).replace('_', " ");
-    if let Some(status) = told.status {
+fn result(event: &Event) -> String {
+    let mut text = printable(&event.outcome).replace('_', " ");
+    if let Some(status) = event.status {
         let _ = write!(text, ", {status}");
     }
-    if let Some(code) = told.code {
+    if let Some(code) = event.code {
         let _ = write!(text, ", code {code}");
     }
-    let _ = write!(text, " in {:.1} ms", told.round_trip_ms);
-    if told.attempt > 0 {
-        let _ = write!(text, ", try {}", u64::from(told.attempt) + 1);
+    let _ = write!(text, " in {:.1} ms", event.round_trip_ms);
+    if event.attempt > 0 {
+        let _ = write!(text, ", try {}", u64::from(event.attempt) + 1);
     }
-    if let Some(detail) = told.detail.as_deref().filter(|detail| !detail.is_empty()) {
+    if let Some(detail) = event.detail.as_deref().filter(|detail| !detail.is_empty()) {
         let _ = write!(text, ": {}", printable(detail));
     }
     text
 }
 
-/// The time of day here.
+/// The local time of day.
 fn time(at: i64) -> String {
     match DateTime::from_timestamp_millis(at) {
         Some(at) => at.with_timezone(&Local).format("%H:%M:%S%.3f").to_string(),
         None => " ".repeat("00:00:00.000".len()),
     }
-}
-
-/// Without what would make a terminal do things.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_invisible(c) { '\u{fffd}' } else { c }).collect()
-}
-
-/// Marks of direction and joiners: they change the order of what stands beside them, or hide in it.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{061c}' | '\u{feff}')
 }
 
 fn cut(text: &str, chars_max: usize) -> String {
@@ -157,11 +144,8 @@ fn colour_of(outcome: &str) -> Option<u8> {
     }
 }
 
-fn paint(text: &str, colour: u8, colours: Colours) -> String {
-    match colours {
-        Colours::Ansi => format!("\u{1b}[{colour}m{text}\u{1b}[0m"),
-        Colours::None => text.to_owned(),
-    }
+fn paint(text: &str, colour: u8, coloured: bool) -> String {
+    if coloured { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
 /// As terminals number them.
@@ -188,7 +172,7 @@ mod tests {
 
     /// The lines without the time, which depends on where one is.
     fn table(events: &[(&str, &str)]) -> Vec<String> {
-        let text = lines(Format::Table(Colours::None), events);
+        let text = lines(Format::Table { coloured: false }, events);
         text.lines().map(|line| line.chars().skip("00:00:00.000  ".len()).collect()).collect()
     }
 
@@ -224,16 +208,17 @@ mod tests {
                 format!("{:<40}  TypingStarted  first_keystroke", "c/ann"),
             ]
         );
-        let lagged = lines(Format::Table(Colours::None), &[("lagged", r#"{"missed":12}"#)]);
-        assert!(lagged.starts_with("12 events are missed"), "{lagged}");
+        let lagged = lines(Format::Table { coloured: false }, &[("lagged", r#"{"missed":12}"#)]);
+        assert!(lagged.starts_with("12 events are missing"), "{lagged}");
     }
 
     #[test]
     fn colours_are_for_those_who_want_them() {
         assert!(
-            lines(Format::Table(Colours::Ansi), &[("decided", DECIDED)]).contains("\u{1b}[32mTypingStarted\u{1b}[0m")
+            lines(Format::Table { coloured: true }, &[("decided", DECIDED)])
+                .contains("\u{1b}[32mTypingStarted\u{1b}[0m")
         );
-        assert!(!lines(Format::Table(Colours::None), &[("decided", DECIDED)]).contains('\u{1b}'));
+        assert!(!lines(Format::Table { coloured: false }, &[("decided", DECIDED)]).contains('\u{1b}'));
     }
 
     #[test]
@@ -251,13 +236,5 @@ mod tests {
         for data in ["[]x", "7", "{\"at\":\"x\"}"] {
             assert!(Screen::new(Format::Json).write(&mut text, "decided", data).is_err(), "{data}");
         }
-    }
-
-    #[test]
-    fn nothing_that_moves_the_cursor_or_turns_the_order_reaches_a_terminal() {
-        assert_eq!(
-            printable("a\u{1b}[31m\u{202e}b\u{2066}\r\u{200b}c\u{e9}"),
-            "a\u{fffd}[31m\u{fffd}b\u{fffd}\u{fffd}\u{fffd}c\u{e9}"
-        );
     }
 }

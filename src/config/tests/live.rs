@@ -80,7 +80,7 @@ fn a_channels_timing_is_taken_away_and_nothing_else_of_it() {
     let report = config.timing_since(&read);
     assert_eq!(
         serde_json::to_value(&report.keep).unwrap(),
-        json!({"file": path, "toml": "", "notes": [format!("{path}:11: channels.\"a\".dismiss_after has to be removed there")]})
+        json!({"file": path, "toml": "", "notes": [format!("{path}:11: channels.\"a\".dismiss_after must be removed there")]})
     );
     assert_eq!(
         serde_json::to_value(&report.changed).unwrap(),
@@ -135,10 +135,10 @@ fn it_is_told_what_is_in_force_where_from_and_how_to_keep_it() {
         "file": path,
         "toml": toml,
         "notes": [
-            "a table that the file has already is not written a second time; its lines go there",
-            format!("{path}:2: the new line takes the place of timing.check_interval there"),
-            "environment variable TYPINGD_TIMING__MAX_TYPING overrides the file: set it to 3m, or take it away",
-            format!("{path}:6: the new line takes the place of channels.\"a\".dismiss_after there"),
+            "if the file has a table already, add the lines to it; a table can't be written twice",
+            format!("{path}:2: the new line replaces timing.check_interval there"),
+            "environment variable TYPINGD_TIMING__MAX_TYPING overrides the file: set it to 3m, or remove it",
+            format!("{path}:6: the new line replaces channels.\"a\".dismiss_after there"),
         ],
     });
     assert_eq!(serde_json::to_value(config.timing()).unwrap(), expected);
@@ -219,7 +219,7 @@ fn a_wrong_change_is_told_as_the_file_is_and_changes_nothing() {
             "a",
             r#"{"authorization_context": "A", "dismis": "idle"}"#,
             &[
-                r#"channels."a".authorization_context can't be changed while running; the file is its place"#,
+                r#"channels."a".authorization_context can't be changed while running; set it in the file"#,
                 r#"channels."a": there is no key dismis for a single channel; did you mean dismiss?"#,
             ],
         ),

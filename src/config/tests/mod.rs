@@ -210,7 +210,7 @@ fn the_environment_overrides_the_file_and_flags_override_both() {
     let effective = config.effective();
     assert!(effective.contains("check_interval = \"3s\"                     # flag --check\n"), "{effective}");
     assert!(effective.contains("# environment variable TYPINGD_INGEST__MAX_CONVERSATIONS\n"), "{effective}");
-    assert!(effective.contains("# ca_file is not set: the system's roots alone are trusted\n"), "{effective}");
+    assert!(effective.contains("# ca_file is not set: only the system's roots are trusted\n"), "{effective}");
 }
 
 #[test]
@@ -293,9 +293,9 @@ fn warnings_are_few_and_true() {
     assert_eq!(none, Vec::<String>::new());
     assert_eq!(
         people,
-        "if everybody typed without a pause, 10000 people could type at a time before refreshes are shed, fewer than the \
-         11000 sessions an org may have (timing: check_interval 5s, 2000 requests a second); each pause costs a stop and a \
-         start, which what follows counts"
+        "if no user paused, 10000 people could type at a time before refreshes are shed, fewer than the 11000 sessions an \
+         org may have (timing: check_interval 5s, 2000 requests a second); pauses add a Stopped and a Started each; both \
+         are counted below"
     );
     for (text, start) in [
         ("[timing]\ndismiss = 'after_shown'", "timing: dismiss < check: the icon can be on at most 40 % of the time"),
@@ -312,11 +312,11 @@ fn warnings_are_few_and_true() {
             "delivery: a TypingStopped that gets no answer is tried only once",
         ),
         ("[delivery]\nshutdown_grace = '0s'", "delivery: a shutdown may leave icons on"),
-        ("[ingest]\nrecording = true", "ingest: recording is on: whoever reaches typingd, for no token is asked for,"),
-        ("[ingest]\nrecording = true\ntoken_file = 't'", "ingest: recording is on: whoever has the token of"),
+        ("[ingest]\nrecording = true", "ingest: recording is on: any caller, as no token is required,"),
+        ("[ingest]\nrecording = true\ntoken_file = 't'", "ingest: recording is on: any caller with the token of"),
         (
             "[drop_in]\nenabled = true\nactivity_lasts = '2s'",
-            "drop_in: the icon will blink while somebody types: connectors tell of typing once in 5s, and activity_lasts with dismiss_after (timing) is 4s",
+            "drop_in: the icon will blink while the user is typing: connectors report typing once in 5s, and activity_lasts with dismiss_after (timing) is 4s",
         ),
         ("[drop_in]\nenabled = true\nsettle = '0s'", "drop_in: with settle 0s a message does not wait"),
     ] {

@@ -192,7 +192,7 @@ fn a_wrong_value_is_reported_with_its_place_and_what_is_expected() {
         (
             "log",
             "otlp_endpoint = 'https://h'",
-            "F:2: log.otlp_endpoint needs a typingd that was built with the feature otlp; remove it, or take such a one",
+            "F:2: log.otlp_endpoint needs a typingd that was built with the feature otlp; remove it, or use such a build",
         ),
         #[cfg(feature = "otlp")]
         (

@@ -44,13 +44,13 @@ pub struct Subject {
 pub struct Verdict {
     /// 0 for the first try.
     pub attempt: u32,
-    /// What the engine was told.
+    /// As the engine got it.
     pub outcome: Outcome,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
     /// Salesforce's error code, if the answer had one.
     pub code: Option<i64>,
-    /// What the far side or the transport said, cut to a bound.
+    /// What the upstream or the transport said, cut to a bound.
     pub detail: Option<Box<str>>,
     /// From the request's leaving to its end.
     pub round_trip: Duration,

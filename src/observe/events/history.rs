@@ -18,14 +18,14 @@ pub const EVENTS_MAX: usize = 32_768;
 pub const BYTES_MAX: usize = 16 << 20;
 /// Nothing is kept for longer: a conversation that has ended is to be forgotten.
 pub const AGE_MAX: Duration = Duration::from_secs(3_600);
-/// Events of one conversation that are told.
-pub const TOLD_MAX: usize = 50;
+/// Events of one conversation that are shown.
+pub const PAST_EVENTS_MAX: usize = 50;
 /// Events of one conversation that are looked at in search of its last result and its last signal.
 const LOOKS_MAX: usize = 1_000;
 
-/// The ring.
+/// The history.
 #[derive(Debug)]
-pub(super) struct Ring {
+pub(super) struct History {
     entries: VecDeque<Entry>,
     /// The number of the first entry. They are numbered as they come.
     first: u64,
@@ -45,7 +45,7 @@ struct Entry {
 /// What is known of a conversation's past.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
-    /// The newest, at most [`TOLD_MAX`], the newest last.
+    /// The newest, at most [`PAST_EVENTS_MAX`], the newest last.
     pub events: Vec<Arc<Event>>,
     /// The newest end of a request.
     pub result: Option<Arc<Event>>,
@@ -53,7 +53,7 @@ pub struct Past {
     pub signal: Option<Arc<Event>>,
 }
 
-impl Ring {
+impl History {
     /// `seed` keys the hash, for ids come from outside.
     pub(super) fn new(seed: u64) -> Self {
         Self {
@@ -121,7 +121,7 @@ impl Ring {
         for _ in 0..LOOKS_MAX {
             let Some(number) = next.filter(|&number| number >= self.first) else { break };
             let Entry { event, previous } = self.entry(number);
-            if past.events.len() < TOLD_MAX {
+            if past.events.len() < PAST_EVENTS_MAX {
                 past.events.push(event.clone());
             } else if past.result.is_some() && past.signal.is_some() {
                 break;
@@ -157,8 +157,8 @@ mod tests {
         What::Decided(Subject { number, reason: Reason::Check })
     }
 
-    fn past(ring: &Ring, from: &str) -> Past {
-        ring.past(ConversationRef::new("c", from).unwrap())
+    fn past(history: &History, from: &str) -> Past {
+        history.past(ConversationRef::new("c", from).unwrap())
     }
 
     fn numbers(past: &Past) -> Vec<u64> {
@@ -171,53 +171,53 @@ mod tests {
 
     #[test]
     fn each_conversation_has_its_newest_last() {
-        let mut ring = Ring::new(1);
+        let mut history = History::new(1);
         for number in 1..=200 {
-            ring.push(event(["ann", "bob"][number as usize % 2], number, decided(number)));
+            history.push(event(["ann", "bob"][number as usize % 2], number, decided(number)));
         }
-        ring.push(event("ann", 201, What::Signal(SignalKind::Ended)));
-        let ann = numbers(&past(&ring, "ann"));
-        assert_eq!((ann.len(), ann.last(), ann[TOLD_MAX - 2]), (TOLD_MAX, Some(&0), 200));
-        assert_eq!(numbers(&past(&ring, "bob"))[TOLD_MAX - 1], 199);
-        assert!(past(&ring, "cid").events.is_empty());
-        assert!(past(&ring, "bob").signal.is_none());
-        assert_eq!(past(&ring, "ann").signal.unwrap().at, Instant::from_millis(201));
+        history.push(event("ann", 201, What::Signal(SignalKind::Ended)));
+        let ann = numbers(&past(&history, "ann"));
+        assert_eq!((ann.len(), ann.last(), ann[PAST_EVENTS_MAX - 2]), (PAST_EVENTS_MAX, Some(&0), 200));
+        assert_eq!(numbers(&past(&history, "bob"))[PAST_EVENTS_MAX - 1], 199);
+        assert!(past(&history, "cid").events.is_empty());
+        assert!(past(&history, "bob").signal.is_none());
+        assert_eq!(past(&history, "ann").signal.unwrap().at, Instant::from_millis(201));
     }
 
     #[test]
     fn the_last_signal_is_found_behind_what_is_told() {
-        let mut ring = Ring::new(1);
-        ring.push(event("ann", 1, What::Signal(SignalKind::Opened)));
+        let mut history = History::new(1);
+        history.push(event("ann", 1, What::Signal(SignalKind::Opened)));
         for number in 1..=200 {
-            ring.push(event("ann", number, decided(number)));
+            history.push(event("ann", number, decided(number)));
         }
-        let past = past(&ring, "ann");
-        assert_eq!((past.events.len(), past.signal.unwrap().at), (TOLD_MAX, Instant::from_millis(1)));
+        let past = past(&history, "ann");
+        assert_eq!((past.events.len(), past.signal.unwrap().at), (PAST_EVENTS_MAX, Instant::from_millis(1)));
     }
 
     #[test]
     fn it_is_bounded_by_number_by_memory_and_by_age() {
-        let mut ring = Ring::new(1);
+        let mut history = History::new(1);
         for number in 0..EVENTS_MAX as u64 + 1_000 {
-            ring.push(event(&format!("u{number}"), 1, decided(number)));
-            assert!(ring.entries.len() <= EVENTS_MAX && ring.newest.len() == ring.entries.len());
+            history.push(event(&format!("u{number}"), 1, decided(number)));
+            assert!(history.entries.len() <= EVENTS_MAX && history.newest.len() == history.entries.len());
         }
-        assert_eq!(ring.entries.len(), EVENTS_MAX);
-        assert!(past(&ring, "u999").events.is_empty(), "the oldest have gone");
-        assert_eq!(numbers(&past(&ring, "u1000")), [1_000]);
+        assert_eq!(history.entries.len(), EVENTS_MAX);
+        assert!(past(&history, "u999").events.is_empty(), "the oldest have gone");
+        assert_eq!(numbers(&past(&history, "u1000")), [1_000]);
 
         let long = "ü".repeat(235);
         for number in 0..EVENTS_MAX as u64 * 2 {
-            ring.push(event(&format!("{long}{}", number % 1_000), 2, decided(number)));
-            assert!(ring.bytes <= BYTES_MAX);
+            history.push(event(&format!("{long}{}", number % 1_000), 2, decided(number)));
+            assert!(history.bytes <= BYTES_MAX);
         }
-        assert!(ring.entries.len() < EVENTS_MAX && ring.newest.len() == 1_000, "{}", ring.entries.len());
-        let bytes: usize = ring.entries.iter().map(|entry| entry.event.bytes()).sum();
-        assert_eq!(ring.bytes, bytes);
+        assert!(history.entries.len() < EVENTS_MAX && history.newest.len() == 1_000, "{}", history.entries.len());
+        let bytes: usize = history.entries.iter().map(|entry| entry.event.bytes()).sum();
+        assert_eq!(history.bytes, bytes);
 
-        ring.push(event("ann", AGE_MAX.as_millis() as u64 + 2, decided(1)));
-        assert_eq!((ring.entries.len(), ring.newest.len()), (1, 1), "everything else is too old");
-        ring.forget(Instant::from_millis(2 * AGE_MAX.as_millis() as u64 + 2));
-        assert_eq!((ring.entries.len(), ring.newest.len(), ring.bytes), (0, 0, 0));
+        history.push(event("ann", AGE_MAX.as_millis() as u64 + 2, decided(1)));
+        assert_eq!((history.entries.len(), history.newest.len()), (1, 1), "everything else is too old");
+        history.forget(Instant::from_millis(2 * AGE_MAX.as_millis() as u64 + 2));
+        assert_eq!((history.entries.len(), history.newest.len(), history.bytes), (0, 0, 0));
     }
 }

@@ -1,7 +1,7 @@
-//! What is decided and what becomes of it: told to whoever watches, as it happens, and kept for a while for whoever asks
+//! What is decided and what becomes of it: sent to watchers as it happens, and kept for a while for calls
 //! about one conversation.
 //!
-//! It never waits: a watcher who is too slow misses the oldest, and is told how many. It knows no keystrokes, which are
+//! It never waits: a watcher who is too slow misses the oldest, and learns how many. It keeps no keystrokes, which are
 //! too many; the engine knows the last one of each conversation.
 
 mod event;
@@ -14,20 +14,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, Reason, SignalKind, WireResult};
+use crate::engine::Handled;
+use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, SignalKind, WireResult};
+use crate::observe::loop_event::LoopEvent;
 pub use event::{Event, Subject, Verdict, What};
-use history::Ring;
-pub use history::{AGE_MAX, BYTES_MAX, EVENTS_MAX, Past, TOLD_MAX};
+use history::History;
+pub use history::{AGE_MAX, BYTES_MAX, EVENTS_MAX, PAST_EVENTS_MAX, Past};
 
 /// Events that a watcher may be behind: a second of 2,000 requests, each with its decision. They are some two megabytes
-/// when somebody watches, and nothing otherwise.
+/// when a client watches, and nothing otherwise.
 pub const BEHIND_MAX: usize = 4_096;
 
 /// The driver's end.
 #[derive(Debug)]
-pub struct Chronicle {
+pub struct EventLog {
     watchers: broadcast::Sender<Arc<News>>,
-    ring: Ring,
+    history: History,
     /// The requests in flight, by the numbers of their decisions: as many as the engine has.
     flights: HashMap<u64, Flight>,
 }
@@ -41,7 +43,7 @@ pub struct Flight {
     pub attempt: u32,
 }
 
-/// Lets watchers in. It goes on existing when the driver's end has gone, and lets nobody in any more. Cheap to clone.
+/// Lets watchers in, as long as the driver's end exists. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Feed(broadcast::WeakSender<Arc<News>>);
 
@@ -54,61 +56,54 @@ pub struct Watch(broadcast::Receiver<Arc<News>>);
 pub struct News {
     /// What happened.
     pub event: Arc<Event>,
-    /// As watchers are told it: written by the first who needs it.
+    /// As text for watchers: written by the first that needs it.
     pub text: OnceLock<Bytes>,
 }
 
-/// What a watcher hears.
+/// What a watcher receives.
 #[derive(Clone, Debug)]
-pub enum Heard {
+pub enum Watched {
     /// Something happened.
     News(Arc<News>),
     /// So many events are missed: the watcher was too slow.
     Missed(u64),
 }
 
-impl Chronicle {
-    /// Of an engine that has been told to keep decisions and what is dropped. `seed` keys the hash of the ids.
+impl EventLog {
+    /// Of an engine that keeps decisions and what is dropped. `seed` keys the hash of the ids.
     #[must_use]
     pub fn new(seed: u64) -> (Self, Feed) {
         let (watchers, _) = broadcast::channel(BEHIND_MAX);
         let feed = Feed(watchers.downgrade());
-        (Self { watchers, ring: Ring::new(seed), flights: HashMap::new() }, feed)
+        (Self { watchers, history: History::new(seed), flights: HashMap::new() }, feed)
     }
 
-    /// A signal that counts came. Keystrokes are not kept.
-    pub fn heard(&mut self, now: Instant, conversation: ConversationRef<'_>, kind: SignalKind) {
-        if kind != SignalKind::Keystroke {
-            let conversation = conversation.to_owned();
-            self.ring.push(Arc::new(Event { at: now, conversation, waited: Duration::ZERO, what: What::Signal(kind) }));
+    /// Takes the event whole: it is kept. Keystrokes are not.
+    pub(crate) fn observe(&mut self, now: Instant, event: LoopEvent<'_>) {
+        match event {
+            LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted) }
+                if signal.kind != SignalKind::Keystroke =>
+            {
+                let (conversation, what) = (conversation.to_owned(), What::Signal(signal.kind));
+                self.history.push(Arc::new(Event { at: now, conversation, waited: Duration::ZERO, what }));
+            }
+            LoopEvent::Decided { decision: Decision { number, at, conversation, reason }, waited } => {
+                let waited = if reason.is_of_signal() { waited } else { Duration::ZERO };
+                self.publish(Event { at, conversation, waited, what: What::Decided(Subject { number, reason }) });
+            }
+            LoopEvent::Dropped(Dropped { number, at, conversation, reason, why }) => {
+                let what = What::Dropped(Subject { number, reason }, why);
+                self.publish(Event { at, conversation, waited: Duration::ZERO, what });
+            }
+            LoopEvent::Sent(dispatch) => {
+                self.flights.insert(dispatch.decision, Flight { left: now, attempt: dispatch.attempt });
+            }
+            LoopEvent::Answered { dispatch, result, .. } => self.on_answer(now, dispatch, result),
+            LoopEvent::Batch { .. } | LoopEvent::Received { .. } => {}
         }
     }
 
-    /// The engine decided something: on a signal that had waited so long for its turn, or because time had passed.
-    pub fn decided(&mut self, decision: Decision, waited: Duration) {
-        let Decision { number, at, conversation, reason } = decision;
-        let waited = if is_of_signal(reason) { waited } else { Duration::ZERO };
-        self.tell(Event { at, conversation, waited, what: What::Decided(Subject { number, reason }) });
-    }
-
-    /// A decision came to nothing. It has been told before.
-    pub fn dropped(&mut self, dropped: Dropped) {
-        let Dropped { number, at, conversation, reason, why } = dropped;
-        self.tell(Event {
-            at,
-            conversation,
-            waited: Duration::ZERO,
-            what: What::Dropped(Subject { number, reason }, why),
-        });
-    }
-
-    /// A request leaves.
-    pub fn leaves(&mut self, now: Instant, dispatch: &Dispatch) {
-        self.flights.insert(dispatch.decision, Flight { left: now, attempt: dispatch.attempt });
-    }
-
-    /// A request has come to its end.
-    pub fn answered(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
+    fn on_answer(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
         self.flights.remove(&dispatch.decision);
         let verdict = Verdict {
             attempt: dispatch.attempt,
@@ -121,7 +116,7 @@ impl Chronicle {
         };
         let subject = Subject { number: dispatch.decision, reason: dispatch.reason };
         let conversation = dispatch.conversation.clone();
-        self.tell(Event { at: now, conversation, waited: Duration::ZERO, what: What::Answered(subject, verdict) });
+        self.publish(Event { at: now, conversation, waited: Duration::ZERO, what: What::Answered(subject, verdict) });
     }
 
     /// The request in flight with the decision of that number.
@@ -133,23 +128,18 @@ impl Chronicle {
     /// What is known at `now` of a conversation's past.
     #[must_use]
     pub fn past(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Past {
-        self.ring.forget(now);
-        self.ring.past(conversation)
+        self.history.forget(now);
+        self.history.past(conversation)
     }
 
-    fn tell(&mut self, event: Event) {
+    fn publish(&mut self, event: Event) {
         let event = Arc::new(event);
         if self.watchers.receiver_count() > 0 {
             // The last watcher may have gone this moment.
             let _ = self.watchers.send(Arc::new(News { event: event.clone(), text: OnceLock::new() }));
         }
-        self.ring.push(event);
+        self.history.push(event);
     }
-}
-
-/// Whether a signal, rather than the time, is the reason.
-const fn is_of_signal(reason: Reason) -> bool {
-    matches!(reason, Reason::FirstKeystroke | Reason::MessageSent | Reason::Stopped | Reason::Ended)
 }
 
 impl Feed {
@@ -162,19 +152,19 @@ impl Feed {
 
 impl Watch {
     /// The next event; `None` once the driver has ended.
-    pub async fn next(&mut self) -> Option<Heard> {
+    pub async fn next(&mut self) -> Option<Watched> {
         match self.0.recv().await {
-            Ok(news) => Some(Heard::News(news)),
-            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Heard::Missed(missed)),
+            Ok(news) => Some(Watched::News(news)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Watched::Missed(missed)),
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 
     /// The next event, if it is there already.
-    pub fn try_next(&mut self) -> Option<Heard> {
+    pub fn try_next(&mut self) -> Option<Watched> {
         match self.0.try_recv() {
-            Ok(news) => Some(Heard::News(news)),
-            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Heard::Missed(missed)),
+            Ok(news) => Some(Watched::News(news)),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Watched::Missed(missed)),
             Err(_) => None,
         }
     }
@@ -183,10 +173,12 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Reason, Signal};
 
-    fn decision(number: u64) -> Decision {
-        let conversation = ConversationRef::new("c", "u").unwrap().to_owned();
-        Decision { number, at: Instant::from_millis(number), conversation, reason: Reason::Check }
+    fn decide(history: &mut EventLog, number: u64) {
+        let (at, conversation) = (Instant::from_millis(number), ConversationRef::new("c", "u").unwrap().to_owned());
+        let decision = Decision { number, at, conversation, reason: Reason::Check };
+        history.observe(at, LoopEvent::Decided { decision, waited: Duration::ZERO });
     }
 
     fn number(news: &News) -> u64 {
@@ -197,43 +189,47 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_is_too_slow_is_told_how_much_is_missed_and_goes_on_with_what_is_newest() {
-        let (mut chronicle, feed) = Chronicle::new(1);
-        chronicle.decided(decision(1), Duration::ZERO);
+    async fn a_slow_watcher_learns_how_much_it_missed_and_goes_on_with_the_newest() {
+        let (mut history, feed) = EventLog::new(1);
+        decide(&mut history, 1);
         let mut watch = feed.watch().unwrap();
         let mut slow = feed.watch().unwrap();
         let all = BEHIND_MAX as u64 + 10;
         for i in 1..=all {
-            chronicle.decided(decision(i), Duration::ZERO);
-            let Some(Heard::News(news)) = watch.next().await else { panic!("nothing is missed by whoever keeps up") };
+            decide(&mut history, i);
+            let Some(Watched::News(news)) = watch.next().await else {
+                panic!("a watcher that keeps up misses nothing")
+            };
             assert_eq!(number(&news), i);
         }
         assert!(watch.try_next().is_none());
         let mut missed = 0;
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         while let Some(next) = slow.try_next() {
             match next {
-                Heard::Missed(more) => missed += more,
-                Heard::News(news) => heard.push(number(&news)),
+                Watched::Missed(more) => missed += more,
+                Watched::News(news) => received.push(number(&news)),
             }
         }
-        assert_eq!(missed + heard.len() as u64, all);
-        assert_eq!((missed, heard.last()), (10, Some(&all)));
-        drop(chronicle);
-        assert!(slow.next().await.is_none(), "the end is told");
-        assert!(feed.watch().is_none(), "and nobody is let in any more");
+        assert_eq!(missed + received.len() as u64, all);
+        assert_eq!((missed, received.last()), (10, Some(&all)));
+        drop(history);
+        assert!(slow.next().await.is_none(), "the end is seen");
+        assert!(feed.watch().is_none(), "and no one is let in any more");
     }
 
     #[test]
     fn watchers_are_not_told_of_signals_and_keystrokes_are_not_kept() {
-        let (mut chronicle, feed) = Chronicle::new(1);
+        let (mut history, feed) = EventLog::new(1);
         let mut watch = feed.watch().unwrap();
         let ann = ConversationRef::new("c", "ann").unwrap();
         for kind in SignalKind::ALL {
-            chronicle.heard(Instant::from_millis(1), ann, kind);
+            let received =
+                LoopEvent::Received { conversation: ann, signal: Signal::new(kind), taken: Ok(Handled::Accepted) };
+            history.observe(Instant::from_millis(1), received);
         }
         assert!(watch.try_next().is_none());
-        let kept = chronicle.past(Instant::from_millis(2), ann).events;
+        let kept = history.past(Instant::from_millis(2), ann).events;
         let kinds: Vec<_> = kept.iter().map(|event| event.what.clone()).collect();
         assert_eq!(kinds, SignalKind::ALL[1..].iter().map(|kind| What::Signal(*kind)).collect::<Vec<_>>());
     }

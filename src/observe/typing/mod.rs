@@ -1,9 +1,8 @@
 //! What the timing costs and what it gives, measured on the daemon's own users as they type: on them it answers what
 //! `tune` answers on a trace.
 //!
-//! A plain value like the engine: it reads no clock, and is told by the driver, in this order, what the engine decided
-//! up to a signal ([`Ledger::handle_decision`]), the signal if it counts ([`Ledger::handle_signal`]), and what has left
-//! ([`Ledger::handle_dispatch`]). It has no timer: what falls silent is noticed when something else is told.
+//! A plain value like the engine: it reads no clock, and takes the events of the loop in their order. It has no timer: what
+//! falls silent is noticed when something else happens.
 //!
 //! The truth it measures against is that of a person composing a message. A composing interval begins with the first key
 //! after the last one's end. It ends with its message; or with its last key, or what that lasts, when [`AWAY`] goes by without another, the
@@ -21,7 +20,10 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+use crate::engine::Handled;
 use crate::model::{ConversationRef, Decision, Dispatch, Indicator, Instant, Reason, Signal, SignalKind, micros};
+use crate::observe::histogram::Histogram;
+use crate::observe::loop_event::LoopEvent;
 use channels::Channels;
 pub use channels::{CHANNELS_NAMED_MAX, CHANNELS_OTHER_MAX, OTHER};
 
@@ -35,13 +37,13 @@ pub const CONVERSATIONS_MAX: usize = 200_000;
 /// Silent conversations that are looked through at a signal. It brings at most one new one: more than one looked through
 /// is enough to keep up.
 const LOOKS_PER_SIGNAL: usize = 4;
-/// Silent conversations that are looked through when somebody reads the figures: about a millisecond's work. The next
+/// Silent conversations that are looked through when a client reads the figures: about a millisecond's work. The next
 /// reader looks through the next ones.
 const LOOKS_PER_READING: usize = 20_000;
 
 /// The measuring.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct TypingStats {
     channels: Channels,
     entries: HashTable<Entry>,
     /// Each entry once, with the time of its last look; the longest ago first.
@@ -109,46 +111,37 @@ impl End {
     }
 }
 
-/// A histogram of gaps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gaps {
-    /// How many were at most as long as the bound of the same place and longer than the one before it.
-    pub counts: [u64; Self::BOUNDS.len()],
-    /// Their sum, in microseconds.
-    pub sum_micros: u64,
-}
+/// How long icons were off.
+pub(crate) type Gaps = Histogram<10>;
 
-impl Gaps {
-    /// The upper bounds. The last one is [`AWAY`]: what is longer is no gap in a message.
-    pub const BOUNDS: [Duration; 10] = [
-        Duration::from_millis(100),
-        Duration::from_millis(250),
-        Duration::from_millis(500),
-        Duration::from_secs(1),
-        Duration::from_secs(2),
-        Duration::from_secs(3),
-        Duration::from_secs(5),
-        Duration::from_secs(10),
-        Duration::from_secs(20),
-        AWAY,
-    ];
+/// The last one is [`AWAY`]: what is longer is no gap in a message.
+const GAPS: [Duration; 10] = [
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+    AWAY,
+];
 
-    fn add(&mut self, gap: Duration) {
-        if let Some(place) = Self::BOUNDS.iter().position(|bound| gap <= *bound) {
-            self.counts[place] += 1;
-            self.sum_micros += micros(gap);
-        }
+impl Default for Gaps {
+    fn default() -> Self {
+        Self::new(&GAPS)
     }
 }
 
-/// A conversation in which somebody has typed of late.
+/// A conversation in which the user has typed of late.
 #[derive(Debug)]
 struct Entry {
     /// The hash of its ids. Two that share one would be measured as one: with as many as there is room for, the odds
     /// are one to a thousand million.
     key: u64,
     last_key: Instant,
-    /// When a timer switched the icon off, if `dark` or `awaited`.
+    /// When a timer switched the icon off, if `hidden` or `awaited`.
     stopped: Instant,
     channel: u16,
     /// How long after the last key the typing goes on that the keys so far have reported.
@@ -156,7 +149,7 @@ struct Entry {
     /// A composing interval is under way.
     composing: bool,
     /// A timer has switched the icon off, and it has not come on again.
-    dark: bool,
+    hidden: bool,
     /// A timer has switched the icon off, and no key has come since.
     awaited: bool,
 }
@@ -187,7 +180,7 @@ impl Entry {
     fn finish(&mut self, now: Instant, end: End, tally: &mut Tally) {
         let until = self.typing_until();
         if self.composing && now.since(until) <= AWAY {
-            // Whoever sends has looked at the message until then; whoever clears it may have left it long before.
+            // A user who sends has looked at the message until then; one who clears it may have left it long before.
             let composed = if end == End::Sent { now } else { until.min(now) };
             tally.composing_micros += micros(composed.since(self.last_key));
             tally.messages[end as usize] += 1;
@@ -207,24 +200,24 @@ impl Entry {
     }
 
     fn close(&mut self) {
-        (self.composing, self.dark, self.awaited) = (false, false, false);
+        (self.composing, self.hidden, self.awaited) = (false, false, false);
     }
 
-    fn go_dark(&mut self, at: Instant) {
+    fn hide(&mut self, at: Instant) {
         if self.composing {
-            (self.dark, self.awaited, self.stopped) = (true, true, at);
+            (self.hidden, self.awaited, self.stopped) = (true, true, at);
         }
     }
 
-    fn light_up(&mut self, at: Instant, tally: &mut Tally) {
-        // Told before the key that caused it: a key after a long silence begins another interval.
-        if std::mem::take(&mut self.dark) && at.since(self.typing_until()) <= AWAY {
-            tally.gaps.add(at.since(self.stopped));
+    fn show(&mut self, at: Instant, tally: &mut Tally) {
+        let gap = at.since(self.stopped);
+        if std::mem::take(&mut self.hidden) && at.since(self.typing_until()) <= AWAY && gap <= AWAY {
+            tally.gaps.add(gap);
         }
     }
 }
 
-impl Ledger {
+impl TypingStats {
     /// `seed` keys the hash of the ids: random in the daemon, fixed in a test.
     #[must_use]
     pub fn new(seed: u64) -> Self {
@@ -245,8 +238,24 @@ impl Ledger {
         }
     }
 
-    /// A signal that counts came at `now`. What the engine decided at it or before has been told.
-    pub fn handle_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
+    pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
+        match event {
+            LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted) } => {
+                self.on_signal(now, *conversation, *signal);
+            }
+            LoopEvent::Decided { decision, .. } => self.on_decision(decision),
+            // Without a token or a connection it was no request that anybody counts.
+            LoopEvent::Answered { dispatch, result, .. } if result.has_left() => self.on_request(dispatch),
+            _ => {}
+        }
+    }
+
+    fn on_request(&mut self, dispatch: &Dispatch) {
+        let channel = self.channels.find_or_add(dispatch.conversation.to());
+        self.channels.tally_mut(channel).requests[dispatch.indicator() as usize] += 1;
+    }
+
+    fn on_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         self.look_through(now, LOOKS_PER_SIGNAL);
         let end = match signal.kind {
             SignalKind::Keystroke => None,
@@ -270,8 +279,7 @@ impl Ledger {
         }
     }
 
-    /// The engine decided something. To be told in the order of [`crate::engine::Engine::poll_decision`].
-    pub fn handle_decision(&mut self, decision: &Decision) {
+    fn on_decision(&mut self, decision: &Decision) {
         let conversation = decision.conversation.as_ref();
         let channel = self.channels.find_or_add(conversation.to());
         let tally = self.channels.tally_mut(channel);
@@ -285,16 +293,10 @@ impl Ledger {
         let key = self.key_of(conversation);
         let Some(entry) = self.entries.find_mut(key, |entry| entry.key == key) else { return };
         if starts {
-            entry.light_up(decision.at, self.channels.tally_mut(entry.channel));
+            entry.show(decision.at, self.channels.tally_mut(entry.channel));
         } else {
-            entry.go_dark(decision.at);
+            entry.hide(decision.at);
         }
-    }
-
-    /// A request has left, and has come to its end.
-    pub fn handle_dispatch(&mut self, dispatch: &Dispatch) {
-        let channel = self.channels.find_or_add(dispatch.conversation.to());
-        self.channels.tally_mut(channel).requests[dispatch.indicator() as usize] += 1;
     }
 
     /// The figures at `now`.
@@ -321,7 +323,7 @@ impl Ledger {
             channel,
             lasts_millis,
             composing: true,
-            dark: false,
+            hidden: false,
             awaited: false,
         };
         self.entries.insert_unique(key, entry, |entry| entry.key);
@@ -329,7 +331,7 @@ impl Ledger {
     }
 
     /// Looks through the conversations that have not been looked at for [`AWAY`], at most `most` of them, and forgets
-    /// those in which nobody types any more. A key moves nothing here: it is seen at the next look.
+    /// those in which the user is not typing any more. A key moves nothing here: it is seen at the next look.
     fn look_through(&mut self, now: Instant, most: usize) {
         for _ in 0..most {
             let Some(&(looked, key)) = self.looks.front() else { return };

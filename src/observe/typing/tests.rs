@@ -1,4 +1,4 @@
-//! The ledger against tables of timed events, and against definitions worked out over whole histories.
+//! The stats against tables of timed events, and against definitions worked out over whole histories.
 
 use super::*;
 use crate::engine::Engine;
@@ -24,15 +24,15 @@ fn decision(conversation: ConversationRef<'_>, at: u64, reason: Reason) -> Decis
     Decision { number: 1, at: Instant::from_millis(at), conversation: conversation.to_owned(), reason }
 }
 
-fn tell(ledger: &mut Ledger, conversation: ConversationRef<'_>, event: Event) {
+fn tell(stats: &mut TypingStats, conversation: ConversationRef<'_>, event: Event) {
     match event {
-        Key(at) => tell(ledger, conversation, Lasting(at, 0)),
+        Key(at) => tell(stats, conversation, Lasting(at, 0)),
         Lasting(at, lasts_millis) => {
             let signal = Signal { lasts_millis, ..Signal::new(SignalKind::Keystroke) };
-            ledger.handle_signal(Instant::from_millis(at), conversation, signal);
+            stats.on_signal(Instant::from_millis(at), conversation, signal);
         }
-        Word(at, kind) => ledger.handle_signal(Instant::from_millis(at), conversation, Signal::new(kind)),
-        Decided(at, reason) => ledger.handle_decision(&decision(conversation, at, reason)),
+        Word(at, kind) => stats.on_signal(Instant::from_millis(at), conversation, Signal::new(kind)),
+        Decided(at, reason) => stats.on_decision(&decision(conversation, at, reason)),
     }
 }
 
@@ -43,11 +43,11 @@ fn of(figures: &Figures, channel: &str) -> Tally {
 
 /// What comes of events, looked at `end` and long after.
 fn tallied(events: &[Event], end: u64) -> Tally {
-    let mut ledger = Ledger::new(1);
+    let mut stats = TypingStats::new(1);
     for event in events {
-        tell(&mut ledger, pair("u"), *event);
+        tell(&mut stats, pair("u"), *event);
     }
-    of(&ledger.figures(Instant::from_millis(end)), "c")
+    of(&stats.figures(Instant::from_millis(end)), "c")
 }
 
 use Reason::{Check, Dismissed, FirstKeystroke as First, Idle, MaxTyping};
@@ -93,7 +93,7 @@ fn composing_grows_with_each_key_and_what_is_under_way_has_not_ended() {
 fn a_gap_is_an_icon_off_in_the_midst_of_a_message() {
     let gaps = |events: &[Event]| -> Vec<u64> {
         let gaps = tallied(events, 200_000).gaps;
-        let counts = gaps.counts.iter().zip(Gaps::BOUNDS);
+        let counts = gaps.counts.iter().zip(GAPS);
         let bounds = counts.flat_map(|(n, bound)| std::iter::repeat_n(bound.as_millis() as u64, *n as usize));
         bounds.chain([gaps.sum_micros / 1_000]).collect()
     };
@@ -190,8 +190,8 @@ fn a_stop_came_too_early_if_a_key_follows_within_three_seconds() {
 
 #[test]
 fn decisions_and_requests_are_counted_by_channel() {
-    let mut ledger = Ledger::new(1);
-    ledger.name_channels(["quiet"]);
+    let mut stats = TypingStats::new(1);
+    stats.name_channels(["quiet"]);
     let dispatch = |to: &str, reason: Reason| Dispatch {
         id: DispatchId { slot: 0, serial: 0 },
         conversation: ConversationRef::new(to, "u").unwrap().to_owned(),
@@ -203,11 +203,11 @@ fn decisions_and_requests_are_counted_by_channel() {
     };
     for (n, reason) in Reason::ALL.into_iter().enumerate() {
         for _ in 0..=n {
-            ledger.handle_decision(&decision(ConversationRef::new("a", "u").unwrap(), 0, reason));
-            ledger.handle_dispatch(&dispatch("b", reason));
+            stats.on_decision(&decision(ConversationRef::new("a", "u").unwrap(), 0, reason));
+            stats.on_request(&dispatch("b", reason));
         }
     }
-    let figures = ledger.figures(Instant::ORIGIN);
+    let figures = stats.figures(Instant::ORIGIN);
     let names: Vec<_> = figures.channels.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, [OTHER, "quiet", "a", "b"]);
     assert_eq!(of(&figures, "a").decided, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
@@ -217,76 +217,72 @@ fn decisions_and_requests_are_counted_by_channel() {
 
 #[test]
 fn channels_have_names_up_to_a_bound_and_those_of_the_configuration_always() {
-    let mut ledger = Ledger::new(1);
-    ledger.name_channels(["mine", "other", "mine"]);
-    let key = |ledger: &mut Ledger, to: &str| {
-        ledger.handle_signal(
-            Instant::ORIGIN,
-            ConversationRef::new(to, "u").unwrap(),
-            Signal::new(SignalKind::Keystroke),
-        );
-        ledger.handle_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), Signal::new(MessageSent));
+    let mut stats = TypingStats::new(1);
+    stats.name_channels(["mine", "other", "mine"]);
+    let key = |stats: &mut TypingStats, to: &str| {
+        stats.on_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), Signal::new(SignalKind::Keystroke));
+        stats.on_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), Signal::new(MessageSent));
     };
     for n in 0..CHANNELS_OTHER_MAX + 20 {
-        key(&mut ledger, &format!("channel-{n}"));
+        key(&mut stats, &format!("channel-{n}"));
     }
     // One that is called as all the others are called is counted among them, and its name does not stand there twice.
-    key(&mut ledger, OTHER);
-    key(&mut ledger, "mine");
-    ledger.name_channels(["a\0b"]);
-    key(&mut ledger, "a\0b");
-    let figures = ledger.figures(Instant::ORIGIN);
+    key(&mut stats, OTHER);
+    key(&mut stats, "mine");
+    stats.name_channels(["a\0b"]);
+    key(&mut stats, "a\0b");
+    let figures = stats.figures(Instant::ORIGIN);
     let sent = |channel: &str| of(&figures, channel).messages[End::Sent as usize];
     assert_eq!(figures.channels.len(), 2 + CHANNELS_OTHER_MAX);
     assert_eq!((sent("channel-0"), sent("channel-99"), sent("mine"), sent(OTHER)), (1, 1, 1, 22));
     assert!(figures.channels.iter().all(|(name, _)| &**name != "channel-100"));
 
     // Named later, it has its name from then on; names don't add up for ever.
-    ledger.name_channels(["channel-110"]);
-    key(&mut ledger, "channel-110");
+    stats.name_channels(["channel-110"]);
+    key(&mut stats, "channel-110");
     let many: Vec<_> = (0..2 * CHANNELS_NAMED_MAX).map(|n| format!("named-{n}")).collect();
-    ledger.name_channels(many.iter().map(String::as_str));
-    let figures = ledger.figures(Instant::ORIGIN);
+    stats.name_channels(many.iter().map(String::as_str));
+    let figures = stats.figures(Instant::ORIGIN);
     assert_eq!(of(&figures, "channel-110").messages[0], 1);
     assert_eq!(figures.channels.len(), 1 + CHANNELS_OTHER_MAX + CHANNELS_NAMED_MAX);
 }
 
 #[test]
 fn beyond_the_bound_newcomers_are_counted_and_nobody_is_forgotten_before_the_time() {
-    let mut ledger = Ledger::new(1);
+    let mut stats = TypingStats::new(1);
     let at = Instant::from_millis;
     let names: Vec<_> = (0..=CONVERSATIONS_MAX).map(|n| n.to_string()).collect();
     for name in &names {
-        ledger.handle_signal(at(0), pair(name), Signal::new(SignalKind::Keystroke));
+        stats.on_signal(at(0), pair(name), Signal::new(SignalKind::Keystroke));
     }
     for _ in 0..3 {
-        ledger.handle_signal(at(5_000), pair(&names[CONVERSATIONS_MAX]), Signal::new(SignalKind::Keystroke));
+        stats.on_signal(at(5_000), pair(&names[CONVERSATIONS_MAX]), Signal::new(SignalKind::Keystroke));
     }
-    ledger.handle_signal(at(5_000), pair(&names[7]), Signal::new(SignalKind::Keystroke));
-    let figures = ledger.figures(at(30_000));
+    stats.on_signal(at(5_000), pair(&names[7]), Signal::new(SignalKind::Keystroke));
+    let figures = stats.figures(at(30_000));
     assert_eq!((figures.measured, figures.unmeasured), (CONVERSATIONS_MAX, 4));
     assert_eq!(of(&figures, "c").messages, [0; 4]);
     // Reading looks through a part at a time, so that nobody waits for it.
     let mut readings = 0;
-    while ledger.figures(at(30_001)).measured > 1 {
+    while stats.figures(at(30_001)).measured > 1 {
         readings += 1;
         assert!(readings <= CONVERSATIONS_MAX / LOOKS_PER_READING, "it gets ahead");
     }
     assert!(readings > 1);
-    let figures = ledger.figures(at(30_001));
+    let figures = stats.figures(at(30_001));
     assert_eq!(of(&figures, "c").messages, [0, CONVERSATIONS_MAX as u64 - 1, 0, 0]);
     assert_eq!(of(&figures, "c").composing_micros, 5_000_000);
-    assert_eq!(ledger.figures(at(60_002)).measured, 0);
-    assert_eq!((ledger.entries.capacity(), ledger.looks.capacity()), (0, 0), "the memory has gone with them");
+    assert_eq!(stats.figures(at(60_002)).measured, 0);
+    assert_eq!((stats.entries.capacity(), stats.looks.capacity()), (0, 0), "the memory has gone with them");
 }
 
 #[test]
 fn who_sends_and_types_again_stands_in_the_queue_once() {
-    let mut ledger = Ledger::new(1);
+    let mut stats = TypingStats::new(1);
     for n in 0..1_000_u64 {
-        ledger.handle_signal(Instant::from_millis(n * 20), pair("u"), Signal::new(SignalKind::Keystroke));
-        ledger.handle_signal(Instant::from_millis(n * 20 + 10), pair("u"), Signal::new(MessageSent));
-        assert_eq!((ledger.looks.len(), ledger.entries.len()), (1, 1));
+        stats.on_signal(Instant::from_millis(n * 20), pair("u"), Signal::new(SignalKind::Keystroke));
+        stats.on_signal(Instant::from_millis(n * 20 + 10), pair("u"), Signal::new(MessageSent));
+        assert_eq!((stats.looks.len(), stats.entries.len()), (1, 1));
     }
 }
 
@@ -340,7 +336,7 @@ fn by_definition(events: &[Event], end: u64) -> Tally {
             tally.timer_stops_resumed += 1;
         }
         let started = (i..events.len()).find_map(|j| match events[j] {
-            Decided(at, First) => Some((at, keys.iter().find(|key| **key > j)?)),
+            Decided(at, First) => Some((at, keys.iter().rfind(|key| **key < j)?)),
             Decided(at, Check) => {
                 Some((at, keys.iter().rfind(|key| **key < j && at - key_at(**key).unwrap() <= AWAY)?))
             }
@@ -349,6 +345,7 @@ fn by_definition(events: &[Event], end: u64) -> Tally {
         if let Some((at, key)) = started
             && same(key)
             && !(i..*key).any(|j| word(j).is_some())
+            && at - stop <= AWAY
         {
             tally.gaps.add(Duration::from_millis(at - stop));
         }
@@ -393,6 +390,31 @@ impl Bench {
         self.now = until;
     }
 
+    /// A signal, in the order of the loop's events.
+    fn signal(
+        &mut self,
+        at: u64,
+        conversation: ConversationRef<'_>,
+        kind: SignalKind,
+        mut tell: impl FnMut(&Conversation, Event),
+    ) {
+        let signal = Signal::new(kind);
+        self.engine.handle_signal(Instant::from_millis(at), conversation, signal).expect("there is room");
+        let mut received = Some(if kind == SignalKind::Keystroke { Key(at) } else { Word(at, kind) });
+        self.drain(|decided, event| {
+            if let Decided(_, reason) = event
+                && reason.is_of_signal()
+                && let Some(received) = received.take()
+            {
+                tell(&conversation.to_owned(), received);
+            }
+            tell(decided, event);
+        });
+        if let Some(received) = received {
+            tell(&conversation.to_owned(), received);
+        }
+    }
+
     /// Plays signals, each so many milliseconds after the one before. Returns what the conversation saw.
     fn play(&mut self, signals: &[(u64, SignalKind)], timers: Timers) -> Vec<Event> {
         let mut seen = Vec::new();
@@ -402,10 +424,7 @@ impl Bench {
                 self.wait(at, |_, event| seen.push(event));
             }
             self.now = at;
-            let signal = Signal::new(*kind);
-            self.engine.handle_signal(Instant::from_millis(at), pair("u"), signal).expect("there is room");
-            self.drain(|_, event| seen.push(event));
-            seen.push(if *kind == SignalKind::Keystroke { Key(at) } else { Word(at, *kind) });
+            self.signal(at, pair("u"), *kind, |_, event| seen.push(event));
         }
         let end = self.now + 100_000;
         self.wait(end, |_, event| seen.push(event));
@@ -444,11 +463,11 @@ fn every_small_history_is_tallied_as_the_definitions_say() {
                     continue;
                 }
                 let events = bench.play(&signals, timers);
-                let mut ledger = Ledger::new(n as u64);
+                let mut stats = TypingStats::new(n as u64);
                 for event in &events {
-                    tell(&mut ledger, pair("u"), *event);
+                    tell(&mut stats, pair("u"), *event);
                 }
-                let tally = of(&ledger.figures(Instant::from_millis(bench.now)), "c");
+                let tally = of(&stats.figures(Instant::from_millis(bench.now)), "c");
                 assert_eq!(tally, by_definition(&events, bench.now), "{rules:?} {timers:?} {signals:?} {events:?}");
                 for (sum, n) in seen.gaps.counts.iter_mut().zip(tally.gaps.counts) {
                     *sum += n;
@@ -467,7 +486,7 @@ fn every_small_history_is_tallied_as_the_definitions_say() {
 fn many_conversations_at_once_are_the_sum_of_each_by_itself() {
     let rules = Rules::new(Mode::AfterShown, Duration::from_secs(5), Duration::from_secs(2), Duration::from_secs(60));
     let mut bench = Bench::new(rules);
-    let mut ledger = Ledger::new(9);
+    let mut stats = TypingStats::new(9);
     let mut histories: Vec<Vec<Event>> = vec![Vec::new(); 60];
     let mut state = 11_u64;
     let mut random = |bound: u64| {
@@ -475,15 +494,15 @@ fn many_conversations_at_once_are_the_sum_of_each_by_itself() {
         (state >> 33) % bound
     };
     let names: Vec<_> = (0..histories.len()).map(|n| n.to_string()).collect();
-    let mut note = |ledger: &mut Ledger, from: &str, event: Event| {
-        tell(ledger, pair(from), event);
+    let mut note = |stats: &mut TypingStats, from: &str, event: Event| {
+        tell(stats, pair(from), event);
         histories[from.parse::<usize>().unwrap()].push(event);
     };
     for _ in 0..40_000 {
         // Some go on typing, some pause, and now and then everybody is away.
         let at = bench.now + [0, 3, 20, 60, 200, 40_000][(random(1_000) as usize).saturating_sub(994)];
         let at = at + random(40);
-        bench.wait(at, |conversation, event| note(&mut ledger, conversation.from(), event));
+        bench.wait(at, |conversation, event| note(&mut stats, conversation.from(), event));
         let from = &names[(random(60) * random(60) / 60) as usize];
         let kind = match random(60) {
             0 => MessageSent,
@@ -493,16 +512,14 @@ fn many_conversations_at_once_are_the_sum_of_each_by_itself() {
             _ => SignalKind::Keystroke,
         };
         let now = Instant::from_millis(at);
-        bench.engine.handle_signal(now, pair(from), Signal::new(kind)).expect("there is room");
-        bench.drain(|conversation, event| note(&mut ledger, conversation.from(), event));
-        note(&mut ledger, from, if kind == SignalKind::Keystroke { Key(at) } else { Word(at, kind) });
+        bench.signal(at, pair(from), kind, |conversation, event| note(&mut stats, conversation.from(), event));
         if random(50) == 0 {
             // Whoever reads the figures changes none.
-            let _ = ledger.figures(now);
+            let _ = stats.figures(now);
         }
     }
     let end = bench.now + 200_000;
-    bench.wait(end, |conversation, event| note(&mut ledger, conversation.from(), event));
+    bench.wait(end, |conversation, event| note(&mut stats, conversation.from(), event));
     let mut sum = Tally::default();
     for history in &histories {
         let tally = by_definition(history, end);
@@ -520,7 +537,7 @@ fn many_conversations_at_once_are_the_sum_of_each_by_itself() {
         sum.timer_stops_resumed += tally.timer_stops_resumed;
         sum.composing_micros += tally.composing_micros;
     }
-    let figures = ledger.figures(Instant::from_millis(end));
+    let figures = stats.figures(Instant::from_millis(end));
     assert_eq!(of(&figures, "c"), sum);
     assert_eq!(figures.measured, 0);
     assert!(sum.messages.iter().all(|n| *n > 100) && sum.gaps.counts.iter().sum::<u64>() > 1_000, "{sum:?}");

@@ -19,7 +19,7 @@ use super::story::{Stories, attribute};
 use crate::base::build_info;
 use crate::base::clock::{self, Stopwatch};
 use crate::base::text::root_cause;
-use crate::observe::events::{Heard, Watch};
+use crate::observe::events::{Watch, Watched};
 
 /// Spans sent at a time: some 300 kB.
 const BATCH_MAX: usize = 512;
@@ -35,7 +35,7 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Tries of one batch; then it is lost, and the next one has its turn.
 const TRIES_MAX: u32 = 5;
-/// A collector in trouble is told of no more often than this, however often it comes back.
+/// A collector that fails is logged no more often than this, however often it comes back.
 const COMPLAINT_SPACING: Duration = Duration::from_secs(60);
 /// What is left at the end has so long.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(800);
@@ -59,7 +59,7 @@ struct Batch {
 /// What came of a try.
 enum Came {
     /// The collector has them.
-    Taken,
+    Accepted,
     /// It may take them another time.
     Later(String, Option<Duration>),
     /// It never will.
@@ -134,7 +134,7 @@ impl Collector {
 fn came(response: &reqwest::Response) -> Came {
     let status = response.status();
     match status.as_u16() {
-        200..=299 => Came::Taken,
+        200..=299 => Came::Accepted,
         429 | 502 | 503 | 504 => {
             let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
             Came::Later(format!("status {status}"), pause.map(Duration::from_secs))
@@ -155,19 +155,19 @@ pub(super) async fn run(mut watch: Watch, mut stories: Stories, collector: Colle
             trying = Some(collector.send(collector.batch(&mut waiting), Duration::ZERO));
         }
         tokio::select! {
-            heard = watch.next() => match heard {
-                Some(Heard::News(news)) => {
+            item = watch.next() => match item {
+                Some(Watched::News(news)) => {
                     if waiting.is_empty() {
                         leave.as_mut().reset(clock::timer_after(LINGER));
                     }
-                    stories.hear(&news.event, &mut waiting);
+                    stories.observe(&news.event, &mut waiting);
                     losses.cut(&mut waiting);
                 }
-                Some(Heard::Missed(events)) => losses.lost += events,
+                Some(Watched::Missed(events)) => losses.lost += events,
                 None => break,
             },
             (batch, came) = of(&mut trying) => {
-                trying = losses.hear(batch, came).map(|(batch, pause)| collector.send(batch, pause));
+                trying = losses.on_try(batch, came).map(|(batch, pause)| collector.send(batch, pause));
             }
             () = leave.as_mut(), if trying.is_none() && !waiting.is_empty() => {
                 trying = Some(collector.send(collector.batch(&mut waiting), Duration::ZERO));
@@ -178,11 +178,11 @@ pub(super) async fn run(mut watch: Watch, mut stories: Stories, collector: Colle
     let last = async {
         if trying.is_some() {
             let (batch, came) = of(&mut trying).await;
-            losses.hear(batch, came);
+            losses.on_try(batch, came);
         }
         while !waiting.is_empty() {
             let (batch, came) = collector.send(collector.batch(&mut waiting), Duration::ZERO).await;
-            losses.hear(batch, came);
+            losses.on_try(batch, came);
         }
     };
     let _ = tokio::time::timeout(LAST_WORDS_MAX, last).await;
@@ -200,9 +200,9 @@ async fn of(trying: &mut Option<Trying>) -> (Batch, Came) {
 #[derive(Default)]
 struct Losses {
     lost: u64,
-    /// That the collector takes nothing has been told, and its end will be.
-    told: bool,
-    told_last: Option<Stopwatch>,
+    /// That the collector takes nothing has been logged: the end of that will be, too.
+    logged: bool,
+    logged_last: Option<Stopwatch>,
 }
 
 impl Losses {
@@ -212,11 +212,11 @@ impl Losses {
         waiting.truncate(WAITING_MAX);
     }
 
-    /// Hears what came of a try; gives back a batch that is to be tried again, and after how long.
-    fn hear(&mut self, batch: Batch, came: Came) -> Option<(Batch, Duration)> {
+    /// Takes what came of a try; returns a batch that is to be tried again, and after how long.
+    fn on_try(&mut self, batch: Batch, came: Came) -> Option<(Batch, Duration)> {
         let (reason, again) = match came {
-            Came::Taken => {
-                if std::mem::take(&mut self.told) {
+            Came::Accepted => {
+                if std::mem::take(&mut self.logged) {
                     let lost = std::mem::take(&mut self.lost);
                     info!(lost, "spans are exported again");
                 } else if self.lost > 0 && self.may_complain() {
@@ -231,8 +231,8 @@ impl Losses {
             }
             Came::Refused(reason) => (reason, None),
         };
-        if !self.told && self.may_complain() {
-            self.told = true;
+        if !self.logged && self.may_complain() {
+            self.logged = true;
             warn!(reason, "the collector of log.otlp_endpoint takes no spans");
         }
         let Some(pause) = again else {
@@ -244,9 +244,9 @@ impl Losses {
 
     /// Whether a complaint may be logged now; then none may for a while.
     fn may_complain(&mut self) -> bool {
-        let may = self.told_last.is_none_or(|told| told.elapsed() >= COMPLAINT_SPACING);
+        let may = self.logged_last.is_none_or(|last| last.elapsed() >= COMPLAINT_SPACING);
         if may {
-            self.told_last = Some(clock::stopwatch());
+            self.logged_last = Some(clock::stopwatch());
         }
         may
     }
@@ -266,24 +266,24 @@ mod tests {
         let later = |asked: Option<u64>| Came::Later("away".to_owned(), asked.map(Duration::from_secs));
         let mut pauses = Vec::new();
         for tries in 1..=TRIES_MAX {
-            let again = losses.hear(batch(tries), later(None));
+            let again = losses.on_try(batch(tries), later(None));
             pauses.extend(again.map(|(_, pause)| pause.as_secs()));
         }
         assert_eq!((pauses.as_slice(), losses.lost), (&[1, 2, 4, 8][..], 7));
         // The collector may ask for more, within bounds.
-        let pause = |losses: &mut Losses, asked| losses.hear(batch(1), later(Some(asked))).map(|(_, pause)| pause);
+        let pause = |losses: &mut Losses, asked| losses.on_try(batch(1), later(Some(asked))).map(|(_, pause)| pause);
         assert_eq!(pause(&mut losses, 5), Some(Duration::from_secs(5)));
         assert_eq!(pause(&mut losses, 86_400), Some(PAUSE_MAX));
-        assert!(losses.hear(batch(1), Came::Refused("no".to_owned())).is_none());
+        assert!(losses.on_try(batch(1), Came::Refused("no".to_owned())).is_none());
         assert_eq!(losses.lost, 14);
-        assert!(losses.told && losses.hear(batch(1), Came::Taken).is_none());
-        assert_eq!((losses.told, losses.lost), (false, 0));
-        // One that is merely too slow is told of, too, but not at once again.
+        assert!(losses.logged && losses.on_try(batch(1), Came::Accepted).is_none());
+        assert_eq!((losses.logged, losses.lost), (false, 0));
+        // One that is merely too slow is logged, too, but not at once again.
         losses.lost = 3;
-        losses.hear(batch(1), Came::Taken);
+        losses.on_try(batch(1), Came::Accepted);
         assert_eq!(losses.lost, 3);
-        losses.told_last = None;
-        losses.hear(batch(1), Came::Taken);
+        losses.logged_last = None;
+        losses.on_try(batch(1), Came::Accepted);
         assert_eq!(losses.lost, 0);
     }
 

@@ -1,6 +1,6 @@
 //! Spans from signal to acknowledgement, for a collector that speaks OTLP over HTTP.
 //!
-//! It is one more watcher of the chronicle, and nothing else knows of it: who delivers never waits for it. What a
+//! It is one more watcher of the history, and nothing else knows of it: deliveries never wait for it. What a
 //! collector doesn't take in time is lost, and counted.
 
 mod export;
@@ -13,16 +13,16 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::base::clock::Clock;
+use crate::base::pseudonym::Pseudonyms;
 use crate::observe::events::Watch;
-use crate::telemetry::Pseudonyms;
 
 /// What spans are made with.
 pub(crate) struct Surroundings {
     /// Where the collector takes them: its address, with or without `/v1/traces`.
     pub endpoint: Url,
-    /// The clock that events are told by.
+    /// The clock of the events.
     pub clock: Clock,
-    /// The names of end users, as in the log.
+    /// As in the log.
     pub pseudonyms: Pseudonyms,
     /// The RequestId of a decision.
     pub request_id: Box<dyn Fn(u64) -> Uuid + Send>,

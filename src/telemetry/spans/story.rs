@@ -1,4 +1,4 @@
-//! What is told of a decision, as spans: one from the signal to the end, and one for each request within it.
+//! A decision as spans: one from the signal to the end, and one for each request within it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use uuid::Uuid;
 
 use crate::base::clock::{self, Clock};
-use crate::model::{Cause, Instant, Outcome};
+use crate::base::pseudonym::Pseudonyms;
+use crate::model::{Instant, Outcome};
 use crate::observe::events::{Event, Subject, Verdict, What};
-use crate::telemetry::Pseudonyms;
+use crate::observe::loop_metrics::End;
 
 /// Decisions whose end is awaited: as many as an org may have sessions, each with a stop and a start under way. The oldest
 /// is given up for one more.
@@ -38,8 +39,8 @@ impl Stories {
         Self { clock, pseudonyms, request_id, open: BTreeMap::new() }
     }
 
-    /// Hears of an event; the spans that have come to their end by it go to `done`.
-    pub(super) fn hear(&mut self, event: &Event, done: &mut Vec<Span>) {
+    /// Takes an event; the spans that have come to their end by it go to `done`.
+    pub(super) fn observe(&mut self, event: &Event, done: &mut Vec<Span>) {
         match &event.what {
             What::Signal(_) => {}
             What::Decided(subject) => {
@@ -125,19 +126,19 @@ impl Stories {
         }
     }
 
-    /// What every span of a decision tells of it. The end user has no name here but that of the log.
+    /// The attributes of every span of a decision. The end user has no name here but that of the log.
     fn attributes(&self, event: &Event, subject: Subject) -> Vec<KeyValue> {
         let conversation = event.conversation.as_ref();
         vec![
             text("typingd.channel", conversation.to()),
-            text("typingd.end_user", &self.pseudonyms.of(conversation.from()).to_string()),
+            text("typingd.end_user", &self.pseudonyms.log_name(conversation.from())),
             text("typingd.indicator", subject.reason.indicator().name()),
             text("typingd.reason", subject.reason.name()),
             text("typingd.request_id", &(self.request_id)(subject.number).to_string()),
         ]
     }
 
-    /// The RequestId again: whoever has that of a request, from Salesforce's logs, has the trace.
+    /// The RequestId again: who has that of a request, from Salesforce's logs, finds the trace.
     fn trace_id(&self, subject: Subject) -> Vec<u8> {
         (self.request_id)(subject.number).as_bytes().to_vec()
     }
@@ -162,16 +163,8 @@ fn span_id() -> Vec<u8> {
 fn cause(outcome: Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Delivered => None,
-        Outcome::NotSent(setback) | Outcome::Unknown(setback) => Some(match setback.cause {
-            Cause::Token => "token",
-            Cause::Credentials => "credentials",
-            Cause::NoCredentials => "no_credentials",
-            Cause::RateLimited => "rate_limited",
-            Cause::Unreachable => "unreachable",
-            Cause::NoAnswer => "no_answer",
-            Cause::Failing => "failing",
-        }),
         Outcome::Rejected(_) => Some("refused"),
+        outcome => Some(End::from(outcome).cause()),
     }
 }
 
@@ -219,11 +212,11 @@ mod tests {
     fn the_oldest_of_too_many_decisions_is_given_up_and_no_other() {
         let (mut stories, mut done) = (stories(), Vec::new());
         for number in 0..=OPEN_MAX as u64 {
-            stories.hear(&event(number, Duration::ZERO, What::Decided), &mut done);
+            stories.observe(&event(number, Duration::ZERO, What::Decided), &mut done);
         }
         assert_eq!((stories.open.len(), done.len()), (OPEN_MAX, 0));
         for number in [0, 1, 1, OPEN_MAX as u64] {
-            stories.hear(&event(number, Duration::ZERO, |subject| What::Dropped(subject, Why::Expired)), &mut done);
+            stories.observe(&event(number, Duration::ZERO, |subject| What::Dropped(subject, Why::Expired)), &mut done);
         }
         let traces: Vec<u8> = done.iter().map(|span| span.trace_id[15]).collect();
         assert_eq!(traces, [1, (OPEN_MAX % 256) as u8], "each ends once");
@@ -232,8 +225,8 @@ mod tests {
     #[test]
     fn a_span_begins_when_its_signal_came() {
         let (mut stories, mut done) = (stories(), Vec::new());
-        stories.hear(&event(7, Duration::from_millis(250), What::Decided), &mut done);
-        stories.hear(&event(7, Duration::ZERO, |subject| What::Dropped(subject, Why::GivenUp)), &mut done);
+        stories.observe(&event(7, Duration::from_millis(250), What::Decided), &mut done);
+        stories.observe(&event(7, Duration::ZERO, |subject| What::Dropped(subject, Why::GivenUp)), &mut done);
         let [span] = &done[..] else { panic!("{done:?}") };
         assert_eq!(span.end_time_unix_nano - span.start_time_unix_nano, 250_000_000);
         assert_eq!(span.events[0].time_unix_nano, span.end_time_unix_nano, "it was decided then");

@@ -2,6 +2,7 @@
 
 use crate::tune::bootstrap::Interval;
 use crate::tune::measure::{Measure, Unit};
+use crate::tune::plan::{Side, Want};
 use crate::tune::table::thousands;
 
 /// What stands for a figure that is undefined; why it is, is told beside or beneath it.
@@ -76,6 +77,12 @@ pub(super) fn said(measure: Measure, value: f64) -> String {
         Unit::Time => time(value.max(0.0).round() as u64),
         unit => unit.show(value).replace(' ', "\u{a0}"),
     }
+}
+
+/// A limit in words.
+pub(super) fn limit(want: &Want) -> String {
+    let side = if want.side == Side::AtLeast { "at least" } else { "at most" };
+    format!("{} {side} {}", want.measure.words(), said(want.measure, want.bound))
 }
 
 /// Milliseconds as seconds, as short as can be.

@@ -3,9 +3,8 @@
 use maud::{Markup, html};
 
 use super::column::{Column, FLICKER, LINGERS, RECALL, REQUESTS};
-use super::figure::{Shape, UNDEFINED, said};
+use super::figure::{Shape, UNDEFINED, limit, said};
 use super::plot::{Axis, Percent, picture};
-use super::verdict::limit;
 use crate::tune::Report;
 use crate::tune::measure::Measure;
 use crate::tune::plan::{Side, Want};

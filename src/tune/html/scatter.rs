@@ -6,9 +6,8 @@ use maud::{Markup, html};
 
 use super::cast::Part;
 use super::column::{LINGERS, RECALL, REQUESTS};
-use super::figure::{Shape, counted};
+use super::figure::{Shape, counted, limit};
 use super::plot::{Axis, Percent, picture, shape};
-use super::verdict::limit;
 use crate::engine::policy::Mode;
 use crate::tune::Report;
 use crate::tune::measure::Measure;

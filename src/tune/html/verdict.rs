@@ -4,11 +4,11 @@ use maud::{Markup, html};
 
 use super::cast;
 use super::column::{FLICKER, LINGERS, RECALL, REQUESTS};
-use super::figure::{Shape, UNDEFINED, counted, joined, said, time};
+use super::figure::{Shape, UNDEFINED, counted, joined, limit, said, time};
 use super::figures::figures;
 use crate::tune::Report;
 use crate::tune::measure::{Measure, Unit};
-use crate::tune::plan::{Setting, Side, Want};
+use crate::tune::plan::{Setting, Want};
 use crate::tune::row::Row;
 use crate::tune::table::apply;
 use crate::tune::truth::Kind;
@@ -177,12 +177,6 @@ fn limits(wants: &[Want], row: &Row) -> String {
         (true, false) => format!("untested: {}", list(&untested)),
         (false, false) => format!("{}; untested: {}", list(&tested), list(&untested)),
     }
-}
-
-/// A limit in words.
-pub(super) fn limit(want: &Want) -> String {
-    let side = if want.side == Side::AtLeast { "at least" } else { "at most" };
-    format!("{} {side} {}", want.measure.words(), said(want.measure, want.bound))
 }
 
 /// The lines of the configuration that keep `setting`.

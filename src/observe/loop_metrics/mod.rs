@@ -1,33 +1,31 @@
 //! How the daemon does its work, measured in the loop: how long things take, what becomes of requests, what is turned
-//! away. What the timing costs and gives is the `ledger`'s.
+//! away. What the timing costs and gives is the `stats`'s.
 //!
-//! A plain value: it reads no clock, and what it is told costs an addition.
+//! A plain value: it reads no clock, and an event costs an addition.
 
 mod recent;
 mod trips;
 
-use std::time::Duration;
-
-use crate::engine::Rejected;
-use crate::model::{Cause, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Rejection, SignalKind, WireResult};
-use crate::observe::histogram::Histogram;
+use crate::model::{Cause, Indicator, Instant, Outcome, Reason, Rejection, SignalKind, WireResult};
+use crate::observe::histogram::Latencies;
+use crate::observe::loop_event::LoopEvent;
 use recent::Recent;
 pub(crate) use trips::Trips;
 
 /// The measuring, and what it has come to. All but the recent requests only ever grows.
 #[derive(Clone, Debug, Default)]
-pub struct Measures {
+pub struct LoopMetrics {
     /// From a signal's being taken over from its edge to the loop's turn.
-    pub inbox_wait: Histogram,
+    pub inbox_wait: Latencies,
     /// From a signal's turn to the leaving of the request that it asks for: what the rate and the requests under way
     /// hold up. First tries alone, and none that a timer decided.
-    pub signal_to_wire: Histogram,
+    pub signal_to_wire: Latencies,
     /// From a request's leaving to its answer, or to its being given up without one.
-    pub round_trip: Histogram,
+    pub round_trip: Latencies,
     /// The same of the latest Stoppeds that were acknowledged: what a message that waits for one must allow for.
     pub stopped_trips: Trips,
     /// From the moment a timer was due to its turn.
-    pub timer_lateness: Histogram,
+    pub timer_lateness: Latencies,
     /// Requests that have come to their end, by [`End`] in the order of [`End::ALL`].
     pub ended: [u64; End::ALL.len()],
     /// Their answers, by the class of the HTTP status in the order of [`ANSWERS`].
@@ -123,36 +121,30 @@ impl From<Outcome> for End {
     }
 }
 
-impl Measures {
-    /// A batch had its turn after so long.
-    pub fn handle_wait(&mut self, waited: Duration) {
-        self.inbox_wait.add(waited);
-    }
-
-    /// A signal was not taken.
-    pub fn handle_turned_away(&mut self, kind: SignalKind, why: Rejected) {
-        self.turned_away[kind as usize][why as usize] += 1;
-    }
-
-    /// The engine has decided something by `now`.
-    pub fn handle_decision(&mut self, now: Instant, decision: &Decision) {
-        if matches!(decision.reason, Reason::Check | Reason::Idle | Reason::Dismissed | Reason::MaxTyping) {
-            self.timer_lateness.add(now.since(decision.at));
+impl LoopMetrics {
+    pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
+        match event {
+            LoopEvent::Batch { waited } => self.inbox_wait.add(*waited),
+            LoopEvent::Received { signal, taken: Err(why), .. } => {
+                self.turned_away[signal.kind as usize][*why as usize] += 1;
+            }
+            LoopEvent::Decided { decision, .. } => {
+                if matches!(decision.reason, Reason::Check | Reason::Idle | Reason::Dismissed | Reason::MaxTyping) {
+                    self.timer_lateness.add(now.since(decision.at));
+                }
+            }
+            LoopEvent::Sent(dispatch) => {
+                self.recent.add(now);
+                if dispatch.reason.is_of_signal() && dispatch.attempt == 0 {
+                    self.signal_to_wire.add(now.since(dispatch.decided));
+                }
+            }
+            LoopEvent::Answered { dispatch, result, .. } => self.count_result(dispatch.indicator(), result),
+            LoopEvent::Received { .. } | LoopEvent::Dropped(_) => {}
         }
     }
 
-    /// A request leaves the loop at `now`.
-    pub fn handle_leaving(&mut self, now: Instant, dispatch: &Dispatch) {
-        self.recent.add(now);
-        let asked_for =
-            matches!(dispatch.reason, Reason::FirstKeystroke | Reason::MessageSent | Reason::Stopped | Reason::Ended);
-        if asked_for && dispatch.attempt == 0 {
-            self.signal_to_wire.add(now.since(dispatch.decided));
-        }
-    }
-
-    /// A request for `indicator` has come to its end.
-    pub fn handle_result(&mut self, indicator: Indicator, result: &WireResult) {
+    fn count_result(&mut self, indicator: Indicator, result: &WireResult) {
         if indicator == Indicator::TypingStopped && result.outcome == Outcome::Delivered {
             self.stopped_trips.add(result.elapsed);
         }
@@ -186,8 +178,11 @@ impl Measures {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::model::{ConversationRef, DispatchId, Transient};
+    use crate::engine::Rejected;
+    use crate::model::{ConversationRef, Decision, Dispatch, DispatchId, Signal, Transient};
 
     fn result(outcome: Outcome, status: Option<u16>) -> WireResult {
         WireResult { outcome, status, code: None, detail: None, elapsed: Duration::from_millis(20) }
@@ -195,7 +190,7 @@ mod tests {
 
     #[test]
     fn each_end_and_each_class_of_answer_is_counted_once() {
-        let mut measures = Measures::default();
+        let mut metrics = LoopMetrics::default();
         let setback = |cause| Transient { cause, retry_after: None };
         for (outcome, status) in [
             (Outcome::Delivered, Some(202)),
@@ -207,42 +202,46 @@ mod tests {
             (Outcome::Unknown(setback(Cause::Failing)), Some(503)),
             (Outcome::Unknown(setback(Cause::Failing)), Some(700)),
         ] {
-            measures.handle_result(Indicator::TypingStarted, &result(outcome, status));
+            metrics.count_result(Indicator::TypingStarted, &result(outcome, status));
         }
-        assert_eq!(measures.answers, [1, 0, 2, 1, 4]);
-        let ended = ["delivered", "not_sent", "unsure", "refused"].map(|outcome| measures.ended_as(outcome));
+        assert_eq!(metrics.answers, [1, 0, 2, 1, 4]);
+        let ended = ["delivered", "not_sent", "unsure", "refused"].map(|outcome| metrics.ended_as(outcome));
         assert_eq!(ended, [1, 3, 3, 1]);
-        assert_eq!(measures.round_trip.count(), 6, "those without a token or a connection went nowhere");
+        assert_eq!(metrics.round_trip.count(), 6, "those without a token or a connection went nowhere");
     }
 
     #[test]
     fn what_a_timer_decided_is_late_and_what_a_signal_asked_for_waits() {
-        let mut measures = Measures::default();
+        let mut metrics = LoopMetrics::default();
         let at = |millis: u64| Instant::from_micros(millis * 1_000);
         let conversation = ConversationRef::new("c", "u").unwrap().to_owned();
         for reason in Reason::ALL {
             let decision = Decision { at: at(1_000), conversation: conversation.clone(), reason, number: 1 };
-            measures.handle_decision(at(1_003), &decision);
+            let decided = LoopEvent::Decided { decision, waited: Duration::ZERO };
+            metrics.observe(at(1_003), &decided);
             for attempt in 0..2 {
                 let (id, conversation) = (DispatchId { slot: 0, serial: 0 }, conversation.clone());
                 let dispatch =
                     Dispatch { id, conversation, reason, decided: at(1_000), decision: 1, attempt, credentials: None };
-                measures.handle_leaving(at(1_020), &dispatch);
+                metrics.observe(at(1_020), &LoopEvent::Sent(&dispatch));
             }
         }
-        assert_eq!((measures.timer_lateness.count(), measures.timer_lateness.sum_micros), (4, 12_000));
-        assert_eq!((measures.signal_to_wire.count(), measures.signal_to_wire.sum_micros), (4, 80_000));
-        assert_eq!(measures.requests_in_last_second(at(1_100)), 20);
-        assert_eq!(measures.requests_in_last_second(at(2_200)), 0);
+        assert_eq!((metrics.timer_lateness.count(), metrics.timer_lateness.sum_micros), (4, 12_000));
+        assert_eq!((metrics.signal_to_wire.count(), metrics.signal_to_wire.sum_micros), (4, 80_000));
+        assert_eq!(metrics.requests_in_last_second(at(1_100)), 20);
+        assert_eq!(metrics.requests_in_last_second(at(2_200)), 0);
     }
 
     #[test]
     fn the_names_of_what_is_turned_away_stand_in_the_order_of_the_reasons() {
         for (why, name) in [(Rejected::TableFull, "table_full"), (Rejected::Stopping, "stopping")] {
-            let mut measures = Measures::default();
-            measures.handle_turned_away(SignalKind::Opened, why);
+            let mut metrics = LoopMetrics::default();
+            let conversation = ConversationRef::new("c", "u").unwrap();
+            let signal = Signal::new(SignalKind::Opened);
+            let event = LoopEvent::Received { conversation, signal, taken: Err(why) };
+            metrics.observe(Instant::ORIGIN, &event);
             assert_eq!(TURNED_AWAY[why as usize], name);
-            assert_eq!(measures.turned_away[SignalKind::Opened as usize][why as usize], 1);
+            assert_eq!(metrics.turned_away[SignalKind::Opened as usize][why as usize], 1);
         }
     }
 }

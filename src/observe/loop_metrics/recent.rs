@@ -21,7 +21,7 @@ impl Recent {
     pub(super) fn add(&mut self, now: Instant) {
         let step = step_of(now);
         if step > self.step {
-            // After a long silence these are all places, whichever steps they stand for.
+            // After a long silence these are all places.
             for passed in (self.step + 1..=step).take(STEPS) {
                 self.counts[place(passed)] = 0;
             }

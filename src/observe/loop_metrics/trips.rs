@@ -6,9 +6,9 @@ use std::time::Duration;
 const TRIPS: usize = 32;
 /// Of fewer nothing is said.
 const TRIPS_MIN: usize = 8;
-/// What is told is a multiple of this.
+/// The wait is a multiple of this.
 const STEP: Duration = Duration::from_millis(50);
-/// Nine in ten took no longer than what is told.
+/// Nine in ten took no longer than the usual maximum.
 const SHARE_PERCENT: usize = 90;
 
 /// The latest round trips.
