@@ -133,10 +133,19 @@ impl Fleet {
         }
         self.tenure.extend_doubt(now);
         let claimed = asked.iter().any(|pending| matches!(pending.what, What::Claim));
+        let mut again = Vec::new();
         for (Pending { conversation, what }, answer) in asked.into_iter().zip(answers) {
             match what {
+                What::Post(post) if answer == Answer::Undeclared && !post.again => {
+                    again.push(Pending { conversation, what: What::Post(Post { again: true, ..post }) });
+                }
+                What::Stray { .. } if answer == Answer::Undeclared => again.push(Pending { conversation, what }),
                 What::Post(post) => self.handle_post_answer(now, conversation, post, answer),
-                What::Stray { hops } => self.handle_stray_answer(now, conversation, hops, answer),
+                What::Stray { .. } => {
+                    if matches!(answer, Answer::Granted | Answer::Mine | Answer::TakenOver) {
+                        self.recover(now, conversation);
+                    }
+                }
                 What::Light | What::Claim | What::Dim => self.handle_own_answer(now, conversation, what, answer),
                 What::Release { .. } => {
                     if let Answer::Stray(number) = answer {
@@ -148,6 +157,11 @@ impl Fleet {
         }
         if claimed {
             self.end_claims();
+        }
+        if !again.is_empty() {
+            // Another node has joined: the next heartbeat names it.
+            self.next_heartbeat = now;
+            self.queue.put_back(again);
         }
     }
 
@@ -169,11 +183,6 @@ impl Fleet {
                 // Taken before with an answer that was lost.
                 None => self.recover(now, conversation.clone()),
             },
-            Answer::Undeclared if !post.again => {
-                self.next_heartbeat = now;
-                self.queue.push(conversation, What::Post(Post { again: true, ..post }));
-                return;
-            }
             Answer::Elsewhere => {
                 self.counts.posted += 1;
                 return;
@@ -184,17 +193,6 @@ impl Fleet {
             }
         }
         self.deliver(now, conversation, post);
-    }
-
-    fn handle_stray_answer(&mut self, now: Instant, conversation: Conversation, hops: u8, answer: Answer) {
-        match answer {
-            Answer::Granted | Answer::Mine | Answer::TakenOver => self.recover(now, conversation),
-            Answer::Undeclared => {
-                self.next_heartbeat = now;
-                self.queue.push(conversation, What::Stray { hops });
-            }
-            _ => {}
-        }
     }
 
     /// The answer about something that this node owns, or thought it did.

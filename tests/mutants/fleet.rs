@@ -60,6 +60,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "        self.reclaims = false;",
     },
     Mistake {
+        name: "a signal that is posted once more goes behind the next",
+        file: "../fleet/answers.rs",
+        right: "self.queue.put_back(again);",
+        wrong: "self.queue.put_back(again.into_iter().rev().collect());",
+    },
+    Mistake {
         name: "stale keys are replayed",
         file: "../fleet/answers.rs",
         right: "if u128::from(age) > FRESH_MAX.as_millis() {",

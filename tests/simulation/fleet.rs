@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use typingd::fleet::protocol::{Answer, Command, Heartbeat, OwnerId, Reply, Request};
+use typingd::fleet::protocol::{Answer, Command, Content, Heartbeat, OwnerId, Reply, Request};
 use typingd::fleet::{State, WhenUnreachable};
 use typingd::model::Indicator::{TypingStarted, TypingStopped};
 use typingd::model::SignalKind::{Ended, Keystroke, MessageSent};
@@ -148,6 +148,26 @@ fn a_key_that_reaches_another_node_goes_to_the_owner() {
     answer_all(&mut scene);
     assert!(!scene.shown && !scene.holds(1));
     scene.check_the_end("a message at the other node");
+}
+
+#[test]
+fn signals_for_an_owner_that_has_just_joined_keep_their_order() {
+    let mut scene = Scene::new(2);
+    scene.pass_without(1_000, None);
+    scene.kill(0);
+    scene.talk(0);
+    scene.signal(0, Keystroke);
+    scene.talk(0);
+    for kind in [Keystroke, MessageSent, Keystroke] {
+        scene.signal(1, kind);
+    }
+    scene.talk(1);
+    let mail = scene.store.read_inbox(scene.hosts[0].node.fleet.me());
+    let kinds = mail.iter().map(|mail| match mail.content {
+        Content::Signal { signal, .. } => signal.kind,
+        Content::Stray { .. } => panic!("there is none"),
+    });
+    assert_eq!(kinds.collect::<Vec<_>>(), [Keystroke, MessageSent, Keystroke]);
 }
 
 #[test]
