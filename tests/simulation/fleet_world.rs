@@ -273,14 +273,12 @@ impl World {
                     node.reply(now, call_number(call), reply.expect("it was executed"));
                 }
             }
-            Happening::TimedOut(call) => {
-                if own.call == Some(call) {
-                    own.call = None;
-                    own.reconnecting = true;
-                    node.silence(now);
-                    let wait = 100 + self.rng.below(1_900);
-                    self.process(host, wait, Happening::Reconnected);
-                }
+            Happening::TimedOut(call) if own.call == Some(call) => {
+                own.call = None;
+                own.reconnecting = true;
+                node.silence(now);
+                let wait = 100 + self.rng.below(1_900);
+                self.process(host, wait, Happening::Reconnected);
             }
             Happening::Reconnected => own.reconnecting = false,
             Happening::Delivered(letter) => {
