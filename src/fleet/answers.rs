@@ -316,7 +316,7 @@ impl Fleet {
     /// How long ago the store's clock said `posted`, or a little more.
     fn age_millis(&self, now: Instant, posted: u64) -> u64 {
         let Some((millis, since)) = self.store_clock else { return u64::MAX };
-        (millis + micros(now.since(since)) / 1_000).saturating_sub(posted)
+        millis.saturating_add(micros(now.since(since)) / 1_000).saturating_sub(posted)
     }
 }
 

@@ -26,12 +26,6 @@ impl OwnerId {
     pub const fn next(self) -> Self {
         Self((self.0 & !TENURES) | (self.0.wrapping_add(1) & TENURES))
     }
-
-    /// Whether both name the same process.
-    #[must_use]
-    pub const fn is_same_process(self, other: Self) -> bool {
-        self.0 & !TENURES == other.0 & !TENURES
-    }
 }
 
 const TENURES: u64 = 0xFFFF;
