@@ -93,9 +93,7 @@ impl Fleet {
 
     fn handle_membership(&mut self, now: Instant, sent: Instant, membership: Membership) {
         if membership.status == Status::Lapsed {
-            self.tenure.lapse();
-            self.end_tenure();
-            self.next_heartbeat = now;
+            self.lapse(now);
             return;
         }
         let joined = self.tenure.renew(now, sent);
@@ -115,6 +113,14 @@ impl Fleet {
         self.handle_mail(now, membership.mail);
     }
 
+    /// The store has let the lease lapse. If the machine has stood still with its clock, no key is as fresh as it looks.
+    fn lapse(&mut self, now: Instant) {
+        self.tenure.lapse();
+        self.end_tenure();
+        self.counts.stale += self.queue.drop_keystrokes();
+        self.next_heartbeat = now;
+    }
+
     /// If everything that was owned has been claimed: the node is tenured, and looks for what it doesn't know of.
     pub(super) fn end_claims(&mut self) {
         if self.claims.is_empty() {
@@ -126,9 +132,7 @@ impl Fleet {
     fn handle_turn(&mut self, now: Instant, asked: Vec<Pending>, answers: Vec<Answer>) {
         if answers.contains(&Answer::Lapsed) {
             self.queue.put_back(asked);
-            self.tenure.lapse();
-            self.end_tenure();
-            self.next_heartbeat = now;
+            self.lapse(now);
             return;
         }
         self.tenure.extend_doubt(now);

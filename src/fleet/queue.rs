@@ -105,6 +105,15 @@ impl Queue {
         taken
     }
 
+    pub(super) fn drop_keystrokes(&mut self) -> u64 {
+        let keystroke = |what| matches!(what, What::Post(post) if post.signal.kind == SignalKind::Keystroke);
+        let before = self.pending.len();
+        self.pending.retain(|pending| !keystroke(pending.what));
+        let dropped = before - self.pending.len();
+        self.posts -= dropped;
+        dropped as u64
+    }
+
     /// Another tenure begins with claims, which say what lights and dims would.
     pub(super) fn drop_flags(&mut self) {
         self.pending.retain(|pending| !matches!(pending.what, What::Light | What::Dim | What::Claim));

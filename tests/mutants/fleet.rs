@@ -66,6 +66,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "self.queue.put_back(again.into_iter().rev().collect());",
     },
     Mistake {
+        name: "a key that waited while the clock stood still counts",
+        file: "../fleet/answers.rs",
+        right: "        self.counts.stale += self.queue.drop_keystrokes();\n",
+        wrong: "",
+    },
+    Mistake {
         name: "stale keys are replayed",
         file: "../fleet/answers.rs",
         right: "if u128::from(age) > FRESH_MAX.as_millis() {",

@@ -254,6 +254,16 @@ fn a_key_that_waited_too_long_in_an_inbox_does_not_count() {
 }
 
 #[test]
+fn a_key_that_waited_while_the_clock_stood_still_does_not_count() {
+    let mut scene = shown();
+    scene.signal(1, Keystroke);
+    scene.stand_still(1, 4_000);
+    scene.talk(1);
+    assert!(scene.store.read_inbox(scene.hosts[0].node.fleet.me()).is_empty());
+    assert!(!scene.holds(1));
+}
+
+#[test]
 fn whoever_types_on_after_the_owner_died_sees_no_flicker() {
     let mut scene = shown();
     scene.kill(0);
