@@ -98,11 +98,12 @@ impl World {
         if own.fooled {
             return;
         }
-        let typed = self.people[person].last_key.is_none_or(|key| self.now.since(key) < STALE_MAX);
-        assert!(typed, "seed {seed}: a Started for a key of long ago, at {:?}", self.now);
+        // One that is alone is as it would be without a store.
         if node.fleet.state(now) != State::Tenured {
             return;
         }
+        let typed = self.people[person].last_key.is_none_or(|key| self.now.since(key) < STALE_MAX);
+        assert!(typed, "seed {seed}: a Started for a key of long ago, at {:?}", self.now);
         assert!(self.now < own.lease_until, "seed {seed}: a Started past the lease, at {:?}", self.now);
         let conversation = pair(&self.people[person].name);
         let owners = self.hosts.iter().filter(|other| {
