@@ -188,7 +188,7 @@ fn a_started_is_on_record_before_it_leaves() {
 }
 
 #[test]
-fn a_message_before_the_key_in_one_turn_leaves_no_started_unrecorded() {
+fn a_message_before_the_key_leaves_no_started_unrecorded() {
     let mut scene = Scene::new(2);
     scene.signal(0, MessageSent);
     scene.signal(0, Keystroke);
@@ -227,7 +227,7 @@ fn a_node_that_was_stopped_shows_nothing_when_it_goes_on() {
 }
 
 #[test]
-fn a_started_that_waited_for_a_connection_past_the_lease_does_not_leave() {
+fn a_started_that_waited_past_the_lease_does_not_leave() {
     let mut scene = Scene::new(2);
     scene.congested = true;
     scene.signal(0, Keystroke);
@@ -406,7 +406,7 @@ fn a_jump_of_the_stores_clock_keeps_no_dead_node_alive() {
 }
 
 #[test]
-fn icons_of_the_dead_go_off_though_the_stores_clock_jumped_an_hour() {
+fn icons_of_the_dead_go_off_though_the_stores_clock_jumped() {
     let mut scene = shown();
     scene.kill(0);
     scene.step_millis += 3_600_000;

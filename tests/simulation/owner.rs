@@ -82,7 +82,7 @@ fn a_lost_conversation_is_forgotten_and_nothing_is_sent() {
 }
 
 #[test]
-fn a_lost_conversation_with_a_request_in_flight_waits_for_its_outcome() {
+fn a_lost_conversation_in_flight_waits_for_its_outcome() {
     for (outcome, maybe_on) in [(Outcome::Delivered, true), (NO_ANSWER, true)] {
         let mut bench = Bench::new();
         bench.signal(Keystroke);
