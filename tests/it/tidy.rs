@@ -39,7 +39,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 #[test]
-fn engine_and_fleet_name_nothing_but_std_the_model_and_the_table() {
+fn engine_and_fleet_name_only_std_the_model_and_the_table() {
     // Paths of crates that stand in the midst of code rather than in a `use`.
     let manifest = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
     let foreign: Vec<_> = manifest
