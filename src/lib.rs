@@ -28,6 +28,7 @@
 //!   settings).
 //! - [`signals`]: signals as text: one object, a stream of lines, a trace file.
 //! - `journal`: icons on disk: what a crash must not lose.
+//! - [`fleet`]: several typingd for one org: who owns which conversation. Pure; nothing drives it yet.
 //! - [`tune`]: what each setting costs and gives on recorded typing, by the same engine; `simulate`.
 //! - [`observe`]: observers of the loop: statistics of typing, metrics of the loop, event history, recording; and the
 //!   snapshot that operators see.
@@ -55,6 +56,8 @@
 //! - **upstream**: the Interaction Service, or whatever stands in for it.
 //! - **circuit breaker**: closed while the upstream works; open after failures; half-open while one request tries it.
 //! - **muted**: left alone for `mute_for`, because the upstream refuses it permanently.
+//! - **node, owner, lease**: where several typingd serve one org, each is a node. A conversation's owner decides and sends
+//!   for it, as long as its lease lasts. A **stray** is an icon that a node may have switched on without owning it.
 //! - **sandbox**: the built-in stand-in for the Interaction Service. **trace**: a file of recorded signals.
 //!
 //! The twelve rules of timing are in the README, under "The timing rules"; code and tests cite them by number, as in
@@ -62,7 +65,7 @@
 //!
 //! # Invariants
 //!
-//! 1. `engine` names nothing but `std`, `model` and the hash function; no clock is read outside `base/clock`.
+//! 1. `engine` and `fleet` name nothing but `std`, `model` and a hash table; no clock is read outside `base/clock`.
 //! 2. Only the loop holds the engine; there is no lock around it.
 //! 3. A Started is sent only by the rules of timing in force; a Stopped whenever they, a limit or the end say so.
 //! 4. At most one request per conversation is in flight; the newest desired state wins.
@@ -86,6 +89,7 @@ mod daemon;
 pub mod driver;
 pub mod drop_in;
 pub mod engine;
+pub mod fleet;
 pub mod http;
 mod journal;
 pub mod model;

@@ -20,6 +20,7 @@ mod list;
 mod observed;
 pub mod order;
 pub mod outbox;
+mod owner;
 mod pace;
 pub mod policy;
 mod report;
@@ -38,17 +39,17 @@ use crate::model::{
 use changes::Changes;
 use list::{Link, List};
 use observed::Observed;
-use outbox::{Lifespans, Loss, Losses, Outbox, Urgency};
+use outbox::{Lifespans, Loss, Losses, Urgency};
+use owner::Ownership;
 use pace::Pace;
 use policy::Policy;
 use tracker::{QUEUES, Queue, RETAINED, Tracker};
 use wheel::{Place, Wheel};
 
 pub use inquiry::{Account, Page, PageQuery, Stage};
+pub use owner::Remains;
 pub use report::{Census, Counts, Handled, Notice, Rejected};
 
-/// How long a message's time is remembered, to recognise late keystrokes.
-const BARRIER_KEPT: Duration = Duration::from_secs(600);
 /// How often channels that were muted and have no conversation are removed.
 const SWEEP_SPACING: Duration = Duration::from_secs(60);
 /// Conversations whose timers run in one call of [`Engine::handle_timeout`]; the others follow in the next one.
@@ -75,6 +76,7 @@ pub struct Engine {
     counts: Counts,
     decisions: Observed<Decision>,
     dropped: Observed<Dropped>,
+    ownership: Ownership,
     swept_at: Instant,
     /// There is more memory to give back.
     trim_pending: bool,
@@ -99,6 +101,7 @@ impl Engine {
             counts: Counts::default(),
             decisions: Observed::NONE,
             dropped: Observed::NONE,
+            ownership: Ownership::default(),
             swept_at: Instant::ORIGIN,
             trim_pending: false,
             stopping: false,
@@ -126,26 +129,27 @@ impl Engine {
         Ok(self.handle_known(now, slot, signal))
     }
 
-    /// The upstream may still show the icon of a conversation whose typing ended with an earlier process: a Stopped is
-    /// owed before anything else. To be called before the first signal.
+    /// The upstream may still show an icon because of another process, or an earlier one: a Stopped is owed, unless the
+    /// user is typing.
     pub fn handle_recovered(&mut self, now: Instant, conversation: ConversationRef<'_>) {
-        if self.tracker.find(conversation).is_none() {
+        let found = self.tracker.find(conversation).filter(|slot| self.follow(now, *slot));
+        let slot = found.unwrap_or_else(|| {
             let rules = self.policy.rules_of(conversation.to());
-            let slot = self.tracker.insert(conversation, self.changes.generation, rules);
-            self.tracker.state_mut(slot).0.outbox = Outbox::left_on();
+            self.tracker.insert(conversation, self.changes.generation, rules)
+        });
+        self.advance(now, slot);
+        let (state, _) = self.tracker.state_mut(slot);
+        state.outbox.doubt();
+        if !state.timing.icon() {
             self.decide(slot, now, Reason::Recovered);
-            self.update(now, slot);
         }
+        self.update(now, slot);
     }
 
     /// The outcome of the request in flight under `id`. An unknown or answered `id` is ignored. Returns a transition
     /// that an operator should know of.
     pub fn handle_outcome(&mut self, now: Instant, id: DispatchId, outcome: Outcome) -> Option<Notice> {
-        if !self.tracker.holds(id.slot) {
-            return None;
-        }
-        let outbox = &self.tracker.entry(id.slot).state.outbox;
-        if outbox.in_flight().is_none() || outbox.in_flight_number() != id.serial {
+        if !self.is_in_flight(id) {
             return None;
         }
         let was_open = self.pace.is_breaker_open();
@@ -288,6 +292,14 @@ impl Engine {
         &self.counts
     }
 
+    fn is_in_flight(&self, id: DispatchId) -> bool {
+        if !self.tracker.holds(id.slot) {
+            return false;
+        }
+        let outbox = &self.tracker.entry(id.slot).state.outbox;
+        outbox.in_flight().is_some() && outbox.in_flight_number() == id.serial
+    }
+
     /// A signal of a conversation that is not in the table.
     fn handle_first(
         &mut self,
@@ -378,7 +390,7 @@ impl Engine {
                 state.opened |= rules.require_open;
                 if let Some(at) = signal.at {
                     state.barrier = state.barrier.max(at.saturating_add(1));
-                    state.hold_until = state.hold_until.max(now + BARRIER_KEPT);
+                    state.hold_until = state.hold_until.max(now + self.ownership.barrier_kept());
                 }
                 Some(Reason::MessageSent)
             }
@@ -474,6 +486,10 @@ impl Engine {
         }
         let icon_on = state.timing.icon();
         let unsettled = !state.outbox.is_empty();
+        if unsettled || !state.timing.is_idle() {
+            state.retained_until = now + self.ownership.retained_for;
+        }
+        let retained_until = state.hold_until.max(state.retained_until);
         let mut due = state.timing.due(rules).min(state.outbox.due(now, &lifespans));
         let mut forgotten = false;
         let queue = if let Some(urgency) = state.outbox.ready(now) {
@@ -482,8 +498,8 @@ impl Engine {
             Queue::Blocked
         } else if unsettled || !state.timing.is_idle() {
             Queue::None
-        } else if state.hold_until > now {
-            due = due.min(state.hold_until);
+        } else if retained_until > now {
+            due = due.min(retained_until);
             Queue::Retained
         } else if state.opened && rules.require_open {
             Queue::Retained
@@ -534,6 +550,7 @@ impl Engine {
         let place = self.tracker.entry(slot).place;
         self.wheel.disarm(&mut self.tracker, slot, place);
         self.tracker.entry_mut(slot).place = Place::NONE;
+        self.ownership.on_released(|| self.tracker.conversation(slot));
         self.tracker.remove(slot, now);
     }
 

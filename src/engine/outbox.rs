@@ -92,11 +92,6 @@ pub(super) struct Lifespans {
 }
 
 impl Outbox {
-    /// An earlier process may have left the icon on.
-    pub(super) fn left_on() -> Self {
-        Self { acknowledged: Acknowledged::Unknown, ..Self::default() }
-    }
-
     /// Whether nothing is desired, in flight, or shown.
     pub(super) const fn is_empty(&self) -> bool {
         self.desired.is_none() && self.in_flight.is_none() && matches!(self.acknowledged, Acknowledged::Off)
@@ -153,6 +148,31 @@ impl Outbox {
         self.attempt = 0;
         self.blocked = false;
         self.not_before = Instant::ORIGIN;
+        [replaced, self.drop_moot_stop()]
+    }
+
+    /// Another process, or an earlier one, may have left the icon on.
+    pub(super) fn doubt(&mut self) {
+        if self.acknowledged == Acknowledged::Off {
+            self.acknowledged = Acknowledged::Unknown;
+        }
+    }
+
+    /// Another process owns the conversation: nothing is desired, and what is shown is its concern. Returns what is lost
+    /// before it was sent.
+    pub(super) fn disown(&mut self) -> Option<Loss> {
+        let unsent = self.desired.take().filter(|_| !self.in_flight_is_newest());
+        self.acknowledged = Acknowledged::Off;
+        self.blocked = false;
+        unsent.map(|reason| Loss { number: self.number, reason, why: Why::Replaced })
+    }
+
+    /// The request in flight has not left. It may be tried again at `not_before`, if it is still desired.
+    pub(super) fn withdraw(&mut self, not_before: Instant) -> Losses {
+        let newest = self.desired.is_some() && self.in_flight_number == self.number;
+        let replaced = self.in_flight.take().filter(|_| !newest);
+        self.not_before = self.not_before.max(not_before);
+        let replaced = replaced.map(|reason| Loss { number: self.in_flight_number, reason, why: Why::Replaced });
         [replaced, self.drop_moot_stop()]
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Pace {
     limits: Delivery,
     /// The rate in force: `requests_per_second_max`, less after a rate limit.
     rate: u32,
+    /// What this process may take of the org's rate.
+    share: u32,
     /// The generic cell rate algorithm's theoretical arrival time.
     arrival: Instant,
     /// When the requests of the last window were answered. A request counts from its outgoing until a window after its
@@ -62,6 +64,7 @@ impl Pace {
         Self {
             limits,
             rate: limits.requests_per_second_max,
+            share: u32::MAX,
             arrival: Instant::ORIGIN,
             answered: VecDeque::new(),
             in_flight: 0,
@@ -77,10 +80,29 @@ impl Pace {
     /// Takes new limits. A rate that was cut starts again at the new maximum.
     pub(super) fn set_limits(&mut self, limits: Delivery) {
         if limits.requests_per_second_max != self.limits.requests_per_second_max {
-            self.rate = limits.requests_per_second_max;
+            self.rate = limits.requests_per_second_max.min(self.share);
             self.last_cut = None;
         }
         self.limits = limits;
+    }
+
+    /// Takes a share of the org's requests a second. A rate that was cut stays cut.
+    pub(super) fn set_share(&mut self, share: u32) {
+        let is_cut = self.rate < self.rate_max();
+        self.share = share;
+        self.rate = if is_cut { self.rate.min(self.rate_max()) } else { self.rate_max() };
+    }
+
+    fn rate_max(&self) -> u32 {
+        self.limits.requests_per_second_max.min(self.share)
+    }
+
+    /// Requests that are in flight, or were answered within the window.
+    pub(super) fn counted(&mut self, now: Instant) -> usize {
+        while self.answered.front().is_some_and(|at| *at + WINDOW <= now) {
+            self.answered.pop_front();
+        }
+        self.in_flight + self.answered.len()
     }
 
     pub(super) const fn in_flight(&self) -> usize {
@@ -99,9 +121,7 @@ impl Pace {
     /// When the next request may leave, if nothing else happens until then; [`Instant::NEVER`]: not before an answer.
     pub(super) fn ready_at(&mut self, now: Instant) -> Instant {
         self.recover(now);
-        while self.answered.front().is_some_and(|at| *at + WINDOW <= now) {
-            self.answered.pop_front();
-        }
+        let counted = self.counted(now);
         if self.in_flight >= self.limits.in_flight_max {
             return Instant::NEVER;
         }
@@ -110,8 +130,7 @@ impl Pace {
             Breaker::Open { probe_at } => probe_at,
             Breaker::HalfOpen { .. } => Instant::NEVER,
         });
-        let counted = self.in_flight + self.answered.len();
-        let max = self.limits.requests_per_second_max as usize;
+        let max = self.rate_max() as usize;
         if counted >= max {
             // Enough of the answered ones must leave the window; how long those in flight take is not known.
             ready = ready.max(match self.answered.get(counted - max) {
@@ -170,6 +189,12 @@ impl Pace {
         if failed { self.on_failure(now, slot) } else { self.breaker = CLOSED }
     }
 
+    /// A request of the conversation in `slot` has not left, and will not.
+    pub(super) fn withdraw(&mut self, now: Instant, slot: u32) {
+        self.in_flight -= 1;
+        self.take_back(now, slot);
+    }
+
     /// Nothing has left for the conversation in `slot`: nothing is counted, and nothing is known of the upstream.
     fn take_back(&mut self, now: Instant, slot: u32) {
         self.arrival = self.arrival.before(self.spacing());
@@ -206,7 +231,7 @@ impl Pace {
     }
 
     fn recover(&mut self, now: Instant) {
-        let max = self.limits.requests_per_second_max;
+        let max = self.rate_max();
         let steps = micros(now.since(self.last_rise)) / micros(RECOVERY_STEP);
         if self.rate < max && steps > 0 {
             let rise = u64::from(max.div_ceil(100)).saturating_mul(steps);

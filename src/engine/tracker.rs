@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) barrier: u64,
     /// Until when it is remembered although nothing is going on, or left alone.
     pub(super) hold_until: Instant,
+    /// Until when it is remembered because its owner may be asked for it again.
+    pub(super) retained_until: Instant,
     /// The messaging session is known to exist.
     pub(super) opened: bool,
     /// Refused for good: left alone until `hold_until`.

@@ -4,13 +4,15 @@
 //! copy of them is a crate of its own that builds in seconds. The test is ignored by default, for it runs cargo for
 //! each: `cargo test --test mutants -- --ignored`.
 
+mod fleet;
+
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// A mistake: in this file, this text (which occurs once) is replaced by that.
+/// A mistake: in this file of the engine (or from there), this text (which occurs once) is replaced by that.
 struct Mistake {
     name: &'static str,
     file: &'static str,
@@ -70,8 +72,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "what an earlier process left on is not owed",
         file: "outbox.rs",
-        right: "Self { acknowledged: Acknowledged::Unknown, ..Self::default() }",
-        wrong: "Self { acknowledged: Acknowledged::Off, ..Self::default() }",
+        right: "self.acknowledged == Acknowledged::Off {\n            self.acknowledged = Acknowledged::Unknown;",
+        wrong: "false {\n            self.acknowledged = Acknowledged::Unknown;",
     },
     Mistake {
         name: "the icon goes off dismiss after the first key, not the last",
@@ -166,8 +168,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "requests in flight don't count towards the rate",
         file: "pace.rs",
-        right: "let counted = self.in_flight + self.answered.len();",
-        wrong: "let counted = self.answered.len();",
+        right: "self.in_flight + self.answered.len()",
+        wrong: "self.answered.len()",
     },
     Mistake {
         name: "the circuit breaker before a failing upstream never closes again",
@@ -202,8 +204,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a conversation that is over is never forgotten",
         file: "mod.rs",
-        right: "        } else if state.hold_until > now {\n            due",
-        wrong: "        } else if state.hold_until >= Instant::ORIGIN {\n            due",
+        right: "        } else if retained_until > now {\n            due",
+        wrong: "        } else if retained_until >= Instant::ORIGIN {\n            due",
     },
     Mistake {
         name: "a message does not wait for the one before it",
@@ -237,12 +239,22 @@ const MISTAKES: &[Mistake] = &[
     },
 ];
 
+/// The mistakes, each with the choice of tests that must notice it.
+fn mistakes() -> impl Iterator<Item = (&'static Mistake, &'static [&'static str])> {
+    let engine = MISTAKES.iter().map(|mistake| (mistake, ENGINE_TESTS));
+    engine.chain(fleet::MISTAKES.iter().map(|mistake| (mistake, FLEET_TESTS)))
+}
+
+const ENGINE_TESTS: &[&str] = &["--skip", "fleet"];
+const FLEET_TESTS: &[&str] = &["fleet"];
+
 const MANIFEST: &str = r#"[package]
 name = "typingd"
 version = "0.0.0"
 edition = "2024"
 
 [dependencies]
+hashbrown = { version = "0.17", default-features = false }
 foldhash = { version = "0.2", default-features = false }
 
 [profile.dev]
@@ -252,7 +264,7 @@ debug = false
 
 /// Copies what the suite needs of the project into `copy`.
 fn plant(project: &Path, copy: &Path) {
-    let folders = ["src/engine", "src/model", "tests/simulation"];
+    let folders = ["src/engine", "src/fleet", "src/model", "tests/simulation"];
     for folder in folders {
         fs::create_dir_all(copy.join(folder)).expect("a folder of its own");
         for entry in fs::read_dir(project.join(folder)).expect("the project's folder") {
@@ -262,11 +274,11 @@ fn plant(project: &Path, copy: &Path) {
     }
     fs::copy(project.join("Cargo.lock"), copy.join("Cargo.lock")).expect("copied");
     fs::write(copy.join("Cargo.toml"), MANIFEST).expect("written");
-    fs::write(copy.join("src/lib.rs"), "pub mod engine;\npub mod model;\n").expect("written");
+    fs::write(copy.join("src/lib.rs"), "pub mod engine;\npub mod fleet;\npub mod model;\n").expect("written");
 }
 
 /// Runs the suite in `copy`. Returns whether it built, and whether it passed; a suite that hangs has noticed something.
-fn suite(copy: &Path) -> (bool, bool) {
+fn suite(copy: &Path, tests: &[&str]) -> (bool, bool) {
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO"));
         // Settings of the project's own build must not reach the copy's.
@@ -277,7 +289,7 @@ fn suite(copy: &Path) -> (bool, bool) {
     if !cargo(&["test", "--offline", "--test", "simulation", "--no-run"]).wait().expect("it ends").success() {
         return (false, false);
     }
-    let mut run = cargo(&["test", "--offline", "--test", "simulation"]);
+    let mut run = cargo(&[&["test", "--offline", "--test", "simulation", "--"], tests].concat());
     for _ in 0..SUITE_SECONDS_MAX * 10 {
         if let Some(status) = run.try_wait().expect("a child") {
             return (true, status.success());
@@ -300,14 +312,16 @@ fn the_simulation_notices_every_planted_mistake() {
     let copy = tempfile::tempdir().expect("a place for the copy");
     let copy = copy.path();
     plant(project, copy);
-    assert_eq!(suite(copy), (true, true), "without a mistake the suite passes");
+    for tests in [ENGINE_TESTS, FLEET_TESTS] {
+        assert_eq!(suite(copy, tests), (true, true), "without a mistake the suite passes");
+    }
     let mut missed = Vec::new();
-    for mistake in MISTAKES {
+    for (mistake, tests) in mistakes() {
         let path = copy.join("src/engine").join(mistake.file);
         let text = fs::read_to_string(&path).expect("readable");
         assert_eq!(text.matches(mistake.right).count(), 1, "`{}`: the place has changed", mistake.name);
         fs::write(&path, text.replace(mistake.right, mistake.wrong)).expect("writable");
-        let (built, passed) = suite(copy);
+        let (built, passed) = suite(copy, tests);
         assert!(built, "`{}` does not build", mistake.name);
         println!("{}: {}", if passed { "MISSED" } else { "noticed" }, mistake.name);
         if passed {
@@ -322,9 +336,9 @@ fn the_simulation_notices_every_planted_mistake() {
 #[test]
 fn every_mistake_still_has_its_place() {
     let engine = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
-    for mistake in MISTAKES {
+    for (mistake, _) in mistakes() {
         let text = fs::read_to_string(engine.join(mistake.file)).expect("readable");
         assert_eq!(text.matches(mistake.right).count(), 1, "`{}` in {}", mistake.name, mistake.file);
     }
-    assert!(MISTAKES.len() >= 10);
+    assert!(MISTAKES.len() >= 10 && fleet::MISTAKES.len() >= 10);
 }

@@ -1,12 +1,21 @@
 //! The engine in simulated worlds: no clock, no socket, every history made up and repeatable. It uses nothing of
-//! typingd but the engine and the model, so that the mutants' suite can build it in seconds.
+//! typingd but the engine, the fleet and the model, so that the mutants' suite can build it in seconds.
 
 mod changes;
 mod credentials;
 mod exhaustive;
+mod fleet;
+mod fleet_climate;
+mod fleet_exhaustive;
+mod fleet_faults;
+mod fleet_node;
+mod fleet_scene;
+mod fleet_store;
+mod fleet_world;
 mod lasting;
 mod oracle;
 mod ordering;
+mod owner;
 mod player;
 mod pressure;
 mod rng;

@@ -1,0 +1,592 @@
+//! Several typingd for one org: who owns which conversation. One value that knows one node's part; the store that all
+//! share is behind [`Command`]s and [`protocol::Reply`]s.
+//!
+//! Each conversation has at most one owner at a time. Its owner's engine has an entry for it, decides and sends; the
+//! other nodes post signals to it. A node owns what it owns as long as its lease lasts; from then on another may take
+//! it over.
+//!
+//! [`Fleet`] reads no clock, does no I/O, never awaits and logs nothing. Time is an argument, of a clock that goes on
+//! while the machine sleeps. Its driver:
+//!
+//! 1. asks [`Fleet::handle_signal`] about each signal, and gives those that are [`Route::Here`] to the engine;
+//! 2. after any `handle_*`, does what [`Fleet::poll_effect`] returns until it is `None`; then hands what the engine
+//!    has released to [`Fleet::handle_released`];
+//! 3. asks the engine for dispatches only while [`Fleet::may_send`], hands each to [`Fleet::handle_dispatch`], and
+//!    sends what that returns; asks [`Fleet::may_depart`] once more where the bytes of a Started leave;
+//! 4. after each outcome, calls [`Fleet::handle_outcome`];
+//! 5. sends what [`Fleet::poll_request`] returns, and hands the reply to [`Fleet::handle_reply`], or calls
+//!    [`Fleet::handle_silence`] where there is none in time or the connection broke. At most one request is under
+//!    way. Hands what it finds in its inbox ([`Fleet::me`]) to [`Fleet::handle_mail`];
+//! 6. calls [`Fleet::handle_timeout`] when the instant of [`Fleet::poll_timeout`] has come.
+
+mod answers;
+pub mod protocol;
+mod queue;
+mod share;
+mod sweep;
+mod tenure;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use hashbrown::{Equivalent, HashMap, HashSet};
+
+use crate::model::{Conversation, ConversationRef, Dispatch, DispatchId, Indicator, Instant, Signal, SignalKind};
+use protocol::{Command, Heartbeat, Op, OwnerId, Request};
+use queue::{FRESH_MAX, Pending, Post, Queue, What};
+use share::Share;
+use sweep::Sweep;
+use tenure::Tenure;
+
+pub use share::Demand;
+pub use tenure::{State, WhenUnreachable};
+
+/// The settings of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Icons of a node that dies are off a second after this.
+    pub lease: Duration,
+    /// What it does while the store is silent.
+    pub when_unreachable: WhenUnreachable,
+    /// The org's requests a second.
+    pub limit: u32,
+    /// No request is under way for longer, nor applied later.
+    pub request_timeout: Duration,
+    /// For how long an icon that was left on is owed a Stopped.
+    pub recover_within: Duration,
+}
+
+/// What is to be done with a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The engine takes it now.
+    Here,
+    /// The store is asked; perhaps the engine takes it later.
+    Posted,
+    /// It is dropped: the node is leaving, overloaded, or in the dark.
+    Dropped,
+}
+
+/// What is to be done with the engine, or for it.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// The engine takes a signal.
+    Signal(Conversation, Signal),
+    /// If the engine has no entry after the signals before this, [`Fleet::handle_released`].
+    Check(Conversation),
+    /// `Engine::handle_recovered`: the upstream may show the icon because of another node.
+    Recover(Conversation),
+    /// `Engine::handle_lost`, and its answer to [`Fleet::handle_lost`].
+    Lose(Conversation),
+    /// A dispatch leaves that [`Fleet::handle_dispatch`] has kept back.
+    Send(Dispatch),
+    /// `Engine::handle_withheld`: a dispatch does not leave.
+    Withhold(DispatchId),
+    /// `Engine::handle_share`.
+    Share(u32),
+}
+
+/// What has happened so far. All of them only ever grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Signals that went to another owner.
+    pub posted: u64,
+    /// Signals of other nodes that were taken.
+    pub received: u64,
+    /// Keystrokes that were too old when they could have counted.
+    pub stale: u64,
+    /// Signals that were dropped otherwise.
+    pub dropped: u64,
+    /// Conversations taken over from a lapsed owner with a signal in hand.
+    pub taken: u64,
+    /// Conversations taken over from a lapsed owner in which no one was typing.
+    pub reaped: u64,
+    /// Conversations lost to another owner.
+    pub lost: u64,
+    /// Strays posted.
+    pub strays: u64,
+    /// Starteds that were kept back until the store knew of them, or for good.
+    pub withheld: u64,
+}
+
+/// What this node owns.
+#[derive(Debug, Default)]
+struct Holding {
+    /// The owner as which the store has it; `None` if the store does not know of it.
+    owner: Option<OwnerId>,
+    /// The store knows that the icon may be on, or will know with the next claim.
+    on: bool,
+    strays: u32,
+    /// A Started that waits until the store knows of it.
+    waiting: Option<Dispatch>,
+    /// Until then a request of another node may still switch the icon on.
+    suspect_until: Instant,
+}
+
+/// The request under way.
+#[derive(Debug)]
+struct UnderWay {
+    number: u64,
+    sent: Instant,
+    what: Asked,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Heartbeat,
+    Turn(Vec<Pending>),
+    /// Any other.
+    Other,
+}
+
+/// One node's part. See the module for the order of calls.
+#[derive(Debug)]
+pub struct Fleet {
+    settings: Settings,
+    tenure: Tenure,
+    share: Share,
+    sweep: Sweep,
+    holdings: HashMap<Conversation, Holding, FixedState>,
+    /// Lost with a request in flight.
+    lost_in_flight: HashSet<Conversation, FixedState>,
+    queue: Queue,
+    /// What is still to be claimed.
+    claims: VecDeque<Conversation>,
+    /// Everything is to be claimed after the next heartbeat: an answer was lost.
+    reclaims: bool,
+    /// When the Starteds that wait are given up, in that order.
+    waits: VecDeque<(Instant, Conversation)>,
+    /// When those that were taken over are owed another Stopped, in that order.
+    suspects: VecDeque<(Instant, Conversation)>,
+    under_way: Option<UnderWay>,
+    requests: u64,
+    next_heartbeat: Instant,
+    last_heartbeat: Instant,
+    /// The sweep has its turn before the queue has its next.
+    sweeps_next: bool,
+    /// What the store's clock said, and a moment not later than that.
+    store_clock: Option<(u64, Instant)>,
+    leaving: bool,
+    left: bool,
+    effects: VecDeque<Effect>,
+    /// Taken with a signal that the engine may not remember: to be looked at once all have been delivered.
+    checks: Vec<Conversation>,
+    counts: Counts,
+}
+
+impl Equivalent<Conversation> for ConversationRef<'_> {
+    fn equivalent(&self, key: &Conversation) -> bool {
+        *self == key.as_ref()
+    }
+}
+
+impl Fleet {
+    /// `me` is random, and `seed` keys the hash of the ids.
+    #[must_use]
+    pub fn new(settings: Settings, me: OwnerId, seed: u64) -> Self {
+        let share = Share::new(settings.limit);
+        Self {
+            settings,
+            tenure: Tenure::new(me, settings.lease, settings.when_unreachable),
+            effects: VecDeque::from([Effect::Share(share.in_force())]),
+            share,
+            sweep: Sweep::new(settings.recover_within),
+            holdings: HashMap::with_hasher(FixedState::with_seed(seed)),
+            lost_in_flight: HashSet::with_hasher(FixedState::with_seed(seed)),
+            queue: Queue::default(),
+            claims: VecDeque::new(),
+            reclaims: false,
+            waits: VecDeque::new(),
+            suspects: VecDeque::new(),
+            under_way: None,
+            requests: 0,
+            next_heartbeat: Instant::ORIGIN,
+            last_heartbeat: Instant::ORIGIN,
+            sweeps_next: false,
+            store_clock: None,
+            leaving: false,
+            left: false,
+            checks: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// A signal has reached this node.
+    pub fn handle_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) -> Route {
+        self.look(now);
+        if let Some(holding) = self.holdings.get_mut(&conversation) {
+            // What waits has not left: it need not be followed by a Stopped.
+            if signal.kind != SignalKind::Keystroke
+                && let Some(dispatch) = holding.waiting.take()
+            {
+                self.effects.push_back(Effect::Withhold(dispatch.id));
+            }
+            return Route::Here;
+        }
+        let alone = self.tenure.state(now) == State::Alone;
+        if alone && !self.leaving {
+            self.holdings.insert(conversation.to_owned(), Holding::default());
+            self.effects.push_back(Effect::Check(conversation.to_owned()));
+            return Route::Here;
+        }
+        if self.leaving || self.tenure.state(now) == State::Dark || !self.queue.has_room() {
+            self.counts.dropped += 1;
+            return Route::Dropped;
+        }
+        let post = Post { signal, arrived: now, hops: 0, again: false };
+        self.queue.push(conversation.to_owned(), What::Post(post));
+        Route::Posted
+    }
+
+    /// The engine has forgotten a conversation.
+    pub fn handle_released(&mut self, now: Instant, conversation: ConversationRef<'_>) {
+        // What is under suspicion is owed another Stopped.
+        if self.holdings.get(&conversation).is_some_and(|holding| holding.suspect_until <= now) {
+            self.release(conversation);
+        }
+    }
+
+    /// The engine lets a request go. Returns it if it may leave at once; a Started may have to wait until the store
+    /// knows of it.
+    #[must_use]
+    pub fn handle_dispatch(&mut self, now: Instant, dispatch: Dispatch) -> Option<Dispatch> {
+        if dispatch.indicator() == Indicator::TypingStopped {
+            return Some(dispatch);
+        }
+        let state = self.tenure.state(now);
+        match self.holdings.get_mut(&dispatch.conversation) {
+            Some(holding) if state == State::Alone || (state == State::Tenured && holding.on) => {
+                holding.on = true;
+                return Some(dispatch);
+            }
+            Some(holding) if state == State::Tenured => {
+                self.queue.push(dispatch.conversation.clone(), What::Light);
+                self.waits.push_back((now + FRESH_MAX, dispatch.conversation.clone()));
+                holding.waiting = Some(dispatch);
+            }
+            _ => self.effects.push_back(Effect::Withhold(dispatch.id)),
+        }
+        self.counts.withheld += 1;
+        None
+    }
+
+    /// A request of the conversation has come to its end. `is_off`: the engine knows that the upstream shows no icon,
+    /// and nothing is on its way to change that.
+    pub fn handle_outcome(&mut self, now: Instant, conversation: ConversationRef<'_>, is_off: bool) {
+        let was_lost = self.lost_in_flight.remove(&conversation);
+        let Some(holding) = self.holdings.get_mut(&conversation) else {
+            if was_lost {
+                self.effects.push_back(Effect::Lose(conversation.to_owned()));
+            }
+            return;
+        };
+        if !is_off || !holding.on || now < holding.suspect_until {
+            return;
+        }
+        holding.on = false;
+        if self.leaving {
+            self.release(conversation);
+        } else if self.tenure.is_member() {
+            self.queue.push(conversation.to_owned(), What::Dim);
+        }
+    }
+
+    /// What [`Effect::Lose`] has left: whether the upstream may show an icon because of this node, and whether a
+    /// request is in flight.
+    pub fn handle_lost(&mut self, conversation: ConversationRef<'_>, maybe_on: bool, in_flight: bool) {
+        if maybe_on {
+            self.handle_left_on(conversation);
+        }
+        if in_flight {
+            self.lost_in_flight.insert(conversation.to_owned());
+        }
+    }
+
+    /// The upstream may show an icon that this node, or an earlier life of it, has left on. The conversation's
+    /// owner is notified.
+    pub fn handle_left_on(&mut self, conversation: ConversationRef<'_>) {
+        self.counts.strays += 1;
+        self.queue.push(conversation.to_owned(), What::Stray { hops: 0 });
+    }
+
+    /// The node leaves: it owns nothing new, and gives up what is off. Drive it on until [`Fleet::has_left`], or
+    /// until the time is over: then its lease runs out.
+    pub fn handle_leaving(&mut self) {
+        self.leaving = true;
+        let off = self.holdings.iter().filter(|(_, holding)| !holding.on && holding.waiting.is_none());
+        let off: Vec<_> = off.map(|(conversation, _)| conversation.clone()).collect();
+        for conversation in off {
+            self.release(conversation.as_ref());
+        }
+    }
+
+    /// Whether nothing in the store is this node's any more.
+    #[must_use]
+    pub const fn has_left(&self) -> bool {
+        self.left
+    }
+
+    /// Runs what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.look(now);
+    }
+
+    /// The next request to the store, if none is under way.
+    pub fn poll_request(&mut self, now: Instant, demand: Demand) -> Option<Request> {
+        self.look(now);
+        if self.under_way.is_some() || self.left {
+            return None;
+        }
+        let (command, what) = self.next_command(now, demand)?;
+        self.requests += 1;
+        self.under_way = Some(UnderWay { number: self.requests, sent: now, what });
+        Some(Request { number: self.requests, me: self.tenure.me(), command })
+    }
+
+    /// What is to be done next.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call [`Fleet::handle_timeout`] and [`Fleet::poll_request`] again, if nothing happens before.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Instant) -> Instant {
+        let mut due = self.tenure.next_look(now).min(self.share.next_look());
+        for first in [self.waits.front(), self.suspects.front()].into_iter().flatten() {
+            due = due.min(first.0);
+        }
+        if self.under_way.is_none() && !self.left {
+            due = due.min(self.next_heartbeat);
+            if self.tenure.is_member() {
+                due = due.min(self.sweep.due());
+                if !self.queue.is_empty() || !self.claims.is_empty() {
+                    due = now;
+                }
+            }
+        }
+        due
+    }
+
+    /// What the node may do.
+    #[must_use]
+    pub fn state(&self, now: Instant) -> State {
+        self.tenure.state(now)
+    }
+
+    /// Whether the engine may be asked for dispatches. In doubt nothing leaves.
+    #[must_use]
+    pub fn may_send(&self, now: Instant) -> bool {
+        self.tenure.state(now) != State::InDoubt
+    }
+
+    /// The number of the tenure, to be kept with each Started until it departs.
+    #[must_use]
+    pub const fn tenure(&self) -> u32 {
+        self.tenure.number()
+    }
+
+    /// Whether a Started that was dispatched under the tenure of that number may leave now: the last look, where the
+    /// bytes leave. If not, call `Engine::handle_withheld`.
+    #[must_use]
+    pub fn may_depart(&self, now: Instant, tenure: u32) -> bool {
+        tenure == self.tenure.number() && matches!(self.tenure.state(now), State::Tenured | State::Alone)
+    }
+
+    /// The owner as which this node acts.
+    #[must_use]
+    pub const fn me(&self) -> OwnerId {
+        self.tenure.me()
+    }
+
+    /// Whether this node owns the conversation, as far as it knows.
+    #[must_use]
+    pub fn holds(&self, conversation: ConversationRef<'_>) -> bool {
+        self.holdings.contains_key(&conversation)
+    }
+
+    /// How many conversations this node owns.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.holdings.len()
+    }
+
+    /// Whether this node owns none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.holdings.is_empty()
+    }
+
+    /// The requests a second that this node keeps to.
+    #[must_use]
+    pub const fn share(&self) -> u32 {
+        self.share.in_force()
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Looks at the clock: what is due by time alone.
+    fn look(&mut self, now: Instant) {
+        if self.tenure.look(now) {
+            self.go_alone(now);
+        }
+        if self.share.look(now) {
+            self.effects.push_back(Effect::Share(self.share.in_force()));
+        }
+        while let Some((_, conversation)) = pop_due(&mut self.waits, now) {
+            // It may have left, and another may wait by now.
+            let holding = self.holdings.get_mut(&conversation.as_ref());
+            if let Some(dispatch) = holding.and_then(|holding| holding.waiting.take()) {
+                self.effects.push_back(Effect::Withhold(dispatch.id));
+            }
+        }
+        while let Some((at, conversation)) = pop_due(&mut self.suspects, now) {
+            if self.holdings.get(&conversation.as_ref()).is_some_and(|holding| holding.suspect_until == at) {
+                self.effects.push_back(Effect::Recover(conversation));
+            }
+        }
+    }
+
+    /// The store is silent: signals that waited for it are this node's to serve.
+    fn go_alone(&mut self, now: Instant) {
+        self.end_tenure();
+        self.share.go_alone(now);
+        let serves = self.tenure.state(now) == State::Alone && !self.leaving;
+        for (conversation, post) in self.queue.take_posts(|_| true) {
+            if serves && now.since(post.arrived) <= FRESH_MAX {
+                self.holdings.entry(conversation.clone()).or_default();
+                self.checks.push(conversation.clone());
+                self.effects.push_back(Effect::Signal(conversation, post.signal));
+            } else {
+                self.counts.dropped += 1;
+            }
+        }
+        self.effects.extend(self.checks.drain(..).map(Effect::Check));
+    }
+
+    /// What was dispatched or asked for under the tenure that is over.
+    fn end_tenure(&mut self) {
+        for (_, conversation) in self.waits.drain(..) {
+            let holding = self.holdings.get_mut(&conversation.as_ref());
+            if let Some(dispatch) = holding.and_then(|holding| holding.waiting.take()) {
+                self.effects.push_back(Effect::Withhold(dispatch.id));
+            }
+        }
+        self.queue.drop_flags();
+        self.claims.clear();
+        self.sweep.abort();
+    }
+
+    fn next_command(&mut self, now: Instant, demand: Demand) -> Option<(Command, Asked)> {
+        let presses = self.share.presses(demand) && self.last_heartbeat + PRESSED_HEARTBEAT <= now;
+        if self.next_heartbeat <= now || presses {
+            return Some((Command::Heartbeat(self.heartbeat(now, demand)), Asked::Heartbeat));
+        }
+        if !self.tenure.is_member() {
+            return None;
+        }
+        let sweeps = std::mem::replace(&mut self.sweeps_next, false) && !self.tenure.is_claiming();
+        if sweeps && let Some(command) = self.sweep.poll(now) {
+            return Some((command, Asked::Other));
+        }
+        if let Some(turn) = self.turn(now) {
+            self.sweeps_next = true;
+            return Some(turn);
+        }
+        if self.tenure.is_claiming() {
+            return None;
+        }
+        if let Some(command) = self.sweep.poll(now) {
+            return Some((command, Asked::Other));
+        }
+        // A node that leaves with an icon on lets its lease run out: the others see to it.
+        (self.leaving && self.holdings.is_empty() && self.lost_in_flight.is_empty())
+            .then_some((Command::Leave, Asked::Other))
+    }
+
+    fn heartbeat(&mut self, now: Instant, demand: Demand) -> Heartbeat {
+        self.last_heartbeat = now;
+        self.next_heartbeat = now + HEARTBEAT;
+        let mut heartbeat = Heartbeat {
+            joins: self.tenure.joins(),
+            was: self.tenure.was(),
+            lease: self.tenure.store_lease(),
+            limit: 0,
+            hold: 0,
+            want: 0,
+        };
+        let before = self.share.in_force();
+        self.share.before_heartbeat(demand, &mut heartbeat);
+        if self.share.in_force() != before {
+            self.effects.push_back(Effect::Share(self.share.in_force()));
+        }
+        heartbeat
+    }
+
+    /// Claims before everything else, then what waits.
+    fn turn(&mut self, now: Instant) -> Option<(Command, Asked)> {
+        let (mut ops, mut asked) = (Vec::new(), Vec::new());
+        let claims = !self.claims.is_empty();
+        while asked.len() < OPS_MAX {
+            let pending = match self.claims.pop_front() {
+                Some(conversation) => Pending { conversation, what: What::Claim },
+                None if self.tenure.is_claiming() => break,
+                None => match self.queue.pop() {
+                    Some(pending) => pending,
+                    None => break,
+                },
+            };
+            if let Some(op) = self.op_of(now, &pending) {
+                ops.push((pending.conversation.clone(), op));
+                asked.push(pending);
+            }
+        }
+        if asked.is_empty() {
+            if claims {
+                self.end_claims();
+            }
+            return None;
+        }
+        Some((Command::Turn { inboxes: self.sweep.members().to_vec(), ops }, Asked::Turn(asked)))
+    }
+
+    /// What is asked about a conversation in its present state; `None` if there is nothing to ask any more.
+    fn op_of(&mut self, now: Instant, pending: &Pending) -> Option<Op> {
+        let holding = self.holdings.get(&pending.conversation.as_ref());
+        match pending.what {
+            What::Post(post) if post.is_fresh(now) => Some(Op::Post { signal: post.signal, hops: post.hops }),
+            What::Post(_) => {
+                self.counts.stale += 1;
+                None
+            }
+            What::Light => holding.map(|_| Op::Light),
+            What::Claim => holding.map(|held| Op::Claim { seen: held.owner, strays: held.strays, on: held.on }),
+            What::Dim => holding.filter(|held| !held.on).map(|held| Op::Dim { strays: held.strays }),
+            What::Release { seen, strays } => Some(Op::Release { seen, strays }),
+            What::Stray { hops } => Some(Op::Stray { hops }),
+        }
+    }
+
+    /// Gives a conversation up that is off.
+    fn release(&mut self, conversation: ConversationRef<'_>) {
+        let Some(holding) = self.holdings.remove(&conversation) else { return };
+        if let Some(seen) = holding.owner {
+            let what = What::Release { seen, strays: holding.strays };
+            self.queue.push(conversation.to_owned(), what);
+        }
+    }
+}
+
+fn pop_due(queue: &mut VecDeque<(Instant, Conversation)>, now: Instant) -> Option<(Instant, Conversation)> {
+    if queue.front()?.0 > now { None } else { queue.pop_front() }
+}
+
+/// How often a node gives a sign of life; and how often at most, if it presses for a larger share.
+const HEARTBEAT: Duration = Duration::from_millis(250);
+const PRESSED_HEARTBEAT: Duration = Duration::from_millis(20);
+/// Operations in one turn: the store does nothing else meanwhile.
+const OPS_MAX: usize = 800;

@@ -1,0 +1,272 @@
+//! What a node asks of the store and what the store answers, as plain values. The store's scripts and the model of
+//! the tests both do what is written here, one request at a time.
+//!
+//! The store keeps four things: who owns each conversation ([`Value`]), until when each owner's lease lasts, each
+//! owner's share of the rate, and an inbox of [`Mail`] per owner. It knows nothing of typing.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::{Conversation, Signal};
+
+/// Names a node for as long as its lease lasts. Once the store has let it lapse, it never comes back to life: the
+/// node joins again under the next one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OwnerId(u64);
+
+impl OwnerId {
+    /// A process's first id. 48 bits of `random` tell processes apart, the others count the tenures of one.
+    #[must_use]
+    pub const fn new(random: u64) -> Self {
+        Self(random & !TENURES)
+    }
+
+    /// The id of the same process's next tenure.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self((self.0 & !TENURES) | (self.0.wrapping_add(1) & TENURES))
+    }
+}
+
+const TENURES: u64 = 0xFFFF;
+
+impl fmt::Display for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What the store has of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// Who owns it.
+    pub owner: OwnerId,
+    /// The upstream may show its icon: a Started may have left, and no Stopped is acknowledged.
+    pub on: bool,
+    /// How many strays its owner has been sent.
+    pub strays: u32,
+}
+
+/// One request to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// To be handed back with the reply. It grows: one that is not above the owner's last comes late, over a
+    /// connection that has been given up, and is not executed.
+    pub number: u64,
+    /// The owner that asks.
+    pub me: OwnerId,
+    /// What is asked.
+    pub command: Command,
+}
+
+/// What is asked of the store. Each is executed whole, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Renews the lease, or joins.
+    Heartbeat(Heartbeat),
+    /// Operations on conversations, executed in this order.
+    Turn {
+        /// The owners into whose inboxes mail may be put.
+        inboxes: Vec<OwnerId>,
+        /// At most 800.
+        ops: Vec<(Conversation, Op)>,
+    },
+    /// Some of the conversations from `cursor` on; 0 begins. What is there throughout a scan is returned at least
+    /// once.
+    Scan {
+        /// Where the scan before ended.
+        cursor: u64,
+    },
+    /// Takes over those of these conversations that `dead` owns with their icons on, and removes its others. Does
+    /// nothing while `dead` or the owner that asks is alive or lapsed, respectively.
+    Take {
+        /// Whose.
+        dead: OwnerId,
+        /// The owner that asks has seen it alive within `recover_within`. If not, and the store doesn't know of that
+        /// either, the conversations are removed and not returned: a late Stopped might open a session.
+        recent: bool,
+        /// For how long an icon that was left on is owed a Stopped.
+        recover_within: Duration,
+        /// At most 256.
+        conversations: Vec<Conversation>,
+    },
+    /// Forgets an owner that has lapsed and owns nothing. Its share stays reserved for a minute, for it may be cut
+    /// off and still be sending; its mail is returned.
+    Bury {
+        /// Which owner.
+        dead: OwnerId,
+    },
+    /// Forgets the owner that asks.
+    Leave,
+}
+
+/// A heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The owner is new, and joins. One that does not join and is not known has lapsed.
+    pub joins: bool,
+    /// The same process's former owner: its share becomes the new one's, and what is left in its inbox is returned.
+    pub was: Option<OwnerId>,
+    /// For how long the lease lasts.
+    pub lease: Duration,
+    /// The requests a second that the node takes for the org's limit. The smallest of the members' holds.
+    pub limit: u32,
+    /// The share that the node keeps to already.
+    pub hold: u32,
+    /// The share that it would like.
+    pub want: u32,
+}
+
+/// An operation on one conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// A signal: takes the conversation if it is free or its owner has lapsed, else puts the signal into the owner's
+    /// inbox. A keystroke sets `on` where the conversation is taken, or owned already.
+    Post {
+        /// The signal.
+        signal: Signal,
+        /// How often it has been posted before.
+        hops: u8,
+    },
+    /// A Started is about to leave: sets `on` if the conversation is owned, free or of an owner that has lapsed.
+    Light,
+    /// Claims a conversation again that was owned as `seen` with this number of strays.
+    Claim {
+        /// The owner as which it was owned; `None` if the store does not know of it.
+        seen: Option<OwnerId>,
+        /// The strays that are known of.
+        strays: u32,
+        /// What `on` becomes if nothing has happened meanwhile. Another owner's icon, or a stray, sets it all the
+        /// same.
+        on: bool,
+    },
+    /// The icon is off: clears `on` if the conversation is owned and no further stray has come.
+    Dim {
+        /// The strays that are known of.
+        strays: u32,
+    },
+    /// Removes the conversation if it is owned as `seen` and no further stray has come.
+    Release {
+        /// The owner as which it was owned.
+        seen: OwnerId,
+        /// The strays that are known of.
+        strays: u32,
+    },
+    /// A Started of the asking node may have been applied although the conversation is no longer its own: sets `on`,
+    /// takes it if it is free or its owner has lapsed, else adds one to its strays and notifies its owner.
+    Stray {
+        /// How often it has been posted before.
+        hops: u8,
+    },
+}
+
+/// The answer to one [`Op`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was free, or its lapsed owner showed nothing: now it is owned.
+    Granted,
+    /// It was owned already.
+    Mine,
+    /// It was taken over from an owner that has lapsed, and its icon may be on.
+    TakenOver,
+    /// Another owner has it: a signal or a stray has been put into its inbox.
+    Elsewhere,
+    /// Another owner has it whose inbox was not named: nothing was done.
+    Undeclared,
+    /// A dim or a release was executed, or had nothing to do.
+    Done,
+    /// It is owned, but the owner has missed mail: there have been so many strays.
+    Stray(u32),
+    /// The owner that asks has lapsed: nothing of the whole turn was done.
+    Lapsed,
+}
+
+/// The answer to a [`Command`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To a heartbeat.
+    Heartbeat(Membership),
+    /// To a turn: one for each operation.
+    Turn(Vec<Answer>),
+    /// To a scan.
+    Scan {
+        /// Where to go on; `None` at the end.
+        next: Option<u64>,
+        /// What was found.
+        entries: Vec<(Conversation, Value)>,
+    },
+    /// To a take: what has been taken over with its icon on.
+    Taken(Vec<Conversation>),
+    /// To a burial: what was left in the inbox.
+    Buried(Vec<Mail>),
+    /// To a leave.
+    Left,
+}
+
+/// The state of an owner's membership, and of the others'.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// Whether the lease was renewed.
+    pub status: Status,
+    /// The requests a second that the node may send, once it has read this.
+    pub share: u32,
+    /// What each would have of an equal split, while one of them has too little.
+    pub fair: Option<u32>,
+    /// The smallest limit of the members.
+    pub limit: u32,
+    /// Who is alive.
+    pub members: Vec<OwnerId>,
+    /// Who has lapsed and is not buried yet.
+    pub lapsed: Vec<OwnerId>,
+    /// The store's clock, in milliseconds.
+    pub now_millis: u64,
+    /// What was left in the former owner's inbox.
+    pub mail: Vec<Mail>,
+}
+
+/// What became of a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The lease was in force, and is renewed.
+    Kept,
+    /// The owner was not known, and has joined.
+    Joined,
+    /// The owner has lapsed, or is not known and does not join. Nothing was renewed.
+    Lapsed,
+}
+
+/// What a node finds in its inbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// When it was put in, by the store's clock in milliseconds.
+    pub posted_millis: u64,
+    /// Whose.
+    pub conversation: Conversation,
+    /// What.
+    pub content: Content,
+}
+
+/// What mail says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A signal that reached another node.
+    Signal {
+        /// The signal.
+        signal: Signal,
+        /// How often it has been posted before this time.
+        hops: u8,
+    },
+    /// Another node may have switched the icon on.
+    Stray {
+        /// How many there have been with this one.
+        number: u32,
+        /// How often it has been posted before this time.
+        hops: u8,
+    },
+}

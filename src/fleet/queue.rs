@@ -1,0 +1,126 @@
+//! What waits to be asked of the store about conversations, in the order in which it came.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::protocol::OwnerId;
+use crate::model::{Conversation, Instant, Signal, SignalKind};
+
+/// Something to ask about one conversation.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) conversation: Conversation,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum What {
+    Post(Post),
+    Light,
+    Claim,
+    Dim,
+    Release { seen: OwnerId, strays: u32 },
+    Stray { hops: u8 },
+}
+
+/// A signal for a conversation that is not owned here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Post {
+    pub(super) signal: Signal,
+    pub(super) arrived: Instant,
+    pub(super) hops: u8,
+    /// Its owner's inbox was not named the last time.
+    pub(super) again: bool,
+}
+
+impl Post {
+    /// Whether it may still count: a key that took too long says nothing about whether the user is typing now.
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        self.signal.kind != SignalKind::Keystroke || now.since(self.arrived) <= FRESH_MAX
+    }
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pending: VecDeque<Pending>,
+    posts: usize,
+}
+
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Whether there is room for one more signal. What concerns owned conversations is bounded by these.
+    pub(super) fn has_room(&self) -> bool {
+        self.posts < POSTS_MAX
+    }
+
+    pub(super) fn push(&mut self, conversation: Conversation, what: What) {
+        self.posts += usize::from(matches!(what, What::Post(_)));
+        self.pending.push_back(Pending { conversation, what });
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Pending> {
+        let pending = self.pending.pop_front()?;
+        self.posts -= usize::from(matches!(pending.what, What::Post(_)));
+        Some(pending)
+    }
+
+    /// What was asked without an answer is asked again, before everything else.
+    pub(super) fn put_back(&mut self, asked: Vec<Pending>) {
+        for pending in asked.into_iter().rev() {
+            self.posts += usize::from(matches!(pending.what, What::Post(_)));
+            self.pending.push_front(pending);
+        }
+    }
+
+    pub(super) fn releases(&self, conversation: &Conversation) -> bool {
+        let release = |what| matches!(what, What::Release { .. });
+        self.pending.iter().any(|pending| release(pending.what) && pending.conversation == *conversation)
+    }
+
+    /// What is owned again is not given up.
+    pub(super) fn drop_releases(&mut self, is_owned: impl Fn(&Conversation) -> bool) {
+        let dropped =
+            |pending: &Pending| matches!(pending.what, What::Release { .. }) && is_owned(&pending.conversation);
+        self.pending.retain(|pending| !dropped(pending));
+    }
+
+    /// Takes out the signals that `wanted` says yes to, in their order.
+    pub(super) fn take_posts(&mut self, wanted: impl Fn(&Conversation) -> bool) -> Vec<(Conversation, Post)> {
+        if self.posts == 0 {
+            return Vec::new();
+        }
+        let mut taken = Vec::new();
+        self.pending.retain(|pending| match pending.what {
+            What::Post(post) if wanted(&pending.conversation) => {
+                taken.push((pending.conversation.clone(), post));
+                false
+            }
+            _ => true,
+        });
+        self.posts -= taken.len();
+        taken
+    }
+
+    pub(super) fn drop_keystrokes(&mut self) -> u64 {
+        let keystroke = |what| matches!(what, What::Post(post) if post.signal.kind == SignalKind::Keystroke);
+        let before = self.pending.len();
+        self.pending.retain(|pending| !keystroke(pending.what));
+        let dropped = before - self.pending.len();
+        self.posts -= dropped;
+        dropped as u64
+    }
+
+    /// Another tenure begins with claims, which say what lights and dims would.
+    pub(super) fn drop_flags(&mut self) {
+        self.pending.retain(|pending| !matches!(pending.what, What::Light | What::Dim | What::Claim));
+    }
+}
+
+/// Signals that wait at a time: more than a second's.
+const POSTS_MAX: usize = 65_536;
+/// How old a key may be when it counts. Salesforce's own samples report one a second or so.
+pub(super) const FRESH_MAX: Duration = Duration::from_secs(1);

@@ -1,0 +1,148 @@
+//! What goes wrong in a simulated fleet, and what must hold all the same.
+
+use std::time::Duration;
+
+use typingd::fleet::State;
+use typingd::model::Instant;
+
+use crate::fleet_climate::{Fault, pair};
+use crate::fleet_store::Store;
+use crate::fleet_world::{Event, Happening, World};
+
+impl World {
+    /// Lets a fault happen, and sees to its end.
+    pub(crate) fn strike(&mut self, fault: Fault, host: usize) {
+        self.history.faults += 1;
+        let lasts = 200 + self.rng.below(10_000);
+        match fault {
+            Fault::Kill => self.kill(host),
+            Fault::Leave => {
+                let now = self.local(host);
+                let paused = self.hosts[host].paused;
+                if let Some(node) = self.hosts[host].node.as_mut().filter(|_| !paused) {
+                    node.leave(now);
+                    self.process(host, 0, Happening::Tick);
+                    self.process(host, SHUTDOWN_GRACE, Happening::Exit);
+                }
+            }
+            Fault::Pause => self.pause(host, lasts),
+            Fault::Standstill => {
+                if !self.hosts[host].paused {
+                    self.pause(host, lasts);
+                    self.hosts[host].lag += Duration::from_millis(lasts);
+                    self.hosts[host].fooled = true;
+                    self.hosts[host].fooled_call = self.hosts[host].call;
+                    self.excuse(lasts + CONVERGES);
+                }
+            }
+            Fault::Partition => {
+                self.hosts[host].partitioned = true;
+                self.process(host, 2 * lasts, Happening::Healed);
+            }
+            Fault::Slow | Fault::Hang => {
+                self.weather = Some(fault);
+                self.weathers += 1;
+                self.after(lasts, Event::Fair(self.weathers));
+            }
+            Fault::Step => {
+                let step = self.rng.below(STEP_MAX);
+                let back = self.rng.below(2) == 0 && self.step_millis > step;
+                self.step_millis = if back { self.step_millis - step } else { self.step_millis + step };
+                self.stepped = self.now;
+                self.excuse(CONVERGES);
+            }
+            Fault::Outage | Fault::Wipe => {
+                self.store_down = true;
+                self.after(lasts, Event::StoreUp);
+                if fault == Fault::Wipe {
+                    self.store = Store::default();
+                    self.wiped = true;
+                    self.excuse(lasts + CONVERGES);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn pause(&mut self, host: usize, millis: u64) {
+        if !std::mem::replace(&mut self.hosts[host].paused, true) {
+            self.process(host, millis, Happening::Wake);
+        }
+    }
+
+    fn excuse(&mut self, millis: u64) {
+        self.excused_until = self.excused_until.max(self.now + Duration::from_millis(millis));
+    }
+
+    /// The sum of what all keep to is never above the limit. A node that has not joined yet, and a store that has
+    /// lost its memory or its idea of time, are other matters; and for those who are cut off no more than half of it
+    /// is reserved.
+    pub(crate) fn check_shares(&self) {
+        if self.wiped || self.now < self.stepped + RESERVED {
+            return;
+        }
+        let (mut sum, mut cut_off) = (0, 0);
+        for host in self.hosts.iter().filter(|host| host.lease_until > Instant::ORIGIN) {
+            let Some(node) = &host.node else { continue };
+            let tenured = node.fleet.state(self.now.before(host.lag)) == State::Tenured;
+            *if tenured { &mut sum } else { &mut cut_off } += node.fleet.share();
+        }
+        let limit = self.climate.limit;
+        let sum = sum + cut_off.min(limit / 2);
+        assert!(sum <= limit, "seed {}: shares of {sum} at {:?}", self.seed, self.now);
+    }
+
+    pub(crate) fn check_started(&self, host: usize, person: usize) {
+        let (own, seed) = (&self.hosts[host], self.seed);
+        let now = self.local(host);
+        let node = own.node.as_ref().expect("it lives");
+        if own.fooled {
+            return;
+        }
+        // One that is alone is as it would be without a store.
+        if node.fleet.state(now) != State::Tenured {
+            return;
+        }
+        let typed = self.people[person].last_key.is_none_or(|key| self.now.since(key) < STALE_MAX);
+        assert!(typed, "seed {seed}: a Started for a key of long ago, at {:?}", self.now);
+        assert!(self.now < own.lease_until, "seed {seed}: a Started past the lease, at {:?}", self.now);
+        let conversation = pair(&self.people[person].name);
+        let owners = self.hosts.iter().filter(|other| {
+            let now = self.now.before(other.lag);
+            let node = other.node.as_ref().filter(|_| !other.fooled);
+            node.is_some_and(|node| node.fleet.state(now) == State::Tenured && node.fleet.holds(conversation))
+        });
+        assert!(
+            owners.count() <= 1 || self.now < self.excused_until,
+            "seed {seed}: two owners at {:?} of {}",
+            self.now,
+            self.people[person].name
+        );
+    }
+
+    pub(crate) fn check_the_end(&mut self) {
+        let seed = self.seed;
+        let stuck: Vec<_> = (0..self.shown.len()).filter(|i| self.shown[*i]).collect();
+        assert!(stuck.is_empty(), "seed {seed}: icons stuck on {stuck:?}");
+        assert!(self.store.held.is_empty(), "seed {seed}: the store still has {:?}", self.store.held);
+        for host in &self.hosts {
+            let node = host.node.as_ref().expect("every process is started again");
+            let now = self.now.before(host.lag);
+            assert_eq!(node.fleet.state(now), State::Tenured, "seed {seed}: it has not found back");
+            assert_eq!((node.fleet.len(), node.engine.census().conversations), (0, 0), "seed {seed}: it remembers");
+            self.history.add(node.fleet.counts());
+        }
+    }
+}
+
+/// The same time for all to notice what has happened to the store's clock or memory, in milliseconds: a lease, the
+/// doubt after it, a time-out, a reconnect.
+const CONVERGES: u64 = 9_000;
+/// For so long the store reserves shares.
+const RESERVED: Duration = Duration::from_secs(70);
+/// How far the store's clock jumps, in milliseconds.
+const STEP_MAX: u64 = 300_000;
+/// A process that is told to end is ended after so many milliseconds.
+const SHUTDOWN_GRACE: u64 = 8_000;
+/// No Started leaves so long after the last key: the dismissal, and what a key may wait in a queue, in an inbox, at
+/// both ends of the network, for the store to know of it, and for a connection.
+const STALE_MAX: Duration = Duration::from_millis(8_500);

@@ -1,0 +1,141 @@
+//! One node of a simulated fleet: an engine and its fleet, driven in the order that the fleet asks for.
+
+use std::time::Duration;
+
+use typingd::engine::Engine;
+use typingd::engine::policy::Policy;
+use typingd::fleet::protocol::{Mail, OwnerId, Reply, Request};
+use typingd::fleet::{Demand, Effect, Fleet, Route, Settings};
+use typingd::model::{ConversationRef, Dispatch, Indicator, Instant, Outcome, Signal};
+
+pub(crate) struct Node {
+    pub(crate) engine: Engine,
+    pub(crate) fleet: Fleet,
+    /// What the loop lets go, with the number of its tenure.
+    pub(crate) sends: Vec<(Dispatch, u32)>,
+}
+
+impl Node {
+    pub(crate) fn new(now: Instant, policy: Policy, settings: Settings, retained_for: Duration, random: u64) -> Self {
+        let mut engine = Engine::new(policy, random);
+        engine.observe_released(retained_for);
+        let fleet = Fleet::new(settings, OwnerId::new(random), random);
+        let mut node = Self { engine, fleet, sends: Vec::new() };
+        node.work(now);
+        node
+    }
+
+    pub(crate) fn signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
+        if self.fleet.handle_signal(now, conversation, signal) == Route::Here {
+            self.take(now, conversation, signal);
+        }
+        self.work(now);
+    }
+
+    pub(crate) fn timeout(&mut self, now: Instant) {
+        self.engine.handle_timeout(now);
+        self.fleet.handle_timeout(now);
+        self.work(now);
+    }
+
+    pub(crate) fn reply(&mut self, now: Instant, number: u64, reply: Reply) {
+        self.fleet.handle_reply(now, number, reply);
+        self.work(now);
+    }
+
+    pub(crate) fn silence(&mut self, now: Instant) {
+        self.fleet.handle_silence(now);
+        self.work(now);
+    }
+
+    pub(crate) fn mail(&mut self, now: Instant, mail: Vec<Mail>) {
+        self.fleet.handle_mail(now, mail);
+        self.work(now);
+    }
+
+    /// Where the bytes leave. Returns whether they do.
+    pub(crate) fn depart(&mut self, now: Instant, dispatch: &Dispatch, tenure: u32) -> bool {
+        let departs = dispatch.indicator() == Indicator::TypingStopped || self.fleet.may_depart(now, tenure);
+        if !departs {
+            self.engine.handle_withheld(now, dispatch.id);
+            self.settled(now, dispatch);
+        }
+        departs
+    }
+
+    pub(crate) fn outcome(&mut self, now: Instant, dispatch: &Dispatch, outcome: Outcome) {
+        let _ = self.engine.handle_outcome(now, dispatch.id, outcome);
+        self.settled(now, dispatch);
+    }
+
+    pub(crate) fn leave(&mut self, now: Instant) {
+        self.engine.handle_shutdown(now);
+        self.fleet.handle_leaving();
+        self.work(now);
+    }
+
+    pub(crate) fn request(&mut self, now: Instant) -> Option<Request> {
+        let queued = self.engine.census().queued.iter().sum();
+        let demand = Demand { counted: self.engine.counted(now), queued };
+        let request = self.fleet.poll_request(now, demand);
+        self.work(now);
+        request
+    }
+
+    /// When something is due by time alone.
+    pub(crate) fn due(&mut self, now: Instant) -> Instant {
+        let engine = if self.fleet.may_send(now) { self.engine.poll_timeout(now) } else { self.engine.next_deadline() };
+        engine.min(self.fleet.poll_timeout(now))
+    }
+
+    fn settled(&mut self, now: Instant, dispatch: &Dispatch) {
+        let conversation = dispatch.conversation.as_ref();
+        let is_off = self.engine.is_settled_off(conversation);
+        self.fleet.handle_outcome(now, conversation, is_off);
+        self.work(now);
+    }
+
+    fn take(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
+        let _ = self.engine.handle_signal(now, conversation, signal);
+    }
+
+    fn check(&mut self, now: Instant, conversation: ConversationRef<'_>) {
+        if !self.engine.holds(conversation) {
+            self.fleet.handle_released(now, conversation);
+        }
+    }
+
+    fn work(&mut self, now: Instant) {
+        self.effects(now);
+        while self.fleet.may_send(now)
+            && let Some(dispatch) = self.engine.poll_dispatch(now)
+        {
+            let tenure = self.fleet.tenure();
+            let leaves = self.fleet.handle_dispatch(now, dispatch);
+            self.sends.extend(leaves.map(|dispatch| (dispatch, tenure)));
+            self.effects(now);
+        }
+        self.effects(now);
+    }
+
+    fn effects(&mut self, now: Instant) {
+        loop {
+            while let Some(effect) = self.fleet.poll_effect() {
+                match effect {
+                    Effect::Signal(conversation, signal) => self.take(now, conversation.as_ref(), signal),
+                    Effect::Check(conversation) => self.check(now, conversation.as_ref()),
+                    Effect::Recover(conversation) => self.engine.handle_recovered(now, conversation.as_ref()),
+                    Effect::Lose(conversation) => {
+                        let left = self.engine.handle_lost(now, conversation.as_ref());
+                        self.fleet.handle_lost(conversation.as_ref(), left.maybe_on, left.in_flight);
+                    }
+                    Effect::Send(dispatch) => self.sends.push((dispatch, self.fleet.tenure())),
+                    Effect::Withhold(id) => self.engine.handle_withheld(now, id),
+                    Effect::Share(share) => self.engine.handle_share(share),
+                }
+            }
+            let Some(released) = self.engine.poll_released() else { return };
+            self.check(now, released.as_ref());
+        }
+    }
+}
