@@ -110,7 +110,10 @@ impl Reloader {
                 }
             };
             let log_due = self.timing_log.due();
-            let log_due = async { tokio::time::sleep_until(log_due?).await.into() };
+            let log_due = async {
+                tokio::time::sleep_until(log_due?).await;
+                Some(())
+            };
             let next = tokio::select! {
                 request = signals.next() => Next::Signal(request),
                 next = next => next,

@@ -110,6 +110,7 @@ fn it_is_told_what_is_in_force_where_from_and_how_to_keep_it() {
             "channels": {"a": {"dismiss_after": format!("{path}:6")}},
         },
         "survives_restart": true,
+        "warnings": [],
     });
     assert_eq!(serde_json::to_value(read.timing()).unwrap(), expected);
 
