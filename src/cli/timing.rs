@@ -108,6 +108,9 @@ fn describe(report: &Report, to: Option<&ChannelAddress>) -> String {
         }
         None => in_force(report, to, &mut text),
     }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "warning: {}", printable(warning));
+    }
     text.push('\n');
     match &report.keep {
         None => text.push_str("All that is in force survives a restart.\n"),

@@ -148,7 +148,7 @@ pub const KEYS: &[Key] = &[
     Key::new("timing.require_open", Kind::Flag, Default("false"),
         "Whether to send nothing for a conversation before its first opened or message_sent.").per_channel(),
 
-    Key::new("ingest.listen", Kind::Addresses, Default(r#"["127.0.0.1:7480"]"#),
+    Key::new("ingest.listen", Kind::Addresses { min: 1 }, Default(r#"["127.0.0.1:7480"]"#),
         "The listening addresses: IP addresses with ports, or unix:/path. Sockets passed by systemd replace them."),
     Key::new("ingest.token_file", Kind::Path, Unset("callers need no token"),
         "A file with the bearer token that callers must show. Required when listening beyond loopback."),
@@ -158,6 +158,15 @@ pub const KEYS: &[Key] = &[
         "The most conversations in memory at a time."),
     Key::new("ingest.recording", Kind::Flag, Default("false"),
         "Whether callers may record the times of your users' keystrokes (typingd record)."),
+    Key::new("ingest.socket_mode", Kind::FileMode, Unset("the umask's"),
+        "The file mode of Unix sockets that typingd makes, of [admin] too: \"0660\" lets its group call."),
+
+    Key::new("admin.listen", Kind::Addresses { min: 0 }, Default("[]"),
+        "Listening addresses for everything but signals and the drop-in. Empty: those of ingest serve it."),
+    Key::new("admin.token_file", Kind::Path, Unset("the token of ingest.token_file serves"),
+        "A file with the token for what changes, records or watches. Required when admin.listen is beyond loopback."),
+    Key::new("admin.console", Kind::Flag, Default("true"),
+        "Whether the web console is served."),
 
     Key::new("drop_in.enabled", Kind::Flag, Default("false"),
         "Whether to stand in front of the Interaction Service: interactions are read, everything else passes."),

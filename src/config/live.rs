@@ -60,6 +60,16 @@ impl Change {
         Ok(Self { to, what: What::Set(members) })
     }
 
+    /// The call that asks for it, as the log names it.
+    #[must_use]
+    pub const fn call(&self) -> &'static str {
+        match (&self.what, &self.to) {
+            (What::Set(_), None) => "PUT /v1/timing",
+            (What::Set(_), Some(_)) => "PUT /v1/timing/{to}",
+            (What::Forget, _) => "DELETE /v1/timing/{to}",
+        }
+    }
+
     /// Removes a channel's own timing.
     #[must_use]
     pub fn forget(to: ChannelAddress) -> Self {

@@ -56,8 +56,13 @@ pub enum Kind {
     Header,
     /// A text that is not empty.
     Text,
-    /// Listening addresses, at least one.
-    Addresses,
+    /// Listening addresses.
+    Addresses {
+        /// How many at least.
+        min: usize,
+    },
+    /// The permissions of a file, in octal.
+    FileMode,
 }
 
 /// A value as it is written.
@@ -112,7 +117,9 @@ impl Raw {
     /// What an environment variable or a flag holds for a key of `kind`: the same without TOML's quotes and brackets.
     pub(super) fn from_text(text: &str, kind: Kind) -> Self {
         match (kind, text) {
-            (Kind::Addresses, _) => Self::List(text.split(',').map(|item| Self::Text(item.trim().into())).collect()),
+            (Kind::Addresses { .. }, _) => {
+                Self::List(text.split(',').map(|item| Self::Text(item.trim().into())).collect())
+            }
             (Kind::Flag, "true" | "false") => Self::Flag(text == "true"),
             (Kind::Integer { .. } | Kind::Bytes { .. } | Kind::Time { .. }, _)
                 if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) =>
@@ -178,7 +185,8 @@ impl fmt::Display for Kind {
             Self::Text => {
                 write!(f, "a text of 1 to {TEXT_BYTES_MAX} bytes without control characters and outer spaces")
             }
-            Self::Addresses => f.write_str(r#"a list such as ["127.0.0.1:7480", "unix:/path"]"#),
+            Self::Addresses { .. } => f.write_str(r#"a list such as ["127.0.0.1:7480", "unix:/path"]"#),
+            Self::FileMode => f.write_str(r#"a file mode in quotes, such as "0660""#),
         }
     }
 }
@@ -213,7 +221,9 @@ impl Kind {
             }
             (Self::Flag, Raw::Flag(flag)) => Some(Value::Flag(*flag)),
             (Self::OneOf(words), Raw::Text(text)) => words.contains(&text.as_str()).then(|| Value::Text(text.clone())),
-            (Self::Addresses, Raw::List(items)) if !items.is_empty() => return addresses(items).map(Value::Addresses),
+            (Self::Addresses { min }, Raw::List(items)) if items.len() >= min => {
+                return addresses(items).map(Value::Addresses);
+            }
             (Self::Path, Raw::Text(text)) => return path(text, places).map(Value::Path),
             (Self::Proxy, Raw::Text(text)) => return Proxy::parse(text).map(Value::Proxy),
             (Self::Url, Raw::Text(text)) if text.matches("://").count() > 1 => {
@@ -232,10 +242,18 @@ impl Kind {
                      these, or the 15 alone"
                 ));
             }
-            (Self::OrgId | Self::Header | Self::Text, Raw::Text(text)) => {
+            (Self::OrgId | Self::Header | Self::Text | Self::FileMode, Raw::Text(text)) => {
                 self.accepts(text).then(|| Value::Text(text.clone()))
             }
-            (Self::Time { .. } | Self::Bytes { .. } | Self::Flag | Self::OneOf(_) | Self::Addresses, _) => None,
+            (
+                Self::Time { .. }
+                | Self::Bytes { .. }
+                | Self::Flag
+                | Self::OneOf(_)
+                | Self::Addresses { .. }
+                | Self::FileMode,
+                _,
+            ) => None,
             _ => return Err("expected a text in quotes".into()),
         };
         value.ok_or_else(|| format!("expected {self}"))
@@ -249,6 +267,10 @@ impl Kind {
                 matches!(text.len(), 15 | 18) && text.starts_with("00D") && letters
             }
             Self::Header => text.len() <= TEXT_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic()),
+            Self::FileMode => {
+                let digits = text.strip_prefix('0').unwrap_or(text);
+                digits.len() == 3 && digits.bytes().all(|b| (b'0'..=b'7').contains(&b))
+            }
             _ => fits && !text.contains(char::is_control) && text.trim() == text,
         }
     }

@@ -13,15 +13,21 @@ use crate::salesforce::settings::Auth;
 /// A sentence for each thing that these settings do badly: blink, starve, or exceed the org's limit.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
-    let mut found = Vec::new();
-    for (scope, rules) in scopes(config) {
-        of_timing(&scope, &rules, &mut found);
-    }
+    let mut found = timing_warnings(config);
     of_delivery(config, &mut found);
     of_ingest(config, &mut found);
     of_addresses(config, &mut found);
     of_proxy(config, &mut found);
     of_drop_in(config, &mut found);
+    found
+}
+
+/// Those of the timing alone.
+pub(super) fn timing_warnings(config: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    for (scope, rules) in scopes(config) {
+        of_timing(&scope, &rules, &mut found);
+    }
     found
 }
 
@@ -130,9 +136,10 @@ fn of_delivery(config: &Config, found: &mut Vec<String>) {
 
 fn of_ingest(config: &Config, found: &mut Vec<String>) {
     if config.ingest.recording {
-        let who = match config.ingest.token_file {
-            Some(_) => "any caller with the token of ingest.token_file",
-            None => "any caller, as no token is required,",
+        let who = match (&config.admin.token_file, &config.ingest.token_file) {
+            (Some(_), _) => "any caller with the token of admin.token_file",
+            (None, Some(_)) => "any caller with the token of ingest.token_file",
+            (None, None) => "any caller, as no token is required,",
         };
         found.push(format!(
             "ingest: recording is on: {who} can record the times of your users' keystrokes, which may identify them; set \

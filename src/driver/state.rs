@@ -121,7 +121,9 @@ impl LoopState {
             Some(Command::Snapshot(answer)) => drop(answer.send(self.snapshot(now))),
             Some(Command::Statistics(answer)) => {
                 let typing = Some(self.observers.stats.figures(now));
-                let _ = answer.send(Snapshot { typing, ..self.snapshot(now) });
+                let channels = self.engine.policy().channels.iter();
+                let channel_rules = channels.map(|(to, rules)| (to.clone(), *rules)).collect();
+                let _ = answer.send(Snapshot { typing, channel_rules, ..self.snapshot(now) });
             }
             Some(Command::Record(scope, answer)) => drop(answer.send(self.start_recording(now, scope))),
             Some(Command::Page(query, answer)) => {
@@ -341,6 +343,7 @@ impl LoopState {
             metrics: observers.metrics.clone(),
             typing: None,
             rules: policy.rules,
+            channel_rules: Vec::new(),
             delivery: policy.delivery,
             conversations_max: policy.conversations_max,
             rate_in_force: self.engine.rate_in_force(),

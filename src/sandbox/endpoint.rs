@@ -88,7 +88,9 @@ impl Sandbox {
         let handle = || {
             verdict?;
             let (to, from) = (facts.to.as_deref().unwrap_or_default(), facts.from.as_deref().unwrap_or_default());
-            if state.faults.refused_to.iter().any(|refused| refused == to) {
+            let Faults { channels, refused_to, .. } = &state.faults;
+            let among = |channels: &[String]| channels.iter().any(|channel| channel == to);
+            if among(refused_to) || !(channels.is_empty() || among(channels)) {
                 return Err(Rejection::new(rejection::CHANNEL, "the channel address `to` is not found"));
             }
             if state.faults.refused_from.iter().any(|refused| refused == from) {

@@ -43,6 +43,11 @@ token_file = "token"
 max_body = "64KiB"
 max_conversations = 5000
 recording = true
+socket_mode = "0660"
+[admin]
+listen = ["127.0.0.1:7482"]
+token_file = "admin"
+console = false
 [drop_in]
 enabled = false
 settle = "300ms"
@@ -150,9 +155,17 @@ fn a_good_file_becomes_settings() {
     assert_eq!(config.upstream, Some(upstream));
     let listen = ["127.0.0.1:7480", "unix:/run/typingd.sock", "0.0.0.0:80"].map(|text| text.parse().unwrap());
     let token = Some(file.0.path().join("token"));
-    let settings =
-        http::Settings { listen: listen.into(), token_file: token, body_bytes_max: 64 * 1024, recording: true };
+    let settings = http::Settings {
+        listen: listen.into(),
+        token_file: token,
+        socket_mode: Some(0o660),
+        body_bytes_max: 64 * 1024,
+        recording: true,
+    };
     assert_eq!(config.ingest, settings);
+    let token_file = Some(file.0.path().join("admin"));
+    let listen = vec!["127.0.0.1:7482".parse().unwrap()];
+    assert_eq!(config.admin, http::AdminSettings { listen, token_file, console: false });
     assert_eq!(config.shutdown_grace, Duration::ZERO);
     assert_eq!(config.state_dir, Some(file.0.path().join("state")));
     assert_eq!(config.log, Log { format: Format::Json, level: LevelFilter::DEBUG });
