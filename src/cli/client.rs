@@ -54,6 +54,11 @@ impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() {
+            return Err(
+                "it is empty (is TYPINGD_URL set to nothing?); expected http://host:port or unix:/path".to_owned()
+            );
+        }
         if text.starts_with("unix:") {
             let Address::Unix(path) = text.parse()? else { return Err("is not a path".to_owned()) };
             let base = Url::parse("http://typingd").map_err(|e| e.to_string())?;
@@ -236,6 +241,7 @@ mod tests {
     fn other_addresses_are_rejected() {
         for (text, words) in [
             ("nowhere", "http://host:port"),
+            ("", "is TYPINGD_URL set to nothing?"),
             ("ftp://h", "https://host or unix:/path"),
             ("http://h/?to=x", "without query"),
             ("http://h/#x", "without query and fragment"),

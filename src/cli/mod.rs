@@ -44,7 +44,12 @@ use exit::{FAILED, HELD, MISCONFIGURED, WRONG_USAGE};
 
 /// Typing indicators for Salesforce Bring Your Own Channel: a sidecar beside a connector
 #[derive(Debug, Parser)]
-#[command(name = "typingd", version = build_info::line(), max_term_width = 100)]
+#[command(
+    name = "typingd",
+    version = build_info::line(),
+    max_term_width = 100,
+    before_help = "Try it, without a Salesforce org: typingd run --sandbox"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -111,7 +111,14 @@ fn watch(hold: Duration) -> oneshot::Receiver<()> {
 #[serde(tag = "step", rename_all = "snake_case")]
 enum Step {
     /// `detail` says why there is no token.
-    Token { ok: bool, elapsed_ms: f64, detail: Option<String> },
+    Token {
+        ok: bool,
+        elapsed_ms: f64,
+        detail: Option<String>,
+        /// A refusal of the token endpoint says by itself what to do.
+        #[serde(skip)]
+        explained: bool,
+    },
     /// A request has ended. `attempt` is 0 for the first; `detail` is what Salesforce or the transport said.
     Request {
         indicator: &'static str,
@@ -142,10 +149,9 @@ enum HoldEnd {
 fn describe(step: &Step) -> String {
     match step {
         Step::Token { ok: true, elapsed_ms, .. } => format!("token: in hand after {elapsed_ms:.0} ms"),
-        Step::Token { detail, .. } => {
+        Step::Token { detail, explained, .. } => {
             let why = detail.as_deref().unwrap_or("for an unknown reason");
-            // A refusal of the token endpoint says by itself what to do.
-            let advice = if why.contains("upstream.auth") { "" } else { "\n  what to do: check upstream.auth" };
+            let advice = if *explained { "" } else { "\n  what to do: check upstream.auth" };
             format!("token: none: {why}{advice}")
         }
         Step::Request { indicator, status, code, round_trip_ms, detail, meaning, advice, again_in_ms, .. } => {
@@ -229,7 +235,8 @@ impl Probe {
             TokenState::Failing(why) => Some(why),
         };
         let ok = detail.is_none();
-        self.print(&Step::Token { ok, elapsed_ms: millis(stopwatch.elapsed()), detail });
+        let explained = matches!(self.client.settings().auth, Auth::JwtBearer(_));
+        self.print(&Step::Token { ok, elapsed_ms: millis(stopwatch.elapsed()), detail, explained });
         if !ok {
             self.print(&Step::End { ok: false, icon_may_be_on: false });
             return Ok(false);

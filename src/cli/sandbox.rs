@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::{Failure, block_on};
 use crate::base::clock::Clock;
 use crate::daemon;
-use crate::http::{self, Limits, Listener};
+use crate::http::{self, Address, Limits, Listener};
 use crate::sandbox::{Sandbox, SandboxArgs};
 use crate::telemetry;
 
@@ -26,8 +26,9 @@ pub(super) fn run(args: &SandboxArgs) -> Result<(), Failure> {
             "The stand-in Interaction Service is at {address}. A configuration for it:\n\n\
              [upstream]\nbase_url = \"{address}\"\norg_id = \"00D000000000000\"\n\
              authorization_context = \"Sandbox_ChannelDefinition\"\n\
-             [upstream.auth]\ntoken_file = \"token\"    # a file with any word in it\n\n\
-             Watch the icons: curl -N '{address}/icons?watch=true'"
+             {}\n\n\
+             Watch the icons: curl -N '{address}/icons?watch=true'",
+            auth(args, &address)
         )?;
         stdout.flush()?;
         let (stop, stopping) = watch::channel(false);
@@ -39,4 +40,23 @@ pub(super) fn run(args: &SandboxArgs) -> Result<(), Failure> {
         let _ = tokio::time::timeout(daemon::HANG_UP_MAX, server).await;
         Ok(())
     })?
+}
+
+/// The credentials that this sandbox takes, as TOML.
+fn auth(args: &SandboxArgs, address: &Address) -> String {
+    match &args.token_file {
+        Some(path) => {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            format!("[upstream.auth]\ntoken_file = {:?}", path.display().to_string())
+        }
+        None if args.strict_tokens => {
+            let key = if args.public_key.is_some() { "the key of --public-key" } else { "any RSA key of 2048 bits" };
+            format!(
+                "[upstream.auth.jwt_bearer]\ntoken_url = \"{address}/services/oauth2/token\"\nconsumer_key = \"sandbox\"\n\
+                 subject = \"user@example.com\"\naudience = \"https://login.salesforce.com\"\n\
+                 private_key_file = \"key.pem\"    # {key}: openssl genpkey -algorithm RSA -out key.pem"
+            )
+        }
+        None => "[upstream.auth]\ntoken_file = \"token\"    # a file with any word in it".to_owned(),
+    }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::bench::{Daemon, Sandbox, pair};
 use crate::key;
-use crate::process::{Said, run, run_with, typingd, until};
+use crate::process::{Process, Said, run, run_with, typingd, until, wait_for};
 
 fn call(daemon: &Daemon, arguments: &[&str]) -> Said {
     run(&[arguments, &["--url", &daemon.address.url()]].concat())
@@ -115,4 +115,26 @@ fn bench_refuses_an_org_where_it_would_make_sessions() {
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("would have a messaging session created"), "{said:?}");
     assert!(daemon.address.get("/v1/conversations").json()["total"] == 0);
+}
+
+#[test]
+fn a_sandbox_prints_a_configuration_that_it_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("key.pem"), key::private()).unwrap();
+    std::fs::write(path("token"), "w0rd").unwrap();
+    let token = path("token");
+    for more in [&[][..], &["--strict-tokens"], &["--token-file", &token], &["--strict-tokens", "--token-file", &token]]
+    {
+        let mut sandbox = Process::start(typingd(&[&["sandbox", "--listen", "127.0.0.1:0"], more].concat()));
+        let text = wait_for("the configuration", || {
+            let output = sandbox.output();
+            let (_, rest) = output.split_once("[upstream]")?;
+            Some(format!("[upstream]{}", rest.split_once("\n\n")?.0))
+        });
+        std::fs::write(path("typingd.toml"), text).unwrap();
+        let said = run(&["probe", "--config", &path("typingd.toml"), "--to", "c", "--from", "ann", "--hold", "10ms"]);
+        assert_eq!(said.code, Some(0), "{more:?}: {said:?}");
+        sandbox.stop();
+    }
 }

@@ -77,9 +77,16 @@ impl Refusal<'_> {
         let there = Duration::from_secs(u64::try_from(date.timestamp()).ok()?);
         let apart = there.abs_diff(now);
         let way = if there > now { "behind" } else { "ahead of" };
-        (apart > CLOCKS_AGREE).then(|| {
-            format!("this machine's clock is {} {way} Salesforce's", Written(Duration::from_secs(apart.as_secs())))
-        })
+        (apart > CLOCKS_AGREE)
+            .then(|| format!("this machine's clock is {} {way} Salesforce's", Written(rounded(apart))))
+    }
+}
+
+/// To a minute, or below two minutes to a second.
+fn rounded(span: Duration) -> Duration {
+    match span.as_secs() {
+        seconds @ ..120 => Duration::from_secs(seconds),
+        seconds => Duration::from_secs((seconds + 30) / 60 * 60),
     }
 }
 
@@ -203,6 +210,8 @@ mod tests {
         let expired = "invalid_grant: expired authorization code";
         let ahead = at("Tue, 14 Nov 2023 22:28:20 GMT", expired);
         assert!(ahead.contains("this machine's clock is 15m behind Salesforce's; set it"), "{ahead}");
+        let nearly = at("Tue, 14 Nov 2023 22:28:19 GMT", expired);
+        assert!(nearly.contains("15m behind"), "{nearly}");
         let behind = at("Tue, 14 Nov 2023 21:13:20 GMT", "invalid_grant: invalid assertion");
         assert!(behind.contains("this machine's clock is 1h ahead of Salesforce's"), "{behind}");
         let same = at("Tue, 14 Nov 2023 22:13:30 GMT", expired);
