@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_waits_too_long_gets_an_answer_and_the_queue_is_bounded() {
+    async fn a_wait_has_a_bound_and_so_has_the_queue() {
         let (router, mut asked) = router();
         let many = (0..REQUESTS_MAX + 5).map(|_| {
             let request = request(Method::PUT, "/v1/timing/c", r#"{"dismiss": "idle"}"#);

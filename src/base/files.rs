@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_never_ends_is_no_file_and_what_is_too_large_is_not_read_whole() {
+    fn files_are_regular_and_of_bounded_size() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("fits"), "12345678").unwrap();

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_near_a_key_is_a_mistake_and_the_rest_is_somebody_elses() {
+    fn a_variable_near_a_key_is_a_mistake() {
         for (name, expected) in [
             ("TYPINGD_TIMING__CHECK_INTERVAL", "sets timing.check_interval"),
             // An underscore is missing, or the table.

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_tells_how_things_stand_and_is_told_when_it_changes() {
+    fn the_service_status_follows_the_state() {
         let mut line = StatusLine::default();
         let mut next = |beat: &Snapshot| line.next(Stage::Ready, beat).unwrap_or_default();
         let tail = "1 icon on, 12 conversations";
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn abstract_sockets_are_known_and_a_manager_that_does_not_read_is_not_waited_for_long() {
+    async fn a_manager_that_does_not_read_is_not_waited_for_long() {
         let name = format!("typingd-test-{}", uuid::Uuid::new_v4());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ready_is_said_once_there_is_no_obstacle_and_a_reload_before_that_is_no_matter() {
+    async fn ready_is_said_once_even_after_an_early_reload() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_between_two_beats_cost_nothing_and_a_loop_that_is_stuck_is_silent() {
+    fn turns_between_beats_are_silent_and_so_is_a_stuck_loop() {
         let mut busy = Loop::new();
         assert!(busy.round(0));
         assert!((1..5_000).all(|millis| !busy.round(millis)));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn until_it_is_ready_a_daemon_is_looked_at_every_tenth_of_a_second() {
+    fn until_ready_a_daemon_is_checked_every_tenth_of_a_second() {
         let mut slow = Loop::new();
         slow.not_ready = Some("no token".to_owned());
         assert!(slow.round(0));

@@ -139,6 +139,8 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use tokio_test::{assert_pending, assert_ready, assert_ready_err, task};
+
     use super::*;
     use crate::model::{ConversationRef, Signal, SignalKind};
 
@@ -181,5 +183,24 @@ mod tests {
         let lengths = driver.await.unwrap();
         assert!(lengths.iter().all(|length| *length <= SIGNALS_MAX), "{lengths:?}");
         assert_eq!(lengths.iter().sum::<usize>(), 2 * (1 + SIGNALS_MAX + SIGNALS_MAX + 1 + many));
+    }
+
+    #[test]
+    fn a_full_inbox_rejects_a_request_and_slows_down_a_stream() {
+        let (inbox, mut requests) = inbox();
+        let one = SignalBatch::default;
+        let mut waiting: Vec<_> = (0..REQUESTS_MAX).map(|_| task::spawn(inbox.deliver(one(), None))).collect();
+        waiting.iter_mut().for_each(|request| assert_pending!(request.poll()));
+        assert_eq!(assert_ready_err!(task::spawn(inbox.deliver(one(), None)).poll()), Undeliverable::Full);
+        let mut stream = task::spawn(inbox.deliver_when_possible(one()));
+        assert_pending!(stream.poll());
+        // The driver takes one: there is room for the stream's.
+        let first = requests.try_recv().unwrap();
+        first.receipt.send(Receipt::default()).unwrap();
+        assert!(waiting[0].is_woken() && stream.is_woken());
+        assert_ready!(waiting[0].poll()).unwrap();
+        assert_pending!(stream.poll());
+        drop(requests);
+        assert_eq!(assert_ready_err!(stream.poll()), Undeliverable::Closed);
     }
 }

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_drain_ends_a_second_after_the_last_call_or_answer_or_when_its_time_is_over() {
+    async fn a_drain_ends_a_second_after_the_last_call_or_at_its_bound() {
         assert_eq!(drained(&[]).await, (1_000, 0));
         assert_eq!(drained(&[(200, 300)]).await, (1_300, 0));
         assert_eq!(drained(&[(200, 2_500)]).await, (3_500, 0));

@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_part_json_is_found_in_every_form_that_client_libraries_write() {
+    async fn the_json_part_is_found_in_every_librarys_form() {
         #[derive(Deserialize)]
         struct Form {
             client: String,
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_is_read_ahead_than_there_is_room_for_and_a_message_is_not_read_to_its_end() {
+    async fn reading_ahead_is_bounded_and_stops_at_the_json_part() {
         let form = "multipart/form-data; boundary=b";
         let long = "x".repeat(10 * PREFIX_BYTES_MAX);
         let other = part("Content-Disposition: form-data; name=\"other\"", &long);

@@ -60,7 +60,7 @@ impl Shadow {
     }
 
     pub(super) fn to_json(&self) -> Value {
-        self.lock().to_json(self.clock.now())
+        self.lock().report(self.clock.now())
     }
 
     fn lock(&self) -> MutexGuard<'_, Comparison> {
@@ -178,7 +178,7 @@ impl Comparison {
         }
     }
 
-    fn to_json(&mut self, now: Instant) -> Value {
+    fn report(&mut self, now: Instant) -> Value {
         self.count_left_on(now);
         let side = |side: Side| {
             let Sums { started, stopped, flickers, left_on } = self.sums[side as usize];
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn flickers_left_on_icons_and_messages_under_an_icon_are_counted_for_the_side_that_has_them() {
+    fn flicker_and_icons_left_on_are_blamed_on_the_right_side() {
         let mut comparison = Comparison::default();
         let u = conversation("u");
         // The sample, whose user pauses and goes away: nothing ever puts its icon off but a message.
@@ -240,7 +240,7 @@ mod tests {
         comparison.note(at(151), &u, Connector, Stopped);
         comparison.note(at(152), &u, Connector, Started);
         comparison.note(at(151), &u, Typingd, Stopped);
-        let json = comparison.to_json(at(300));
+        let json = comparison.report(at(300));
         let expected = json!({
             // On from 105 s on although no one was typing, and again at the end.
             "connector": {"requests": 5, "started": 4, "stopped": 1, "flickers": 0, "left_on": 2},
@@ -251,7 +251,7 @@ mod tests {
             "not_compared": 0,
         });
         assert_eq!(json, expected);
-        assert_eq!(comparison.to_json(at(400)), expected, "an icon is left on once");
+        assert_eq!(comparison.report(at(400)), expected, "an icon is left on once");
     }
 
     #[test]

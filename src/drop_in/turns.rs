@@ -191,3 +191,49 @@ impl From<Place> for HeldPlace {
         Self(Arc::new(Mutex::new(Some(place))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_test::{assert_pending, assert_ready_eq, task};
+
+    use super::*;
+    use crate::model::ConversationRef;
+
+    fn turns(wait_max: Duration) -> (Turns, Conversation) {
+        let turns = Turns::new(Clock::start());
+        turns.set_wait_max(wait_max);
+        (turns, ConversationRef::new("c", "ann").unwrap().to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_is_left_wakes_the_one_behind_it() {
+        let (turns, ann) = turns(Duration::from_secs(5));
+        let places = [0; 3].map(|_| turns.enter(&ann));
+        let [first, second, third] = places;
+        assert_ready_eq!(task::spawn(first.turn()).poll(), None);
+        let (mut waits, mut waits_longer) = (task::spawn(second.turn()), task::spawn(third.turn()));
+        assert_pending!(waits.poll());
+        assert_pending!(waits_longer.poll());
+        assert!(!waits.is_woken());
+        drop(first);
+        assert!(waits.is_woken() && !waits_longer.is_woken());
+        assert_ready_eq!(waits.poll(), None);
+        assert_pending!(waits_longer.poll());
+        assert_eq!(turns.overdue(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_waits_for_order_wait_and_no_longer() {
+        let (turns, ann) = turns(Duration::from_secs(5));
+        let [first, second] = [0; 2].map(|_| turns.enter(&ann));
+        assert_ready_eq!(task::spawn(first.turn()).poll(), None);
+        let mut waits = task::spawn(second.turn());
+        assert_pending!(waits.poll());
+        tokio::time::advance(Duration::from_millis(4_990)).await;
+        assert_pending!(waits.poll());
+        tokio::time::advance(Duration::from_millis(20)).await;
+        assert!(waits.is_woken());
+        assert_ready_eq!(waits.poll(), None);
+        assert_eq!(turns.overdue(), 1);
+    }
+}

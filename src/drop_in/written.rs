@@ -144,3 +144,29 @@ const ARRIVAL_SPACING: Duration = Duration::from_millis(10);
 /// The rest of a body that was sent in one go is read within this time, though it comes in several pieces. Only after such
 /// a silence is a body that has not ended taken for one that has nothing more to give for now.
 const SILENCE_MIN: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use hyper_util::rt::TokioIo;
+    use tokio_test::io::Builder;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flush_is_noted_once_all_is_written_and_not_before() {
+        let stream = Builder::new().write(b"half").write(b" and half").build();
+        let mut connection = Watched { stream: TokioIo::new(stream), flushes: Flushes::default() };
+        let flushes = connection.flushes.clone();
+        let mut news = tokio_test::task::spawn(flushes.0.news.notified());
+        tokio_test::assert_pending!(news.poll());
+        for piece in [&b"half"[..], b" and half"] {
+            let written = poll_fn(|cx| Pin::new(&mut connection).poll_write(cx, piece)).await.unwrap();
+            assert_eq!((written, flushes.0.last.load(Ordering::SeqCst)), (piece.len(), 0));
+        }
+        let before = moment();
+        poll_fn(|cx| Pin::new(&mut connection).poll_flush(cx)).await.unwrap();
+        assert!(flushes.0.last.load(Ordering::SeqCst) > before && news.is_woken());
+    }
+}

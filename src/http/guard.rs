@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_browser_is_heard_for_its_user_and_for_the_daemons_own_pages_alone() {
+    fn a_browser_may_call_for_its_user_and_own_pages_alone() {
         const LOCAL: (&str, &str) = ("host", "127.0.0.1:7480");
         const NAMED: (&str, &str) = ("host", "rebound.example:7480");
         let site = |site| ("sec-fetch-site", site);

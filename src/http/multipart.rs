@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_read_the_same_however_it_is_written_and_wherever_it_is_split() {
+    fn a_form_is_read_the_same_wherever_it_is_split() {
         let crlf = "--b\r\nContent-Disposition: form-data; name=\"json\"\r\n\r\n{}\r\n--b--\r\n";
         let json = |form: &str| (form.to_owned(), vec![part("json", "{}")]);
         let cases = [

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_has_the_ids_of_what_it_retries_and_another_client_has_others() {
+    fn a_retry_keeps_its_ids_and_other_clients_have_others() {
         let (ids, others) = (Ids::new(), Ids::new());
         assert_eq!(ids.request(7), ids.request(7));
         assert_eq!(ids.payload(7), ids.payload(7));

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_this_process_once_or_three_typingd_in_all_lines_together() {
+    fn a_loop_is_this_process_once_or_three_typingd_in_all() {
         let own = own().to_str().unwrap();
         let upper = own.to_ascii_uppercase();
         let (one, two) = ("1.1 typingd-1", "1.1 typingd-1, 1.1 typingd-2");

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_draws_the_same_and_one_user_says_nothing_of_others() {
+    fn the_same_seed_draws_the_same_for_each_user() {
         assert!(Bootstrap::new(&typed(1), 42).is_none());
         let [a, b, c] = [42, 42, 43].map(|seed| Bootstrap::new(&typed(9), seed).unwrap().weights);
         assert!(a == b && a != c);

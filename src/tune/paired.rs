@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_holds_the_truth_as_often_as_it_says_with_few_users() {
+    fn intervals_of_few_users_hold_the_truth_as_often_as_they_say() {
         let mut dice = fastrand::Rng::with_seed(7);
         let rounds = 2_000;
         let mut held = 0;

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_composed_from_its_first_key_to_its_send_or_its_last_key() {
+    fn composing_lasts_to_the_send_or_the_last_key() {
         for (name, events, end, expected) in [
             ("nothing", vec![], 9, vec![]),
             ("sent", vec![(0, K), (5_000, K), (5_300, S)], 9_000, vec![(0, 5_300, Sent, 9_000, true)]),

@@ -133,7 +133,7 @@ fn a_closed_pipe_is_no_error() {
 }
 
 #[test]
-fn replay_plays_a_trace_against_a_running_daemon_and_leaves_nothing_on() {
+fn replay_plays_a_trace_and_leaves_no_icon_on() {
     let (sandbox, mut daemon) =
         pair("timing.dismiss_after = '100ms'\ntiming.check_interval = '200ms'\ndelivery.started_lifespan = '5s'");
     let directory = tempfile::tempdir().unwrap();
@@ -222,7 +222,7 @@ fn whoever_says_nothing_or_too_much_is_no_daemon() {
 }
 
 #[test]
-fn run_with_its_sandbox_tells_a_newcomer_what_to_do_and_it_works() {
+fn run_sandbox_prints_a_guide_that_works() {
     let mut process = Process::start(typingd(&["run", "--sandbox", "--listen", "127.0.0.1:0"]));
     let address = process.address();
     process.until_logged("ready");

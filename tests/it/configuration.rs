@@ -26,7 +26,7 @@ fn check(file: &str, variables: &[(&str, &str)]) -> Said {
 }
 
 #[test]
-fn all_problems_are_told_at_once_each_with_its_place_and_nothing_listens() {
+fn all_problems_are_reported_at_once_and_nothing_listens() {
     let directory = tempfile::tempdir().unwrap();
     let text = format!(
         "{UPSTREAM}auth.token_file = 'token'\n[timing]\ncheck_interval = 5\ndismiss = 'idel'\ndismis_after = '1s'\n\
@@ -54,7 +54,7 @@ fn all_problems_are_told_at_once_each_with_its_place_and_nothing_listens() {
 }
 
 #[test]
-fn what_a_configuration_names_must_be_there_and_be_what_it_should() {
+fn files_that_the_configuration_names_must_be_usable() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
     std::fs::write(path("empty"), "\n").unwrap();
@@ -156,7 +156,7 @@ fn flags_override_the_environment_which_overrides_the_file() {
 }
 
 #[test]
-fn variables_of_others_are_told_at_debug_and_keep_it_from_nothing() {
+fn variables_of_other_programs_are_logged_at_debug() {
     let mut command = typingd(&["run", "--sandbox", "--listen", "127.0.0.1:0"]);
     // Of Cargo and images; of Kubernetes, for services named typingd, typingd-log and typingd--timing.
     let foreign = [
@@ -186,7 +186,7 @@ fn variables_of_others_are_told_at_debug_and_keep_it_from_nothing() {
 }
 
 #[test]
-fn a_change_takes_hold_of_live_conversations_and_a_wrong_one_of_nothing() {
+fn a_timing_change_reaches_live_conversations_or_nothing() {
     let (sandbox, mut daemon) = pair("timing.dismiss_after = '1m'");
     daemon.give("c", "ann", "keystroke");
     sandbox.until_told("c", "ann", "+");

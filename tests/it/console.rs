@@ -133,7 +133,7 @@ fn the_icon_of_the_built_in_sandbox_is_in_view() {
 }
 
 #[test]
-fn without_the_token_nothing_is_simulated_and_nothing_is_in_view() {
+fn without_the_token_simulate_and_views_are_closed() {
     let (_process, address, _directory) = with_sandbox("ingest.token_file = 'callers'");
     let key = line("u", "keystroke", 0);
     assert_eq!(address.call("POST", "/v1/simulate", &[NDJSON], key.as_bytes()).status, 401);

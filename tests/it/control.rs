@@ -10,7 +10,7 @@ use crate::bench::{Daemon, Sandbox, pair};
 use crate::process::{PATIENCE, Process, run, typingd};
 
 #[test]
-fn a_daemon_is_shut_down_and_the_command_ends_when_its_icons_are_off() {
+fn shutdown_ends_once_every_icon_is_off() {
     let (sandbox, mut daemon) = pair("timing.dismiss_after = '1m'\ndelivery.state_dir = 'state'");
     daemon.give("c", "ann", "keystroke");
     sandbox.until_told("c", "ann", "+");
@@ -30,7 +30,7 @@ fn a_daemon_is_shut_down_and_the_command_ends_when_its_icons_are_off() {
 }
 
 #[test]
-fn a_socket_in_the_file_system_will_do_and_icons_left_on_are_no_success() {
+fn a_unix_socket_works_and_icons_left_on_are_a_failure() {
     let sandbox = Sandbox::start(&[]);
     let directory = tempfile::tempdir().unwrap();
     let place = format!("unix:{}", directory.path().join("s").display());
@@ -52,7 +52,7 @@ fn a_socket_in_the_file_system_will_do_and_icons_left_on_are_no_success() {
 }
 
 #[test]
-fn orders_are_posted_without_a_body_and_a_shutdown_is_answered_before_it_ends() {
+fn control_takes_no_body_and_a_shutdown_is_answered() {
     let (_sandbox, mut daemon) = pair("");
     for (method, path, body, status) in [
         ("GET", "/v1/reload", "", 405),
@@ -72,7 +72,7 @@ fn orders_are_posted_without_a_body_and_a_shutdown_is_answered_before_it_ends() 
 }
 
 #[test]
-fn whoever_waits_is_told_what_for_until_the_daemon_is_ready_or_the_time_is_over() {
+fn wait_says_what_it_waits_for_until_ready_or_late() {
     let sandbox = Sandbox::start(&[]);
     let directory = tempfile::tempdir().unwrap();
     let place = format!("unix:{}", directory.path().join("s").display());

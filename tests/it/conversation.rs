@@ -10,7 +10,7 @@ use crate::bench::{pair, signal_of, told};
 use crate::process::until;
 
 #[test]
-fn the_icon_comes_with_the_first_key_and_goes_once_the_user_pauses() {
+fn the_icon_shows_at_the_first_key_and_hides_after_a_pause() {
     let (sandbox, daemon) = pair("timing.dismiss_after = '300ms'");
     let watch = clock::stopwatch();
     daemon.give("c", "ann", "keystroke");
@@ -24,7 +24,7 @@ fn the_icon_comes_with_the_first_key_and_goes_once_the_user_pauses() {
 }
 
 #[test]
-fn a_message_takes_the_icon_away_before_whoever_waits_is_answered() {
+fn the_icon_is_off_before_a_waiting_caller_is_answered() {
     let (sandbox, daemon) = pair("timing.dismiss_after = '1m'");
     let wait = "/v1/signals?wait=20s";
     daemon.give("c", "ann", "keystroke");
@@ -54,7 +54,7 @@ fn a_message_takes_the_icon_away_before_whoever_waits_is_answered() {
 }
 
 #[test]
-fn whoever_types_on_is_refreshed_at_checks_and_whoever_does_not_is_not() {
+fn checks_refresh_only_those_who_type_on() {
     let (sandbox, mut daemon) =
         pair("delivery.started_lifespan = '5s'\ntiming.check_interval = '150ms'\ntiming.dismiss_after = '1m'");
     daemon.give("c", "once", "keystroke");
@@ -75,7 +75,7 @@ fn whoever_types_on_is_refreshed_at_checks_and_whoever_does_not_is_not() {
 }
 
 #[test]
-fn after_shown_the_icon_goes_though_the_user_types_on_and_comes_back_at_the_check() {
+fn after_shown_hides_while_typing_and_shows_at_the_check() {
     let settings = "timing.dismiss = 'after_shown'\ntiming.check_interval = '400ms'\n\
                     timing.dismiss_after = '150ms'\ndelivery.started_lifespan = '5s'";
     let (sandbox, daemon) = pair(settings);
@@ -124,7 +124,7 @@ fn a_keystroke_of_before_the_message_is_ignored() {
 }
 
 #[test]
-fn with_require_open_nothing_is_told_of_a_session_that_is_not_open() {
+fn require_open_sends_nothing_for_a_session_not_open() {
     let (sandbox, mut daemon) = pair("timing.require_open = true\ntiming.dismiss_after = '1m'");
     daemon.give("c", "ann", "keystroke");
     daemon.give("c", "never", "keystroke");
@@ -159,7 +159,7 @@ fn conversations_that_share_an_id_share_nothing_else() {
 }
 
 #[test]
-fn every_conversation_is_told_in_order_by_requests_that_a_strict_far_side_takes() {
+fn a_strict_upstream_takes_every_request_in_order() {
     let (sandbox, mut daemon) = pair("timing.check_interval = '100ms'\ntiming.dismiss_after = '60ms'");
     let mut dice = 1_u64;
     for _ in 0..40 {

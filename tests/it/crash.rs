@@ -48,7 +48,7 @@ fn type_away(address: &Address, seed: u64) {
 }
 
 #[test]
-fn killed_in_the_midst_of_a_thousand_typing_it_leaves_no_icon_on() {
+fn killed_with_a_thousand_typing_it_leaves_no_icon_on() {
     let sandbox = Sandbox::start(&["--jitter", "20ms"]);
     let mut daemon = Daemon::start(&sandbox.address.url(), SETTINGS);
     let mut random = Random(11);
@@ -74,7 +74,7 @@ fn killed_in_the_midst_of_a_thousand_typing_it_leaves_no_icon_on() {
 }
 
 #[test]
-fn told_to_stop_in_the_midst_of_a_thousand_typing_it_leaves_no_icon_on() {
+fn stopped_with_a_thousand_typing_it_leaves_no_icon_on() {
     let (sandbox, mut daemon) = pair(SETTINGS);
     let address = daemon.address.clone();
     let typing = std::thread::spawn(move || type_away(&address, 5));
@@ -96,7 +96,7 @@ fn a_state_directory_has_one_master() {
 }
 
 #[test]
-fn a_journal_that_is_broken_foreign_or_can_not_be_had_keeps_nobody_from_serving() {
+fn a_journal_that_cannot_be_used_does_not_stop_the_service() {
     let sandbox = Sandbox::start(&[]);
     let auth = "upstream.auth.token_file = 'token'";
     let old = "icons-00000000000000000007.journal";

@@ -64,7 +64,7 @@ fn waiting(daemon: &Daemon) -> Option<f64> {
 }
 
 #[test]
-fn a_connector_with_a_dead_token_hears_of_it_and_breaks_nobody_elses_icon() {
+fn a_dead_token_is_reported_and_breaks_no_other_icon() {
     let sandbox = strict_sandbox();
     let mut daemon = Daemon::start_with(&sandbox.address.url(), AUTH, TIMING, |_| {});
     let good = Connector::new(&daemon.address, "good");
@@ -111,7 +111,7 @@ fn a_connector_with_a_dead_token_hears_of_it_and_breaks_nobody_elses_icon() {
 }
 
 #[test]
-fn an_icon_whose_connectors_token_expires_goes_off_with_anothers() {
+fn an_icon_of_an_expired_token_goes_off_with_another() {
     let sandbox = strict_sandbox();
     let daemon = Daemon::start_with(&sandbox.address.url(), AUTH, "drop_in.activity_lasts = '1m'", |_| {});
     let expiring = Connector::new(&daemon.address, &issue(&sandbox));
@@ -132,7 +132,7 @@ fn an_icon_whose_connectors_token_expires_goes_off_with_anothers() {
 }
 
 #[test]
-fn while_no_credentials_are_good_an_owed_stop_waits_says_so_and_leaves_at_once_with_the_first() {
+fn an_owed_stop_leaves_with_the_first_good_credentials() {
     let sandbox = strict_sandbox();
     let mut daemon = Daemon::start_with(&sandbox.address.url(), AUTH, "drop_in.activity_lasts = '1m'", |_| {});
     let expiring = Connector::new(&daemon.address, &issue(&sandbox));
@@ -163,7 +163,7 @@ fn while_no_credentials_are_good_an_owed_stop_waits_says_so_and_leaves_at_once_w
 }
 
 #[test]
-fn after_a_crash_an_owed_stop_leaves_when_another_users_started_was_accepted() {
+fn after_a_crash_a_stop_leaves_with_other_accepted_credentials() {
     let sandbox = Sandbox::start(&[]);
     let settings = "delivery.state_dir = 'state'\ndrop_in.activity_lasts = '1m'";
     let mut daemon = Daemon::start_with(&sandbox.address.url(), AUTH, settings, |_| {});

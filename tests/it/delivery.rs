@@ -16,7 +16,7 @@ use crate::key;
 use crate::process::until;
 
 #[test]
-fn whatever_befalls_the_upstream_no_icon_is_left_on_once_it_is_back() {
+fn whatever_befalls_the_upstream_no_icon_stays_on() {
     let sandbox = Sandbox::start(&[]);
     let settings = "upstream.request_timeout = '1s'\ntiming.dismiss_after = '1m'";
     let mut daemon = Daemon::start(&sandbox.address.url(), settings);
@@ -82,7 +82,7 @@ fn a_failing_upstream_is_probed_told_of_once_and_caught_up_with() {
 }
 
 #[test]
-fn a_message_that_meets_a_refused_started_has_nothing_to_wait_for() {
+fn a_message_after_a_refused_started_waits_for_nothing() {
     let sandbox = Sandbox::start(&["--refuse-from", "mallory", "--latency", "1s"]);
     let daemon = Daemon::start(&sandbox.address.url(), "timing.dismiss_after = '1m'");
     daemon.give("c", "mallory", "keystroke");

@@ -68,7 +68,7 @@ fn free_port() -> u16 {
 }
 
 #[test]
-fn other_addresses_wait_for_the_next_start_and_callers_notice_nothing() {
+fn other_addresses_wait_for_the_next_start() {
     let sandbox = Sandbox::start(&[]);
     let port = free_port();
     let settings = format!("timing.dismiss_after = '1m'\ningest.listen = ['127.0.0.1:{port}']");
@@ -121,7 +121,7 @@ fn activated(socket: impl Into<OwnedFd>, sandbox: &Sandbox, settings: &str, argu
 }
 
 #[test]
-fn sockets_that_systemd_passes_are_used_kept_and_left_where_they_are() {
+fn sockets_passed_by_systemd_are_used_and_left_in_place() {
     let sandbox = Sandbox::start(&[]);
     let outside = tempfile::tempdir().unwrap();
     let path = outside.path().join("s");
@@ -180,7 +180,7 @@ fn call_on(address: std::net::SocketAddr, caller: usize, kept: bool, stop: &Atom
 }
 
 #[test]
-fn a_restart_behind_a_passed_socket_refuses_cuts_and_turns_away_nobody() {
+fn a_restart_behind_a_passed_socket_loses_no_call() {
     // Slow enough for the icons to take their time at the end.
     let sandbox = Sandbox::start(&["--latency", "300ms"]);
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();

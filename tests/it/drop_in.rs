@@ -30,7 +30,7 @@ fn report(daemon: &Daemon) -> Value {
 }
 
 #[test]
-fn typing_is_answered_at_once_lasts_for_a_while_and_goes_off_by_itself() {
+fn typing_is_answered_at_once_and_goes_off_by_itself() {
     let settings = "drop_in.activity_lasts = '300ms'\ntiming.dismiss_after = '200ms'\ntiming.check_interval = '200ms'";
     let (sandbox, mut daemon, connector) = pair(&[], settings);
     let watch = clock::stopwatch();
@@ -112,7 +112,7 @@ fn a_message_arrives_when_the_icon_is_off_and_not_much_later() {
 /// What the sample does: a Started at the first input and no sooner than every so often after, a Stopped without waiting
 /// just before each message, then the message.
 #[test]
-fn two_hundred_messages_of_the_sample_connector_never_arrive_under_an_icon() {
+fn no_message_of_the_sample_connector_arrives_under_an_icon() {
     const RUNS: usize = 200;
     const THROTTLE: Duration = Duration::from_millis(100);
     let settings = "drop_in.activity_lasts = '2s'\ntiming.dismiss_after = '20s'\ndrop_in.settle = '20s'\n\
@@ -160,7 +160,7 @@ fn two_hundred_messages_of_the_sample_connector_never_arrive_under_an_icon() {
 }
 
 #[test]
-fn a_connector_that_sends_every_few_moments_keeps_the_icon_on_without_a_blink() {
+fn a_connector_that_repeats_keeps_the_icon_on_without_a_blink() {
     let settings = "drop_in.activity_lasts = '500ms'\ntiming.dismiss_after = '2s'\ntiming.check_interval = '300ms'\n\
                     drop_in.settle = '20s'";
     let (sandbox, _daemon, connector) = pair(&["--jitter", "20ms"], settings);
@@ -184,7 +184,7 @@ fn a_connector_that_sends_every_few_moments_keeps_the_icon_on_without_a_blink() 
 }
 
 #[test]
-fn what_can_not_be_read_passes_and_what_salesforce_would_refuse_is_refused_by_it() {
+fn what_cannot_be_read_passes_unchanged() {
     let (sandbox, daemon, connector) = pair(&[], "");
     let entry = typing("c", "u", "TypingStartedIndicator");
     let wrong_id = entry.to_string().replace(&format!("\"{REQUEST_ID}\""), "5");
@@ -210,7 +210,7 @@ fn what_can_not_be_read_passes_and_what_salesforce_would_refuse_is_refused_by_it
 }
 
 #[test]
-fn refused_credentials_are_dropped_until_the_connector_shows_others() {
+fn rejected_credentials_are_dropped_until_others_are_shown() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("token");
     std::fs::write(&token, "good").unwrap();
@@ -242,7 +242,7 @@ fn refused_credentials_are_dropped_until_the_connector_shows_others() {
 }
 
 #[test]
-fn what_a_crash_left_on_goes_off_once_the_connector_shows_its_credentials_again() {
+fn after_a_crash_icons_go_off_with_the_next_credentials() {
     let (sandbox, mut daemon, connector) = pair(&[], "delivery.state_dir = 'state'\ndrop_in.activity_lasts = '1m'");
     connector.started("u");
     until("the icon", || sandbox.shown() == 1);
@@ -311,7 +311,7 @@ fn in_shadow_mode_everything_passes_and_the_difference_is_told() {
 }
 
 #[test]
-fn run_sandbox_needs_no_token_and_the_counts_are_for_callers_with_theirs() {
+fn run_sandbox_needs_no_token_but_counts_need_one() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("typingd.toml");
     std::fs::write(directory.path().join("token"), "callers").unwrap();
@@ -339,7 +339,7 @@ fn run_sandbox_needs_no_token_and_the_counts_are_for_callers_with_theirs() {
 }
 
 #[test]
-fn messages_go_on_passing_at_the_end_and_what_is_unfinished_is_cut_and_counted() {
+fn messages_pass_during_the_drain_and_the_rest_is_counted() {
     let sandbox = Sandbox::start(&["--latency", "700ms"]);
     let mut daemon = Daemon::start_with(&sandbox.address.url(), "drop_in.enabled = true", "", |_| {});
     let connector = Connector::new(&daemon.address, "t");

@@ -38,7 +38,7 @@ fn problem(answer: &str) -> (u16, String) {
 }
 
 #[test]
-fn a_body_that_says_it_is_too_long_is_refused_before_it_is_carried() {
+fn a_body_announced_as_too_long_is_refused_at_once() {
     let far_side = FarSide::start(|_, stream| write(stream, "202 Accepted", "", b""));
     let daemon = drop_in(&far_side, "");
     let connector = Connector::new(&daemon.address, "t");
@@ -216,7 +216,7 @@ fn what_can_be_read_and_not_understood_is_told_what_is_wrong() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_when_its_time_is_over_and_not_later() {
+fn an_idle_connection_is_closed_when_its_time_is_over() {
     // The time of the first head is over in the midst of the idle time, and must not begin it anew.
     let limits = Limits {
         head_timeout: Duration::from_millis(1_500),

@@ -26,7 +26,7 @@ impl Form {
 }
 
 #[test]
-fn typing_and_messages_are_recognised_in_every_form_that_client_libraries_write() {
+fn typing_and_messages_are_recognised_in_every_form() {
     let forms = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/forms.json");
     let forms: Vec<Form> = serde_json::from_slice(&std::fs::read(forms).unwrap()).unwrap();
     let sandbox = Sandbox::start(&[]);

@@ -119,7 +119,7 @@ fn typingds_own_addresses_never_pass_however_they_are_written() {
 }
 
 #[test]
-fn neither_a_name_nor_a_token_of_typingds_is_asked_of_what_passes_and_the_own_token_never_leaves() {
+fn typingds_own_token_neither_guards_nor_passes_the_drop_in() {
     let far_side = far_side();
     let prepare = |dir: &tempfile::TempDir| std::fs::write(dir.path().join("callers"), "c4llers.s3cret\n").unwrap();
     let auth = "drop_in.enabled = true\ningest.token_file = 'callers'";
@@ -149,7 +149,7 @@ fn neither_a_name_nor_a_token_of_typingds_is_asked_of_what_passes_and_the_own_to
 }
 
 #[test]
-fn one_header_is_added_to_what_passes_and_a_third_typingd_ends_it() {
+fn what_passes_gains_a_via_and_a_third_typingd_refuses() {
     let far_side = far_side();
     let daemon = Daemon::start_with(&far_side.url(), AUTH, "", |_| {});
     let other = "1.1 typingd-0123456789abcdef";

@@ -164,7 +164,7 @@ impl FarSide {
 }
 
 #[test]
-fn over_tls_everything_passes_by_http_1_whatever_else_is_offered() {
+fn over_tls_everything_passes_by_http_1() {
     for protocols in [&["h2", "http/1.1"][..], &["http/1.1"], &[]] {
         let far_side = FarSide::start(protocols);
         let daemon = far_side.daemon(true);

@@ -206,7 +206,7 @@ fn readers_have_a_bound_and_a_place_is_free_when_one_goes() {
 }
 
 #[test]
-fn a_shutdown_is_told_to_its_end_and_a_reader_that_hangs_holds_nobody_up() {
+fn a_hanging_reader_does_not_hold_up_a_shutdown() {
     let (sandbox, mut daemon) = pair("timing.dismiss_after = '1m'");
     let reader = Reader::open(&daemon, "?to=c", &[]);
     // One that takes nothing of what it is sent, though it is much.

@@ -121,7 +121,7 @@ fn a_keystroke_that_lasts_counts_as_typing_for_so_long() {
 }
 
 #[test]
-fn what_is_good_among_bad_ones_is_taken_and_the_rest_named_by_its_index() {
+fn good_signals_are_taken_and_bad_ones_named_by_index() {
     let (sandbox, daemon) = steady("");
     let post = |kind: (&str, &str), body: &[u8]| {
         let answer = daemon.address.call("POST", "/v1/signals", &[kind], body);
@@ -314,7 +314,7 @@ fn what_is_no_http_is_told_so() {
 }
 
 #[test]
-fn a_client_that_writes_all_before_it_reads_learns_why_it_is_turned_away() {
+fn a_client_that_reads_last_learns_why_it_is_rejected() {
     let (_sandbox, daemon) = steady("ingest.max_body = '1KiB'");
     let body = vec![b' '; 4 << 20];
     let mut wire = daemon.address.connect().unwrap();
@@ -324,7 +324,7 @@ fn a_client_that_writes_all_before_it_reads_learns_why_it_is_turned_away() {
 }
 
 #[test]
-fn a_full_table_asks_to_come_again_and_has_room_once_somebody_has_gone() {
+fn a_full_table_says_when_to_retry_and_frees_room() {
     let (sandbox, daemon) = steady("ingest.max_conversations = 2");
     for from in ["a", "b"] {
         daemon.give("c", from, "keystroke");

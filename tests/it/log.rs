@@ -19,7 +19,7 @@ fn put(daemon: &Daemon, body: &str) -> Answer {
 }
 
 #[test]
-fn a_caller_changes_the_level_until_the_configuration_is_read_again() {
+fn a_log_level_set_by_a_caller_lasts_until_a_reload() {
     let (sandbox, mut daemon) = pair("");
     assert_eq!(daemon.address.get("/v1/log").json(), json!({"level": "info"}));
     let answer = put(&daemon, r#"{"level": "debug"}"#);

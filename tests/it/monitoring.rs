@@ -79,7 +79,7 @@ fn uses(expression: &str) -> Vec<Use<'_>> {
 }
 
 #[test]
-fn what_they_ask_for_is_there_and_of_the_kind_that_they_take_it_for() {
+fn the_dashboard_asks_for_metrics_that_exist() {
     let (_sandbox, daemon) = pair("drop_in.enabled = true\ndelivery.state_dir = 'state'\ntiming.dismiss_after = '1m'");
     daemon.give("c", "ann", "keystroke");
     let answer = daemon.address.call("GET", "/metrics", &[], b"");

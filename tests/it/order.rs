@@ -50,7 +50,7 @@ fn report(daemon: &Daemon) -> Value {
 
 /// The sample's burst: three short lines, sent without waiting for an answer, the icon being on.
 #[test]
-fn messages_in_a_burst_arrive_in_the_order_in_which_they_were_sent() {
+fn messages_in_a_burst_arrive_in_order() {
     for latency in [0, 50, 150] {
         let recorder = Recorder::start(Duration::from_millis(latency));
         let (recorder, daemon, connector) = pair(recorder, "drop_in.order_wait = '1m'\ndrop_in.activity_lasts = '1m'");
@@ -100,7 +100,7 @@ fn a_key_after_a_message_never_shows_before_it() {
 }
 
 #[test]
-fn an_attachment_and_a_message_keep_their_order_and_a_client_that_is_gone_holds_up_no_one() {
+fn an_attachment_and_a_message_keep_their_order() {
     let recorder = Recorder::start(Duration::from_millis(100));
     let (recorder, daemon, connector) = pair(recorder, "drop_in.activity_lasts = '1m'\ndrop_in.order_wait = '1m'");
     connector.started("u");
@@ -122,7 +122,7 @@ fn an_attachment_and_a_message_keep_their_order_and_a_client_that_is_gone_holds_
 }
 
 #[test]
-fn a_message_waits_for_one_that_never_ends_no_longer_than_order_wait_and_for_a_silent_one_not_at_all() {
+fn a_message_waits_at_most_order_wait_for_the_one_before() {
     let recorder = Recorder::start(Duration::ZERO);
     let (recorder, mut daemon, connector) = pair(recorder, "drop_in.order_wait = '400ms'");
     let whole = message_of("u", "first");

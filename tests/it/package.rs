@@ -25,7 +25,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_debian_package_holds_all_that_is_shipped_and_names_nothing_that_is_not() {
+fn the_debian_package_holds_exactly_what_is_shipped() {
     let manifest = manifest();
     let deb = &manifest["package"]["metadata"]["deb"];
     let assets = deb["assets"].as_array().unwrap().iter().map(|asset| {
@@ -62,7 +62,7 @@ fn the_debian_package_holds_all_that_is_shipped_and_names_nothing_that_is_not() 
 }
 
 #[test]
-fn the_container_is_built_by_a_compiler_that_will_do_and_runs_as_nobody_in_particular() {
+fn the_container_builds_and_runs_without_privileges() {
     let recipe = text("systemd/container/Containerfile");
     let version = &manifest()["package"]["rust-version"];
     assert!(recipe.contains(&format!("\nARG RUST={}\n", version.as_str().unwrap())), "{version:?}");

@@ -85,7 +85,7 @@ fn a_request_and_its_answer_pass_untouched_whatever_they_are() {
 }
 
 #[test]
-fn one_connection_carries_many_requests_and_a_body_is_asked_for_when_it_is_expected() {
+fn a_connection_is_reused_and_expect_continue_is_answered() {
     let far_side = FarSide::start(|came, stream| write(stream, "202 Accepted", "", &came.body));
     let daemon = daemon(&far_side, "");
     let mut stream = connect(&daemon.address);
@@ -111,7 +111,7 @@ fn peak_bytes(daemon: &Daemon) -> u64 {
 }
 
 #[test]
-fn a_file_of_25_megabytes_passes_in_a_few_and_no_byte_of_it_changes() {
+fn a_file_of_25_megabytes_passes_unchanged_in_little_memory() {
     let far_side = FarSide::start(|came, stream| write(stream, "202 Accepted", "", &came.body));
     let daemon = daemon(&far_side, "");
     let connector = Connector::new(&daemon.address, "t");
@@ -140,7 +140,7 @@ fn a_file_of_25_megabytes_passes_in_a_few_and_no_byte_of_it_changes() {
 }
 
 #[test]
-fn an_upstream_that_fails_is_told_by_what_it_did_or_in_its_place() {
+fn a_failing_upstreams_answer_is_passed_or_replaced() {
     let far_side = FarSide::start(|came, stream| match came.line().split(' ').nth(1).unwrap() {
         "/api/v1/cut" => {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf");
@@ -248,7 +248,7 @@ fn status_of(stream: &mut TcpStream) -> (u16, String) {
 }
 
 #[test]
-fn what_is_too_long_or_stands_still_is_refused_and_reaches_nobody_whole() {
+fn a_body_too_long_or_stalled_is_refused() {
     let far_side = FarSide::start(|_, stream| write(stream, "202 Accepted", "", b""));
     let daemon = daemon(&far_side, "drop_in.stall_timeout = '300ms'");
     let head = "POST /api/v1/route HTTP/1.1\r\nhost: t\r\nconnection: close\r\n";
@@ -282,7 +282,7 @@ fn what_is_too_long_or_stands_still_is_refused_and_reaches_nobody_whole() {
 }
 
 #[test]
-fn what_would_not_arrive_as_it_was_sent_is_refused_and_leaves_no_line_in_the_log() {
+fn what_would_arrive_changed_is_refused_without_a_log_line() {
     let far_side =
         FarSide::start(|_, stream| stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_ok());
     let mut daemon = daemon(&far_side, "");
@@ -293,7 +293,7 @@ fn what_would_not_arrive_as_it_was_sent_is_refused_and_leaves_no_line_in_the_log
         (
             "CONNECT /api/v1/x?secret=abc HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n",
             "405",
-            "CONNECT is for proxies",
+            "CONNECT is for forward proxies",
         ),
         (
             "POST /api/v1/x HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",

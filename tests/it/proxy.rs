@@ -80,7 +80,7 @@ fn assert_delivers(daemon: &Daemon, far_side: &FarSide) {
 }
 
 #[test]
-fn connect_to_is_where_the_host_of_base_url_is_and_its_name_stays() {
+fn connect_to_replaces_the_address_and_keeps_the_name() {
     for protocols in [&["h2", "http/1.1"][..], &[]] {
         let far_side = FarSide::start(protocols);
         let mut daemon = daemon(&far_side, &format!("upstream.connect_to = '{}'", far_side.address));
@@ -97,7 +97,7 @@ fn connect_to_is_where_the_host_of_base_url_is_and_its_name_stays() {
 }
 
 #[test]
-fn a_proxy_is_asked_for_tunnels_with_its_credentials_and_its_password_stays_secret() {
+fn a_proxy_gives_tunnels_and_its_password_stays_secret() {
     let far_side = FarSide::start(&["http/1.1"]);
     let proxy = TunnelProxy::start(far_side.address, "200 Connection established");
     let setting = format!("upstream.proxy = 'http://user:s3cret@{}'\nlog.level = 'trace'", proxy.address);
@@ -138,7 +138,7 @@ fn a_proxy_that_lets_nobody_through_is_named_in_the_answer() {
 }
 
 #[test]
-fn neither_a_proxy_of_the_environment_nor_one_for_this_machine_is_used_and_both_are_told() {
+fn proxies_of_the_environment_are_not_used_and_that_is_said() {
     let upstream =
         PlainFarSide::start(|_, stream| stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_ok());
     let trap = TunnelProxy::start("127.0.0.1:9".parse().unwrap(), "200 OK");

@@ -267,7 +267,7 @@ fn a_recording_ends_as_it_was_told() {
 }
 
 #[test]
-fn an_old_recording_is_written_over_when_that_is_said_and_not_before_it_can_be() {
+fn an_old_recording_is_overwritten_only_when_asked() {
     let (_sandbox, mut daemon) = pair(ON);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("t");
@@ -314,7 +314,7 @@ fn a_disk_that_is_full_is_told() {
 }
 
 #[test]
-fn a_reader_that_is_too_slow_loses_its_recording_and_nobody_else_anything() {
+fn a_slow_reader_loses_its_recording_and_nothing_else() {
     let (_sandbox, mut daemon) = pair(ON);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("t");
@@ -341,7 +341,7 @@ fn a_reader_that_is_too_slow_loses_its_recording_and_nobody_else_anything() {
 }
 
 #[test]
-fn a_daemon_that_dies_or_talks_nonsense_is_told_and_what_came_before_is_kept() {
+fn a_daemon_that_dies_is_reported_and_the_recording_kept() {
     let line = r#"{"to":"0","from":"1","signal":"keystroke","at":7}"#;
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n";
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());

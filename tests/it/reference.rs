@@ -263,7 +263,7 @@ const LIMITS: &[[&str; 3]] = &[
     ["Sockets that systemd passes", "{http/passed/SOCKETS_MAX}", "Exit code 78"],
     ["A page of `GET /v1/conversations`", "{api/conversations/PAGE_MAX}", "400"],
     ["The event history", "{observe/events/EVENTS_MAX} events over all conversations, {observe/events/BYTES_MAX}, {observe/events/AGE_MAX}", "The oldest are dropped"],
-    ["Transitions of an explained conversation", "{observe/events/TOLD_MAX}", "The newest are returned"],
+    ["Transitions of an explained conversation", "{observe/events/PAST_EVENTS_MAX}", "The newest are returned"],
     ["Readers of `GET /v1/indicators`", "{api/READERS_MAX}", "429 with `Retry-After`"],
     ["Events that such a reader may be behind", "{observe/events/BEHIND_MAX}", "The oldest are left out, with a count"],
     ["Signals that wait for a recording", "{observe/recording/SIGNALS_MAX}", "The recording breaks off"],

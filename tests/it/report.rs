@@ -4,7 +4,7 @@ use crate::bench::signal_of;
 use crate::process::run;
 
 #[test]
-fn the_report_is_written_beside_the_results_or_its_path_is_named() {
+fn the_report_is_written_or_its_path_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (trace, page) = (path("t.ndjson"), path("page.html"));

@@ -206,7 +206,7 @@ fn check(text: &str, credentials: &TempDir) -> crate::process::Said {
 }
 
 #[test]
-fn the_sample_configuration_is_right_and_so_is_all_that_it_offers() {
+fn the_sample_configuration_and_all_it_offers_are_valid() {
     let credentials = tempfile::tempdir().unwrap();
     std::fs::write(credentials.path().join("typingd.pem"), key::private()).unwrap();
     std::fs::write(credentials.path().join("ingest-token"), "s3cret").unwrap();
@@ -242,7 +242,7 @@ fn analyze(arguments: &[&str]) -> Option<(String, bool)> {
 }
 
 #[test]
-fn systemd_has_nothing_to_say_against_the_units_and_little_is_exposed() {
+fn systemd_finds_nothing_wrong_with_the_units() {
     let directory = tempfile::tempdir().unwrap();
     // The program is not where it will be; the page of the manual neither.
     for name in ["typingd.service", "typingd.socket"] {

@@ -60,7 +60,7 @@ fn the_grace_is_a_bound() {
 }
 
 #[test]
-fn until_the_end_everybody_is_answered_and_a_second_word_ends_it_at_once() {
+fn all_are_answered_and_a_second_signal_ends_at_once() {
     let (sandbox, mut daemon) = hanging("delivery.shutdown_grace = '5m'");
     // Requests that are under way when the end comes: one, and a stream that has no end.
     let body = signal_of("c", "bob", "keystroke").to_string();
@@ -117,7 +117,7 @@ fn until_the_end_everybody_is_answered_and_a_second_word_ends_it_at_once() {
 }
 
 #[test]
-fn a_token_that_never_comes_holds_up_nothing_that_is_owed_to_nobody() {
+fn a_missing_token_does_not_hold_up_an_idle_shutdown() {
     let sandbox = Sandbox::start(&["--token-fault", "hang"]);
     let auth = jwt(&format!("{}/services/oauth2/token", sandbox.address.url()));
     let settings = "upstream.request_timeout = '1m'\ndelivery.shutdown_grace = '1m'\ntiming.dismiss_after = '1m'";
@@ -255,7 +255,7 @@ fn a_resolver_that_is_silent_holds_up_no_end() {
 }
 
 #[test]
-fn commands_are_ended_by_signals_as_the_first_process_of_a_container_too() {
+fn signals_end_a_command_that_is_process_1() {
     let directory = tempfile::tempdir().unwrap();
     let trace = directory.path().join("trace");
     let made = Command::new("mkfifo").arg(&trace).status();

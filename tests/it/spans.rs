@@ -178,7 +178,7 @@ fn a_collector_is_told_from_signal_to_acknowledgement() {
 }
 
 #[test]
-fn a_collector_that_is_away_or_hangs_delays_nothing_and_is_told_of_once() {
+fn a_missing_collector_delays_nothing_and_is_logged_once() {
     let sandbox = Sandbox::start(&[]);
     // A port where nobody listens for now.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

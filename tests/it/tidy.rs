@@ -4,23 +4,26 @@ use std::path::{Path, PathBuf};
 
 /// The longest file that is still one thing.
 const LINES_MAX: usize = 600;
+/// The longest function.
+const FUNCTION_LINES_MAX: usize = 80;
 /// What `engine` may name, beside its own modules.
 const ENGINE_NAMES: [&str; 4] = ["std::", "super::", "crate::model", "foldhash::"];
 
-fn sources() -> Vec<(String, String)> {
-    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
         }
     }
+}
+
+fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
-    walk(&root, &mut found);
+    rust_files(&root, &mut found);
     found.sort();
     assert!(found.len() > 30, "{found:?}");
     let name = |path: &Path| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
@@ -172,7 +175,6 @@ fn a_folder_imports_only_what_stands_below_it() {
 }
 
 #[test]
-#[ignore = "the circles are being opened one by one"]
 fn no_two_files_import_each_other_in_a_circle() {
     let modules = modules();
     let index = |path: &[String]| modules.iter().position(|(known, _)| known == path);
@@ -211,4 +213,69 @@ fn no_two_files_import_each_other_in_a_circle() {
     }
     let circles: Vec<_> = left.iter().map(|one| modules[*one].0.join("/")).collect();
     assert!(circles.is_empty(), "in circles: {circles:?}");
+}
+
+#[test]
+fn every_dependency_is_named_by_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest: toml::Table = std::fs::read_to_string(root.join("Cargo.toml")).unwrap().parse().unwrap();
+    let named = |folders: &[&str], dependency: &str| {
+        let name = dependency.replace('-', "_");
+        let mut found = Vec::new();
+        folders.iter().for_each(|folder| rust_files(&root.join(folder), &mut found));
+        let uses = |line: &str| {
+            line.match_indices(&name).any(|(at, _)| {
+                let (before, after) = (&line[..at], &line[at + name.len()..]);
+                !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.')
+                    && (after.starts_with("::") || (before.ends_with("use ") && after.starts_with([';', ' '])))
+            })
+        };
+        found.iter().any(|file| code(&std::fs::read_to_string(file).unwrap()).any(|(_, line)| uses(line)))
+    };
+    for (table, folders) in [("dependencies", &["src"][..]), ("dev-dependencies", &["src", "tests", "benches"])] {
+        for dependency in manifest[table].as_table().unwrap().keys() {
+            assert!(named(folders, dependency), "{dependency} of [{table}] is named nowhere in {folders:?}");
+        }
+    }
+}
+
+#[test]
+fn names_of_tests_are_sentences_of_at_most_sixty_characters() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    ["src", "tests"].iter().for_each(|folder| rust_files(&root.join(folder), &mut files));
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            let name = line.split_once("fn ").and_then(|(_, rest)| rest.split('(').next());
+            match name {
+                Some(name) if is_test => assert!(name.len() <= 60, "{}: {name}", file.display()),
+                _ => {}
+            }
+            is_test = line.starts_with("#[test") || line.starts_with("#[tokio::test") || (is_test && name.is_none());
+        }
+    }
+}
+
+#[test]
+fn no_function_is_longer_than_a_screen_or_two() {
+    for (name, text) in sources().iter().filter(|(name, _)| !name.contains("tests")) {
+        let lines: Vec<_> = text.split("\nmod tests {").next().unwrap().lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let bare = line.trim_start();
+            let indent = &line[..line.len() - bare.len()];
+            let words = bare.split("fn ").next().unwrap();
+            let is_function = bare.contains("fn ")
+                && !bare.starts_with("//")
+                && words.split_whitespace().all(|word| {
+                    ["async", "const", "pub"].contains(&word) || (word.starts_with("pub(") && word.ends_with(')'))
+                });
+            if is_function && !bare.ends_with('}') {
+                let end = lines[at..].iter().position(|line| *line == format!("{indent}}}"));
+                let length = end.map_or(0, |end| end + 1);
+                assert!(length <= FUNCTION_LINES_MAX, "src/{name}:{}: {length} lines: {bare}", at + 1);
+            }
+        }
+    }
 }

@@ -65,7 +65,7 @@ fn a_change_holds_at_once_for_icons_that_are_on() {
 }
 
 #[test]
-fn it_is_told_what_holds_where_from_and_what_a_restart_would_undo() {
+fn timing_shows_its_origin_and_what_a_restart_undoes() {
     let (_sandbox, mut daemon) = typing("channels.c.check_interval = '3s'");
     let file = daemon.file("typingd.toml").display().to_string();
     let before = daemon.timing();
@@ -142,7 +142,7 @@ fn a_wrong_change_changes_nothing_and_all_of_it_is_told() {
         ("/v1/timing", "", 400, "the body is empty; expected a JSON object such as"),
         ("/v1/timing", "[1]", 400, "the body is not an object"),
         ("/v1/timing", &deep, 400, "the body is not JSON"),
-        ("/v1/timing?to=c", "{}", 400, "a channel is named in the path"),
+        ("/v1/timing?to=c", "{}", 400, "unknown option `to`, expected none"),
         ("/v1/timing/", "{}", 400, "the channel address is empty"),
         (&long, "{}", 400, "the channel address has 256 characters; expected 1 to 255"),
         ("/v1/timing/%ff", "{}", 400, "the channel address is not UTF-8"),
@@ -218,7 +218,7 @@ fn changes_at_the_same_time_are_all_made() {
 }
 
 #[test]
-fn a_sighup_brings_back_what_the_file_says_and_a_wrong_file_does_not() {
+fn a_sighup_restores_the_file_unless_it_is_wrong() {
     let (sandbox, mut daemon) = typing("");
     daemon.retime("/v1/timing", &json!({"dismiss_after": "5m"}));
     daemon.retime("/v1/timing/c", &json!({"check_interval": "1s"}));

@@ -31,7 +31,7 @@ fn line(from: &str, signal: &str, at: u64) -> String {
 }
 
 #[test]
-fn the_table_says_what_is_in_force_what_is_better_and_how_to_apply_it() {
+fn the_table_shows_what_is_better_and_how_to_apply_it() {
     let said = tune(&[&shipped()]);
     assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{said:?}");
     let lines: Vec<_> = said.stdout.lines().collect();
@@ -99,7 +99,7 @@ fn without_a_draft_given_up_nothing_is_advised() {
 }
 
 #[test]
-fn whatever_is_to_be_small_the_first_row_is_the_one_that_is_applied() {
+fn the_first_row_is_the_one_applied_whatever_is_minimised() {
     let directory = tempfile::tempdir().unwrap();
     let many = many(&directory);
     for measure in ["requests", "missed", "flicker", "check", "late_wait", "late_wait_p99", "dismiss"] {
@@ -112,7 +112,7 @@ fn whatever_is_to_be_small_the_first_row_is_the_one_that_is_applied() {
 }
 
 #[test]
-fn the_same_trace_and_options_give_the_same_bytes_and_others_do_not() {
+fn the_same_input_gives_the_same_bytes() {
     let grid = ["--check", "5s,10s", "--dismiss", "2s,5s", "--format", "json", &shipped()];
     let said = tune(&grid);
     assert_eq!(said.code, Some(0), "{said:?}");
@@ -136,7 +136,7 @@ fn the_same_trace_and_options_give_the_same_bytes_and_others_do_not() {
 }
 
 #[test]
-fn the_setting_in_force_is_that_of_the_configuration_or_of_the_flag() {
+fn the_setting_in_force_is_the_files_or_the_flags() {
     let directory = tempfile::tempdir().unwrap();
     let config = file(&directory, "typingd.toml", "[timing]\ncheck_interval = '7s'\ndismiss_after = '3s'\n");
     let one = ["--check", "5s", "--dismiss", "2s", "--want", "none", "--format", "json"];
@@ -153,7 +153,7 @@ fn the_setting_in_force_is_that_of_the_configuration_or_of_the_flag() {
 }
 
 #[test]
-fn what_no_setting_gives_is_told_with_the_nearest_and_a_code_of_its_own() {
+fn unmet_limits_name_the_nearest_and_have_an_exit_code() {
     let said = tune(&[&shipped(), "--want", "recall>=99%,off_p95<=1s"]);
     assert_eq!((said.code, said.stderr.as_str()), (Some(3), ""), "{said:?}");
     assert!(said.stdout.contains("none of 330 settings keeps recall>=99 %, off_p95<=1s"), "{}", said.stdout);

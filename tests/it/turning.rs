@@ -31,7 +31,7 @@ fn another_org_waits_for_the_next_start() {
         assert_eq!(takes_hold(key), "next_start", "{key}");
     }
     assert_eq!(takes_hold("timing.dismiss_after"), "now");
-    assert!(daemon.process.log().contains("name another org: the one in use stays until the next start"));
+    daemon.process.until_logged("name another org: the one in use stays until the next start");
     let status = daemon.address.get("/v1/status").json();
     assert_eq!(status["upstream"]["base_url"], format!("{}/", old.address.url()), "{status}");
     daemon.give("c", "bob", "keystroke");
@@ -43,7 +43,7 @@ fn another_org_waits_for_the_next_start() {
 }
 
 #[test]
-fn credentials_take_hold_when_they_are_good_and_cost_nothing_when_they_are_not() {
+fn new_credentials_take_hold_only_when_they_are_good() {
     let directory = tempfile::tempdir().unwrap();
     let right = directory.path().join("right");
     fs::write(&right, "the-right-one").unwrap();

@@ -331,7 +331,7 @@ fn the_ends_of_drafts() {
 
 /// The trace ends with its last line, for everybody in it.
 #[test]
-fn what_lies_beyond_the_end_of_a_trace_is_not_counted_but_requests_are() {
+fn beyond_the_end_of_a_trace_only_requests_count() {
     let another = |at| Line { at, to: "c".into(), from: "another".into(), kind: Opened };
     let draft = one(&[(0, Key), (1_000, Key)]);
     for (name, end, how, expected) in [
@@ -444,7 +444,7 @@ fn conversations_users_and_files_are_kept_apart() {
 }
 
 #[test]
-fn a_study_of_no_line_and_a_study_of_no_key_have_nothing_to_tell() {
+fn a_study_without_a_line_or_a_key_has_no_result() {
     for (name, lines) in [("no line", vec![]), ("no key", one(&[(0, Opened), (9, Stopped), (10, Ended)]))] {
         assert_eq!(seen(&row_of(name, &[lines], QUICK, LENS)), NOTHING, "{name}");
     }
@@ -453,7 +453,7 @@ fn a_study_of_no_line_and_a_study_of_no_key_have_nothing_to_tell() {
 }
 
 #[test]
-fn equal_times_are_in_order_and_times_that_go_back_are_an_error_that_names_the_line() {
+fn times_that_go_back_are_an_error_that_names_the_line() {
     let equal = one(&[(5, Key), (5, Key), (5, Stopped), (5, Key), (5, Sent)]);
     let row = row_of("equal times", &[equal], QUICK, LENS);
     assert_eq!((row.started, row.stopped, row.recall.value), (2, 2, None));
@@ -463,7 +463,7 @@ fn equal_times_are_in_order_and_times_that_go_back_are_an_error_that_names_the_l
 }
 
 #[test]
-fn max_typing_is_told_as_a_timers_stop_and_silences_until_a_pause() {
+fn max_typing_stops_and_silences_until_a_pause() {
     let keys: Vec<_> = (0..=80).map(|i| (i * 100, Key)).chain([(9_000, Key), (9_500, Sent)]).collect();
     let lens = LENS;
     let mut plan = plan(&[setting(Idle, 5_000, 500)], lens);

@@ -20,7 +20,7 @@ fn rules(mode: Mode, check: u64, dismiss: u64) -> Rules {
 }
 
 #[test]
-fn over_a_perfect_link_the_whole_engine_tells_what_the_timing_alone_tells() {
+fn over_a_perfect_link_engine_and_timing_agree() {
     let (mut alone, mut whole) = (Play::default(), Play::default());
     let mut told = 0;
     for seed in 0..3_000 {
@@ -159,7 +159,7 @@ fn a_lost_stopped_is_told_again_until_it_arrives() {
 }
 
 #[test]
-fn a_link_that_loses_everything_shows_nothing_and_comes_to_an_end() {
+fn a_link_that_loses_everything_shows_nothing_and_ends() {
     let report = tuned(&[isolated(&[9_000; 20])], (Mode::Idle, 5_000, 2_000), Link { latency: 700, loss: 1.0 });
     let row = &report.current;
     assert_eq!((row.recall.value, row.off_early.value, row.false_on.value), (Some(0.0), Some(1.0), None));

@@ -75,6 +75,6 @@ fn every_measure_is_what_its_definition_says() {
 
 /// In times of people, where the thresholds that no option moves count: bursts, and the receiver that may drop icons.
 #[test]
-fn every_measure_is_what_its_definition_says_at_the_speed_of_people() {
+fn every_measure_is_as_defined_at_human_speed() {
     seeds(1_000_000, 60, |seed| play(seed, 100));
 }

@@ -67,7 +67,7 @@ fn requests(row: &Row) -> f64 {
 }
 
 #[test]
-fn the_documented_sample_shows_at_most_two_fifths_and_idle_beats_it_with_the_same_numbers() {
+fn idle_beats_the_documented_sample_at_equal_numbers() {
     let Some(report) = measured() else { return };
     let (sample, idle) = (row(report, AfterShown, 5_000, 2_000), row(report, Idle, 5_000, 2_000));
     assert!((0.30..=0.40).contains(&recall(sample)), "{}", recall(sample));
@@ -127,7 +127,7 @@ fn in_after_shown_a_dismissal_as_long_as_the_check_is_a_cliff() {
 }
 
 #[test]
-fn ten_and_five_seconds_halve_what_is_missed_and_more_than_halve_flicker_and_nearly_halve_requests() {
+fn ten_and_five_seconds_halve_misses_flicker_and_requests() {
     let Some(report) = measured() else { return };
     let (quick, slow) = (row(report, Idle, 5_000, 2_000), row(report, Idle, 10_000, 5_000));
     let change = |of: fn(&Row) -> f64| of(slow) / of(quick) - 1.0;
@@ -181,7 +181,7 @@ fn a_receiver_that_drops_icons_wants_a_check_that_comes_sooner() {
 }
 
 #[test]
-fn the_break_even_silence_falls_with_the_price_of_a_false_second_and_with_abandonment() {
+fn the_break_even_silence_falls_with_price_and_abandonment() {
     let Some(directory) = traces() else { return };
     let evens = ["none", "0.02", "0.13", "0.33"].map(|abandon| {
         let options = [("abandon", abandon), ("mode", "idle"), ("check", "5s"), ("dismiss", "2s")];
@@ -225,7 +225,7 @@ fn bursts_are_all_seen_by_whoever_waits_as_long_as_their_gaps() {
 }
 
 #[test]
-fn a_draft_that_is_never_sent_has_no_message_to_come_unannounced() {
+fn a_draft_never_sent_has_no_unannounced_message() {
     let Some(directory) = traces() else { return };
     let report = tune(study(&directory, &TRACES[2..]), &plan(&[]), 2, &|| {});
     assert!(report.typed.sent == 0.0 && report.typed.abandoned > 0.0 && report.study.users == 4);

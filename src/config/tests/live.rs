@@ -275,7 +275,7 @@ fn what_is_no_json_object_is_told_so() {
 }
 
 #[test]
-fn no_more_channels_get_timing_of_their_own_than_an_org_may_have() {
+fn channels_with_own_timing_are_bounded() {
     let text: String = (0..TIMED_CHANNELS_MAX - 1).map(|i| format!("[channels.c{i}]\ndismiss = 'idle'\n")).collect();
     let (_file, overrides) = sandbox(&format!("{text}[channels.untimed]\nauthorization_context = 'A'\n"));
     let config = load(&overrides).unwrap();

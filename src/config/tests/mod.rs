@@ -335,7 +335,7 @@ fn warnings_are_few_and_true() {
 }
 
 #[test]
-fn with_cached_credentials_an_address_is_all_that_an_upstream_needs() {
+fn with_cached_credentials_base_url_is_enough() {
     let bare = "[upstream]\nbase_url = 'https://h'\n[drop_in]\nenabled = true\n";
     let read = |text: &str| {
         let file = File::new(text);

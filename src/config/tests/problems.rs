@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_wrong_value_is_reported_with_its_place_and_what_is_expected() {
+fn a_wrong_value_is_reported_with_place_and_expectation() {
     let time = r#"expected a time from "1ms" to "1h" (units h, m, s, ms)"#;
     let text = "expected a text of 1 to 1024 bytes without control characters and outer spaces";
     let long = format!("org_id = \"{}\"", "x".repeat(200));

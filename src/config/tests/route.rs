@@ -7,7 +7,7 @@ fn file(base_url: &str, lines: &str) -> File {
 }
 
 #[test]
-fn a_proxy_or_an_address_becomes_a_setting_and_no_password_is_shown() {
+fn a_proxy_is_a_setting_and_its_password_is_not_shown() {
     let config = load(&file("https://h", "proxy = 'http://user:s3cret@proxy:3128'\n").overrides()).unwrap();
     let proxy = config.upstream.as_ref().unwrap().proxy.clone().unwrap();
     assert_eq!(proxy.expose(), "http://user:s3cret@proxy:3128/");

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_watcher_learns_how_much_it_missed_and_goes_on_with_the_newest() {
+    async fn a_slow_watcher_learns_what_it_missed_and_goes_on() {
         let (mut history, feed) = EventLog::new(1);
         decide(&mut history, 1);
         let mut watch = feed.watch().unwrap();

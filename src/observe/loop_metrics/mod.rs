@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_timer_decided_is_late_and_what_a_signal_asked_for_waits() {
+    fn lateness_is_of_timers_and_waiting_of_signals() {
         let mut metrics = LoopMetrics::default();
         let at = |millis: u64| Instant::from_micros(millis * 1_000);
         let conversation = ConversationRef::new("c", "u").unwrap().to_owned();
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_what_is_turned_away_stand_in_the_order_of_the_reasons() {
+    fn names_of_rejections_are_in_the_order_of_the_reasons() {
         for (why, name) in [(Rejected::TableFull, "table_full"), (Rejected::Stopping, "stopping")] {
             let mut metrics = LoopMetrics::default();
             let conversation = ConversationRef::new("c", "u").unwrap();

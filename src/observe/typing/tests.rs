@@ -54,7 +54,7 @@ use Reason::{Check, Dismissed, FirstKeystroke as First, Idle, MaxTyping};
 use SignalKind::{Ended, MessageSent, Opened, Stopped};
 
 #[test]
-fn composing_lasts_from_the_first_key_to_the_message_or_the_last_key() {
+fn composing_is_first_key_to_message_or_last_key() {
     const LONG: u64 = 200_000;
     for (name, events, millis, messages) in [
         ("sent", vec![Key(0), Key(700), Word(1_000, MessageSent)], 1_000, [1, 0, 0, 0]),
@@ -83,7 +83,7 @@ fn composing_lasts_from_the_first_key_to_the_message_or_the_last_key() {
 }
 
 #[test]
-fn composing_grows_with_each_key_and_what_is_under_way_has_not_ended() {
+fn composing_grows_with_each_key_until_it_ends() {
     let events = [Key(0), Key(700), Key(1_500)];
     let tally = tallied(&events, 20_000);
     assert_eq!((tally.composing_micros, tally.messages), (1_500_000, [0; 4]));
@@ -216,7 +216,7 @@ fn decisions_and_requests_are_counted_by_channel() {
 }
 
 #[test]
-fn channels_have_names_up_to_a_bound_and_those_of_the_configuration_always() {
+fn configured_channels_are_named_and_others_up_to_a_bound() {
     let mut stats = TypingStats::new(1);
     stats.name_channels(["mine", "other", "mine"]);
     let key = |stats: &mut TypingStats, to: &str| {
@@ -248,7 +248,7 @@ fn channels_have_names_up_to_a_bound_and_those_of_the_configuration_always() {
 }
 
 #[test]
-fn beyond_the_bound_newcomers_are_counted_and_nobody_is_forgotten_before_the_time() {
+fn beyond_the_bound_new_users_are_counted_and_none_forgotten() {
     let mut stats = TypingStats::new(1);
     let at = Instant::from_millis;
     let names: Vec<_> = (0..=CONVERSATIONS_MAX).map(|n| n.to_string()).collect();

@@ -42,7 +42,7 @@ fn token(sets: &mut Sets, now: u64, own: Option<CredentialId>, indicator: Indica
 }
 
 #[test]
-fn credentials_are_three_headers_each_once_not_empty_and_not_too_long() {
+fn credentials_are_three_headers_each_once_and_bounded() {
     let of = |headers: &HeaderMap| Credentials::of(headers);
     assert_eq!(set("t").secret(), "t");
     for name in [header::AUTHORIZATION, ORG_ID, AUTHORIZATION_CONTEXT] {
@@ -79,7 +79,7 @@ fn an_org_is_known_by_its_first_fifteen_characters() {
 
 /// What is known of an own set and of another of the channel, and what leaves with which.
 #[test]
-fn a_started_leaves_with_its_own_alone_and_a_stop_with_an_accepted_one_of_the_same_kind() {
+fn a_started_has_its_own_credentials_a_stop_accepted_ones() {
     let accepted = |sets: &mut Sets, id| sets.accept(id, None);
     let refused = |sets: &mut Sets, id| sets.reject(id, at(30_000), None, None);
     let untried = |_: &mut Sets, _: CredentialId| {};
@@ -133,7 +133,7 @@ fn a_started_leaves_with_its_own_alone_and_a_stop_with_an_accepted_one_of_the_sa
 }
 
 #[test]
-fn without_a_set_of_its_own_a_stop_leaves_with_the_last_accepted_within_what_is_configured() {
+fn a_stop_without_credentials_uses_the_last_accepted() {
     let mut sets = Sets::default();
     assert_eq!(token(&mut sets, 0, None, TypingStopped, ANY), "none");
     let show = |sets: &mut Sets, set: &Credentials| sets.show(at(0), "c", set).id;
@@ -167,7 +167,7 @@ fn without_a_set_of_its_own_a_stop_leaves_with_the_last_accepted_within_what_is_
 }
 
 #[test]
-fn a_refusal_is_told_to_who_shows_the_same_set_for_its_time_and_in_salesforces_words() {
+fn a_rejection_is_repeated_to_the_same_credentials_for_a_time() {
     let mut sets = Sets::default();
     let dead = sets.show(at(0), "c", &set("dead"));
     assert_eq!(dead.rejection, None);
@@ -190,7 +190,7 @@ fn a_refusal_is_told_to_who_shows_the_same_set_for_its_time_and_in_salesforces_w
 }
 
 #[test]
-fn each_set_is_kept_once_and_the_one_used_longest_ago_makes_room() {
+fn each_set_is_kept_once_and_the_least_recent_makes_room() {
     let mut sets = Sets::default();
     let token_of = |i: usize| set(&i.to_string());
     let first = sets.show(at(0), "c", &token_of(0)).id;
@@ -219,7 +219,7 @@ fn each_set_is_kept_once_and_the_one_used_longest_ago_makes_room() {
 }
 
 #[test]
-fn of_a_channel_the_accepted_sets_stay_and_channels_have_a_bound() {
+fn a_channels_accepted_sets_stay_within_a_bound() {
     let mut sets = Sets::default();
     let good = sets.show(at(0), "c", &set("good")).id;
     sets.accept(good, None);
@@ -265,7 +265,7 @@ fn a_channel_is_told_of_once_when_it_has_got_an_accepted_set() {
 }
 
 #[test]
-fn nobody_who_waits_misses_an_acceptance_and_nothing_prints_a_secret() {
+fn no_waiter_misses_an_acceptance_and_no_secret_is_printed() {
     let cache = CredentialCache::new(Clock::start(), REFUSED_FOR);
     let poll = |cache: &CredentialCache| pin!(cache.acceptances()).poll(&mut Context::from_waker(Waker::noop()));
     let shown = cache.show("c", &set("s3cret"));

@@ -26,7 +26,7 @@ async fn upstream() -> Stub {
 }
 
 #[tokio::test]
-async fn a_conversation_is_served_by_its_own_credentials_and_its_stop_by_others_that_were_accepted() {
+async fn own_credentials_serve_a_start_and_accepted_ones_a_stop() {
     let stub = upstream().await;
     let clock = Clock::start();
     let cache = CredentialCache::new(clock, REFUSED_FOR);

@@ -103,7 +103,7 @@ async fn until(condition: impl AsyncFn() -> bool) {
 }
 
 #[tokio::test]
-async fn an_assertion_is_signed_with_either_form_of_key_and_says_what_it_must() {
+async fn an_assertion_is_signed_with_either_form_of_key() {
     for key in [pkcs1(), pkcs8()] {
         let bench = Bench::start(&key, |_| granted("abc"), |_| accepted()).await;
         assert_eq!(deliver(&bench.client).await.outcome, Outcome::Delivered);

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_life_is_read_from_the_token_then_from_the_answer_then_assumed() {
+    fn a_token_life_comes_from_the_token_the_answer_or_a_default() {
         use base64::Engine as _;
         let jwt = |claims: serde_json::Value| {
             let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);

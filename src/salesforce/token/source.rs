@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bearer_is_visible_ascii_of_bounded_length_and_never_printed() {
+    fn a_bearer_is_bounded_visible_ascii_and_never_printed() {
         let value = bearer(" abc.def\n").unwrap();
         assert_eq!(value.to_str().unwrap(), "Bearer abc.def");
         assert!(!format!("{value:?}").contains("abc"), "{value:?}");

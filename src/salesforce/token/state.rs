@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_renewed_at_four_fifths_and_kept_out_of_its_last_seconds() {
+    fn a_token_is_renewed_at_four_fifths_of_its_life() {
         let mut state = State::default();
         assert_eq!(state.due(), Instant::ORIGIN);
         state.fetching = true;
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_refused_as_soon_as_obtained_are_fetched_ever_more_slowly() {
+    fn tokens_rejected_at_once_are_fetched_ever_more_slowly() {
         let mut state = State::default();
         let mut now = at(0);
         let mut waits = Vec::new();
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_without_another_token_is_not_hammered_and_the_old_one_is_tried_again() {
+    fn a_source_with_no_new_token_is_asked_ever_more_slowly() {
         let mut state = State::default();
         state.fetched(at(0), fetched("a", 1800));
         state.accepted(1);

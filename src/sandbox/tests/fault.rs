@@ -90,7 +90,7 @@ async fn each_fault_does_what_its_name_says() {
 }
 
 #[tokio::test]
-async fn faults_change_while_it_runs_and_strike_the_same_requests_again() {
+async fn changed_faults_strike_the_same_requests_again() {
     let bench = bench(Options { seed: 7, ..Options::default() }).await;
     let mut runs = Vec::new();
     for _ in 0..2 {

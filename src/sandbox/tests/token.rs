@@ -13,7 +13,7 @@ fn assertion(claims: &Value, algorithm: Algorithm) -> String {
 }
 
 #[tokio::test]
-async fn the_token_endpoint_grants_what_the_reference_asks_for_and_its_tokens_are_taken() {
+async fn the_sandbox_grants_tokens_and_takes_them() {
     let public_key = DecodingKey::from_rsa_pem(include_bytes!("test_key.pub.pem")).unwrap();
     let bench = bench(Options { public_key: Some(public_key), strict_tokens: true, ..Options::default() }).await;
     let now = clock::wall_since_epoch().as_secs();

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_tried_again_with_growing_pauses_and_then_it_is_lost() {
+    fn a_batch_is_retried_with_growing_pauses_and_then_lost() {
         let mut losses = Losses::default();
         let later = |asked: Option<u64>| Came::Later("away".to_owned(), asked.map(Duration::from_secs));
         let mut pauses = Vec::new();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn more_spans_than_may_wait_are_lost_and_a_batch_holds_the_oldest() {
+    fn spans_beyond_the_bound_are_lost_and_the_oldest_sent() {
         let mut losses = Losses::default();
         let span = |number: usize| Span { start_time_unix_nano: number as u64, ..Span::default() };
         let mut waiting: Vec<Span> = (0..WAITING_MAX + 3).map(span).collect();
