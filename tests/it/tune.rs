@@ -207,7 +207,7 @@ fn mistakes_are_named_each_by_itself() {
         (&[&shipped, "--mode", "throttle"], 2, "--mode = \"throttle\": expected idle, after_shown or idle,after_shown"),
         (&[&shipped, "--current", "5s"], 2, "expected CHECK/DISMISS, such as 5s/2s"),
         (&[&shipped, "--want", "recall=1"], 2, "`recall=1` is no limit"),
-        (&[&shipped, "--want", "recal>=1"], 2, "there is no measure `recal`; recall, missed,"),
+        (&[&shipped, "--want", "recal>=1"], 2, "there is no measure `recal`; cost, recall, missed,"),
         (&[&shipped, "--want", "off_p95<=5"], 2, "`off_p95<=5`: expected a time with its unit"),
         (&[&shipped, "--minimise", "recall"], 2, "recall is not to be made small"),
         (&[&shipped, "--abandon", "13"], 2, "--abandon = \"13\": expected a share from 0 to 1"),

@@ -117,8 +117,7 @@ fn reason(report: &Report) -> Markup {
         }
         (None, None) => html! {
             p {
-                (kept) " of " (tried) " tried kept what limits could be tested (" (limits) "), but what was to be small, "
-                (measure.words()) ", is undefined: none is better than another."
+                "What is to be small, " (measure.words()) ", is undefined: none of " (tried) " tried is better than another."
             }
             p { "Nothing is recommended; record more typing, and tune again." }
         },
@@ -169,6 +168,9 @@ fn against(row: &Row, now: &Row) -> String {
 fn miss(want: &Want, row: &Row, now: &Row) -> Markup {
     let show = |value: Option<f64>| value.map_or_else(|| UNDEFINED.to_owned(), |value| said(want.measure, value));
     let value = row.get(want.measure);
+    if let Some(kept) = value.filter(|value| want.miss(*value) == 0.0) {
+        return html! { "kept with " b { (show(Some(kept))) } ", but not surely: its interval reaches beyond the limit" };
+    }
     let by = value.map(|value| (value - want.bound).abs());
     let points = by.filter(|_| want.measure.unit() == Unit::Share).map(|by| format!("{:.1} points", 100.0 * by));
     html! { "missed by " b { (points.unwrap_or_else(|| show(by))) } ", with " (show(value)) "; now " (show(now.get(want.measure))) }
