@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::base::clock::Clock;
-use crate::model::{Instant, Reason, micros};
+use crate::model::{Instant, Reason, SignalKind, micros};
 use crate::observe::events::{Event, Verdict, What};
 
 /// An event among those of all conversations.
@@ -79,6 +79,10 @@ fn what(event: &Event) -> (&'static str, Option<u64>, Details<'_>) {
     let none = Details { signal: None, subject: None, result: None, why: None };
     match &event.what {
         What::Signal(kind) => ("signal", None, Details { signal: Some(kind.name()), ..none }),
+        What::Ignored(handled) => {
+            let signal = Some(SignalKind::Keystroke.name());
+            ("ignored", None, Details { signal, why: handled.ignored(), ..none })
+        }
         What::Decided(decided) => {
             ("decided", Some(decided.number), Details { subject: Some(subject(decided.reason)), ..none })
         }

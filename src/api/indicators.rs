@@ -12,9 +12,10 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::options::{Options, bad, id};
+use super::timing::TimingChange;
 use super::{Api, events};
 use crate::base::clock::{self, Clock};
 use crate::http::Problem;
@@ -47,7 +48,9 @@ pub(super) async fn indicators(
     let watch = api.feed.watch().ok_or_else(|| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "typingd is shutting down").retry_after(RETRY_AFTER_SECONDS)
     })?;
-    let reader = Reader { watch, filter, clock: api.clock, _place: place };
+    let mut changes = api.timing_changes.clone();
+    changes.mark_unchanged();
+    let reader = Reader { watch, changes, filter, clock: api.clock, _place: place };
     let beginning = Bytes::from(format!("retry: {COME_AGAIN_MILLIS}\n\n"));
     let pieces = stream::unfold((reader, Some(beginning)), |(mut reader, beginning)| async {
         let piece = match beginning {
@@ -88,6 +91,7 @@ impl Filter {
 
 struct Reader {
     watch: Watch,
+    changes: watch::Receiver<Option<Arc<TimingChange>>>,
     filter: Filter,
     clock: Clock,
     _place: OwnedSemaphorePermit,
@@ -99,9 +103,12 @@ impl Reader {
         let heartbeat = clock::timer_after(HEARTBEAT);
         let mut piece = Vec::new();
         while piece.is_empty() {
-            let Ok(received) = tokio::time::timeout_at(heartbeat, self.watch.next()).await else {
-                return Some(Bytes::from_static(b": still here\n\n"));
+            let received = tokio::select! {
+                biased;
+                received = tokio::time::timeout_at(heartbeat, self.watch.next()) => received,
+                Ok(()) = self.changes.changed() => return self.timing_changed(),
             };
+            let Ok(received) = received else { return Some(Bytes::from_static(b": still here\n\n")) };
             self.write(received?, &mut piece);
         }
         while piece.len() < PIECE_BYTES_MAX
@@ -110,6 +117,12 @@ impl Reader {
             self.write(received, &mut piece);
         }
         Some(piece.into())
+    }
+
+    /// The event of the last change of the timing.
+    fn timing_changed(&mut self) -> Option<Bytes> {
+        let change = self.changes.borrow_and_update().clone()?;
+        Some(format!("event: timing\ndata: {}\n\n", json!(*change)).into())
     }
 
     fn write(&self, received: Watched, piece: &mut Vec<u8>) {

@@ -29,12 +29,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::base::clock::Clock;
 use crate::driver::Controls;
-use crate::http::{Problem, TokenAuth, Traffic, media_type, read_body, require_token};
+use crate::http::{Gates, Problem, TokenAuth, Traffic, media_type, read_body, require_token};
 use crate::observe::events::Feed;
 use crate::observe::snapshot::Snapshot;
 use control::{Ending, Order};
 use signals::Ingest;
-use timing::Ask;
+use timing::{Ask, TimingChange};
 
 /// The loop answers within microseconds; one that takes this long is stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -51,6 +51,8 @@ pub(crate) struct Api {
     pub(crate) recording: watch::Receiver<bool>,
     /// To the owner of the settings.
     pub(crate) timing: mpsc::Sender<Ask>,
+    /// The last change of the timing.
+    pub(crate) timing_changes: watch::Receiver<Option<Arc<TimingChange>>>,
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) ending: watch::Receiver<Option<Ending>>,
     pub(crate) places: Places,
@@ -71,20 +73,56 @@ impl Default for Places {
     }
 }
 
-/// All routes. Every one but health asks callers for the token, those in `others` too.
-pub(crate) fn router(api: Api, ingest: Ingest, auth: TokenAuth, others: impl IntoIterator<Item = Router>) -> Router {
-    let health = health::router(api.controls.clone());
-    let own = [routes(Arc::new(api)), ingest.router()];
-    let asked = own.into_iter().chain(others).fold(Router::new(), Router::merge);
-    asked.route_layer(from_fn_with_state(auth, require_token)).merge(health)
+/// The routes for each kind of listening address.
+#[derive(Clone)]
+pub(crate) struct Routes {
+    /// Served on the addresses of ingest.
+    pub(crate) ingest: Router,
+    /// Served on those of admin, where it has its own.
+    pub(crate) admin: Option<Router>,
 }
 
-fn routes(api: Arc<Api>) -> Router {
+/// All routes, each but health behind the gate of its callers. Those in `others` are for operators. With addresses of
+/// their own for operators (`apart`) those of ingest take signals only; operators' take signals too, for the console.
+pub(crate) fn router(
+    api: Api,
+    ingest: Ingest,
+    gates: &Gates,
+    others: impl IntoIterator<Item = Router>,
+    apart: bool,
+) -> Routes {
+    let api = Arc::new(api);
+    let behind = |auth: &TokenAuth, routes: Router| routes.route_layer(from_fn_with_state(auth.clone(), require_token));
+    let health = health::router(api.controls.clone());
+    let signals = ingest.router();
+    let reports = signals.clone().merge(reports(api.clone()));
+    let steering = behind(&gates.admin, others.into_iter().fold(steering(api), Router::merge)).merge(health.clone());
+    match apart {
+        false => Routes { ingest: behind(&gates.ingest, reports).merge(steering), admin: None },
+        true => Routes {
+            ingest: behind(&gates.ingest, signals).merge(health),
+            admin: Some(behind(&gates.either, reports).merge(steering)),
+        },
+    }
+}
+
+/// What reports, and neither changes anything nor goes on for long.
+fn reports(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/v1/conversations", get(conversations::conversations))
+        .route("/v1/timing", get(timing::read))
+        .route("/v1/status", get(status::status))
+        .route("/openapi.json", get(openapi::document))
+        .route("/metrics", get(metrics::metrics))
+        .with_state(api)
+}
+
+/// What changes, records, watches or computes.
+fn steering(api: Arc<Api>) -> Router {
     Router::new()
         .route("/v1/signals/stream", get(stream::record))
-        .route("/v1/conversations", get(conversations::conversations))
         .route("/v1/indicators", get(indicators::indicators))
-        .route("/v1/timing", get(timing::read).put(timing::change))
+        .route("/v1/timing", put(timing::change).delete(timing::change))
         .route("/v1/timing/{to}", put(timing::change).delete(timing::change))
         .route("/v1/timing/", any(timing::unnamed))
         .route("/v1/tune", post(tune::study))
@@ -92,10 +130,12 @@ fn routes(api: Arc<Api>) -> Router {
         .route("/v1/log", get(log::read).put(log::change))
         .route("/v1/reload", post(control::reload))
         .route("/v1/shutdown", post(control::shut_down))
-        .route("/openapi.json", get(openapi::document))
-        .route("/v1/status", get(status::status))
-        .route("/metrics", get(metrics::metrics))
         .with_state(api)
+}
+
+#[cfg(test)]
+fn routes(api: Arc<Api>) -> Router {
+    reports(api.clone()).merge(steering(api))
 }
 
 impl Api {
@@ -146,6 +186,7 @@ mod tests {
 
     use super::*;
     use crate::driver::{self, inbox};
+    use crate::http::CallerTokens;
     use crate::observe::events::EventLog;
 
     /// What handlers need that call no other part.
@@ -157,29 +198,88 @@ mod tests {
             traffic: Traffic::default(),
             recording: watch::channel(false).1,
             timing: mpsc::channel(1).0,
+            timing_changes: watch::channel(None).1,
             orders: mpsc::channel(1).0,
             ending: watch::channel(None).1,
             places: Places::default(),
         }
     }
 
-    #[tokio::test]
-    async fn every_described_call_but_health_needs_the_token() {
+    /// Asks for each described call with `token`, and gives `answer` the call and the status.
+    async fn call_each(router: &Router, token: &str, mut answer: impl FnMut(&str, StatusCode)) {
         /// Health is open, the others are other folders' routes.
         const ELSEWHERE: [&str; 4] = ["/healthz", "/readyz", "/v1/sandbox/icons", "/v1/drop_in"];
-        let ingest = Ingest::new(inbox::inbox().0, watch::channel(1).1);
-        let router = router(api(), ingest, TokenAuth::new(Some("t0ken")), []);
         let axum::Json(document) = openapi::document().await;
-        let mut calls = 0;
         for (path, methods) in document["paths"].as_object().unwrap() {
             let methods = methods.as_object().unwrap().keys().filter(|name| *name != "parameters");
             for method in methods.filter(|_| !ELSEWHERE.contains(&&**path)) {
-                let request = Request::builder().method(&*method.to_uppercase()).uri(path.replace("{to}", "c"));
-                let answer = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-                assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
-                calls += 1;
+                let method = method.to_uppercase();
+                let mut request = Request::builder().method(&*method).uri(path.replace("{to}", "c"));
+                if !token.is_empty() {
+                    request = request.header("authorization", format!("Bearer {token}"));
+                }
+                // Most handlers wait for a part that is not there; by then they have been let in.
+                let call = router.clone().oneshot(request.body(Body::empty()).unwrap());
+                let status = tokio::time::timeout(Duration::from_millis(1), call).await;
+                answer(&format!("{method} {path}"), status.map_or(StatusCode::OK, |answer| answer.unwrap().status()));
             }
         }
-        assert!(calls > 12, "{calls}");
+    }
+
+    fn all_routes(ingest: Option<&str>, admin: Option<&str>, apart: bool) -> Routes {
+        let tokens = CallerTokens { ingest: ingest.map(Into::into), admin: admin.map(Into::into) };
+        let ingest = Ingest::new(inbox::inbox().0, watch::channel(1).1);
+        router(api(), ingest, &Gates::new(&tokens), [], apart)
+    }
+
+    #[tokio::test]
+    async fn every_described_call_but_health_needs_the_token() {
+        let mut calls = 0;
+        for token in ["", "wr0ng"] {
+            call_each(&all_routes(Some("t0ken"), None, false).ingest, token, |call, status| {
+                assert_eq!(status, StatusCode::UNAUTHORIZED, "{call}");
+                calls += 1;
+            })
+            .await;
+        }
+        assert!(calls > 24, "{calls}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_token_of_ingest_reports_and_takes_signals_only() {
+        const FOR_INGEST: [&str; 6] = [
+            "POST /v1/signals",
+            "GET /v1/conversations",
+            "GET /v1/timing",
+            "GET /v1/status",
+            "GET /openapi.json",
+            "GET /metrics",
+        ];
+        let is_let_in = |status| !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        for (ingest, token) in [(Some("t0ken"), "t0ken"), (None, "")] {
+            let shared = all_routes(ingest, Some("adm1n"), false).ingest;
+            let refused = if ingest.is_some() { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
+            call_each(&shared, token, |call, status| match FOR_INGEST.contains(&call) {
+                true => assert!(is_let_in(status), "{call}: {status}"),
+                false => assert_eq!(status, refused, "{call}"),
+            })
+            .await;
+            call_each(&shared, "adm1n", |call, status| {
+                assert!(call == "GET /v1/signals/stream" || is_let_in(status), "{call}: {status}")
+            })
+            .await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_of_their_own_part_operators_from_callers() {
+        let Routes { ingest, admin } = all_routes(None, Some("adm1n"), true);
+        call_each(&ingest, "adm1n", |call, status| match call {
+            "POST /v1/signals" => assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            _ => assert_eq!(status, StatusCode::NOT_FOUND, "{call}"),
+        })
+        .await;
+        // What needs no token on the addresses of ingest needs one here.
+        call_each(&admin.unwrap(), "", |call, status| assert_eq!(status, StatusCode::UNAUTHORIZED, "{call}")).await;
     }
 }

@@ -68,6 +68,15 @@ pub(super) fn repeated(options: &[(String, String)]) -> Option<String> {
 /// A channel's address, or an end user's id, in the option `name`.
 pub(super) fn id(name: &str, value: Option<String>) -> Result<Option<String>, Problem> {
     if let Some(value) = &value {
+        if let Some(number) = value.strip_prefix(' ').filter(|number| number.starts_with(|c: char| c.is_ascii_digit()))
+        {
+            let number = cut(number, VALUE_CHARS_MAX);
+            let detail = format!(
+                "`{name}` begins with a space, as which a + in a query is read: a + is written %2B, as in {name}=%2B{}",
+                number.escape_debug()
+            );
+            return Err(bad(detail));
+        }
         ChannelAddress::new(value).map_err(|error| bad(format!("`{name}` {error}")))?;
     }
     Ok(value)

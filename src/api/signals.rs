@@ -1,5 +1,6 @@
 //! `POST /v1/signals`: reads signals, hands them to the loop, and answers with the result of each.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::options::{Options, bad, value};
 use super::{RETRY_AFTER_SECONDS, busy};
 use crate::base::clock;
 use crate::base::duration;
+use crate::base::text::without_bom;
 use crate::driver::inbox::{Inbox, Receipt, Undeliverable};
 use crate::engine::Rejected;
 use crate::http::{BODY_STALL_MAX, Problem, StreamControl, check_encoding, media_type, next_data, read_body};
@@ -35,6 +37,9 @@ const STREAM_SILENCE_MAX: Duration = Duration::from_secs(300);
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How far a caller's clock may be ahead of ours. Of a signal that is further ahead the time is ignored.
 const AHEAD_MILLIS_MAX: u64 = 60_000;
+/// An `at` within these is seconds (of the years 2001 to 5138): as milliseconds it would be a time before March 1973.
+/// Taken as such, every keystroke after a message would be late.
+const AT_SECONDS: RangeInclusive<u64> = 1_000_000_000..=99_999_999_999;
 
 /// The count of malformed signals. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -201,6 +206,12 @@ struct Batch {
 impl Batch {
     fn read(&mut self, index: usize, json: &[u8], tally: &mut Tally) {
         match json::parse(json) {
+            Ok(parsed) if parsed.signal.at.is_some_and(|at| AT_SECONDS.contains(&at)) => {
+                let at = parsed.signal.at.unwrap_or_default();
+                let expected = "expected milliseconds since the Unix epoch";
+                let error = format!("`at` is the number {at}, which can only be seconds; {expected}, such as {at}000");
+                tally.reject_malformed(index, error);
+            }
             Ok(mut parsed) => {
                 // A message from the future would silence its conversation until then.
                 parsed.signal.at = parsed.signal.at.filter(|at| *at <= clock::wall_millis() + AHEAD_MILLIS_MAX);
@@ -212,6 +223,7 @@ impl Batch {
     }
 
     fn read_line(&mut self, index: usize, line: Result<&[u8], Overlong>, tally: &mut Tally) {
+        let line = if index == 0 { line.map(without_bom) } else { line };
         match line {
             // Blank lines are common at a stream's end, and no mistake.
             Ok(line) if line.trim_ascii().is_empty() => {}

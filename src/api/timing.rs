@@ -1,4 +1,4 @@
-//! The timing, read and changed while the daemon runs: `GET` and `PUT /v1/timing`, `PUT` and `DELETE /v1/timing/{to}`.
+//! The timing, read and changed while the daemon runs: `GET`, `PUT` and `DELETE /v1/timing`, `PUT` and `DELETE /v1/timing/{to}`.
 //!
 //! The owner of the settings is asked for both.
 
@@ -10,12 +10,13 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{Method, Request, StatusCode};
+use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::options::{NoOptions, Options, bad};
 use super::{Api, ask, busy};
-use crate::config::{Change, Refusal, Report, TIMED_CHANNELS_MAX};
+use crate::config::{Change, Changed, Refusal, Report, TIMED_CHANNELS_MAX};
 use crate::http::{Problem, read_body};
 use crate::model::ChannelAddress;
 
@@ -26,6 +27,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest body: five keys with their values come to 150 bytes, however generously they are spaced to less than
 /// this.
 const BODY_BYTES_MAX: usize = 4 * 1024;
+/// Changed keys in one event; further ones are counted.
+const CHANGES_SHOWN_MAX: usize = 100;
 /// Problems reported in full; further ones are counted. A setting that fits no channel's would report 2,000.
 const PROBLEMS_SHOWN_MAX: usize = 20;
 
@@ -36,6 +39,24 @@ pub(crate) struct Ask {
     pub change: Option<Change>,
     /// If it is closed, no one waits for the answer any more, and nothing is to be changed.
     pub answer: oneshot::Sender<Result<Report, Denial>>,
+}
+
+/// A change that has been made, as readers of the indicators see it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TimingChange {
+    at: u64,
+    by: &'static str,
+    changed: Vec<Changed>,
+    /// Changed keys that are left out.
+    more: usize,
+}
+
+impl TimingChange {
+    /// `at` is in Unix epoch milliseconds, `by` the way it came.
+    pub(crate) fn new(at: u64, by: &'static str, changed: &[Changed]) -> Self {
+        let shown = changed.iter().take(CHANGES_SHOWN_MAX).cloned().collect();
+        Self { at, by, changed: shown, more: changed.len().saturating_sub(CHANGES_SHOWN_MAX) }
+    }
 }
 
 #[derive(Debug)]
@@ -67,6 +88,7 @@ pub(super) async fn change(
     let body = read_body(&head.headers, body, BODY_BYTES_MAX, "the timing has five keys").await?;
     let change = match to {
         Some(to) if head.method == Method::DELETE => Change::forget(to),
+        None if head.method == Method::DELETE => Change::reset(),
         to => Change::set(to, &body).map_err(|error| bad(format!("the body {error}")))?,
     };
     answer(&api, Some(change)).await
@@ -157,6 +179,7 @@ mod tests {
             (Method::GET, "/v1/timing", "", "None"),
             (Method::PUT, "/v1/timing", r#"{"dismiss": "idle"}"#, "to: None, what: Set"),
             (Method::PUT, "/v1/timing/+49%2F1%20%C3%BC", "{}", "to: Some(ChannelAddress(\"+49/1 ü\")), what: Set"),
+            (Method::DELETE, "/v1/timing", "", "to: None, what: Forget"),
             (Method::DELETE, "/v1/timing/%00", "", "to: Some(ChannelAddress(\"\\0\")), what: Forget"),
         ] {
             let answer = tokio::spawn(router.clone().oneshot(request(method.clone(), path, body)));

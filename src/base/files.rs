@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
 
+use super::text::without_bom;
+
 /// The largest file with a bearer token: a token has 16 KiB at most, and white space around it little more.
 pub(crate) const TOKEN_FILE_BYTES_MAX: u64 = 17 << 10;
 /// The largest file with a private key; one of 16,384 bits has 13 KiB.
@@ -26,12 +28,14 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// As [`read`], of a file that must be text.
+/// As [`read`], of a file that must be text. A byte order mark before it is skipped.
 ///
 /// # Errors
 /// As those of [`read`], and when it is not UTF-8.
 pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String> {
-    String::from_utf8(read(path, bytes_max)?).map_err(|_| Error::new(ErrorKind::InvalidData, "not UTF-8"))
+    let bytes = read(path, bytes_max)?;
+    let text = std::str::from_utf8(without_bom(&bytes));
+    text.map(str::to_owned).map_err(|_| Error::new(ErrorKind::InvalidData, "not UTF-8"))
 }
 
 /// Whether there is a regular file at `path`, by itself or by a link.
@@ -55,6 +59,8 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("fits"), "12345678").unwrap();
         assert_eq!(read_text(&at("fits"), 8).unwrap(), "12345678");
+        std::fs::write(at("marked"), "\u{feff}1234").unwrap();
+        assert_eq!(read_text(&at("marked"), 8).unwrap(), "1234");
         assert_eq!(read(&at("fits"), 7).unwrap_err().kind(), ErrorKind::FileTooLarge);
         std::os::unix::fs::symlink("fits", at("link")).unwrap();
         assert_eq!(read(&at("link"), 8).unwrap(), b"12345678");

@@ -9,12 +9,20 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 
 /// The innermost cause of an error, which is the one that says something: `connection refused` rather than `client error`.
 pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
-    chain(error).last().unwrap_or(error).to_string()
+    in_plain_words(chain(error).last().unwrap_or(error).to_string())
 }
 
 /// An error with all its causes.
 pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
-    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    chain(error).map(|cause| in_plain_words(cause.to_string())).collect::<Vec<_>>().join(": ")
+}
+
+/// What rustls says of an answer that is no TLS is meant for those who know its messages.
+fn in_plain_words(error: String) -> String {
+    match error.contains("InvalidContentType") {
+        true => "https was spoken to an http port: what answers there does not speak TLS".to_owned(),
+        false => error,
+    }
 }
 
 /// The first of an error and its causes that is a `T`.
@@ -36,6 +44,11 @@ pub(crate) fn printable(text: &str) -> String {
 /// Joiners and marks of direction: they hide, or change the order of what is beside them.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{061c}' | '\u{feff}')
+}
+
+/// The bytes without the byte order mark before them, which editors and shells on Windows write.
+pub(crate) fn without_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::{Failure, load_file, note};
-use crate::config;
+use super::{Failure, load_file, note, online};
+use crate::config::{self, Config};
 use crate::daemon;
 use crate::tune::outlook::outlook;
 
@@ -16,6 +16,9 @@ pub(super) struct CheckArgs {
     /// Check it as `run --sandbox` would
     #[arg(long)]
     sandbox: bool,
+    /// Also resolve, connect and fetch a token; no icon is shown
+    #[arg(long, conflicts_with = "sandbox")]
+    online: bool,
 }
 
 pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
@@ -27,7 +30,7 @@ pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
     if !problems.is_empty() {
         return Err(Failure::misconfigured(problems));
     }
-    for warning in config::warnings(&config) {
+    for warning in config::warnings(&config).into_iter().chain(state_dir(&config)) {
         note(&format!("warning: {warning}"));
     }
     note(&config::capacity(&config));
@@ -36,5 +39,16 @@ pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
     for sentence in outlook(&scopes, limit) {
         note(&sentence);
     }
+    if args.online {
+        online::check(&config)?;
+    }
+    note("valid");
     Ok(())
+}
+
+/// The daemon serves without its state directory all the same, so that this is no reason not to start.
+fn state_dir(config: &Config) -> Option<String> {
+    let dir = config.state_dir.as_ref().filter(|dir| dir.exists() && !dir.is_dir())?;
+    let text = format!("delivery.state_dir {} is not a directory: a crash may leave icons on", dir.display());
+    Some(config.located("delivery.state_dir", &text))
 }

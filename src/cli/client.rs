@@ -10,6 +10,7 @@ use axum::http::HeaderValue;
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use super::Failure;
@@ -31,6 +32,15 @@ pub(super) struct RemoteArgs {
     /// The file with the bearer token that the daemon requires
     #[arg(long, value_name = "FILE", env = "TYPINGD_TOKEN_FILE")]
     pub(super) token_file: Option<PathBuf>,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum AnswerFormat {
+    /// For people
+    Text,
+    /// As the daemon sends it
+    Json,
 }
 
 /// Where a daemon listens: the address that paths are appended to, and the Unix socket if it is one.
@@ -128,6 +138,15 @@ impl Remote {
 
     pub(super) async fn call_within(&self, timeout: Duration, request: RequestBuilder) -> Result<Answer, Failure> {
         self.within(timeout, async { self.read(self.send(request).await?).await }).await
+    }
+
+    /// Sends a request whose response is JSON: the value, and the text as it was sent.
+    pub(super) async fn json(&self, request: RequestBuilder) -> Result<(Value, String), Failure> {
+        let answer = self.call(request).await?;
+        match serde_json::from_str(&answer.body) {
+            Ok(value) if answer.status.is_success() => Ok((value, answer.body)),
+            _ => Err(answer.refusal().into()),
+        }
     }
 
     /// Sends a request whose response is a stream, and waits for its beginning.

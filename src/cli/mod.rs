@@ -1,11 +1,16 @@
 //! The command line: the commands, and their exit codes.
 
+mod bench;
 mod check;
 mod client;
 mod completions;
+mod config;
 mod exit;
+mod explain;
 mod interrupt;
+mod log;
 mod man;
+mod online;
 mod probe;
 mod record;
 mod reload;
@@ -15,6 +20,7 @@ mod sandbox;
 mod schema;
 mod shutdown;
 mod simulate;
+mod status;
 mod tap;
 mod timing;
 mod tune;
@@ -30,7 +36,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::base::build_info;
-use crate::config::{self, Config, Flag, Origin, Overrides};
+use crate::config::{Config, Flag, Origin, Overrides};
 use crate::daemon::StartError;
 use crate::sandbox::SandboxArgs;
 pub use exit::{EXIT_CODES, FILES, SIGNALS, VARIABLES};
@@ -52,7 +58,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Replay traces in virtual time and print the indicators as NDJSON
     Simulate(simulate::SimulateArgs),
-    /// Record the signals of a running daemon as a trace, without the ids of channels and users
+    /// Record the signals of a running daemon as a trace, without the ids of users and, unless asked for, of channels
     Record(record::RecordArgs),
     /// Show what each check and dismiss interval costs and gives on recorded typing
     Tune(Box<tune::TuneArgs>),
@@ -71,8 +77,16 @@ enum Command {
     Reload(client::RemoteArgs),
     /// Stop a running daemon, with every icon off, and wait for its end
     Shutdown(client::RemoteArgs),
+    /// Show how a running daemon is doing: whether it is ready, and if not why; its conversations, requests, latency
+    Status(status::StatusArgs),
+    /// Show why the icon of a conversation is as it is, what happens next, and what happened lately
+    Explain(explain::ExplainArgs),
+    /// Show how much a running daemon logs, or change it until it restarts or reads its configuration again
+    Log(log::LogArgs),
     /// Watch the indicators of a running daemon live
     Tap(tap::TapArgs),
+    /// Let people type against a running daemon with a sandbox: throughput, latency, lateness, memory, CPU
+    Bench(bench::BenchArgs),
     /// Run the stand-in Interaction Service alone
     Sandbox(SandboxArgs),
     /// Try one real icon, on and off again, and explain each answer of Salesforce
@@ -81,6 +95,8 @@ enum Command {
     /// when the icon on the agent console goes off by itself: the time is the value for `typingd tune --icon-ttl`. An agent
     /// sees the icon; for a pair that it doesn't know, Salesforce creates a messaging session.
     Probe(probe::ProbeArgs),
+    /// Print a commented sample configuration, the one that the package installs
+    Config,
     /// Print the JSON schema of the configuration, for editors
     Schema,
     /// Print the completion script of a shell
@@ -119,6 +135,10 @@ struct Failure {
 impl Failure {
     fn misconfigured(problems: Vec<String>) -> Self {
         Self { code: MISCONFIGURED, problems }
+    }
+
+    fn from_problems(problems: Vec<String>) -> Self {
+        Self { code: FAILED, problems }
     }
 
     fn usage(problems: Vec<String>) -> Self {
@@ -180,9 +200,14 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Wait(args) => wait::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Shutdown(args) => shutdown::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Log(args) => log::run(&args),
         Command::Tap(args) => tap::run(args),
+        Command::Bench(args) => bench::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Probe(args) => probe::run(args),
+        Command::Config => config::run(),
         Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
@@ -201,7 +226,7 @@ fn load_file(file: Option<PathBuf>, sandbox: bool) -> Result<Config, Failure> {
 }
 
 fn load(overrides: &Overrides) -> Result<Config, Failure> {
-    config::load(overrides).map_err(|problems| {
+    crate::config::load(overrides).map_err(|problems| {
         // A configuration that doesn't exist is a wrong configuration, even if a flag names it.
         let by_flag = problems.iter().all(|problem| matches!(problem.origin, Origin::Flag(name) if name != "--config"));
         let problems = problems.iter().map(ToString::to_string).collect();

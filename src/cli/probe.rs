@@ -56,12 +56,12 @@ pub(super) fn run(args: ProbeArgs) -> Result<(), Failure> {
     let conversation = ConversationRef::new(&args.to, &args.from).map(ConversationRef::to_owned);
     let conversation = conversation.map_err(|(field, error)| Failure::usage(vec![format!("--{field} {error}")]))?;
     let config = load_file(args.config, false)?;
-    let settings = config.upstream.ok_or("there is no upstream")?;
+    let settings = config.upstream.clone().ok_or("there is no upstream")?;
     let problems = match settings.auth {
         Auth::Cached => {
             vec!["upstream.auth is missing: a probe has no connector whose credentials it could use".into()]
         }
-        _ => file_problems(&settings),
+        _ => file_problems(&settings).into_iter().map(|(key, text)| config.located(key, &text)).collect(),
     };
     if !problems.is_empty() {
         return Err(Failure::misconfigured(problems));
@@ -144,7 +144,9 @@ fn describe(step: &Step) -> String {
         Step::Token { ok: true, elapsed_ms, .. } => format!("token: in hand after {elapsed_ms:.0} ms"),
         Step::Token { detail, .. } => {
             let why = detail.as_deref().unwrap_or("for an unknown reason");
-            format!("token: none: {why}\n  what to do: check upstream.auth")
+            // A refusal of the token endpoint says by itself what to do.
+            let advice = if why.contains("upstream.auth") { "" } else { "\n  what to do: check upstream.auth" };
+            format!("token: none: {why}{advice}")
         }
         Step::Request { indicator, status, code, round_trip_ms, detail, meaning, advice, again_in_ms, .. } => {
             let answer = status.map_or_else(|| "no answer, ".to_owned(), |status| format!("status {status}, "));

@@ -18,7 +18,7 @@ use super::interrupt::Interrupt;
 use super::{Failure, block_on};
 use crate::base::clock::Clock;
 use crate::base::{duration, size};
-use crate::model::{ConversationRef, Instant};
+use crate::model::{ChannelAddress, ConversationRef, Instant};
 use crate::signals::json::{self, LINE_BYTES_MAX};
 use crate::signals::lines::{Lines, Overlong};
 use crate::signals::trace::TraceLine;
@@ -40,8 +40,18 @@ pub(super) struct RecordArgs {
     /// Round times down to a multiple of this, such as 10ms: it makes people harder to identify by their typing
     #[arg(long, value_name = "TIME", value_parser = grain)]
     round: Option<Duration>,
+    /// Record this channel only, by its address
+    #[arg(long, value_name = "TO", value_parser = channel)]
+    to: Option<ChannelAddress>,
+    /// Keep the addresses of channels, so that each can be tuned by itself; end users stay without names
+    #[arg(long)]
+    name_channels: bool,
     #[command(flatten)]
     remote: RemoteArgs,
+}
+
+fn channel(text: &str) -> Result<ChannelAddress, String> {
+    ChannelAddress::new(text).map_err(|error| error.to_string())
 }
 
 fn span(text: &str) -> Result<Duration, String> {
@@ -125,8 +135,13 @@ async fn record(remote: &Remote, args: &RecordArgs) -> Result<Summary, Failure> 
     if !is_stdout && !args.force && std::fs::symlink_metadata(&args.output).is_ok() {
         return Err(exists(&args.output).into());
     }
+    let mut query: Vec<_> = args.to.iter().map(|to| ("to", to.as_str())).collect();
+    if args.name_channels {
+        query.push(("name_channels", "true"));
+    }
+    let request = remote.request(Method::GET, &["v1", "signals", "stream"]).query(&query);
     let mut answer = tokio::select! {
-        answer = remote.open(remote.request(Method::GET, &["v1", "signals", "stream"])) => answer?,
+        answer = remote.open(request) => answer?,
         _ = interrupt.next() => return Err("interrupted before the daemon answered".into()),
     };
     let file = if is_stdout { None } else { Some(create(&args.output, args.force)?) };
@@ -304,7 +319,16 @@ mod tests {
 
     fn args(output: &Path) -> RecordArgs {
         let (output, round) = (output.to_owned(), Some(Duration::from_millis(10)));
-        RecordArgs { output, force: false, span: None, max_size: 1_000, round, remote: nowhere() }
+        RecordArgs {
+            output,
+            force: false,
+            span: None,
+            max_size: 1_000,
+            round,
+            to: None,
+            name_channels: false,
+            remote: nowhere(),
+        }
     }
 
     fn line(from: &str, at: u64) -> String {

@@ -56,7 +56,9 @@ fn guide(up: &Up) -> Option<String> {
     let tcp = up.listening.iter().find(|address| matches!(address, Address::Tcp(_)));
     let (curl, url, page) = match tcp.or(up.listening.first())? {
         Address::Tcp(address) => {
-            let page = format!("Type in a browser, and watch the agent's typing icon:\n  http://{address}/\n\n");
+            let page = up.admin.iter().find(|address| matches!(address, Address::Tcp(_)));
+            let page = page.map_or_else(|| format!("http://{address}"), ToString::to_string);
+            let page = format!("Type in a browser, and watch the agent's typing icon:\n  {page}/\n\n");
             ("curl".to_owned(), format!("http://{address}"), page)
         }
         Address::Unix(path) => {

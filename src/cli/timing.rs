@@ -33,8 +33,8 @@ pub(super) struct TimingArgs {
     /// The new longest unbroken typing
     #[arg(long, value_name = "TIME", help_heading = "Changes")]
     max_typing: Option<String>,
-    /// Remove the channel's own timing: it follows the timing of all channels
-    #[arg(long, requires = "to", conflicts_with_all = ["check", "dismiss", "mode", "max_typing"], help_heading = "Changes")]
+    /// Undo all that was changed while running; with --to: remove the channel's own timing, so that it follows all channels
+    #[arg(long, conflicts_with_all = ["check", "dismiss", "mode", "max_typing"], help_heading = "Changes")]
     reset: bool,
     /// The output format
     #[arg(long, value_name = "FORMAT", default_value = "table")]
@@ -107,6 +107,9 @@ fn describe(report: &Report, to: Option<&ChannelAddress>) -> String {
             }
         }
         None => in_force(report, to, &mut text),
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "warning: {}", printable(warning));
     }
     text.push('\n');
     match &report.keep {

@@ -107,9 +107,11 @@ pub const KEYS: &[Key] = &[
     Key::new("upstream.base_url", Kind::Url, Required(r#""https://mydomain.my.salesforce-scrt.com""#),
         "The Interaction Service of your org; https, or plain http to a loopback address."),
     Key::new("upstream.org_id", Kind::OrgId, Required(r#""00DXX0000000001""#),
-        "The org's id, 15 or 18 characters."),
+        "The org's id: 15 characters, or 18 with their checksum. 15 are sent."),
     Key::new("upstream.authorization_context", Kind::Header, Required(r#""Partner1_ChannelDefinition1""#),
-        "The authorization context of the channels that have none of their own.").per_channel(),
+        "The authorization context of the channels that have none of their own. \"\" sends no such header.").per_channel(),
+    Key::new("upstream.authorization_context_type", Kind::OneOf(CONTEXT_TYPES), Unset("no such header is sent"),
+        "The header AuthorizationContextType, for products that ask for it."),
     Key::new("upstream.request_timeout", time(MILLI, 5 * MINUTE), Default(r#""5s""#),
         "The longest time from sending a request to the end of its response."),
     Key::new("upstream.max_requests_per_second", Kind::Integer { min: 1, max: REQUESTS_PER_SECOND_MAX }, Default("2000"),
@@ -146,7 +148,7 @@ pub const KEYS: &[Key] = &[
     Key::new("timing.require_open", Kind::Flag, Default("false"),
         "Whether to send nothing for a conversation before its first opened or message_sent.").per_channel(),
 
-    Key::new("ingest.listen", Kind::Addresses, Default(r#"["127.0.0.1:7480"]"#),
+    Key::new("ingest.listen", Kind::Addresses { min: 1 }, Default(r#"["127.0.0.1:7480"]"#),
         "The listening addresses: IP addresses with ports, or unix:/path. Sockets passed by systemd replace them."),
     Key::new("ingest.token_file", Kind::Path, Unset("callers need no token"),
         "A file with the bearer token that callers must show. Required when listening beyond loopback."),
@@ -156,6 +158,15 @@ pub const KEYS: &[Key] = &[
         "The most conversations in memory at a time."),
     Key::new("ingest.recording", Kind::Flag, Default("false"),
         "Whether callers may record the times of your users' keystrokes (typingd record)."),
+    Key::new("ingest.socket_mode", Kind::FileMode, Unset("the umask's"),
+        "The file mode of Unix sockets that typingd makes, of [admin] too: \"0660\" lets its group call."),
+
+    Key::new("admin.listen", Kind::Addresses { min: 0 }, Default("[]"),
+        "Listening addresses for everything but signals and the drop-in. Empty: those of ingest serve it."),
+    Key::new("admin.token_file", Kind::Path, Unset("the token of ingest.token_file serves"),
+        "A file with the token for what changes, records or watches. Required when admin.listen is beyond loopback."),
+    Key::new("admin.console", Kind::Flag, Default("true"),
+        "Whether the web console is served."),
 
     Key::new("drop_in.enabled", Kind::Flag, Default("false"),
         "Whether to stand in front of the Interaction Service: interactions are read, everything else passes."),
@@ -194,6 +205,10 @@ pub const KEYS: &[Key] = &[
     Key::new("log.otlp_endpoint", Kind::Url, Unset("no spans are exported"),
         "A collector for spans by OTLP over HTTP, such as http://127.0.0.1:4318. Needs a build with the feature otlp.").lacks(OTLP),
 ];
+
+/// As the public reference lists them.
+const CONTEXT_TYPES: &[&str] =
+    &["ConversationChannelDefinition", "EmbeddedMessagingChannel", "ExternalConversationParticipant"];
 
 const OTLP: Option<&str> = if cfg!(feature = "otlp") { None } else { Some("otlp") };
 

@@ -189,7 +189,7 @@ impl Layers {
             let mut values =
                 overrides.flags.iter().filter(|other| other.key == flag.key).map(|flag| flag.value.as_str());
             let text = match key.kind {
-                Kind::Addresses => values.collect::<Vec<_>>().join(","),
+                Kind::Addresses { .. } => values.collect::<Vec<_>>().join(","),
                 _ => values.next_back().unwrap_or_default().to_owned(),
             };
             let raw = Raw::from_text(&text, key.kind);

@@ -28,7 +28,7 @@ pub struct Change {
 enum What {
     /// The values of these names.
     Set(Vec<(String, Raw)>),
-    /// The channel follows the timing of all.
+    /// The channel follows the timing of all; without a channel, everything changed while running is undone.
     Forget,
 }
 
@@ -60,10 +60,26 @@ impl Change {
         Ok(Self { to, what: What::Set(members) })
     }
 
+    /// The call that asks for it, as the log names it.
+    #[must_use]
+    pub const fn call(&self) -> &'static str {
+        match (&self.what, &self.to) {
+            (What::Set(_), None) => "PUT /v1/timing",
+            (What::Set(_), Some(_)) => "PUT /v1/timing/{to}",
+            (What::Forget, _) => "DELETE /v1/timing/{to}",
+        }
+    }
+
     /// Removes a channel's own timing.
     #[must_use]
     pub fn forget(to: ChannelAddress) -> Self {
         Self { to: Some(to), what: What::Forget }
+    }
+
+    /// Undoes whatever was changed while running: the timing is what the configuration said when it was last read.
+    #[must_use]
+    pub fn reset() -> Self {
+        Self { to: None, what: What::Forget }
     }
 }
 
@@ -84,7 +100,8 @@ impl Config {
                 }
             }
             (What::Forget, Some(to)) if layers.forget_timing(to) => {}
-            (What::Forget, _) => return Err(Refusal::NotTimed),
+            (What::Forget, Some(_)) => return Err(Refusal::NotTimed),
+            (What::Forget, None) => layers = Layers::clone(&self.read),
         }
         resolve(layers, Some(&self.read), self.upstream.is_none()).map_err(Refusal::Wrong)
     }

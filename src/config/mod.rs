@@ -49,7 +49,7 @@ use crate::salesforce::settings::{Auth, JwtBearer, Settings};
 use crate::telemetry::Format;
 use keys::{Absent, CHANNELS, Key};
 use layers::{Layers, Scope};
-use value::{FromValue, Quoted};
+use value::{FromValue, ORG_ID_BYTES, Quoted};
 
 /// All settings, valid.
 #[derive(Clone, Debug)]
@@ -60,6 +60,8 @@ pub struct Config {
     pub upstream: Option<Settings>,
     /// How signals come in.
     pub ingest: http::Settings,
+    /// How operators reach it.
+    pub admin: http::AdminSettings,
     /// How requests of connectors to Salesforce pass; `None` if they don't.
     pub drop_in: Option<drop_in_edge::Settings>,
     /// How long a shutdown may take to send every owed Stopped.
@@ -163,6 +165,15 @@ impl Config {
         &self.read.foreign_variables
     }
 
+    /// A problem with what the key `path` names, with the place where it is set.
+    #[must_use]
+    pub fn located(&self, path: &str, text: &str) -> String {
+        match self.layers.global.origin(path) {
+            Origin::Default => text.to_owned(),
+            origin => Problem::at(&origin, text).to_string(),
+        }
+    }
+
     /// The settings in force as TOML that reads back to the same, with the origin of each as a comment. No secrets:
     /// there are none in a configuration.
     #[must_use]
@@ -213,7 +224,9 @@ struct Reader {
 impl Reader {
     fn config(&mut self, sandbox: bool) -> Option<Config> {
         // None of them ends the reading, so that all report their problems.
-        let (policy, ingest, log) = (self.policy(), self.ingest(), self.log());
+        let (policy, log) = (self.policy(), self.log());
+        let admin = self.admin();
+        let ingest = self.ingest(admin.as_ref());
         let drop_in = self.drop_in();
         let upstream = if sandbox { None } else { Some(self.upstream()) };
         Some(Config {
@@ -223,6 +236,7 @@ impl Reader {
                 Some(upstream) => Some(upstream?),
             },
             ingest: ingest?,
+            admin: admin?,
             drop_in: drop_in?,
             shutdown_grace: self.get("delivery.shutdown_grace")?,
             state_dir: self.get("delivery.state_dir"),
@@ -281,7 +295,7 @@ impl Reader {
     }
 
     fn upstream(&mut self) -> Option<Settings> {
-        let base_url = self.required("upstream.base_url");
+        let base_url = self.base_url();
         // Cached credentials hold all three.
         let (org_id, authorization_context) = if self.uses_cached_credentials() {
             let own = |path| Some(self.get(path).unwrap_or_default());
@@ -296,9 +310,13 @@ impl Reader {
         let (proxy, connect_to) = route?;
         Some(Settings {
             base_url: base_url?,
-            org_id: org_id?,
+            org_id: org_id.map(|mut id: String| {
+                id.truncate(ORG_ID_BYTES);
+                id
+            })?,
             authorization_context: authorization_context?,
             channel_contexts: contexts.collect(),
+            authorization_context_type: self.get("upstream.authorization_context_type"),
             request_timeout: self.get("upstream.request_timeout")?,
             in_flight_max: self.count("upstream.max_in_flight")?,
             ca_file: self.get("upstream.ca_file"),
@@ -342,24 +360,50 @@ impl Reader {
         }
     }
 
-    fn ingest(&mut self) -> Option<http::Settings> {
-        let listen: Vec<Address> = self.get("ingest.listen")?;
-        let beyond = listen.iter().find(|address| !address.is_local());
-        if let Some(address) = beyond
-            && self.layers.global.setting("ingest.token_file").is_none()
-        {
-            let text = format!(
-                "ingest.listen: {address} can be reached from other machines; expected ingest.token_file beside it, \
-                 or an address of this machine alone (127.0.0.1, [::1], unix:/path)"
-            );
-            self.problem("ingest.listen", text);
+    fn ingest(&mut self, admin: Option<&http::AdminSettings>) -> Option<http::Settings> {
+        let mut listen: Vec<Address> = self.get(LISTEN)?;
+        // Port 0 is a fresh port each time.
+        let fresh = |address: &Address| matches!(address, Address::Tcp(address) if address.port() == 0);
+        let of_admin = |at: &Address| !fresh(at) && admin.is_some_and(|admin| admin.listen.contains(at));
+        if self.layers.global.origin(LISTEN) == Origin::Sockets {
+            // A socket that was passed is for whatever the configuration uses its address for.
+            listen.retain(|address| !of_admin(address));
+        } else if let Some(address) = listen.iter().find(|address| of_admin(address)) {
+            let text =
+                format!("{ADMIN_LISTEN}: {address} is in {LISTEN} too; expected other addresses, or [] to share");
+            self.problem(ADMIN_LISTEN, text);
         }
+        self.beyond_needs_token(LISTEN, &listen, "ingest.token_file");
+        let socket_mode = self.get::<String>("ingest.socket_mode");
         Some(http::Settings {
             listen,
             token_file: self.get("ingest.token_file"),
+            socket_mode: socket_mode.and_then(|mode| u32::from_str_radix(&mode, 8).ok()),
             body_bytes_max: self.get("ingest.max_body")?,
             recording: self.get("ingest.recording")?,
         })
+    }
+
+    fn admin(&mut self) -> Option<http::AdminSettings> {
+        let listen: Vec<Address> = self.get(ADMIN_LISTEN)?;
+        self.beyond_needs_token(ADMIN_LISTEN, &listen, "admin.token_file");
+        Some(http::AdminSettings {
+            listen,
+            token_file: self.get("admin.token_file"),
+            console: self.get("admin.console")?,
+        })
+    }
+
+    fn beyond_needs_token(&mut self, key: &str, listen: &[Address], token: &str) {
+        if let Some(address) = listen.iter().find(|address| !address.is_local())
+            && self.layers.global.setting(token).is_none()
+        {
+            let text = format!(
+                "{key}: {address} can be reached from other machines; expected {token} beside it, \
+                 or an address of this machine alone (127.0.0.1, [::1], unix:/path)"
+            );
+            self.problem(key, text);
+        }
     }
 
     fn log(&self) -> Option<Log> {
@@ -448,6 +492,8 @@ fn channel_table(to: &ChannelAddress) -> String {
 const TIMING: &str = "timing";
 const DISMISS_AFTER: &str = "timing.dismiss_after";
 const MAX_TYPING: &str = "timing.max_typing";
+const LISTEN: &str = "ingest.listen";
+const ADMIN_LISTEN: &str = "admin.listen";
 const TOKEN_FILE: &str = "upstream.auth.token_file";
 const JWT_BEARER: &str = "upstream.auth.jwt_bearer";
 

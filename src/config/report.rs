@@ -9,6 +9,7 @@ use super::environment::FILE_VARIABLE;
 use super::keys::{KEYS, Key};
 use super::layers::{FILE_DEFAULT, Layers, Scope, Setting};
 use super::value::Value;
+use super::warnings::timing_warnings;
 use super::{Config, Origin, TIMING, channel_table};
 use crate::base::text::printable;
 use crate::model::ChannelAddress;
@@ -33,6 +34,9 @@ pub struct Report {
     /// How to keep what a restart would undo.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
+    /// What this timing does badly, in the words of `typingd check`.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// What was just changed; `None` if no change was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<Vec<Changed>>,
@@ -88,6 +92,7 @@ impl Config {
             },
             survives_restart: undone.is_empty(),
             keep: (!undone.is_empty()).then(|| self.keep(&undone)),
+            warnings: bounded(timing_warnings(self)),
             changed: None,
         }
     }
@@ -131,11 +136,7 @@ impl Config {
             }
             Some(_) => {}
         }
-        notes.extend(undone.iter().filter_map(Difference::note).take(NOTES_MAX));
-        let more = undone.iter().filter_map(Difference::note).count().saturating_sub(NOTES_MAX);
-        if more > 0 {
-            notes.push(format!("and {more} more like these"));
-        }
+        notes.extend(bounded(undone.iter().filter_map(Difference::note).collect()));
         Keep { file: self.file.as_ref().map(|path| path.display().to_string()), toml, notes }
     }
 
@@ -147,6 +148,14 @@ impl Config {
             Some(to) => self.read.channels.contains_key(to),
         }
     }
+}
+
+/// At most [`NOTES_MAX`], and how many more there are.
+fn bounded(mut sentences: Vec<String>) -> Vec<String> {
+    let more = sentences.len().saturating_sub(NOTES_MAX);
+    sentences.truncate(NOTES_MAX);
+    sentences.extend((more > 0).then(|| format!("and {more} more like these")));
+    sentences
 }
 
 /// A key of the timing that two configurations set differently.

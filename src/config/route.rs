@@ -7,10 +7,23 @@ use url::{Host, Url};
 use super::Reader;
 use crate::salesforce::Proxy;
 
+const BASE_URL: &str = "upstream.base_url";
 const PROXY: &str = "upstream.proxy";
 const CONNECT_TO: &str = "upstream.connect_to";
 
 impl Reader {
+    /// The Interaction Service's address, to which its paths are added.
+    pub(super) fn base_url(&mut self) -> Option<Url> {
+        let url: Url = self.required(BASE_URL)?;
+        let Some((before, _)) = url.as_str().split_once("/api/v1") else { return Some(url) };
+        let text = format!(
+            "{BASE_URL} = \"{}\": expected it without /api/v1 and what follows, which typingd adds: {before}",
+            url.as_str()
+        );
+        self.problem(BASE_URL, text);
+        None
+    }
+
     /// The proxy and the address of `base_url`'s host, of which there is one at most.
     pub(super) fn route(&mut self, base_url: Option<&Url>) -> Option<(Option<Proxy>, Option<SocketAddr>)> {
         let (proxy, connect_to) = (self.get::<Proxy>(PROXY), self.get::<SocketAddr>(CONNECT_TO));

@@ -85,7 +85,8 @@ fn of_kind(kind: Kind) -> Value {
         Kind::OrgId => text(ORG_ID),
         Kind::Header => text(HEADER),
         Kind::Text => json!({"type": "string", "pattern": TEXT, "maxLength": TEXT_BYTES_MAX}),
-        Kind::Addresses => json!({"type": "array", "minItems": 1, "items": text(ADDRESS)}),
+        Kind::Addresses { min } => json!({"type": "array", "minItems": min, "items": text(ADDRESS)}),
+        Kind::FileMode => text(FILE_MODE),
     }
 }
 
@@ -108,9 +109,11 @@ const URL: &str = "^(https://[^/?#@\\s]+|http://(localhost|127(\\.[0-9]{1,3}){3}
 const PROXY: &str = "^http://[^/?#\\s]+/?$";
 /// An IP address with a port.
 const SOCKET_ADDRESS: &str = "^([0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9A-Fa-f:.]+(%[0-9]+)?\\]):[0-9]{1,5}$";
-const ORG_ID: &str = "^00D[A-Za-z0-9]{12}([A-Za-z0-9]{3})?$";
+const ORG_ID: &str = "^00D[A-Za-z0-9]{12}([A-Z0-5]{3})?$";
+/// In octal.
+const FILE_MODE: &str = "^0?[0-7]{3}$";
 /// Visible ASCII.
-const HEADER: &str = "^[!-~]{1,1024}$";
+const HEADER: &str = "^[!-~]{0,1024}$";
 /// Without spaces at its ends.
 const TEXT: &str = "^\\S(.*\\S)?$";
 /// An IP address with a port, or a Unix socket.

@@ -50,14 +50,19 @@ pub enum Kind {
     Proxy,
     /// An IP address with a port.
     SocketAddress,
-    /// The id of a Salesforce org.
+    /// The id of a Salesforce org: 15 characters, or 18, of which the last three are a checksum.
     OrgId,
-    /// A text that can be the value of an HTTP header.
+    /// A text that can be the value of an HTTP header; an empty one stands for no header.
     Header,
     /// A text that is not empty.
     Text,
-    /// Listening addresses, at least one.
-    Addresses,
+    /// Listening addresses.
+    Addresses {
+        /// How many at least.
+        min: usize,
+    },
+    /// The permissions of a file, in octal.
+    FileMode,
 }
 
 /// A value as it is written.
@@ -112,7 +117,9 @@ impl Raw {
     /// What an environment variable or a flag holds for a key of `kind`: the same without TOML's quotes and brackets.
     pub(super) fn from_text(text: &str, kind: Kind) -> Self {
         match (kind, text) {
-            (Kind::Addresses, _) => Self::List(text.split(',').map(|item| Self::Text(item.trim().into())).collect()),
+            (Kind::Addresses { .. }, _) => {
+                Self::List(text.split(',').map(|item| Self::Text(item.trim().into())).collect())
+            }
             (Kind::Flag, "true" | "false") => Self::Flag(text == "true"),
             (Kind::Integer { .. } | Kind::Bytes { .. } | Kind::Time { .. }, _)
                 if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) =>
@@ -174,11 +181,12 @@ impl fmt::Display for Kind {
             Self::Proxy => f.write_str("the address of an HTTP proxy, such as http://proxy:3128"),
             Self::SocketAddress => f.write_str("an IP address with a port: 203.0.113.7:443 or [2001:db8::7]:443"),
             Self::OrgId => f.write_str("15 or 18 letters and digits that start with 00D"),
-            Self::Header => write!(f, "1 to {TEXT_BYTES_MAX} visible ASCII characters without spaces"),
+            Self::Header => write!(f, "up to {TEXT_BYTES_MAX} visible ASCII characters without spaces"),
             Self::Text => {
                 write!(f, "a text of 1 to {TEXT_BYTES_MAX} bytes without control characters and outer spaces")
             }
-            Self::Addresses => f.write_str(r#"a list such as ["127.0.0.1:7480", "unix:/path"]"#),
+            Self::Addresses { .. } => f.write_str(r#"a list such as ["127.0.0.1:7480", "unix:/path"]"#),
+            Self::FileMode => f.write_str(r#"a file mode in quotes, such as "0660""#),
         }
     }
 }
@@ -213,19 +221,39 @@ impl Kind {
             }
             (Self::Flag, Raw::Flag(flag)) => Some(Value::Flag(*flag)),
             (Self::OneOf(words), Raw::Text(text)) => words.contains(&text.as_str()).then(|| Value::Text(text.clone())),
-            (Self::Addresses, Raw::List(items)) if !items.is_empty() => return addresses(items).map(Value::Addresses),
+            (Self::Addresses { min }, Raw::List(items)) if items.len() >= min => {
+                return addresses(items).map(Value::Addresses);
+            }
             (Self::Path, Raw::Text(text)) => return path(text, places).map(Value::Path),
             (Self::Proxy, Raw::Text(text)) => return Proxy::parse(text).map(Value::Proxy),
+            (Self::Url, Raw::Text(text)) if text.matches("://").count() > 1 => {
+                return Err(r#"expected "https://" once, at its beginning"#.into());
+            }
             (Self::Url, Raw::Text(text)) => url(text).map(Value::Url),
             (Self::SocketAddress, Raw::Text(text)) => {
                 let address = text.parse().ok();
                 let usable = |address: &SocketAddr| address.port() > 0 && !address.ip().is_unspecified();
                 address.filter(usable).map(Value::SocketAddress)
             }
-            (Self::OrgId | Self::Header | Self::Text, Raw::Text(text)) => {
+            (Self::OrgId, Raw::Text(text)) if self.accepts(text) && !has_checksum(text) => {
+                let right = checksum(text);
+                return Err(format!(
+                    "the last three characters are a checksum of the first 15, in which capitals count; expected {right} for \
+                     these, or the 15 alone"
+                ));
+            }
+            (Self::OrgId | Self::Header | Self::Text | Self::FileMode, Raw::Text(text)) => {
                 self.accepts(text).then(|| Value::Text(text.clone()))
             }
-            (Self::Time { .. } | Self::Bytes { .. } | Self::Flag | Self::OneOf(_) | Self::Addresses, _) => None,
+            (
+                Self::Time { .. }
+                | Self::Bytes { .. }
+                | Self::Flag
+                | Self::OneOf(_)
+                | Self::Addresses { .. }
+                | Self::FileMode,
+                _,
+            ) => None,
             _ => return Err("expected a text in quotes".into()),
         };
         value.ok_or_else(|| format!("expected {self}"))
@@ -238,7 +266,11 @@ impl Kind {
                 let letters = text.bytes().all(|b| b.is_ascii_alphanumeric());
                 matches!(text.len(), 15 | 18) && text.starts_with("00D") && letters
             }
-            Self::Header => fits && text.bytes().all(|b| b.is_ascii_graphic()),
+            Self::Header => text.len() <= TEXT_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic()),
+            Self::FileMode => {
+                let digits = text.strip_prefix('0').unwrap_or(text);
+                digits.len() == 3 && digits.bytes().all(|b| (b'0'..=b'7').contains(&b))
+            }
             _ => fits && !text.contains(char::is_control) && text.trim() == text,
         }
     }
@@ -252,6 +284,13 @@ fn addresses(items: &[Raw]) -> Result<Vec<Address>, String> {
             let expected = "expected an IP address with a port (127.0.0.1:7480) or unix:/path";
             return Err(format!("{item} is not an address; {expected}"));
         };
+        if let Address::Unix(path) = &address
+            && path.as_os_str().len() > SOCKET_PATH_BYTES_MAX
+        {
+            return Err(format!(
+                "{item} is too long for a socket; expected a path of at most {SOCKET_PATH_BYTES_MAX} bytes"
+            ));
+        }
         // Port 0 is a fresh port each time.
         let fresh = matches!(&address, Address::Tcp(address) if address.port() == 0);
         if addresses.contains(&address) && !fresh {
@@ -299,6 +338,19 @@ fn url(text: &str) -> Option<Url> {
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Some(url)
+}
+
+/// Whether an org id of 18 characters ends with the checksum of its first 15. One of 15 has none.
+fn has_checksum(id: &str) -> bool {
+    id.len() == ORG_ID_BYTES || id[ORG_ID_BYTES..] == checksum(id)
+}
+
+/// The three characters that tell apart ids that differ in their capitals alone: one for each five characters, a bit for
+/// each capital among them.
+fn checksum(id: &str) -> String {
+    let bits = |five: &[u8]| five.iter().rev().fold(0, |bits, byte| bits << 1 | usize::from(byte.is_ascii_uppercase()));
+    let digits = id.as_bytes()[..ORG_ID_BYTES].chunks(5).map(|five| char::from(CHECKSUM_DIGITS[bits(five)]));
+    digits.collect()
 }
 
 /// Whether `text` is a secret where its file's path was asked for: a PEM block, a JWT, a Salesforce session id.
@@ -387,6 +439,14 @@ from_value! {
     SocketAddress => SocketAddr,
     Addresses => Vec<Address>,
 }
+
+/// What goes out of an org id; Salesforce asks for 15 characters.
+pub(super) const ORG_ID_BYTES: usize = 15;
+
+const CHECKSUM_DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345";
+
+/// `sockaddr_un` has room for 108 bytes, of which the last is a zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// The one variable that paths may hold: where systemd puts a service's credentials.
 const CREDENTIALS: &str = "${CREDENTIALS_DIRECTORY}";

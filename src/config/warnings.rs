@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use url::Url;
+
 use super::Config;
 use crate::base::duration::Written;
 use crate::engine::policy::{Mode, Rules};
@@ -11,14 +13,21 @@ use crate::salesforce::settings::Auth;
 /// A sentence for each thing that these settings do badly: blink, starve, or exceed the org's limit.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
+    let mut found = timing_warnings(config);
+    of_delivery(config, &mut found);
+    of_ingest(config, &mut found);
+    of_addresses(config, &mut found);
+    of_proxy(config, &mut found);
+    of_drop_in(config, &mut found);
+    found
+}
+
+/// Those of the timing alone.
+pub(super) fn timing_warnings(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     for (scope, rules) in scopes(config) {
         of_timing(&scope, &rules, &mut found);
     }
-    of_delivery(config, &mut found);
-    of_ingest(config, &mut found);
-    of_proxy(config, &mut found);
-    of_drop_in(config, &mut found);
     found
 }
 
@@ -127,15 +136,56 @@ fn of_delivery(config: &Config, found: &mut Vec<String>) {
 
 fn of_ingest(config: &Config, found: &mut Vec<String>) {
     if config.ingest.recording {
-        let who = match config.ingest.token_file {
-            Some(_) => "any caller with the token of ingest.token_file",
-            None => "any caller, as no token is required,",
+        let who = match (&config.admin.token_file, &config.ingest.token_file) {
+            (Some(_), _) => "any caller with the token of admin.token_file",
+            (None, Some(_)) => "any caller with the token of ingest.token_file",
+            (None, None) => "any caller, as no token is required,",
         };
         found.push(format!(
             "ingest: recording is on: {who} can record the times of your users' keystrokes, which may identify them; set \
              recording = false while no recording is needed"
         ));
     }
+}
+
+/// Addresses of Salesforce that are others than those that are meant.
+fn of_addresses(config: &Config, found: &mut Vec<String>) {
+    let Some(upstream) = &config.upstream else { return };
+    let host = upstream.base_url.host_str().unwrap_or_default();
+    let domain = ORG_HOSTS.iter().find_map(|ending| host.strip_suffix(ending));
+    if let Some(domain) = domain {
+        found.push(format!(
+            "upstream: base_url https://{host} is the org's own address, which has no Interaction Service; that one is \
+             https://{domain}{SERVICE_HOST}"
+        ));
+    }
+    let Auth::JwtBearer(jwt) = &upstream.auth else { return };
+    let audience = Url::parse(&jwt.audience).ok().filter(|url| url.scheme() == "https");
+    let login = |host: &str| {
+        if host == TEST_LOGIN || TEST_MARKS.iter().any(|mark| host.contains(mark)) { TEST_LOGIN } else { LOGIN }
+    };
+    let token_host = jwt.token_url.host_str().unwrap_or_default();
+    match audience.as_ref().and_then(Url::host_str) {
+        None => found.push(format!(
+            "upstream.auth.jwt_bearer: audience {:?} is no https address; expected https://{LOGIN}, or https://{TEST_LOGIN} for \
+             a sandbox org",
+            jwt.audience
+        )),
+        Some(audience)
+            if [LOGIN, TEST_LOGIN].contains(&audience) && is_salesforce(token_host) && login(token_host) != audience =>
+        {
+            found.push(format!(
+                "upstream.auth.jwt_bearer: audience https://{audience} does not go with token_url https://{token_host}, which \
+                 refuses it; expected https://{}",
+                login(token_host)
+            ));
+        }
+        Some(_) => {}
+    }
+}
+
+fn is_salesforce(host: &str) -> bool {
+    [LOGIN, TEST_LOGIN].contains(&host) || host.ends_with(ORG_HOSTS[0])
 }
 
 fn of_proxy(config: &Config, found: &mut Vec<String>) {
@@ -175,6 +225,15 @@ fn of_drop_in(config: &Config, found: &mut Vec<String>) {
     }
 }
 
+/// How the addresses of orgs end that people see in their browsers.
+const ORG_HOSTS: [&str; 2] = [".my.salesforce.com", ".lightning.force.com"];
+/// How the address of an org's Interaction Service ends.
+const SERVICE_HOST: &str = ".my.salesforce-scrt.com";
+/// Where tokens of production orgs, and of sandbox orgs, come from.
+const LOGIN: &str = "login.salesforce.com";
+const TEST_LOGIN: &str = "test.salesforce.com";
+/// What the addresses of sandbox and scratch orgs have in their middle.
+const TEST_MARKS: [&str; 3] = ["--", ".sandbox.", ".scratch."];
 /// Salesforce's sample connector throttles to this.
 const CONNECTOR_SPACING: Duration = Duration::from_secs(5);
 /// Salesforce's documented limit, per org, all its connectors together.

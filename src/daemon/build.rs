@@ -3,7 +3,7 @@
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::parts::{bind_sandbox, caller_token, file_problems, open_journal, stats};
+use super::parts::{bind_sandbox, caller_tokens, file_problems, open_journal, stats};
 use super::service_manager::Supervisor;
 use super::spans::Spans;
 use super::upstream::Upstream;
@@ -16,7 +16,7 @@ use crate::driver::inbox::{self, Inbox, Request};
 use crate::driver::journal_keeper::JournalKeeper;
 use crate::driver::{self, Command, Controls, Observers};
 use crate::engine::Engine;
-use crate::http::{Listener, Passed, TokenAuth};
+use crate::http::{CallerTokens, Gates, Listener, Passed};
 use crate::observe::events::{EventLog, Feed};
 use crate::observe::snapshot::Snapshot;
 
@@ -24,10 +24,12 @@ use crate::observe::snapshot::Snapshot;
 pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) started_at: u64,
-    /// The bearer token that callers must show.
-    pub(super) token: Option<String>,
-    pub(super) gate: TokenAuth,
+    /// The bearer tokens that callers must show.
+    pub(super) tokens: CallerTokens,
+    pub(super) gates: Gates,
     pub(super) bound: Vec<Listener>,
+    /// Those of operators, where they have their own.
+    pub(super) bound_admin: Vec<Listener>,
     /// The sandbox's listener and its token, where it stands in for an org.
     pub(super) sandbox: Option<(Listener, String)>,
     pub(super) inbox: Inbox,
@@ -54,23 +56,22 @@ pub(super) async fn build(config: &Config, passed: Vec<Passed>) -> Result<Parts,
     if !problems.is_empty() {
         return Err(StartError::Configuration(problems));
     }
-    let token =
-        caller_token(config.ingest.token_file.as_ref()).map_err(|what| StartError::Configuration(vec![what]))?;
+    let tokens = caller_tokens(config).map_err(StartError::Configuration)?;
     let mut engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
     // Before the first decision: to switch off an icon that the last run left on is one.
     engine.observe_decisions();
     engine.observe_dropped();
     let journal = open_journal(config, clock, &mut engine)?;
-    let bound = listeners::bind(&config.ingest.listen, passed).await.map_err(StartError::System)?;
+    let (bound, bound_admin) = listeners::bind(config, passed).await.map_err(StartError::System)?;
     // After the listeners: it can take any port, and they can't.
     let sandbox = match &config.upstream {
         Some(_) => None,
         None => Some(bind_sandbox().await?),
     };
-    let gate = TokenAuth::new(token.as_deref());
+    let gates = Gates::new(&tokens);
     let (inbox, requests) = inbox::inbox();
     let stand_in = sandbox.as_ref().map(|(listener, token)| (listener.address().clone(), token.clone()));
-    let upstream = Upstream::new(config, stand_in, inbox.clone(), gate.clone(), clock)?;
+    let upstream = Upstream::new(config, stand_in, inbox.clone(), gates.clone(), clock)?;
     let (controls, commands) = driver::controls();
     let (history, feed) = EventLog::new(Uuid::new_v4().as_u64_pair().0);
     let supervisor = Supervisor::present();
@@ -88,9 +89,10 @@ pub(super) async fn build(config: &Config, passed: Vec<Passed>) -> Result<Parts,
     Ok(Parts {
         clock,
         started_at,
-        token,
-        gate,
+        tokens,
+        gates,
         bound,
+        bound_admin,
         sandbox,
         inbox,
         controls,

@@ -4,31 +4,65 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use crate::http::{Address, Ends, Listener, Passed, Serving, serve_on};
+use super::upstream::Upstream;
+use crate::api::Routes;
+use crate::config::Config;
+use crate::http::{Ends, Listener, Passed, Serving, serve_on};
 
-/// Binds `wanted`. A socket that was passed is not bound, for it listens already; one that is not wanted is closed.
+/// Binds the addresses of ingest, and those of admin. A socket that was passed is not bound, for it listens already; one
+/// that is not wanted is closed.
 ///
 /// # Errors
 /// Names the address and what to do about it.
-pub(super) async fn bind(wanted: &[Address], passed: Vec<Passed>) -> Result<Vec<Listener>, String> {
+pub(super) async fn bind(config: &Config, passed: Vec<Passed>) -> Result<(Vec<Listener>, Vec<Listener>), String> {
     let mut passed = passed.into_iter().map(Some).collect::<Vec<_>>();
+    let all: Vec<_> = config.ingest.listen.iter().chain(&config.admin.listen).cloned().collect();
     let mut bound = Vec::new();
-    for wanted in wanted {
+    for wanted in &all {
         let taken = passed.iter_mut().find(|passed| passed.as_ref().is_some_and(|passed| passed.address() == wanted));
         bound.push(match taken.and_then(Option::take) {
             Some(passed) => passed.into_listener()?,
-            None => Listener::bind(wanted).await?,
+            None => Listener::bind_beside(wanted, &all, config.ingest.socket_mode).await?,
         });
     }
-    Ok(bound)
+    let admin = bound.split_off(config.ingest.listen.len());
+    Ok((bound, admin))
 }
 
-/// Serves `serving` on each listener. The tasks end when every connection has been closed.
-pub(super) fn serve(bound: Vec<Listener>, serving: &watch::Receiver<Serving>, ends: &Ends) -> JoinSet<()> {
-    let mut servers = JoinSet::new();
-    for listener in bound {
-        info!(address = %listener.address(), "listening");
-        servers.spawn(serve_on(listener, serving.clone(), ends.clone()));
+/// What is served on the addresses of ingest, and on those of admin, where it has its own. It can be changed.
+pub(super) struct Served {
+    /// The daemon's own routes, to which the drop-in adds its own.
+    own: Routes,
+    ingest: watch::Sender<Serving>,
+    admin: Option<watch::Sender<Serving>>,
+}
+
+impl Served {
+    pub(super) fn new(own: Routes, upstream: &Upstream, console: bool) -> Self {
+        let (ingest, admin) = upstream.serving(&own, console);
+        Self { own, ingest: watch::Sender::new(ingest), admin: admin.map(watch::Sender::new) }
     }
-    servers
+
+    /// Serves it anew, with what `upstream` has changed.
+    pub(super) fn renew(&self, upstream: &Upstream, console: bool) {
+        let (ingest, admin) = upstream.serving(&self.own, console);
+        self.ingest.send_replace(ingest);
+        if let (Some(sender), Some(admin)) = (&self.admin, admin) {
+            sender.send_replace(admin);
+        }
+    }
+
+    /// Serves it on each listener. The tasks end when every connection has been closed.
+    pub(super) fn listen(&self, bound: Vec<Listener>, bound_admin: Vec<Listener>, ends: &Ends) -> JoinSet<()> {
+        let mut servers = JoinSet::new();
+        for listener in bound {
+            info!(address = %listener.address(), "listening");
+            servers.spawn(serve_on(listener, self.ingest.subscribe(), ends.clone()));
+        }
+        for (listener, serving) in bound_admin.into_iter().zip(self.admin.iter().cycle()) {
+            info!(address = %listener.address(), "admin listening");
+            servers.spawn(serve_on(listener, serving.subscribe(), ends.clone()));
+        }
+        servers
+    }
 }

@@ -14,6 +14,7 @@ mod serve;
 pub(crate) mod service_manager;
 mod spans;
 pub(crate) mod status;
+mod timing_log;
 pub(crate) mod upstream;
 
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub(crate) enum StartError {
 pub(crate) struct Up {
     /// Where it takes signals.
     pub listening: Vec<Address>,
+    /// Where operators reach it, if not there.
+    pub admin: Vec<Address>,
     /// Where its sandbox listens.
     pub sandbox: Option<Address>,
 }

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::console;
 use crate::drop_in::DropIn;
 use crate::engine::Engine;
-use crate::http::{self, Address, Listener, Problem, TokenAuth};
+use crate::http::{self, Address, CallerTokens, Listener, Problem, TokenAuth};
 use crate::journal::{Journal, OpenError};
 use crate::model::ChannelAddress;
 use crate::observe::typing::TypingStats;
@@ -48,7 +48,12 @@ pub(super) fn stats(config: &Config) -> TypingStats {
 }
 
 /// The routes of all edges, and the answer to any other request; with the drop-in, all else is forwarded.
-pub(super) fn router(edges: impl IntoIterator<Item = Router>, drop_in: Option<DropIn>, gate: &TokenAuth) -> Router {
+pub(super) fn router(
+    edges: impl IntoIterator<Item = Router>,
+    drop_in: Option<DropIn>,
+    gate: &TokenAuth,
+    console: bool,
+) -> Router {
     let own = edges
         .into_iter()
         .fold(Router::new(), Router::merge)
@@ -59,7 +64,8 @@ pub(super) fn router(edges: impl IntoIterator<Item = Router>, drop_in: Option<Dr
             Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address; signals go to /v1/signals")
         });
     // Any site may link to the page. It reveals nothing, and what it calls is guarded.
-    let own = http::guard(own, gate.clone()).merge(console::router());
+    let own = http::guard(own, gate.clone());
+    let own = if console { own.merge(console::router()) } else { own };
     match drop_in {
         Some(drop_in) => drop_in.router(own),
         None => own,
@@ -97,16 +103,26 @@ pub(super) fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -
 /// reports it. A token file that is not there yet is no problem: another program writes it, perhaps later.
 #[must_use]
 pub(crate) fn file_problems(config: &Config) -> Vec<String> {
-    let mut problems: Vec<String> = caller_token(config.ingest.token_file.as_ref()).err().into_iter().collect();
-    if let Some(settings) = &config.upstream {
-        problems.extend(salesforce::file_problems(settings));
-    }
+    let mut problems = caller_tokens(config).err().unwrap_or_default();
+    let upstream = config.upstream.iter().flat_map(salesforce::file_problems);
+    problems.extend(upstream.map(|(key, text)| config.located(key, &text)));
     problems
 }
 
-/// The bearer token that callers must show.
-pub(super) fn caller_token(path: Option<&PathBuf>) -> Result<Option<String>, String> {
-    path.map(|path| http::read_token("ingest.token_file", path)).transpose()
+/// The bearer tokens that callers must show.
+pub(super) fn caller_tokens(config: &Config) -> Result<CallerTokens, Vec<String>> {
+    let read = |name: &str, path: &Option<PathBuf>| {
+        let token = path.as_ref().map(|path| http::read_token(name, path)).transpose();
+        token.map_err(|text| config.located(name, &text))
+    };
+    match (read("ingest.token_file", &config.ingest.token_file), read("admin.token_file", &config.admin.token_file)) {
+        (Ok(Some(ingest)), Ok(Some(admin))) if ingest == admin => {
+            let text = "admin.token_file holds the token of ingest.token_file; expected another, or none";
+            Err(vec![text.to_owned()])
+        }
+        (Ok(ingest), Ok(admin)) => Ok(CallerTokens { ingest, admin }),
+        (ingest, admin) => Err(ingest.err().into_iter().chain(admin.err()).collect()),
+    }
 }
 
 pub(super) async fn bind_sandbox() -> Result<(Listener, String), StartError> {
@@ -125,6 +141,7 @@ pub(super) fn sandbox_settings(config: &Config, address: &Address, token: &str) 
         org_id: "00D000000000000".to_owned(),
         authorization_context: "Sandbox_ChannelDefinition".to_owned(),
         channel_contexts: HashMap::new(),
+        authorization_context_type: None,
         request_timeout: Duration::from_secs(5),
         in_flight_max: config.policy.delivery.in_flight_max,
         ca_file: None,

@@ -5,23 +5,24 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
+use super::listeners::Served;
 use super::os_signals::{Request, Signals};
-use super::parts::{caller_token, file_problems};
+use super::parts::{caller_tokens, file_problems};
+use super::timing_log::TimingLog;
 use super::upstream::Upstream;
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
 use crate::api::timing::{Ask, Denial};
 use crate::base::clock;
 use crate::base::files;
-use crate::config::{self, Change, Config, KeyChange, Overrides, Report};
+use crate::config::{self, Change, Changed, Config, KeyChange, Overrides, Report};
 use crate::daemon::service_manager::Supervisor;
 use crate::driver::Controls;
 use crate::drop_in::DropIn;
 use crate::engine::policy::Policy;
-use crate::http::{Serving, TokenAuth};
+use crate::http::{CallerTokens, Gates};
 use crate::observe::snapshot::{ConfigurationInfo, Reload};
 use crate::salesforce::Prepared;
 use crate::telemetry::{self, Change as LevelChange};
@@ -36,27 +37,26 @@ const CHANGES_LOGGED_MAX: usize = 100;
 pub(super) struct Reloader {
     pub(super) config: Config,
     pub(super) overrides: Overrides,
-    /// The bearer token that callers must show.
-    pub(super) token: Option<String>,
+    /// The bearer tokens that callers must show.
+    pub(super) tokens: CallerTokens,
     pub(super) controls: Controls,
     pub(super) upstream: Upstream,
-    /// The daemon's own routes, to which the drop-in adds its own.
-    pub(super) own: Vec<Router>,
-    pub(super) serving: watch::Sender<Serving>,
+    pub(super) served: Served,
     pub(super) drop_in: watch::Sender<Option<DropIn>>,
-    pub(super) gate: TokenAuth,
+    pub(super) gates: Gates,
     pub(super) recording: watch::Sender<bool>,
     pub(super) body_bytes_max: watch::Sender<usize>,
     pub(super) configuration: watch::Sender<ConfigurationInfo>,
     pub(super) supervisor: Supervisor,
     /// The last failure, so that a caller who asks again and again doesn't fill the log with it.
     pub(super) logged: Option<Unchanged>,
+    pub(super) timing_log: TimingLog,
 }
 
 /// A configuration that has been tried out: nothing that can fail is left to be done for it.
 struct Ready {
     config: Config,
-    token: Option<String>,
+    tokens: CallerTokens,
     upstream: Prepared,
     warnings: Vec<String>,
 }
@@ -70,9 +70,29 @@ enum Asker {
     Caller,
 }
 
+impl Asker {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "SIGHUP",
+            Self::Caller => "POST /v1/reload",
+        }
+    }
+}
+
 impl Reloader {
     /// Serves until asked to stop: changes the timing, reads the configuration again. Returns the grace in force.
     pub(super) async fn serve_until_stop(
+        &mut self,
+        signals: &mut Signals,
+        asked: &mut mpsc::Receiver<Ask>,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Duration {
+        let grace = self.until_stop(signals, asked, orders).await;
+        self.timing_log.write();
+        grace
+    }
+
+    async fn until_stop(
         &mut self,
         signals: &mut Signals,
         asked: &mut mpsc::Receiver<Ask>,
@@ -89,9 +109,15 @@ impl Reloader {
                     else => std::future::pending().await,
                 }
             };
+            let log_due = self.timing_log.due();
+            let log_due = async { tokio::time::sleep_until(log_due?).await.into() };
             let next = tokio::select! {
                 request = signals.next() => Next::Signal(request),
                 next = next => next,
+                Some(()) = log_due => {
+                    self.timing_log.write();
+                    continue;
+                }
             };
             let took = clock::stopwatch();
             match next {
@@ -160,10 +186,12 @@ impl Reloader {
             () = signals.next_stop() => return None,
             ready = self.prepare() => ready,
         };
+        let old = self.config.clone();
         let outcome = match ready {
             Ok(ready) => self.apply(ready).await,
             Err(unchanged) => Err(unchanged),
         };
+        self.note_timing(asker.name(), self.config.timing_since(&old).changed.as_deref().unwrap_or_default());
         let changes = outcome.as_ref().map_or(0, |reloaded| reloaded.changes.len());
         self.configuration.send_modify(|info| {
             if outcome.is_ok() {
@@ -203,30 +231,32 @@ impl Reloader {
         if !problems.is_empty() {
             return Err(Unchanged::Wrong(problems));
         }
-        let token =
-            caller_token(config.ingest.token_file.as_ref()).map_err(|problem| Unchanged::Wrong(vec![problem]))?;
+        let tokens = caller_tokens(&config).map_err(Unchanged::Wrong)?;
         let warnings = config::warnings(&config);
         let upstream = self.upstream.prepare(&config).await?;
-        Ok(Ready { config, token, upstream, warnings })
+        Ok(Ready { config, tokens, upstream, warnings })
     }
 
     /// Puts in force what has been tried out.
     async fn apply(&mut self, ready: Ready) -> Result<Reloaded, Unchanged> {
-        let Ready { config, token, upstream, warnings } = ready;
+        let Ready { config, tokens, upstream, warnings } = ready;
         // The one thing left that can fail comes first.
         if !self.hold_to(&config.policy).await {
             return Err(Unchanged::Behind);
         }
         let mut changes = self.config.changes(&config);
-        let same_file = self.config.ingest.token_file == config.ingest.token_file;
-        let token_changed = same_file && self.token != token;
-        let changed_files = token_changed.then_some("ingest.token_file").into_iter();
+        let (old, new) = (&self.config, &config);
+        let ingest = old.ingest.token_file == new.ingest.token_file && self.tokens.ingest != tokens.ingest;
+        let admin = old.admin.token_file == new.admin.token_file && self.tokens.admin != tokens.admin;
+        let changed_files =
+            ingest.then_some("ingest.token_file").into_iter().chain(admin.then_some("admin.token_file"));
         changes.extend(changed_files.chain(upstream.changed_files.iter().copied()).map(content_change));
-        if self.upstream.apply(&config, upstream) {
-            self.serving.send_replace(self.upstream.serving(&self.own));
+        let console = config.admin.console;
+        if self.upstream.apply(&config, upstream) || console != self.config.admin.console {
+            self.served.renew(&self.upstream, console);
             self.drop_in.send_replace(self.upstream.drop_in().cloned());
         }
-        self.gate.renew(token.as_deref());
+        self.gates.renew(&tokens);
         self.body_bytes_max.send_replace(config.ingest.body_bytes_max);
         self.recording.send_replace(config.ingest.recording);
         let another_org = self.upstream.is_another_org(&config);
@@ -237,7 +267,7 @@ impl Reloader {
         let same = self.config.log.level == config.log.level;
         let by = if same { LevelChange::Caller } else { LevelChange::Configuration };
         telemetry::set_level(config.log.level, by);
-        (self.config, self.token) = (config, token);
+        (self.config, self.tokens) = (config, tokens);
         let changes = changes.into_iter().map(|(takes_hold, change)| (change, takes_hold)).collect();
         Ok(Reloaded { changes, warnings })
     }
@@ -271,11 +301,18 @@ impl Reloader {
         if !changed.is_empty() && !self.hold_to(&new.policy).await {
             return Err(Denial::Behind);
         }
-        for changed in changed {
-            debug!(key = %changed.key, old = ?changed.old, new = ?changed.new, "timing changed");
-        }
         self.config = new;
+        self.note_timing(change.call(), changed);
         Ok(report)
+    }
+
+    /// Each change of the timing is a line of the log and an event, and moves a metric.
+    fn note_timing(&mut self, by: &'static str, changed: &[Changed]) {
+        if !changed.is_empty() {
+            let at = clock::wall_millis();
+            self.configuration.send_modify(|info| info.timing_changed_at = at);
+            self.timing_log.note(at, by, changed);
+        }
     }
 
     /// Gives a new policy to every loop, the daemon's own first. Returns whether that one takes it: a shadow's has no icon
@@ -322,8 +359,15 @@ fn content_change(key: &str) -> KeyChange {
 
 /// From when on a changed key holds. With `another_org`, everything that goes with an org waits.
 fn takes_hold(key: &str, another_org: bool) -> TakesHold {
-    const LATER: [&str; 5] =
-        ["ingest.listen", "delivery.state_dir", "delivery.recover_within", "log.format", "log.otlp_endpoint"];
+    const LATER: [&str; 7] = [
+        "ingest.listen",
+        "ingest.socket_mode",
+        "admin.listen",
+        "delivery.state_dir",
+        "delivery.recover_within",
+        "log.format",
+        "log.otlp_endpoint",
+    ];
     let of_org =
         (key.starts_with("upstream.") && !key.starts_with("upstream.max_")) || key.ends_with(".authorization_context");
     let later = LATER.iter().any(|later| key.starts_with(later)) || (another_org && of_org);

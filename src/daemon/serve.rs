@@ -5,9 +5,11 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use super::build::Parts;
+use super::listeners::Served;
 use super::parts::keep_token;
 use super::reload::Reloader;
-use super::{Daemon, Up, listeners, status};
+use super::timing_log::TimingLog;
+use super::{Daemon, Up, status};
 use crate::api::signals::Ingest;
 use crate::api::{self, Api};
 use crate::config::{Config, Overrides};
@@ -18,9 +20,10 @@ use crate::sandbox::{Options, Sandbox};
 
 impl Parts {
     pub(super) fn serve(self, config: Config, overrides: Overrides) -> Daemon {
-        let Self { clock, gate, controls, upstream, supervisor, .. } = self;
+        let Self { clock, gates, controls, upstream, supervisor, .. } = self;
         let up = Up {
             listening: self.bound.iter().map(|listener| listener.address().clone()).collect(),
+            admin: self.bound_admin.iter().map(|listener| listener.address().clone()).collect(),
             sandbox: self.sandbox.as_ref().map(|(listener, _)| listener.address().clone()),
         };
         let (stop, stopping) = watch::channel(false);
@@ -38,8 +41,7 @@ impl Parts {
         tokio::spawn(supervisor.clone().attend(self.snapshots));
         let recording = watch::Sender::new(config.ingest.recording);
         let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
-        let info = ConfigurationInfo { file: config.file.clone(), read_at: self.started_at, last_reload: None };
-        let configuration = watch::Sender::new(info);
+        let configuration = watch::Sender::new(ConfigurationInfo::new(config.file.clone(), self.started_at));
         let drop_in = watch::Sender::new(upstream.drop_in().cloned());
         let ending = watch::Sender::new(None);
         let ingest = Ingest::new(self.inbox, body_bytes_max.subscribe());
@@ -49,7 +51,7 @@ impl Parts {
             started_at: self.started_at,
             sandbox: up.sandbox.is_some(),
             upstream: upstream.client.settings().base_url.to_string(),
-            listening: up.listening.iter().map(ToString::to_string).collect(),
+            listening: up.listening.iter().chain(&up.admin).map(ToString::to_string).collect(),
             drop_in: drop_in.subscribe(),
             malformed: ingest.malformed(),
             state_dir: config.state_dir.is_some(),
@@ -58,6 +60,7 @@ impl Parts {
         let (engine, client) = (self.engine, upstream.client.clone());
         tokio::spawn(driver::run(engine, clock, client, self.requests, self.commands, observers));
         let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
+        let timing_log = TimingLog::default();
         let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);
         let api = Api {
             controls: controls.clone(),
@@ -66,30 +69,31 @@ impl Parts {
             traffic: upstream.traffic.clone(),
             recording: recording.subscribe(),
             timing,
+            timing_changes: timing_log.changes(),
             orders: order,
             ending: ending.subscribe(),
             places: api::Places::default(),
         };
-        let own = vec![api::router(api, ingest, gate.clone(), view)];
-        let serving = watch::Sender::new(upstream.serving(&own));
-        let servers = listeners::serve(self.bound, &serving.subscribe(), &Ends { stop: stopping, close: closing });
+        let own = api::router(api, ingest, &gates, view, !up.admin.is_empty());
+        let served = Served::new(own, &upstream, config.admin.console);
+        let servers = served.listen(self.bound, self.bound_admin, &Ends { stop: stopping, close: closing });
         let token_keeper = tokio::spawn(keep_token(upstream.client.clone()));
         tokio::spawn(upstream.report_acceptances(controls.clone()));
         let reloader = Reloader {
             config,
             overrides,
-            token: self.token,
+            tokens: self.tokens,
             controls,
             upstream,
-            own,
-            serving,
+            served,
             drop_in,
-            gate,
+            gates,
             recording,
             body_bytes_max,
             configuration,
             supervisor,
             logged: None,
+            timing_log,
         };
         Daemon { up, asked, orders, reloader, servers, sandbox, spans: self.spans, token_keeper, stop, close, ending }
     }

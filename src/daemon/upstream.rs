@@ -2,12 +2,12 @@
 //!
 //! Credentials, roots and settings may change while the daemon runs. Another org waits for the next start.
 
-use axum::Router;
 use tracing::info;
 use uuid::Uuid;
 
 use super::StartError;
 use super::parts::{router, sandbox_settings};
+use crate::api::Routes;
 use crate::api::control::Unchanged;
 use crate::base::clock::{self, Clock};
 use crate::config::Config;
@@ -15,7 +15,7 @@ use crate::driver::inbox::{self, Inbox};
 use crate::driver::{self, Carrier, Command, Controls, Observers};
 use crate::drop_in::{self, Activity, DropIn, Shadow};
 use crate::engine::Engine;
-use crate::http::{Address, Limits, Serving, TokenAuth, Traffic};
+use crate::http::{Address, Gates, Limits, Serving, Traffic};
 use crate::model::{Dispatch, WireResult};
 use crate::salesforce::credentials::{CredentialCache, REFUSED_FOR};
 use crate::salesforce::settings::{Auth, Settings};
@@ -32,6 +32,7 @@ pub(super) struct Upstream {
     pub(super) client: Client,
     /// Counts go on, whatever changes.
     pub(super) traffic: Traffic,
+    gates: Gates,
     sandbox: Option<(Address, String)>,
     cache: CredentialCache,
     /// Of the drop-in that is switched on, or would be.
@@ -50,7 +51,7 @@ impl Upstream {
         config: &Config,
         sandbox: Option<(Address, String)>,
         inbox: Inbox,
-        gate: TokenAuth,
+        gates: Gates,
         clock: Clock,
     ) -> Result<Self, StartError> {
         let settings = match (&config.upstream, &sandbox) {
@@ -68,13 +69,13 @@ impl Upstream {
             org_id: None,
             connection: client.connection(),
             shadow: None,
-            gate,
+            gate: gates.either.clone(),
             clock,
             activity: Activity::new(clock),
         };
         let (drop_in, drop_in_settings, shadow) = (None, config.drop_in, None);
         let traffic = Traffic::default();
-        let mut this = Self { client, traffic, sandbox, cache, context, drop_in, drop_in_settings, shadow };
+        let mut this = Self { client, traffic, gates, sandbox, cache, context, drop_in, drop_in_settings, shadow };
         this.build_drop_in(config);
         Ok(this)
     }
@@ -116,13 +117,23 @@ impl Upstream {
         self.shadow.as_ref().map(|shadow| shadow.controls.clone())
     }
 
-    /// What is served: the daemon's `own` routes, and those of the drop-in.
-    pub(super) fn serving(&self, own: &[Router]) -> Serving {
+    /// What is served on the addresses of ingest, and on those of admin where it has its own: the daemon's `own` routes, and
+    /// those of the drop-in.
+    pub(super) fn serving(&self, own: &Routes, console: bool) -> (Serving, Option<Serving>) {
         let drop_in = self.drop_in();
-        let limits = Limits { keep_header_case: drop_in.is_some(), ..Limits::default() };
-        let edges = own.iter().cloned().chain(drop_in.cloned().map(DropIn::report_router));
-        let router = router(edges, drop_in.cloned(), &self.context.gate);
-        Serving { router, limits, traffic: self.traffic.clone() }
+        let report = || drop_in.cloned().map(DropIn::report_router);
+        let serving = |router, keep_header_case| {
+            let limits = Limits { keep_header_case, ..Limits::default() };
+            Serving { router, limits, traffic: self.traffic.clone() }
+        };
+        let (ingest, apart) = (std::iter::once(own.ingest.clone()), own.admin.is_some());
+        let edges = ingest.chain(report().filter(|_| !apart));
+        let ingest = router(edges, drop_in.cloned(), &self.gates.ingest, console && !apart);
+        let admin = own
+            .admin
+            .iter()
+            .map(|admin| router(std::iter::once(admin.clone()).chain(report()), None, &self.gates.either, console));
+        (serving(ingest, drop_in.is_some()), admin.map(|router| serving(router, false)).next())
     }
 
     /// Whether `config` names another org than the one in use.

@@ -8,7 +8,7 @@ use crate::engine::policy::{Policy, Rules};
 use crate::engine::{Account, Page, PageQuery};
 use crate::model::{Conversation, Instant};
 use crate::observe::events::{Flight, Past};
-use crate::observe::recording::Recording;
+use crate::observe::recording::{Recording, Scope};
 use crate::observe::snapshot::Snapshot;
 
 /// Commands that may wait for the loop.
@@ -24,7 +24,7 @@ pub enum Command {
     /// A snapshot with the statistics of typing.
     Statistics(oneshot::Sender<Snapshot>),
     /// Begin a recording.
-    Record(oneshot::Sender<Result<Recording, NotRecorded>>),
+    Record(Scope, oneshot::Sender<Result<Recording, NotRecorded>>),
     /// Some conversations, and how many there are.
     Page(PageQuery, oneshot::Sender<(Page, usize)>),
     /// Credentials of these channels were accepted that were not before.
@@ -97,8 +97,8 @@ impl Controls {
         self.ask(timeout, Command::Statistics).await
     }
 
-    pub(crate) async fn record(&self, timeout: Duration) -> Option<Result<Recording, NotRecorded>> {
-        self.ask(timeout, Command::Record).await
+    pub(crate) async fn record(&self, scope: Scope, timeout: Duration) -> Option<Result<Recording, NotRecorded>> {
+        self.ask(timeout, |answer| Command::Record(scope, answer)).await
     }
 
     /// Some conversations, and how many there are.

@@ -29,6 +29,9 @@ pub struct DeliveryLog {
     /// Given-up stops that the log has mentioned.
     given_up_logged: u64,
     mutes: Throttle,
+    /// Channels in a row that Salesforce does not know, while it took nothing of any other.
+    unknown_channels: u32,
+    swapped: Throttle,
     malformed: Throttle,
     given_up: Throttle,
     rate_cut: Throttle,
@@ -57,6 +60,7 @@ impl DeliveryLog {
         match result.outcome {
             Outcome::Delivered => {
                 self.failures = 0;
+                self.unknown_channels = 0;
                 self.failing = None;
                 if std::mem::take(&mut self.failing_logged) {
                     info!("indicators are delivered again");
@@ -107,6 +111,21 @@ impl DeliveryLog {
         let detail = result.detail.as_deref().unwrap_or_default();
         match notice {
             None => {}
+            Some(Notice::ChannelMuted) if code == Some(UNKNOWN_CHANNEL) => {
+                self.unknown_channels = self.unknown_channels.saturating_add(1);
+                if self.unknown_channels < UNKNOWN_CHANNELS_MAX {
+                    // Where `to` and `from` are swapped it is an end user's id.
+                    let channel = beginning(conversation.to());
+                    warn!(channel, status, code, detail, "channel muted: Salesforce does not know it");
+                } else if let Some(more) = self.swapped.pass(now, 1) {
+                    warn!(
+                        channels = self.unknown_channels,
+                        more,
+                        "one channel after the other is muted, for Salesforce knows none of them: are `to` and `from` \
+                         swapped? `to` is the channel's address, `from` the end user's id"
+                    );
+                }
+            }
             Some(Notice::ChannelMuted) => {
                 warn!(
                     channel = conversation.to(),
@@ -168,6 +187,21 @@ impl DeliveryLog {
         self.failing.clone().or_else(|| (blocked > 0).then(waits))
     }
 }
+
+/// Enough of a channel's address to recognise it by, and not enough to call an end user whose number it is.
+fn beginning(address: &str) -> String {
+    let chars = address.chars().count();
+    match chars > BEGINNING_CHARS {
+        true => format!("{}… ({chars} characters)", address.chars().take(BEGINNING_CHARS).collect::<String>()),
+        false => address.to_owned(),
+    }
+}
+
+/// Salesforce's code for a channel address that it does not know.
+const UNKNOWN_CHANNEL: i64 = 10_017;
+/// From so many unknown channels in a row on, the log asks whether they are channels at all.
+const UNKNOWN_CHANNELS_MAX: u32 = 3;
+const BEGINNING_CHARS: usize = 6;
 
 const NO_CREDENTIALS: &str = "no connector has shown any that Salesforce accepts";
 

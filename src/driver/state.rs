@@ -19,7 +19,7 @@ use crate::model::{
     SignalKind, Transient, WireResult,
 };
 use crate::observe::loop_event::LoopEvent;
-use crate::observe::recording::{self, Recording};
+use crate::observe::recording::{self, Recording, Scope};
 use crate::observe::snapshot::Snapshot;
 
 /// Awaited conversations before those whose asker has gone are looked for.
@@ -121,9 +121,11 @@ impl LoopState {
             Some(Command::Snapshot(answer)) => drop(answer.send(self.snapshot(now))),
             Some(Command::Statistics(answer)) => {
                 let typing = Some(self.observers.stats.figures(now));
-                let _ = answer.send(Snapshot { typing, ..self.snapshot(now) });
+                let channels = self.engine.policy().channels.iter();
+                let channel_rules = channels.map(|(to, rules)| (to.clone(), *rules)).collect();
+                let _ = answer.send(Snapshot { typing, channel_rules, ..self.snapshot(now) });
             }
-            Some(Command::Record(answer)) => drop(answer.send(self.start_recording(now))),
+            Some(Command::Record(scope, answer)) => drop(answer.send(self.start_recording(now, scope))),
             Some(Command::Page(query, answer)) => {
                 let _ = answer.send((self.engine.page(now, &query), self.engine.census().conversations));
             }
@@ -285,14 +287,14 @@ impl LoopState {
     }
 
     /// One recording at a time: what a reader holds is bounded once, however many ask.
-    fn start_recording(&mut self, now: Instant) -> Result<Recording, NotRecorded> {
+    fn start_recording(&mut self, now: Instant, scope: Scope) -> Result<Recording, NotRecorded> {
         if self.stopping.is_some() {
             return Err(NotRecorded::Stopping);
         }
         if self.is_recording() {
             return Err(NotRecorded::Busy);
         }
-        let (recorder, recording) = recording::recording(now);
+        let (recorder, recording) = recording::recording(now, scope);
         self.observers.recorder = Some(recorder);
         Ok(recording)
     }
@@ -341,6 +343,7 @@ impl LoopState {
             metrics: observers.metrics.clone(),
             typing: None,
             rules: policy.rules,
+            channel_rules: Vec::new(),
             delivery: policy.delivery,
             conversations_max: policy.conversations_max,
             rate_in_force: self.engine.rate_in_force(),

@@ -16,7 +16,7 @@ pub(super) fn refuse_what_cannot_pass(head: &Parts, gate: &TokenAuth) -> Result<
         return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail));
     }
     if gate.is_shown(&head.headers) {
-        let detail = "this is the token of ingest.token_file, which opens typingd itself and must not reach Salesforce; \
+        let detail = "this is the token of ingest.token_file or admin.token_file, which opens typingd itself and must not reach Salesforce; \
                       what passes needs a token of Salesforce's";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }

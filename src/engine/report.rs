@@ -11,6 +11,18 @@ pub enum Handled {
     Unopened,
 }
 
+impl Handled {
+    /// Why the signal was ignored, in one word of typingd's own formats; `None` if it counts.
+    #[must_use]
+    pub const fn ignored(self) -> Option<&'static str> {
+        match self {
+            Self::Accepted => None,
+            Self::Late => Some("late"),
+            Self::Unopened => Some("unopened"),
+        }
+    }
+}
+
 /// Why a signal was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {

@@ -12,57 +12,120 @@ use subtle::ConstantTimeEq;
 use super::problem::Problem;
 use crate::base::files;
 
-/// The bearer token that callers must show, if one is configured. Clones share it.
+/// The bearer tokens of which callers must show one, if any is configured. Clones share them.
 #[derive(Clone, Default)]
-pub struct TokenAuth(Arc<RwLock<Option<Arc<str>>>>);
+pub struct TokenAuth(Arc<RwLock<Tokens>>);
+
+#[derive(Clone, Default)]
+struct Tokens {
+    /// Any of these opens; none: callers need none.
+    accepted: Vec<Arc<str>>,
+    /// That of callers who may do less.
+    lesser: Option<Arc<str>>,
+}
 
 impl TokenAuth {
     /// Asks callers for `token`, if there is one.
     #[must_use]
     pub fn new(token: Option<&str>) -> Self {
         let auth = Self::default();
-        auth.renew(token);
+        auth.renew(token, None);
         auth
     }
 
-    /// Replaces the token. Requests that have been let in go on.
-    pub(crate) fn renew(&self, token: Option<&str>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = token.map(Into::into);
+    /// Replaces the tokens. Requests that have been let in go on.
+    fn renew<'a>(&self, accepted: impl IntoIterator<Item = &'a str>, lesser: Option<&str>) {
+        let tokens =
+            Tokens { accepted: accepted.into_iter().map(Into::into).collect(), lesser: lesser.map(Into::into) };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tokens;
     }
 
-    fn token(&self) -> Option<Arc<str>> {
+    fn tokens(&self) -> Tokens {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// # Errors
-    /// 401, when the request shows no token, or another.
+    /// 401, when the request shows no token, or another; 403 when it shows that of callers who may do less.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(token) = self.token() else { return Ok(()) };
+        let Tokens { accepted, lesser } = self.tokens();
+        if accepted.is_empty() {
+            return Ok(());
+        }
         let shown = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         let (scheme, shown) = shown.split_at(shown.len().min(7));
-        // Compared in constant time: how long a comparison takes must not tell how much of a guess was right.
-        if scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(shown.ct_eq(token.as_bytes())) {
-            Ok(())
-        } else {
-            Err(Problem::new(StatusCode::UNAUTHORIZED, "expected the bearer token: Authorization: Bearer …"))
+        let refuse = |status, detail| Err(Problem::new(status, detail));
+        if !scheme.eq_ignore_ascii_case(b"bearer ") {
+            return refuse(StatusCode::UNAUTHORIZED, "expected the bearer token: Authorization: Bearer …");
         }
+        if accepted.iter().any(|token| is_same(shown, token)) {
+            return Ok(());
+        }
+        if lesser.is_some_and(|lesser| is_same(shown, &lesser)) {
+            return refuse(
+                StatusCode::FORBIDDEN,
+                "the token shown is that of ingest.token_file; this call takes that of admin.token_file",
+            );
+        }
+        refuse(
+            StatusCode::UNAUTHORIZED,
+            "expected the bearer token that opens this address; the one shown is another, perhaps an older one",
+        )
     }
 
-    /// Whether a request shows the token, in whatever form and beside whatever else: the last word of an
+    /// Whether a request shows one of the tokens, in whatever form and beside whatever else: the last word of an
     /// `Authorization`.
     #[must_use]
     pub(crate) fn is_shown(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = self.token() else { return false };
+        let accepted = self.tokens().accepted;
         headers.get_all(header::AUTHORIZATION).iter().any(|value| {
             let shown = value.as_bytes().trim_ascii().rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
-            bool::from(shown.ct_eq(token.as_bytes()))
+            accepted.iter().any(|token| is_same(shown, token))
         })
     }
 
     /// Whether callers need no token.
     #[must_use]
     pub(crate) fn is_open(&self) -> bool {
-        self.token().is_none()
+        self.tokens().accepted.is_empty()
+    }
+}
+
+/// Compared in constant time: how long a comparison takes must not tell how much of a guess was right.
+fn is_same(shown: &[u8], token: &str) -> bool {
+    bool::from(shown.ct_eq(token.as_bytes()))
+}
+
+/// The tokens in the files of `ingest.token_file` and `admin.token_file`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct CallerTokens {
+    pub(crate) ingest: Option<String>,
+    pub(crate) admin: Option<String>,
+}
+
+/// Who may call what. Clones share the tokens.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gates {
+    /// Before signals, and before what only reports on the addresses of ingest: open without `ingest.token_file`.
+    pub(crate) ingest: TokenAuth,
+    /// Before what changes, records or watches: asks for admin's token; without `admin.token_file` for that of ingest.
+    pub(crate) admin: TokenAuth,
+    /// Takes either token, and is open only where there is neither.
+    pub(crate) either: TokenAuth,
+}
+
+impl Gates {
+    pub(crate) fn new(tokens: &CallerTokens) -> Self {
+        let gates = Self::default();
+        gates.renew(tokens);
+        gates
+    }
+
+    /// Replaces the tokens.
+    pub(crate) fn renew(&self, tokens: &CallerTokens) {
+        let (ingest, admin) = (tokens.ingest.as_deref(), tokens.admin.as_deref());
+        self.ingest.renew(ingest.into_iter().chain(ingest.and(admin)), None);
+        self.admin.renew(admin.or(ingest), admin.and(ingest));
+        self.either.renew(ingest.into_iter().chain(admin), None);
     }
 }
 

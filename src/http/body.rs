@@ -9,6 +9,7 @@ use hyper::body::Body as HttpBody;
 
 use super::problem::Problem;
 use crate::base::clock;
+use crate::base::text::without_bom;
 
 /// The longest silence in a body, or in a line of a stream that has begun.
 pub(crate) const BODY_STALL_MAX: Duration = Duration::from_secs(5);
@@ -43,7 +44,7 @@ pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Reads a body as a whole. `advice` says what to do instead of sending one longer than `bytes_max`.
+/// Reads a body as a whole; a byte order mark before it is skipped. `advice` says what to do instead of sending one longer than `bytes_max`.
 ///
 /// # Errors
 /// 413 when it is longer: at once when it says so, before any of it is read. 408 when it stalls for [`BODY_STALL_MAX`] or
@@ -83,7 +84,8 @@ pub(crate) async fn read_body(
             rest.extend_from_slice(&data);
         }
     }
-    Ok(if rest.is_empty() { first } else { rest.into() })
+    let body: Bytes = if rest.is_empty() { first } else { rest.into() };
+    Ok(body.slice_ref(without_bom(&body)))
 }
 
 /// The next piece of a body; `None` at its end.

@@ -82,7 +82,8 @@ fn answer_unreadable(slot: &ConnectionSlot, error: &hyper::Error) -> Option<byte
     let status =
         if status.is_some() && error.to_string() == UNKNOWN_CODING { StatusCode::NOT_IMPLEMENTED } else { status? };
     slot.body_unread.store(true, Ordering::Relaxed);
-    Some(unreadable::answer(status))
+    let tls = slot.tls.load(Ordering::Relaxed);
+    Some(if tls { unreadable::answer_tls() } else { unreadable::answer(status) })
 }
 
 async fn write_all(socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {

@@ -1,10 +1,12 @@
 //! A listening socket: bound here, or passed by the parent process.
 
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{SocketFlags, accept_with, sockopt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use super::address::Address;
@@ -36,6 +38,14 @@ impl Listener {
     /// # Errors
     /// Names the address and, where known, what to do about it.
     pub async fn bind(address: &Address) -> Result<Self, String> {
+        Self::bind_beside(address, &[], None).await
+    }
+
+    /// The same where `all` are bound: `[::]:p` leaves IPv4 to `0.0.0.0:p`. The file of a Unix socket gets `mode`.
+    ///
+    /// # Errors
+    /// Those of [`Listener::bind`].
+    pub(crate) async fn bind_beside(address: &Address, all: &[Address], mode: Option<u32>) -> Result<Self, String> {
         let fail = |error: io::Error| {
             let hint = match error.kind() {
                 io::ErrorKind::AddrInUse => {
@@ -53,7 +63,7 @@ impl Listener {
         };
         match address {
             Address::Tcp(wanted) => {
-                let socket = bind_tcp(*wanted).map_err(fail)?;
+                let socket = bind_tcp(*wanted, all).map_err(fail)?;
                 let address = Address::Tcp(socket.local_addr().map_err(fail)?);
                 Ok(Self { socket: Socket::Tcp(socket), address, file: None, passed: false })
             }
@@ -61,6 +71,9 @@ impl Listener {
                 clear_stale(path).await.map_err(fail)?;
                 let socket = UnixListener::bind(path).map_err(fail)?;
                 let file = Some(OwnFile::at(path).map_err(fail)?);
+                if let Some(mode) = mode {
+                    std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(fail)?;
+                }
                 rustix::net::listen(&socket, BACKLOG).map_err(|error| fail(error.into()))?;
                 Ok(Self { socket: Socket::Unix(socket), address: address.clone(), file, passed: false })
             }
@@ -126,8 +139,12 @@ impl Drop for Listener {
     }
 }
 
-fn bind_tcp(wanted: std::net::SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(wanted: SocketAddr, all: &[Address]) -> io::Result<TcpListener> {
     let socket = if wanted.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let any_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, wanted.port()));
+    if wanted.is_ipv6() && wanted.ip().is_unspecified() && all.contains(&Address::Tcp(any_v4)) {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     socket.set_reuseaddr(true)?;
     socket.bind(wanted)?;
     socket.listen(BACKLOG.unsigned_abs())

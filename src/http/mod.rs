@@ -26,7 +26,7 @@ mod unreadable;
 
 pub use address::Address;
 pub use auth::TokenAuth;
-pub(crate) use auth::{read_token, require_token};
+pub(crate) use auth::{CallerTokens, Gates, read_token, require_token};
 pub(crate) use body::{BODY_STALL_MAX, announced_bytes, check_encoding, media_type, next_data, read_body};
 pub(crate) use guard::guard;
 pub use listener::Listener;
@@ -36,5 +36,5 @@ pub(crate) use request::{StreamControl, until};
 pub use server::serve;
 pub(crate) use server::serve_on;
 pub(crate) use serving::{Ends, Serving, stopped};
-pub use settings::{Limits, Settings};
+pub use settings::{AdminSettings, Limits, Settings};
 pub(crate) use traffic::{ANSWERS, Connections, Route, Traffic};

@@ -12,10 +12,23 @@ pub struct Settings {
     pub listen: Vec<Address>,
     /// The file of the bearer token that callers must show.
     pub token_file: Option<PathBuf>,
+    /// The file mode of Unix sockets that are made; the umask's without it.
+    pub socket_mode: Option<u32>,
     /// The longest JSON body, in bytes. A stream has no end, but each of its lines has a bound of its own.
     pub body_bytes_max: usize,
     /// Whether the signals may be recorded.
     pub recording: bool,
+}
+
+/// The keys under `admin`; `config` fills them in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// Addresses of its own for everything but signals and the drop-in; none: those of ingest serve it.
+    pub listen: Vec<Address>,
+    /// The file of the bearer token for what changes, records or watches.
+    pub token_file: Option<PathBuf>,
+    /// Whether the web console is served.
+    pub console: bool,
 }
 
 /// The limits of a listener's clients.

@@ -47,6 +47,8 @@ pub(super) struct ConnectionSlot {
     pub(super) unreadable: AtomicU16,
     /// The client speaks HTTP/2.
     pub(super) http2: AtomicBool,
+    /// It began as TLS does.
+    pub(super) tls: AtomicBool,
     /// One of the slots for health and control, as long as no other is free.
     reserved: AtomicBool,
     permit: Mutex<Option<SlotPermit>>,
@@ -70,6 +72,7 @@ impl ConnectionSlot {
             body_unread: AtomicBool::new(false),
             unreadable: AtomicU16::new(0),
             http2: AtomicBool::new(false),
+            tls: AtomicBool::new(false),
             reserved: AtomicBool::new(permit.waiting.is_some()),
             permit: Mutex::new(Some(permit)),
             pool,

@@ -94,6 +94,9 @@ impl Timed {
             self.idle_since = None;
             self.slot.phase.store(HEAD, Ordering::Relaxed);
         }
+        if self.preface == 0 && read.first() == Some(&TLS_HANDSHAKE) {
+            self.slot.tls.store(true, Ordering::Relaxed);
+        }
         if self.preface < HTTP2_PREFACE.len() {
             let left = &HTTP2_PREFACE[self.preface..];
             let alike = left.iter().zip(read).take_while(|(wanted, read)| wanted == read).count();
@@ -208,6 +211,8 @@ impl AsyncWrite for Timed {
     }
 }
 
+/// The first byte of a TLS connection (RFC 8446, section 5.1); no request of HTTP begins with it.
+const TLS_HANDSHAKE: u8 = 22;
 /// The preface of a client that speaks HTTP/2 with prior knowledge (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 const RESERVED_HEAD_MAX: Duration = Duration::from_secs(1);

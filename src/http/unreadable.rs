@@ -19,8 +19,16 @@ pub(super) fn status(written: &[u8]) -> Option<StatusCode> {
 
 /// The answer to a request that can't be read. It is the last on its connection.
 pub(super) fn answer(status: StatusCode) -> Bytes {
-    let body =
-        Problem::new(status, detail(status).unwrap_or("the request can't be parsed")).into_document().to_string();
+    with_detail(status, detail(status).unwrap_or("the request can't be parsed"))
+}
+
+/// The answer to TLS. Its client can't read it, but shows or records what came instead of TLS.
+pub(super) fn answer_tls() -> Bytes {
+    with_detail(StatusCode::BAD_REQUEST, "https was spoken to an http port: expected http:// in the address")
+}
+
+fn with_detail(status: StatusCode, detail: &str) -> Bytes {
+    let body = Problem::new(status, detail).into_document().to_string();
     format!(
         "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
          x-content-type-options: nosniff\r\ncross-origin-resource-policy: same-origin\r\ncontent-length: {}\r\n\r\n{body}",

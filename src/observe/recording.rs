@@ -1,8 +1,10 @@
 //! The bounded hand-over of signals from the driver to the client that records them, as lines of a trace.
 //!
-//! No id leaves the driver: each is replaced by a hash under a key that no other recording has. The driver never waits:
+//! No end user's id leaves the driver: each is replaced by a hash under a key that no other recording has, and so are
+//! channels' addresses unless they are asked for. The driver never waits:
 //! a reader who is too slow loses its recording.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -13,10 +15,10 @@ use tokio::sync::mpsc;
 
 use crate::base::pseudonym::Pseudonyms;
 use crate::engine::Handled;
-use crate::model::{ConversationRef, Instant, Signal, SignalKind};
+use crate::model::{ChannelAddress, ConversationRef, Instant, Signal, SignalKind};
 use crate::observe::loop_event::LoopEvent;
 
-/// Signals that may wait for the reader: 2 MiB of them, six seconds of 10,000 signals a second.
+/// Signals that may wait for the reader: 4 MiB of them, six seconds of 10,000 signals a second.
 pub(crate) const SIGNALS_MAX: usize = 65_536;
 /// Lines handed over at a time: some 45 KiB.
 const LINES_MAX: usize = 512;
@@ -24,13 +26,28 @@ const LINES_MAX: usize = 512;
 /// which the server takes a silent connection for idle, and soon enough to notice a reader that has gone.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// What of the signals is recorded.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Only this channel.
+    pub to: Option<ChannelAddress>,
+    /// Channels keep their addresses, which are no personal data.
+    pub name_channels: bool,
+}
+
 /// A new recording that starts `now`: the driver's end and the reader's.
 #[must_use]
-pub(crate) fn recording(now: Instant) -> (Recorder, Recording) {
+pub(crate) fn recording(now: Instant, scope: Scope) -> (Recorder, Recording) {
     let (notes, reader) = mpsc::channel(SIGNALS_MAX);
     let whole = Arc::new(AtomicBool::new(false));
-    let recorder =
-        Recorder { start: now, pseudonyms: Pseudonyms::default(), notes: Some(notes), whole: Arc::downgrade(&whole) };
+    let recorder = Recorder {
+        start: now,
+        scope,
+        channels: HashMap::new(),
+        pseudonyms: Pseudonyms::default(),
+        notes: Some(notes),
+        whole: Arc::downgrade(&whole),
+    };
     (recorder, Recording { notes: reader, whole, taken: Vec::new() })
 }
 
@@ -38,6 +55,9 @@ pub(crate) fn recording(now: Instant) -> (Recorder, Recording) {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     start: Instant,
+    scope: Scope,
+    /// The addresses of the channels that keep them, as JSON, by their hash.
+    channels: HashMap<u64, Arc<str>>,
     pseudonyms: Pseudonyms,
     /// Gone once the reader has gone or been too slow.
     notes: Option<mpsc::Sender<Note>>,
@@ -54,17 +74,30 @@ impl Recorder {
     }
 
     fn note(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
-        let Some(notes) = &self.notes else { return };
+        if self.notes.is_none() || self.scope.to.as_ref().is_some_and(|to| to.as_str() != conversation.to()) {
+            return;
+        }
+        let to = self.pseudonyms.of_channel(conversation.to());
         let note = Note {
-            to: self.pseudonyms.of_channel(conversation.to()),
+            to,
+            channel: self.channel(to, conversation.to()),
             from: self.pseudonyms.of_end_user(conversation.from()),
             at: u64::try_from(now.since(self.start).as_millis()).unwrap_or(u64::MAX),
             kind: signal.kind,
             lasts_millis: signal.lasts_millis,
         };
-        if notes.try_send(note).is_err() {
-            self.notes = None;
+        self.notes.take_if(|notes| notes.try_send(note).is_err());
+    }
+
+    /// The address as JSON, where channels keep theirs and there is room for this one.
+    fn channel(&mut self, hash: u64, to: &str) -> Option<Arc<str>> {
+        if !self.scope.name_channels {
+            return None;
         }
+        if !self.channels.contains_key(&hash) && self.channels.len() < CHANNELS_NAMED_MAX {
+            self.channels.insert(hash, serde_json::Value::from(to).to_string().into());
+        }
+        self.channels.get(&hash).cloned()
     }
 
     /// Whether the reader's end has gone. One that was too slow may still be there, and holds what it was given.
@@ -118,10 +151,12 @@ impl Recording {
     }
 }
 
-/// A signal without its ids.
-#[derive(Clone, Copy, Debug)]
+/// A signal without its end user's id.
+#[derive(Clone, Debug)]
 struct Note {
     to: u64,
+    /// The channel's address as JSON, if it keeps it.
+    channel: Option<Arc<str>>,
     from: u64,
     /// Milliseconds since the recording's start.
     at: u64,
@@ -130,15 +165,19 @@ struct Note {
 }
 
 impl Note {
-    fn write(self, lines: &mut Vec<u8>) {
-        let Self { to, from, at, kind, lasts_millis } = self;
-        // By hand, as there is nothing to escape: hexadecimal digits and names of ours.
+    fn write(&self, lines: &mut Vec<u8>) {
+        let Self { to, channel, from, at, kind, lasts_millis } = self;
+        let to = channel.as_ref().map_or_else(|| format!(r#""{to:016x}""#), ToString::to_string);
+        // By hand, as there is nothing left to escape: hexadecimal digits and names of ours.
         let kind = kind.name();
-        let lasts = if lasts_millis == 0 { String::new() } else { format!(r#","lasts":{lasts_millis}"#) };
-        writeln!(lines, r#"{{"to":"{to:016x}","from":"{from:016x}","signal":"{kind}","at":{at}{lasts}}}"#)
+        let lasts = if *lasts_millis == 0 { String::new() } else { format!(r#","lasts":{lasts_millis}"#) };
+        writeln!(lines, r#"{{"to":{to},"from":"{from:016x}","signal":"{kind}","at":{at}{lasts}}}"#)
             .expect("a vector takes what it is given");
     }
 }
+
+/// As many channels as an org may have; further ones are hashed.
+const CHANNELS_NAMED_MAX: usize = 2_000;
 
 /// A line with its ids of 16 digits, a keystroke, and a time within a day.
 const LINE_BYTES_USUAL: usize = 90;
@@ -171,7 +210,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_noted_comes_out_as_a_trace_without_ids() {
         let start = Instant::from_millis(5_000);
-        let (mut recorder, mut recording) = recording(start);
+        let (mut recorder, mut recording) = recording(start, Scope::default());
         for (i, kind) in SignalKind::ALL.into_iter().enumerate() {
             recorder.note(
                 start + Duration::from_micros(1_700 * i as u64),
@@ -203,10 +242,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn one_channel_can_be_recorded_and_named() {
+        let of = |to, from| ConversationRef::new(to, from).unwrap();
+        let only = Scope { to: Some(ChannelAddress::new("a \"b\"").unwrap()), name_channels: true };
+        let (mut recorder, mut one) = recording(Instant::ORIGIN, only);
+        let (mut all_recorder, mut all) = recording(Instant::ORIGIN, Scope { name_channels: true, ..Scope::default() });
+        for to in ["a \"b\"", "other"] {
+            for recorder in [&mut recorder, &mut all_recorder] {
+                recorder.note(Instant::ORIGIN, of(to, "ann"), Signal::new(SignalKind::Keystroke));
+            }
+        }
+        let to =
+            |lines: Vec<(String, String, SignalKind, u64)>| lines.into_iter().map(|(to, ..)| to).collect::<Vec<_>>();
+        assert_eq!(to(lines(&mut one).await), ["a \"b\""]);
+        let all = lines(&mut all).await;
+        assert!(all.iter().all(|(_, from, ..)| from.len() == 16), "{all:?}");
+        assert_eq!(to(all), ["a \"b\"", "other"]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn two_recordings_have_no_name_in_common() {
         let mut names = Vec::new();
         for _ in 0..2 {
-            let (mut recorder, mut recording) = recording(Instant::ORIGIN);
+            let (mut recorder, mut recording) = recording(Instant::ORIGIN, Scope::default());
             recorder.note(Instant::ORIGIN, pair("ann"), Signal::new(SignalKind::Keystroke));
             let (to, from, ..) = lines(&mut recording).await.remove(0);
             names.extend([to, from]);
@@ -218,7 +276,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_kept_up_by_blank_lines() {
-        let (recorder, mut recording) = recording(Instant::ORIGIN);
+        let (recorder, mut recording) = recording(Instant::ORIGIN, Scope::default());
         let clock = Clock::start();
         for beat in 1..=3 {
             assert_eq!(recording.next().await, Some(Ok(Bytes::from_static(b"\n"))));
@@ -230,7 +288,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_is_too_slow_loses_its_recording_at_the_bound() {
-        let (mut recorder, mut recording) = recording(Instant::ORIGIN);
+        let (mut recorder, mut recording) = recording(Instant::ORIGIN, Scope::default());
         for _ in 0..SIGNALS_MAX {
             recorder.note(Instant::ORIGIN, pair("ann"), Signal::new(SignalKind::Keystroke));
         }
@@ -250,14 +308,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_driver_that_breaks_down_leaves_no_whole_recording() {
-        let (recorder, mut recording) = recording(Instant::ORIGIN);
+        let (recorder, mut recording) = recording(Instant::ORIGIN, Scope::default());
         drop(recorder);
         assert_eq!(recording.next().await, Some(Err(BrokenOff)));
     }
 
     #[test]
     fn a_reader_that_has_gone_is_gone() {
-        let (mut recorder, recording) = recording(Instant::ORIGIN);
+        let (mut recorder, recording) = recording(Instant::ORIGIN, Scope::default());
         assert!(!recorder.is_gone());
         drop(recording);
         assert!(recorder.is_gone());

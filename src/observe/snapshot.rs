@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::engine::policy::{Delivery, Rules};
 use crate::engine::{Census, Counts};
 use crate::journal;
-use crate::model::Instant;
+use crate::model::{ChannelAddress, Instant};
 use crate::observe::loop_metrics::LoopMetrics;
 use crate::observe::typing::Figures;
 
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub typing: Option<Figures>,
     /// The timing of channels that have none of their own.
     pub rules: Rules,
+    /// That of channels which have their own; only beside [`Snapshot::typing`].
+    pub channel_rules: Vec<(ChannelAddress, Rules)>,
     pub delivery: Delivery,
     pub conversations_max: usize,
     /// Requests a second that may leave at present.
@@ -132,6 +134,16 @@ pub struct ConfigurationInfo {
     pub file: Option<PathBuf>,
     pub read_at: u64,
     pub last_reload: Option<Reload>,
+    /// When the timing was last changed; at first, when the daemon started.
+    #[serde(skip)]
+    pub timing_changed_at: u64,
+}
+
+impl ConfigurationInfo {
+    /// What a daemon starts with at `at`.
+    pub(crate) const fn new(file: Option<PathBuf>, at: u64) -> Self {
+        Self { file, read_at: at, last_reload: None, timing_changed_at: at }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -48,6 +48,7 @@ struct Setup {
     org_id: HeaderValue,
     authorization_context: HeaderValue,
     channel_contexts: HashMap<ChannelAddress, HeaderValue>,
+    context_type: Option<HeaderValue>,
 }
 
 /// Other settings, tried out: nothing that can fail is left to be done for them.
@@ -215,6 +216,20 @@ impl Client {
         self.token_state()
     }
 
+    /// Connects to the upstream, and asks it for nothing: the status of its answer, or why there is none.
+    ///
+    /// # Errors
+    /// What the name service, the network or TLS says.
+    pub async fn reach(&self) -> Result<u16, String> {
+        let setup = self.0.setup();
+        let request = setup.http.head(setup.settings.base_url.clone()).header(VIA, via::own());
+        match tokio::time::timeout(setup.settings.request_timeout, request.send()).await {
+            Ok(Ok(response)) => Ok(response.status().as_u16()),
+            Ok(Err(error)) => Err(answer::error_text(error)),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+
     /// From now on a Started that has no token yet is given up at once: no one is to be shown an icon any more, and a
     /// token endpoint that hangs would hold up the end.
     pub fn close(&self) {
@@ -369,12 +384,15 @@ impl Shared {
     ) -> Result<reqwest::Request, String> {
         let json = payload::json(dispatch, self.ids.payload(dispatch.decision), &self.clock);
         let form = payload::form(json, departure);
+        let context = Some(&credentials.authorization_context).filter(|context| !context.is_empty());
+        let optional = [(AUTHORIZATION_CONTEXT, context), (AUTHORIZATION_CONTEXT_TYPE, setup.context_type.as_ref())];
+        let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?.clone())));
         setup
             .http
             .post(setup.interactions.clone())
             .header(AUTHORIZATION, credentials.authorization.clone())
             .header(ORG_ID, credentials.org_id.clone())
-            .header(AUTHORIZATION_CONTEXT, credentials.authorization_context.clone())
+            .headers(optional.collect())
             .header(REQUEST_ID, self.ids.request(dispatch.decision).to_string())
             .header(ACCEPT, "application/json")
             .header(VIA, via::own())
@@ -401,6 +419,11 @@ impl Setup {
             channel_contexts: channel_contexts
                 .map(|(channel, text)| Ok((channel.clone(), context(text)?)))
                 .collect::<Result<_, SetupError>>()?,
+            context_type: settings
+                .authorization_context_type
+                .as_deref()
+                .map(|text| header_value("authorization_context_type", text))
+                .transpose()?,
             files,
             connection,
             settings,
@@ -446,18 +469,21 @@ fn header_value(setting: &'static str, text: &str) -> Result<HeaderValue, SetupE
     HeaderValue::from_str(text).map_err(|_| SetupError::Header { setting })
 }
 
-/// What is wrong with the files that `settings` name, for an answer at the start rather than at the first request. A
-/// token file is not among them: another program keeps it, and it may come later.
+/// What is wrong with the files that `settings` name, by the key that names them, for an answer at the start rather than at
+/// the first request. The system's root certificates are among them where https needs them, by the key that does. A token
+/// file is not among them: another program keeps it, and it may come later.
 #[must_use]
-pub fn file_problems(settings: &Settings) -> Vec<String> {
+pub fn file_problems(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut problems = Vec::new();
     if let Some(path) = &settings.ca_file
         && let Err(error) = certificates(path)
     {
-        problems.push(error_text(&error));
+        problems.push(("upstream.ca_file", error_text(&error)));
+    } else if let Err(error @ SetupError::Tls { .. }) = Connection::new(settings) {
+        problems.push(("upstream.base_url", error_text(&error)));
     }
     if let Auth::JwtBearer(jwt) = &settings.auth {
-        problems.extend(check_key(jwt).err());
+        problems.extend(check_key(jwt).err().map(|text| ("upstream.auth.jwt_bearer.private_key_file", text)));
     }
     problems
 }
@@ -467,6 +493,8 @@ pub(crate) fn error_text(error: &SetupError) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     format!("{error}{cause}")
 }
+
+const AUTHORIZATION_CONTEXT_TYPE: HeaderName = HeaderName::from_static("authorizationcontexttype");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("requestid");
 

@@ -40,7 +40,9 @@ const fn of_setback(cause: Cause, status: Option<u16>) -> (&'static str, &'stati
             "see that the token is fresh and of the org that upstream.base_url and upstream.org_id name; by the JWT bearer \
              flow, that the connected app issues JWT-based access tokens for named users",
         ),
-        (Cause::Token, None) => ("there is no token", "see to upstream.auth"),
+        (Cause::Token, None) => {
+            ("there is no token", "the reason says why; the settings are those under upstream.auth")
+        }
         (Cause::Credentials, _) => (
             "the connector's credentials are not accepted",
             "see that the connector gets fresh tokens, of the org that upstream.base_url names",

@@ -16,13 +16,15 @@ use crate::model::ChannelAddress;
 pub struct Settings {
     /// `https://<MyDomain>.my.salesforce-scrt.com`; plain http only to loopback.
     pub base_url: Url,
-    /// The `OrgId` header: 15 or 18 characters, `00D…`. With [`Auth::Cached`] it is not sent, like
+    /// The `OrgId` header: 15 characters, `00D…`. With [`Auth::Cached`] it is not sent, like
     /// the contexts: what is configured bounds what serves a conversation without credentials of its own. Empty: no bound.
     pub org_id: String,
-    /// The `AuthorizationContext` header of channels that have none of their own.
+    /// The `AuthorizationContext` header of channels that have none of their own. Empty: no such header.
     pub authorization_context: String,
     /// The `AuthorizationContext` header of single channels.
     pub channel_contexts: HashMap<ChannelAddress, String>,
+    /// The `AuthorizationContextType` header, if there is to be one.
+    pub authorization_context_type: Option<String>,
     /// From a request's leaving to the end of its answer.
     pub request_timeout: Duration,
     /// Requests in flight at a time: the size of the connection pool.

@@ -23,6 +23,7 @@ fn settings(base_url: &str) -> Settings {
         org_id: "00DXX0000000001".into(),
         authorization_context: "Partner1_ChannelDefinition1".into(),
         channel_contexts: HashMap::from([(ChannelAddress::new("special").unwrap(), "Other_Context".into())]),
+        authorization_context_type: None,
         request_timeout: Duration::from_secs(10),
         in_flight_max: 16,
         ca_file: None,
@@ -224,6 +225,24 @@ async fn what_never_left_is_not_sent() {
         assert_eq!((result.outcome, result.status), (not_sent(Cause::Unreachable), None), "{url} {result:?}");
         assert!(result.detail.is_some() && result.elapsed < TIMEOUT * 4, "{url} {result:?}");
     }
+}
+
+#[tokio::test]
+async fn an_empty_context_sends_no_header_and_a_type_sends_one() {
+    let stub = Stub::start(|_| accepted()).await;
+    let settings = Settings {
+        authorization_context: String::new(),
+        authorization_context_type: Some("EmbeddedMessagingChannel".to_owned()),
+        ..settings(&stub.url())
+    };
+    let (client, clock) = client(settings);
+    for (to, decision) in [("channel", 1), ("special", 2)] {
+        client.deliver(&dispatch(&clock, to, decision, Reason::FirstKeystroke)).await;
+    }
+    let contexts: Vec<_> =
+        stub.seen().iter().map(|seen| seen.header("authorizationcontext").map(str::to_owned)).collect();
+    assert_eq!(contexts, [None, Some("Other_Context".to_owned())]);
+    assert!(stub.seen().iter().all(|seen| seen.header("authorizationcontexttype") == Some("EmbeddedMessagingChannel")));
 }
 
 #[tokio::test]

@@ -49,6 +49,9 @@ pub(crate) struct SandboxArgs {
     /// Retry-After of a 429 in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 1, help_heading = "Faults")]
     pub retry_after: u64,
+    /// The channel address that there is; any other is refused with code 10017. May be given more than once
+    #[arg(long, value_name = "TO")]
+    pub channel: Vec<String>,
     /// Refuse this channel address with code 10017
     #[arg(long, value_name = "TO", help_heading = "Faults")]
     pub refuse_to: Vec<String>,
@@ -80,6 +83,7 @@ impl SandboxArgs {
             jitter_ms: millis(self.jitter),
             faults: self.faults.clone(),
             retry_after_seconds: Some(self.retry_after),
+            channels: self.channel.clone(),
             refused_to: self.refuse_to.clone(),
             refused_from: self.refuse_from.clone(),
             token: self.token_fault,

@@ -88,7 +88,9 @@ impl Sandbox {
         let handle = || {
             verdict?;
             let (to, from) = (facts.to.as_deref().unwrap_or_default(), facts.from.as_deref().unwrap_or_default());
-            if state.faults.refused_to.iter().any(|refused| refused == to) {
+            let Faults { channels, refused_to, .. } = &state.faults;
+            let among = |channels: &[String]| channels.iter().any(|channel| channel == to);
+            if among(refused_to) || !(channels.is_empty() || among(channels)) {
                 return Err(Rejection::new(rejection::CHANNEL, "the channel address `to` is not found"));
             }
             if state.faults.refused_from.iter().any(|refused| refused == from) {
@@ -152,11 +154,9 @@ impl Sandbox {
         self.core.tokens.check(headers)?;
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let org = text("orgid");
-        let is_org = matches!(org.len(), 15 | 18)
-            && org.starts_with("00D")
-            && org.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_org = org.len() == 15 && org.starts_with("00D") && org.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !is_org {
-            let message = "OrgId must be 15 or 18 letters and digits that start with 00D";
+            let message = "OrgId must be 15 letters and digits that start with 00D";
             return Err(Rejection::new(rejection::HEADER, message));
         }
         if text("authorizationcontext").trim().is_empty() {

@@ -23,6 +23,8 @@ pub(crate) struct Faults {
     pub faults: Vec<Fault>,
     /// What a 429 says in `Retry-After`, in seconds; `null`: it has no such header.
     pub retry_after_seconds: Option<u64>,
+    /// All channel addresses that there are: any other is answered with code 10017. Empty: every one is there.
+    pub channels: Vec<String>,
     /// Channel addresses that are answered with code 10017.
     pub refused_to: Vec<String>,
     /// End users that are answered with code 10028.
@@ -37,6 +39,7 @@ impl Default for Faults {
             jitter_ms: 0,
             faults: Vec::new(),
             retry_after_seconds: Some(1),
+            channels: Vec::new(),
             refused_to: Vec::new(),
             refused_from: Vec::new(),
             token: None,

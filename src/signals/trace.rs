@@ -7,6 +7,7 @@ use std::path::Path;
 use aws_lc_rs::digest;
 use serde::Serialize;
 
+use crate::base::text::without_bom;
 use crate::model::{Conversation, ConversationRef, Instant, Signal};
 use crate::signals::json::{self, LINE_BYTES_MAX, ParsedSignal, SignalError};
 
@@ -88,7 +89,7 @@ enum Fault {
     Decreases { before: u64, at: u64 },
 }
 
-/// Reads a trace line by line. After an error it ends.
+/// Reads a trace line by line; a byte order mark before the first is skipped. After an error it ends.
 pub struct TraceReader {
     name: String,
     input: Box<dyn BufRead + Send>,
@@ -181,15 +182,19 @@ impl TraceReader {
             self.line += 1;
             self.buffer.clear();
             let mut limited = io::Read::take(&mut self.input, LINE_BYTES_MAX as u64 + 2);
-            limited.read_until(b'\n', &mut self.buffer).map_err(Fault::Read)?;
+            let read = limited.read_until(b'\n', &mut self.buffer).map_err(Fault::Read)?;
             if let Some(digest) = &mut self.digest {
                 digest.update(&self.buffer);
+            }
+            if self.line == 1 {
+                let mark = self.buffer.len() - without_bom(&self.buffer).len();
+                self.buffer.drain(..mark);
             }
             let text = self.buffer.trim_ascii();
             if text.len() > LINE_BYTES_MAX {
                 return Err(Fault::TooLong);
             }
-            if !text.is_empty() || self.buffer.is_empty() {
+            if !text.is_empty() || read == 0 {
                 return Ok(!text.is_empty());
             }
         }
@@ -230,6 +235,8 @@ mod tests {
     fn lines_are_read_up_to_the_first_mistake_which_is_named() {
         let good = r#"{"to":"c","from":"u","signal":"keystroke","at":5}"#;
         assert_eq!(read(b""), []);
+        assert_eq!(read(b"\xef\xbb\xbf"), [], "a byte order mark is skipped");
+        assert_eq!(read(format!("\u{feff}{good}\n").leak().as_bytes()), [Ok(5)]);
         assert_eq!(read(format!("{good}\n\n{good}").leak().as_bytes()), [Ok(5), Ok(5)], "a last line needs no end");
         let back = format!("{good}\n{}\n{good}\n", good.replace('5', "4")).leak().as_bytes();
         assert_eq!(

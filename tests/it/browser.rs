@@ -138,7 +138,7 @@ fn answers_carry_security_headers_and_allowed_methods() {
         ("POST", "/healthz", 405, Some("GET,HEAD")),
         ("OPTIONS", "/healthz", 204, Some("GET,HEAD")),
         ("OPTIONS", "/v1/signals", 204, Some("POST")),
-        ("OPTIONS", "/v1/timing", 204, Some("GET,HEAD,PUT")),
+        ("OPTIONS", "/v1/timing", 204, Some("GET,HEAD,PUT,DELETE")),
         ("OPTIONS", "/v1/timing/c", 204, Some("PUT,DELETE")),
     ] {
         let answer = daemon.address.call(method, path, &[], nothing);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::bench::{pair, signal_of};
+use crate::bench::{Sandbox, pair, signal_of};
 use crate::key;
 use crate::process::{Process, Said, run, run_with, typingd, until};
 
@@ -89,6 +89,78 @@ fn files_that_the_configuration_names_must_be_usable() {
     let flag = run(&["run", "--sandbox", "--listen", "localhost"]);
     assert_eq!(flag.code, Some(2));
     assert!(flag.stderr.contains("flag --listen") && flag.stderr.contains("\"localhost\""), "{flag:?}");
+}
+
+#[test]
+fn check_finds_what_would_keep_run_from_starting() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("token"), "t").unwrap();
+    let jwt = "[upstream.auth.jwt_bearer]\ntoken_url = 'http://127.0.0.1:1/t'\nconsumer_key = 'k'\nsubject = 's'\n\
+               audience = 'https://login.salesforce.com'\nprivate_key_file = 'none.pem'\n";
+    let long = format!("listen = ['unix:/{}']", "x".repeat(107));
+    for (name, text, line, words) in [
+        ("a key", format!("{UPSTREAM}{jwt}[ingest]\ntoken_file = 'none'\n"), 10, "none.pem can't be read"),
+        (
+            "a token",
+            format!("{UPSTREAM}auth.token_file = 'token'\n[ingest]\ntoken_file = 'none'\n"),
+            7,
+            "none: can't be read",
+        ),
+        (
+            "roots",
+            format!("{UPSTREAM}auth.token_file = 'token'\nca_file = 'none'\n"),
+            6,
+            "can't take roots from ca_file",
+        ),
+        ("a socket", format!("{UPSTREAM}auth.token_file = 'token'\n[ingest]\n{long}\n"), 7, "at most 107 bytes"),
+    ] {
+        let file = write(directory.path(), &text);
+        for command in ["check", "run"] {
+            let said = run(&[command, "--config", &file]);
+            assert_eq!(said.code, Some(78), "{name}: {said:?}");
+            let found =
+                said.stderr.lines().any(|told| told.contains(&format!("{file}:{line}: ")) && told.contains(words));
+            assert!(found, "{name}: {said:?}");
+        }
+    }
+    // Not kept from starting, and warned of.
+    let file =
+        write(directory.path(), &format!("{UPSTREAM}auth.token_file = 'token'\n[delivery]\nstate_dir = 'token'\n"));
+    let said = check(&file, &[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains(&format!("warning: {file}:7: delivery.state_dir ")), "{said:?}");
+    assert!(said.stderr.ends_with("typingd: valid\n"), "{said:?}");
+}
+
+#[test]
+fn check_online_tries_the_way_and_the_token_and_no_icon() {
+    let sandbox = Sandbox::start(&[]);
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("key.pem"), key::private()).unwrap();
+    let configuration = |base_url: &str, token_url: &str| {
+        format!(
+            "[upstream]\nbase_url = '{base_url}'\norg_id = '00DXX0000000001'\nauthorization_context = 'A_B'\n\
+             [upstream.auth.jwt_bearer]\ntoken_url = '{token_url}'\nconsumer_key = 'k'\nsubject = 's'\n\
+             audience = 'https://login.salesforce.com'\nprivate_key_file = 'key.pem'\n"
+        )
+    };
+    let url = sandbox.address.url();
+    let online = |text: &str| run(&["check", "--online", "--config", &write(directory.path(), text)]);
+    let good = online(&configuration(&url, &format!("{url}/services/oauth2/token")));
+    assert_eq!(good.code, Some(0), "{good:?}");
+    for words in [format!("upstream: {url} answers after "), "token: in hand after ".to_owned(), "valid\n".to_owned()] {
+        assert!(good.stderr.contains(&words), "{words}: {good:?}");
+    }
+    assert_eq!(sandbox.requests().len(), 0, "no icon");
+
+    let bad = online(&configuration("http://127.0.0.1:1", &format!("{url}/nowhere")));
+    assert_eq!(bad.code, Some(1), "{bad:?}");
+    for words in
+        ["typingd.toml:2: http://127.0.0.1:1 can't be reached: ", "there is no token: the token endpoint answered 404"]
+    {
+        assert!(bad.stderr.contains(words), "{words}: {bad:?}");
+    }
+    assert!(!bad.stderr.contains("typingd: valid"), "{bad:?}");
 }
 
 #[test]

@@ -119,6 +119,14 @@ fn a_keystroke_of_before_the_message_is_ignored() {
     for from in ["new", "none"] {
         sandbox.until_told("c", from, "+");
     }
+    let told = daemon.address.get("/v1/conversations?to=c&from=late").json();
+    let said = told["explanation"].as_str().unwrap_or_default();
+    assert!(said.contains(" ago: its `at` is not later than that of a message already sent."), "{told}");
+    let ignored: Vec<_> =
+        told["transitions"].as_array().unwrap().iter().filter(|it| it["event"] == "ignored").collect();
+    assert!(!ignored.is_empty() && ignored.iter().all(|it| it["why"] == "late"), "{told}");
+    let told = daemon.address.get("/v1/conversations?to=c&from=new").json();
+    assert!(!told["explanation"].as_str().unwrap_or_default().contains("ignored"), "{told}");
     daemon.process.stop();
     assert_eq!(sandbox.told("c", "late"), "");
 }
@@ -135,6 +143,12 @@ fn require_open_sends_nothing_for_a_session_not_open() {
     for from in ["ann", "bob"] {
         sandbox.until_told("c", from, "+");
     }
+    let told = daemon.address.get("/v1/conversations?to=c&from=never").json();
+    let said = told["explanation"].as_str().unwrap_or_default();
+    assert!(
+        said.contains("A keystroke was ignored ") && said.contains("`opened` or `message_sent` comes first"),
+        "{told}"
+    );
     daemon.give("c", "ann", "ended");
     sandbox.until_told("c", "ann", "+-");
     daemon.give("c", "ann", "keystroke");

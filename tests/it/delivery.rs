@@ -108,6 +108,22 @@ fn an_upstream_that_resets_and_then_works_gets_the_stop() {
 }
 
 #[test]
+fn the_log_asks_whether_to_and_from_are_swapped() {
+    let sandbox = Sandbox::start(&["--channel", "support"]);
+    let mut daemon = Daemon::start(&sandbox.address.url(), "timing.dismiss_after = '1m'");
+    for i in 0..6 {
+        daemon.give(&format!("+155501234{i}"), "support", "keystroke");
+    }
+    daemon.process.until_logged("are `to` and `from` swapped?");
+    daemon.give("support", "+1555012349", "keystroke");
+    sandbox.until_told("support", "+1555012349", "+");
+    daemon.process.stop();
+    let log = daemon.process.log();
+    assert_eq!((log.matches("channel muted").count(), log.matches("swapped?").count()), (2, 1), "{log}");
+    assert!(log.contains("+15550… (11 characters)") && !log.contains("+1555012"), "{log}");
+}
+
+#[test]
 fn a_refused_channel_is_left_alone_and_told_of_once() {
     let sandbox = Sandbox::start(&["--refuse-to", "bad", "--refuse-from", "mallory"]);
     let mut daemon = Daemon::start(

@@ -16,7 +16,7 @@ use typingd::http::{Limits, Listener, serve};
 use crate::bench::{Daemon, pair, signal_of};
 use crate::connector::{Connector, INTERACTIONS, connect, form, message, read_until};
 use crate::far_side::{FarSide, write};
-use crate::process::{PATIENCE, until};
+use crate::process::{PATIENCE, run, until};
 use crate::wire::Address;
 
 fn drop_in(far_side: &FarSide, settings: &str) -> Daemon {
@@ -198,11 +198,15 @@ fn what_can_be_read_and_not_understood_is_told_what_is_wrong() {
         (format!("{post}host: a\r\ntransfer-encoding: gzip\r\n\r\n"), 501, "transfer coding"),
         ("GET /healthz HTTP/2.0\r\nhost: a\r\n\r\n".to_owned(), 400, "not HTTP/1.1"),
         ("GET /\0 HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 400, "can't be parsed"),
+        ("\u{16}\u{3}\u{1}\0\u{7a}\u{1}".to_owned(), 400, "https was spoken to an http port"),
     ] {
         let answer = ask(&request);
         let (told, detail) = problem(&answer);
         assert!(told == status && detail.contains(words), "{request}: {answer}");
     }
+    let secure = daemon.address.url().replace("http:", "https:");
+    let said = run(&["timing", "--url", &secure]);
+    assert!(said.code == Some(1) && said.stderr.contains("https was spoken to an http port"), "{said:?}");
     // HTTP/1.0 knows no hosts.
     assert!(ask("GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 200 "));
     for (encoding, status) in [("gzip", 415), ("identity", 202)] {

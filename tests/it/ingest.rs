@@ -43,6 +43,12 @@ fn bad_input_has_one_clear_answer_and_disturbs_nobody() {
         ("a negative time", signal("at", (-1).into()), "`at` is the number -1"),
         ("an absurd time", signal("at", u64::MAX.into()), "`at` "),
         ("a time with a fraction", signal("at", 1.5.into()), "`at` is a number with a fraction"),
+        (
+            "a time in seconds",
+            signal("at", 1_700_000_000.into()),
+            "`at` is the number 1700000000, which can only be seconds; expected milliseconds since the Unix epoch, such as \
+             1700000000000",
+        ),
         ("a time as text", signal("at", "1".into()), "`at` "),
         ("a key that lasts too long", signal("lasts", 60_001.into()), "`lasts` is the number 60001; expected"),
         ("what lasts as text", signal("lasts", "5s".into()), "`lasts` is a string"),
@@ -86,6 +92,24 @@ fn bad_input_has_one_clear_answer_and_disturbs_nobody() {
     assert_eq!(sandbox.requests(), Vec::<Value>::new());
     daemon.give("c", "u", "keystroke");
     sandbox.until_told("c", "u", "+");
+}
+
+#[test]
+fn what_serializers_and_editors_write_is_understood() {
+    let (sandbox, daemon) = steady("");
+    let marked = |body: &str| [b"\xef\xbb\xbf".as_slice(), body.as_bytes()].concat();
+    let whole = line("a").replace('}', ", \"at\": 1700000000123.0}");
+    for (kind, body) in [(JSON, whole.clone()), (JSON, format!("[{}]", line("b"))), (NDJSON, line("c") + &line("d"))] {
+        let answer = daemon.address.call("POST", "/v1/signals", &[kind], &marked(&body));
+        assert_eq!((answer.status, answer.json()["rejected"].as_array().unwrap().len()), (202, 0), "{answer:?}");
+    }
+    for user in ["a", "b", "c", "d"] {
+        sandbox.until_told("c", user, "+");
+    }
+    let answer = daemon.address.call("PUT", "/v1/timing", &[], &marked(r#"{"check_interval": "3s"}"#));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let answer = daemon.address.call("POST", "/v1/simulate", &[NDJSON], &marked(&whole));
+    assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 /// A channel that reports typing once in a while: one keystroke, refreshed while it lasts, gone after it.

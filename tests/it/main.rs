@@ -4,6 +4,7 @@
 //! it asserts of time is an order or a bound.
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
 
+mod admin;
 mod browser;
 mod command;
 mod configuration;
@@ -31,6 +32,7 @@ mod metrics;
 mod monitoring;
 mod node;
 mod openapi;
+mod operate;
 mod order;
 mod package;
 mod passing;

@@ -368,3 +368,33 @@ fn a_daemon_that_dies_is_reported_and_the_recording_kept() {
         assert_eq!(lines(&file).len(), kept, "{name}");
     }
 }
+
+#[test]
+fn one_channel_is_recorded_and_keeps_its_address_if_asked() {
+    let (_sandbox, daemon) = pair(ON);
+    let directory = tempfile::tempdir().unwrap();
+    for (more, expected) in [
+        (&["--to", "a b"][..], None),
+        (&["--to", "a b", "--name-channels"], Some(vec!["a b"])),
+        (&["--name-channels"], Some(vec!["a b", "other"])),
+    ] {
+        let file = directory.path().join(more.concat());
+        let mut process = record(&daemon, &file, more);
+        for to in ["a b", "other"] {
+            daemon.give(to, "ann", "keystroke");
+        }
+        let count = expected.as_ref().map_or(1, Vec::len);
+        until("its signals", || lines(&file).len() == count);
+        process.tell("TERM");
+        assert_eq!(summary(&mut process, 0)["signals"], count);
+        let recorded = lines(&file);
+        let to: Vec<_> = recorded.iter().map(|line| line["to"].as_str().unwrap()).collect();
+        match expected {
+            Some(expected) => assert_eq!(to, expected),
+            None => assert!(to[0].len() == 16 && to[0] != "a b", "{to:?}"),
+        }
+        assert!(recorded.iter().all(|line| line["from"].as_str().unwrap().len() == 16), "{recorded:?}");
+    }
+    let wrong = daemon.address.get("/v1/signals/stream?name_channels=yes");
+    assert_eq!((wrong.status, wrong.problem().as_str()), (400, "`name_channels` is \"yes\"; expected true or false"));
+}

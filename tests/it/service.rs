@@ -210,6 +210,7 @@ fn the_sample_configuration_and_all_it_offers_are_valid() {
     let credentials = tempfile::tempdir().unwrap();
     std::fs::write(credentials.path().join("typingd.pem"), key::private()).unwrap();
     std::fs::write(credentials.path().join("ingest-token"), "s3cret").unwrap();
+    std::fs::write(credentials.path().join("admin-token"), "4dm1n").unwrap();
     let text = std::fs::read_to_string(shipped("typingd.toml")).unwrap();
     let said = check(&text, &credentials);
     assert_eq!(said.code, Some(0), "{said:?}");

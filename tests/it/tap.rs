@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::bench::{Daemon, Sandbox, pair};
+use crate::bench::{Daemon, Sandbox, pair, signal_of};
 use crate::process::{PATIENCE, Process, run, typingd, until, wait_for};
 
 /// A tap that is known to be open: it has told the first key of somebody who is of no further interest.
@@ -51,6 +51,15 @@ fn it_tells_what_happens_until_it_is_interrupted() {
         (&result, &stop, &done),
     ];
     assert_eq!(brief, expected);
+    for (signal, at) in [("message_sent", 1_000), ("keystroke", 1_000)] {
+        let mut late = signal_of("c", "eve", signal);
+        late["at"] = at.into();
+        daemon.post("/v1/signals", &late);
+    }
+    until("a keystroke that is ignored", || {
+        let lines = people.output();
+        lines.lines().any(|line| line.contains("c/eve ") && line.ends_with("keystroke      ignored: late"))
+    });
     until("the same for people", || people.output().matches("c/ann ").count() == 4);
     let output = people.output();
     assert!(!output.contains('\u{1b}'), "no colours in a pipe: {output}");

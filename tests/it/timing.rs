@@ -1,9 +1,10 @@
 //! The timing, changed while the daemon runs: by HTTP and by its command, by friends and by others.
 
 use serde_json::{Value, json};
+use typingd::base::clock;
 
 use crate::bench::{Daemon, Sandbox, pair};
-use crate::process::{Said, run, run_with, typingd, until};
+use crate::process::{Process, Said, run, run_with, typingd, until};
 use crate::wire::Answer;
 
 impl Daemon {
@@ -39,6 +40,56 @@ fn typing(settings: &str) -> (Sandbox, Daemon) {
 }
 
 #[test]
+fn each_change_is_seen_whoever_made_it() {
+    let (_sandbox, mut daemon) = pair("timing.dismiss_after = '2s'");
+    let gauge = |name: &str, channel: &str| {
+        let page = daemon.address.get("/metrics").body;
+        let start = format!("typingd_timing_{name}{{channel=\"{channel}\",dismiss=\"idle\"}} ");
+        let value = page.lines().find_map(|line| line.strip_prefix(&start)).map(str::to_owned);
+        value.unwrap_or_default()
+    };
+    let changed_at = || {
+        let page = daemon.address.get("/metrics").body;
+        page.lines().find_map(|line| line.strip_prefix("typingd_timing_changed_timestamp_seconds ").map(str::to_owned))
+    };
+    let before = changed_at();
+    assert_eq!((gauge("check_interval_seconds", ""), gauge("dismiss_after_seconds", "")), ("5.0".into(), "2.0".into()));
+    let report = daemon.retime("/v1/timing", &json!({"check_interval": "3s", "dismiss_after": "400ms"}));
+    let warnings = report["warnings"].as_array().unwrap();
+    assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().contains("the icon will blink"), "{report}");
+    assert!(daemon.command(&[]).stdout.contains("warning: timing: the icon will blink"));
+    assert_ne!(changed_at(), before);
+    let url = daemon.address.url();
+    let tap = Process::start(typingd(&["tap", "--url", &url]));
+    until("the watcher's line", || {
+        daemon.retime("/v1/timing/d", &json!({"dismiss_after": "4s"}));
+        daemon.address.call("DELETE", "/v1/timing/d", &[], b"");
+        tap.output().contains("timing changed by DELETE /v1/timing/{to}: channels.\"d\".dismiss_after from 4s to")
+    });
+    daemon.retime("/v1/timing/c", &json!({"dismiss_after": "4s"}));
+    assert_eq!(
+        (gauge("check_interval_seconds", "c"), gauge("dismiss_after_seconds", "c")),
+        ("3.0".into(), "4.0".into())
+    );
+    daemon.process.until_logged(
+        "timing changed: timing.check_interval from 5s to 3s, timing.dismiss_after from 2s to 400ms by=\"PUT /v1/timing\"",
+    );
+    daemon.process.until_logged("channels.\"c\".dismiss_after from (as for all) to 4s");
+    daemon.process.tell("HUP");
+    daemon.process.until_logged("timing.check_interval from 3s to 5s");
+    assert!(daemon.process.log().contains("SIGHUP"), "{}", daemon.process.log());
+    // However many there are, at most one line a second.
+    let lines = |daemon: &Daemon| daemon.process.log().matches("timing changed: ").count();
+    let (before, watch) = (lines(&daemon), clock::stopwatch());
+    for i in 0..50 {
+        daemon.retime("/v1/timing", &json!({"check_interval": format!("{}ms", 6_000 + i)}));
+    }
+    daemon.process.until_logged("to 6049ms");
+    let more = (lines(&daemon) - before) as f64;
+    assert!(more <= watch.elapsed().as_secs_f64() + 2.0, "{more} lines in {:?}", watch.elapsed());
+}
+
+#[test]
 fn a_change_holds_at_once_for_icons_that_are_on() {
     let (sandbox, mut daemon) = typing("");
     daemon.give("other", "bob", "keystroke");
@@ -59,7 +110,6 @@ fn a_change_holds_at_once_for_icons_that_are_on() {
     }
     sandbox.until_told("c", "ann", "+-+-");
     sandbox.until_told("other", "bob", "+-+");
-    assert!(!daemon.process.log().contains("timing"), "a caller writes to the log: {}", daemon.process.log());
     daemon.process.stop();
     assert_eq!((sandbox.shown(), sandbox.told("other", "bob")), (0, "+-+-".to_owned()));
 }
@@ -82,6 +132,7 @@ fn timing_shows_its_origin_and_what_a_restart_undoes() {
                 "channels": {"c": {"check_interval": format!("{file}:6")}},
             },
             "survives_restart": true,
+            "warnings": [],
         })
     );
     daemon.retime("/v1/timing", &json!({"dismiss_after": "50s"}));
@@ -159,7 +210,7 @@ fn a_wrong_change_changes_nothing_and_all_of_it_is_told() {
     let problems = all.json()["problems"].take();
     assert_eq!(problems.as_array().unwrap().len(), 3, "{all:?}");
     assert!(all.problem().matches("; ").count() >= 2 && !all.body.contains("s3cret"), "{all:?}");
-    for (method, path) in [("POST", "/v1/timing"), ("DELETE", "/v1/timing"), ("GET", "/v1/timing/c")] {
+    for (method, path) in [("POST", "/v1/timing"), ("POST", "/v1/timing/c"), ("GET", "/v1/timing/c")] {
         let answer = daemon.address.call(method, path, &[], b"");
         assert_eq!(answer.status, 405, "{answer:?}");
         answer.problem();
@@ -340,7 +391,7 @@ fn the_command_tells_changes_and_resets() {
         (&["--max-typing", "49s"], 1, "timing.max_typing = \"49s\": expected at least dismiss_after, \"50s\""),
         (&["--dismiss", "2"], 2, "flag --dismiss: timing.dismiss_after = 2: a time needs a unit"),
         (&["--mode", "x", "--check", "2h"], 2, "flag --check: timing.check_interval = \"2h\": expected a time from"),
-        (&["--reset"], 2, "--to <TO>"),
+        (&["--reset", "--check", "1s"], 2, "cannot be used with"),
         (&["--to", "c", "--reset", "--check", "1s"], 2, "cannot be used with"),
         (&["--to", "", "--check", "1s"], 2, "is empty; expected 1 to 255 characters"),
         (&["--to", "..", "--check", "1s"], 2, "can't be part of a URL's path"),
@@ -358,4 +409,25 @@ fn the_command_tells_changes_and_resets() {
     let said = run_with(command, "");
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains(&format!("{url} can't be reached: Connection refused")), "{said:?}");
+}
+
+#[test]
+fn a_reset_undoes_all_that_was_changed_while_running() {
+    let (_sandbox, daemon) = typing("channels.c.check_interval = '7s'");
+    let before = daemon.timing();
+    daemon.retime("/v1/timing", &json!({"check_interval": "9s"}));
+    daemon.retime("/v1/timing/c", &json!({"check_interval": "8s", "dismiss_after": "3s"}));
+    daemon.retime("/v1/timing/other", &json!({"dismiss": "after_shown"}));
+    let said = daemon.command(&["--reset"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for line in [
+        "timing.check_interval: 9s -> 5s",
+        "channels.\"c\".check_interval: 8s -> 7s",
+        "channels.\"other\".dismiss: after_shown -> (as for all)",
+        "All that is in force survives a restart.",
+    ] {
+        assert!(said.stdout.contains(line), "{line}: {said:?}");
+    }
+    assert_eq!(daemon.timing(), before);
+    assert!(daemon.command(&["--reset"]).stdout.starts_with("nothing has changed"));
 }

@@ -3,15 +3,50 @@
 use std::time::Duration;
 
 use crate::base::duration::Written;
+use crate::base::text::printable;
 use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Mode;
-use crate::engine::{Account, Stage};
-use crate::model::{Indicator, Instant, Reason, Rejection};
+use crate::engine::{Account, Handled, Stage};
+use crate::model::{Indicator, Instant, Outcome, Reason, Rejection};
+use crate::observe::events::{Event, Past, What};
 
 /// One or two sentences.
 pub(super) fn explanation(account: &Account, now: Instant) -> String {
     let parts = [why(account, now), lasts(account, now), next(account, now)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// That the newest keystroke was ignored, and why; empty if it counted.
+pub(super) fn ignored(account: Option<&Account>, past: &Past, now: Instant) -> String {
+    let Some((event, handled)) = past.ignored.as_deref().and_then(|event| match event.what {
+        What::Ignored(handled) => Some((event, handled)),
+        _ => None,
+    }) else {
+        return String::new();
+    };
+    let why = match handled {
+        Handled::Accepted => return String::new(),
+        _ if account.and_then(|account| account.last_key).is_some_and(|key| key > event.at) => return String::new(),
+        Handled::Late => "its `at` is not later than that of a message already sent",
+        Handled::Unopened => "the session is not open; with require_open, `opened` or `message_sent` comes first",
+    };
+    format!("A keystroke was ignored {} ago: {why}.", span(now.since(event.at)))
+}
+
+/// That the last request failed, and how; empty if it did not.
+pub(super) fn failed(past: &Past, now: Instant) -> String {
+    let Some(Event { at, what: What::Answered(subject, verdict), .. }) = past.result.as_deref() else {
+        return String::new();
+    };
+    if verdict.outcome == Outcome::Delivered {
+        return String::new();
+    }
+    let [status, code] = [("status", verdict.status.map(i64::from)), ("code", verdict.code)]
+        .map(|(name, value)| value.map_or_else(String::new, |value| format!(", {name} {value}")));
+    let detail = verdict.detail.as_deref().map_or_else(String::new, |detail| format!(": {}", printable(detail)));
+    let (indicator, ago) = (subject.reason.indicator().name(), span(now.since(*at)));
+    let outcome = verdict.outcome.name().replace('_', " ");
+    format!("The last request, a {indicator} {ago} ago, failed ({outcome}{status}{code}{detail}).")
 }
 
 /// That the user counts as typing without a further key, where a signal has said so.
@@ -148,7 +183,7 @@ mod tests {
     use super::*;
     use crate::engine::Engine;
     use crate::engine::policy::{Policy, Rules};
-    use crate::model::{Cause, ConversationRef, Dispatch, Outcome, Signal, SignalKind, Transient};
+    use crate::model::{Cause, ConversationRef, Dispatch, Signal, SignalKind, Transient};
 
     /// An engine and what is under way.
     struct Scene {

@@ -124,10 +124,14 @@ impl Api {
             state: account.map_or("forgotten", |account| account.stage.name()),
             icon: account.is_some_and(|account| account.icon),
             shown: shown(account, &past.events),
-            explanation: match account {
-                Some(account) => explain::explanation(account, now),
-                None => forgotten(&past.events),
-            },
+            explanation: [
+                account.map_or_else(|| forgotten(&past.events), |account| explain::explanation(account, now)),
+                explain::ignored(account, past, now),
+                explain::failed(past, now),
+            ]
+            .join(" ")
+            .trim_end()
+            .to_owned(),
             wish: account.and_then(|account| account.desired).map(subject),
             in_flight: flying.map(|(reason, _)| FlightJson {
                 subject: subject(reason),
@@ -171,7 +175,7 @@ fn name_of(acknowledged: Acknowledged) -> &'static str {
 
 /// Whether the last event was a Stopped that was given up: its icon may be on.
 fn left_on(events: &[Arc<Event>]) -> bool {
-    let last = events.iter().rev().find(|event| !matches!(event.what, What::Signal(_)));
+    let last = events.iter().rev().find(|event| !matches!(event.what, What::Signal(_) | What::Ignored(_)));
     matches!(last.map(|event| &event.what), Some(What::Dropped(subject, Why::GivenUp))
         if subject.reason.indicator() == Indicator::TypingStopped)
 }
@@ -303,12 +307,14 @@ mod tests {
             ("limit=1000&after=4096", page(4_096, 1_000, None, false)),
             ("to=%C3%BC&icon=true", page(0, 100, Some("ü"), true)),
             ("icon=false&limit=1", page(0, 1, None, false)),
+            ("from=%2B1555&to=c", Asked::One(ConversationRef::new("c", "+1555").unwrap().to_owned())),
             ("from=a+b&to=c", Asked::One(ConversationRef::new("c", "a b").unwrap().to_owned())),
         ] {
             assert_eq!(asked(query).unwrap(), expected, "{query:?}");
         }
         for query in [
             "from=ann",
+            "to=+1555&from=ann",
             "to=",
             "to=c&to=c",
             "limit=0",

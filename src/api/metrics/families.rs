@@ -24,6 +24,7 @@ impl Collector for Numbers {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let mut page = Page(encoder);
         self.timing(&mut page)?;
+        self.timing_in_force(&mut page)?;
         self.signals(&mut page)?;
         self.delivery(&mut page)?;
         self.latency(&mut page)?;

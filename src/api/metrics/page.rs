@@ -95,6 +95,20 @@ impl Page<'_> {
         span.map_or(Ok(()), |span| family.encode_gauge(&span.as_secs_f64()))
     }
 
+    /// Times by label.
+    pub(super) fn spans<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (L, Duration)>,
+    ) -> Result<(), Error> {
+        let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for (labels, span) in series {
+            family.encode_family(&labels)?.encode_gauge(&span.as_secs_f64())?;
+        }
+        Ok(())
+    }
+
     /// A moment, given in Unix epoch milliseconds.
     pub(super) fn timestamp(&mut self, name: &str, help: &str, millis: u64) -> Result<(), Error> {
         self.span(name, help, Some(Duration::from_millis(millis)))

@@ -1,11 +1,13 @@
 //! What the timing costs and gives, by channel: the stats's figures.
 
 use std::fmt::Error;
+use std::time::Duration;
 
 use crate::api::metrics::families::Numbers;
 use crate::api::metrics::page::Page;
+use crate::engine::policy::Rules;
 use crate::model::{Indicator, Reason};
-use crate::observe::typing::{End, Tally};
+use crate::observe::typing::{CHANNELS_NAMED_MAX, End, Tally, is_readable};
 
 const INDICATORS: [Indicator; 2] = [Indicator::TypingStarted, Indicator::TypingStopped];
 
@@ -64,6 +66,32 @@ impl Numbers {
             "unmeasured_keystrokes",
             "Keystrokes that were not measured, for too many users typed at the same time",
             figures.unmeasured,
+        )
+    }
+
+    /// The timing in force: by channel where it has its own, and with an empty name for all others.
+    pub(super) fn timing_in_force(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let mut own: Vec<_> = self.snapshot.channel_rules.iter().filter(|(to, _)| is_readable(to.as_str())).collect();
+        own.sort_by_key(|(to, _)| to);
+        let own = own.into_iter().take(CHANNELS_NAMED_MAX).map(|(to, rules)| (to.as_str(), rules));
+        let all: Vec<_> = std::iter::once(("", &self.snapshot.rules)).chain(own).collect();
+        let each = |time: fn(&Rules) -> Duration| {
+            all.iter().map(move |(to, rules)| ([("channel", *to), ("dismiss", rules.mode.name())], time(rules)))
+        };
+        page.spans(
+            "timing_check_interval",
+            "The check_interval in force, of each channel with timing of its own, and without a name of all others",
+            each(|rules| rules.check_interval()),
+        )?;
+        page.spans(
+            "timing_dismiss_after",
+            "The dismiss_after in force, of each channel with timing of its own, and without a name of all others",
+            each(|rules| rules.dismiss_after()),
+        )?;
+        page.timestamp(
+            "timing_changed_timestamp",
+            "When the timing in force was last changed, or the daemon started",
+            self.snapshot.runtime.configuration.timing_changed_at,
         )
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Local};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::base::text::printable;
 
@@ -35,6 +36,7 @@ struct Event {
     to: String,
     from: String,
     indicator: String,
+    signal: String,
     reason: String,
     attempt: u32,
     outcome: String,
@@ -44,6 +46,41 @@ struct Event {
     detail: Option<String>,
     why: String,
     missed: u64,
+    by: String,
+    changed: Vec<Key>,
+}
+
+/// A key of the timing that has changed.
+#[derive(Debug, Deserialize)]
+struct Key {
+    key: String,
+    old: Option<Value>,
+    new: Option<Value>,
+}
+
+impl Key {
+    fn words(&self) -> String {
+        let value = |value: &Option<Value>| match value {
+            Some(Value::String(text)) => printable(text),
+            Some(value) => printable(&value.to_string()),
+            None => "(as for all)".to_owned(),
+        };
+        format!("{} from {} to {}", printable(&self.key), value(&self.old), value(&self.new))
+    }
+}
+
+/// An event of a conversation that was explained, as a line without the conversation; `None` for one of a later daemon.
+pub(in crate::cli) fn transition(event: &Value) -> Option<String> {
+    let text = |key: &str| printable(event[key].as_str().unwrap_or_default());
+    let fields: Event = serde_json::from_value(event.clone()).ok()?;
+    let what = match event["event"].as_str()? {
+        "signal" => text("signal"),
+        "decided" => format!("{:<15}{}", text("indicator"), text("reason")),
+        "result" => format!("{:<15}{}", text("indicator"), result(&fields)),
+        "dropped" => format!("{:<15}dropped: {}", text("indicator"), text("why").replace('_', " ")),
+        _ => return None,
+    };
+    Some(format!("{}  {what}", time(fields.at)))
 }
 
 impl Screen {
@@ -82,6 +119,13 @@ impl Screen {
                 let colour = (event.why == "given_up").then_some(RED);
                 (format!("dropped: {}", printable(&event.why)), colour.or(Some(DIM)))
             }
+            "timing" => {
+                let keys: Vec<_> = event.changed.iter().map(Key::words).collect();
+                let by = printable(&event.by);
+                let what = format!("{}  timing changed by {by}: {}", time(event.at), keys.join(", "));
+                return Some(paint(&what, CYAN, coloured));
+            }
+            "ignored" => (format!("ignored: {}", printable(&event.why)), Some(YELLOW)),
             "lagged" => {
                 let what = format!("{} events are missing: they are not read fast enough here", event.missed);
                 return Some(paint(&what, YELLOW, coloured));
@@ -92,7 +136,8 @@ impl Screen {
         let conversation = cut(&printable(&format!("{}/{}", event.to, event.from)), CONVERSATION_CHARS_MAX);
         self.conversation_chars = self.conversation_chars.max(conversation.chars().count());
         let width = self.conversation_chars;
-        let indicator = format!("{:<13}", printable(&event.indicator));
+        let subject = if event.indicator.is_empty() { &event.signal } else { &event.indicator };
+        let indicator = format!("{:<13}", printable(subject));
         let indicator = match (name, event.indicator.as_str()) {
             ("decided", "TypingStarted") => paint(&indicator, GREEN, coloured),
             ("decided", _) => paint(&indicator, CYAN, coloured),
@@ -191,6 +236,11 @@ mod tests {
                 r#"{"at":0,"to":"c","from":"ann","indicator":"TypingStarted","outcome":"not_sent","status":429,"code":7,"round_trip_ms":1,"attempt":2,"detail":"slow\u001b[1m"}"#,
             ),
             ("dropped", r#"{"at":0,"to":"c","from":"ann","indicator":"TypingStarted","why":"given_up"}"#),
+            ("ignored", r#"{"at":0,"to":"c","from":"ann","signal":"keystroke","why":"late"}"#),
+            (
+                "timing",
+                r#"{"at":0,"by":"SIGHUP","changed":[{"key":"timing.dismiss","old":"idle","new":null}],"more":0}"#,
+            ),
             ("later", DECIDED),
             ("decided", &long),
             ("decided", DECIDED),
@@ -204,6 +254,8 @@ mod tests {
                 "c/ann                 TypingStarted  not sent, 429, code 7 in 1.0 ms, try 3: slow\u{fffd}[1m"
                     .to_owned(),
                 "c/ann                 TypingStarted  dropped: given_up".to_owned(),
+                "c/ann                 keystroke      ignored: late".to_owned(),
+                "timing changed by SIGHUP: timing.dismiss from idle to (as for all)".to_owned(),
                 format!("{wide}  TypingStopped  idle"),
                 format!("{:<40}  TypingStarted  first_keystroke", "c/ann"),
             ]

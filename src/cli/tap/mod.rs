@@ -14,6 +14,7 @@ use super::interrupt::Interrupt;
 use super::{Failure, block_on, note};
 use crate::model::{ChannelAddress, ConversationRef};
 use events::Events;
+pub(super) use line::transition;
 use line::{Format, Screen};
 
 #[derive(Debug, clap::Args)]

@@ -13,7 +13,7 @@ use super::*;
 const GOOD: &str = r#"
 [upstream]
 base_url = "https://mydomain.my.salesforce-scrt.com/base/"
-org_id = "00DXX0000000001"
+org_id = "00DXX00000000012AA"
 authorization_context = "Partner1_ChannelDefinition1"
 request_timeout = "4s"
 max_requests_per_second = 1_900
@@ -43,6 +43,11 @@ token_file = "token"
 max_body = "64KiB"
 max_conversations = 5000
 recording = true
+socket_mode = "0660"
+[admin]
+listen = ["127.0.0.1:7482"]
+token_file = "admin"
+console = false
 [drop_in]
 enabled = false
 settle = "300ms"
@@ -133,6 +138,7 @@ fn a_good_file_becomes_settings() {
         org_id: "00DXX0000000001".into(),
         authorization_context: "Partner1_ChannelDefinition1".into(),
         channel_contexts: HashMap::from([(quoted, "Other".into()), (plain, "Plain".into())]),
+        authorization_context_type: None,
         request_timeout: millis(4_000),
         in_flight_max: 128,
         ca_file: Some("/etc/ssl/extra.pem".into()),
@@ -149,9 +155,17 @@ fn a_good_file_becomes_settings() {
     assert_eq!(config.upstream, Some(upstream));
     let listen = ["127.0.0.1:7480", "unix:/run/typingd.sock", "0.0.0.0:80"].map(|text| text.parse().unwrap());
     let token = Some(file.0.path().join("token"));
-    let settings =
-        http::Settings { listen: listen.into(), token_file: token, body_bytes_max: 64 * 1024, recording: true };
+    let settings = http::Settings {
+        listen: listen.into(),
+        token_file: token,
+        socket_mode: Some(0o660),
+        body_bytes_max: 64 * 1024,
+        recording: true,
+    };
     assert_eq!(config.ingest, settings);
+    let token_file = Some(file.0.path().join("admin"));
+    let listen = vec!["127.0.0.1:7482".parse().unwrap()];
+    assert_eq!(config.admin, http::AdminSettings { listen, token_file, console: false });
     assert_eq!(config.shutdown_grace, Duration::ZERO);
     assert_eq!(config.state_dir, Some(file.0.path().join("state")));
     assert_eq!(config.log, Log { format: Format::Json, level: LevelFilter::DEBUG });

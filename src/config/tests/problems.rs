@@ -77,8 +77,13 @@ fn a_wrong_value_is_reported_with_place_and_expectation() {
         ),
         (
             "upstream",
+            "org_id = '00Dxx00000000012AA'",
+            r#"F:2: upstream.org_id = "00Dxx00000000012AA": the last three characters are a checksum of the first 15, in which capitals count; expected EAA for these, or the 15 alone"#,
+        ),
+        (
+            "upstream",
             "authorization_context = 'a b'",
-            r#"F:2: upstream.authorization_context = "a b": expected 1 to 1024 visible ASCII characters without spaces"#,
+            r#"F:2: upstream.authorization_context = "a b": expected up to 1024 visible ASCII characters without spaces"#,
         ),
         (
             "upstream",
@@ -125,6 +130,21 @@ fn a_wrong_value_is_reported_with_place_and_expectation() {
             "ingest",
             "token = 'secret'",
             "F:2: there is no key ingest.token; did you mean ingest.token_file? (secrets come from files: token_file, private_key_file)",
+        ),
+        (
+            "ingest",
+            "socket_mode = 660",
+            "F:2: ingest.socket_mode = 660: expected a file mode in quotes, such as \"0660\"",
+        ),
+        (
+            "admin",
+            "listen = ['127.0.0.1:7480']",
+            "F:2: admin.listen: http://127.0.0.1:7480 is in ingest.listen too; expected other addresses, or [] to share",
+        ),
+        (
+            "admin",
+            "listen = ['0.0.0.0:80']",
+            "F:2: admin.listen: http://0.0.0.0:80 can be reached from other machines; expected admin.token_file beside it, or an address of this machine alone (127.0.0.1, [::1], unix:/path)",
         ),
         ("ingest", "token_file = ''", r#"F:2: ingest.token_file = "": expected the path of a file or directory"#),
         (

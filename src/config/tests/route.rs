@@ -88,7 +88,7 @@ fn what_does_not_go_together_is_told_with_its_place() {
 
 #[test]
 fn a_proxy_that_is_not_used_is_pointed_out() {
-    let jwt = "jwt_bearer={token_url='https://login.example/t',consumer_key='k',subject='s',audience='a',private_key_file='/k'}";
+    let jwt = "jwt_bearer={token_url='https://login.example/t',consumer_key='k',subject='s',audience='https://login.salesforce.com',private_key_file='/k'}";
     let told = |base_url: &str, lines: &str, variables: &[(&str, &str)]| {
         let file = file(base_url, lines);
         let mut overrides = file.overrides();
@@ -117,4 +117,70 @@ fn a_proxy_that_is_not_used_is_pointed_out() {
     assert_eq!(warnings(&load(&overrides).unwrap()).len(), 1);
     overrides.sandbox = true;
     assert_eq!(warnings(&load(&overrides).unwrap()), none);
+}
+
+#[test]
+fn an_address_that_can_not_be_right_is_refused_or_warned_of() {
+    for (base_url, told) in [
+        (
+            "https://https://h",
+            "F:2: upstream.base_url = \"https://https://h\": expected \"https://\" once, at its beginning",
+        ),
+        (
+            "https://h/api/v1/interactions",
+            "F:2: upstream.base_url = \"https://h/api/v1/interactions\": expected it without /api/v1 and what follows, which \
+             typingd adds: https://h",
+        ),
+    ] {
+        let file = file(base_url, "");
+        assert_eq!(file.told(&file.overrides()), [told]);
+    }
+    for (host, domain) in [
+        ("mydomain.my.salesforce.com", "mydomain"),
+        ("mydomain.lightning.force.com", "mydomain"),
+        ("mydomain--uat.sandbox.my.salesforce.com", "mydomain--uat.sandbox"),
+    ] {
+        let warned = warnings(&load(&file(&format!("https://{host}"), "").overrides()).unwrap());
+        assert_eq!(
+            warned,
+            [format!(
+                "upstream: base_url https://{host} is the org's own address, which has no Interaction Service; that one is \
+                 https://{domain}.my.salesforce-scrt.com"
+            )]
+        );
+    }
+    let right = load(&file("https://mydomain.my.salesforce-scrt.com", "").overrides()).unwrap();
+    assert_eq!(warnings(&right), Vec::<String>::new());
+}
+
+#[test]
+fn an_audience_that_the_token_endpoint_refuses_is_warned_of() {
+    let warned = |token_host: &str, audience: &str| {
+        let jwt = format!(
+            "[upstream.auth.jwt_bearer]\ntoken_url = 'https://{token_host}/services/oauth2/token'\nconsumer_key = 'k'\n\
+             subject = 's'\naudience = '{audience}'\nprivate_key_file = '/k'\n"
+        );
+        warnings(&load(&File::new(UPSTREAM.replace("auth.token_file='/t'\n", &jwt)).overrides()).unwrap())
+    };
+    let (login, test) = ("https://login.salesforce.com", "https://test.salesforce.com");
+    for (token_host, audience) in [
+        ("login.salesforce.com", login),
+        ("test.salesforce.com", test),
+        ("mydomain.my.salesforce.com", login),
+        ("mydomain--uat.sandbox.my.salesforce.com", test),
+        ("mydomain--uat.sandbox.my.salesforce.com", "https://mydomain--uat.sandbox.my.salesforce.com"),
+        ("idp.example", login),
+    ] {
+        assert_eq!(warned(token_host, audience), Vec::<String>::new(), "{token_host} {audience}");
+    }
+    for (token_host, audience, words) in [
+        ("test.salesforce.com", login, "expected https://test.salesforce.com"),
+        ("login.salesforce.com", test, "expected https://login.salesforce.com"),
+        ("mydomain--uat.sandbox.my.salesforce.com", login, "expected https://test.salesforce.com"),
+        ("login.salesforce.com", "login.salesforce.com", "is no https address; expected https://login.salesforce.com"),
+        ("login.salesforce.com", "http://login.salesforce.com", "is no https address"),
+    ] {
+        let warned = warned(token_host, audience);
+        assert!(warned.len() == 1 && warned[0].contains(words), "{token_host} {audience}: {warned:?}");
+    }
 }

@@ -137,6 +137,8 @@ function line(one) {
   switch (one.event) {
     case "signal":
       return one.signal.replaceAll("_", " ");
+    case "ignored":
+      return `${one.signal} ignored: ${one.why}`;
     case "decided":
       return `${name} decided: ${why(one.reason)}`;
     case "result":

@@ -101,13 +101,18 @@ function join() {
  * @param {any} data
  */
 function take(event, data) {
-  newest.take(event, data);
+  if (event === "timing") {
+    lookSoon();
+    return;
+  }
+  if (event !== "ignored") newest.take(event, data);
   if (event === "lagged" || data.to !== conversation?.to || data.from !== conversation?.from) return;
   const here = skew.here(data.at);
   // What was explained before it is older than it.
   taken += 1;
   explain("");
   lookSoon();
+  if (event === "ignored") return;
   if (event === "decided") {
     const request = { id: data.id, at: here, indicator: data.indicator, reason: data.reason, outcome: null };
     known = true;

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use crate::engine::Handled;
 use crate::model::{Conversation, Instant, Outcome, Reason, SignalKind, Why};
+
+/// Keystrokes of one conversation that are ignored for the same reason are one event in this time.
+pub const IGNORED_SPACING: Duration = Duration::from_secs(1);
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub struct Event {
 pub enum What {
     /// A signal came, other than a keystroke.
     Signal(SignalKind),
+    /// A keystroke came that does not count, and why. Of several within [`IGNORED_SPACING`] the first is kept.
+    Ignored(Handled),
     /// An indicator was decided.
     Decided(Subject),
     /// A request with it has come to its end.

@@ -51,6 +51,8 @@ pub struct Past {
     pub result: Option<Arc<Event>>,
     /// The newest signal, keystrokes left out.
     pub signal: Option<Arc<Event>>,
+    /// The newest keystroke that was ignored, among the events that are shown.
+    pub ignored: Option<Arc<Event>>,
 }
 
 impl History {
@@ -112,6 +114,13 @@ impl History {
         }
     }
 
+    /// The newest event of one conversation.
+    pub(super) fn newest(&self, conversation: ConversationRef<'_>) -> Option<&Event> {
+        let hash = self.hash.hash_one(conversation);
+        let is_it = |number: &u64| self.entry(*number).event.conversation.as_ref() == conversation;
+        self.newest.find(hash, is_it).map(|&number| &*self.entry(number).event)
+    }
+
     /// The past of one conversation.
     pub(super) fn past(&self, conversation: ConversationRef<'_>) -> Past {
         let mut past = Past::default();
@@ -123,13 +132,16 @@ impl History {
             let Entry { event, previous } = self.entry(number);
             if past.events.len() < PAST_EVENTS_MAX {
                 past.events.push(event.clone());
+                if past.ignored.is_none() && matches!(event.what, What::Ignored(_)) {
+                    past.ignored = Some(event.clone());
+                }
             } else if past.result.is_some() && past.signal.is_some() {
                 break;
             }
             match event.what {
                 What::Signal(_) => past.signal = past.signal.or_else(|| Some(event.clone())),
                 What::Answered(..) => past.result = past.result.or_else(|| Some(event.clone())),
-                What::Decided(_) | What::Dropped(..) => {}
+                What::Ignored(_) | What::Decided(_) | What::Dropped(..) => {}
             }
             next = *previous;
         }

@@ -1,8 +1,8 @@
 //! What is decided and what becomes of it: sent to watchers as it happens, and kept for a while for calls
 //! about one conversation.
 //!
-//! It never waits: a watcher who is too slow misses the oldest, and learns how many. It keeps no keystrokes, which are
-//! too many; the engine knows the last one of each conversation.
+//! It never waits: a watcher who is too slow misses the oldest, and learns how many. It keeps no keystrokes but those
+//! that are ignored, for they are too many; the engine knows the last one of each conversation.
 
 mod event;
 mod history;
@@ -17,7 +17,7 @@ use tokio::sync::broadcast;
 use crate::engine::Handled;
 use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, SignalKind, WireResult};
 use crate::observe::loop_event::LoopEvent;
-pub use event::{Event, Subject, Verdict, What};
+pub use event::{Event, IGNORED_SPACING, Subject, Verdict, What};
 use history::History;
 pub use history::{AGE_MAX, BYTES_MAX, EVENTS_MAX, PAST_EVENTS_MAX, Past};
 
@@ -78,7 +78,7 @@ impl EventLog {
         (Self { watchers, history: History::new(seed), flights: HashMap::new() }, feed)
     }
 
-    /// Takes the event whole: it is kept. Keystrokes are not.
+    /// Takes the event whole: it is kept. Keystrokes that count are not.
     pub(crate) fn observe(&mut self, now: Instant, event: LoopEvent<'_>) {
         match event {
             LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted) }
@@ -86,6 +86,14 @@ impl EventLog {
             {
                 let (conversation, what) = (conversation.to_owned(), What::Signal(signal.kind));
                 self.history.push(Arc::new(Event { at: now, conversation, waited: Duration::ZERO, what }));
+            }
+            LoopEvent::Received { conversation, taken: Ok(handled), .. } if handled.ignored().is_some() => {
+                let what = What::Ignored(handled);
+                let is_same = |last: &Event| last.what == what && now.since(last.at) < IGNORED_SPACING;
+                if !self.history.newest(conversation).is_some_and(is_same) {
+                    let conversation = conversation.to_owned();
+                    self.publish(Event { at: now, conversation, waited: Duration::ZERO, what });
+                }
             }
             LoopEvent::Decided { decision: Decision { number, at, conversation, reason }, waited } => {
                 let waited = if reason.is_of_signal() { waited } else { Duration::ZERO };
@@ -216,6 +224,30 @@ mod tests {
         drop(history);
         assert!(slow.next().await.is_none(), "the end is seen");
         assert!(feed.watch().is_none(), "and no one is let in any more");
+    }
+
+    #[test]
+    fn keystrokes_that_are_ignored_are_one_event_a_second() {
+        let (mut history, feed) = EventLog::new(1);
+        let mut watch = feed.watch().unwrap();
+        let ann = ConversationRef::new("c", "ann").unwrap();
+        let mut receive = |millis, handled| {
+            let signal = Signal::new(SignalKind::Keystroke);
+            let received = LoopEvent::Received { conversation: ann, signal, taken: Ok(handled) };
+            history.observe(Instant::from_millis(millis), received);
+        };
+        for millis in [1, 2, 500, 1_000, 1_001, 1_500] {
+            receive(millis, Handled::Late);
+        }
+        receive(1_600, Handled::Unopened);
+        receive(1_700, Handled::Accepted);
+        let mut seen = Vec::new();
+        while let Some(Watched::News(news)) = watch.try_next() {
+            seen.push((news.event.at.as_millis(), news.event.what.clone()));
+        }
+        let [late, unopened] = [Handled::Late, Handled::Unopened].map(What::Ignored);
+        assert_eq!(seen, [(1, late.clone()), (1_001, late), (1_600, unopened.clone())]);
+        assert_eq!(history.past(Instant::from_millis(1_700), ann).ignored.unwrap().what, unopened);
     }
 
     #[test]

@@ -73,6 +73,7 @@ impl Channels {
     }
 }
 
-fn is_readable(name: &str) -> bool {
+/// Whether readers of metrics take it as the value of a label.
+pub(crate) fn is_readable(name: &str) -> bool {
     !name.contains(char::is_control)
 }

@@ -25,6 +25,7 @@ use crate::model::{ConversationRef, Decision, Dispatch, Indicator, Instant, Reas
 use crate::observe::histogram::Histogram;
 use crate::observe::loop_event::LoopEvent;
 use channels::Channels;
+pub(crate) use channels::is_readable;
 pub use channels::{CHANNELS_NAMED_MAX, CHANNELS_OTHER_MAX, OTHER};
 
 /// A longer silence means that the user has left the message alone. `tune` takes the same by default: the share of time

@@ -6,6 +6,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::header::ACCEPT;
 use serde::{Deserialize, Serialize};
 
+use super::pem;
+use super::refusal::Refusal;
 use super::state::Failure;
 use crate::base::{clock, files};
 use crate::salesforce::answer::{self, Body};
@@ -25,26 +27,27 @@ struct Claims {
 /// Names the file and what is wrong with it.
 pub(in crate::salesforce) fn check_key(jwt: &JwtBearer) -> Result<(), String> {
     let path = &jwt.private_key_file;
-    let pem = files::read(path, files::KEY_FILE_BYTES_MAX)
+    let file = files::read(path, files::KEY_FILE_BYTES_MAX)
         .map_err(|error| format!("private_key_file {} can't be read: {error}", path.display()))?;
-    // A key that can be parsed may still be unable to sign: a public one, or one too short.
-    let signed = EncodingKey::from_rsa_pem(&pem)
-        .and_then(|key| jsonwebtoken::encode(&Header::new(Algorithm::RS256), &serde_json::Map::new(), &key));
-    let label = |what: &str| String::from_utf8_lossy(&pem).contains(&format!("BEGIN {what}"));
-    let why = match signed {
-        Ok(_) => return Ok(()),
-        Err(_) if label("ENCRYPTED") => "is encrypted; typingd can't ask for the pass phrase".to_owned(),
-        Err(_) if label("EC ") => "is an elliptic curve key; Salesforce wants RS256".to_owned(),
-        Err(_) if label("PUBLIC") || label("CERTIFICATE") => "is the public half; the private one signs".to_owned(),
-        Err(error) => format!("is no RSA key of 2048 bits or more that can sign ({error})"),
-    };
-    Err(format!("private_key_file {} {why}; expected an RSA key in PEM, PKCS#1 or PKCS#8", path.display()))
+    // A key that can be parsed may still be unable to sign: one that is too short.
+    let signed = sign(&file, &serde_json::Map::new());
+    signed.map(drop).map_err(|why| {
+        format!("private_key_file {} {why}; expected an RSA key in PEM, PKCS#1 or PKCS#8", path.display())
+    })
+}
+
+/// The signed assertion, or why the key in `file` can't sign, to be read after the file's name.
+fn sign(file: &[u8], claims: &impl Serialize) -> Result<String, String> {
+    let block = pem::private_key(file)?;
+    let signed = EncodingKey::from_rsa_pem(block.as_bytes())
+        .and_then(|key| jsonwebtoken::encode(&Header::new(Algorithm::RS256), claims, &key));
+    signed.map_err(|error| format!("is no RSA key of 2048 bits or more that can sign ({error})"))
 }
 
 /// The OAuth 2.0 JWT bearer flow: a signed assertion for an access token and the time it is good for.
 pub(super) async fn exchange(
     jwt: &JwtBearer,
-    pem: String,
+    file: Vec<u8>,
     http: &reqwest::Client,
     timeout: Duration,
 ) -> Result<(String, Duration), Failure> {
@@ -56,20 +59,15 @@ pub(super) async fn exchange(
         exp: (clock::wall_since_epoch() + ASSERTION_LIFE).as_secs(),
     };
     // Parsing the key and signing take up to 50 ms.
-    let sign = move || {
-        let key = EncodingKey::from_rsa_pem(pem.as_bytes())?;
-        jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &key)
-    };
-    let key_failure = |error: String| {
-        let text = format!("private_key_file {}: not an RSA key in PEM ({error})", jwt.private_key_file.display());
-        Failure { text, lasting: true }
-    };
-    let assertion = tokio::task::spawn_blocking(sign).await.map_err(|_| Failure::passing("signing broke off"))?;
-    let assertion = assertion.map_err(|error| key_failure(error.to_string()))?;
+    let signed = tokio::task::spawn_blocking(move || sign(&file, &claims)).await;
+    let assertion = signed.map_err(|_| Failure::passing("signing broke off"))?.map_err(|why| Failure {
+        text: format!("private_key_file {} {why}", jwt.private_key_file.display()),
+        lasting: true,
+    })?;
     let form = [("grant_type", GRANT_TYPE), ("assertion", assertion.as_str())];
     let request = http.post(jwt.token_url.clone()).header(ACCEPT, "application/json").form(&form);
     let response = request.send().await.map_err(|error| Failure::passing(answer::error_text(error)))?;
-    let status = response.status();
+    let (status, headers) = (response.status(), response.headers().clone());
     let bytes = match answer::read_body(response, deadline).await {
         Body::Whole(bytes) => bytes,
         Body::Cut(why) => return Err(Failure::passing(format!("the token endpoint answered {status}; {why}"))),
@@ -80,15 +78,12 @@ pub(super) async fn exchange(
             let life = life_of(&token, expires_in);
             Ok((token, life))
         }
-        TokenAnswer { error: Some(error), error_description, .. } => {
-            let said = format!("{error}: {}", error_description.as_deref().unwrap_or("no description"));
-            Err(Failure {
-                text: answer::readable(&said, &assertion).unwrap_or_default(),
-                // invalid_grant and its kin: a person has to change something.
-                lasting: status.is_client_error() && status != reqwest::StatusCode::TOO_MANY_REQUESTS,
-            })
+        TokenAnswer { error, error_description, .. } => {
+            let said =
+                error.map(|error| format!("{error}: {}", error_description.as_deref().unwrap_or("no description")));
+            let said = said.and_then(|said| answer::readable(&said, &assertion));
+            Err(Refusal { status, headers: &headers, body: &bytes, said }.explain(jwt, clock::wall_since_epoch()))
         }
-        _ => Err(Failure::passing(format!("the token endpoint answered {status} without an access_token"))),
     }
 }
 

@@ -3,6 +3,8 @@
 //! `State` is the whole machine and is handed the time; `Tokens` puts a lock, the clock and the fetching around it.
 
 mod jwt;
+mod pem;
+mod refusal;
 mod source;
 mod state;
 

@@ -35,15 +35,16 @@ impl Source {
             Auth::Cached => Err(Failure::passing("credentials are cached, not fetched")),
             Auth::Fixed(secret) => Ok(Fetched { bearer: bearer(secret.expose())?, refresh_after: None, life: None }),
             Auth::TokenFile(path) => {
-                let text = read(path.clone(), files::TOKEN_FILE_BYTES_MAX).await?;
+                let file = read(path.clone(), files::TOKEN_FILE_BYTES_MAX).await?;
+                let text = String::from_utf8_lossy(&file);
                 let named =
                     |failure: Failure| Failure::passing(format!("token_file {}: {}", path.display(), failure.text));
                 Ok(Fetched { bearer: bearer(&text).map_err(named)?, refresh_after: Some(POLL_INTERVAL), life: None })
             }
             Auth::JwtBearer(jwt) => {
                 // Read each time, so that a new key needs no restart.
-                let pem = read(jwt.private_key_file.clone(), files::KEY_FILE_BYTES_MAX).await?;
-                let (token, life) = jwt::exchange(jwt, pem, &self.http, self.timeout).await?;
+                let file = read(jwt.private_key_file.clone(), files::KEY_FILE_BYTES_MAX).await?;
+                let (token, life) = jwt::exchange(jwt, file, &self.http, self.timeout).await?;
                 Ok(Fetched { bearer: bearer(&token)?, refresh_after: Some(life / 5 * 4), life: Some(life) })
             }
         }
@@ -51,7 +52,17 @@ impl Source {
 }
 
 fn bearer(text: &str) -> Result<HeaderValue, Failure> {
-    let text = text.trim();
+    // What an editor may put first, of which nothing is to be seen.
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if text.starts_with(['{', '[', '"', '<']) {
+        let what = if text.starts_with('<') { "a page of HTML or XML" } else { "JSON" };
+        return Err(Failure::passing(format!(
+            "this is {what}, not a token; expected the access token alone, such as `jq -r .access_token` prints it"
+        )));
+    }
+    if text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer ")) {
+        return Err(Failure::passing("expected the token alone, without `Bearer`"));
+    }
     if text.is_empty() || text.len() > TOKEN_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::passing(format!(
             "a token is 1 to {TOKEN_BYTES_MAX} visible ASCII characters; this is not"
@@ -64,9 +75,9 @@ fn bearer(text: &str) -> Result<HeaderValue, Failure> {
 }
 
 /// Read off the async threads: the file may be on a slow file system.
-async fn read(path: PathBuf, bytes_max: u64) -> Result<String, Failure> {
+async fn read(path: PathBuf, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     let name = path.display().to_string();
-    match tokio::task::spawn_blocking(move || files::read_text(&path, bytes_max)).await {
+    match tokio::task::spawn_blocking(move || files::read(&path, bytes_max)).await {
         Ok(Ok(text)) => Ok(text),
         Ok(Err(error)) => Err(Failure::passing(format!("can't read {name}: {error}"))),
         Err(_) => Err(Failure::passing(format!("reading {name} broke off"))),
@@ -86,6 +97,15 @@ mod tests {
         assert_eq!(value.to_str().unwrap(), "Bearer abc.def");
         assert!(!format!("{value:?}").contains("abc"), "{value:?}");
         assert!(bearer(&"x".repeat(TOKEN_BYTES_MAX)).is_ok());
+        for (whole, words) in [
+            (r#"{"access_token":"x"}"#, "this is JSON, not a token"),
+            ("\"x\"", "this is JSON"),
+            ("<html>", "this is a page of HTML"),
+            ("Bearer x", "without `Bearer`"),
+        ] {
+            let why = bearer(whole).unwrap_err().text;
+            assert!(why.contains(words), "{whole}: {why}");
+        }
         for wrong in ["", " \n", "a b", "a\nb", "é", "a\u{0}", &"x".repeat(TOKEN_BYTES_MAX + 1)] {
             assert!(bearer(wrong).is_err(), "{wrong:?}");
         }

@@ -15,6 +15,7 @@ async fn each_wrong_head_and_body_is_refused_with_its_code() {
         ("OrgId", "", 400, 10_016, "OrgId"),
         ("OrgId", "00DXX", 400, 10_016, "OrgId"),
         ("OrgId", "00EXX0000000001", 400, 10_016, "OrgId"),
+        ("OrgId", "00DXX00000000012AA", 400, 10_016, "15 letters"),
         ("OrgId", "00DXX000000000!", 400, 10_016, "OrgId"),
         ("AuthorizationContext", "", 403, 10_005, "AuthorizationContext"),
         ("AuthorizationContext", " ", 403, 10_005, "AuthorizationContext"),

@@ -42,7 +42,7 @@ impl Stories {
     /// Takes an event; the spans that have come to their end by it go to `done`.
     pub(super) fn observe(&mut self, event: &Event, done: &mut Vec<Span>) {
         match &event.what {
-            What::Signal(_) => {}
+            What::Signal(_) | What::Ignored(_) => {}
             What::Decided(subject) => {
                 if self.open.len() >= OPEN_MAX {
                     self.open.pop_first();

@@ -1,0 +1,111 @@
+//! `typingd status`: how a running daemon is doing, in one look.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::client::{AnswerFormat, Remote, RemoteArgs};
+use super::{Failure, block_on};
+use crate::base::duration::Written;
+use crate::base::text::printable;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    remote: RemoteArgs,
+    /// The output format
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: AnswerFormat,
+}
+
+pub(super) fn run(args: &StatusArgs) -> Result<(), Failure> {
+    let remote = Remote::new(&args.remote)?;
+    let (status, body) = block_on(remote.json(remote.request(Method::GET, &["v1", "status"])))??;
+    let mut stdout = io::stdout().lock();
+    match args.format {
+        AnswerFormat::Text => stdout.write_all(describe(&status).as_bytes())?,
+        AnswerFormat::Json => writeln!(stdout, "{body}")?,
+    }
+    stdout.flush()?;
+    Ok(())
+}
+
+/// A line for each thing that an operator asks first.
+fn describe(status: &Value) -> String {
+    let at = |path: &str| status.pointer(path).unwrap_or(&Value::Null);
+    let text = |path: &str| at(path).as_str().map_or_else(|| at(path).to_string(), printable);
+    let count = |path: &str| at(path).as_u64().unwrap_or(0);
+    let mut lines = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(lines, "{name:<15}{}", printable(&value));
+    };
+    let why = at("/why").as_str().map(|why| format!(": {why}")).unwrap_or_default();
+    line("state", format!("{}{why}", text("/state").replace('_', " ")));
+    let uptime = Written(Duration::from_secs(count("/uptime_ms") / 1_000));
+    line("process", format!("typingd {}, pid {}, up for {uptime}", text("/version"), count("/pid")));
+    let sandbox = if at("/sandbox") == true { " (the built-in sandbox)" } else { "" };
+    line("upstream", format!("{}{sandbox}, token {}", text("/upstream/base_url"), text("/upstream/token")));
+    let listening: Vec<_> = at("/listening").as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    line("listening", listening.join(", "));
+    let recording = if at("/recording") == true { ", recording allowed" } else { "" };
+    let drop_in = if at("/drop_in") == true { ", drop-in on" } else { "" };
+    line("configuration", format!("{}{drop_in}{recording}{}", file(at("/configuration/file")), reload(status)));
+    line(
+        "conversations",
+        format!(
+            "{} in memory of {}, {} icons on, {} not settled yet",
+            count("/conversations/in_memory"),
+            count("/conversations/max"),
+            count("/conversations/icons"),
+            count("/conversations/unsettled")
+        ),
+    );
+    line(
+        "requests",
+        format!(
+            "{} in the last second of {} allowed, {} in flight of {}",
+            count("/requests/in_last_second"),
+            count("/requests/allowed_per_second"),
+            count("/requests/in_flight"),
+            count("/requests/max_in_flight")
+        ),
+    );
+    line("deliveries", counted(at("/deliveries"), "delivered"));
+    line("signals", counted(at("/signals"), "keystroke"));
+    let quantiles = ["round_trip", "signal_to_wire", "timer_lateness"].into_iter().filter_map(|name| {
+        let measured = at("/latency").get(format!("{name}_ms"))?;
+        let [p50, p99] = ["p50", "p99"].map(|share| measured.get(share).and_then(Value::as_f64));
+        Some(format!("{} {:.1} / {:.1} ms", name.replace('_', " "), p50?, p99?))
+    });
+    let quantiles: Vec<_> = quantiles.collect();
+    line("p50 / p99", if quantiles.is_empty() { "nothing measured yet".to_owned() } else { quantiles.join(", ") });
+    if at("/journal") != "none" {
+        line("journal", text("/journal"));
+    }
+    lines
+}
+
+fn file(file: &Value) -> String {
+    file.as_str().map_or_else(|| "no file".to_owned(), printable)
+}
+
+fn reload(status: &Value) -> String {
+    match status.pointer("/configuration/last_reload/ok") {
+        Some(Value::Bool(true)) => ", the last reload succeeded".to_owned(),
+        Some(Value::Bool(false)) => ", the last reload failed: its log says why".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The counts that are not zero, `first` in any case.
+fn counted(counts: &Value, first: &str) -> String {
+    let counts = counts.as_object().into_iter().flatten();
+    let shown = counts.filter(|(name, count)| *name == first || count.as_u64() != Some(0));
+    let mut shown: Vec<_> =
+        shown.map(|(name, count)| (name != first, format!("{count} {}", name.replace('_', " ")))).collect();
+    shown.sort_by_key(|(later, _)| *later);
+    shown.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(", ")
+}

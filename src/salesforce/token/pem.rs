@@ -1,0 +1,100 @@
+//! The private key in a file in PEM, among whatever else stands there (RFC 7468): certificates before it, comments in any
+//! encoding, attributes as `openssl pkcs12` writes them.
+
+/// The block with the RSA key, or why there is none, to be read after the file's name.
+pub(super) fn private_key(file: &[u8]) -> Result<String, String> {
+    let text = String::from_utf8_lossy(file);
+    let blocks = blocks(&text)?;
+    let labelled = |labels: &[&str]| blocks.iter().filter(|(label, _)| labels.contains(label)).collect::<Vec<_>>();
+    match labelled(&["PRIVATE KEY", "RSA PRIVATE KEY"]).as_slice() {
+        // The headers of old-style encryption (RFC 1421).
+        [(_, block)] if block.contains("\nProc-Type:") && block.contains("ENCRYPTED") => Err(ENCRYPTED.to_owned()),
+        [(_, block)] => Ok(block.clone()),
+        [] if !labelled(&["ENCRYPTED PRIVATE KEY"]).is_empty() => Err(ENCRYPTED.to_owned()),
+        [] if !labelled(&["EC PRIVATE KEY"]).is_empty() => {
+            Err("is an elliptic curve key; Salesforce wants RS256".to_owned())
+        }
+        [] if !labelled(&["OPENSSH PRIVATE KEY"]).is_empty() => {
+            Err("is in OpenSSH's own format; ssh-keygen -p -m PEM -f FILE converts it".to_owned())
+        }
+        [] if !blocks.is_empty() => {
+            let labels: Vec<_> = blocks.iter().map(|(label, _)| *label).collect();
+            Err(format!("is the public half; the private one signs (it holds {})", labels.join(", ")))
+        }
+        [] if file.first() == Some(&DER_SEQUENCE) => {
+            Err("is binary (DER or PKCS#12); openssl pkey, or openssl pkcs12 -nodes, writes it as PEM".to_owned())
+        }
+        [] => Err("is no RSA key: it holds no line such as -----BEGIN PRIVATE KEY-----".to_owned()),
+        several => Err(format!("holds {} private keys, and which one is meant is not known", several.len())),
+    }
+}
+
+/// The label and the text of each block.
+fn blocks(text: &str) -> Result<Vec<(&str, String)>, String> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(&str, String)> = None;
+    for line in text.lines().map(str::trim) {
+        let label = |edge: &str| line.strip_prefix(edge)?.strip_suffix("-----");
+        if let Some(label) = label("-----BEGIN ") {
+            open = Some((label, String::new()));
+        }
+        let Some((begun, block)) = &mut open else { continue };
+        block.push_str(line);
+        block.push('\n');
+        if label("-----END ") == Some(*begun) {
+            blocks.extend(open.take());
+        }
+    }
+    match open {
+        None => Ok(blocks),
+        Some((label, _)) => Err(format!("breaks off: there is no line -----END {label}-----")),
+    }
+}
+
+const ENCRYPTED: &str = "is encrypted; typingd can't ask for the pass phrase (openssl pkey -in FILE takes it off)";
+
+/// What each file in DER begins with.
+const DER_SEQUENCE: u8 = 0x30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(label: &str, body: &str) -> String {
+        format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+    }
+
+    #[test]
+    fn the_private_key_is_found_among_whatever_else_is_there() {
+        let (key, certificate) = (block("PRIVATE KEY", "QUJD"), block("CERTIFICATE", "REVG"));
+        let before = format!("Bag Attributes\r\n    localKeyID: 01\r\n{}", key.replace('\n', "\r\n"));
+        for file in [key.clone(), format!("{certificate}{key}"), format!("{key}{certificate}"), before] {
+            assert_eq!(private_key(file.as_bytes()).unwrap(), key, "{file}");
+        }
+        let latin = [b"# Schl\xfcssel\n", key.as_bytes()].concat();
+        assert_eq!(private_key(&latin).unwrap(), key);
+        assert!(private_key(block("RSA PRIVATE KEY", "QUJD").as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn the_true_reason_is_given() {
+        let old_style = block("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,00\n\nQUJD");
+        let key = block("PRIVATE KEY", "QUJD");
+        for (file, words) in [
+            (old_style, "is encrypted"),
+            (block("ENCRYPTED PRIVATE KEY", "QUJD"), "is encrypted"),
+            (block("EC PRIVATE KEY", "QUJD"), "elliptic curve"),
+            (block("OPENSSH PRIVATE KEY", "QUJD"), "ssh-keygen"),
+            (block("CERTIFICATE", "QUJD"), "is the public half"),
+            (block("PUBLIC KEY", "QUJD"), "is the public half"),
+            (key.clone() + &key, "holds 2 private keys"),
+            (key.replace("-----END", "-----"), "breaks off: there is no line -----END PRIVATE KEY-----"),
+            ("0\u{2}".to_owned(), "is binary"),
+            ("two words".to_owned(), "is no RSA key"),
+            (String::new(), "is no RSA key"),
+        ] {
+            let why = private_key(file.as_bytes()).unwrap_err();
+            assert!(why.contains(words), "{file}: {why}");
+        }
+    }
+}
