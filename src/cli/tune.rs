@@ -27,16 +27,16 @@ pub(super) struct TuneArgs {
     /// The current setting, to compare with: 5s/2s or after_shown:5s/2s [default: the configuration's]
     #[arg(long, value_name = "[MODE:]CHECK/DISMISS")]
     current: Option<String>,
-    /// The limits that a setting must keep, or none [default: recall>=85%,off_p95<=5s,check<=10s]
+    /// The limits that a setting must keep, or none [default: none]
     #[arg(long, value_name = "LIMITS")]
     want: Option<String>,
-    /// The measure to minimise within them [default: requests]
+    /// The measure to minimise within them [default: cost: missed seconds, and false ones by their weight]
     #[arg(long, alias = "minimize", value_name = "MEASURE")]
     minimise: Option<String>,
     /// The silence after which a user has gone [default: 30s]
     #[arg(long, value_name = "TIME")]
     away: Option<String>,
-    /// Treat this share of the sent messages as abandoned [default: none]
+    /// Treat this share of the sent messages as abandoned, or none [default: as recorded]
     #[arg(long, value_name = "SHARE")]
     abandon: Option<String>,
     /// After how long the agent console drops an icon by itself, or none [default: unknown; both none and 2s are shown]
@@ -51,9 +51,15 @@ pub(super) struct TuneArgs {
     /// The requests a second that the org accepts [default: 2000/s]
     #[arg(long, value_name = "RATE")]
     limit: Option<String>,
-    /// How many people compose at a time: warn of settings for which that is too many
+    /// How many missed seconds a second of icon for no one is as bad as [default: 4]
+    #[arg(long, value_name = "SECONDS")]
+    false_cost: Option<String>,
+    /// How many people type at once at the busiest [default: as many as in the trace's busiest five minutes]
     #[arg(long, value_name = "N")]
-    composers: Option<String>,
+    peak: Option<String>,
+    /// The share of the org's requests that typing may take then, messages not counted [default: 25%]
+    #[arg(long, value_name = "SHARE")]
+    share: Option<String>,
     /// What counts as composing: message, burst or sent-only [default: message]
     #[arg(long, value_name = "TRUTH")]
     truth: Option<String>,
@@ -94,7 +100,9 @@ impl TuneArgs {
             &self.latency,
             &self.loss,
             &self.limit,
-            &self.composers,
+            &self.false_cost,
+            &self.peak,
+            &self.share,
             &self.truth,
             &self.seed,
         ];

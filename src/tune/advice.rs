@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::measure::Measure;
-use super::plan::{IconTtl, Plan, Setting, TTL_ASSUMED_MILLIS};
+use super::plan::{IconTtl, Plan, Setting, Side, TTL_ASSUMED_MILLIS, Want};
 use super::row::{Row, headroom};
 use crate::engine::policy::Mode;
 
@@ -12,8 +12,28 @@ pub(super) fn mark(rows: &mut [Row], plan: &Plan) {
     let points: Vec<[f64; 3]> = rows.iter().map(point).collect();
     for (row, point) in rows.iter_mut().zip(&points) {
         row.pareto = !points.iter().any(|other| dominates(other, point));
-        row.meets = plan.wants.iter().all(|want| row.get(want.measure).is_none_or(|value| want.miss(value) == 0.0));
+        row.meets = plan.wants.iter().all(|want| keeps(row, want, plan));
     }
+}
+
+/// Whether a limit is kept: by the side of the confidence interval that is nearer to it. What is undefined is kept only
+/// where the setting itself bounds it, never for want of data.
+fn keeps(row: &Row, want: &Want, plan: &Plan) -> bool {
+    let estimate = row.estimate(want.measure);
+    let bound = match (estimate.ci, want.side) {
+        (Some([low, _]), Side::AtLeast) => Some(low),
+        (Some([_, high]), Side::AtMost) => Some(high),
+        (None, _) => estimate.value.or_else(|| by_construction(row, want.measure, plan)),
+    };
+    bound.is_some_and(|bound| want.miss(bound) == 0.0)
+}
+
+/// What an undefined measure can't exceed, whatever users do, in milliseconds.
+fn by_construction(row: &Row, measure: Measure, plan: &Plan) -> Option<f64> {
+    let Setting { mode, check, dismiss } = row.setting;
+    let off = matches!(measure, Measure::OffP50 | Measure::OffP95 | Measure::OffMax);
+    let longest = dismiss + plan.link.latency + if mode == Mode::AfterShown { check } else { 0 };
+    off.then_some(longest as f64)
 }
 
 /// What a setting costs in three respects: requests, missed composing, off-latency. What is undefined is the same for
@@ -26,13 +46,48 @@ fn dominates<const N: usize>(one: &[f64; N], other: &[f64; N]) -> bool {
     one.iter().zip(other).all(|(a, b)| a <= b) && one != other
 }
 
-/// The rows that keep every limit, the best first.
+/// The rows that keep every limit and the share of the org's requests that typing may take, the best first. `peak` people
+/// type at once.
 #[must_use]
-pub(crate) fn ranking(rows: &[Row], plan: &Plan) -> Vec<usize> {
-    let mut found: Vec<usize> = (0..rows.len()).filter(|row| rows[*row].meets).collect();
+pub(crate) fn ranking(rows: &[Row], plan: &Plan, peak: u64) -> Vec<usize> {
+    let fits = |row: &Row| {
+        let room = headroom(plan.limit * plan.share, row.req_per_min.value);
+        room.is_none_or(|room| room >= peak as f64)
+    };
+    let mut found: Vec<usize> = (0..rows.len()).filter(|row| rows[*row].meets && fits(&rows[*row])).collect();
     found.sort_by(|a, b| better(&rows[*a], &rows[*b], plan));
+    if plan.minimise == Measure::Cost
+        && let Some(best) = least(rows, &found, plan, |row| row.get(Measure::Cost))
+        && let Some(place) = found.iter().position(|row| *row == best)
+    {
+        found[..=place].rotate_right(1);
+    }
     found
 }
+
+/// The row of `among` with the least cost. Of those that cost next to nothing more, what is in force, or else its mode and
+/// check, or else its mode, and then the longest check.
+pub(super) fn least(rows: &[Row], among: &[usize], plan: &Plan, cost: impl Fn(&Row) -> Option<f64>) -> Option<usize> {
+    let costs = among.iter().filter_map(|row| Some((*row, cost(&rows[*row])?)));
+    let costs: Vec<(usize, f64)> = costs.collect();
+    let least = costs.iter().map(|(_, cost)| *cost).min_by(f64::total_cmp)?;
+    let now = plan.current;
+    let respects = |&(row, cost): &(usize, f64)| {
+        let own = rows[row].setting;
+        let in_force = (own == now, (own.mode, own.check) == (now.mode, now.check));
+        (in_force, own.mode == now.mode, own.check, std::cmp::Reverse(ordered(cost)), std::cmp::Reverse(own))
+    };
+    let tied = costs.iter().filter(|(_, cost)| *cost <= least * (1.0 + TIE));
+    tied.max_by_key(|entry| respects(entry)).map(|(row, _)| *row)
+}
+
+/// A cost, which is never negative, as a number that compares like it.
+fn ordered(cost: f64) -> u64 {
+    cost.to_bits()
+}
+
+/// Settings whose costs differ by less than this share are as good as each other.
+const TIE: f64 = 0.02;
 
 /// Those of `ranking` that no other of them is better than in every respect, in the same order: the choices that are left
 /// within the limits, where all others would only cost more.
@@ -45,7 +100,9 @@ pub(crate) fn front(rows: &[Row], ranking: &[usize], plan: &Plan) -> Vec<usize> 
     };
     let points: Vec<[f64; 4]> = ranking.iter().map(|place| point(&rows[*place])).collect();
     let open = |own: &[f64; 4]| !points.iter().any(|other| dominates(other, own));
-    ranking.iter().zip(&points).filter(|(_, own)| open(own)).map(|(place, _)| *place).collect()
+    let first = ranking.first();
+    let shown = ranking.iter().zip(&points).filter(|(place, own)| Some(*place) == first || open(own));
+    shown.map(|(place, _)| *place).collect()
 }
 
 /// What decides between two rows: the objective, then what else an operator would look at.
@@ -69,7 +126,7 @@ pub(crate) fn nearest(rows: &[Row], plan: &Plan) -> Option<(usize, Vec<usize>)> 
         let (a, b) = (&rows[*a], &rows[*b]);
         miss(a).total_cmp(&miss(b)).then_with(|| better(a, b, plan))
     })?;
-    let fails = |want: &super::plan::Want| rows[least].get(want.measure).is_some_and(|value| want.miss(value) > 0.0);
+    let fails = |want: &Want| !keeps(&rows[least], want, plan);
     let failed = plan.wants.iter().enumerate().filter(|(_, want)| fails(want)).map(|(i, _)| i);
     Some((least, failed.collect()))
 }
@@ -95,7 +152,9 @@ pub(crate) fn warnings(now: &Row, best: Option<&Row>, plan: &Plan, users: usize)
     for want in &plan.wants {
         if now.get(want.measure).is_none() {
             let why = match want.measure {
-                Measure::OffP50 | Measure::OffP95 | Measure::OffMax => "no draft was abandoned",
+                Measure::OffP50 | Measure::OffP95 | Measure::OffMax => {
+                    "no draft was abandoned, and the setting alone bounds it"
+                }
                 Measure::OffEarly => "no message was sent",
                 _ => "there is nothing to measure it on",
             };
@@ -124,12 +183,12 @@ fn of_setting(name: &str, row: &Row, plan: &Plan, found: &mut Vec<String>) {
             "{name}: dismiss {dismiss} blinks: {wrong:.0} % of its stops are followed by more typing, {flicker:.1} a message"
         ));
     }
-    if let (Some(composers), Some(requests)) = (plan.composers, row.req_per_min.value)
+    if let (Some(composers), Some(requests)) = (plan.peak, row.req_per_min.value)
         && headroom(plan.limit, Some(requests)).is_some_and(|room| room < composers as f64)
     {
         let sent = composers as f64 * requests / 60.0;
         found.push(format!(
-            "{name}: {composers} composers send {sent:.0} requests a second; {:.0} leaves room for {}",
+            "{name}: {composers} people typing at once send {sent:.0} requests a second; {:.0} leaves room for {}",
             plan.limit,
             row.safe_composers.unwrap_or_default()
         ));

@@ -3,6 +3,8 @@
 use aws_lc_rs::digest;
 use serde_json::{Map, Value, json};
 
+use super::bootstrap::Interval;
+use super::decision::Gain;
 use super::plan::{IconTtl, Plan, Setting};
 use super::row::{Estimate, Quantiles, Row};
 use super::{LAMBDAS, Report};
@@ -30,7 +32,7 @@ pub fn report(report: &Report) -> Value {
         let failed: Vec<_> = failed.iter().map(|want| plan.wants[*want].to_string()).collect();
         json!({"row": setting(&report.rows[*place].setting), "fails": failed})
     });
-    let typed = &report.typed;
+    let (typed, decision) = (&report.typed, &report.decision);
     json!({
         "schema": SCHEMA,
         "tool": concat!("typingd ", env!("CARGO_PKG_VERSION")),
@@ -47,6 +49,12 @@ pub fn report(report: &Report) -> Value {
             "composing_ms": typed.composing as u64,
             "duty": rounded(report.duty),
         },
+        "verdict": decision.verdict.name(),
+        "why": decision.why,
+        "advice": decision.advice.as_ref().map(setting),
+        "if": decision.conditions.iter().map(condition).collect::<Vec<_>>(),
+        "gain": decision.gain.as_ref().map(gain),
+        "peak": decision.peak,
         "current": row(&report.current),
         "best": report.best().filter(|_| report.decides()).map(|best| setting(&best.setting)),
         "keep": report.keeps(),
@@ -58,6 +66,20 @@ pub fn report(report: &Report) -> Value {
         "break_even_ms": Map::from_iter(break_even),
         "users": users(&report.current),
         "warnings": report.warnings,
+    })
+}
+
+/// What is the best with one receiver.
+fn condition((icon_ttl, advice): &(Option<u64>, Option<Setting>)) -> Value {
+    json!({"icon_ttl_ms": icon_ttl, "advice": advice.as_ref().map(setting)})
+}
+
+fn gain(gain: &Gain) -> Value {
+    let of = |interval: Interval| interval.map(|bound| rounded(Some(bound)));
+    json!({
+        "cost": of(gain.cost),
+        "on_while_typing": of(gain.on_while_typing),
+        "requests": of(gain.requests),
     })
 }
 
@@ -81,6 +103,7 @@ pub fn row(row: &Row) -> Value {
     let mut all = Map::new();
     let Value::Object(setting) = setting(&row.setting) else { unreachable!("a setting is an object") };
     all.extend(setting);
+    all.insert("cost".into(), rounded(row.worst().and_then(|worst| worst.cost)));
     all.insert("started".into(), row.started.into());
     all.insert("stopped".into(), row.stopped.into());
     for (name, estimate) in [
@@ -164,7 +187,9 @@ pub(super) fn params(plan: &Plan) -> Value {
         "loss": plan.link.loss,
         "truth": plan.truth.kind.name(),
         "limit_per_s": plan.limit,
-        "composers": plan.composers,
+        "false_cost": plan.false_cost,
+        "peak": plan.peak,
+        "share": plan.share,
         "max_typing_ms": plan.max_typing.as_millis() as u64,
         "want": plan.wants.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "minimise": plan.minimise.name(),

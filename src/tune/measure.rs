@@ -8,6 +8,9 @@ use crate::base::duration::{self, Written};
 /// A measure, or a part of a setting, that a limit can be put on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Measure {
+    /// What is missed, and what is falsely shown by its weight, in seconds for each minute of composing; the worst case of
+    /// the receivers that are possible.
+    Cost,
     /// The share of composing time with the icon on.
     Recall,
     /// The share of composing time with the icon off.
@@ -87,7 +90,8 @@ fn trimmed(value: f64, places: usize) -> String {
 }
 
 /// Each measure with its name, the other names that it answers to, its unit, and what it is called in a sentence.
-const NAMES: [(Measure, &[&str], Unit, &str); 17] = [
+const NAMES: [(Measure, &[&str], Unit, &str); 18] = [
+    (Measure::Cost, &["cost"], Unit::Number, "missed and false seconds a minute"),
     (Measure::Recall, &["recall"], Unit::Share, "icon on while typing"),
     (Measure::Missed, &["missed"], Unit::Share, "typing missed"),
     (Measure::FalseOn, &["false_on"], Unit::Share, "icon on for no one"),

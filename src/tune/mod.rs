@@ -3,16 +3,18 @@
 //! The daemon's own state machine plays every conversation under every setting, in virtual time; there is no second
 //! implementation of the rules. In reading order: [`timeline`] and [`study`] (the typing), [`truth`] (when the user was composing), [`mod@play`]
 //! (what is sent), [`icon`] (what is seen), [`sums`] (what is counted), [`bootstrap`] (how sure that is), [`row`] (one
-//! setting, measured), [`advice`] (which one to take), [`silence`] and [`strip`] (what else to show); [`plan`] is what is
+//! setting, measured), [`advice`] (which one is the best), [`paired`] and [`decision`] (whether to change to it), [`silence`] and [`strip`] (what else to show); [`plan`] is what is
 //! asked, and [`json`], [`table`] and [`html`] are how it is reported.
 
 pub(crate) mod advice;
 pub(crate) mod bootstrap;
+pub mod decision;
 pub(crate) mod html;
 pub(crate) mod icon;
 pub mod json;
 pub(crate) mod measure;
 pub(crate) mod outlook;
+mod paired;
 pub mod plan;
 pub mod play;
 pub mod row;
@@ -30,6 +32,7 @@ pub(crate) mod value;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bootstrap::Bootstrap;
+use decision::{Decision, Evidence, Verdict};
 use plan::{Plan, Setting};
 use row::{Meter, Row};
 use silence::Silences;
@@ -54,8 +57,10 @@ pub struct Report {
     pub current: Row,
     /// The grid, in its order.
     pub rows: Vec<Row>,
-    /// The rows that keep every limit, the best first, by their place in `rows`.
+    /// The rows that keep every limit and the share of requests, the best first, by their place in `rows`.
     pub ranking: Vec<usize>,
+    /// Whether to change to the first of them.
+    pub decision: Decision,
     /// Where none does: the row that misses by the least, and the limits that it misses, by their places.
     pub nearest: Option<(usize, Vec<usize>)>,
     /// What perfect foresight would send: a start and a stop for each message.
@@ -69,7 +74,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The setting advised, if any keeps the limits.
+    /// The best of the settings, if any keeps the limits.
     #[must_use]
     pub fn best(&self) -> Option<&Row> {
         self.ranking.first().map(|row| &self.rows[*row])
@@ -82,10 +87,10 @@ impl Report {
         self.best().is_some_and(|best| best.get(self.plan.minimise).is_some())
     }
 
-    /// Whether the setting in force keeps every limit, and none that was tried is better.
+    /// Whether what is in force is to stay.
     #[must_use]
     pub fn keeps(&self) -> bool {
-        self.current.meets && self.best().is_some_and(|best| advice::better(&self.current, best, &self.plan).is_le())
+        self.decision.verdict != Verdict::Change
     }
 
     /// The row of `setting`, if it was measured.
@@ -132,9 +137,13 @@ pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() 
     let place = rows.iter().position(|row| row.setting == plan.current).expect("it was among the settings");
     advice::mark(&mut rows, plan);
     let current = if in_grid { rows[place].clone() } else { rows.remove(place) };
-    let ranking = advice::ranking(&rows, plan);
+    let peak = plan.peak.unwrap_or_else(|| study.busiest());
+    let ranking = advice::ranking(&rows, plan, peak);
     let nearest = if ranking.is_empty() { advice::nearest(&rows, plan) } else { None };
     let warnings = advice::warnings(&current, ranking.first().map(|row| &rows[*row]), plan, study.users);
+    let evidence =
+        Evidence { study: &study, plan, users: &typed, current: &current, rows: &rows, ranking: &ranking, peak };
+    let decision = evidence.decide();
     let typed = Typed::weighted(&typed, &vec![1.0; typed.len()]);
     Report {
         inputs: study.inputs.clone(),
@@ -147,6 +156,7 @@ pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() 
         current,
         rows,
         ranking,
+        decision,
         nearest,
         warnings,
     }

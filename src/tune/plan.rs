@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::measure::Measure;
 use super::play::Link;
 use super::truth::{Kind, Truth};
-use super::value::{ValueError, list, maybe, millis, rate, share, shortened, time, times, whole};
+use super::value::{ValueError, amount, list, maybe, millis, rate, share, shortened, time, times, whole};
 use crate::base::duration::Written;
 use crate::engine::policy::{Mode, Rules};
 
@@ -104,6 +104,9 @@ pub enum IconTtl {
 /// What an unknown receiver may do: Salesforce documents its sample's icon as dismissed after two seconds.
 pub const TTL_ASSUMED_MILLIS: u64 = 2_000;
 
+/// The time-outs, beside none at all, among which the worst counts while the receiver's is not known.
+const TTLS_SUPPOSED_MILLIS: [u64; 3] = [TTL_ASSUMED_MILLIS, 5_000, 10_000];
+
 impl IconTtl {
     /// What the measures are taken with.
     #[must_use]
@@ -121,6 +124,14 @@ impl IconTtl {
             Self::Unknown => Some(TTL_ASSUMED_MILLIS),
             Self::Never | Self::After(_) => None,
         }
+    }
+
+    /// The time-outs that a setting must do well with: all that an unknown receiver may have.
+    #[must_use]
+    pub fn cases(self) -> Vec<Option<u64>> {
+        let known = [self.first()];
+        let supposed = TTLS_SUPPOSED_MILLIS.map(Some);
+        known.into_iter().chain(supposed.into_iter().filter(|_| self == Self::Unknown)).collect()
     }
 }
 
@@ -147,8 +158,12 @@ pub struct Plan {
     pub link: Link,
     /// Requests a second that the org takes.
     pub limit: f64,
-    /// How many people the operator expects to compose at a time.
-    pub composers: Option<u64>,
+    /// How many missed seconds a second of icon for no one is as bad as.
+    pub false_cost: f64,
+    /// How many people type at once at the busiest; none: as many as in the trace's busiest five minutes.
+    pub peak: Option<u64>,
+    /// The share of `limit` that typing may take then.
+    pub share: f64,
     /// Decides what chance decides.
     pub seed: u64,
 }
@@ -158,7 +173,7 @@ pub type Choice<'a> = (&'a str, &'a str);
 
 impl Plan {
     /// The names of all options.
-    pub const OPTIONS: [&'static str; 15] = [
+    pub const OPTIONS: [&'static str; 17] = [
         "mode",
         "check",
         "dismiss",
@@ -171,7 +186,9 @@ impl Plan {
         "latency",
         "loss",
         "limit",
-        "composers",
+        "false-cost",
+        "peak",
+        "share",
         "truth",
         "seed",
     ];
@@ -183,14 +200,16 @@ impl Plan {
             grid: grid(&MODES, &default(CHECK_DEFAULT), &default(DISMISS_DEFAULT)),
             current: Setting::of(rules),
             max_typing: rules.max_typing(),
-            wants: wants(WANT_DEFAULT).expect("the defaults are right"),
-            minimise: Measure::Requests,
+            wants: Vec::new(),
+            minimise: Measure::Cost,
             truth: Truth { kind: Kind::Message, away: 30_000 },
             abandon: None,
             icon_ttl: IconTtl::Unknown,
             link: Link::PERFECT,
             limit: 2_000.0,
-            composers: None,
+            false_cost: 4.0,
+            peak: None,
+            share: 0.25,
             seed: 42,
         }
     }
@@ -212,14 +231,17 @@ impl Plan {
                 "want" => wants(value).map(|read| self.wants = read),
                 "minimise" => objective(value).map(|read| self.minimise = read),
                 "away" => time(value).map(|read| self.truth.away = read),
-                "abandon" => maybe(value, share).map(|read| self.abandon = read),
+                // That there are none is known then, and a trace without any needs no caution.
+                "abandon" => maybe(value, share).map(|read| self.abandon = Some(read.unwrap_or_default())),
                 "icon-ttl" => {
                     maybe(value, time).map(|read| self.icon_ttl = read.map_or(IconTtl::Never, IconTtl::After))
                 }
                 "latency" => millis(value, 0..=LATENCY_MILLIS_MAX).map(|read| self.link.latency = read),
                 "loss" => share(value).map(|read| self.link.loss = read),
                 "limit" => rate(value).map(|read| self.limit = read),
-                "composers" => whole(value).map(|read| self.composers = Some(read)),
+                "false-cost" => amount(value).map(|read| self.false_cost = read),
+                "peak" => whole(value).map(|read| self.peak = Some(read)),
+                "share" => share(value).map(|read| self.share = read),
                 "truth" => truth(value).map(|read| self.truth.kind = read),
                 "seed" => whole(value).map(|read| self.seed = read),
                 _ => Err(ValueError::NoOption(Self::OPTIONS.join(", "))),
@@ -319,8 +341,6 @@ const MODES: [Mode; 2] = [Mode::Idle, Mode::AfterShown];
 const CHECK_DEFAULT: &str = "1s..15s";
 /// Half a second, and whole seconds.
 const DISMISS_DEFAULT: &str = "500ms..10s";
-/// Seen most of the time, gone soon after, and an agent who opens the conversation late waits no longer than that.
-pub const WANT_DEFAULT: &str = "recall>=85%,off_p95<=5s,check<=10s";
 /// A request that takes longer has been given up.
 const LATENCY_MILLIS_MAX: u64 = 2_500;
 /// A hundred check intervals by a hundred dismissals: minutes of work on a large trace, and more than a heat map shows.

@@ -9,6 +9,7 @@ use super::plan::{Plan, Setting};
 use super::play::Play;
 use super::study::Study;
 use super::sums::{Delays, Lags, Sums, Typed, quantile, ratio};
+use super::timeline::Timeline;
 
 /// A measure with its confidence; `None` where it is undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -102,19 +103,41 @@ pub struct Row {
     /// What the agent would see if the receiver dropped icons by itself, where it is not known whether it does: of this
     /// only what can be seen is counted.
     pub dropped: Option<Box<Row>>,
+    /// What it misses and falsely shows with each receiver that is possible, in the order of [`IconTtl::cases`].
+    ///
+    /// [`IconTtl::cases`]: super::plan::IconTtl::cases
+    pub sights: Vec<Sight>,
     /// No other row is better in requests, recall or off-latency without being worse in another of them.
     pub pareto: bool,
     /// It keeps every limit.
     pub meets: bool,
 }
 
+/// What a setting gives with one receiver.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sight {
+    /// After how long the receiver drops an icon by itself, in milliseconds.
+    pub icon_ttl: Option<u64>,
+    /// Seconds missed, and seconds falsely shown by their weight, for each minute of composing.
+    pub cost: Option<f64>,
+    /// The share of composing time with the icon on.
+    pub recall: Option<f64>,
+}
+
 impl Row {
+    /// What it costs with the receiver that is the worst for it.
+    #[must_use]
+    pub fn worst(&self) -> Option<Sight> {
+        self.sights.iter().copied().max_by(|a, b| a.cost.unwrap_or_default().total_cmp(&b.cost.unwrap_or_default()))
+    }
+
     /// The value of `measure`, none where it is undefined, and its confidence. Times in milliseconds.
     #[must_use]
     pub fn estimate(&self, measure: Measure) -> Estimate {
         let sure = |value: Option<f64>| Estimate { value, ci: None };
         let millis = |value: Option<u64>, ci| Estimate { value: value.map(|millis| millis as f64), ci };
         match measure {
+            Measure::Cost => sure(self.worst().and_then(|worst| worst.cost)),
             Measure::Recall => self.recall,
             Measure::Missed => sure(self.recall.value.map(|recall| 1.0 - recall)),
             Measure::FalseOn => self.false_on,
@@ -164,19 +187,60 @@ impl<'a> Meter<'a> {
         let mut sums = vec![Sums::default(); self.study.users];
         let mut dropped = plan.icon_ttl.second().map(|_| vec![Sums::default(); self.study.users]);
         let (mut lags, mut dropped_lags, mut waits) = (Lags::default(), Lags::default(), Vec::new());
+        let cases = plan.icon_ttl.cases();
+        let mut seen = vec![Seen::default(); cases.len()];
         for (number, timeline) in self.study.timelines.iter().enumerate() {
             let seed = plan.seed.wrapping_add(number as u64);
             plan.link.play(timeline, &rules, plan.truth.away, seed, &mut self.play);
             self.shown.follow(&self.play.arrivals, plan.icon_ttl.first(), timeline.end);
             waits.extend_from_slice(&self.shown.waits);
-            sums[timeline.user as usize].add(timeline, &self.play, &self.shown, &mut lags);
-            if let Some(dropped) = &mut dropped {
-                self.shown.follow(&self.play.arrivals, plan.icon_ttl.second(), timeline.end);
-                dropped[timeline.user as usize].add_sight(timeline, &self.shown, &mut dropped_lags);
+            let longest = self.shown.waits.iter().copied().max().unwrap_or_default();
+            let user = timeline.user as usize;
+            let first = Seen::added(&mut sums[user], |sums| sums.add(timeline, &self.play, &self.shown, &mut lags));
+            for (ttl, seen) in cases.iter().zip(&mut seen) {
+                let same = *ttl == plan.icon_ttl.first() || ttl.is_some_and(|ttl| longest < ttl);
+                *seen += match &mut dropped {
+                    Some(dropped) if *ttl == plan.icon_ttl.second() => {
+                        self.shown.follow(&self.play.arrivals, *ttl, timeline.end);
+                        let add = |sums: &mut Sums| sums.add_sight(timeline, &self.shown, &mut dropped_lags);
+                        Seen::added(&mut dropped[user], add)
+                    }
+                    // No icon is old enough to be dropped.
+                    _ if same => first,
+                    _ => {
+                        self.shown.follow(&self.play.arrivals, *ttl, timeline.end);
+                        Seen::of(timeline, &self.shown)
+                    }
+                };
             }
         }
+        let composing = Typed::weighted(self.typed, &vec![1.0; sums.len()]).composing;
+        let sight = |(ttl, seen): (&Option<u64>, &Seen)| Sight {
+            icon_ttl: *ttl,
+            cost: ratio(seen.cost(composing, plan.false_cost) / 1_000.0, minutes(composing)),
+            recall: ratio(seen.on_composing, composing),
+        };
+        let sights = cases.iter().zip(&seen).map(sight).collect();
         let dropped = dropped.map(|sums| Box::new(self.row(setting, &sums, None, &mut dropped_lags, &mut [])));
-        Row { dropped, ..self.row(setting, &sums, self.bootstrap, &mut lags, &mut waits) }
+        Row { dropped, sights, ..self.row(setting, &sums, self.bootstrap, &mut lags, &mut waits) }
+    }
+
+    /// What each user gets from `setting` with a receiver that drops icons after `ttl`.
+    pub(super) fn by_user(&mut self, setting: Setting, ttl: Option<u64>) -> Vec<UserShare> {
+        let rules = setting.rules(self.plan.max_typing);
+        let mut users = vec![UserShare::default(); self.study.users];
+        for (number, timeline) in self.study.timelines.iter().enumerate() {
+            let seed = self.plan.seed.wrapping_add(number as u64);
+            self.plan.link.play(timeline, &rules, self.plan.truth.away, seed, &mut self.play);
+            let user = &mut users[timeline.user as usize];
+            user.requests += (self.play.started + self.play.stopped) as f64;
+            self.shown.follow(&self.play.arrivals, ttl, timeline.end);
+            user.seen += Seen::of(timeline, &self.shown);
+        }
+        for (user, typed) in users.iter_mut().zip(self.typed) {
+            user.composing = typed.composing;
+        }
+        users
     }
 
     fn row(
@@ -215,10 +279,51 @@ impl<'a> Meter<'a> {
             safe_composers: room.map(|room| room as u64),
             safe_conversations: room.zip(duty).map(|(room, duty)| (room / duty) as u64),
             dropped: None,
+            sights: Vec::new(),
             pareto: false,
             meets: false,
         }
     }
+}
+
+/// How long the icon was on, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Seen {
+    on: f64,
+    pub(super) on_composing: f64,
+}
+
+impl Seen {
+    fn of(timeline: &Timeline, shown: &Shown) -> Self {
+        Self::added(&mut Sums::default(), |sums| sums.add_sight(timeline, shown, &mut Lags::default()))
+    }
+
+    /// What `add` adds to `sums`.
+    fn added(sums: &mut Sums, add: impl FnOnce(&mut Sums)) -> Self {
+        let (on, on_composing) = (sums.on, sums.on_composing);
+        add(sums);
+        Self { on: sums.on - on, on_composing: sums.on_composing - on_composing }
+    }
+
+    /// What is missed of `composing`, and what is falsely shown by its weight, in milliseconds.
+    pub(super) fn cost(&self, composing: f64, false_cost: f64) -> f64 {
+        composing - self.on_composing + false_cost * (self.on - self.on_composing)
+    }
+}
+
+impl std::ops::AddAssign for Seen {
+    fn add_assign(&mut self, other: Self) {
+        self.on += other.on;
+        self.on_composing += other.on_composing;
+    }
+}
+
+/// What one user gets from one setting. Milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct UserShare {
+    pub(super) composing: f64,
+    pub(super) requests: f64,
+    pub(super) seen: Seen,
 }
 
 const MEASURES: usize = 10;

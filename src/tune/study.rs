@@ -108,6 +108,29 @@ impl Study {
         self.timelines.iter().map(of).fold(0, u64::saturating_add)
     }
 
+    /// How many people type at once in the busiest five minutes of any trace, on average over these; at least one.
+    #[must_use]
+    pub fn busiest(&self) -> u64 {
+        let mut timelines = &self.timelines[..];
+        let mut most = 0;
+        for input in &self.inputs {
+            let (own, others) = timelines.split_at(input.conversations.min(timelines.len()));
+            timelines = others;
+            let mut windows: HashMap<u64, u64, foldhash::fast::RandomState> = HashMap::default();
+            for interval in own.iter().flat_map(|timeline| &timeline.composing) {
+                let mut from = interval.from;
+                while from < interval.to {
+                    let window = from / BUSY_MILLIS;
+                    let to = interval.to.min((window + 1) * BUSY_MILLIS);
+                    *windows.entry(window).or_default() += to - from;
+                    from = to;
+                }
+            }
+            most = most.max(windows.values().copied().max().unwrap_or_default());
+        }
+        most.div_ceil(BUSY_MILLIS).max(1)
+    }
+
     /// Decides when the users were composing, and takes a share of the sent messages for abandoned ones, drawn by
     /// `seed`: their send falls away, and what follows waits until the user counts as away.
     pub fn find_composing(&mut self, truth: Truth, abandon: Option<f64>, seed: u64) {
@@ -121,6 +144,9 @@ impl Study {
         }
     }
 }
+
+/// The time over which people who type at once are counted: five minutes.
+const BUSY_MILLIS: u64 = 300_000;
 
 /// The users of one trace by their ids.
 type Users = HashMap<String, User, foldhash::fast::RandomState>;

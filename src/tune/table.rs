@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use super::advice;
+use super::decision::Verdict;
 use super::measure::Measure;
-use super::plan::{Setting, WANT_DEFAULT};
+use super::plan::Setting;
 use super::row::{Estimate, Row};
 use super::{LAMBDAS, Report};
+use crate::engine::policy::Mode;
 
 /// The widest line.
 const COLUMNS_MAX: usize = 80;
@@ -29,7 +31,8 @@ const SILENCE_SHOWN_MILLIS: u64 = 2_000;
 /// The whole report.
 #[must_use]
 pub fn report(report: &Report) -> String {
-    let mut head = of_study(report);
+    let mut head = verdict(report);
+    head.extend(of_study(report));
     head.extend(of_current(report));
     let mut tail = of_silence(report);
     tail.extend(of_advice(report));
@@ -42,9 +45,9 @@ pub fn report(report: &Report) -> String {
         .collect();
     let changed = rows.first().filter(|first| first.setting != report.current.setting);
     let against = changed.map_or_else(Vec::new, |first| against(first, &report.current));
-    let (heading, fails, oracle) = (heading(report), fails(report), oracle(report));
+    let (heading, fails) = (heading(report), fails(report));
     // The line more is that of the columns' names.
-    let taken = [&head, &heading, &against, &fails, &oracle, &tail].iter().map(|part| part.len()).sum::<usize>() + 1;
+    let taken = [&head, &heading, &against, &fails, &tail].iter().map(|part| part.len()).sum::<usize>() + 1;
     let room = LINES_MAX.saturating_sub(taken);
     let warnings = warnings(report, room.saturating_sub(rows.len().min(ROWS_KEPT)).max(1));
     rows.truncate(room.saturating_sub(warnings.len()).max(1));
@@ -57,9 +60,19 @@ pub fn report(report: &Report) -> String {
     lines.extend(against);
     lines.extend(table);
     lines.extend(fails);
-    lines.extend(oracle);
     lines.extend(tail);
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// What to do, in a line.
+fn verdict(report: &Report) -> Vec<String> {
+    let (now, decision) = (report.current.setting, &report.decision);
+    let text = match (decision.verdict, decision.advice) {
+        (Verdict::Change, Some(advice)) => format!("change from {now} to {advice}"),
+        (Verdict::NotEnoughData, _) => format!("not enough data; {now} stays in force"),
+        _ => format!("keep {now}"),
+    };
+    fitted("", &text)
 }
 
 fn of_study(report: &Report) -> Vec<String> {
@@ -89,7 +102,7 @@ fn of_study(report: &Report) -> Vec<String> {
 fn of_current(report: &Report) -> Vec<String> {
     let now = &report.current;
     let seen = format!(
-        "{}   recall {}  flicker {}/msg  off p95 {}",
+        "{}   icon on {} of typing, flicker {}/msg, lingers {}",
         now.setting,
         percent(now.recall.value, 0),
         number(now.flicker_per_msg.value, 1),
@@ -97,20 +110,20 @@ fn of_current(report: &Report) -> Vec<String> {
     );
     let users = &now.users;
     let costs = format!(
-        "{} requests/min  room for {} composers  recall of users {} to {}",
-        number(now.req_per_min.value, 1),
-        people(now.safe_composers),
+        "{} of the times it goes off the user is still writing; of users {} to {}",
+        percent(now.wrong_stop.value, 0),
         percent(users.p10, 0),
         percent(users.p90, 0),
     );
     [fitted("now   ", &seen), fitted("      ", &costs)].concat()
 }
 
-/// As many of the warnings as `lines_max` lines hold, and how many there are beside them.
+/// As many of the verdict's reasons and of the warnings as `lines_max` lines hold, and how many there are beside them.
 fn warnings(report: &Report, lines_max: usize) -> Vec<String> {
-    let all = &report.warnings;
+    let reasons = report.decision.why.iter().map(|reason| ("  · ", reason));
+    let all: Vec<_> = reasons.chain(report.warnings.iter().map(|warning| (" !  ", warning))).collect();
     fitting(all.len(), lines_max, |shown| {
-        let mut lines: Vec<String> = all[..shown].iter().flat_map(|warning| wrapped(" !  ", warning)).collect();
+        let mut lines: Vec<String> = all[..shown].iter().flat_map(|(mark, text)| wrapped(mark, text)).collect();
         if shown < all.len() {
             lines.push(format!(" !  {} more: see --format json", all.len() - shown));
         }
@@ -145,7 +158,12 @@ fn fails(report: &Report) -> Vec<String> {
         let want = &report.plan.wants[*place];
         let show = |value| want.measure.unit().show(value);
         let value = row.get(want.measure).map_or("-".into(), show);
-        let told = if value == show(want.bound) { "it is just missed".into() } else { format!("it is {value}") };
+        let kept = row.get(want.measure).is_some_and(|value| want.miss(value) == 0.0);
+        let told = match value == show(want.bound) {
+            _ if kept => format!("it is {value}, but not for sure"),
+            true => "it is just missed".into(),
+            false => format!("it is {value}"),
+        };
         format!("{want} ({told})")
     };
     let misses: Vec<_> = failed.iter().map(miss).collect();
@@ -153,12 +171,6 @@ fn fails(report: &Report) -> Vec<String> {
         let more = if shown < misses.len() { format!(", and {} more", misses.len() - shown) } else { String::new() };
         wrapped("    fails ", &(misses[..shown].join(", ") + &more))
     })
-}
-
-/// What there is to reach.
-fn oracle(report: &Report) -> Vec<String> {
-    let requests = number(report.ceiling_req_per_min, 1);
-    fitted("    ", &format!("(an oracle: recall 100 %, flicker 0, off p95 0 s, {requests} req/min)"))
 }
 
 /// The rows below the names of their columns, the second to the left, the others to the right. Where they are too wide for
@@ -174,11 +186,14 @@ fn ranking(report: &Report, rows: &[&Row]) -> Vec<String> {
     column("mode", &|row| row.setting.mode.name().to_owned());
     column("check", &|row| time(row.setting.check));
     column("dismiss", &|row| time(row.setting.dismiss));
-    column("recall", &|row| format!("{}{}", percent(row.recall.value, 1), plus_minus(&row.recall)));
+    column("on while typing", &|row| format!("{}{}", percent(row.recall.value, 1), plus_minus(&row.recall)));
     column("flicker/msg", &|row| number(row.flicker_per_msg.value, 2));
-    column("off p95", &|row| seconds(row.off.p95));
+    // In `idle` that is the dismissal.
+    if rows.iter().any(|row| row.setting.mode == Mode::AfterShown) {
+        column("lingers", &|row| seconds(row.off.p95));
+    }
     column("req/min", &|row| number(row.req_per_min.value, 1));
-    column("composers", &|row| people(row.safe_composers));
+    column("room for", &|row| people(row.safe_composers));
     if let Some(ttl) = report.plan.icon_ttl.second() {
         column(&format!("@{}", time(ttl)), &|row| {
             percent(row.dropped.as_ref().and_then(|dropped| dropped.recall.value), 0)
@@ -190,7 +205,7 @@ fn ranking(report: &Report, rows: &[&Row]) -> Vec<String> {
     }
     let width = |cells: &Vec<String>| cells.iter().map(|cell| cell.chars().count()).max().unwrap_or_default();
     let total = |columns: &[Vec<String>]| columns.iter().map(width).sum::<usize>() + columns.len();
-    for spared in ["composers", "@", "flicker/msg", "req/min", "off p95"] {
+    for spared in ["room for", "@", "flicker/msg", "req/min", "lingers"] {
         if total(&columns) > COLUMNS_MAX {
             columns.retain(|cells| !cells[0].starts_with(spared));
         }
@@ -226,7 +241,7 @@ fn against(row: &Row, now: &Row) -> Vec<String> {
         _ => "-".to_owned(),
     };
     let text = format!(
-        "vs now: recall {}, flicker {}, off p95 {}, requests {}",
+        "vs now: on while typing {}, flicker {}, lingers {}, requests {}",
         difference(Measure::Recall, 100.0, "pts"),
         relative(Measure::Flicker),
         difference(Measure::OffP95, 0.001, "s"),
@@ -251,9 +266,9 @@ fn of_advice(report: &Report) -> Vec<String> {
         Some(_) if !report.decides() => {
             format!("these traces decide nothing: {} is undefined, for no one composed", report.plan.minimise.name())
         }
-        Some(_) if report.keeps() => "no setting tried is better than the one in force: nothing to apply".to_owned(),
+        Some(_) if report.keeps() => "nothing to apply".to_owned(),
         Some(best) => format!("apply: {}", apply(&best.setting)),
-        None => format!("nothing to apply; --want says which limits count, by default {WANT_DEFAULT}"),
+        None => "nothing to apply; --want says which limits count, --share what typing may take".to_owned(),
     };
     fitted("", &text)
 }

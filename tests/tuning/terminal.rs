@@ -43,7 +43,7 @@ fn pick<'a>(rng: &mut Rng, of: &[&'a str]) -> &'a str {
 
 /// Any options that make a plan.
 fn any_plan(rng: &mut Rng) -> Plan {
-    let count = rng.below(WANTS.len() as u64 + 1);
+    let count = if rng.below(2) == 0 { 0 } else { rng.below(WANTS.len() as u64 + 1) };
     let mut wants: Vec<&str> = (0..count).map(|_| pick(rng, &WANTS)).collect();
     if rng.below(4) == 0 {
         wants.extend(["recall>=100%", "requests<=0.01", "check<=1ms", "flicker<=1e300"]);
@@ -63,7 +63,7 @@ fn any_plan(rng: &mut Rng) -> Plan {
             ),
         ),
         ("icon-ttl", pick(rng, &["none", "2s", "59m59s999ms"])),
-        ("composers", pick(rng, &["1", "5000", "18446744073709551615"])),
+        ("peak", pick(rng, &["1", "5000", "18446744073709551615"])),
         ("limit", pick(rng, &["1/s", "2000/s", "99999.9/s"])),
         ("truth", pick(rng, &["message", "burst", "sent-only"])),
         ("away", pick(rng, &["10s", "30s"])),
@@ -145,13 +145,13 @@ fn what_is_told_is_what_was_found() {
         "2 files · 2 conversations of 2 users · 204 keys",
         "4 messages (50 % sent, 50 % abandoned) · composing 0 min, 52 % of the chats",
         // Four of ten seconds of the message, one of one of the draft, whose check shows an icon from 25 to 27 s once more.
-        "now   after_shown 5s/2s   recall 45 %  flicker 0.5/msg  off p95 6.0 s",
+        "now   after_shown 5s/2s   icon on 45 % of typing, flicker 0.5/msg, lingers 6.0 s",
+        "not enough data; after_shown 5s/2s stays in force",
         "the icon can be on at most 40 % of the time",
     ] {
         assert!(text.contains(told), "`{told}` is missing:\n{text}");
     }
-    let best = report.best().expect("there is a best one").setting;
-    assert!(text.contains(&table::apply(&best)), "{text}");
+    assert!(!text.contains("apply:"), "two users are too few to advise on: {text}");
 }
 
 #[test]

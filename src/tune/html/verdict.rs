@@ -7,6 +7,7 @@ use super::column::{FLICKER, LINGERS, RECALL, REQUESTS};
 use super::figure::{Shape, UNDEFINED, counted, joined, limit, said, time};
 use super::figures::figures;
 use crate::tune::Report;
+use crate::tune::decision::Verdict;
 use crate::tune::measure::{Measure, Unit};
 use crate::tune::plan::{Setting, Want};
 use crate::tune::row::Row;
@@ -26,7 +27,8 @@ pub(super) fn section(report: &Report) -> Markup {
         h1 #verdict { (headline(report)) }
         div.lead {
             p { (of_now(now)) }
-            (reason(report))
+            @if best.is_none() || report.decision.verdict != Verdict::NotEnoughData { (reason(report)) }
+            ul.misses { @for why in &report.decision.why { li { (why) } } }
         }
         (figures(report, compared.map(|row| (row, if best.is_some() { "recommended" } else { "nearest" }))))
         @if let Some(best) = best.filter(|best| best.setting != now.setting) {
@@ -58,8 +60,12 @@ fn headline(report: &Report) -> String {
             Some(_) => format!("None of {} keeps every limit", counted(tried as u64, "setting")),
         };
     };
-    let verb = if best == report.current.setting { "Keep" } else { "Change to" };
-    format!("{verb} {}, check {}, dismiss {}", best.mode.name(), time(best.check), time(best.dismiss))
+    let (verb, end) = match report.decision.verdict {
+        Verdict::Change => ("Change to", ""),
+        Verdict::Keep => ("Keep", ""),
+        Verdict::NotEnoughData => ("Not enough data: keep", " for now"),
+    };
+    format!("{verb} {}, check {}, dismiss {}{end}", best.mode.name(), time(best.check), time(best.dismiss))
 }
 
 fn of_now(now: &Row) -> Markup {
@@ -111,8 +117,7 @@ fn reason(report: &Report) -> Markup {
         }
         (None, None) => html! {
             p {
-                (kept) " of " (tried) " tried kept what limits could be tested (" (limits) "), but what was to be small, "
-                (measure.words()) ", is undefined: none is better than another."
+                "What is to be small, " (measure.words()) ", is undefined: none of " (tried) " tried is better than another."
             }
             p { "Nothing is recommended; record more typing, and tune again." }
         },
@@ -163,6 +168,9 @@ fn against(row: &Row, now: &Row) -> String {
 fn miss(want: &Want, row: &Row, now: &Row) -> Markup {
     let show = |value: Option<f64>| value.map_or_else(|| UNDEFINED.to_owned(), |value| said(want.measure, value));
     let value = row.get(want.measure);
+    if let Some(kept) = value.filter(|value| want.miss(*value) == 0.0) {
+        return html! { "kept with " b { (show(Some(kept))) } ", but not surely: its interval reaches beyond the limit" };
+    }
     let by = value.map(|value| (value - want.bound).abs());
     let points = by.filter(|_| want.measure.unit() == Unit::Share).map(|by| format!("{:.1} points", 100.0 * by));
     html! { "missed by " b { (points.unwrap_or_else(|| show(by))) } ", with " (show(value)) "; now " (show(now.get(want.measure))) }
