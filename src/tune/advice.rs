@@ -207,7 +207,7 @@ fn of_receiver(row: &Row, plan: &Plan, found: &mut Vec<String>) {
     let time = Setting::time;
     match (plan.icon_ttl, row.dropped.as_ref().and_then(|dropped| dropped.recall.value)) {
         (IconTtl::Unknown, Some(recall)) => found.push(format!(
-            "if the agent console drops icons after {}, recall is {:.0} %: find out first (--icon-ttl)",
+            "if the agent console drops icons after {}, the icon is on for {:.0} % of the typing: find out first (--icon-ttl)",
             time(ttl),
             100.0 * recall
         )),

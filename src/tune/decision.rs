@@ -138,14 +138,11 @@ impl Evidence<'_> {
         if typed.composing == 0.0 {
             lacks.push("no one composed: each message is a single event, as of a paste; record keystrokes".to_owned());
         }
-        let (users, messages) = (self.users.len(), typed.messages as u64);
-        if users < USERS_MIN || messages < MESSAGES_MIN {
-            let many = |count: u64, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-            lacks.push(format!(
-                "{} and {} are too few to advise on; record {USERS_MIN} users and {MESSAGES_MIN} messages at least",
-                many(users as u64, "user"),
-                many(messages, "message")
-            ));
+        let counted =
+            [("user", self.users.len() as u64, USERS_MIN as u64), ("message", typed.messages as u64, MESSAGES_MIN)];
+        for (noun, count, least) in counted.into_iter().filter(|(_, count, least)| count < least) {
+            let (noun, verb) = if count == 1 { (noun.to_owned(), "is") } else { (format!("{noun}s"), "are") };
+            lacks.push(format!("{count} {noun} {verb} too few to advise on; record at least {least}"));
         }
         if self.plan.abandon.is_none() && typed.abandoned == 0.0 {
             lacks.push(
