@@ -1,5 +1,6 @@
 //! The sandbox's routes.
 
+use std::convert::Infallible;
 use std::future::Ready;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
@@ -250,17 +251,24 @@ async fn icons(
     Ok(Json(json!({ "shown": shown, "icons": found })).into_response())
 }
 
-/// A line for each change as it happens, an empty one now and then so that the connection is not taken for idle.
+/// A line for each icon that is shown, then one for each change as it happens, and an empty one now and then so that the
+/// connection is not taken for idle.
 fn watch_icons(edge: Edge) -> Response {
-    let changes = edge.sandbox.state().icons.watch();
+    let (shown, changes) = {
+        let state = edge.sandbox.state();
+        let shown: Vec<u8> =
+            state.icons.iter().filter_map(Icon::shown_since).flat_map(|icon| json_line(&icon)).collect();
+        (shown, state.icons.watch())
+    };
     let lines = stream::unfold((edge, changes), |(mut edge, mut changes)| async move {
         let line = match edge.next_change(&mut changes).await? {
             Next::Change(change) => json_line(&*change),
             Next::Lost(lines) => json_line(&json!({ "lost": lines })),
             Next::Beat => Bytes::from_static(b"\n"),
         };
-        Some((Ok::<_, std::convert::Infallible>(line), (edge, changes)))
+        Some((line, (edge, changes)))
     });
+    let lines = stream::once(async { Bytes::from(shown) }).chain(lines).map(Ok::<_, Infallible>);
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
@@ -400,7 +408,7 @@ typingd's sandbox: a stand-in for the Salesforce Interaction Service. No org is 
 POST /api/v1/interactions     what a connector sends; strict, with the documented answers
 POST /services/oauth2/token   the JWT bearer flow; its tokens are accepted, as is any placeholder
 GET  /icons                   what an agent would see: ?shown=true, ?to=, ?from=, ?limit=
-GET  /icons?watch=true        a line for each icon that comes on or goes off (curl -N)
+GET  /icons?watch=true        a line for each icon that is on, then for each that comes on or goes off (curl -N)
 GET  /requests                what was sent: ?since=<number>, ?limit=; and peak_per_second
 GET  /faults                  the faults in force; PUT replaces them:
                               {\"latency_ms\": 100, \"jitter_ms\": 50, \"faults\": [\"503:0.1\", \"close-after:0.01\"]}

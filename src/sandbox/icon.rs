@@ -53,6 +53,14 @@ pub(super) struct Change {
     pub(super) to: String,
 }
 
+impl Icon {
+    /// As if it came on now for a watcher; `None` if it is not shown.
+    pub(super) fn shown_since(&self) -> Option<Change> {
+        let at = self.since.filter(|_| self.shown)?;
+        Some(Change { at, from: self.from.clone(), shown: true, to: self.to.clone() })
+    }
+}
+
 /// What an applied interaction is to an icon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {

@@ -260,3 +260,17 @@ async fn a_watcher_is_told_each_change_and_lets_the_server_stop() {
     bench.stop().await;
     assert_eq!(watch.chunk().await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn who_comes_late_is_told_which_icons_are_on() {
+    let bench = bench(Options::default()).await;
+    for (from, entry_type) in [("ann", STARTED), ("bob", STARTED), ("bob", STOPPED)] {
+        bench.tell("c", from, entry_type).await;
+    }
+    let mut watch = bench.call(Method::GET, "/icons?watch=true").send().await.unwrap();
+    let chunk = tokio::time::timeout(Duration::from_secs(5), watch.chunk()).await.expect("a line comes");
+    let line: Value = serde_json::from_slice(&chunk.unwrap().unwrap()).unwrap();
+    assert_eq!((&line["from"], &line["shown"]), (&"ann".into(), &true.into()));
+    assert!(line["at"].is_u64());
+    bench.stop().await;
+}
