@@ -47,7 +47,6 @@ pub struct Malformed(Arc<AtomicU64>);
 
 impl Malformed {
     /// Since the start.
-    #[must_use]
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -63,13 +62,11 @@ pub struct Ingest {
 
 impl Ingest {
     /// Signals go to `inbox`. `body_bytes_max` is read with every request.
-    #[must_use]
     pub fn new(inbox: Inbox, body_bytes_max: watch::Receiver<usize>) -> Self {
         Self { malformed: Malformed::default(), inbox, body_bytes_max }
     }
 
     /// The count of malformed signals.
-    #[must_use]
     pub fn malformed(&self) -> Malformed {
         self.malformed.clone()
     }

@@ -16,7 +16,6 @@ pub const FEATURES: &[&str] = &[
 ];
 
 /// All of it on one line, as `--version` says it: `0.1.0 (abc1234, features: otlp)`.
-#[must_use]
 pub fn line() -> &'static str {
     static LINE: LazyLock<String> = LazyLock::new(|| describe(VERSION, COMMIT, FEATURES));
     &LINE

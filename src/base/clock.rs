@@ -13,20 +13,17 @@ pub struct Clock {
 
 impl Clock {
     /// A clock whose origin is this moment. Follows tokio's time, so that tests can pause it.
-    #[must_use]
     pub fn start() -> Self {
         Self { origin: tokio::time::Instant::now() }
     }
 
     /// The present moment.
-    #[must_use]
     pub fn now(&self) -> Instant {
         Instant::ORIGIN + self.origin.elapsed()
     }
 
     /// What the wall clock says now of an earlier `moment`, in Unix epoch milliseconds. A step of the wall clock moves
     /// the answer, and nothing else.
-    #[must_use]
     pub fn wall_millis(&self, moment: Instant) -> u64 {
         let ago = self.now().since(moment);
         let millis = wall_since_epoch().saturating_sub(ago).as_millis();
@@ -42,7 +39,6 @@ impl Clock {
     }
 
     /// Tokio's moment for `moment`, for a timer; ten years ahead for [`Instant::NEVER`].
-    #[must_use]
     pub fn timer_at(&self, moment: Instant) -> tokio::time::Instant {
         const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
         if moment == Instant::NEVER {
@@ -53,7 +49,6 @@ impl Clock {
 }
 
 /// How long the machine has slept since it was started: the monotonic clock stops meanwhile, another does not.
-#[must_use]
 pub fn time_asleep() -> Duration {
     use rustix::time::{ClockId, clock_gettime};
     let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
@@ -63,39 +58,33 @@ pub fn time_asleep() -> Duration {
 }
 
 /// The machine's own monotonic clock in microseconds, for those who compare it with theirs (`CLOCK_MONOTONIC`).
-#[must_use]
 pub fn monotonic_micros() -> u64 {
     use rustix::time::{ClockId, clock_gettime};
     micros(Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default())
 }
 
 /// The processor time that the process has spent, the system's part included; `None` where the system keeps no count.
-#[must_use]
 pub fn processor_time() -> Option<Duration> {
     use rustix::time::{ClockId, clock_gettime};
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).ok()
 }
 
 /// The wall clock: the time since the Unix epoch; zero if the clock is before it.
-#[must_use]
 pub fn wall_since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The wall clock in Unix epoch milliseconds.
-#[must_use]
 pub fn wall_millis() -> u64 {
     u64::try_from(wall_since_epoch().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Tokio's moment `span` from now, for resetting a timer.
-#[must_use]
 pub fn timer_after(span: Duration) -> tokio::time::Instant {
     tokio::time::Instant::now() + span
 }
 
 /// A stopwatch that runs from this moment.
-#[must_use]
 pub fn stopwatch() -> Stopwatch {
     Stopwatch(std::time::Instant::now())
 }
@@ -106,7 +95,6 @@ pub struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {
     /// The time since the stopwatch was started.
-    #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }

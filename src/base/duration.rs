@@ -5,7 +5,6 @@ use std::time::Duration;
 
 /// Reads numbers with units (`h`, `m`, `s`, `ms`), each unit at most once and the coarser first. A fraction is fine if
 /// it comes to whole milliseconds. `None` for everything else, a bare number above all.
-#[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = 0u64;

@@ -3,7 +3,6 @@
 use std::fmt;
 
 /// Reads a whole number with a unit (`B`, `KiB`, `MiB`, `GiB`). `None` for everything else, a bare number above all.
-#[must_use]
 pub(crate) fn parse(text: &str) -> Option<u64> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let unit = UNITS.iter().find(|(name, _)| *name == unit)?.1;

@@ -26,7 +26,6 @@ impl fmt::Display for KeyChange {
 
 impl Config {
     /// What is different in `new`.
-    #[must_use]
     pub fn changes(&self, new: &Self) -> Vec<KeyChange> {
         let (before, after) = (self.index(), new.index());
         let value = |lines: &HashMap<_, &Line>, of: &Line| lines.get(&of.id()).and_then(|line| line.value.clone().ok());

@@ -33,19 +33,16 @@ pub enum Absent {
 
 impl Key {
     /// Its table: `timing`.
-    #[must_use]
     pub fn table(&self) -> &'static str {
         split(self.path).0
     }
 
     /// Its name in that table: `check_interval`.
-    #[must_use]
     pub fn name(&self) -> &'static str {
         split(self.path).1
     }
 
     /// The environment variable that overrides the file: `TYPINGD_TIMING__CHECK_INTERVAL`.
-    #[must_use]
     pub fn environment(&self) -> String {
         format!("{ENVIRONMENT_PREFIX}{}", self.path.to_ascii_uppercase().replace('.', "__"))
     }

@@ -61,7 +61,6 @@ impl Change {
     }
 
     /// The call that asks for it, as the log names it.
-    #[must_use]
     pub const fn call(&self) -> &'static str {
         match (&self.what, &self.to) {
             (What::Set(_), None) => "PUT /v1/timing",
@@ -71,13 +70,11 @@ impl Change {
     }
 
     /// Removes a channel's own timing.
-    #[must_use]
     pub fn forget(to: ChannelAddress) -> Self {
         Self { to: Some(to), what: What::Forget }
     }
 
     /// Undoes whatever was changed while running: the timing is what the configuration said when it was last read.
-    #[must_use]
     pub fn reset() -> Self {
         Self { to: None, what: What::Forget }
     }

@@ -136,7 +136,6 @@ pub fn load(overrides: &Overrides) -> Result<Config, Vec<Problem>> {
 }
 
 /// The problems of flags by themselves, for a command that passes their values on to a daemon.
-#[must_use]
 pub fn flag_problems(flags: &[Flag]) -> Vec<Problem> {
     Layers::of_flags(flags).problems
 }
@@ -160,13 +159,11 @@ fn resolve(mut layers: Layers, read: Option<&Arc<Layers>>, sandbox: bool) -> Res
 
 impl Config {
     /// Environment variables that begin with `TYPINGD_`, but neither set a key nor resemble one.
-    #[must_use]
     pub fn foreign_variables(&self) -> &[String] {
         &self.read.foreign_variables
     }
 
     /// A problem with what the key `path` names, with the place where it is set.
-    #[must_use]
     pub fn located(&self, path: &str, text: &str) -> String {
         match self.layers.global.origin(path) {
             Origin::Default => text.to_owned(),
@@ -176,7 +173,6 @@ impl Config {
 
     /// The settings in force as TOML that reads back to the same, with the origin of each as a comment. No secrets:
     /// there are none in a configuration.
-    #[must_use]
     pub fn effective(&self) -> String {
         let mut text = String::new();
         let mut table = "";

@@ -75,7 +75,6 @@ pub struct Changed {
 
 impl Config {
     /// The timing in force, and where it comes from.
-    #[must_use]
     pub fn timing(&self) -> Report {
         let values = |scope: &Scope| set(scope).map(|(key, s)| (key.name().to_owned(), as_json(s))).collect();
         let origins = |scope: &Scope| {
@@ -98,7 +97,6 @@ impl Config {
     }
 
     /// The same with what is different from `old`.
-    #[must_use]
     pub fn timing_since(&self, old: &Self) -> Report {
         let changed = differences(&old.layers, &self.layers).into_iter().map(|difference| Changed {
             key: difference.key(),
@@ -109,7 +107,6 @@ impl Config {
     }
 
     /// How many settings are other than what was read, for they were changed while running.
-    #[must_use]
     pub fn live_changes(&self) -> usize {
         differences(&self.read, &self.layers).len()
     }

@@ -10,7 +10,6 @@ use super::value::{Kind, TEXT_BYTES_MAX};
 use crate::model::ID_CHARS_MAX;
 
 /// The schema, by the draft of 2020-12.
-#[must_use]
 pub fn schema() -> Value {
     let mut root = table("The configuration of typingd.");
     for key in KEYS.iter().filter(|key| key.lacks.is_none()) {

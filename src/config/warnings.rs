@@ -11,7 +11,6 @@ use crate::salesforce::Proxy;
 use crate::salesforce::settings::Auth;
 
 /// A sentence for each thing that these settings do badly: blink, starve, or exceed the org's limit.
-#[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut found = timing_warnings(config);
     of_delivery(config, &mut found);
@@ -32,7 +31,6 @@ pub(super) fn timing_warnings(config: &Config) -> Vec<String> {
 }
 
 /// How many people can type at a time before refreshes are shed, as a sentence.
-#[must_use]
 pub fn capacity(config: &Config) -> String {
     let rate = config.policy.delivery.requests_per_second_max;
     let (people, scope, check) = scopes(config)

@@ -101,7 +101,6 @@ pub(super) fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -
 
 /// Everything that is wrong with the files that the configuration names. `run` refuses to start with any of it, `check`
 /// reports it. A token file that is not there yet is no problem: another program writes it, perhaps later.
-#[must_use]
 pub(crate) fn file_problems(config: &Config) -> Vec<String> {
     let mut problems = caller_tokens(config).err().unwrap_or_default();
     let upstream = config.upstream.iter().flat_map(salesforce::file_problems);

@@ -58,7 +58,6 @@ enum Stage {
 impl Supervisor {
     /// The manager that the environment names (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`). What can't be
     /// understood is logged, and does not keep the daemon from serving.
-    #[must_use]
     pub(crate) fn present() -> Self {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Self(None);
@@ -81,7 +80,6 @@ impl Supervisor {
     }
 
     /// The heartbeat that the loop is to have: at rest without a manager. Its other end goes to [`Supervisor::attend`].
-    #[must_use]
     pub(crate) fn heartbeat(&self) -> (Heartbeat, watch::Receiver<Option<Snapshot>>) {
         match &self.0 {
             Some(manager) => Heartbeat::new(manager.beat_spacing()),

@@ -121,7 +121,6 @@ impl Controls {
 }
 
 /// A new set of controls and the end that [`run`](crate::driver::run) takes.
-#[must_use]
 pub fn controls() -> (Controls, mpsc::Receiver<Command>) {
     let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
     (Controls(sender), receiver)

@@ -41,7 +41,6 @@ pub struct DeliveryLog {
 }
 
 impl DeliveryLog {
-    #[must_use]
     pub(crate) fn new(pseudonyms: Pseudonyms) -> Self {
         Self { pseudonyms, ..Self::default() }
     }

@@ -67,7 +67,6 @@ pub enum Undeliverable {
 pub struct Inbox(mpsc::Sender<Request>);
 
 /// A new hand-over: the edges' end and the driver's.
-#[must_use]
 pub fn inbox() -> (Inbox, mpsc::Receiver<Request>) {
     let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
     (Inbox(sender), receiver)

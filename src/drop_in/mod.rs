@@ -102,7 +102,6 @@ pub struct Activity {
 
 impl Activity {
     /// Nothing has been forwarded yet.
-    #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self { tally: Arc::default(), in_flight: InFlight::default(), turns: Turns::new(clock) }
     }
@@ -134,7 +133,6 @@ struct Shared {
 
 impl DropIn {
     /// A drop-in with these settings.
-    #[must_use]
     pub fn new(settings: Settings, context: Context) -> Self {
         context.activity.turns.set_wait_max(settings.order_wait);
         let pool = pool::pool(&context.connection);

@@ -68,7 +68,6 @@ impl Engine {
 
     /// Whether another policy may be given now. A few may be under way at a time; each takes a second with a million
     /// conversations.
-    #[must_use]
     pub const fn has_room_for_policy(&self) -> bool {
         self.changes.under_way.len() < CHANGES_MAX
     }

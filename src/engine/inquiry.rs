@@ -28,7 +28,6 @@ pub enum Stage {
 
 impl Stage {
     /// The name in typingd's own formats.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -137,14 +136,12 @@ impl Engine {
     }
 
     /// What the upstream may show of a conversation; `Off` if it is not in memory.
-    #[must_use]
     pub fn acknowledged(&self, conversation: ConversationRef<'_>) -> Acknowledged {
         let slot = self.tracker.find(conversation);
         slot.map_or(Acknowledged::Off, |slot| self.tracker.entry(slot).state.outbox.acknowledged())
     }
 
     /// Whether the upstream is known to show no icon, and nothing is desired or in flight that could change that.
-    #[must_use]
     pub fn is_settled_off(&self, conversation: ConversationRef<'_>) -> bool {
         self.tracker.find(conversation).is_none_or(|slot| self.tracker.entry(slot).state.outbox.is_empty())
     }

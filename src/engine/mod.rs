@@ -85,7 +85,6 @@ pub struct Engine {
 
 impl Engine {
     /// `seed` keys the hash of the ids and spreads the retries: random in the daemon, fixed in a test.
-    #[must_use]
     pub fn new(policy: Policy, seed: u64) -> Self {
         let pace = Pace::new(policy.delivery, seed);
         Self {
@@ -243,37 +242,31 @@ impl Engine {
 
     /// When the next timer of any conversation is due, whatever waits to be sent: for a caller that only needs
     /// decisions and never calls [`Engine::poll_dispatch`].
-    #[must_use]
     pub fn next_deadline(&self) -> Instant {
         self.wheel.next()
     }
 
     /// Whether nothing is typed, owed or in flight.
-    #[must_use]
     pub fn is_settled(&self) -> bool {
         self.pace.in_flight() == 0 && self.census.unsettled == 0 && !self.changes.are_under_way()
     }
 
     /// Whether the circuit breaker is open: only probes are sent.
-    #[must_use]
     pub const fn is_upstream_failing(&self) -> bool {
         self.pace.is_breaker_open()
     }
 
     /// Requests a second that may leave at present.
-    #[must_use]
     pub const fn rate_in_force(&self) -> u32 {
         self.pace.rate()
     }
 
     /// The policy in force.
-    #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
     }
 
     /// Sizes of everything that could grow.
-    #[must_use]
     pub fn census(&self) -> Census {
         Census {
             conversations: self.tracker.entries.len(),
@@ -287,7 +280,6 @@ impl Engine {
     }
 
     /// Counts since the start.
-    #[must_use]
     pub const fn counts(&self) -> &Counts {
         &self.counts
     }

@@ -70,7 +70,6 @@ struct Place<T, W> {
 
 impl<T: Copy, W: Clone> Order<T, W> {
     /// An order in which no request waits longer than `wait_max` for those before it.
-    #[must_use]
     pub fn new(wait_max: Duration) -> Self {
         Self { queues: HashMap::new(), wait_max, entered: 0 }
     }
@@ -145,7 +144,6 @@ impl<T: Copy, W: Clone> Order<T, W> {
     }
 
     /// Whether no request is under way.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queues.is_empty()
     }

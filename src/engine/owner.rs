@@ -51,7 +51,6 @@ impl Engine {
     }
 
     /// Whether the conversation is in memory.
-    #[must_use]
     pub fn holds(&self, conversation: ConversationRef<'_>) -> bool {
         self.tracker.find(conversation).is_some()
     }

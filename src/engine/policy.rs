@@ -17,7 +17,6 @@ pub enum Mode {
 
 impl Mode {
     /// The name in the configuration and on the command line.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -26,7 +25,6 @@ impl Mode {
     }
 
     /// The mode of that name.
-    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Idle, Self::AfterShown].into_iter().find(|mode| mode.name() == name)
     }
@@ -46,7 +44,6 @@ pub struct Rules {
 
 impl Rules {
     /// `check`, `dismiss` and `max_typing` are more than zero; the configuration sees to that.
-    #[must_use]
     pub fn new(mode: Mode, check: Duration, dismiss: Duration, max_typing: Duration) -> Self {
         Self {
             mode,
@@ -58,31 +55,26 @@ impl Rules {
     }
 
     /// The same rules with another check interval.
-    #[must_use]
     pub fn with_check(self, check: Duration) -> Self {
         Self { check: micros(check).max(1), ..self }
     }
 
     /// The same rules with another time until the icon goes off.
-    #[must_use]
     pub fn with_dismiss(self, dismiss: Duration) -> Self {
         Self { dismiss: micros(dismiss).max(1), ..self }
     }
 
     /// The time between two checks.
-    #[must_use]
     pub const fn check_interval(&self) -> Duration {
         Duration::from_micros(self.check)
     }
 
     /// The time after which the icon goes off.
-    #[must_use]
     pub const fn dismiss_after(&self) -> Duration {
         Duration::from_micros(self.dismiss)
     }
 
     /// The longest unbroken typing that shows the icon.
-    #[must_use]
     pub const fn max_typing(&self) -> Duration {
         Duration::from_micros(self.max_typing)
     }
@@ -120,7 +112,6 @@ impl Default for Policy {
 
 impl Policy {
     /// The timing of the channel `to`.
-    #[must_use]
     pub fn rules_of(&self, to: &str) -> Rules {
         self.channels.get(to).copied().unwrap_or(self.rules)
     }

@@ -13,7 +13,6 @@ pub enum Handled {
 
 impl Handled {
     /// Why the signal was ignored, in one word of typingd's own formats; `None` if it counts.
-    #[must_use]
     pub const fn ignored(self) -> Option<&'static str> {
         match self {
             Self::Accepted => None,

@@ -63,38 +63,32 @@ enum Timer {
 
 impl Timing {
     /// Whether the icon should be on.
-    #[must_use]
     pub const fn icon(&self) -> bool {
         self.icon
     }
 
     /// Whether nothing is left to remember: no icon, no timer.
-    #[must_use]
     pub const fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle) && !self.icon
     }
 
     /// How far the typing has come.
-    #[must_use]
     pub const fn phase(&self) -> Phase {
         self.phase
     }
 
     /// The last key since the last explicit stop; in the future while typing reported with `lasts` goes on.
-    #[must_use]
     pub fn last_key(&self) -> Option<Instant> {
         (self.last_key > 0).then(|| Instant::from_micros(self.last_key))
     }
 
     /// When the next timer is due; [`Instant::NEVER`] if none runs.
     #[inline]
-    #[must_use]
     pub fn due(&self, rules: &Rules) -> Instant {
         Instant::from_micros(self.next(rules, 0).0)
     }
 
     /// All timers that run. The first of them is that of [`Timing::due`].
-    #[must_use]
     pub fn deadlines(&self, rules: &Rules) -> Deadlines {
         let never = Instant::NEVER;
         let mut deadlines = Deadlines { check: never, dismissal: never, max_typing: never, pause: never };
@@ -113,7 +107,6 @@ impl Timing {
     /// An instant before which no timer falls due, whatever keystrokes come until then that decide nothing. For callers
     /// that step through millions of keys: most keys need not look at a timer at all.
     #[inline]
-    #[must_use]
     pub fn quiet_until(&self, rules: &Rules) -> Instant {
         if self.is_idle() {
             return Instant::NEVER;

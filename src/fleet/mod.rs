@@ -183,7 +183,6 @@ impl Equivalent<Conversation> for ConversationRef<'_> {
 
 impl Fleet {
     /// `me` is random, and `seed` keys the hash of the ids.
-    #[must_use]
     pub fn new(settings: Settings, me: OwnerId, seed: u64) -> Self {
         let share = Share::new(settings.limit);
         Self {
@@ -322,7 +321,6 @@ impl Fleet {
     }
 
     /// Whether nothing in the store is this node's any more.
-    #[must_use]
     pub const fn has_left(&self) -> bool {
         self.left
     }
@@ -350,7 +348,6 @@ impl Fleet {
     }
 
     /// When to call [`Fleet::handle_timeout`] and [`Fleet::poll_request`] again, if nothing happens before.
-    #[must_use]
     pub fn poll_timeout(&self, now: Instant) -> Instant {
         let mut due = self.tenure.next_look(now).min(self.share.next_look());
         for first in [self.waits.front(), self.suspects.front()].into_iter().flatten() {
@@ -369,62 +366,52 @@ impl Fleet {
     }
 
     /// What the node may do.
-    #[must_use]
     pub fn state(&self, now: Instant) -> State {
         self.tenure.state(now)
     }
 
     /// Whether the engine may be asked for dispatches. In doubt nothing leaves.
-    #[must_use]
     pub fn may_send(&self, now: Instant) -> bool {
         self.tenure.state(now) != State::InDoubt
     }
 
     /// The number of the tenure, to be kept with each Started until it departs.
-    #[must_use]
     pub const fn tenure(&self) -> u32 {
         self.tenure.number()
     }
 
     /// Whether a Started that was dispatched under the tenure of that number may leave now: the last look, where the
     /// bytes leave. If not, call `Engine::handle_withheld`.
-    #[must_use]
     pub fn may_depart(&self, now: Instant, tenure: u32) -> bool {
         tenure == self.tenure.number() && matches!(self.tenure.state(now), State::Tenured | State::Alone)
     }
 
     /// The owner as which this node acts.
-    #[must_use]
     pub const fn me(&self) -> OwnerId {
         self.tenure.me()
     }
 
     /// Whether this node owns the conversation, as far as it knows.
-    #[must_use]
     pub fn holds(&self, conversation: ConversationRef<'_>) -> bool {
         self.holdings.contains_key(&conversation)
     }
 
     /// How many conversations this node owns.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.holdings.len()
     }
 
     /// Whether this node owns none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.holdings.is_empty()
     }
 
     /// The requests a second that this node keeps to.
-    #[must_use]
     pub const fn share(&self) -> u32 {
         self.share.in_force()
     }
 
     /// What has happened so far.
-    #[must_use]
     pub const fn counts(&self) -> &Counts {
         &self.counts
     }

@@ -16,13 +16,11 @@ pub struct OwnerId(u64);
 
 impl OwnerId {
     /// A process's first id. 48 bits of `random` tell processes apart, the others count the tenures of one.
-    #[must_use]
     pub const fn new(random: u64) -> Self {
         Self(random & !TENURES)
     }
 
     /// The id of the same process's next tenure.
-    #[must_use]
     pub const fn next(self) -> Self {
         Self((self.0 & !TENURES) | (self.0.wrapping_add(1) & TENURES))
     }

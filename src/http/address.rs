@@ -16,7 +16,6 @@ pub enum Address {
 
 impl Address {
     /// Whether only this machine can reach it.
-    #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
             // An IPv4-mapped IPv6 address counts as its IPv4 address.

@@ -26,7 +26,6 @@ struct Tokens {
 
 impl TokenAuth {
     /// Asks callers for `token`, if there is one.
-    #[must_use]
     pub fn new(token: Option<&str>) -> Self {
         let auth = Self::default();
         auth.renew(token, None);
@@ -74,7 +73,6 @@ impl TokenAuth {
 
     /// Whether a request shows one of the tokens, in whatever form and beside whatever else: the last word of an
     /// `Authorization`.
-    #[must_use]
     pub(crate) fn is_shown(&self, headers: &HeaderMap) -> bool {
         let accepted = self.tokens().accepted;
         headers.get_all(header::AUTHORIZATION).iter().any(|value| {
@@ -84,7 +82,6 @@ impl TokenAuth {
     }
 
     /// Whether callers need no token.
-    #[must_use]
     pub(crate) fn is_open(&self) -> bool {
         self.tokens().accepted.is_empty()
     }

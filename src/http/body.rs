@@ -22,13 +22,11 @@ const DRAIN_BYTES_MAX: usize = 64 * 1024;
 const DRAIN_MAX: Duration = Duration::from_millis(200);
 
 /// What `content-length` announces, if it can be read.
-#[must_use]
 pub(crate) fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The media type of a body, without its parameters.
-#[must_use]
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or(value).trim())

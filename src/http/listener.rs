@@ -92,7 +92,6 @@ impl Listener {
     }
 
     /// Where it listens; the port is the real one.
-    #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
     }

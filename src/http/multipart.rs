@@ -20,7 +20,6 @@ const BOUNDARY_BYTES_MAX: usize = 256;
 const PADDING_BYTES_MAX: usize = 256;
 
 /// The boundary that the head of a request names, if its body is a form.
-#[must_use]
 pub(crate) fn boundary(headers: &HeaderMap) -> Option<String> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (first, second) = (types.next()?, types.next());
@@ -119,7 +118,6 @@ enum Tail {
 
 impl Scanner {
     /// For a form with this boundary.
-    #[must_use]
     pub(crate) fn new(boundary: &str) -> Self {
         let delimiter = format!("\n--{boundary}");
         Self {

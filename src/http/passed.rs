@@ -85,7 +85,6 @@ fn check_listens(socket: impl AsFd) -> Result<(), String> {
 
 impl Passed {
     /// Where it listens.
-    #[must_use]
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }

@@ -15,7 +15,6 @@ pub struct Problem {
 
 impl Problem {
     /// `detail` is one sentence: the place, the value, what is expected.
-    #[must_use]
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
@@ -27,7 +26,6 @@ impl Problem {
     }
 
     /// The status of the answer.
-    #[must_use]
     pub(crate) const fn status(&self) -> StatusCode {
         self.status
     }
@@ -37,14 +35,12 @@ impl Problem {
     }
 
     /// Asks the caller to try again in `seconds`.
-    #[must_use]
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
     /// A body has a content encoding; none is accepted (RFC 9110, section 12.5.3).
-    #[must_use]
     pub(crate) fn of_content_encoding() -> Self {
         let detail = "compressed bodies are not accepted; expected no content encoding";
         Self { accepts_no_coding: true, ..Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail) }
@@ -65,7 +61,6 @@ impl Problem {
     }
 
     /// Adds a member beside the standard ones.
-    #[must_use]
     pub(crate) fn with(mut self, name: &str, value: serde_json::Value) -> Self {
         self.extra.insert(name.to_owned(), value);
         self

@@ -56,7 +56,6 @@ impl Route {
     ];
 
     /// The name in the metrics.
-    #[must_use]
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Signals => "signals",
@@ -132,13 +131,11 @@ impl Traffic {
     }
 
     /// How many requests to `route` got an answer of each class, in the order of [`ANSWERS`].
-    #[must_use]
     pub(crate) fn requests(&self, route: Route) -> [u64; ANSWERS.len()] {
         self.0.requests[route as usize].each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// The connections of each listening address.
-    #[must_use]
     pub(crate) fn connections(&self) -> Vec<Connections> {
         let listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = |stats: Arc<ListenerStats>| Connections {

@@ -224,24 +224,20 @@ impl Journal {
     }
 
     /// Whether a renewal is due: the file has grown, or its last write failed.
-    #[must_use]
     pub(crate) fn wants_renewal(&self) -> bool {
         self.figures.degraded || self.figures.bytes > self.bytes_at_start.saturating_mul(2).max(GENERATION_BYTES_MIN)
     }
 
     /// Whether the last write failed: a crash may leave icons on.
-    #[must_use]
     pub(crate) fn is_degraded(&self) -> bool {
         self.figures.degraded
     }
 
-    #[must_use]
     pub(crate) const fn figures(&self) -> Figures {
         self.figures
     }
 
     /// Whether a renewal is under way.
-    #[must_use]
     pub(crate) const fn is_renewing(&self) -> bool {
         self.renewal.is_some()
     }

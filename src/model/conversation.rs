@@ -57,7 +57,6 @@ impl ChannelAddress {
     }
 
     /// The identifier as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -93,19 +92,16 @@ impl<'a> ConversationRef<'a> {
     }
 
     /// The channel address identifier.
-    #[must_use]
     pub fn to(self) -> &'a str {
         self.to
     }
 
     /// The end-user client identifier.
-    #[must_use]
     pub fn from(self) -> &'a str {
         self.from
     }
 
     /// The same conversation, owned.
-    #[must_use]
     pub fn to_owned(self) -> Conversation {
         Conversation { to: self.to.into(), from: self.from.into() }
     }
@@ -127,19 +123,16 @@ pub struct Conversation {
 
 impl Conversation {
     /// The same conversation, borrowed.
-    #[must_use]
     pub fn as_ref(&self) -> ConversationRef<'_> {
         ConversationRef { to: &self.to, from: &self.from }
     }
 
     /// The channel address identifier.
-    #[must_use]
     pub fn to(&self) -> &str {
         &self.to
     }
 
     /// The end-user client identifier.
-    #[must_use]
     pub fn from(&self) -> &str {
         &self.from
     }

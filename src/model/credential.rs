@@ -9,13 +9,11 @@ pub struct CredentialId(NonZeroU32);
 
 impl CredentialId {
     /// The id of this number.
-    #[must_use]
     pub const fn new(number: NonZeroU32) -> Self {
         Self(number)
     }
 
     /// Its number.
-    #[must_use]
     pub const fn get(self) -> u32 {
         self.0.get()
     }

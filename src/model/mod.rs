@@ -25,7 +25,6 @@ pub enum Indicator {
 
 impl Indicator {
     /// The name in typingd's own formats.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::TypingStarted => "TypingStarted",
@@ -34,7 +33,6 @@ impl Indicator {
     }
 
     /// The `entryType` of the Interaction Service.
-    #[must_use]
     pub const fn entry_type(self) -> &'static str {
         match self {
             Self::TypingStarted => "TypingStartedIndicator",
@@ -84,7 +82,6 @@ impl Reason {
     ];
 
     /// The name in typingd's own formats.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::FirstKeystroke => "first_keystroke",
@@ -101,13 +98,11 @@ impl Reason {
     }
 
     /// Whether a signal asked for it, rather than the time.
-    #[must_use]
     pub const fn is_of_signal(self) -> bool {
         matches!(self, Self::FirstKeystroke | Self::MessageSent | Self::Stopped | Self::Ended)
     }
 
     /// The indicator that this is a reason for.
-    #[must_use]
     pub const fn indicator(self) -> Indicator {
         match self {
             Self::FirstKeystroke | Self::Check => Indicator::TypingStarted,
@@ -164,7 +159,6 @@ impl Why {
     pub const ALL: [Self; 5] = [Self::Replaced, Self::Moot, Self::Expired, Self::Muted, Self::GivenUp];
 
     /// The name in typingd's own formats.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Replaced => "replaced",
@@ -207,7 +201,6 @@ pub struct Dispatch {
 
 impl Dispatch {
     /// The indicator of its reason.
-    #[must_use]
     pub const fn indicator(&self) -> Indicator {
         self.reason.indicator()
     }
@@ -228,7 +221,6 @@ pub enum Outcome {
 
 impl Outcome {
     /// The name in typingd's own formats.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
@@ -239,7 +231,6 @@ impl Outcome {
     }
 
     /// Why it failed, if another try may succeed.
-    #[must_use]
     pub const fn transient(&self) -> Option<Transient> {
         match self {
             Self::NotSent(transient) | Self::Unknown(transient) => Some(*transient),
@@ -307,7 +298,6 @@ pub struct WireResult {
 
 impl WireResult {
     /// Whether anything of the request may have reached the upstream: not without a token or a connection.
-    #[must_use]
     pub const fn has_left(&self) -> bool {
         self.status.is_some() || matches!(self.outcome, Outcome::Unknown(_))
     }

@@ -22,7 +22,6 @@ impl SignalKind {
     pub const ALL: [Self; 5] = [Self::Keystroke, Self::MessageSent, Self::Stopped, Self::Opened, Self::Ended];
 
     /// The name on the wire.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Keystroke => "keystroke",
@@ -34,7 +33,6 @@ impl SignalKind {
     }
 
     /// The kind of that name.
-    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -62,13 +60,11 @@ pub struct Signal {
 
 impl Signal {
     /// A signal of that kind without a time of its own, for the moment at which it arrives.
-    #[must_use]
     pub const fn new(kind: SignalKind) -> Self {
         Self { kind, lasts_millis: 0, at: None }
     }
 
     /// When the typing that it reports ends, if it arrives at `now`.
-    #[must_use]
     pub const fn typing_until(self, now: Instant) -> Instant {
         Instant::from_micros(now.as_micros().saturating_add(self.lasts_millis as u64 * 1_000))
     }
@@ -106,13 +102,11 @@ impl SignalBatch {
     }
 
     /// The request that brought it showed these credentials.
-    #[must_use]
     pub fn with_credentials(self, credentials: Option<CredentialId>) -> Self {
         Self { credentials, ..self }
     }
 
     /// The credentials of the request that brought it, if they are cached.
-    #[must_use]
     pub const fn credentials(&self) -> Option<CredentialId> {
         self.credentials
     }
@@ -143,13 +137,11 @@ impl SignalBatch {
     }
 
     /// How many signals it holds.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
     /// Whether it holds none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

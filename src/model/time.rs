@@ -17,37 +17,31 @@ impl Instant {
     pub const NEVER: Self = Self(u64::MAX);
 
     /// The moment `micros` microseconds after the origin.
-    #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
     /// The moment `millis` milliseconds after the origin; saturates.
-    #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000))
     }
 
     /// Microseconds since the origin.
-    #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
     /// Whole milliseconds since the origin.
-    #[must_use]
     pub const fn as_millis(self) -> u64 {
         self.0 / 1_000
     }
 
     /// The moment `span` before this one; the origin, if that is later.
-    #[must_use]
     pub fn before(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(micros(span)))
     }
 
     /// The time from `earlier` to `self`; zero when `earlier` is the later one.
-    #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -63,7 +57,6 @@ impl Add<Duration> for Instant {
 }
 
 /// A duration in whole microseconds; saturates.
-#[must_use]
 pub fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }

@@ -36,7 +36,6 @@ pub struct Scope {
 }
 
 /// A new recording that starts `now`: the driver's end and the reader's.
-#[must_use]
 pub(crate) fn recording(now: Instant, scope: Scope) -> (Recorder, Recording) {
     let (notes, reader) = mpsc::channel(SIGNALS_MAX);
     let whole = Arc::new(AtomicBool::new(false));
@@ -101,7 +100,6 @@ impl Recorder {
     }
 
     /// Whether the reader's end has gone. One that was too slow may still be there, and holds what it was given.
-    #[must_use]
     pub(crate) fn is_gone(&self) -> bool {
         self.whole.strong_count() == 0
     }

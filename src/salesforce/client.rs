@@ -108,7 +108,6 @@ impl Client {
     }
 
     /// How connections to the upstream are made at present.
-    #[must_use]
     pub fn connection(&self) -> Connection {
         self.0.setup().connection.clone()
     }
@@ -188,20 +187,17 @@ impl Client {
     }
 
     /// The `RequestId` of the requests of a decision: of the first, and of all that repeat it.
-    #[must_use]
     pub fn request_id(&self, decision: u64) -> Uuid {
         self.0.ids.request(decision)
     }
 
     /// Whether a token is in hand at this moment, and why not. Holds no secret. With cached credentials there is nothing
     /// to fetch: it is the connector's turn, which may itself wait for typingd.
-    #[must_use]
     pub fn token_state(&self) -> TokenState {
         if self.0.is_cached() { TokenState::Held } else { self.0.tokens.state() }
     }
 
     /// The token in numbers; `None` with cached credentials.
-    #[must_use]
     pub fn token_figures(&self) -> Option<TokenFigures> {
         (!self.0.is_cached()).then(|| self.0.tokens.figures())
     }
@@ -472,7 +468,6 @@ fn header_value(setting: &'static str, text: &str) -> Result<HeaderValue, SetupE
 /// What is wrong with the files that `settings` name, by the key that names them, for an answer at the start rather than at
 /// the first request. The system's root certificates are among them where https needs them, by the key that does. A token
 /// file is not among them: another program keeps it, and it may come later.
-#[must_use]
 pub fn file_problems(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut problems = Vec::new();
     if let Some(path) = &settings.ca_file

@@ -12,7 +12,6 @@ pub struct Explanation {
 }
 
 /// What `result` means: by its code where that is known, then by its outcome, then by its status.
-#[must_use]
 pub fn explain(result: &WireResult) -> Explanation {
     let (meaning, advice) = match (result.code, result.outcome) {
         (Some(10003), _) => (

@@ -43,20 +43,17 @@ impl Proxy {
     }
 
     /// The address with user name and password.
-    #[must_use]
     pub fn expose(&self) -> &str {
         self.0.as_str()
     }
 
     /// How to reach the proxy for a request to `uri`; `None` where it is not for that: see [`Proxy::is_for`].
-    #[must_use]
     pub fn intercept(&self, uri: &Uri) -> Option<Intercept> {
         Matcher::builder().https(self.expose()).no(DIRECT).build().intercept(uri)
     }
 
     /// Whether connections to `url` go through the proxy: https to other machines does. Plain http goes to this machine
     /// alone, and of a loopback address the proxy would understand its own.
-    #[must_use]
     pub fn is_for(url: &Url) -> bool {
         let any = Self(Url::parse("http://proxy").expect("it is an address"));
         url.as_str().parse().is_ok_and(|uri| any.intercept(&uri).is_some())

@@ -58,13 +58,11 @@ pub struct Secret(String);
 
 impl Secret {
     /// Keeps `text` to itself.
-    #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
     /// The text. The name is long enough to be noticed in a review.
-    #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }

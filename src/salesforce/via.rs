@@ -46,7 +46,6 @@ pub(crate) fn append(headers: &mut HeaderMap) {
 }
 
 /// Whether a request is in a loop.
-#[must_use]
 pub(crate) fn find_loop(headers: &HeaderMap) -> Option<Loop> {
     let mut passed = 0;
     for value in headers.get_all(header::VIA) {

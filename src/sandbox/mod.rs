@@ -91,7 +91,6 @@ struct State {
 }
 
 impl Sandbox {
-    #[must_use]
     pub(crate) fn new(options: Options, clock: Clock) -> Self {
         let Options { token, strict_tokens, token_life, public_key, rate_limit, icon_ttl, faults, seed } = options;
         let state = State {

@@ -32,7 +32,6 @@ impl ParsedSignal<'_> {
     ///
     /// # Panics
     /// Never: [`parse`] only makes valid ones.
-    #[must_use]
     pub fn conversation(&self) -> ConversationRef<'_> {
         ConversationRef::new(&self.to, &self.from).expect("checked when it was parsed")
     }

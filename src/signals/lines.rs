@@ -40,7 +40,6 @@ impl Lines {
     }
 
     /// Whether the next byte begins a line.
-    #[must_use]
     pub(crate) fn is_between(&self) -> bool {
         self.partial.is_empty() && !self.overlong
     }

@@ -24,7 +24,6 @@ pub struct TraceSignal {
 
 impl TraceSignal {
     /// The moment of the line when the trace's origin is the clock's.
-    #[must_use]
     pub const fn instant(&self) -> Instant {
         Instant::from_millis(self.at)
     }
@@ -48,7 +47,6 @@ const fn is_zero(millis: &u16) -> bool {
 
 impl<'a> TraceLine<'a> {
     /// `at` counts milliseconds from whatever origin the line's reader expects; the signal's own is not written.
-    #[must_use]
     pub fn new(conversation: ConversationRef<'a>, signal: Signal, at: u64) -> Self {
         let Signal { kind, lasts_millis, .. } = signal;
         Self { to: conversation.to(), from: conversation.from(), signal: kind.name(), at, lasts: lasts_millis }
@@ -133,19 +131,16 @@ impl TraceReader {
     }
 
     /// The same, with [`TraceReader::sha256`].
-    #[must_use]
     pub fn with_digest(self) -> Self {
         Self { digest: Some(digest::Context::new(&digest::SHA256)), ..self }
     }
 
     /// What it is called in errors.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The SHA-256 of all that has been read, in hexadecimal; `None` without [`TraceReader::with_digest`].
-    #[must_use]
     pub fn sha256(&self) -> Option<String> {
         let digest = self.digest.clone()?.finish();
         Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())

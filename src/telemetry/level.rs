@@ -44,7 +44,6 @@ pub(super) fn keep(level: LevelFilter, handle: reload::Handle<Targets, Registry>
 }
 
 /// The level in force; `None` where nothing is logged.
-#[must_use]
 pub(crate) fn level() -> Option<LevelFilter> {
     KEPT.get().map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).level)
 }

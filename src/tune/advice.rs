@@ -48,7 +48,6 @@ fn dominates<const N: usize>(one: &[f64; N], other: &[f64; N]) -> bool {
 
 /// The rows that keep every limit and the share of the org's requests that typing may take, the best first. `peak` people
 /// type at once.
-#[must_use]
 pub(crate) fn ranking(rows: &[Row], plan: &Plan, peak: u64) -> Vec<usize> {
     let fits = |row: &Row| {
         let room = headroom(plan.limit * plan.share, row.req_per_min.value);
@@ -91,7 +90,6 @@ const TIE: f64 = 0.02;
 
 /// Those of `ranking` that no other of them is better than in every respect, in the same order: the choices that are left
 /// within the limits, where all others would only cost more.
-#[must_use]
 pub(crate) fn front(rows: &[Row], ranking: &[usize], plan: &Plan) -> Vec<usize> {
     // What is asked to be small is a respect like the others: the first of the ranking is always left.
     let point = |row: &Row| {
@@ -117,7 +115,6 @@ pub(super) fn better(a: &Row, b: &Row, plan: &Plan) -> Ordering {
 }
 
 /// Where no row keeps every limit: the row that misses them by the least, with the limits that it misses.
-#[must_use]
 pub(crate) fn nearest(rows: &[Row], plan: &Plan) -> Option<(usize, Vec<usize>)> {
     let miss = |row: &Row| -> f64 {
         plan.wants.iter().filter_map(|want| row.get(want.measure).map(|value| want.miss(value))).sum()
@@ -132,14 +129,12 @@ pub(crate) fn nearest(rows: &[Row], plan: &Plan) -> Option<(usize, Vec<usize>)> 
 }
 
 /// The most that an icon can be on while a user types on and on, where that is not all of the time.
-#[must_use]
 pub(crate) fn on_at_most(setting: &Setting) -> Option<f64> {
     let gaps = setting.mode == Mode::AfterShown && setting.dismiss < setting.check;
     gaps.then(|| setting.dismiss as f64 / setting.check as f64)
 }
 
 /// What an operator should know of the setting in force (`now`) and of the one advised.
-#[must_use]
 pub(crate) fn warnings(now: &Row, best: Option<&Row>, plan: &Plan, users: usize) -> Vec<String> {
     let mut found = Vec::new();
     for (name, row) in [("now", Some(now)), ("best", best.filter(|best| best.setting != now.setting))] {

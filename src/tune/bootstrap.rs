@@ -28,7 +28,6 @@ pub(crate) type Interval = [f64; 2];
 
 impl Bootstrap {
     /// Draws by `seed`. None of fewer than two users: one says nothing about others.
-    #[must_use]
     pub(crate) fn new(typed: &[Typed], seed: u64) -> Option<Self> {
         let users = typed.len();
         if users < 2 {
@@ -68,7 +67,6 @@ impl Bootstrap {
     }
 
     /// The intervals of the median and of the 95th percentile of `delays`, which are sorted.
-    #[must_use]
     pub(crate) fn quantile_intervals(&self, delays: &Delays) -> [Option<Interval>; 2] {
         let (Some((least, _)), Some((most, _))) = (delays.first(), delays.last()) else { return [None; 2] };
         if least == most {

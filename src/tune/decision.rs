@@ -27,7 +27,6 @@ pub enum Verdict {
 
 impl Verdict {
     /// Its name in JSON.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Keep => "keep",

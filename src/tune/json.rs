@@ -13,7 +13,6 @@ use super::{LAMBDAS, Report};
 const SCHEMA: u32 = 1;
 
 /// The whole report.
-#[must_use]
 pub fn report(report: &Report) -> Value {
     let plan = &report.plan;
     let inputs: Vec<_> = report
@@ -98,7 +97,6 @@ fn ceiling(report: &Report) -> Value {
 }
 
 /// One setting, measured.
-#[must_use]
 pub fn row(row: &Row) -> Value {
     let mut all = Map::new();
     let Value::Object(setting) = setting(&row.setting) else { unreachable!("a setting is an object") };

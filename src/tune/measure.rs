@@ -60,7 +60,6 @@ pub enum Unit {
 
 impl Unit {
     /// A value as people write it.
-    #[must_use]
     pub fn show(self, value: f64) -> String {
         match self {
             Self::Share => format!("{} %", trimmed(100.0 * value, 1)),
@@ -117,7 +116,6 @@ impl Measure {
     }
 
     /// Its name.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.entry().1[0]
     }
@@ -128,7 +126,6 @@ impl Measure {
     }
 
     /// What it is measured in.
-    #[must_use]
     pub fn unit(self) -> Unit {
         self.entry().2
     }
@@ -142,7 +139,6 @@ impl Measure {
     }
 
     /// Whether less of it is better.
-    #[must_use]
     pub const fn is_better_when_small(self) -> bool {
         !matches!(self, Self::Recall | Self::Composers)
     }

@@ -75,26 +75,22 @@ pub struct Report {
 
 impl Report {
     /// The best of the settings, if any keeps the limits.
-    #[must_use]
     pub fn best(&self) -> Option<&Row> {
         self.ranking.first().map(|row| &self.rows[*row])
     }
 
     /// Whether the traces tell settings apart: whether what is to be small is known of the best. It is not where no one
     /// composed.
-    #[must_use]
     pub fn decides(&self) -> bool {
         self.best().is_some_and(|best| best.get(self.plan.minimise).is_some())
     }
 
     /// Whether what is in force is to stay.
-    #[must_use]
     pub fn keeps(&self) -> bool {
         self.decision.verdict != Verdict::Change
     }
 
     /// The row of `setting`, if it was measured.
-    #[must_use]
     pub fn row(&self, setting: Setting) -> Option<&Row> {
         std::iter::once(&self.current).chain(&self.rows).find(|row| row.setting == setting)
     }
@@ -104,7 +100,6 @@ impl Report {
 /// `done` is called each time that a setting has been measured.
 ///
 /// The result depends on `study` and `plan` alone, whatever the number of threads.
-#[must_use]
 pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() + Sync)) -> Report {
     study.find_composing(plan.truth, plan.abandon, plan.seed);
     let mut typed = vec![Typed::default(); study.users];

@@ -18,7 +18,6 @@ const SUGGESTED: Setting = Setting { mode: Mode::Idle, check: 10_000, dismiss: 5
 
 /// A sentence on the timing of each scope, and one on a suggestion to compare with. `limit` is the requests a second
 /// that the org takes. Each says that the typists are made up.
-#[must_use]
 pub(crate) fn outlook(scopes: &[(String, Rules)], limit: f64) -> Vec<String> {
     let text = typist::trace(USERS, MESSAGES, SEED);
     let trace = TraceReader::new("made-up typists", std::io::Cursor::new(text));

@@ -24,20 +24,17 @@ pub struct Setting {
 
 impl Setting {
     /// The setting of some rules.
-    #[must_use]
     pub fn of(rules: &Rules) -> Self {
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         Self { mode: rules.mode, check: millis(rules.check_interval()), dismiss: millis(rules.dismiss_after()) }
     }
 
     /// A time of a setting as the configuration writes it.
-    #[must_use]
     pub fn time(millis: u64) -> Written {
         Written(Duration::from_millis(millis))
     }
 
     /// The rules of this setting; `max_typing` is never below `dismiss`, as the configuration demands.
-    #[must_use]
     pub fn rules(&self, max_typing: Duration) -> Rules {
         let dismiss = Duration::from_millis(self.dismiss);
         Rules::new(self.mode, Duration::from_millis(self.check), dismiss, max_typing.max(dismiss))
@@ -72,7 +69,6 @@ pub enum Side {
 
 impl Want {
     /// By how much of the bound `value` misses it; zero when it keeps it.
-    #[must_use]
     pub fn miss(&self, value: f64) -> f64 {
         let over = match self.side {
             Side::AtLeast => self.bound - value,
@@ -109,7 +105,6 @@ const TTLS_SUPPOSED_MILLIS: [u64; 3] = [TTL_ASSUMED_MILLIS, 5_000, 10_000];
 
 impl IconTtl {
     /// What the measures are taken with.
-    #[must_use]
     pub const fn first(self) -> Option<u64> {
         match self {
             Self::Unknown | Self::Never => None,
@@ -118,7 +113,6 @@ impl IconTtl {
     }
 
     /// What is shown beside that.
-    #[must_use]
     pub const fn second(self) -> Option<u64> {
         match self {
             Self::Unknown => Some(TTL_ASSUMED_MILLIS),
@@ -127,7 +121,6 @@ impl IconTtl {
     }
 
     /// The time-outs that a setting must do well with: all that an unknown receiver may have.
-    #[must_use]
     pub fn cases(self) -> Vec<Option<u64>> {
         let known = [self.first()];
         let supposed = TTLS_SUPPOSED_MILLIS.map(Some);
@@ -194,7 +187,6 @@ impl Plan {
     ];
 
     /// What is asked when no option says otherwise, by a daemon with the timing `rules`.
-    #[must_use]
     pub fn new(rules: &Rules) -> Self {
         Self {
             grid: grid(&MODES, &default(CHECK_DEFAULT), &default(DISMISS_DEFAULT)),

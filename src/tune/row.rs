@@ -126,13 +126,11 @@ pub struct Sight {
 
 impl Row {
     /// What it costs with the receiver that is the worst for it.
-    #[must_use]
     pub fn worst(&self) -> Option<Sight> {
         self.sights.iter().copied().max_by(|a, b| a.cost.unwrap_or_default().total_cmp(&b.cost.unwrap_or_default()))
     }
 
     /// The value of `measure`, none where it is undefined, and its confidence. Times in milliseconds.
-    #[must_use]
     pub fn estimate(&self, measure: Measure) -> Estimate {
         let sure = |value: Option<f64>| Estimate { value, ci: None };
         let millis = |value: Option<u64>, ci| Estimate { value: value.map(|millis| millis as f64), ci };
@@ -159,7 +157,6 @@ impl Row {
     }
 
     /// The value of `measure` alone.
-    #[must_use]
     pub fn get(&self, measure: Measure) -> Option<f64> {
         self.estimate(measure).value
     }

@@ -14,7 +14,6 @@ pub struct Silences {
 
 impl Silences {
     /// The silences after every key of `study`.
-    #[must_use]
     pub fn of(study: &Study, away: u64) -> Self {
         let mut silences = Self::default();
         for timeline in &study.timelines {
@@ -51,7 +50,6 @@ impl Silences {
     }
 
     /// How likely typing goes on after a silence of `millis`; none if no silence lasted that long.
-    #[must_use]
     pub fn resume(&self, millis: u64) -> Option<f64> {
         let reach = |sorted: &[u64]| sorted.len() - sorted.partition_point(|length| *length < millis);
         super::sums::ratio(reach(&self.resumed) as f64, reach(&self.all) as f64)
@@ -59,7 +57,6 @@ impl Silences {
 
     /// The first silence, in milliseconds, after which it no longer pays to show the icon, if one falsely shown second
     /// is worth `lambda` missed ones; none if there is no such silence.
-    #[must_use]
     pub fn break_even(&self, lambda: f64) -> Option<u64> {
         let worth = lambda / (1.0 + lambda);
         let gives_up = |millis: &u64| self.resume(*millis).is_some_and(|p| p < worth);
@@ -72,7 +69,6 @@ impl Silences {
     }
 
     /// The curve for display: every quarter of a second up to ten, then every second up to `away`.
-    #[must_use]
     pub fn curve(&self, away: u64) -> Vec<(u64, Option<f64>)> {
         let fine = (0..=10_000).step_by(250);
         let coarse = (11_000..=away).step_by(1_000);

@@ -43,7 +43,6 @@ const TELLING_MILLIS: std::ops::RangeInclusive<u64> = 2_000..=14_000;
 
 /// The most telling stretch of each of the `count` most telling conversations, under each of `settings`: where there are
 /// most pauses of 2 to 14 s, and a send.
-#[must_use]
 pub(crate) fn strips(study: &Study, plan: &Plan, settings: &[Setting], count: usize) -> Vec<Strip> {
     let mut found: Vec<(usize, usize, u64)> = study
         .timelines
@@ -79,7 +78,6 @@ fn telling(timeline: &Timeline) -> Option<(usize, u64)> {
 }
 
 /// The stretch of conversation `number` that begins at `from`, under each of `settings`.
-#[must_use]
 pub(crate) fn strip(study: &Study, number: usize, from: u64, plan: &Plan, settings: &[Setting]) -> Strip {
     let timeline = &study.timelines[number];
     let to = from + STRIP_MILLIS;

@@ -91,13 +91,11 @@ impl Study {
     }
 
     /// All keystrokes.
-    #[must_use]
     pub fn keys(&self) -> u64 {
         self.inputs.iter().map(|input| input.keys).sum()
     }
 
     /// For how long an icon may be on if each key keeps it on for `longest`, in milliseconds, over all conversations.
-    #[must_use]
     pub fn watched(&self, longest: u64) -> u64 {
         let of = |timeline: &Timeline| {
             let lasts = timeline.events.iter().map(|event| u64::from(event.lasts_millis())).max();
@@ -109,7 +107,6 @@ impl Study {
     }
 
     /// How many people type at once in the busiest five minutes of any trace, on average over these; at least one.
-    #[must_use]
     pub fn busiest(&self) -> u64 {
         let mut timelines = &self.timelines[..];
         let mut most = 0;

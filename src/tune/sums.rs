@@ -52,7 +52,6 @@ pub struct Typed {
 
 impl Typed {
     /// The sums of all users, each as often as it was drawn.
-    #[must_use]
     pub fn weighted(users: &[Self], weights: &[f64]) -> Self {
         let mut all = Self::default();
         for (user, weight) in users.iter().zip(weights) {
@@ -98,7 +97,6 @@ pub(crate) struct Lags {
 
 impl Sums {
     /// The sums of all users, each as often as it was drawn.
-    #[must_use]
     pub(crate) fn weighted(users: &[Self], weights: &[f64]) -> Self {
         let mut all = Self::default();
         for (user, weight) in users.iter().zip(weights) {
@@ -180,13 +178,11 @@ impl Sums {
 }
 
 /// `numerator / denominator`; none where there is nothing to divide by.
-#[must_use]
 pub(crate) fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
     (denominator > 0.0).then(|| numerator / denominator)
 }
 
 /// The least of `sorted` that a share `q` of them does not exceed (nearest rank); none of none.
-#[must_use]
 pub(crate) fn quantile<T: Copy>(sorted: &[T], q: f64) -> Option<T> {
     let rank = (q * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied()

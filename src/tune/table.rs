@@ -29,7 +29,6 @@ const COLUMNS: [Measure; 6] =
 const SILENCE_SHOWN_MILLIS: u64 = 2_000;
 
 /// The whole report.
-#[must_use]
 pub fn report(report: &Report) -> String {
     let mut head = verdict(report);
     head.extend(of_study(report));
@@ -274,7 +273,6 @@ fn of_advice(report: &Report) -> Vec<String> {
 }
 
 /// The command that puts `setting` in force.
-#[must_use]
 pub fn apply(setting: &Setting) -> String {
     let (mode, time) = (setting.mode.name(), Setting::time);
     format!("typingd timing --mode {mode} --check {} --dismiss {}", time(setting.check), time(setting.dismiss))

@@ -45,42 +45,36 @@ impl Event {
     pub const AT_MAX: u64 = u64::MAX >> 18;
 
     /// `happening` at `at` milliseconds.
-    #[must_use]
     pub const fn new(at: u64, happening: Happening) -> Self {
         let at = if at < Self::AT_MAX { at } else { Self::AT_MAX };
         Self(at << 18 | happening as u64)
     }
 
     /// A key at `at` milliseconds whose typing goes on for `lasts_millis`.
-    #[must_use]
     pub const fn key(at: u64, lasts_millis: u16) -> Self {
         Self(Self::new(at, Happening::Key).0 | (lasts_millis as u64) << 2)
     }
 
     /// When, in milliseconds.
     #[inline]
-    #[must_use]
     pub const fn at(self) -> u64 {
         self.0 >> 18
     }
 
     /// How long the typing goes on that a key reports, in milliseconds.
     #[inline]
-    #[must_use]
     pub const fn lasts_millis(self) -> u16 {
         (self.0 >> 2) as u16
     }
 
     /// When the typing that a key reports ends, in milliseconds.
     #[inline]
-    #[must_use]
     pub const fn typing_until(self) -> u64 {
         self.at() + self.lasts_millis() as u64
     }
 
     /// What.
     #[inline]
-    #[must_use]
     pub const fn happening(self) -> Happening {
         match self.0 & 3 {
             0 => Happening::Key,
@@ -92,13 +86,11 @@ impl Event {
 
     /// Whether it is a key: nearly everything is, and need not be told from the others.
     #[inline]
-    #[must_use]
     pub const fn is_key(self) -> bool {
         self.0 & 3 == Happening::Key as u64
     }
 
     /// The same, `millis` later.
-    #[must_use]
     pub const fn later(self, millis: u64) -> Self {
         let at = Self::new(self.at().saturating_add(millis), Happening::Key).0;
         Self(at | self.0 & !(u64::MAX << 18))
@@ -161,7 +153,6 @@ impl Timeline {
     }
 
     /// From its beginning to the last thing that happened, in milliseconds.
-    #[must_use]
     pub fn life(&self) -> u64 {
         self.events.last().map_or(0, |last| last.at() - self.begin - self.inserted)
     }

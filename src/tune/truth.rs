@@ -28,7 +28,6 @@ impl Kind {
     pub const ALL: [Self; 3] = [Self::Message, Self::Burst, Self::SentOnly];
 
     /// The name on the command line.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Message => "message",
@@ -38,7 +37,6 @@ impl Kind {
     }
 
     /// The rule of that name.
-    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -49,7 +47,6 @@ pub const BURST_GAP_MILLIS: u64 = 2_000;
 
 impl Truth {
     /// The times of composing of one conversation, observed until `end`.
-    #[must_use]
     pub fn intervals(&self, events: &[Event], end: u64) -> Vec<Interval> {
         let gap_max = match self.kind {
             Kind::Burst => BURST_GAP_MILLIS.min(self.away),

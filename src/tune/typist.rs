@@ -17,7 +17,6 @@ pub(crate) struct Typist {
 
 impl Typist {
     /// The typist that `seed` makes.
-    #[must_use]
     pub(crate) fn new(seed: u64) -> Self {
         let mut typist = Self { dice: fastrand::Rng::with_seed(seed), speed: 0.0, pauses: 1.0 };
         typist.speed = typist.normal(0.0, USER_SPEED_SIGMA);
@@ -63,7 +62,6 @@ impl Typist {
 }
 
 /// Typing of `users` people with `messages` messages each, as a trace.
-#[must_use]
 pub fn trace(users: usize, messages: usize, seed: u64) -> String {
     let mut lines: Vec<(u64, usize, &'static str)> = Vec::new();
     for user in 0..users {

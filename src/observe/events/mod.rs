@@ -71,7 +71,6 @@ pub enum Watched {
 
 impl EventLog {
     /// Of an engine that keeps decisions and what is dropped. `seed` keys the hash of the ids.
-    #[must_use]
     pub fn new(seed: u64) -> (Self, Feed) {
         let (watchers, _) = broadcast::channel(BEHIND_MAX);
         let feed = Feed(watchers.downgrade());
@@ -128,7 +127,6 @@ impl EventLog {
     }
 
     /// The request in flight with the decision of that number.
-    #[must_use]
     pub fn flight(&self, number: u64) -> Option<Flight> {
         self.flights.get(&number).copied()
     }
@@ -152,7 +150,6 @@ impl EventLog {
 
 impl Feed {
     /// Everything from now on; `None` when the driver has ended.
-    #[must_use]
     pub fn watch(&self) -> Option<Watch> {
         self.0.upgrade().map(|watchers| Watch(watchers.subscribe()))
     }

@@ -76,7 +76,6 @@ impl End {
     ];
 
     /// What became of it: a name for metrics.
-    #[must_use]
     pub(crate) const fn outcome(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
@@ -87,7 +86,6 @@ impl End {
     }
 
     /// Whose fault that was: a name for metrics.
-    #[must_use]
     pub(crate) const fn cause(self) -> &'static str {
         match self {
             Self::Delivered => "none",
@@ -163,13 +161,11 @@ impl LoopMetrics {
     }
 
     /// Requests that have left in the second before `now`, to a tenth of a second.
-    #[must_use]
     pub fn requests_in_last_second(&self, now: Instant) -> u64 {
         self.recent.count(now)
     }
 
     /// Requests that ended so.
-    #[must_use]
     pub fn ended_as(&self, outcome: &str) -> u64 {
         let all = End::ALL.iter().zip(self.ended);
         all.filter(|(end, _)| end.outcome() == outcome).map(|(_, count)| count).sum()

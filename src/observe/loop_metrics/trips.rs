@@ -26,7 +26,6 @@ impl Trips {
 
     /// How long to wait for the next one, in steps of 50 ms: a quarter more than nine in ten of the latest took; `None`
     /// while there are too few.
-    #[must_use]
     pub fn wait_needed(&self) -> Option<Duration> {
         let steps = (self.usual_max()? * 5 / 4).as_micros().div_ceil(STEP.as_micros());
         Some(STEP * u32::try_from(steps).unwrap_or(u32::MAX))

@@ -101,7 +101,6 @@ impl End {
     pub const ALL: [Self; 4] = [Self::Sent, Self::Abandoned, Self::Cleared, Self::Ended];
 
     /// The name in the metrics.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sent => "sent",
@@ -220,7 +219,6 @@ impl Entry {
 
 impl TypingStats {
     /// `seed` keys the hash of the ids: random in the daemon, fixed in a test.
-    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
             channels: Channels::new(seed),

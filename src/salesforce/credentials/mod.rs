@@ -54,7 +54,6 @@ pub struct Credentials {
 impl Credentials {
     /// What a request shows; `None` unless each of the three is there once and not empty, and they keep to
     /// [`SET_BYTES_MAX`].
-    #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let one = |name: HeaderName| {
             let mut values = headers.get_all(name).iter();
@@ -70,7 +69,6 @@ impl Credentials {
     }
 
     /// The secret in it, without its scheme: what no log and no answer may repeat.
-    #[must_use]
     pub fn secret(&self) -> &str {
         let text = self.authorization.to_str().unwrap_or_default();
         text.split_once(' ').map_or(text, |(_, secret)| secret.trim())
@@ -84,7 +82,6 @@ impl fmt::Debug for Credentials {
 }
 
 /// Whether two ids name the same org, each with 15 or 18 characters.
-#[must_use]
 pub fn same_org(a: &[u8], b: &[u8]) -> bool {
     let decisive = |id: &[u8]| id.len().min(ORG_ID_BYTES);
     a[..decisive(a)] == b[..decisive(b)]
@@ -138,7 +135,6 @@ struct Shared {
 
 impl CredentialCache {
     /// An empty one, which believes a refusal for so long ([`REFUSED_FOR`] but in tests).
-    #[must_use]
     pub fn new(clock: Clock, refused_for: Duration) -> Self {
         Self(Arc::new(Shared { sets: Mutex::default(), news: Notify::new(), clock, refused_for }))
     }
@@ -150,7 +146,6 @@ impl CredentialCache {
     }
 
     /// The name of `credentials`, if they are cached.
-    #[must_use]
     pub fn find(&self, credentials: &Credentials) -> Option<CredentialId> {
         self.lock().find(credentials)
     }

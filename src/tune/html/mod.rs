@@ -42,7 +42,6 @@ const SECTIONS: [(&str, &str); 5] = [
 ];
 
 /// The whole page. The same bytes for the same report.
-#[must_use]
 pub(crate) fn report(report: &Report) -> String {
     let best = cast::best(report).map_or_else(|| "no setting recommended".to_owned(), |best| best.setting.to_string());
     let page = html! {
