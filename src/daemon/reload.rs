@@ -2,6 +2,7 @@
 //!
 //! A configuration is tried out first and put in force then: if anything is wrong or out of reach, nothing changes.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ const CHANGES_LOGGED_MAX: usize = 100;
 pub(super) struct Reloader {
     pub(super) config: Config,
     pub(super) overrides: Overrides,
+    /// The configuration of the start: addresses and the like stay what they are in it.
+    pub(super) started: Config,
     /// The bearer tokens that callers must show.
     pub(super) tokens: CallerTokens,
     pub(super) controls: Controls,
@@ -57,7 +60,8 @@ pub(super) struct Reloader {
 struct Ready {
     config: Config,
     tokens: CallerTokens,
-    upstream: Prepared,
+    /// `None` with another org whose predecessor's files are gone: nothing of the upstream changes.
+    upstream: Option<Prepared>,
     warnings: Vec<String>,
 }
 
@@ -234,10 +238,32 @@ impl Reloader {
         if !problems.is_empty() {
             return Err(Unchanged::Wrong(problems));
         }
-        let tokens = caller_tokens(&config).map_err(Unchanged::Wrong)?;
+        let mut tokens = caller_tokens(&config).map_err(Unchanged::Wrong)?;
+        self.guard_addresses_in_force(&config, &mut tokens)?;
         let warnings = config::warnings(&config);
         let upstream = self.upstream.prepare(&config).await?;
         Ok(Ready { config, tokens, upstream, warnings })
+    }
+
+    /// Other addresses wait for the next start. Until then those in force keep the token that guards them, and no drop-in
+    /// opens where other machines reach it.
+    fn guard_addresses_in_force(&self, config: &Config, tokens: &mut CallerTokens) -> Result<(), Unchanged> {
+        let Config { ingest, admin, .. } = &self.started;
+        if config.admin.listen != admin.listen || config.ingest.listen != ingest.listen {
+            tokens.admin = tokens.admin.take().or_else(|| self.tokens.admin.clone());
+        }
+        if config.ingest.listen != ingest.listen {
+            tokens.ingest = tokens.ingest.take().or_else(|| self.tokens.ingest.clone());
+            if config.drop_in.is_some()
+                && let Some(address) = ingest.listen.iter().find(|address| !address.is_local())
+            {
+                return Err(Unchanged::Wrong(vec![format!(
+                    "drop_in.enabled = true: until the next start typingd listens at {address}, which can be reached from \
+                     other machines; expected a restart with the new ingest.listen first"
+                )]));
+            }
+        }
+        Ok(())
     }
 
     /// Puts in force what has been tried out.
@@ -247,15 +273,17 @@ impl Reloader {
         if !self.hold_to(&config.policy).await {
             return Err(Unchanged::Behind);
         }
-        let mut changes = self.config.changes(&config);
+        let changes = self.config.changes(&config);
         let (old, new) = (&self.config, &config);
         let ingest = old.ingest.token_file == new.ingest.token_file && self.tokens.ingest != tokens.ingest;
         let admin = old.admin.token_file == new.admin.token_file && self.tokens.admin != tokens.admin;
         let changed_files =
             ingest.then_some("ingest.token_file").into_iter().chain(admin.then_some("admin.token_file"));
-        changes.extend(changed_files.chain(upstream.changed_files.iter().copied()).map(content_change));
+        let contents: Vec<_> = changed_files.chain(upstream.iter().flat_map(|new| new.changed_files.clone())).collect();
         let console = config.admin.console;
-        if self.upstream.apply(&config, upstream) || console != self.config.admin.console {
+        if upstream.is_some_and(|upstream| self.upstream.apply(&config, upstream))
+            || console != self.config.admin.console
+        {
             self.served.renew(&self.upstream, console);
             self.drop_in.send_replace(self.upstream.drop_in().cloned());
         }
@@ -263,8 +291,29 @@ impl Reloader {
         self.body_bytes_max.send_replace(config.ingest.body_bytes_max);
         self.recording.send_replace(config.ingest.recording);
         let another_org = self.upstream.is_another_org(&config);
+        // What goes back to what is in force waits for nothing.
+        let waiting: HashSet<_> = self.started.changes(&config).into_iter().map(|change| change.key).collect();
+        let kept =
+            [(tokens.ingest.is_some(), &config.ingest.token_file), (tokens.admin.is_some(), &config.admin.token_file)];
+        let kept = kept.map(|(held, file)| held && file.is_none());
+        let takes_hold = |key: &str| match key {
+            "ingest.token_file" if kept[0] => TakesHold::NextStart,
+            "admin.token_file" if kept[1] => TakesHold::NextStart,
+            _ if waits(key, another_org) && (waiting.contains(key) || another_org && is_of_org(key)) => {
+                TakesHold::NextStart
+            }
+            _ => TakesHold::Now,
+        };
+        let contents = contents.into_iter().map(|key| (TakesHold::Now, content_change(key)));
         let changes: Vec<_> =
-            changes.into_iter().map(|change| (takes_hold(&change.key, another_org), change)).collect();
+            changes.into_iter().map(|change| (takes_hold(&change.key), change)).chain(contents).collect();
+        let mut warnings = warnings;
+        let mut waiting: Vec<_> =
+            waiting.iter().filter(|key| takes_hold(key) == TakesHold::NextStart).map(String::as_str).collect();
+        if !waiting.is_empty() {
+            waiting.sort_unstable();
+            warnings.push(format!("until the next start what was in force before stays for {}", waiting.join(", ")));
+        }
         self.log_changes(&config, &changes, &warnings);
         // Where the configuration says what it said, it is a caller's change that falls away.
         let same = self.config.log.level == config.log.level;
@@ -360,8 +409,13 @@ fn content_change(key: &str) -> KeyChange {
     KeyChange { key: key.to_owned(), old: content("earlier"), new: content("new") }
 }
 
-/// From when on a changed key holds. With `another_org`, everything that goes with an org waits.
-fn takes_hold(key: &str, another_org: bool) -> TakesHold {
+/// Whether a key goes with an org.
+fn is_of_org(key: &str) -> bool {
+    (key.starts_with("upstream.") && !key.starts_with("upstream.max_")) || key.ends_with(".authorization_context")
+}
+
+/// Whether a changed key waits for the next start. With `another_org`, everything that goes with an org does.
+fn waits(key: &str, another_org: bool) -> bool {
     const LATER: [&str; 7] = [
         "ingest.listen",
         "ingest.socket_mode",
@@ -371,8 +425,5 @@ fn takes_hold(key: &str, another_org: bool) -> TakesHold {
         "log.format",
         "log.otlp_endpoint",
     ];
-    let of_org =
-        (key.starts_with("upstream.") && !key.starts_with("upstream.max_")) || key.ends_with(".authorization_context");
-    let later = LATER.iter().any(|later| key.starts_with(later)) || (another_org && of_org);
-    if later { TakesHold::NextStart } else { TakesHold::Now }
+    LATER.iter().any(|later| key.starts_with(later)) || (another_org && is_of_org(key))
 }

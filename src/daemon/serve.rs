@@ -80,6 +80,7 @@ impl Parts {
         let token_keeper = tokio::spawn(keep_token(upstream.client.clone()));
         tokio::spawn(upstream.report_acceptances(controls.clone()));
         let reloader = Reloader {
+            started: config.clone(),
             config,
             overrides,
             tokens: self.tokens,

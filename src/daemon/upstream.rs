@@ -69,7 +69,7 @@ impl Upstream {
             org_id: None,
             connection: client.connection(),
             shadow: None,
-            gate: gates.either.clone(),
+            gate: gates.admin.clone(),
             clock,
             activity: Activity::new(clock),
         };
@@ -149,14 +149,15 @@ impl Upstream {
     ///
     /// # Errors
     /// Why it can't be had.
-    pub(super) async fn prepare(&self, config: &Config) -> Result<Prepared, Unchanged> {
+    pub(super) async fn prepare(&self, config: &Config) -> Result<Option<Prepared>, Unchanged> {
         let settings = match (&config.upstream, &self.sandbox) {
-            _ if self.is_another_org(config) => self.client.settings(),
+            // Files that the configuration no longer names may be gone.
+            _ if self.is_another_org(config) => return Ok(self.client.prepare(self.client.settings()).await.ok()),
             (Some(settings), _) => settings.clone(),
             (None, Some((address, token))) => sandbox_settings(config, address, token),
             (None, None) => self.client.settings(),
         };
-        self.client.prepare(settings).await.map_err(|error| match error {
+        self.client.prepare(settings).await.map(Some).map_err(|error| match error {
             PrepareError::Setup(error) => Unchanged::Wrong(vec![error_text(&error)]),
             PrepareError::TokenFile(why) => Unchanged::Wrong(vec![format!("upstream.auth: {why}")]),
             PrepareError::NoToken(why) => Unchanged::Hindered(vec![format!("upstream.auth: {why}")]),

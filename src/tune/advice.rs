@@ -140,9 +140,7 @@ pub(crate) fn warnings(now: &Row, best: Option<&Row>, plan: &Plan, users: usize)
     for (name, row) in [("now", Some(now)), ("best", best.filter(|best| best.setting != now.setting))] {
         let Some(row) = row else { continue };
         of_setting(name, row, plan, &mut found);
-    }
-    if let Some(row) = best.or(Some(now)) {
-        of_receiver(row, plan, &mut found);
+        of_receiver(name, row, plan, &mut found);
     }
     for want in &plan.wants {
         if now.get(want.measure).is_none() {
@@ -190,7 +188,7 @@ fn of_setting(name: &str, row: &Row, plan: &Plan, found: &mut Vec<String>) {
     }
 }
 
-fn of_receiver(row: &Row, plan: &Plan, found: &mut Vec<String>) {
+fn of_receiver(name: &str, row: &Row, plan: &Plan, found: &mut Vec<String>) {
     let ttl = match plan.icon_ttl {
         IconTtl::Never => return,
         IconTtl::After(ttl) => ttl,
@@ -202,12 +200,13 @@ fn of_receiver(row: &Row, plan: &Plan, found: &mut Vec<String>) {
     let time = Setting::time;
     match (plan.icon_ttl, row.dropped.as_ref().and_then(|dropped| dropped.recall.value)) {
         (IconTtl::Unknown, Some(recall)) => found.push(format!(
-            "if the agent console drops icons after {}, the icon is on for {:.0} % of the typing: find out first (--icon-ttl)",
+            "{name}: if the agent console drops icons after {}, the icon is on for {:.0} % of the typing: find out first \
+             (--icon-ttl)",
             time(ttl),
             100.0 * recall
         )),
         _ => found.push(format!(
-            "a check of {} lets the agent console drop the icon after {}: a shorter check keeps it",
+            "{name}: a check of {} lets the agent console drop the icon after {}: a shorter check keeps it",
             time(row.setting.check),
             time(ttl)
         )),

@@ -93,6 +93,52 @@ fn other_addresses_wait_for_the_next_start() {
     daemon.process.stop();
 }
 
+/// A reload must not open to other machines what the running process still listens on.
+#[test]
+fn addresses_in_force_keep_the_token_that_guards_them() {
+    let sandbox = Sandbox::start(&[]);
+    let port = free_port();
+    let settings = format!(
+        "ingest.listen = ['0.0.0.0:{port}']\ningest.token_file = 'callers'\nadmin.token_file = 'operators'\n\
+         timing.dismiss_after = '1m'"
+    );
+    let auth = "upstream.auth.token_file = 'token'";
+    let mut daemon = Daemon::start_with(&sandbox.address.url(), auth, &settings, |directory| {
+        fs::write(directory.path().join("callers"), "c4llers").unwrap();
+        fs::write(directory.path().join("operators"), "0perators").unwrap();
+    });
+    let reload = || daemon.address.call("POST", "/v1/reload", &[("authorization", "Bearer 0perators")], b"");
+    daemon.edit(&format!("'0.0.0.0:{port}'"), &format!("'127.0.0.1:{port}'"));
+    daemon.edit("ingest.token_file = 'callers'\nadmin.token_file = 'operators'\n", "");
+    for changes in [3, 0] {
+        let answer = reload();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let report = answer.json();
+        assert_eq!(report["changes"].as_array().unwrap().len(), changes, "{report}");
+        for change in report["changes"].as_array().unwrap() {
+            assert_eq!(change["takes_hold"], "next_start", "{report}");
+        }
+        let warnings = report["warnings"].to_string();
+        let waiting = "stays for admin.token_file, ingest.listen, ingest.token_file";
+        assert!(warnings.contains(waiting), "it is said as long as it is so: {report}");
+        for path in ["/v1/status", "/v1/timing"] {
+            assert_eq!(daemon.address.get(path).status, 401, "{path}");
+        }
+    }
+    // Nor does a drop-in open there, which has no token of its own.
+    daemon.edit("timing.dismiss_after = '1m'", "timing.dismiss_after = '1m'\ndrop_in.enabled = true");
+    let answer = reload();
+    assert_eq!(answer.status, 422, "{answer:?}");
+    assert!(answer.problem().contains("until the next start typingd listens at"), "{answer:?}");
+    // What goes back waits for nothing.
+    daemon.edit("\ndrop_in.enabled = true", "\ningest.token_file = 'callers'\nadmin.token_file = 'operators'");
+    daemon.edit(&format!("'127.0.0.1:{port}'"), &format!("'0.0.0.0:{port}'"));
+    let report = reload().json();
+    assert!(report["changes"].as_array().unwrap().iter().all(|change| change["takes_hold"] == "now"), "{report}");
+    assert_eq!(report["warnings"], json!([]));
+    daemon.process.stop();
+}
+
 /// A daemon to which `socket` is passed as systemd would.
 fn activated(socket: impl Into<OwnedFd>, sandbox: &Sandbox, settings: &str, arguments: &[&str]) -> (TempDir, Command) {
     let directory = tempfile::tempdir().unwrap();

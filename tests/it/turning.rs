@@ -43,6 +43,19 @@ fn another_org_waits_for_the_next_start() {
 }
 
 #[test]
+fn an_org_that_waits_needs_no_file_of_the_one_in_use() {
+    let (old, daemon) = pair("timing.dismiss_after = '1m'");
+    daemon.edit(&old.address.url(), "https://elsewhere.my.salesforce-scrt.com");
+    daemon.edit("'token'", "'other-token'");
+    fs::write(daemon.file("other-token"), "another").unwrap();
+    fs::remove_file(daemon.file("token")).unwrap();
+    daemon.edit("'1m'", "'2m'");
+    let answer = daemon.address.call("POST", "/v1/reload", &[], b"");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(daemon.address.get("/v1/timing").json()["timing"]["dismiss_after"], "2m");
+}
+
+#[test]
 fn new_credentials_take_hold_only_when_they_are_good() {
     let directory = tempfile::tempdir().unwrap();
     let right = directory.path().join("right");
