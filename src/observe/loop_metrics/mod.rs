@@ -30,7 +30,7 @@ pub struct LoopMetrics {
     pub ended: [u64; End::ALL.len()],
     /// Their answers, by the class of the HTTP status in the order of [`ANSWERS`].
     pub answers: [u64; ANSWERS.len()],
-    /// Signals not taken, by kind and by [`Rejected`] in the order of [`TURNED_AWAY`].
+    /// Signals not taken, by kind and by [`Rejected`](crate::engine::Rejected) in the order of [`TURNED_AWAY`].
     pub turned_away: [[u64; TURNED_AWAY.len()]; SignalKind::ALL.len()],
     recent: Recent,
 }
