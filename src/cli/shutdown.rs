@@ -38,6 +38,7 @@ pub(super) fn run(args: &RemoteArgs) -> Result<(), Failure> {
             writeln!(io::stdout().lock(), "stopped, every icon off{given_up}")?;
             Ok(())
         }
+        Some(1) => Err(format!("stopped, but 1 icon may be left on{given_up}").into()),
         Some(icons) => Err(format!("stopped, but {icons} icons may be left on{given_up}").into()),
         None => Err("stopped, but icons may be left on".into()),
     }

@@ -307,14 +307,15 @@ impl Reloader {
         let contents = contents.into_iter().map(|key| (TakesHold::Now, content_change(key)));
         let changes: Vec<_> =
             changes.into_iter().map(|change| (takes_hold(&change.key), change)).chain(contents).collect();
+        self.log_changes(&config, &changes, &warnings);
+        // For the caller alone: the log has each change, and a caller who asks again and again must not fill it.
         let mut warnings = warnings;
         let mut waiting: Vec<_> =
             waiting.iter().filter(|key| takes_hold(key) == TakesHold::NextStart).map(String::as_str).collect();
         if !waiting.is_empty() {
             waiting.sort_unstable();
-            warnings.push(format!("until the next start what was in force before stays for {}", waiting.join(", ")));
+            warnings.push(format!("the earlier values hold until the next start: {}", waiting.join(", ")));
         }
-        self.log_changes(&config, &changes, &warnings);
         // Where the configuration says what it said, it is a caller's change that falls away.
         let same = self.config.log.level == config.log.level;
         let by = if same { LevelChange::Caller } else { LevelChange::Configuration };

@@ -119,12 +119,13 @@ fn addresses_in_force_keep_the_token_that_guards_them() {
             assert_eq!(change["takes_hold"], "next_start", "{report}");
         }
         let warnings = report["warnings"].to_string();
-        let waiting = "stays for admin.token_file, ingest.listen, ingest.token_file";
+        let waiting = "hold until the next start: admin.token_file, ingest.listen, ingest.token_file";
         assert!(warnings.contains(waiting), "it is said as long as it is so: {report}");
         for path in ["/v1/status", "/v1/timing"] {
             assert_eq!(daemon.address.get(path).status, 401, "{path}");
         }
     }
+    assert!(!daemon.process.log().contains("WARN"), "what waits is logged once, with the change");
     // Nor does a drop-in open there, which has no token of its own.
     daemon.edit("timing.dismiss_after = '1m'", "timing.dismiss_after = '1m'\ndrop_in.enabled = true");
     let answer = reload();
