@@ -2,6 +2,7 @@
 //! it can't be reached or refuses.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -41,6 +42,18 @@ pub(super) enum AnswerFormat {
     Text,
     /// As the daemon sends it
     Json,
+}
+
+impl AnswerFormat {
+    /// Prints `answer`, which came as `body`: for people as `describe` puts it.
+    pub(super) fn print(self, answer: &Value, body: &str, describe: impl FnOnce(&Value) -> String) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        match self {
+            Self::Text => stdout.write_all(describe(answer).as_bytes())?,
+            Self::Json => writeln!(stdout, "{body}")?,
+        }
+        stdout.flush()
+    }
 }
 
 /// Where a daemon listens: the address that paths are appended to, and the Unix socket if it is one.

@@ -1,7 +1,6 @@
 //! `typingd explain`: why the icon of a conversation is as it is, and what happens next.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
 use reqwest::Method;
 use serde_json::Value;
@@ -33,13 +32,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), Failure> {
     let request = remote.request(Method::GET, &["v1", "conversations"]);
     let request = request.query(&[("to", &args.to), ("from", &args.from)]);
     let (conversation, body) = block_on(remote.json(request))??;
-    let mut stdout = io::stdout().lock();
-    match args.format {
-        AnswerFormat::Text => stdout.write_all(describe(&conversation).as_bytes())?,
-        AnswerFormat::Json => writeln!(stdout, "{body}")?,
-    }
-    stdout.flush()?;
-    Ok(())
+    Ok(args.format.print(&conversation, &body, describe)?)
 }
 
 fn describe(conversation: &Value) -> String {

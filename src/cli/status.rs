@@ -1,7 +1,6 @@
 //! `typingd status`: how a running daemon is doing, in one look.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -24,13 +23,7 @@ pub(super) struct StatusArgs {
 pub(super) fn run(args: &StatusArgs) -> Result<(), Failure> {
     let remote = Remote::new(&args.remote)?;
     let (status, body) = block_on(remote.json(remote.request(Method::GET, &["v1", "status"])))??;
-    let mut stdout = io::stdout().lock();
-    match args.format {
-        AnswerFormat::Text => stdout.write_all(describe(&status).as_bytes())?,
-        AnswerFormat::Json => writeln!(stdout, "{body}")?,
-    }
-    stdout.flush()?;
-    Ok(())
+    Ok(args.format.print(&status, &body, describe)?)
 }
 
 /// A line for each thing that an operator asks first.
