@@ -31,6 +31,7 @@ pub(super) fn run(args: &RemoteArgs) -> Result<(), Failure> {
     let ended = block_on(shut_down(&remote))??;
     let given_up = match ended.given_up {
         0 => String::new(),
+        1 => "; 1 stop was given up earlier, and its icon may be left on".into(),
         stops => format!("; {stops} stops were given up earlier, and their icons may be left on"),
     };
     match ended.icons_left {

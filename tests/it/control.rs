@@ -45,7 +45,7 @@ fn a_unix_socket_works_and_icons_left_on_are_a_failure() {
     let said = run(&["shutdown", "--url", &place]);
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(
-        said.stderr.contains("within 300ms") && said.stderr.contains("stopped, but 1 icons may be left on"),
+        said.stderr.contains("within 300ms") && said.stderr.contains("stopped, but 1 icon may be left on"),
         "{said:?}"
     );
     assert_eq!(daemon.process.end().code(), Some(0));
