@@ -29,8 +29,6 @@ const SEND_MAX: Duration = Duration::from_secs(1);
 const SEND_SPACING: Duration = Duration::from_millis(20);
 /// Without a watchdog the loop beats this often all the same, so that a status does not age.
 const BEAT_SPACING_MAX: Duration = Duration::from_secs(15);
-/// A start that waits for its token is given so many beats more at each: one may come late, two may not.
-const BEATS_GRANTED: u32 = 3;
 /// What a stop may take beyond `shutdown_grace`: the last answers, and a machine that is busy.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
@@ -87,7 +85,9 @@ impl Supervisor {
         }
     }
 
-    /// Passes the loop's beats on, until the loop has ended. Reports once that the daemon is ready.
+    /// Passes the loop's beats on, until the loop has ended. The first one reports that the daemon is ready: it listens and
+    /// its loop runs. Whether it can deliver depends on the upstream, and is a matter of the status: neither the machine's
+    /// boot nor an update of the package may wait for that.
     pub(crate) async fn attend(self, snapshots: watch::Receiver<Option<Snapshot>>) {
         if let Some(manager) = self.0 {
             manager.attend(snapshots).await;
@@ -141,14 +141,11 @@ impl Manager {
         while snapshots.changed().await.is_ok() {
             let Some(snapshot) = snapshots.borrow_and_update().clone() else { continue };
             let mut lines = String::new();
-            if snapshot.not_ready.is_none() && self.advance(Stage::Starting, Stage::Ready) {
+            if self.advance(Stage::Starting, Stage::Ready) {
                 lines.push_str("READY=1\n");
             }
             if self.watchdog.is_some() {
                 lines.push_str("WATCHDOG=1\n");
-            }
-            if self.stage() == Stage::Starting {
-                extend(&mut lines, self.beat_spacing() * BEATS_GRANTED);
             }
             if let Some(status) = status_line.next(self.stage(), &snapshot) {
                 let _ = writeln!(lines, "STATUS={status}");
@@ -393,13 +390,10 @@ mod tests {
         };
         beats.send_replace(Some(beat(1, 0, Some("no token yet"))));
         let message = next().await;
-        assert!(
-            message.starts_with("WATCHDOG=1\nEXTEND_TIMEOUT_USEC=15000000\nSTATUS=Not ready (no token"),
-            "{message}"
-        );
+        assert!(message.starts_with("READY=1\nWATCHDOG=1\nSTATUS=Not ready (no token yet): "), "{message}");
         beats.send_replace(Some(beat(1, 0, None)));
         let message = next().await;
-        assert!(message.starts_with("READY=1\nWATCHDOG=1\nSTATUS=Ready: "), "{message}");
+        assert!(message.starts_with("WATCHDOG=1\nSTATUS=Ready: "), "{message}");
         beats.send_replace(Some(beat(1, 0, None)));
         assert_eq!(next().await, "WATCHDOG=1\n");
         supervisor.reloading().await;
