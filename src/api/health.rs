@@ -1,5 +1,7 @@
 //! Alive and ready, for supervisors: `GET /healthz` and `GET /readyz`.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -7,28 +9,32 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
-use super::{PATIENCE, loop_silent};
-use crate::driver::Controls;
+use super::{Api, PATIENCE, loop_silent};
 use crate::http::Problem;
 
-pub(super) fn router(controls: Controls) -> Router {
-    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(controls)
+pub(super) fn router(api: Arc<Api>) -> Router {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(api)
 }
 
-/// Alive: the loop goes round.
-async fn healthz(State(controls): State<Controls>) -> Response {
-    match controls.snapshot(PATIENCE).await {
+/// Alive: the loop goes round. Also while the daemon is stopping: it must not be killed for it.
+async fn healthz(State(api): State<Arc<Api>>) -> Response {
+    match api.controls.snapshot(PATIENCE).await {
         Some(_) => answer(&json!({"status": "alive"})),
         None => loop_silent().into_response(),
     }
 }
 
-/// Ready to deliver: a token in hand, an upstream that isn't failing, and no Stopped that waits for credentials.
-async fn readyz(State(controls): State<Controls>) -> Response {
-    let Some(snapshot) = controls.snapshot(PATIENCE).await else { return loop_silent().into_response() };
+/// Ready to deliver: a token in hand, an upstream that isn't failing, and no Stopped that waits for credentials. A daemon
+/// that is stopping no longer is: signals are still accepted, and a balancer sends new callers elsewhere.
+async fn readyz(State(api): State<Arc<Api>>) -> Response {
+    let not_ready = |why| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    if *api.stopping.borrow() {
+        return not_ready("typingd is stopping".to_owned());
+    }
+    let Some(snapshot) = api.controls.snapshot(PATIENCE).await else { return loop_silent().into_response() };
     match snapshot.not_ready {
         None => answer(&json!({"status": "ready"})),
-        Some(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+        Some(why) => not_ready(why),
     }
 }
 

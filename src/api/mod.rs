@@ -54,6 +54,8 @@ pub(crate) struct Api {
     /// The last change of the timing.
     pub(crate) timing_changes: watch::Receiver<Option<Arc<TimingChange>>>,
     pub(crate) orders: mpsc::Sender<Order>,
+    /// Becomes true when the daemon begins to stop.
+    pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) ending: watch::Receiver<Option<Ending>>,
     pub(crate) places: Places,
 }
@@ -93,7 +95,7 @@ pub(crate) fn router(
 ) -> Routes {
     let api = Arc::new(api);
     let behind = |auth: &TokenAuth, routes: Router| routes.route_layer(from_fn_with_state(auth.clone(), require_token));
-    let health = health::router(api.controls.clone());
+    let health = health::router(api.clone());
     let signals = ingest.router();
     let reports = signals.clone().merge(reports(api.clone()));
     let steering = behind(&gates.admin, others.into_iter().fold(steering(api), Router::merge)).merge(health.clone());
@@ -200,6 +202,7 @@ mod tests {
             timing: mpsc::channel(1).0,
             timing_changes: watch::channel(None).1,
             orders: mpsc::channel(1).0,
+            stopping: watch::channel(false).1,
             ending: watch::channel(None).1,
             places: Places::default(),
         }

@@ -71,6 +71,7 @@ impl Parts {
             timing,
             timing_changes: timing_log.changes(),
             orders: order,
+            stopping: stopping.clone(),
             ending: ending.subscribe(),
             places: api::Places::default(),
         };

@@ -104,6 +104,10 @@ fn all_are_answered_and_a_second_signal_ends_at_once() {
     assert_eq!(daemon.address.call("PUT", "/v1/timing", &[JSON], b"{\"check_interval\": \"9s\"}").status, 503);
     assert_eq!(daemon.address.call("POST", "/v1/shutdown", &[], b"").status, 202);
     assert_eq!(daemon.address.get("/v1/status").json()["state"], "stopping");
+    // Readiness alone says that there is better company; it lives, and what it is sent it takes.
+    let answer = daemon.address.get("/readyz");
+    assert_eq!((answer.status, &answer.json()["detail"]), (503, &json!("typingd is stopping")), "{answer:?}");
+    assert_eq!(daemon.address.get("/healthz").status, 200);
     assert_eq!(sandbox.of("c", "eve").len(), 0);
     let watch = clock::stopwatch();
     // The first word's echo, within a second of it, would not count.
