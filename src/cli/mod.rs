@@ -34,11 +34,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use tracing::Level;
 
 use crate::base::build_info;
 use crate::config::{Config, Flag, Origin, Overrides};
 use crate::daemon::StartError;
+use crate::http;
 use crate::sandbox::SandboxArgs;
+use crate::telemetry;
 pub use exit::{EXIT_CODES, FILES, SIGNALS, VARIABLES};
 use exit::{FAILED, HELD, MISCONFIGURED, WRONG_USAGE};
 
@@ -117,13 +120,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             // Help and version are asked for, and belong on the standard output; clap knows which is which.
             let _ = error.print();
+            if error.exit_code() != 0 {
+                let (passed, unusable) = http::passed();
+                run::hold_sockets(&passed, &unusable);
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
     match execute(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.problems.iter().for_each(|problem| note(problem));
+            failure.report();
             ExitCode::from(failure.code)
         }
     }
@@ -138,6 +145,14 @@ struct Failure {
 }
 
 impl Failure {
+    fn report(&self) {
+        // What ends the daemon is an error for the journal, too: journalctl -p err shows it.
+        let priority = telemetry::journal_priority(Level::ERROR);
+        for problem in &self.problems {
+            let _ = writeln!(io::stderr().lock(), "{priority}typingd: {problem}");
+        }
+    }
+
     fn misconfigured(problems: Vec<String>) -> Self {
         Self { code: MISCONFIGURED, problems }
     }

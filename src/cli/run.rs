@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use super::exit::{MISCONFIGURED, WRONG_USAGE};
 use super::{Failure, block_on, environment, load};
 use crate::base::build_info;
 use crate::config::{self, Flag, Overrides};
 use crate::daemon::{self, Up};
-use crate::http::{self, Address};
+use crate::http::{self, Address, Passed};
 use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,28 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
-    let passed = http::passed().map_err(Failure::misconfigured)?;
+    let (mut passed, problems) = http::passed();
+    let ran = if problems.is_empty() { serve(args, &mut passed) } else { Err(Failure::misconfigured(problems.clone())) };
+    ran.or_else(|failure| match failure.code {
+        MISCONFIGURED | WRONG_USAGE => {
+            // The reason first: the sockets are held for some seconds.
+            failure.report();
+            hold_sockets(&passed, &problems);
+            Err(Failure { problems: Vec::new(), ..failure })
+        }
+        _ => Err(failure),
+    })
+}
+
+/// Where systemd has passed sockets to a daemon that can't start before the operator has mended something: answers their
+/// callers for a while. `unusable` says why others of them can't be used.
+pub(super) fn hold_sockets(passed: &[Passed], unusable: &[String]) {
+    if !passed.is_empty() || !unusable.is_empty() {
+        let _ = block_on(daemon::answer_unconfigured(passed));
+    }
+}
+
+fn serve(args: RunArgs, passed: &mut Vec<Passed>) -> Result<(), Failure> {
     let listen = args.listen.into_iter().map(|value| Flag { name: "--listen", key: "ingest.listen", value });
     let overrides = Overrides {
         file: args.config,

@@ -49,7 +49,7 @@ pub(super) struct Parts {
 ///
 /// # Errors
 /// Why it can't be.
-pub(super) async fn build(config: &Config, passed: Vec<Passed>) -> Result<Parts, StartError> {
+pub(super) async fn build(config: &Config, passed: &[Passed]) -> Result<Parts, StartError> {
     let clock = Clock::start();
     let started_at = clock.wall_millis(clock.now());
     let problems = file_problems(config);

@@ -9,19 +9,16 @@ use crate::api::Routes;
 use crate::config::Config;
 use crate::http::{Ends, Listener, Passed, Serving, serve_on};
 
-/// Binds the addresses of ingest, and those of admin. A socket that was passed is not bound, for it listens already; one
-/// that is not wanted is closed.
+/// Binds the addresses of ingest, and those of admin. A socket that was passed is not bound, for it listens already.
 ///
 /// # Errors
 /// Names the address and what to do about it.
-pub(super) async fn bind(config: &Config, passed: Vec<Passed>) -> Result<(Vec<Listener>, Vec<Listener>), String> {
-    let mut passed = passed.into_iter().map(Some).collect::<Vec<_>>();
+pub(super) async fn bind(config: &Config, passed: &[Passed]) -> Result<(Vec<Listener>, Vec<Listener>), String> {
     let all: Vec<_> = config.ingest.listen.iter().chain(&config.admin.listen).cloned().collect();
     let mut bound = Vec::new();
     for wanted in &all {
-        let taken = passed.iter_mut().find(|passed| passed.as_ref().is_some_and(|passed| passed.address() == wanted));
-        bound.push(match taken.and_then(Option::take) {
-            Some(passed) => passed.into_listener()?,
+        bound.push(match passed.iter().find(|passed| passed.address() == wanted) {
+            Some(passed) => passed.listener()?,
             None => Listener::bind_beside(wanted, &all, config.ingest.socket_mode).await?,
         });
     }

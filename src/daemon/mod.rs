@@ -15,6 +15,7 @@ pub(crate) mod service_manager;
 mod spans;
 pub(crate) mod status;
 mod timing_log;
+mod unconfigured;
 pub(crate) mod upstream;
 
 use std::time::Duration;
@@ -35,6 +36,7 @@ use spans::Spans;
 
 pub(crate) use os_signals::until_stopped;
 pub(crate) use parts::file_problems;
+pub(crate) use unconfigured::answer_unconfigured;
 
 /// What a part may take to end.
 pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);
@@ -84,18 +86,19 @@ struct Daemon {
 }
 
 /// Runs the daemon until it is asked to stop. `passed` are sockets that listen already; those that the configuration does
-/// not name are closed. `announce` is called once, when it listens.
+/// not name are closed, and `passed` is empty once nothing can fail any more. `announce` is called once, when it listens.
 ///
 /// # Errors
 /// When it can't start. Once it listens, nothing but a signal or a request to shut down ends it.
 pub(crate) async fn run(
     config: Config,
     overrides: Overrides,
-    passed: Vec<Passed>,
+    passed: &mut Vec<Passed>,
     announce: impl FnOnce(&Up),
 ) -> Result<(), StartError> {
     let mut signals = Signals::new().map_err(|e| StartError::System(format!("can't watch for signals: {e}")))?;
     let parts = build::build(&config, passed).await?;
+    passed.clear();
     let mut daemon = parts.serve(config, overrides);
     announce(&daemon.up);
     let Daemon { reloader, asked, orders, .. } = &mut daemon;

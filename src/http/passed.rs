@@ -30,14 +30,12 @@ enum Socket {
     Unix(UnixListener),
 }
 
-/// Takes the sockets that were passed to this process, if any. Call it once, before other threads start.
-///
-/// # Errors
-/// A sentence for each that can't be used.
-pub(crate) fn passed() -> Result<Vec<Passed>, Vec<String>> {
+/// Takes the sockets that were passed to this process, if any: those that can be used, and a sentence for each other one.
+/// Call it once, before other threads start.
+pub(crate) fn passed() -> (Vec<Passed>, Vec<String>) {
     let count = std::env::var("LISTEN_FDS").unwrap_or_default();
     if count.parse::<usize>().is_ok_and(|count| count > SOCKETS_MAX) {
-        return Err(vec![format!("LISTEN_FDS={count}: expected at most {SOCKETS_MAX} sockets")]);
+        return (Vec::new(), vec![format!("LISTEN_FDS={count}: expected at most {SOCKETS_MAX} sockets")]);
     }
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let names: Vec<&str> = names.split(':').filter(|name| !name.is_empty()).collect();
@@ -51,7 +49,7 @@ pub(crate) fn passed() -> Result<Vec<Passed>, Vec<String>> {
             Err(what) => problems.push(format!("the passed socket {}{name} {what}", FIRST + index)),
         }
     }
-    if problems.is_empty() { Ok(taken) } else { Err(problems) }
+    (taken, problems)
 }
 
 fn take(sockets: &mut ListenFd, index: usize) -> Result<Option<Passed>, String> {
@@ -89,15 +87,15 @@ impl Passed {
         &self.address
     }
 
-    /// To be called where the runtime is.
+    /// A listener on it. To be called where the runtime is.
     ///
     /// # Errors
     /// Names the address.
-    pub(crate) fn into_listener(self) -> Result<Listener, String> {
-        let address = self.address.clone();
-        let listener = match self.socket {
-            Socket::Tcp(socket) => Listener::adopt_tcp(socket, self.address),
-            Socket::Unix(socket) => Listener::adopt_unix(socket, self.address),
+    pub(crate) fn listener(&self) -> Result<Listener, String> {
+        let Self { socket, address } = self;
+        let listener = match socket {
+            Socket::Tcp(socket) => socket.try_clone().and_then(|socket| Listener::adopt_tcp(socket, address.clone())),
+            Socket::Unix(socket) => socket.try_clone().and_then(|socket| Listener::adopt_unix(socket, address.clone())),
         };
         listener.map_err(|error| format!("can't use the passed socket {address}: {error}"))
     }

@@ -34,7 +34,7 @@ where
 }
 
 /// As syslog(3) numbers them.
-const fn priority(level: Level) -> u8 {
+pub(super) const fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
         Level::WARN => 4,

@@ -7,6 +7,7 @@ pub(crate) mod spans;
 
 use std::io::IsTerminal;
 
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::format::{self, JsonFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -24,6 +25,12 @@ pub enum Format {
     Text,
     /// A JSON object a line.
     Json,
+}
+
+/// What a line on the standard error that is no event begins with, so that the journal knows how grave it is. Empty where
+/// the standard error is not the journal.
+pub(crate) fn journal_priority(level: Level) -> String {
+    if journald::is_reading() { format!("<{}>", journald::priority(level)) } else { String::new() }
 }
 
 /// Begins to log. Only the first call of a process has an effect.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use serde_json::json;
 use tempfile::TempDir;
+use typingd::base::clock;
 
 use crate::bench::{Daemon, JSON, Sandbox, signal_of};
 use crate::connector::{connect, read_until};
@@ -293,11 +294,67 @@ fn passed_sockets_are_held_to_the_same_rules() {
     assert_ne!(elsewhere, at);
     assert!(Address::Tcp(at).connect().is_err(), "it is closed");
     process.stop();
-    // No listening stream socket.
+    // No listening stream socket. A start lasts a while all the same, for it is tried again with the next datagram.
+    let watch = clock::stopwatch();
     let (_directory, command) = activated(UdpSocket::bind("127.0.0.1:0").unwrap(), &sandbox, "", &[]);
     let said = ended(command);
     assert_eq!(said.code, Some(78), "{said:?}");
     assert!(said.stderr.contains("the passed socket 3 (typingd.socket) is not a stream socket"), "{said:?}");
+    assert!(watch.elapsed() >= HELD_MIN, "{:?}", watch.elapsed());
+}
+
+/// A daemon that can't start for this `reason` answers the callers of the socket that it was passed, and ends with `code`.
+fn is_held_for_a_while(sandbox: &Sandbox, settings: &str, arguments: &[&str], code: i32, reason: &str) {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Tcp(socket.local_addr().unwrap());
+    // One calls before there is a process.
+    let early = std::thread::spawn({
+        let address = address.clone();
+        move || address.get("/healthz")
+    });
+    let (_directory, command) = activated(socket, sandbox, settings, arguments);
+    let watch = clock::stopwatch();
+    let mut process = Process::start(command);
+    // The reason is in the log before anybody is told to look there.
+    process.until_logged(reason);
+    for answer in [early.join().unwrap(), address.call("POST", "/v1/signals", &[JSON], b"{}")] {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("3")), "{answer:?}");
+        let said = answer.json()["detail"].to_string();
+        assert!(said.contains("typingd is not configured, see its log"), "{said}");
+    }
+    assert_eq!(process.end().code(), Some(code), "{}", process.log());
+    assert!(watch.elapsed() >= HELD_MIN, "{:?}", watch.elapsed());
+    assert_eq!(process.log().matches(reason).count(), 1, "{}", process.log());
+}
+
+/// How long a daemon that is not configured holds the sockets that it was passed, at least.
+const HELD_MIN: Duration = Duration::from_millis(2_900);
+
+#[test]
+fn callers_of_a_wrong_configuration_are_told_so_for_a_while() {
+    let sandbox = &Sandbox::start(&[]);
+    let cases = [
+        ("timing.check_interval = 'often'", &[][..], 78, "timing.check_interval"),
+        ("ingest.token_file = 'gone'", &[], 78, "ingest.token_file"),
+        ("upstream.ca_file = 'token'", &[], 78, "ca_file"),
+        ("", &["--verbose"], 2, "unexpected argument"),
+    ];
+    std::thread::scope(|scope| {
+        for (settings, arguments, code, reason) in cases {
+            scope.spawn(move || is_held_for_a_while(sandbox, settings, arguments, code, reason));
+        }
+    });
+    // An operator who stops it does not wait.
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (_directory, command) = activated(socket, &sandbox, "timing.check_interval = 'often'", &[]);
+    let watch = clock::stopwatch();
+    let mut process = Process::start(command);
+    process.until_logged("timing.check_interval");
+    until("it is stopped", || {
+        process.tell("TERM");
+        process.ended().is_some()
+    });
+    assert!(watch.elapsed() < HELD_MIN, "{:?}", watch.elapsed());
 }
 
 #[test]
