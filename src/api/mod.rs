@@ -22,14 +22,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, post, put};
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::base::clock::Clock;
 use crate::driver::Controls;
-use crate::http::{Gates, Problem, TokenAuth, Traffic, media_type, read_body, require_token};
+use crate::http::{Gates, Problem, TokenAuth, Traffic, media_type, read_body};
+use crate::http::{require_signaller, require_token, require_token_or_signaller};
 use crate::observe::events::Feed;
 use crate::observe::snapshot::Snapshot;
 use control::{Ending, Order};
@@ -98,11 +99,20 @@ pub(crate) fn router(
     let health = health::router(api.clone());
     let signals = ingest.router();
     let reports = signals.clone().merge(reports(api.clone()));
-    let steering = behind(&gates.admin, others.into_iter().fold(steering(api), Router::merge)).merge(health.clone());
+    // Who may send the process a SIGHUP may as well ask for its answer: `systemctl reload` knows no token, and no address
+    // of operators.
+    let reload = || post(control::reload);
+    let nothing = async || Problem::of_nothing_here();
+    let local_reload = Router::new().route("/v1/reload", reload().layer(from_fn(require_signaller)).fallback(nothing));
+    let local_reload = local_reload.with_state(api.clone());
+    let reload = Router::new().route("/v1/reload", reload()).with_state(api.clone());
+    let reload = reload.route_layer(from_fn_with_state(gates.admin.clone(), require_token_or_signaller));
+    let steering = behind(&gates.admin, others.into_iter().fold(steering(api), Router::merge));
+    let steering = steering.merge(reload).merge(health.clone());
     match apart {
         false => Routes { ingest: behind(&gates.ingest, reports).merge(steering), admin: None },
         true => Routes {
-            ingest: behind(&gates.ingest, signals).merge(health),
+            ingest: behind(&gates.ingest, signals).merge(local_reload).merge(health),
             admin: Some(behind(&gates.either, reports).merge(steering)),
         },
     }
@@ -130,14 +140,14 @@ fn steering(api: Arc<Api>) -> Router {
         .route("/v1/tune", post(tune::study))
         .route("/v1/simulate", post(simulate::simulate))
         .route("/v1/log", get(log::read).put(log::change))
-        .route("/v1/reload", post(control::reload))
         .route("/v1/shutdown", post(control::shut_down))
         .with_state(api)
 }
 
 #[cfg(test)]
 fn routes(api: Arc<Api>) -> Router {
-    reports(api.clone()).merge(steering(api))
+    let reload = Router::new().route("/v1/reload", post(control::reload)).with_state(api.clone());
+    reports(api.clone()).merge(reload).merge(steering(api))
 }
 
 impl Api {

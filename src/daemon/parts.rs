@@ -60,9 +60,7 @@ pub(super) fn router(
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address takes another method")
         })
-        .fallback(async || {
-            Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address; signals go to /v1/signals")
-        });
+        .fallback(async || Problem::of_nothing_here());
     // Any site may link to the page. It reveals nothing, and what it calls is guarded.
     let own = http::guard(own, gate.clone());
     let own = if console { own.merge(console::router()) } else { own };

@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use subtle::ConstantTimeEq;
 
+use super::guard;
 use super::problem::Problem;
 use crate::base::files;
 
@@ -134,6 +135,26 @@ pub(crate) async fn require_token(
 ) -> Result<Response, Problem> {
     auth.check(request.headers())?;
     Ok(next.run(request).await)
+}
+
+/// The same, and lets requests on whose caller may send this process a signal: for what a signal can bring about, too.
+pub(crate) async fn require_token_or_signaller(
+    State(auth): State<TokenAuth>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if !guard::may_signal(&request) {
+        auth.check(request.headers())?;
+    }
+    Ok(next.run(request).await)
+}
+
+/// Lets requests on whose caller may send this process a signal; for any other caller there is nothing here.
+pub(crate) async fn require_signaller(request: Request, next: Next) -> Result<Response, Problem> {
+    match guard::may_signal(&request) {
+        true => Ok(next.run(request).await),
+        false => Err(Problem::of_nothing_here()),
+    }
 }
 
 /// The bearer token in the file `path`, which `name` has named.

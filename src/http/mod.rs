@@ -26,7 +26,8 @@ mod unreadable;
 
 pub use address::Address;
 pub use auth::TokenAuth;
-pub(crate) use auth::{CallerTokens, Gates, read_token, require_token};
+pub(crate) use auth::{CallerTokens, Gates, read_token};
+pub(crate) use auth::{require_signaller, require_token, require_token_or_signaller};
 pub(crate) use body::{BODY_STALL_MAX, announced_bytes, check_encoding, media_type, next_data, read_body};
 pub(crate) use guard::guard;
 pub use listener::Listener;

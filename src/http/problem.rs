@@ -25,6 +25,11 @@ impl Problem {
         }
     }
 
+    /// The answer to a request for an address that typingd does not serve.
+    pub(crate) fn of_nothing_here() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "there is nothing at this address; signals go to /v1/signals")
+    }
+
     /// The status of the answer.
     pub(crate) const fn status(&self) -> StatusCode {
         self.status

@@ -8,9 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::sync::watch;
 
-use super::address::Address;
 use super::connection::connection;
-use super::guard::ViaUnix;
 use super::listener::Listener;
 use super::serving::{Ends, Serving, stopped};
 use super::settings::Limits;
@@ -33,9 +31,8 @@ pub(crate) async fn serve_on(listener: Listener, serving: watch::Receiver<Servin
     let stats = serving.borrow().traffic.listener(listener.address());
     let pool = SlotPool::new(connections_max, RESERVED);
     let mut slots: VecDeque<Arc<ConnectionSlot>> = VecDeque::new();
-    let via_unix = matches!(listener.address(), Address::Unix(_)).then_some(ViaUnix);
     let spawn_connection = |socket: Socket, permit: SlotPermit, slots: &mut VecDeque<Arc<ConnectionSlot>>| {
-        let slot = ConnectionSlot::new(via_unix, permit, pool.clone());
+        let slot = ConnectionSlot::new(socket.via_unix(), permit, pool.clone());
         if slots.len() >= 2 * connections_max {
             slots.retain(|slot| slot.phase.load(Ordering::Relaxed) != GONE);
         }

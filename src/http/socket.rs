@@ -10,6 +10,8 @@ use rustix::net::Shutdown;
 use tokio::io::{Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::guard::ViaUnix;
+
 /// A stream socket, whichever kind.
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -27,6 +29,13 @@ macro_rules! either {
 }
 
 impl Socket {
+    /// What is known of the client of a Unix socket.
+    pub(super) fn via_unix(&self) -> Option<ViaUnix> {
+        let Self::Unix(stream) = self else { return None };
+        let own = rustix::process::geteuid().as_raw();
+        Some(ViaUnix { may_signal: stream.peer_cred().is_ok_and(|peer| may_signal(peer.uid(), own)) })
+    }
+
     pub(super) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(either!(self, stream => stream.poll_read_ready(cx)))?;
@@ -102,6 +111,27 @@ impl Socket {
     }
 }
 
+/// Whether a process of the user `peer` may send signals to one of the user `own`.
+fn may_signal(peer: u32, own: u32) -> bool {
+    peer == ROOT || (peer == own && own != OVERFLOW)
+}
+
+const ROOT: u32 = 0;
+/// What the kernel calls every user that has no number in the user namespace of this process.
+const OVERFLOW: u32 = 65_534;
+
 /// How often typingd checks whether a Unix socket's other end has gone.
 const HANG_UP_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const DRAIN_BUFFER_BYTES: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_and_the_own_user_may_signal_and_no_one_else() {
+        assert!(may_signal(0, 996) && may_signal(996, 996) && may_signal(0, 0));
+        assert!(!may_signal(1_000, 996) && !may_signal(1_000, 0) && !may_signal(OVERFLOW, 996));
+        assert!(!may_signal(OVERFLOW, OVERFLOW), "it may be anybody of another namespace");
+    }
+}

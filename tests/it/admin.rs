@@ -79,6 +79,30 @@ fn operators_can_have_addresses_of_their_own() {
 }
 
 #[test]
+fn who_may_signal_the_process_reloads_without_a_token() {
+    let sandbox = Sandbox::start(&[]);
+    let directory = tempfile::tempdir().unwrap();
+    for (name, admin) in [("one", ""), ("two", "admin.listen = ['127.0.0.1:0']\n")] {
+        let socket = directory.path().join(name);
+        let listen = format!("ingest.listen = ['unix:{}', '127.0.0.1:0']\n", socket.display());
+        let daemon = start(&sandbox, &format!("{TOKENS}{listen}{admin}"));
+        let url = format!("unix:{}", socket.display());
+        let said = run(&["reload", "--url", &url]);
+        assert_eq!((said.code, said.stdout.starts_with("nothing has changed")), (Some(0), true), "{said:?}");
+        // That and nothing else; and not over TCP, where the kernel does not say who calls.
+        let here = Address::Unix(socket);
+        let (steering, over_tcp) = if admin.is_empty() { (401, 401) } else { (404, 404) };
+        assert_eq!(here.call("POST", "/v1/shutdown", &[], b"").status, steering);
+        assert_eq!(here.call("POST", "/v1/signals", &[JSON], b"[]").status, 401);
+        let log = daemon.process.log();
+        let tcp = log.split(" INFO listening address=").find(|rest| rest.starts_with("http:")).unwrap();
+        let tcp = Address::parse(tcp.lines().next().unwrap());
+        assert_eq!(tcp.call("POST", "/v1/reload", &[], b"").status, over_tcp);
+        assert_eq!(tcp.get("/v1/reload").status, if admin.is_empty() { 405 } else { 404 });
+    }
+}
+
+#[test]
 fn one_token_for_both_is_a_mistake() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("token"), "t0ken").unwrap();
