@@ -17,6 +17,9 @@ const LOOK_SPACING: Duration = Duration::from_millis(100);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct WaitArgs {
+    /// Only until it is alive, whether or not it can deliver
+    #[arg(long)]
+    alive: bool,
     /// The longest wait
     #[arg(long = "for", value_name = "TIME", default_value = "1m", value_parser = span)]
     span: Duration,
@@ -30,17 +33,28 @@ fn span(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(args: &WaitArgs) -> Result<(), Failure> {
     let remote = Remote::new(&args.remote)?;
-    block_on(wait(&remote, args.span))??;
-    writeln!(io::stdout().lock(), "ready")?;
+    let goal = if args.alive { &ALIVE } else { &READY };
+    block_on(wait(&remote, goal, args.span))??;
+    writeln!(io::stdout().lock(), "{}", goal.status)?;
     Ok(())
 }
 
-async fn wait(remote: &Remote, span: Duration) -> Result<(), Failure> {
+/// What is waited for.
+struct Goal {
+    path: &'static str,
+    /// What the daemon says once it is reached.
+    status: &'static str,
+}
+
+const READY: Goal = Goal { path: "readyz", status: "ready" };
+const ALIVE: Goal = Goal { path: "healthz", status: "alive" };
+
+async fn wait(remote: &Remote, goal: &Goal, span: Duration) -> Result<(), Failure> {
     let end = clock::timer_after(span);
     let mut printed = String::new();
     loop {
         // The first attempt is made in any case, and each has the time that is left.
-        let look = tokio::time::timeout_at(end.max(clock::timer_after(LOOK_SPACING)), look(remote)).await;
+        let look = tokio::time::timeout_at(end.max(clock::timer_after(LOOK_SPACING)), look(remote, goal)).await;
         let why = match look {
             Ok(None) => return Ok(()),
             Ok(Some(why)) => why,
@@ -48,7 +62,7 @@ async fn wait(remote: &Remote, span: Duration) -> Result<(), Failure> {
             Err(_) => printed.clone(),
         };
         if clock::timer_after(LOOK_SPACING) >= end {
-            return Err(format!("not ready within {}: {why}", Written(span)).into());
+            return Err(format!("not {} within {}: {why}", goal.status, Written(span)).into());
         }
         if why != printed {
             note(&format!("waiting: {why}"));
@@ -58,25 +72,25 @@ async fn wait(remote: &Remote, span: Duration) -> Result<(), Failure> {
     }
 }
 
-/// Why the daemon is not ready; `None` when it is.
-async fn look(remote: &Remote) -> Option<String> {
+/// Why the daemon is not there yet; `None` when it is.
+async fn look(remote: &Remote, goal: &Goal) -> Option<String> {
     #[derive(Deserialize)]
-    struct Ready {
+    struct Reached {
         status: String,
     }
     #[derive(Deserialize)]
     struct Problem {
         detail: String,
     }
-    let answer = match remote.call(remote.request(Method::GET, &["readyz"])).await {
+    let answer = match remote.call(remote.request(Method::GET, &[goal.path])).await {
         Ok(answer) => answer,
         Err(why) => return Some(printable(&why.to_string())),
     };
     match answer.status {
-        StatusCode::OK if serde_json::from_str(&answer.body).is_ok_and(|ready: Ready| ready.status == "ready") => None,
+        StatusCode::OK if serde_json::from_str(&answer.body).is_ok_and(|reached: Reached| reached.status == goal.status) => None,
         StatusCode::OK => Some(format!("{} answers, and is not typingd", remote.place())),
         StatusCode::SERVICE_UNAVAILABLE => match serde_json::from_str(&answer.body) {
-            Ok(Problem { detail }) => Some(printable(&format!("not ready: {detail}"))),
+            Ok(Problem { detail }) => Some(printable(&format!("not {}: {detail}", goal.status))),
             Err(_) => Some(answer.refusal()),
         },
         _ => Some(answer.refusal()),

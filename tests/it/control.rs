@@ -86,6 +86,8 @@ fn wait_says_what_it_waits_for_until_ready_or_late() {
     let settings = format!("ingest.listen = ['{place}']");
     let daemon = Daemon::start_with(&sandbox.address.url(), "upstream.auth.token_file = 'later'", &settings, |_| {});
     waiting.until_logged("not ready: ");
+    let said = run(&["wait", "--alive", "--url", &place, "--for", "5m"]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(0), "alive\n"), "{said:?}");
     fs::write(daemon.file("later"), "t0ken").unwrap();
     assert_eq!(waiting.end().code(), Some(0), "{}", waiting.log());
     assert_eq!(waiting.output(), "ready\n");
