@@ -11,6 +11,9 @@ use crate::observe::snapshot::Snapshot;
 
 /// Changes are shown no more often than this: for eyes, not for machines.
 const NEWS_SPACING: Duration = Duration::from_secs(2);
+/// Until the daemon is ready for the first time, the loop checks this often whether it is: operators look at the status of
+/// what they have just started.
+const READY_CHECK_SPACING: Duration = Duration::from_millis(100);
 
 /// By default no one looks, and it asks for no turn.
 #[derive(Debug, Default)]
@@ -24,6 +27,8 @@ struct Beating {
     due: Instant,
     news_due: Instant,
     shown: (Census, Counts),
+    /// Until the first beat of a daemon that is ready: when it is checked next whether it is.
+    ready_check_due: Option<Instant>,
 }
 
 impl Heartbeat {
@@ -37,6 +42,7 @@ impl Heartbeat {
             due: Instant::ORIGIN,
             news_due: Instant::ORIGIN,
             shown: (Census::default(), Counts::default()),
+            ready_check_due: Some(Instant::ORIGIN),
         };
         (Self(Some(beating)), receiver)
     }
@@ -45,19 +51,29 @@ impl Heartbeat {
     pub(super) fn turn(&mut self, now: Instant, census: Census, counts: &Counts, snapshot: impl FnOnce() -> Snapshot) {
         let Some(beating) = &mut self.0 else { return };
         let news = beating.shown != (census, *counts);
-        if now >= beating.due || (news && now >= beating.news_due) {
+        let beats = now >= beating.due || (news && now >= beating.news_due);
+        let checks = beating.ready_check_due.is_some_and(|due| now >= due);
+        let snapshot = (beats || checks).then(snapshot);
+        let is_ready = snapshot.as_ref().is_some_and(|snapshot| snapshot.not_ready.is_none());
+        if beats || is_ready {
             beating.shown = (census, *counts);
             beating.due = now + beating.spacing;
             beating.news_due = now + NEWS_SPACING.min(beating.spacing);
-            beating.snapshots.send_replace(Some(snapshot()));
+            beating.snapshots.send_replace(snapshot);
         } else if news {
             beating.due = beating.due.min(beating.news_due);
+        }
+        if is_ready {
+            beating.ready_check_due = None;
+        } else if checks {
+            beating.ready_check_due = Some(now + READY_CHECK_SPACING);
         }
     }
 
     /// When the loop has to come round next, though nothing else happens.
     pub(super) fn due(&self) -> Instant {
-        self.0.as_ref().map_or(Instant::NEVER, |beating| beating.due)
+        let due = |beating: &Beating| beating.due.min(beating.ready_check_due.unwrap_or(Instant::NEVER));
+        self.0.as_ref().map_or(Instant::NEVER, due)
     }
 }
 
@@ -71,18 +87,19 @@ mod tests {
         heartbeat: Heartbeat,
         snapshots: watch::Receiver<Option<Snapshot>>,
         counts: Counts,
+        not_ready: Option<String>,
     }
 
     impl Loop {
         fn new() -> Self {
             let (heartbeat, snapshots) = Heartbeat::new(SPACING);
-            Self { heartbeat, snapshots, counts: Counts::default() }
+            Self { heartbeat, snapshots, counts: Counts::default(), not_ready: None }
         }
 
         /// Comes round at this millisecond; whether that was a beat.
         fn round(&mut self, millis: u64) -> bool {
             let at = Instant::from_millis(millis);
-            let snapshot = || Snapshot { at, ..Snapshot::default() };
+            let snapshot = || Snapshot { at, not_ready: self.not_ready.clone(), ..Snapshot::default() };
             self.heartbeat.turn(at, Census::default(), &self.counts, snapshot);
             let beaten = self.snapshots.has_changed().unwrap();
             if beaten {
@@ -136,5 +153,17 @@ mod tests {
         let mut heartbeat = Heartbeat::default();
         heartbeat.turn(Instant::ORIGIN, Census::default(), &Counts::default(), || unreachable!("no one receives it"));
         assert_eq!(heartbeat.due(), Instant::NEVER);
+    }
+
+    #[test]
+    fn until_ready_a_daemon_is_checked_every_tenth_of_a_second() {
+        let mut slow = Loop::new();
+        slow.not_ready = Some("no token".to_owned());
+        assert!(slow.round(0));
+        assert_eq!(slow.due_millis(), 100);
+        assert!((1..=1_000).all(|millis| !slow.round(millis)), "a busy loop beats no more often");
+        slow.not_ready = None;
+        assert!((1_001..1_100).all(|millis| !slow.round(millis)) && slow.round(1_100));
+        assert_eq!(slow.due_millis(), 6_100);
     }
 }
