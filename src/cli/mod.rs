@@ -34,7 +34,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use tracing::Level;
 
 use crate::base::build_info;
 use crate::config::{Config, Flag, Origin, Overrides};
@@ -119,8 +118,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are asked for, and belong on the standard output; clap knows which is which.
-            let _ = error.print();
-            if error.exit_code() != 0 {
+            if error.exit_code() == 0 {
+                let _ = error.print();
+            } else {
+                match telemetry::is_for_the_journal() {
+                    true => telemetry::report(&error.render()),
+                    false => drop(error.print()),
+                }
                 let (passed, unusable) = http::passed();
                 run::hold_sockets(&passed, &unusable);
             }
@@ -146,10 +150,8 @@ struct Failure {
 
 impl Failure {
     fn report(&self) {
-        // What ends the daemon is an error for the journal, too: journalctl -p err shows it.
-        let priority = telemetry::journal_priority(Level::ERROR);
         for problem in &self.problems {
-            let _ = writeln!(io::stderr().lock(), "{priority}typingd: {problem}");
+            telemetry::report(&format!("typingd: {problem}\n"));
         }
     }
 

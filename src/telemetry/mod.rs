@@ -5,9 +5,9 @@ mod level;
 #[cfg(feature = "otlp")]
 pub(crate) mod spans;
 
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
 
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::format::{self, JsonFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -15,6 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt as log_fmt, reload};
 
 use journald::Prioritised;
+pub(crate) use journald::is_reading as is_for_the_journal;
 pub(crate) use level::{Change, level, set_level};
 
 /// How logs are written.
@@ -27,10 +28,18 @@ pub enum Format {
     Json,
 }
 
-/// What a line on the standard error that is no event begins with, so that the journal knows how grave it is. Empty where
-/// the standard error is not the journal.
-pub(crate) fn journal_priority(level: Level) -> String {
-    if journald::is_reading() { format!("<{}>", journald::priority(level)) } else { String::new() }
+/// Writes why the process ends to the standard error. For the journal each line is an error: `journalctl -p err` shows it.
+pub(crate) fn report(reason: &impl Display) {
+    let mut reason = reason.to_string();
+    if journald::is_reading() {
+        reason = journald::as_errors(&reason);
+    }
+    let _ = io::stderr().lock().write_all(reason.as_bytes());
+}
+
+/// A defect is an error for the journal, too.
+fn report_panics_to_the_journal() {
+    std::panic::set_hook(Box::new(|defect| report(&format!("typingd: defect: {defect}\n"))));
 }
 
 /// Begins to log. Only the first call of a process has an effect.
@@ -54,6 +63,9 @@ pub(crate) fn start(format: Format, level: LevelFilter) {
             registry.with(layer.fmt_fields(JsonFields::new()).event_format(lines).with_filter(filter)).try_init()
         }
     };
+    if journald::is_reading() {
+        report_panics_to_the_journal();
+    }
     if started.is_ok() {
         level::keep(level, handle);
     }
