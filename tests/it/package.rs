@@ -54,11 +54,13 @@ fn the_debian_package_holds_exactly_what_is_shipped() {
         }
         assert!(mode == "644" || (mode == "755" && destination == "usr/bin/"), "{destination}: {mode}");
     }
-    // What an operator changes survives an update.
-    for (_, destination, _) in assets.iter().filter(|(_, destination, _)| destination.starts_with("etc/")) {
-        let kept = deb["conf-files"].as_array().unwrap().iter().any(|file| file.as_str().unwrap()[1..] == *destination);
-        assert!(kept, "{destination}");
-    }
+    // What an operator changes is no file of the package: no update asks about it.
+    assert!(!assets.iter().any(|(_, destination, _)| destination.starts_with("etc/")), "{assets:?}");
+    // The addresses stay open over an update.
+    let kept = ["restart-after-upgrade", "stop-on-upgrade"].map(|key| deb["systemd-units"][key].as_bool());
+    assert_eq!(kept, [Some(false); 2]);
+    let (version, changes) = (manifest["package"]["version"].as_str().unwrap(), text("systemd/debian/changelog"));
+    assert!(changes.starts_with(&format!("typingd ({version}-1) ")), "{changes}");
 }
 
 #[test]
@@ -79,6 +81,7 @@ fn the_container_builds_and_runs_without_privileges() {
 #[test]
 fn the_sidecar_s_configuration_is_right() {
     let example = text("systemd/kubernetes/sidecar.yaml");
+    assert!(example.contains("\n      enableServiceLinks: false\n"), "a service named typingd would set TYPINGD_PORT");
     let mut lines = example.lines().skip_while(|line| line.trim() != "typingd.toml: |").skip(1);
     let block: Vec<_> = lines.by_ref().take_while(|line| line.is_empty() || line.starts_with("    ")).collect();
     assert!(block.len() > 15, "{block:?}");
