@@ -26,7 +26,8 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     let (mut passed, problems) = http::passed();
-    let ran = if problems.is_empty() { serve(args, &mut passed) } else { Err(Failure::misconfigured(problems.clone())) };
+    let ran =
+        if problems.is_empty() { serve(args, &mut passed) } else { Err(Failure::misconfigured(problems.clone())) };
     ran.or_else(|failure| match failure.code {
         MISCONFIGURED | WRONG_USAGE => {
             // The reason first: the sockets are held for some seconds.

@@ -87,7 +87,11 @@ async fn look(remote: &Remote, goal: &Goal) -> Option<String> {
         Err(why) => return Some(printable(&why.to_string())),
     };
     match answer.status {
-        StatusCode::OK if serde_json::from_str(&answer.body).is_ok_and(|reached: Reached| reached.status == goal.status) => None,
+        StatusCode::OK
+            if serde_json::from_str(&answer.body).is_ok_and(|reached: Reached| reached.status == goal.status) =>
+        {
+            None
+        }
         StatusCode::OK => Some(format!("{} answers, and is not typingd", remote.place())),
         StatusCode::SERVICE_UNAVAILABLE => match serde_json::from_str(&answer.body) {
             Ok(Problem { detail }) => Some(printable(&format!("not {}: {detail}", goal.status))),
