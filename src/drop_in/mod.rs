@@ -106,11 +106,9 @@ impl Activity {
         Self { tally: Arc::default(), in_flight: InFlight::default(), turns: Turns::new(clock) }
     }
 
-    /// Ends when no connector has called for a second and nothing is in flight any more, at `end` at the latest. What is
-    /// in flight then is cut; returns how many requests that are.
-    pub(crate) async fn drained(&self, end: tokio::time::Instant) -> u64 {
+    /// Ends when no connector has called for a second and nothing is in flight any more, at `end` at the latest.
+    pub(crate) async fn drained(&self, end: tokio::time::Instant) {
         self.in_flight.quiet(end).await;
-        self.cut()
     }
 
     /// Cuts what is in flight, and returns how many requests that are.
