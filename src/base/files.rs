@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
 use super::text::without_bom;
 
 /// The largest file with a bearer token: a token has 16 KiB at most, and white space around it little more.
@@ -47,6 +49,17 @@ pub(crate) fn must_be_regular(path: &Path) -> Result<()> {
         true => Ok(()),
         false => Err(Error::other("not a regular file")),
     }
+}
+
+/// Whether files can be made in the directory `path`.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn must_be_writable(path: &Path) -> Result<()> {
+    if !std::fs::metadata(path)?.is_dir() {
+        return Err(ErrorKind::NotADirectory.into());
+    }
+    Ok(accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ use crate::salesforce::settings::{Auth, JwtBearer, Settings};
 use crate::telemetry::Format;
 use keys::{Absent, CHANNELS, Key};
 use layers::{Layers, Scope};
-use value::{FromValue, ORG_ID_BYTES, Quoted};
+use value::{Bare, FromValue, ORG_ID_BYTES, Quoted};
 
 /// All settings, valid.
 #[derive(Clone, Debug)]
@@ -368,6 +368,10 @@ impl Reader {
             let text =
                 format!("{ADMIN_LISTEN}: {address} is in {LISTEN} too; expected other addresses, or [] to share");
             self.problem(ADMIN_LISTEN, text);
+        } else {
+            let of_admin = admin.into_iter().flat_map(|admin| &admin.listen).map(|at| (ADMIN_LISTEN, at));
+            let all: Vec<_> = listen.iter().map(|at| (LISTEN, at)).chain(of_admin).collect();
+            self.overlap(&all);
         }
         self.beyond_needs_token(LISTEN, &listen, "ingest.token_file");
         let socket_mode = self.get::<String>("ingest.socket_mode");
@@ -388,6 +392,16 @@ impl Reader {
             token_file: self.get("admin.token_file"),
             console: self.get("admin.console")?,
         })
+    }
+
+    /// An address that another one includes can't be listened on.
+    fn overlap(&mut self, all: &[(&str, &Address)]) {
+        for (key, part) in all {
+            if let Some((_, whole)) = all.iter().find(|(_, whole)| whole.covers(part)) {
+                let text = format!("{key}: {} is a part of {}; expected one of them", Bare(part), Bare(whole));
+                self.problem(key, text);
+            }
+        }
     }
 
     fn beyond_needs_token(&mut self, key: &str, listen: &[Address], token: &str) {

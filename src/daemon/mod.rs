@@ -37,7 +37,7 @@ use spans::Spans;
 use upstream::Upstream;
 
 pub(crate) use os_signals::until_stopped;
-pub(crate) use parts::file_problems;
+pub(crate) use parts::{file_problems, token_file_warning};
 
 /// What a part may take to end.
 pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);

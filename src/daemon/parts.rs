@@ -108,6 +108,14 @@ pub(crate) fn file_problems(config: &Config) -> Vec<String> {
     problems
 }
 
+/// Why the file of the upstream's token brings none at present. Another program keeps it, so that it may yet.
+pub(crate) fn token_file_warning(config: &Config) -> Option<String> {
+    const KEY: &str = "upstream.auth.token_file";
+    let Auth::TokenFile(path) = &config.upstream.as_ref()?.auth else { return None };
+    let why = salesforce::check_token_file(path).err()?;
+    Some(config.located(KEY, &format!("{KEY}: {why}; without a token typingd starts, but is not ready")))
+}
+
 /// The bearer tokens that callers must show.
 pub(super) fn caller_tokens(config: &Config) -> Result<CallerTokens, Vec<String>> {
     let read = |name: &str, path: &Option<PathBuf>| {

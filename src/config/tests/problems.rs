@@ -384,3 +384,23 @@ fn no_input_makes_it_panic() {
         assert!(load(&overrides).is_err());
     }
 }
+
+#[test]
+fn an_address_that_another_one_includes_is_a_problem() {
+    let of = |listen: &str, admin: &str| {
+        let text =
+            format!("[ingest]\ntoken_file = 't'\nlisten = [{listen}]\n[admin]\ntoken_file = 'u'\nlisten = [{admin}]\n");
+        sandbox(&text)
+    };
+    for (listen, admin, expected) in [
+        ("'127.0.0.1:1', '0.0.0.0:2', '0.0.0.0:1'", "", "F:3: ingest.listen: 127.0.0.1:1 is a part of 0.0.0.0:1"),
+        ("'0.0.0.0:1', '[::]:1', '[::1]:1'", "", "F:3: ingest.listen: [::1]:1 is a part of [::]:1"),
+        ("'[::]:1'", "'127.0.0.1:1'", "F:6: admin.listen: 127.0.0.1:1 is a part of [::]:1"),
+    ] {
+        let (file, overrides) = of(listen, admin);
+        assert_eq!(file.told(&overrides), [format!("{expected}; expected one of them")], "{listen} {admin}");
+    }
+    for (listen, admin) in [("'0.0.0.0:1', '[::]:1'", "'127.0.0.1:2'"), ("'0.0.0.0:0', '127.0.0.1:0'", "'[::1]:0'")] {
+        assert!(load(&of(listen, admin).1).is_ok(), "{listen} {admin}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Where tokens come from: a file, the OAuth 2.0 JWT bearer flow, or memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -72,6 +72,13 @@ fn bearer(text: &str) -> Result<HeaderValue, Failure> {
     let mut value = value.map_err(|_| Failure::passing("the token can't be a header's value"))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Whether the file at `path` brings a token.
+pub(crate) fn check_token_file(path: &Path) -> Result<(), String> {
+    let name = path.display();
+    let file = files::read(path, files::TOKEN_FILE_BYTES_MAX).map_err(|error| format!("can't read {name}: {error}"))?;
+    bearer(&String::from_utf8_lossy(&file)).map(drop).map_err(|failure| format!("{name}: {}", failure.text))
 }
 
 /// Read off the async threads: the file may be on a slow file system.
