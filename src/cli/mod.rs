@@ -24,6 +24,7 @@ mod status;
 mod tap;
 mod timing;
 mod tune;
+mod usage;
 mod wait;
 
 use std::ffi::OsString;
@@ -112,9 +113,15 @@ enum Command {
 
 /// Runs the command line `arguments`, the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            if let Some(told) = usage::empty_variable(&error, &arguments, |name| std::env::var_os(name)) {
+                note(&told);
+                return ExitCode::from(WRONG_USAGE);
+            }
+            usage::suggest_command(&mut error);
             // Help and version are asked for, and belong on the standard output; clap knows which is which.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));

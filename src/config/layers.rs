@@ -107,6 +107,11 @@ impl Layers {
             (None, Some(path)) => (PathBuf::from(path), Origin::Environment(FILE_VARIABLE.into())),
             (None, None) => (PathBuf::from(FILE_DEFAULT), Origin::Default),
         };
+        if path.as_os_str().is_empty() {
+            self.broken = true;
+            self.problems.push(Problem::at(&named, "it is empty; expected the path of a file, or no such variable"));
+            return;
+        }
         let text = match read_file(&path) {
             Ok(text) => text,
             // The default file is optional.

@@ -56,7 +56,7 @@ fn a_wrong_value_is_reported_with_place_and_expectation() {
         ),
         ("channels.a", "org_id = 'x'", r#"F:2: channels."a": there is no key org_id for a single channel"#),
         ("channels", "a = 5", r#"F:2: channels."a" is a table; expected [channels."a"] on a line of its own"#),
-        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; expected 1 to 255 characters"#),
+        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; expected 1 to 240 characters"#),
         ("upstream", "max_in_flight = 0", "F:2: upstream.max_in_flight = 0: expected a whole number from 1 to 10000"),
         ("upstream", "max_in_flight = -1", "F:2: upstream.max_in_flight = -1: expected a whole number from 1 to 10000"),
         (
@@ -332,6 +332,10 @@ fn files_that_cannot_be_read_are_one_problem() {
         large.told(&large.overrides()),
         ["flag --config: can't read the configuration file F: it is larger than 2 MiB"]
     );
+    let empty = Overrides { environment: vec![environment("TYPINGD_CONFIG", "")], ..Overrides::default() };
+    let problems: Vec<_> = load(&empty).unwrap_err().iter().map(ToString::to_string).collect();
+    let told = "environment variable TYPINGD_CONFIG: it is empty; expected the path of a file, or no such variable";
+    assert_eq!(problems, [told]);
 }
 
 #[test]
