@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::http::Problem;
-use crate::model::ChannelAddress;
+use crate::model::{CHANNEL_CHARS_MAX, USER_CHARS_MAX, check_id};
 
 /// The options of a call. Unknown and repeated ones are refused: what was meant can't be known.
 pub(super) struct Options<T>(pub(super) T);
@@ -77,7 +77,8 @@ pub(super) fn id(name: &str, value: Option<String>) -> Result<Option<String>, Pr
             );
             return Err(bad(detail));
         }
-        ChannelAddress::new(value).map_err(|error| bad(format!("`{name}` {error}")))?;
+        let chars_max = if name == "to" { CHANNEL_CHARS_MAX } else { USER_CHARS_MAX };
+        check_id(value, chars_max).map_err(|error| bad(format!("`{name}` {error}")))?;
     }
     Ok(value)
 }

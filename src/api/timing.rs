@@ -95,7 +95,7 @@ pub(super) async fn change(
 }
 
 pub(super) async fn unnamed() -> Problem {
-    bad("the channel address is empty; expected 1 to 255 characters")
+    bad("the channel address is empty; expected 1 to 240 characters")
 }
 
 async fn answer(api: &Api, change: Option<Change>) -> Result<Json<Report>, Problem> {
