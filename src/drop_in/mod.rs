@@ -26,7 +26,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
@@ -34,7 +34,7 @@ use tower::ServiceExt;
 
 use crate::base::clock::Clock;
 use crate::driver::inbox::Inbox;
-use crate::http::{Problem, Route, TokenAuth, announced_bytes, until};
+use crate::http::{NoOptions, Options, Problem, Route, TokenAuth, announced_bytes, until};
 use crate::observe::snapshot::DropInFigures;
 use crate::salesforce::Connection;
 use crate::salesforce::credentials::CredentialCache;
@@ -155,8 +155,9 @@ impl DropIn {
     }
 }
 
-async fn report(State(drop_in): State<DropIn>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn report(State(drop_in): State<DropIn>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     drop_in.0.context.gate.check(&headers)?;
+    Options::<NoOptions>::of(&uri)?;
     let mut report = json!(drop_in.figures());
     if let Some(shadow) = &drop_in.0.context.shadow {
         report["shadow"] = shadow.to_json();
