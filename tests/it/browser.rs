@@ -156,7 +156,6 @@ fn answers_carry_security_headers_and_allowed_methods() {
     for (method, path, headers, status) in [
         ("GET", "/api/v1/x", [("x-y", "z")], 502),
         ("CONNECT", "/api/v1/x", [("x-y", "z")], 405),
-        ("GET", "/api/v1/x", [("content-length", "99999999999")], 413),
         ("GET", "/api/v1/x", [("host", "two")], 400),
     ] {
         let answer = own.address.call(method, path, &headers, nothing);
