@@ -40,6 +40,7 @@ use crate::base::build_info;
 use crate::config::{Config, Flag, Origin, Overrides};
 use crate::daemon::StartError;
 use crate::sandbox::SandboxArgs;
+use crate::telemetry;
 pub use exit::{EXIT_CODES, FILES, SIGNALS, VARIABLES};
 use exit::{FAILED, HELD, MISCONFIGURED, WRONG_USAGE};
 
@@ -130,7 +131,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match execute(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.problems.iter().for_each(|problem| note(problem));
+            failure.report();
             ExitCode::from(failure.code)
         }
     }
@@ -145,6 +146,16 @@ struct Failure {
 }
 
 impl Failure {
+    /// Says why on the standard error; where that is a log in JSON, as lines of it.
+    fn report(&self) {
+        for problem in &self.problems {
+            match telemetry::is_json() {
+                true => tracing::error!("{problem}"),
+                false => note(problem),
+            }
+        }
+    }
+
     fn misconfigured(problems: Vec<String>) -> Self {
         Self { code: MISCONFIGURED, problems }
     }

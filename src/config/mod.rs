@@ -135,6 +135,11 @@ pub fn load(overrides: &Overrides) -> Result<Config, Vec<Problem>> {
     resolve(layers, None, overrides.sandbox)
 }
 
+/// The format of the log, as far as a wrong configuration says it.
+pub fn log_format(overrides: &Overrides) -> Format {
+    Layers::read(overrides).log_format()
+}
+
 /// The problems of flags by themselves, for a command that passes their values on to a daemon.
 pub fn flag_problems(flags: &[Flag]) -> Vec<Problem> {
     Layers::of_flags(flags).problems
@@ -154,6 +159,15 @@ fn resolve(mut layers: Layers, read: Option<&Arc<Layers>>, sandbox: bool) -> Res
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(problems),
+    }
+}
+
+impl Layers {
+    fn log_format(&self) -> Format {
+        match self.global.get::<String>("log.format").as_deref() {
+            Some("json") => Format::Json,
+            _ => Format::Text,
+        }
     }
 }
 
@@ -417,11 +431,7 @@ impl Reader {
     }
 
     fn log(&self) -> Option<Log> {
-        let format = match self.get::<String>("log.format")?.as_str() {
-            "json" => Format::Json,
-            _ => Format::Text,
-        };
-        Some(Log { format, level: self.get::<String>("log.level")?.parse().ok()? })
+        Some(Log { format: self.layers.log_format(), level: self.get::<String>("log.level")?.parse().ok()? })
     }
 
     fn lines(&self) -> Vec<Line> {

@@ -80,6 +80,7 @@ fn all_but_typingds_own_addresses_passes_as_it_was_written() {
 fn typingds_own_addresses_never_pass_however_they_are_written() {
     let far_side = far_side();
     let daemon = Daemon::start_with(&far_side.url(), AUTH, "", |_| {});
+    until("ready", || daemon.address.get("/readyz").status == 200);
     for (method, target, expected) in [
         ("GET", "/healthz", 200),
         ("GET", "/readyz", 200),
