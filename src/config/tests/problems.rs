@@ -34,6 +34,21 @@ fn a_wrong_value_is_reported_with_place_and_expectation() {
         ("timing", "dismiss = 'idel'", r#"F:2: timing.dismiss = "idel": expected "idle" or "after_shown""#),
         (
             "timing",
+            "dismiss = '3s'",
+            r#"F:2: timing.dismiss = "3s": expected "idle" or "after_shown"; how long the icon stays on is dismiss_after"#,
+        ),
+        (
+            "channels.a",
+            "dismiss = 3",
+            r#"F:2: channels."a".dismiss = 3: expected "idle" or "after_shown"; how long the icon stays on is dismiss_after"#,
+        ),
+        (
+            "timing",
+            "dismiss_after = 'idle'",
+            &format!("F:2: timing.dismiss_after = \"idle\": {time}; the mode is dismiss"),
+        ),
+        (
+            "timing",
             "require_open = 'yes'",
             r#"F:2: timing.require_open = "yes": expected true or false, without quotes"#,
         ),
