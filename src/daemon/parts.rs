@@ -58,12 +58,12 @@ pub(super) struct FirstAnswer {
 }
 
 impl FirstAnswer {
-    pub(super) fn new(config: &Config, base_url: &Url) -> Self {
+    pub(super) fn new(config: &Config, client: &Client) -> Self {
         const KEY: &str = "upstream.base_url";
         let set_at = config.upstream.as_ref().map(|_| config.located(KEY, &format!("{KEY}: ")));
         Self {
             set_at: set_at.unwrap_or_default(),
-            base_url: base_url.as_str().trim_end_matches('/').to_owned(),
+            base_url: client.settings().base_url.as_str().trim_end_matches('/').to_owned(),
             missing: watch::Sender::new(Some("the upstream has not answered yet".to_owned())),
         }
     }

@@ -45,7 +45,7 @@ impl Parts {
         let drop_in = watch::Sender::new(upstream.drop_in().cloned());
         let ending = watch::Sender::new(None);
         let ingest = Ingest::new(self.inbox, body_bytes_max.subscribe());
-        let first_answer = FirstAnswer::new(&config, &upstream.client.settings().base_url);
+        let first_answer = FirstAnswer::new(&config, &upstream.client);
         let runtime = status::Parts {
             unanswered: first_answer.missing(),
             client: upstream.client.clone(),
@@ -59,8 +59,7 @@ impl Parts {
             state_dir: config.state_dir.is_some(),
         };
         let observers = Observers { runtime: runtime.source(), ..self.observers };
-        let (engine, client) = (self.engine, upstream.client.clone());
-        tokio::spawn(driver::run(engine, clock, client, self.requests, self.commands, observers));
+        tokio::spawn(driver::run(self.engine, clock, upstream.client.clone(), self.requests, self.commands, observers));
         let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
         let timing_log = TimingLog::default();
         let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);
