@@ -552,6 +552,7 @@ fn many_conversations_at_once_are_the_sum_of_each_by_itself() {
             *sum += n;
         }
         sum.gaps.sum_micros += tally.gaps.sum_micros;
+        sum.untyped += tally.untyped;
         sum.timer_stops += tally.timer_stops;
         sum.timer_stops_resumed += tally.timer_stops_resumed;
         sum.composing_micros += tally.composing_micros;
