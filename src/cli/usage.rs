@@ -42,8 +42,10 @@ pub(super) fn suggest_command(error: &mut Error) {
         return;
     }
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return };
-    let near = nearest(word).into_iter().collect();
-    error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(near));
+    match nearest(word) {
+        Some(near) => error.insert(ContextKind::SuggestedSubcommand, ContextValue::String(near)),
+        None => error.remove(ContextKind::SuggestedSubcommand),
+    };
 }
 
 fn nearest(word: &str) -> Option<String> {
@@ -81,6 +83,7 @@ mod tests {
             suggest_command(&mut error);
             let said = error.to_string();
             assert_eq!(said.contains("a similar subcommand exists: "), near.is_some(), "{said}");
+            assert_eq!(said.contains("tip:"), near.is_some(), "{said}");
         }
     }
 

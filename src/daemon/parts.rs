@@ -190,7 +190,7 @@ pub(super) fn caller_tokens(config: &Config) -> Result<CallerTokens, Vec<String>
     match (read("ingest.token_file", &config.ingest.token_file), read("admin.token_file", &config.admin.token_file)) {
         (Ok(Some(ingest)), Ok(Some(admin))) if ingest == admin => {
             let text = "admin.token_file holds the token of ingest.token_file; expected another, or none";
-            Err(vec![text.to_owned()])
+            Err(vec![config.located("admin.token_file", text)])
         }
         (Ok(ingest), Ok(admin)) => Ok(CallerTokens { ingest, admin }),
         (ingest, admin) => Err(ingest.err().into_iter().chain(admin.err()).collect()),

@@ -150,6 +150,24 @@ fn typingds_own_token_neither_guards_nor_passes_the_drop_in() {
 }
 
 #[test]
+fn neither_of_two_own_tokens_passes() {
+    let far_side = far_side();
+    let prepare = |dir: &tempfile::TempDir| {
+        std::fs::write(dir.path().join("callers"), "c4llers").unwrap();
+        std::fs::write(dir.path().join("admins"), "4dmins").unwrap();
+    };
+    for apart in ["", "\nadmin.listen = ['127.0.0.1:0']"] {
+        let auth = format!("drop_in.enabled = true\ningest.token_file = 'callers'\nadmin.token_file = 'admins'{apart}");
+        let daemon = Daemon::start_with(&far_side.url(), &auth, "", prepare);
+        for shown in ["Bearer c4llers", "Bearer 4dmins"] {
+            let answer = daemon.address.call("GET", "/api/v1/x", &[("authorization", shown)], b"");
+            assert_eq!(answer.status, 403, "{shown}{apart}: {answer:?}");
+        }
+    }
+    assert_eq!(far_side.came().len(), 0);
+}
+
+#[test]
 fn what_passes_gains_a_via_and_a_third_typingd_refuses() {
     let far_side = far_side();
     let daemon = Daemon::start_with(&far_side.url(), AUTH, "", |_| {});
