@@ -73,7 +73,7 @@ const timing = new Timing(daemon, () => conversation?.to ?? USUAL.to);
 const sliders = new Sliders(timing, sure, (error) => setText(at("tune-trouble"), error.message));
 const replay = new Replay(daemon, strip, sliders);
 new Timeline(at("timeline"), strip);
-new Report(daemon);
+new Report(daemon, sliders);
 const box = new Box((signal) => {
   if (!conversation) return;
   strip.signal(signal);

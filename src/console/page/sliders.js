@@ -92,6 +92,18 @@ export class Sliders extends EventTarget {
     this.#show();
   }
 
+  /**
+   * Moves to a setting that was advised; with a real org it is put in force once the reader confirms.
+   * @param {import("./words.js").Setting} advice
+   */
+  async adopt(advice) {
+    this.#set(advice);
+    this.#moved = true;
+    this.dispatchEvent(new Event("draft"));
+    this.#show();
+    await (this.live ? this.#change(advice) : this.#apply());
+  }
+
   async #apply() {
     const { draft } = this;
     if (!draft || !this.timing.held) return;
