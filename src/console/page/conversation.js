@@ -5,11 +5,11 @@ import { at, id, make, setText } from "./dom.js";
 import { answered, clock, later, marked, spell, visible, why } from "./words.js";
 
 /** An explanation in view is asked for anew this often. */
-const AGAIN_MS = 1_000;
+const AGAIN_MS = 400;
 /** Conversations offered to choose from. */
 const OFFERED_MAX = 8;
 /** The first choice is offered anew this often. */
-const OFFER_MS = 3_000;
+const OFFER_MS = 700;
 /** How long the page says that a conversation is not known. */
 const UNKNOWN_MS = 10_000;
 
@@ -29,6 +29,8 @@ export class Explained {
   #picked = null;
   #busy = false;
   #offered = 0;
+  /** Whether conversations are offered to choose from; with a real org the lanes do that. */
+  offers = true;
 
   /** @param {import("./daemon.js").Daemon} daemon */
   constructor(daemon) {
@@ -43,6 +45,7 @@ export class Explained {
       void this.show({ to: named("to"), from: named("from") });
     });
     daemon.addEventListener("link", () => (daemon.up ? (this.#offered = 0) : this.#silent()));
+    daemon.addEventListener("fresh", () => daemon.fresh || this.#silent());
     setInterval(() => !document.hidden && this.daemon.up && void this.#look(), AGAIN_MS);
   }
 
@@ -61,7 +64,8 @@ export class Explained {
     this.#busy = true;
     try {
       if (this.#shown) await this.#explain(this.#shown);
-      else if (performance.now() - this.#offered > OFFER_MS) await this.#offer();
+      else if (this.offers && performance.now() - this.#offered > OFFER_MS) await this.#offer();
+      else if (!this.offers && performance.now() > this.#offered) this.#none("Name a conversation, or pick one above.");
     } catch (error) {
       // A conversation that does not exist is not asked for again.
       if (error instanceof Refusal && error.status === 404) this.#shown = null;
