@@ -94,6 +94,14 @@ test("colours of a contrast theme leave every text readable", async (t) => {
         });
       });
       for (const { selector, ratio } of found) assert.ok(ratio >= 4.5, `${selector}: ${ratio}`);
+      // Its text would be as white as its ground, where the browser adjusts one of the two alone.
+      const disabled = await page.evaluate(() => {
+        const send = document.getElementById("send");
+        send.disabled = true;
+        const { color, backgroundColor, forcedColorAdjust, opacity } = getComputedStyle(send);
+        return { apart: color !== backgroundColor, forcedColorAdjust, opacity };
+      });
+      assert.deepEqual(disabled, { apart: true, forcedColorAdjust: "none", opacity: "1" });
       const slider = await page.locator("#check").evaluate((element) => getComputedStyle(element).forcedColorAdjust);
       assert.equal(slider, "none", "the slider's track is drawn");
     },

@@ -89,7 +89,7 @@ export class Timeline {
     }
     this.#icon(moment, x);
     for (const check of strip.checks) if (x(check) > 0) this.#check(x(check), "past");
-    this.#marks(x);
+    this.#marks(x, x(moment));
     this.#ahead(moment, x);
   }
 
@@ -142,8 +142,11 @@ export class Timeline {
     for (const step of [0, 7, 14]) this.paint.bar("paper", x + step - 2.2, y - 2.2, 4.4, 4.4, 2.2);
   }
 
-  /** @param {(at: number) => number} x */
-  #marks(x) {
+  /**
+   * @param {(at: number) => number} x
+   * @param {number} edge Where the present is: its line crosses no reason.
+   */
+  #marks(x, edge) {
     const { paint, strip } = this;
     // The newest has its reason beside it; an older one where there is room left of the next.
     let free = Infinity;
@@ -154,7 +157,7 @@ export class Timeline {
       const lost = request.outcome !== null && request.outcome !== "delivered";
       const text = lost ? `${why(request.reason)}: ${became(request.outcome ?? "")}` : why(request.reason);
       const wide = paint.measure(text);
-      const left = Math.min(Math.max(place - wide / 2, 2), paint.width - wide - 2);
+      const left = Math.min(Math.max(place - wide / 2, 2), edge - wide - 4);
       if (left + wide + REASON_GAP > free) continue;
       paint.write(text, left, MARKS + 17, { colour: lost ? "warn" : "soft" });
       free = left;
