@@ -4,7 +4,7 @@ import { Refusal, Unreachable, naming } from "./daemon.js";
 import { at, id, make, setText } from "./dom.js";
 import { answered, clock, later, marked, spell, visible, why } from "./words.js";
 
-/** An explanation in view is asked for anew this often. */
+/** An explanation in view is fetched anew this often. */
 const AGAIN_MS = 400;
 /** Conversations offered to choose from. */
 const OFFERED_MAX = 8;
@@ -46,7 +46,7 @@ export class Explained {
     });
     daemon.addEventListener("link", () => (daemon.up ? (this.#offered = 0) : this.#silent()));
     daemon.addEventListener("fresh", () => daemon.fresh || this.#silent());
-    setInterval(() => !document.hidden && this.daemon.up && void this.#look(), AGAIN_MS);
+    setInterval(() => !document.hidden && this.daemon.up && void this.#refresh(), AGAIN_MS);
   }
 
   /** @param {import("./daemon.js").Conversation} conversation */
@@ -55,11 +55,11 @@ export class Explained {
     this.#picked = conversation;
     at("find-to").value = conversation.to;
     at("find-from").value = conversation.from;
-    await this.#look();
+    await this.#refresh();
     at("found").scrollIntoView({ block: "nearest" });
   }
 
-  async #look() {
+  async #refresh() {
     if (this.#busy) return;
     this.#busy = true;
     try {
@@ -67,7 +67,7 @@ export class Explained {
       else if (this.offers && performance.now() - this.#offered > OFFER_MS) await this.#offer();
       else if (!this.offers && performance.now() > this.#offered) this.#none("Name a conversation, or pick one above.");
     } catch (error) {
-      // A conversation that does not exist is not asked for again.
+      // A conversation that does not exist is not fetched again.
       if (error instanceof Refusal && error.status === 404) this.#shown = null;
       if (error instanceof Refusal) this.#none(error.status === 404 ? "This conversation is not in memory." : visible(error.message));
       if (error instanceof Unreachable) this.#silent();

@@ -1,8 +1,8 @@
-// The daemon, as the page calls it: the token in memory only, what is said when it doesn't answer, streams that go on.
+// The daemon, as the page calls it: the token in memory only, the reasons of its refusals, streams that go on.
 
 import { pause } from "./dom.js";
 
-/** The daemon refused a call, and said why. */
+/** The daemon refused a call, with a reason. */
 export class Refusal extends Error {
   /**
    * @param {number} status
@@ -21,13 +21,13 @@ export class Unreachable extends Error {}
 
 /** The longest line of a stream that is kept, in characters: the daemon's are far shorter. */
 const LINE_CHARACTERS_MAX = 1 << 20;
-/** A stream says something every 15 or 30 s; one that is silent for longer is dead. */
+/** A stream has a heartbeat every 15 or 30 s; one that is silent for longer is dead. */
 const STREAM_SILENCE_MAX_MS = 45_000;
 /** A daemon that hangs accepts connections and answers nothing. */
 const ANSWER_MAX_MS = 5_000;
-/** What the page shows is known to be so if the daemon was heard of within this time, and looked at this often. */
+/** What the page shows is up to date if an answer or event came within this time; that is checked this often. */
 const FRESH_MS = 1_000;
-const FRESH_LOOK_MS = 50;
+const FRESH_CHECK_MS = 50;
 /** From one attempt to the next, the last for all that follow. */
 const AGAIN_MS = [250, 500, 1_000, 2_000, 4_000];
 /** A daemon without the call may have it after an upgrade. */
@@ -35,7 +35,7 @@ const LACKING_MS = 15_000;
 
 /** Dispatches `link` when it comes or goes, `fresh` when what is shown of it becomes old, or new again. */
 export class Daemon extends EventTarget {
-  #heard = -Infinity;
+  #answered = -Infinity;
   #fresh = false;
   #token = "";
   #asking = /** @type {Promise<void> | null} */ (null);
@@ -46,21 +46,21 @@ export class Daemon extends EventTarget {
   constructor(ask) {
     super();
     this.ask = ask;
-    setInterval(() => this.#age(), FRESH_LOOK_MS);
+    setInterval(() => this.#age(), FRESH_CHECK_MS);
   }
 
-  /** Whether it was heard of within the last second. */
+  /** Whether an answer or event came within the last second. */
   get fresh() {
     return this.#fresh;
   }
 
-  #hear() {
-    this.#heard = performance.now();
+  #noteAnswer() {
+    this.#answered = performance.now();
     this.#age();
   }
 
   #age() {
-    const fresh = performance.now() - this.#heard < FRESH_MS;
+    const fresh = performance.now() - this.#answered < FRESH_MS;
     if (this.#fresh === fresh) return;
     this.#fresh = fresh;
     this.dispatchEvent(new Event("fresh"));
@@ -105,7 +105,7 @@ export class Daemon extends EventTarget {
         throw new Unreachable("the daemon does not answer", { cause: error });
       }
       this.#note(true);
-      this.#hear();
+      this.#noteAnswer();
       if (answer.status === 401) {
         // Further calls wait for the same answer.
         if (shown === this.#token) {
@@ -177,7 +177,7 @@ export class Daemon extends EventTarget {
         const answer = await this.call("GET", path, { signal });
         failures = 0;
         began();
-        await lines(answer, (line) => (this.#hear(), take(line)));
+        await lines(answer, (line) => (this.#noteAnswer(), take(line)));
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof Refusal && error.status === 404) {

@@ -5,9 +5,9 @@ import { Strip, now } from "./strip.js";
 import { later } from "./words.js";
 
 /** How often it is fetched: while something happens, otherwise, and how soon after an event. */
-const LOOK_BUSY_MS = 300;
-const LOOK_MS = 1_000;
-const LOOK_SOON_MS = 90;
+const REFRESH_BUSY_MS = 300;
+const REFRESH_MS = 1_000;
+const REFRESH_SOON_MS = 90;
 /** How long after its last signal it may still change. */
 const AFTERWARDS_MS = 10_000;
 
@@ -38,7 +38,7 @@ export class Followed {
     this.daemon = daemon;
     this.skew = skew;
     daemon.addEventListener("link", () => daemon.up || this.#lose());
-    daemon.addEventListener("fresh", () => (daemon.fresh ? this.lookSoon() : this.#age()));
+    daemon.addEventListener("fresh", () => (daemon.fresh ? this.refreshSoon() : this.#age()));
   }
 
   /**
@@ -51,7 +51,7 @@ export class Followed {
     this.#known = elsewhere;
     this.strip.clear();
     this.#explain("");
-    void this.#look();
+    void this.#refresh();
   }
 
   /** @param {import("./daemon.js").Conversation} conversation */
@@ -62,7 +62,7 @@ export class Followed {
   /** The daemon has taken a signal of this page. */
   signalled() {
     this.#known = true;
-    this.lookSoon();
+    this.refreshSoon();
   }
 
   /**
@@ -76,7 +76,7 @@ export class Followed {
     // What was explained before it is older than it.
     this.#taken += 1;
     this.#explain("");
-    this.lookSoon();
+    this.refreshSoon();
     if (event === "ignored") return undefined;
     this.#known = true;
     if (event === "decided") {
@@ -94,28 +94,28 @@ export class Followed {
     return request;
   }
 
-  lookSoon() {
+  refreshSoon() {
     if (this.#soon) return;
     this.#soon = true;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#look(), LOOK_SOON_MS);
+    this.#timer = setTimeout(() => void this.#refresh(), REFRESH_SOON_MS);
   }
 
   /** Fetches the conversation: its explanation, and what comes next. */
-  async #look() {
+  async #refresh() {
     clearTimeout(this.#timer);
     this.#soon = false;
     const { conversation, strip } = this;
     const busy = strip.shown !== false || now() - (strip.signals.at(-1)?.at ?? 0) < AFTERWARDS_MS;
-    this.#timer = setTimeout(() => void this.#look(), busy ? LOOK_BUSY_MS : LOOK_MS);
+    this.#timer = setTimeout(() => void this.#refresh(), busy ? REFRESH_BUSY_MS : REFRESH_MS);
     if (!conversation || !this.#known || document.hidden || !this.daemon.up || !(busy || this.#elsewhere)) return;
     try {
       const asked = now();
       const before = this.#taken;
       const found = await this.daemon.get(`/v1/conversations?${naming(conversation)}`);
       if (conversation !== this.conversation) return;
-      if (this.#taken !== before) return this.lookSoon();
-      // The daemon looked at it somewhere between the question and the answer.
+      if (this.#taken !== before) return this.refreshSoon();
+      // The answer describes a moment between the request and its arrival.
       this.#see(found, (asked + now()) / 2);
     } catch (error) {
       if (!(error instanceof Refusal) || conversation !== this.conversation) return;
@@ -175,7 +175,7 @@ export class Followed {
   get explanation() {
     const { text, at } = this.#explanation;
     const left = later(text, Math.max(0, now() - at));
-    if (text && !left) this.lookSoon();
+    if (text && !left) this.refreshSoon();
     return left;
   }
 
@@ -187,7 +187,7 @@ export class Followed {
     this.#explanation = { text, at };
   }
 
-  /** Nothing was heard of the daemon for a second: what was shown may no longer be so. */
+  /** The daemon has not answered for a second: what was shown may no longer be so. */
   #age() {
     this.#explain("");
     this.strip.expect(null, null);
@@ -202,7 +202,7 @@ export class Followed {
 }
 
 /**
- * What an event says of the icon of a real upstream; undefined if nothing.
+ * What an event acknowledges of the icon of a real upstream; undefined if nothing.
  * @param {string} event
  * @param {any} data
  * @returns {boolean | null | undefined}

@@ -78,7 +78,7 @@ export class Lanes {
     this.#dirty = true;
   }
 
-  /** Nothing was heard of the daemon for a second: an icon that was on may be off. */
+  /** The daemon has not answered for a second: an icon that was on may be off. */
   age() {
     for (const lane of this.#lanes.values()) if (lane.icon.at(-1)?.shown) show(lane, now(), null);
   }

@@ -20,7 +20,7 @@ import { Skew, now } from "./strip.js";
 import { Timeline } from "./timeline.js";
 import { became, clock, visible, why } from "./words.js";
 
-/** How often the daemon is asked how it is: while it answers, and while it does not, the last for all that follow. */
+/** How often the daemon's status is fetched: while it answers, and while it does not, the last for all that follow. */
 const BEAT_MS = 400;
 const AGAIN_MS = [250, 500, 1_000, 2_000];
 /** The times of what is explained are written anew this often. */
@@ -44,7 +44,7 @@ let sandbox = true;
 let skew = new Skew();
 let streams = new AbortController();
 let started = 0;
-/** Ends the pause before the daemon is asked again. */
+/** Ends the pause before the status is fetched again. */
 let wake = new AbortController();
 /** Whether the focus is to be set: the token was asked for before the box could have it. */
 let bereft = false;
@@ -87,11 +87,11 @@ function join() {
     if (line.trim() === "") return;
     const { at, shown } = JSON.parse(line);
     typed.strip.show(skew.here(at), shown);
-    typed.lookSoon();
+    typed.refreshSoon();
   });
 }
 
-/** The stream of indicators has begun: what it does not tell is asked for. */
+/** The stream of indicators has begun: the icons that are on already are fetched. */
 async function begun() {
   if (sandbox) return;
   try {
@@ -107,7 +107,7 @@ async function begun() {
  * @param {any} data
  */
 function take(event, data) {
-  if (event === "timing") return seen.lookSoon();
+  if (event === "timing") return seen.refreshSoon();
   if (event === "lagged") {
     newest.take(event, data);
     return void begun();
@@ -142,7 +142,7 @@ function see(followed) {
   write(at("time-who"), ...(sandbox || !conversation ? [] : [id(conversation.to), " / ", id(conversation.from)]));
   setText(at("time-keys"), followed === picked ? "keys, some of them" : "keys");
   lanes.choose(conversation);
-  void timing.look(true).catch(() => {});
+  void timing.refresh(true).catch(() => {});
 }
 
 /**
@@ -247,7 +247,7 @@ async function watch() {
           newest.clear();
           begin(status.sandbox);
         }
-        await timing.look();
+        await timing.refresh();
         figures.show(status);
         showState(status);
         failures = 0;
@@ -278,7 +278,7 @@ daemon.addEventListener("link", () => {
 
 daemon.addEventListener("fresh", () => {
   if (!daemon.fresh) return lanes.age();
-  // The streams tell changes; what has changed meanwhile is told as they begin.
+  // The streams report changes; their beginning is the state.
   if (typed.strip.shown === null || !sandbox) join();
 });
 

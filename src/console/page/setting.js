@@ -2,10 +2,10 @@
 
 import { millis, same, span } from "./words.js";
 
-/** How often typingd is asked whether another caller has changed it. */
-const LOOK_MS = 5_000;
+/** How often it is fetched: another caller may have changed it. */
+const REFRESH_MS = 5_000;
 
-/** Says `change` when it is another. */
+/** Dispatches `change` when it is another. */
 export class Timing extends EventTarget {
   /** @type {import("./words.js").Setting | null} */
   held = null;
@@ -15,7 +15,7 @@ export class Timing extends EventTarget {
   own = false;
   #wanted = /** @type {import("./words.js").Setting | null} */ (null);
   #running = /** @type {Promise<void> | null} */ (null);
-  #looked = -LOOK_MS;
+  #refreshed = -REFRESH_MS;
 
   /**
    * @param {import("./daemon.js").Daemon} daemon
@@ -28,14 +28,14 @@ export class Timing extends EventTarget {
   }
 
   /**
-   * Looks at it, if the last look was a while ago.
-   * @param {boolean} [surely] However long ago that was.
+   * Fetches it, unless that was done a moment ago.
+   * @param {boolean} [force] Even then.
    */
-  async look(surely = false) {
-    if (this.#running || (!surely && performance.now() - this.#looked < LOOK_MS)) return;
-    this.#looked = performance.now();
+  async refresh(force = false) {
+    if (this.#running || (!force && performance.now() - this.#refreshed < REFRESH_MS)) return;
+    this.#refreshed = performance.now();
     const report = await this.daemon.get("/v1/timing");
-    // What a change has brought about meanwhile is newer.
+    // The answer to a change meanwhile is newer.
     if (!this.#running) this.#take(report);
   }
 

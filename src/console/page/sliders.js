@@ -9,7 +9,7 @@ const DISMISSES = [250, 500, 750, 1e3, 1250, 1500, 1750, 2e3, 2500, 3e3, 3500, 4
 /** How long a slider rests before the daemon follows. */
 const SETTLE_MS = 120;
 
-/** Says `draft` when another setting is asked for. */
+/** Dispatches `draft` when the sliders move. */
 export class Sliders extends EventTarget {
   /** The setting of the sliders. @type {import("./words.js").Setting | null} */
   draft = null;

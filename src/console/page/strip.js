@@ -5,7 +5,7 @@ const KEPT_MS = 180_000;
 /** Things of one kind that are remembered, at most: a looping key makes thirty a second. */
 const KEPT_MAX = 6_000;
 
-/** The same key, told twice, is at most this far apart. */
+/** Two reports of the same key are at most this far apart. */
 const SAME_KEY_MS = 40;
 
 /** Now, on a clock that doesn't jump, in the epoch's milliseconds. */
@@ -39,7 +39,7 @@ export class Skew {
   }
 }
 
-/** Says `change` when something has happened. */
+/** Dispatches `change` when something has happened. */
 export class Strip extends EventTarget {
   /** @type {{at: number, signal: string}[]} */
   signals = [];
