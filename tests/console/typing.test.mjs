@@ -92,12 +92,16 @@ test("the sliders take hold of the running daemon, the strip is replayed, and ba
     await shows(page, "#keep-toml", 'dismiss_after = "7s"');
     await page.locator('input[value="after_shown"]').check({ force: true });
     await until("the mode as well", async () => (await timing()).dismiss === "after_shown");
+    await page.focus("#dismiss");
+    await page.keyboard.press("Home");
+    await shows(page, "#tune-warnings", "the icon will blink: dismiss_after 250ms is below 1s");
     await page.click("#undo");
     await until("as it was", async () => {
       const { dismiss, dismiss_after } = await timing();
       return dismiss === "idle" && dismiss_after === "2s";
     });
     await page.locator("#keep").waitFor({ state: "hidden" });
+    assert.equal(await page.textContent("#tune-warnings"), "");
   });
 });
 

@@ -26,6 +26,7 @@ export class Followed {
   #known = false;
   #timer = 0;
   #soon = false;
+  #fetching = false;
   /** The daemon's explanation, when it was given, and how many events there had been by then. */
   #explanation = { text: "", at: 0 };
   #taken = 0;
@@ -109,6 +110,8 @@ export class Followed {
     const busy = strip.shown !== false || now() - (strip.signals.at(-1)?.at ?? 0) < AFTERWARDS_MS;
     this.#timer = setTimeout(() => void this.#refresh(), busy ? REFRESH_BUSY_MS : REFRESH_MS);
     if (!conversation || !this.#known || document.hidden || !this.daemon.up || !(busy || this.#elsewhere)) return;
+    if (this.#fetching) return;
+    this.#fetching = true;
     try {
       const asked = now();
       const before = this.#taken;
@@ -119,9 +122,13 @@ export class Followed {
       this.#see(found, (asked + now()) / 2);
     } catch (error) {
       if (!(error instanceof Refusal) || conversation !== this.conversation) return;
-      if (error.status === 404 && strip.shown === null) strip.show(now(), false);
+      // It is out of memory, and fetched again when there is an event of it.
+      if (error.status === 404) this.#known = false;
+      if (error.status === 404 && strip.shown !== false) strip.show(now(), false);
       strip.expect(null, null);
       this.#explain("");
+    } finally {
+      this.#fetching = false;
     }
   }
 

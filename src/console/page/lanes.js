@@ -69,11 +69,12 @@ export class Lanes {
   /**
    * The icons that are on as the stream of events begins: what came before it is not in it.
    * @param {import("./daemon.js").Conversation[]} conversations
+   * @param {boolean} all Whether there are no others.
    */
-  begin(conversations) {
+  begin(conversations, all) {
     const moment = now();
     const on = new Set(conversations.map(key));
-    for (const [name, lane] of this.#lanes) if (!on.has(name)) show(lane, moment, false);
+    for (const [name, lane] of this.#lanes) if (all && !on.has(name)) show(lane, moment, false);
     for (const one of conversations.slice(0, KEPT_MAX)) show(this.#lane(one, moment), moment, true);
     this.#dirty = true;
   }

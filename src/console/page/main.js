@@ -95,8 +95,8 @@ function join() {
 async function begun() {
   if (sandbox) return;
   try {
-    const { conversations } = await daemon.get(`/v1/conversations?icon=true&limit=${ICONS_MAX}`);
-    lanes.begin(conversations);
+    const { conversations, next } = await daemon.get(`/v1/conversations?icon=true&limit=${ICONS_MAX}`);
+    lanes.begin(conversations, next === null);
   } catch (error) {
     if (error instanceof Refusal) setText(at("lanes-none"), visible(error.message));
   }
@@ -277,7 +277,11 @@ daemon.addEventListener("link", () => {
 });
 
 daemon.addEventListener("fresh", () => {
-  if (!daemon.fresh) return lanes.age();
+  if (!daemon.fresh) {
+    at("state").dataset.state = "down";
+    setText(at("state-text"), "no answer");
+    return lanes.age();
+  }
   // The streams report changes; their beginning is the state.
   if (typed.strip.shown === null || !sandbox) join();
 });

@@ -11,6 +11,8 @@ export class Timing extends EventTarget {
   held = null;
   /** What to write into the file so that it lasts; null if it does as it is. @type {{file: string | null, toml: string, notes: string[]} | null} */
   keep = null;
+  /** What it does badly, a sentence each. @type {string[]} */
+  warnings = [];
   /** Whether the channel has timing of its own. */
   own = false;
   #wanted = /** @type {import("./words.js").Setting | null} */ (null);
@@ -68,8 +70,10 @@ export class Timing extends EventTarget {
     const all = { ...report.timing, ...own };
     const held = { mode: all.dismiss, check: millis(all.check_interval), dismiss: millis(all.dismiss_after) };
     const keep = report.keep ?? null;
-    const news = !this.held || !same(this.held, held) || JSON.stringify(keep) !== JSON.stringify(this.keep);
-    [this.held, this.keep, this.own] = [held, keep, own !== undefined];
+    const warnings = report.warnings ?? [];
+    const before = JSON.stringify([this.keep, this.warnings]);
+    const news = !this.held || !same(this.held, held) || JSON.stringify([keep, warnings]) !== before;
+    [this.held, this.keep, this.warnings, this.own] = [held, keep, warnings, own !== undefined];
     if (news) this.dispatchEvent(new Event("change"));
   }
 }
