@@ -172,6 +172,12 @@ test("a busy org's lanes stay where they are", async (t) => {
     await shows(page, "#newest", "message sent");
     await page.waitForTimeout(500);
     assert.deepEqual(await named(), before);
+    // Far more than are kept: those in view are none of those that go.
+    for (let batch = 0; batch < 6; batch += 1) {
+      await daemon.report(...users.slice(0, 20).flatMap((_, one) => Array.from({ length: 5 }, (_, two) => ({ to: "other", from: `crowd-${batch}-${one}-${two}`, signal: "keystroke" }))));
+    }
+    await shows(page, "#lanes-more", "492 or more conversations");
+    assert.deepEqual(await named(), before);
   });
 });
 

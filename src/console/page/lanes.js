@@ -107,8 +107,15 @@ export class Lanes {
     // The map is in the order of their last events.
     this.#lanes.delete(name);
     this.#lanes.set(name, lane);
-    if (this.#lanes.size > KEPT_MAX) this.#lanes.delete(/** @type {string} */ (this.#lanes.keys().next().value));
+    if (this.#lanes.size > KEPT_MAX) this.#evict();
     return lane;
+  }
+
+  /** Forgets the conversation whose last event is the oldest, of those that have no row. */
+  #evict() {
+    const rows = new Set(this.#rows.map(({ lane }) => lane));
+    for (const [name, lane] of this.#lanes) if (!rows.has(lane)) return this.#lanes.delete(name);
+    return false;
   }
 
   /** @param {number} moment */
@@ -124,7 +131,8 @@ export class Lanes {
     at("lanes-axis").hidden = this.#lanes.size === 0;
     setText(at("lanes-from"), `−${span / 1_000}\u00a0s`);
     at("lanes-none").hidden = this.#lanes.size > 0;
-    setText(at("lanes-more"), waiting > 0 ? `${count(waiting)} more ${waiting === 1 ? "conversation" : "conversations"}` : "");
+    const more = `${count(waiting)}${this.#lanes.size < KEPT_MAX ? "" : " or"} more ${waiting === 1 ? "conversation" : "conversations"}`;
+    setText(at("lanes-more"), waiting > 0 ? more : "");
   }
 
   /**
