@@ -24,6 +24,7 @@ mod status;
 mod tap;
 mod timing;
 mod tune;
+mod usage;
 mod wait;
 
 use std::ffi::OsString;
@@ -114,22 +115,10 @@ enum Command {
 
 /// Runs the command line `arguments`, the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are asked for, and belong on the standard output; clap knows which is which.
-            if error.exit_code() == 0 {
-                let _ = error.print();
-            } else {
-                match telemetry::is_for_the_journal() {
-                    true => telemetry::report(&error.render()),
-                    false => drop(error.print()),
-                }
-                let (passed, unusable) = http::passed();
-                run::hold_sockets(&passed, &unusable);
-            }
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return ExitCode::from(explain_usage(error, &arguments)),
     };
     match execute(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -138,6 +127,27 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Prints what is asked for instead of a command, or what is wrong with the command line; returns the exit code.
+fn explain_usage(mut error: clap::Error, arguments: &[OsString]) -> u8 {
+    if error.exit_code() == 0 {
+        // Help and version are asked for, and belong on the standard output; clap knows which is which.
+        let _ = error.print();
+        return 0;
+    }
+    if let Some(told) = usage::empty_variable(&error, arguments, |name| std::env::var_os(name)) {
+        telemetry::report(&told);
+    } else {
+        usage::suggest_command(&mut error);
+        match telemetry::is_for_the_journal() {
+            true => telemetry::report(&error.render().to_string()),
+            false => drop(error.print()),
+        }
+    }
+    let (passed, unusable) = http::passed();
+    run::hold_sockets(&passed, &unusable);
+    WRONG_USAGE
 }
 
 /// Why a command did not succeed.
@@ -149,9 +159,10 @@ struct Failure {
 }
 
 impl Failure {
+    /// Says why on the standard error.
     fn report(&self) {
         for problem in &self.problems {
-            telemetry::report(&format!("typingd: {problem}\n"));
+            telemetry::report(problem);
         }
     }
 

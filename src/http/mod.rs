@@ -10,6 +10,7 @@ mod connection;
 mod guard;
 mod listener;
 pub(crate) mod multipart;
+mod options;
 mod passed;
 mod problem;
 mod request;
@@ -31,6 +32,7 @@ pub(crate) use auth::{require_signaller, require_token, require_token_or_signall
 pub(crate) use body::{BODY_STALL_MAX, announced_bytes, check_encoding, media_type, next_data, read_body};
 pub(crate) use guard::guard;
 pub use listener::Listener;
+pub(crate) use options::{NoOptions, Options};
 pub(crate) use passed::{Passed, passed};
 pub use problem::Problem;
 pub(crate) use request::{StreamControl, until};

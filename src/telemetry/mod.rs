@@ -5,8 +5,8 @@ mod level;
 #[cfg(feature = "otlp")]
 pub(crate) mod spans;
 
-use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::format::{self, JsonFields};
@@ -28,18 +28,21 @@ pub enum Format {
     Json,
 }
 
-/// Writes why the process ends to the standard error. For the journal each line is an error: `journalctl -p err` shows it.
-pub(crate) fn report(reason: &impl Display) {
-    let mut reason = reason.to_string();
-    if journald::is_reading() {
-        reason = journald::as_errors(&reason);
+/// Writes why the process ends to the standard error: as an event where that is a log in JSON, as errors where it is the
+/// journal (`journalctl -p err` shows them), and as a line else.
+pub(crate) fn report(reason: &str) {
+    if is_json() {
+        tracing::error!("{reason}");
+        return;
     }
-    let _ = io::stderr().lock().write_all(reason.as_bytes());
+    let text = format!("typingd: {reason}\n");
+    let text = if journald::is_reading() { journald::as_errors(&text) } else { text };
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// A defect is an error for the journal, too.
 fn report_panics_to_the_journal() {
-    std::panic::set_hook(Box::new(|defect| report(&format!("typingd: defect: {defect}\n"))));
+    std::panic::set_hook(Box::new(|defect| report(&format!("defect: {defect}"))));
 }
 
 /// Begins to log. Only the first call of a process has an effect.
@@ -68,5 +71,13 @@ pub(crate) fn start(format: Format, level: LevelFilter) {
     }
     if started.is_ok() {
         level::keep(level, handle);
+        let _ = JSON.set(format == Format::Json);
     }
 }
+
+/// Whether the standard error is a log of JSON objects.
+pub(crate) fn is_json() -> bool {
+    JSON.get().is_some_and(|json| *json)
+}
+
+static JSON: OnceLock<bool> = OnceLock::new();
