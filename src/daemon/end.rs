@@ -1,9 +1,12 @@
 //! How long the end may take: never longer than the grace, whatever hangs.
 
+use std::io;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::os_signals::Signals;
 use crate::base::clock;
 
 /// What is kept of the grace for the last answers, when icons or messages take all of it: a tenth, and no more than this.
@@ -11,6 +14,33 @@ const LAST_WORDS_MAX: Duration = Duration::from_millis(250);
 /// How long after the grace a process that hangs is ended: where the log's reader does not read, for one, no thread of
 /// the runtime may get on.
 const LAST_RESORT: Duration = Duration::from_millis(500);
+
+/// Ends the process in time if it is asked to stop by a signal and can't receive it: where the log's reader does not read,
+/// the thread that everything runs on waits for it.
+pub(super) struct LastResort {
+    grace: watch::Sender<Duration>,
+}
+
+impl LastResort {
+    /// Watches for a signal from now on.
+    pub(super) fn watch(grace: Duration) -> io::Result<Self> {
+        let (grace, latest) = watch::channel(grace);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let mut signals = runtime.block_on(async { Signals::new() })?;
+        std::thread::spawn(move || {
+            runtime.block_on(signals.next_stop());
+            let grace = *latest.borrow();
+            std::thread::sleep(grace + LAST_RESORT);
+            std::process::exit(0);
+        });
+        Ok(Self { grace })
+    }
+
+    /// Another grace is in force.
+    pub(super) fn set_grace(&self, grace: Duration) {
+        self.grace.send_replace(grace);
+    }
+}
 
 /// The bounds of an end that has begun.
 pub(super) struct End {

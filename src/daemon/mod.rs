@@ -31,7 +31,7 @@ use crate::api::timing::Ask;
 use crate::config::{Config, Overrides};
 use crate::driver::{Command, Controls, ShutdownReport};
 use crate::http::{Address, Passed};
-use end::End;
+use end::{End, LastResort};
 use os_signals::{Signals, stop_again};
 use reload::Reloader;
 use spans::Spans;
@@ -100,9 +100,14 @@ pub(crate) async fn run(
     announce: impl FnOnce(&Up),
 ) -> Result<(), StartError> {
     let mut signals = Signals::new().map_err(|e| StartError::System(format!("can't watch for signals: {e}")))?;
+    // On a thread of its own, for one runtime does not run in another.
+    let grace = config.shutdown_grace;
+    let last_resort = tokio::task::spawn_blocking(move || LastResort::watch(grace)).await;
+    let last_resort = last_resort.map_err(std::io::Error::other).flatten();
+    let last_resort = last_resort.map_err(|e| StartError::System(format!("can't watch for signals: {e}")))?;
     let parts = build::build(&config, passed).await?;
     passed.clear();
-    let mut daemon = parts.serve(config, overrides);
+    let mut daemon = parts.serve(config, overrides, last_resort);
     announce(&daemon.up);
     let Daemon { reloader, asked, orders, .. } = &mut daemon;
     let grace = reloader.serve_until_stop(&mut signals, asked, orders).await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
+use super::end::LastResort;
 use super::listeners::Served;
 use super::os_signals::{Request, Signals};
 use super::parts::{caller_tokens, file_problems, token_file_warning};
@@ -51,6 +52,7 @@ pub(super) struct Reloader {
     pub(super) body_bytes_max: watch::Sender<usize>,
     pub(super) configuration: watch::Sender<ConfigurationInfo>,
     pub(super) supervisor: Supervisor,
+    pub(super) last_resort: LastResort,
     /// The last failure, so that a caller who asks again and again doesn't fill the log with it.
     pub(super) logged: Option<Unchanged>,
     pub(super) timing_log: TimingLog,
@@ -288,6 +290,7 @@ impl Reloader {
             self.drop_in.send_replace(self.upstream.drop_in().cloned());
         }
         self.gates.renew(&tokens);
+        self.last_resort.set_grace(config.shutdown_grace);
         self.body_bytes_max.send_replace(config.ingest.body_bytes_max);
         self.recording.send_replace(config.ingest.recording);
         let waiting = self.waiting(&config, &tokens);

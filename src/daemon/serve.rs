@@ -5,6 +5,7 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use super::build::Parts;
+use super::end::LastResort;
 use super::listeners::Served;
 use super::parts::{FirstAnswer, keep_token};
 use super::reload::Reloader;
@@ -19,13 +20,17 @@ use crate::observe::snapshot::ConfigurationInfo;
 use crate::sandbox::{Options, Sandbox};
 
 impl Parts {
-    pub(super) fn serve(self, config: Config, overrides: Overrides) -> Daemon {
-        let Self { clock, gates, controls, upstream, supervisor, .. } = self;
-        let up = Up {
+    fn up(&self) -> Up {
+        Up {
             listening: self.bound.iter().map(|listener| listener.address().clone()).collect(),
             admin: self.bound_admin.iter().map(|listener| listener.address().clone()).collect(),
             sandbox: self.sandbox.as_ref().map(|(listener, _)| listener.address().clone()),
-        };
+        }
+    }
+
+    pub(super) fn serve(self, config: Config, overrides: Overrides, last_resort: LastResort) -> Daemon {
+        let up = self.up();
+        let Self { clock, gates, controls, upstream, supervisor, .. } = self;
         let (stop, stopping) = watch::channel(false);
         let (close, closing) = watch::channel(false);
         let (sandbox, view) = match self.sandbox {
@@ -95,6 +100,7 @@ impl Parts {
             body_bytes_max,
             configuration,
             supervisor,
+            last_resort,
             logged: None,
             timing_log,
         };
