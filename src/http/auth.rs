@@ -9,8 +9,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use subtle::ConstantTimeEq;
 
-use super::guard;
 use super::problem::Problem;
+use super::socket::ViaUnix;
 use crate::base::files;
 
 /// The bearer tokens of which callers must show one, if any is configured. Clones share them.
@@ -143,7 +143,7 @@ pub(crate) async fn require_token_or_signaller(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if !guard::may_signal(&request) {
+    if !ViaUnix::may_signal(&request) {
         auth.check(request.headers())?;
     }
     Ok(next.run(request).await)
@@ -151,7 +151,7 @@ pub(crate) async fn require_token_or_signaller(
 
 /// Lets requests on whose caller may send this process a signal; for any other caller there is nothing here.
 pub(crate) async fn require_signaller(request: Request, next: Next) -> Result<Response, Problem> {
-    match guard::may_signal(&request) {
+    match ViaUnix::may_signal(&request) {
         true => Ok(next.run(request).await),
         false => Err(Problem::of_nothing_here()),
     }

@@ -15,16 +15,10 @@ use tower::Layer;
 
 use super::auth::TokenAuth;
 use super::problem::{Problem, with_security_headers};
+use super::socket::ViaUnix;
 
 /// No page can set it or leave it out; browsers send it to `https:` and loopback addresses only.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// Marks a request that arrived over a Unix socket. No browser can open one, so a proxy in between has chosen its callers.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ViaUnix {
-    /// Whether the caller may send this process a signal: it is root, or the user that the process runs as.
-    pub(super) may_signal: bool,
-}
 
 /// Refuses what web pages of other origins make a browser send, and gives every answer its headers. Without a token, the
 /// request's host has to be this machine, too.
@@ -45,11 +39,6 @@ async fn guarded(State(auth): State<TokenAuth>, request: Request, next: Next) ->
 
 fn is_via_unix(request: &Request) -> bool {
     request.extensions().get::<ViaUnix>().is_some()
-}
-
-/// Whether the caller may send this process a signal, as the kernel says.
-pub(super) fn may_signal(request: &Request) -> bool {
-    request.extensions().get::<ViaUnix>().is_some_and(|via| via.may_signal)
 }
 
 /// Why a request is refused, if a browser sent it on behalf of another site. With `named`, its host has to be this machine.

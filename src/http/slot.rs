@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::guard::ViaUnix;
+use super::socket::ViaUnix;
 use crate::base::clock;
 
 /// Nothing has been read yet: the head's deadline runs.

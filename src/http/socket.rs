@@ -5,12 +5,25 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::extract::Request;
 use futures_util::FutureExt;
 use rustix::net::Shutdown;
 use tokio::io::{Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::guard::ViaUnix;
+/// Marks a request that arrived over a Unix socket. No browser can open one, so a proxy in between has chosen its callers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ViaUnix {
+    /// Whether the caller may send this process a signal: it is root, or the user that the process runs as.
+    pub(super) may_signal: bool,
+}
+
+impl ViaUnix {
+    /// Whether the request's caller may send this process a signal, as the kernel says.
+    pub(super) fn may_signal(request: &Request) -> bool {
+        request.extensions().get::<Self>().is_some_and(|via| via.may_signal)
+    }
+}
 
 /// A stream socket, whichever kind.
 #[derive(Debug)]
