@@ -30,14 +30,14 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     let (mut passed, problems) = http::passed();
     let ran =
         if problems.is_empty() { serve(args, &mut passed) } else { Err(Failure::misconfigured(problems.clone())) };
-    ran.or_else(|failure| match failure.code {
+    ran.map_err(|failure| match failure.code {
         MISCONFIGURED | WRONG_USAGE => {
             // The reason first: the sockets are held for some seconds.
             failure.report();
             hold_sockets(&passed, &problems);
-            Err(Failure { problems: Vec::new(), ..failure })
+            Failure { problems: Vec::new(), ..failure }
         }
-        _ => Err(failure),
+        _ => failure,
     })
 }
 

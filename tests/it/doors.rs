@@ -346,7 +346,7 @@ fn callers_of_a_wrong_configuration_are_told_so_for_a_while() {
     });
     // An operator who stops it does not wait.
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (_directory, command) = activated(socket, &sandbox, "timing.check_interval = 'often'", &[]);
+    let (_directory, command) = activated(socket, sandbox, "timing.check_interval = 'often'", &[]);
     let watch = clock::stopwatch();
     let mut process = Process::start(command);
     process.until_logged("timing.check_interval");
