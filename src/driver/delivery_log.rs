@@ -256,7 +256,7 @@ mod tests {
     use crate::model::{DispatchId, Reason};
 
     #[test]
-    fn a_channel_is_named_in_full_once_salesforce_has_taken_something_for_it() {
+    fn a_channel_is_named_in_full_once_salesforce_has_taken_from_it() {
         let mut log = DeliveryLog::default();
         let dispatch = |to: &str| Dispatch {
             id: DispatchId { slot: 0, serial: 0 },
