@@ -58,7 +58,7 @@ impl Parts {
         };
         let observers = Observers { runtime: runtime.source(), ..self.observers };
         let (engine, client) = (self.engine, upstream.client.clone());
-        tokio::spawn(driver::run(engine, clock, client, self.requests, self.commands, observers));
+        tokio::spawn(driver::run(engine, clock, client, self.requests, self.commands, observers, self.node));
         let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
         let timing_log = TimingLog::default();
         let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);

@@ -386,6 +386,12 @@ impl Fleet {
         tenure == self.tenure.number() && matches!(self.tenure.state(now), State::Tenured | State::Alone)
     }
 
+    /// Until when [`Fleet::may_depart`] is true for what is dispatched now, if nothing else happens: for those who can't
+    /// ask.
+    pub fn departs_until(&self) -> Instant {
+        self.tenure.departs_until()
+    }
+
     /// The owner as which this node acts.
     pub const fn me(&self) -> OwnerId {
         self.tenure.me()

@@ -104,6 +104,15 @@ impl Tenure {
         }
     }
 
+    /// Until when what is dispatched now may leave, if nothing else happens.
+    pub(super) fn departs_until(&self) -> Instant {
+        match self.phase {
+            Phase::Joined => self.lease_until,
+            Phase::Alone if self.when_unreachable == WhenUnreachable::Alone => Instant::NEVER,
+            _ => Instant::ORIGIN,
+        }
+    }
+
     /// Whether it takes part: what it asks of the store may be granted.
     pub(super) fn is_member(&self) -> bool {
         matches!(self.phase, Phase::Claiming | Phase::Joined)
