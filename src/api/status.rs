@@ -8,9 +8,8 @@ use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
 
 use super::Api;
-use super::options::{NoOptions, Options};
 use crate::base::build_info;
-use crate::http::Problem;
+use crate::http::{NoOptions, Options, Problem};
 use crate::model::SignalKind;
 use crate::observe::histogram::Latencies;
 use crate::observe::snapshot::{ConfigurationInfo, JournalState, Snapshot};
@@ -38,6 +37,7 @@ struct Answer<'a> {
     latency: Latency,
     signals: Signals,
     journal: &'static str,
+    store: Option<Store<'a>>,
     recording: bool,
     drop_in: bool,
     configuration: &'a ConfigurationInfo,
@@ -47,6 +47,17 @@ struct Answer<'a> {
 struct Upstream<'a> {
     base_url: &'a str,
     token: &'static str,
+}
+
+/// This typingd as one of several.
+#[derive(Serialize)]
+struct Store<'a> {
+    state: &'static str,
+    up: bool,
+    problem: Option<&'a str>,
+    members: usize,
+    owned: usize,
+    requests_per_second: u32,
 }
 
 #[derive(Serialize)]
@@ -158,6 +169,14 @@ impl<'a> Answer<'a> {
                 JournalState::Ok => "ok",
                 JournalState::Degraded => "degraded",
             },
+            store: snapshot.store.as_ref().map(|store| Store {
+                state: store.state.name(),
+                up: store.up,
+                problem: store.problem.as_deref(),
+                members: store.members,
+                owned: store.owned,
+                requests_per_second: store.share,
+            }),
             recording: snapshot.recording,
             drop_in: runtime.drop_in.is_some(),
             configuration: &runtime.configuration,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Reader;
-use super::keys::KEYS;
+use super::keys::{Absent, KEYS, Key};
 use super::value::ORG_ID_BYTES;
 use super::warnings::scopes_of;
+use super::{Origin, Reader};
 use crate::engine::policy::Policy;
 use crate::fleet::WhenUnreachable;
 use crate::store::{Place, Settings};
@@ -25,8 +25,11 @@ impl Reader {
     /// The settings of the store, if there is one.
     pub(super) fn store(&mut self, policy: Option<&Policy>) -> Option<Option<Store>> {
         let Some(place) = self.get::<Place>(URL) else {
-            let set = KEYS.iter().find(|key| key.table() == "store" && self.layers.global.setting(key.path).is_some());
-            if let Some(key) = set.filter(|key| key.path != URL) {
+            // The defaults of the others may be written down.
+            let is_lost = |key: &&Key| {
+                matches!(key.absent, Absent::Unset(_)) && self.layers.global.origin(key.path) != Origin::Default
+            };
+            if let Some(key) = KEYS.iter().filter(|key| key.table() == "store").find(is_lost) {
                 self.problem(key.path, format!("{} is set without a store; expected {URL} beside it", key.path));
             }
             return Some(None);

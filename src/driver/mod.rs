@@ -7,6 +7,7 @@ pub mod inbox;
 pub(crate) mod journal_keeper;
 mod node;
 mod observers;
+mod ownership;
 mod permit;
 mod state;
 

@@ -422,6 +422,11 @@ impl Fleet {
         self.share.in_force()
     }
 
+    /// How many nodes were alive, this one included, when the store said so last.
+    pub fn members(&self) -> usize {
+        self.sweep.members().len()
+    }
+
     /// What has happened so far.
     pub const fn counts(&self) -> &Counts {
         &self.counts

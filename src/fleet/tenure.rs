@@ -27,6 +27,21 @@ pub enum State {
     Dark,
 }
 
+impl State {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 4] = [Self::Tenured, Self::InDoubt, Self::Alone, Self::Dark];
+
+    /// The name in the status and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tenured => "tenured",
+            Self::InDoubt => "in_doubt",
+            Self::Alone => "alone",
+            Self::Dark => "dark",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// It has not joined.

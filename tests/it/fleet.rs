@@ -129,7 +129,7 @@ fn a_node_in_the_dark_shows_no_icon() {
 }
 
 #[test]
-fn a_node_that_was_stopped_for_longer_than_its_lease_sends_nothing() {
+fn a_node_that_slept_past_its_lease_sends_nothing() {
     let Some(fleet) = fleet(2, "") else { return };
     fleet.nodes[0].give("c", "ann", "keystroke");
     fleet.sandbox.until_told("c", "ann", "+");
@@ -231,7 +231,7 @@ fn an_access_list_and_tls_are_enough() {
 fn what_is_wrong_with_the_store_is_said_before_the_start() {
     for (settings, problem) in [
         ("store.url = 'redis://redis.internal'", "would cross the network in clear"),
-        ("store.lease = '3s'", "store.lease is set without a store; expected store.url beside it"),
+        ("store.group = 'a'", "store.group is set without a store; expected store.url beside it"),
         ("store.url = 'redis://localhost'\ntiming.require_open = true", "timing has require_open"),
         ("store.url = 'redis://localhost'\nstore.group = 'a}b'", "expected letters, digits, dots, - and _"),
         ("store.url = 'redis://localhost'\nstore.lease = '1s'", "expected a time from \"2s\" to \"30s\""),
