@@ -20,6 +20,7 @@ mod doors;
 mod drop_in;
 mod edge;
 mod faults;
+mod fleet;
 mod forms;
 mod front;
 mod harness;
@@ -40,6 +41,8 @@ mod passing;
 mod probe;
 mod proxy;
 mod recording;
+#[path = "../store/server.rs"]
+mod redis_server;
 mod reference;
 mod reload;
 mod report;
