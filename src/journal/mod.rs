@@ -8,29 +8,24 @@
 //! When the file has grown, a new generation begins with all that is showing, and the old one is removed once the new
 //! one is on the disk: at every instant one of them is whole. The journal knows nothing of typing or of HTTP.
 
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod files;
+mod records;
+mod syncer;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::model::{Conversation, ConversationRef};
+use files::{begin, generations, lock, path_of, sync_dir};
+use records::{Kind, MAGIC, Showing, encode, encode_all};
+use syncer::Syncer;
 
-/// A power cut may lose what was written in this time.
-const SYNC_SPACING: Duration = Duration::from_millis(100);
 /// A generation ends when this much has been appended to what it began with, or as much as it began with: a million
 /// bytes are some ten thousand records, and are written in a few milliseconds.
 const GENERATION_BYTES_MIN: u64 = 1 << 20;
-/// No generation grows as large as this.
-const FILE_BYTES_MAX: u64 = 1 << 30;
-/// The first bytes of every file.
-const MAGIC: &[u8; 18] = b"typingd-journal 1\n";
-const EXTENSION: &str = "journal";
 
 /// One daemon's journal. It holds the directory's lock while it lives.
 #[derive(Debug)]
@@ -98,12 +93,6 @@ pub(crate) enum OpenError {
 
 fn holder(pid: Option<u32>) -> String {
     pid.map_or("another process".to_owned(), |pid| format!("the process {pid}"))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Showing = 1,
-    Gone = 2,
 }
 
 impl Journal {
@@ -315,245 +304,6 @@ impl Renewal {
         if self.failed.is_none() {
             self.failed = (&*self.file).write_all(bytes).err();
             self.bytes += bytes.len() as u64;
-        }
-    }
-}
-
-fn lock(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join("lock");
-    let unusable = |source| OpenError::Unusable { dir: dir.to_owned(), source };
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    // On a read-only disk the file can be held all the same.
-    let mut file = options.or_else(|_| File::open(&path)).map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            return Err(OpenError::Held { dir: dir.to_owned(), pid: text.trim().parse().ok() });
-        }
-        Err(TryLockError::Error(source)) => return Err(unusable(source)),
-    }
-    // The number is for the error of another daemon; a full disk must not keep this one from serving.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
-}
-
-fn path_of(dir: &Path, generation: u64) -> PathBuf {
-    dir.join(format!("icons-{generation:020}.{EXTENSION}"))
-}
-
-/// The generations in `dir`, the oldest first.
-fn generations(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        let number = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(|name| name.strip_prefix("icons-")?.strip_suffix(".journal")?.parse().ok());
-        found.extend(number.map(|number| (number, path)));
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn begin(dir: &Path, generation: u64, begun: &[u8]) -> io::Result<File> {
-    let path = path_of(dir, generation);
-    // What a failed try left there is worth nothing. End users' ids are for no other user of the machine.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(begun)?;
-    Ok(file)
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-fn encode_all<'a>(showing: impl Iterator<Item = (ConversationRef<'a>, u64)>) -> Vec<u8> {
-    let mut bytes = MAGIC.to_vec();
-    for (conversation, at) in showing {
-        encode(&mut bytes, Kind::Showing, conversation, at);
-    }
-    bytes
-}
-
-/// A record: the payload's length (u16), its CRC-32 (u32), and the payload: kind (u8), time (u64), the length of `to`
-/// (u16), `to`, `from`. Numbers are little-endian.
-fn encode(bytes: &mut Vec<u8>, kind: Kind, conversation: ConversationRef<'_>, at: u64) {
-    let (to, from) = (conversation.to().as_bytes(), conversation.from().as_bytes());
-    let start = bytes.len();
-    let length = |bytes: usize| u16::try_from(bytes).expect("two ids of 255 characters are below 2,100 bytes");
-    bytes.extend_from_slice(&length(PAYLOAD_BYTES_MIN + to.len() + from.len()).to_le_bytes());
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.push(kind as u8);
-    bytes.extend_from_slice(&at.to_le_bytes());
-    bytes.extend_from_slice(&length(to.len()).to_le_bytes());
-    bytes.extend_from_slice(to);
-    bytes.extend_from_slice(from);
-    let crc = crc32fast::hash(&bytes[start + HEAD_BYTES..]);
-    bytes[start + 2..start + HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
-}
-
-const HEAD_BYTES: usize = 6;
-const PAYLOAD_BYTES_MIN: usize = 11;
-
-/// One record off the front of `bytes`, and its length; `None` if there is no whole and valid one.
-fn decode(bytes: &[u8]) -> Option<(Kind, u64, ConversationRef<'_>, usize)> {
-    let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-    let length = usize::from(u16::from_le_bytes(head[..2].try_into().ok()?));
-    let payload = rest.get(..length).filter(|payload| payload.len() >= PAYLOAD_BYTES_MIN)?;
-    if crc32fast::hash(payload) != u32::from_le_bytes(head[2..].try_into().ok()?) {
-        return None;
-    }
-    let kind = match payload[0] {
-        1 => Kind::Showing,
-        2 => Kind::Gone,
-        _ => return None,
-    };
-    let at = u64::from_le_bytes(payload[1..9].try_into().ok()?);
-    let to_bytes = usize::from(u16::from_le_bytes(payload[9..11].try_into().ok()?));
-    let (to, from) = payload[PAYLOAD_BYTES_MIN..].split_at_checked(to_bytes)?;
-    let conversation = ConversationRef::new(std::str::from_utf8(to).ok()?, std::str::from_utf8(from).ok()?).ok()?;
-    Some((kind, at, conversation, HEAD_BYTES + length))
-}
-
-/// What is showing according to the files.
-#[derive(Default)]
-struct Showing {
-    icons: HashMap<Conversation, (u64, u64)>,
-    records: u64,
-}
-
-impl Showing {
-    /// Reads a file as far as it is valid.
-    fn read(&mut self, path: &Path, complaints: &mut Vec<String>) {
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
-        if let Err(error) = read {
-            complaints.push(format!("{} can't be read: {error}; its icons may stay on", path.display()));
-            return;
-        }
-        let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
-            // A start that died before its first write leaves an empty or short file, which holds nothing.
-            if !MAGIC.starts_with(&bytes) {
-                let aside = path.with_extension("foreign");
-                let kept = fs::rename(path, &aside).map_or(path, |()| &aside);
-                complaints.push(format!(
-                    "{} is no journal of this version; kept as {}",
-                    path.display(),
-                    kept.display()
-                ));
-            }
-            return;
-        };
-        while !rest.is_empty() {
-            let Some((kind, at, conversation, length)) = decode(rest) else {
-                let offset = bytes.len() - rest.len();
-                complaints.push(format!(
-                    "{} is broken at byte {offset} of {}; the records before it have been read",
-                    path.display(),
-                    bytes.len()
-                ));
-                return;
-            };
-            self.records += 1;
-            match kind {
-                Kind::Showing => {
-                    self.icons.insert(conversation.to_owned(), (self.records, at));
-                }
-                Kind::Gone => {
-                    self.icons.remove(&conversation.to_owned());
-                }
-            }
-            rest = &rest[length..];
-        }
-    }
-
-    fn in_order(self) -> Vec<(Conversation, u64)> {
-        let mut all: Vec<_> = self.icons.into_iter().collect();
-        all.sort_by_key(|(_, (record, _))| *record);
-        all.into_iter().map(|(conversation, (_, at))| (conversation, at)).collect()
-    }
-}
-
-/// The thread that syncs: a slow disk must not block the loop.
-#[derive(Debug)]
-struct Syncer {
-    /// `None` ends the thread.
-    work: Option<Sender<Work>>,
-    flags: Arc<Flags>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Flags {
-    /// There is a [`Work::Sync`] that the thread has not begun.
-    dirty: AtomicBool,
-    ended: AtomicBool,
-}
-
-#[derive(Debug)]
-enum Work {
-    Sync,
-    /// This file supersedes the generation at this path once it is on the disk.
-    Supersede(Arc<File>, PathBuf),
-}
-
-impl Syncer {
-    fn start(file: Arc<File>) -> io::Result<Self> {
-        let (work, received) = mpsc::channel();
-        let flags = Arc::new(Flags::default());
-        let theirs = flags.clone();
-        let run = move || run(file, &received, &theirs);
-        let thread = std::thread::Builder::new().name("journal-sync".into()).spawn(run)?;
-        Ok(Self { work: Some(work), flags, thread: Some(thread) })
-    }
-
-    fn wake(&self) {
-        if !self.flags.dirty.swap(true, Ordering::AcqRel) {
-            self.send(Work::Sync);
-        }
-    }
-
-    fn supersede(&self, file: Arc<File>, generation: PathBuf) {
-        self.send(Work::Supersede(file, generation));
-    }
-
-    fn send(&self, work: Work) {
-        if let Some(sender) = &self.work {
-            let _ = sender.send(work);
-        }
-    }
-}
-
-impl Drop for Syncer {
-    fn drop(&mut self) {
-        self.work = None;
-        self.flags.ended.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
-    }
-}
-
-fn run(mut file: Arc<File>, received: &Receiver<Work>, flags: &Flags) {
-    let mut superseded: Vec<PathBuf> = Vec::new();
-    while let Ok(first) = received.recv() {
-        flags.dirty.store(false, Ordering::Release);
-        for work in std::iter::once(first).chain(received.try_iter()) {
-            if let Work::Supersede(newer, generation) = work {
-                file = newer;
-                superseded.push(generation);
-            }
-        }
-        let dir = superseded.first().and_then(|path| path.parent());
-        if file.sync_data().and_then(|()| dir.map_or(Ok(()), sync_dir)).is_ok() {
-            superseded.drain(..).for_each(|path| drop(fs::remove_file(path)));
-        }
-        if !flags.ended.load(Ordering::Acquire) {
-            std::thread::park_timeout(SYNC_SPACING);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The journal's own tests: torn, foreign, full.
 
+use std::fs::OpenOptions;
+
 use super::*;
+use records::decode;
 
 const NOW: u64 = 1_800_000_000_000;
 const AGE: Duration = Duration::from_secs(600);
