@@ -6,7 +6,8 @@
 //! the disk within 100 ms, which bounds what a power cut may lose.
 //!
 //! When the file has grown, a new generation begins with all that is showing, and the old one is removed once the new
-//! one is on the disk: at every instant one of them is whole. The journal knows nothing of typing or of HTTP.
+//! one is on the disk: at every instant one of them is whole. Only where the old one is what fills the disk, it is written
+//! anew in its own place. The journal knows nothing of typing or of HTTP.
 
 mod files;
 mod records;
@@ -33,6 +34,10 @@ pub(crate) struct Journal {
     dir: PathBuf,
     file: Arc<File>,
     generation: u64,
+    /// The files that the next generation supersedes; the last is the present one.
+    older: Vec<PathBuf>,
+    /// The disk had no room for another generation: the next try takes the place of the present one.
+    full: bool,
     /// Records not yet handed to the kernel.
     buffer: Vec<u8>,
     /// Records in the buffer.
@@ -63,10 +68,18 @@ pub struct Figures {
 /// true by itself.
 #[derive(Debug)]
 struct Renewal {
-    file: Arc<File>,
+    target: Target,
     bytes: u64,
     /// A write to it failed.
     failed: Option<io::Error>,
+}
+
+#[derive(Debug)]
+enum Target {
+    /// A file beside the present one.
+    Beside(Arc<File>),
+    /// The present one's place: written when all is known, if it is no more than this.
+    InPlace { held: Vec<u8>, bytes_max: u64 },
 }
 
 /// What was still showing when the last process ended.
@@ -119,9 +132,8 @@ impl Journal {
         let mut recovered = Recovered::default();
         let mut showing = Showing::default();
         let generations = generations(dir).map_err(unusable)?;
-        for (_, path) in &generations {
-            showing.read(path, &mut recovered.complaints);
-        }
+        let mut older: Vec<_> = generations.iter().map(|(_, path)| path.clone()).collect();
+        older.retain(|path| showing.read(path, &mut recovered.complaints));
         let oldest = now.saturating_sub(u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX));
         let mut showing = showing.in_order();
         let count = showing.len();
@@ -140,10 +152,9 @@ impl Journal {
         let degraded = started.is_err();
         let (file, generation, bytes) = match started {
             Ok(file) => {
-                for (_, path) in &generations {
-                    // Left behind, it is read again by the next start, which does no harm.
-                    let _ = fs::remove_file(path);
-                }
+                // Left behind, one is read again by the next start, which does no harm.
+                older.drain(..).for_each(|path| drop(fs::remove_file(path)));
+                older.push(path_of(dir, generation));
                 (file, generation, begun.len() as u64)
             }
             // The disk is full or read-only: what could be read is recovered all the same, and kept until a renewal
@@ -161,6 +172,8 @@ impl Journal {
             syncer: Syncer::start(file.clone()).map_err(unusable)?,
             file,
             generation,
+            older,
+            full: false,
             buffer: Vec::new(),
             buffered: 0,
             bytes_at_start: bytes,
@@ -237,13 +250,24 @@ impl Journal {
     /// When it can't be written: the present one goes on.
     pub(crate) fn begin_renewal(&mut self) -> io::Result<()> {
         self.flush()?;
-        match begin(&self.dir, self.generation + 1, MAGIC) {
-            Ok(file) => {
-                self.renewal = Some(Renewal { file: Arc::new(file), bytes: MAGIC.len() as u64, failed: None });
+        let begun = match self.full.then(|| self.room_in_place()).flatten() {
+            Some(bytes_max) => Ok(Target::InPlace { held: MAGIC.to_vec(), bytes_max }),
+            None => begin(&self.dir, self.generation + 1, MAGIC).map(|file| Target::Beside(Arc::new(file))),
+        };
+        match begun {
+            Ok(target) => {
+                self.renewal = Some(Renewal { target, bytes: MAGIC.len() as u64, failed: None });
                 Ok(())
             }
             Err(error) => Err(self.abandon_renewal(error)),
         }
+    }
+
+    /// How much may take the place of what the present file holds: half of it. With less to gain it would be full again
+    /// at once.
+    fn room_in_place(&self) -> Option<u64> {
+        let bytes = fs::metadata(self.older.last()?).ok()?.len() / 2;
+        (bytes >= MAGIC.len() as u64).then_some(bytes)
     }
 
     /// Gives the new generation some that are showing now, each once.
@@ -273,21 +297,40 @@ impl Journal {
     /// When it could not be written: the present one goes on.
     pub(crate) fn finish_renewal(&mut self) -> io::Result<()> {
         self.flush()?;
-        let Some(Renewal { file, bytes, failed }) = self.renewal.take() else { return Ok(()) };
+        let Some(Renewal { target, bytes, failed }) = self.renewal.take() else { return Ok(()) };
         if let Some(error) = failed {
             return Err(self.abandon_renewal(error));
         }
-        self.syncer.supersede(file.clone(), path_of(&self.dir, self.generation));
+        let (file, path) = match target {
+            Target::Beside(file) => (file, path_of(&self.dir, self.generation + 1)),
+            Target::InPlace { held, .. } => match self.rewrite(&held) {
+                Ok(rewritten) => rewritten,
+                Err(error) => return Err(self.abandon_renewal(error)),
+            },
+        };
+        self.generation += u64::from(!self.older.contains(&path));
+        self.older.retain(|older| *older != path);
+        self.syncer.supersede(file.clone(), std::mem::replace(&mut self.older, vec![path]));
         self.file = file;
-        self.generation += 1;
         self.figures.bytes = bytes;
         self.bytes_at_start = bytes;
         self.figures.degraded = false;
+        self.full = false;
         Ok(())
+    }
+
+    /// Between the old content and the new one there is an instant with neither, as there is for as long as the journal
+    /// is degraded.
+    fn rewrite(&self, content: &[u8]) -> io::Result<(Arc<File>, PathBuf)> {
+        let path = self.older.last().ok_or(io::ErrorKind::NotFound)?.clone();
+        Ok((Arc::new(files::rewrite(&path, content)?), path))
     }
 
     fn abandon_renewal(&mut self, error: io::Error) -> io::Error {
         self.renewal = None;
+        // The two ways take turns: either may be the one that has come to be open.
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        self.full = full && !self.full;
         let _ = fs::remove_file(path_of(&self.dir, self.generation + 1));
         self.note_failure();
         error
@@ -301,9 +344,16 @@ impl Journal {
 
 impl Renewal {
     fn write(&mut self, bytes: &[u8]) {
-        if self.failed.is_none() {
-            self.failed = (&*self.file).write_all(bytes).err();
-            self.bytes += bytes.len() as u64;
+        if self.failed.is_some() {
+            return;
+        }
+        self.bytes += bytes.len() as u64;
+        match &mut self.target {
+            Target::Beside(file) => self.failed = (&**file).write_all(bytes).err(),
+            Target::InPlace { bytes_max, .. } if self.bytes > *bytes_max => {
+                self.failed = Some(io::ErrorKind::StorageFull.into());
+            }
+            Target::InPlace { held, .. } => held.extend_from_slice(bytes),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use crate::model::{Conversation, ConversationRef};
+use crate::base::files::must_be_regular;
+use crate::model::{Conversation, ConversationRef, ID_CHARS_MAX};
 
 /// No generation grows as large as this.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -46,14 +47,14 @@ pub(super) fn encode(bytes: &mut Vec<u8>, kind: Kind, conversation: Conversation
 const HEAD_BYTES: usize = 6;
 const PAYLOAD_BYTES_MIN: usize = 11;
 
+/// The longest payload: ids of [`ID_CHARS_MAX`] characters of four bytes each.
+const PAYLOAD_BYTES_MAX: usize = PAYLOAD_BYTES_MIN + 2 * 4 * ID_CHARS_MAX;
+
 /// One record off the front of `bytes`, and its length; `None` if there is no whole and valid one.
 pub(super) fn decode(bytes: &[u8]) -> Option<(Kind, u64, ConversationRef<'_>, usize)> {
     let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-    let length = usize::from(u16::from_le_bytes(head[..2].try_into().ok()?));
-    let payload = rest.get(..length).filter(|payload| payload.len() >= PAYLOAD_BYTES_MIN)?;
-    if crc32fast::hash(payload) != u32::from_le_bytes(head[2..].try_into().ok()?) {
-        return None;
-    }
+    let length = payload_bytes(head);
+    let payload = rest.get(..length).filter(|_| (PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&length))?;
     let kind = match payload[0] {
         1 => Kind::Showing,
         2 => Kind::Gone,
@@ -62,9 +63,51 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(Kind, u64, ConversationRef<'_>, us
     let at = u64::from_le_bytes(payload[1..9].try_into().ok()?);
     let to_bytes = usize::from(u16::from_le_bytes(payload[9..11].try_into().ok()?));
     let (to, from) = payload[PAYLOAD_BYTES_MIN..].split_at_checked(to_bytes)?;
+    // The dearest check last: behind damage each byte may be the first of a record.
+    if crc32fast::hash(payload) != u32::from_le_bytes(head[2..].try_into().ok()?) {
+        return None;
+    }
     let conversation = ConversationRef::new(std::str::from_utf8(to).ok()?, std::str::from_utf8(from).ok()?).ok()?;
     Some((kind, at, conversation, HEAD_BYTES + length))
 }
+
+fn payload_bytes(head: &[u8]) -> usize {
+    usize::from(u16::from_le_bytes([head[0], head[1]]))
+}
+
+/// How many bytes of `rest`, which does not begin with an intact record, come before the next one; all, if none does.
+fn damaged_bytes(rest: &[u8]) -> usize {
+    let intact_at = |at: usize| rest.get(at..).is_some_and(|rest| decode(rest).is_some());
+    // Mostly the length is intact. Then the record's own bytes, which a client has chosen, are not searched for others.
+    let stated = rest.get(..HEAD_BYTES).map(|head| HEAD_BYTES + payload_bytes(head));
+    match stated.filter(|stated| *stated == rest.len() || intact_at(*stated)) {
+        Some(stated) => stated,
+        None => (1..rest.len()).find(|at| intact_at(*at)).unwrap_or(rest.len()),
+    }
+}
+
+/// What of a file is no intact record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Damage {
+    /// Where the first such bytes are.
+    pub(super) first: usize,
+    pub(super) places: usize,
+    pub(super) bytes: usize,
+}
+
+impl Damage {
+    fn note(&mut self, offset: usize, bytes: usize) {
+        if self.places == 0 {
+            self.first = offset;
+        }
+        self.places += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// A file is no journal of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Foreign;
 
 /// What is showing according to the files.
 #[derive(Default)]
@@ -74,37 +117,60 @@ pub(super) struct Showing {
 }
 
 impl Showing {
-    /// Reads a file as far as it is valid.
-    pub(super) fn read(&mut self, path: &Path, complaints: &mut Vec<String>) {
+    /// Reads all intact records of a file. Returns whether the file is not needed any more once they are elsewhere.
+    pub(super) fn read(&mut self, path: &Path, complaints: &mut Vec<String>) -> bool {
+        let path_shown = path.display();
         let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
-        if let Err(error) = read {
-            complaints.push(format!("{} can't be read: {error}; its icons may stay on", path.display()));
-            return;
+        // Opening a pipe would block for ever.
+        let file = must_be_regular(path).and_then(|()| File::open(path));
+        if let Err(error) = file.and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)) {
+            complaints.push(format!("{path_shown} can't be read: {error}; its icons may stay on"));
+            return false;
         }
-        let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
-            // A start that died before its first write leaves an empty or short file, which holds nothing.
-            if !MAGIC.starts_with(&bytes) {
-                let aside = path.with_extension("foreign");
-                let kept = fs::rename(path, &aside).map_or(path, |()| &aside);
+        match self.take(&bytes) {
+            Ok(Damage { places: 0, .. }) => true,
+            Ok(Damage { first, places, bytes: lost }) => {
+                let places = if places == 1 { String::new() } else { format!(" and in {} other places", places - 1) };
                 complaints.push(format!(
-                    "{} is no journal of this version; kept as {}",
-                    path.display(),
-                    kept.display()
-                ));
-            }
-            return;
-        };
-        while !rest.is_empty() {
-            let Some((kind, at, conversation, length)) = decode(rest) else {
-                let offset = bytes.len() - rest.len();
-                complaints.push(format!(
-                    "{} is broken at byte {offset} of {}; the records before it have been read",
-                    path.display(),
+                    "{path_shown} is broken at byte {first} of {}{places}, {lost} bytes in all; every other record has \
+                     been read",
                     bytes.len()
                 ));
-                return;
+                true
+            }
+            Err(Foreign) => {
+                let aside = path.with_extension("foreign");
+                let kept = fs::rename(path, &aside).map_or(path, |()| &aside);
+                complaints.push(format!("{path_shown} is no journal of this version; kept as {}", kept.display()));
+                false
+            }
+        }
+    }
+
+    /// Takes all intact records of a file's `bytes`.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Damage, Foreign> {
+        let mut damage = Damage::default();
+        // A start that died before its first write leaves an empty or short file, which holds nothing.
+        if MAGIC.starts_with(bytes) {
+            return Ok(damage);
+        }
+        let mut offset = MAGIC.len();
+        if !bytes.starts_with(MAGIC) {
+            // Damage there costs no record; what holds none is something else. (Another version of the format has to
+            // begin its checksums with other bytes, too.)
+            if !intact_from(bytes, offset) {
+                return Err(Foreign);
+            }
+            damage.note(0, MAGIC.len());
+        }
+        while let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
+            let Some((kind, at, conversation, length)) = decode(rest) else {
+                let skipped = damaged_bytes(rest);
+                damage.note(offset, skipped);
+                offset += skipped;
+                continue;
             };
+            offset += length;
             self.records += 1;
             match kind {
                 Kind::Showing => {
@@ -114,8 +180,8 @@ impl Showing {
                     self.icons.remove(&conversation.to_owned());
                 }
             }
-            rest = &rest[length..];
         }
+        Ok(damage)
     }
 
     pub(super) fn in_order(self) -> Vec<(Conversation, u64)> {
@@ -123,4 +189,9 @@ impl Showing {
         all.sort_by_key(|(_, (record, _))| *record);
         all.into_iter().map(|(conversation, (_, at))| (conversation, at)).collect()
     }
+}
+
+/// Whether there is an intact record at `offset` or behind it.
+fn intact_from(bytes: &[u8], offset: usize) -> bool {
+    (offset..bytes.len()).any(|at| decode(&bytes[at..]).is_some())
 }

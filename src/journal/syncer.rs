@@ -33,8 +33,8 @@ struct Flags {
 #[derive(Debug)]
 enum Work {
     Sync,
-    /// This file supersedes the generation at this path once it is on the disk.
-    Supersede(Arc<File>, PathBuf),
+    /// This file supersedes those at these paths once it is on the disk.
+    Supersede(Arc<File>, Vec<PathBuf>),
 }
 
 impl Syncer {
@@ -53,8 +53,8 @@ impl Syncer {
         }
     }
 
-    pub(super) fn supersede(&self, file: Arc<File>, generation: PathBuf) {
-        self.send(Work::Supersede(file, generation));
+    pub(super) fn supersede(&self, file: Arc<File>, older: Vec<PathBuf>) {
+        self.send(Work::Supersede(file, older));
     }
 
     fn send(&self, work: Work) {
@@ -80,9 +80,9 @@ fn run(mut file: Arc<File>, received: &Receiver<Work>, flags: &Flags) {
     while let Ok(first) = received.recv() {
         flags.dirty.store(false, Ordering::Release);
         for work in std::iter::once(first).chain(received.try_iter()) {
-            if let Work::Supersede(newer, generation) = work {
+            if let Work::Supersede(newer, older) = work {
                 file = newer;
-                superseded.push(generation);
+                superseded.extend(older);
             }
         }
         let dir = superseded.first().and_then(|path| path.parent());

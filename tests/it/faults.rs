@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -50,6 +50,20 @@ fn may_mount() -> bool {
     tried.is_ok_and(|status| status.success())
 }
 
+/// A daemon whose state is on a disk of sixteen pages, which nobody but it sees; and where that is mounted for it.
+fn on_a_small_disk(directory: &TempDir, file: &str) -> (Process, Address, PathBuf) {
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs -o size=64k tmpfs \"$1\" && shift && exec \"$@\"";
+    command.args(["-Urm", "sh", "-c", script, "sh", state.to_str().unwrap(), env!("CARGO_BIN_EXE_typingd"), "run"]);
+    command.args(["--config", file, "--listen", "127.0.0.1:0"]).env_clear();
+    command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    let mut process = Process::start(command);
+    let address = process.address();
+    (process, address, state)
+}
+
 #[test]
 fn a_full_disk_keeps_nobody_from_serving_and_is_said_once() {
     if !may_mount() {
@@ -58,16 +72,7 @@ fn a_full_disk_keeps_nobody_from_serving_and_is_said_once() {
     }
     let sandbox = Sandbox::start(&[]);
     let (directory, file) = configured(&sandbox, "timing.dismiss_after = '1m'\ndelivery.state_dir = 'state'");
-    let state = directory.path().join("state");
-    std::fs::create_dir(&state).unwrap();
-    // A disk of sixteen pages, which nobody but the daemon sees.
-    let mut command = Command::new("unshare");
-    let script = "mount -t tmpfs -o size=64k tmpfs \"$1\" && shift && exec \"$@\"";
-    command.args(["-Urm", "sh", "-c", script, "sh", state.to_str().unwrap(), env!("CARGO_BIN_EXE_typingd"), "run"]);
-    command.args(["--config", &file, "--listen", "127.0.0.1:0"]).env_clear();
-    command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    let mut process = Process::start(command);
-    let address = process.address();
+    let (mut process, address, state) = on_a_small_disk(&directory, &file);
     let journal = || address.get("/v1/status").json()["journal"].as_str().unwrap().to_owned();
     assert_eq!(journal(), "ok");
     give(&address, "before", "keystroke");
@@ -102,6 +107,38 @@ fn a_full_disk_keeps_nobody_from_serving_and_is_said_once() {
     std::fs::remove_file(&filler).unwrap();
     until("a journal that is whole again", || journal() == "ok");
     process.until_logged("the journal is written again");
+    give(&address, "after", "keystroke");
+    sandbox.until_told("c", "after", "+");
+    process.stop();
+    assert_eq!(sandbox.shown(), 0);
+}
+
+#[test]
+fn a_disk_that_the_journal_filled_is_given_back_when_all_is_off() {
+    if !may_mount() {
+        eprintln!("left out: no disk of a few pages can be mounted here");
+        return;
+    }
+    let sandbox = Sandbox::start(&[]);
+    let (directory, file) = configured(&sandbox, "timing.dismiss_after = '1m'\ndelivery.state_dir = 'state'");
+    let (mut process, address, _) = on_a_small_disk(&directory, &file);
+    let journal = || address.get("/v1/status").json()["journal"].as_str().unwrap().to_owned();
+    let mut rounds = 0;
+    // Its own records alone fill it.
+    until("a full disk", || {
+        let crowd =
+            |signal| (0..20).map(|i| signal_of("c", &format!("{rounds}-{i:0>200}"), signal)).collect::<Vec<_>>();
+        for signal in ["keystroke", "stopped"] {
+            let answer = address.call("POST", "/v1/signals", &[JSON], json!(crowd(signal)).to_string().as_bytes());
+            assert_eq!(answer.json()["accepted"], 20, "{answer:?}");
+            until("the icons", || sandbox.shown() == if signal == "keystroke" { 20 } else { 0 });
+        }
+        rounds += 1;
+        process.log().contains("the journal can't be")
+    });
+    // Nothing is on and nobody types: it is whole again all the same.
+    process.until_logged("the journal is written again");
+    assert_eq!(journal(), "ok");
     give(&address, "after", "keystroke");
     sandbox.until_told("c", "after", "+");
     process.stop();
