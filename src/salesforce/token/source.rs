@@ -27,18 +27,17 @@ impl Source {
     /// Asks for a token, once.
     pub(in crate::salesforce) async fn fetch(&self) -> Result<Fetched, Failure> {
         let fetched = tokio::time::timeout(self.timeout, self.fetch_unbounded()).await;
-        fetched.unwrap_or_else(|_| Err(Failure::passing("no token in time")))
+        fetched.unwrap_or_else(|_| Err(Failure::new("no token in time")))
     }
 
     async fn fetch_unbounded(&self) -> Result<Fetched, Failure> {
         match &self.auth {
-            Auth::Cached => Err(Failure::passing("credentials are cached, not fetched")),
+            Auth::Cached => Err(Failure::new("credentials are cached, not fetched")),
             Auth::Fixed(secret) => Ok(Fetched { bearer: bearer(secret.expose())?, refresh_after: None, life: None }),
             Auth::TokenFile(path) => {
                 let file = read(path.clone(), files::TOKEN_FILE_BYTES_MAX).await?;
                 let text = String::from_utf8_lossy(&file);
-                let named =
-                    |failure: Failure| Failure::passing(format!("token_file {}: {}", path.display(), failure.text));
+                let named = |failure: Failure| Failure::new(format!("token_file {}: {}", path.display(), failure.text));
                 Ok(Fetched { bearer: bearer(&text).map_err(named)?, refresh_after: Some(POLL_INTERVAL), life: None })
             }
             Auth::JwtBearer(jwt) => {
@@ -56,20 +55,18 @@ fn bearer(text: &str) -> Result<HeaderValue, Failure> {
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with(['{', '[', '"', '<']) {
         let what = if text.starts_with('<') { "a page of HTML or XML" } else { "JSON" };
-        return Err(Failure::passing(format!(
+        return Err(Failure::new(format!(
             "this is {what}, not a token; expected the access token alone, such as `jq -r .access_token` prints it"
         )));
     }
     if text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer ")) {
-        return Err(Failure::passing("expected the token alone, without `Bearer`"));
+        return Err(Failure::new("expected the token alone, without `Bearer`"));
     }
     if text.is_empty() || text.len() > TOKEN_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::passing(format!(
-            "a token is 1 to {TOKEN_BYTES_MAX} visible ASCII characters; this is not"
-        )));
+        return Err(Failure::new(format!("a token is 1 to {TOKEN_BYTES_MAX} visible ASCII characters; this is not")));
     }
     let value = HeaderValue::try_from(format!("Bearer {text}"));
-    let mut value = value.map_err(|_| Failure::passing("the token can't be a header's value"))?;
+    let mut value = value.map_err(|_| Failure::new("the token can't be a header's value"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -79,8 +76,8 @@ async fn read(path: PathBuf, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     let name = path.display().to_string();
     match tokio::task::spawn_blocking(move || files::read(&path, bytes_max)).await {
         Ok(Ok(text)) => Ok(text),
-        Ok(Err(error)) => Err(Failure::passing(format!("can't read {name}: {error}"))),
-        Err(_) => Err(Failure::passing(format!("reading {name} broke off"))),
+        Ok(Err(error)) => Err(Failure::new(format!("can't read {name}: {error}"))),
+        Err(_) => Err(Failure::new(format!("reading {name} broke off"))),
     }
 }
 
