@@ -87,6 +87,7 @@ impl LoopState {
         if let Some(journal) = &mut self.observers.journal {
             journal.write(now, &self.engine);
         }
+        self.observers.stats.look(now);
         self.report_shutdown(now);
         let mut heartbeat = std::mem::take(&mut self.observers.heartbeat);
         heartbeat.turn(now, self.engine.census(), self.engine.counts(), || self.snapshot(now));
@@ -103,7 +104,7 @@ impl LoopState {
         let report = self.stopping.as_ref().and_then(|stopping| stopping.report.as_ref());
         let report_due = report.map_or(Instant::NEVER, |(due, _)| *due);
         let sleep_check = if self.engine.census().icons > 0 { now + SLEEP_CHECK_SPACING } else { Instant::NEVER };
-        let dues = [self.observers.heartbeat.due(), report_due, sleep_check, journal_due];
+        let dues = [self.observers.heartbeat.due(), self.observers.stats.due(), report_due, sleep_check, journal_due];
         dues.into_iter().fold(self.engine.poll_timeout(now), Instant::min)
     }
 
