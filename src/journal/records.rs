@@ -53,7 +53,7 @@ const PAYLOAD_BYTES_MAX: usize = PAYLOAD_BYTES_MIN + 2 * 4 * ID_CHARS_MAX;
 /// One record off the front of `bytes`, and its length; `None` if there is no whole and valid one.
 pub(super) fn decode(bytes: &[u8]) -> Option<(Kind, u64, ConversationRef<'_>, usize)> {
     let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-    let length = payload_bytes(head);
+    let length = usize::from(u16::from_le_bytes(head[..2].try_into().ok()?));
     let payload = rest.get(..length).filter(|_| (PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&length))?;
     let kind = match payload[0] {
         1 => Kind::Showing,
@@ -71,19 +71,10 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(Kind, u64, ConversationRef<'_>, us
     Some((kind, at, conversation, HEAD_BYTES + length))
 }
 
-fn payload_bytes(head: &[u8]) -> usize {
-    usize::from(u16::from_le_bytes([head[0], head[1]]))
-}
-
-/// How many bytes of `rest`, which does not begin with an intact record, come before the next one; all, if none does.
+/// How many bytes of `rest`, which does not begin with an intact record, come before the next one; all, if none does. Where
+/// the damaged one says that it ends is not believed: its length may be what is damaged, and skip others.
 fn damaged_bytes(rest: &[u8]) -> usize {
-    let intact_at = |at: usize| rest.get(at..).is_some_and(|rest| decode(rest).is_some());
-    // Mostly the length is intact. Then the record's own bytes, which a client has chosen, are not searched for others.
-    let stated = rest.get(..HEAD_BYTES).map(|head| HEAD_BYTES + payload_bytes(head));
-    match stated.filter(|stated| *stated == rest.len() || intact_at(*stated)) {
-        Some(stated) => stated,
-        None => (1..rest.len()).find(|at| intact_at(*at)).unwrap_or(rest.len()),
-    }
+    (1..rest.len()).find(|at| decode(&rest[*at..]).is_some()).unwrap_or(rest.len())
 }
 
 /// What of a file is no intact record.

@@ -53,6 +53,12 @@ impl Syncer {
         }
     }
 
+    /// Whether something was written that the disk has not been asked to keep.
+    #[cfg(test)]
+    pub(super) fn is_dirty(&self) -> bool {
+        self.flags.dirty.load(Ordering::Acquire)
+    }
+
     pub(super) fn supersede(&self, file: Arc<File>, older: Vec<PathBuf>) {
         self.send(Work::Supersede(file, older));
     }

@@ -131,17 +131,24 @@ fn hundred() -> (Vec<u8>, Vec<String>) {
 
 #[test]
 fn one_flipped_bit_loses_one_record_and_says_where() {
-    let (whole, names) = hundred();
-    for bit in 0..whole.len() * 8 {
-        let mut bytes = whole.clone();
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        let mut showing = Showing::default();
-        let damage = showing.take(&bytes).unwrap();
-        let kept: Vec<_> = showing.in_order().iter().map(|(icon, _)| icon.from().to_owned()).collect();
-        let lost = names.iter().filter(|name| !kept.contains(name)).count();
-        assert_eq!(lost, usize::from(bit / 8 >= MAGIC.len()), "bit {bit}");
-        assert_eq!(kept.len() + lost, names.len(), "bit {bit}: nothing is made up");
-        assert!(damage.places == 1 && damage.first <= bit / 8 && damage.first + damage.bytes > bit / 8, "{damage:?}");
+    // Of 25 bytes each; and of 26, of which one bit makes the length of two.
+    for from in ["user", "users"] {
+        let names: Vec<_> = (0..60).map(|i| format!("{from}-{i:02}")).collect();
+        let whole = encode_all(names.iter().map(|name| (pair(name), NOW)));
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let mut showing = Showing::default();
+            let damage = showing.take(&bytes).unwrap();
+            let kept: Vec<_> = showing.in_order().iter().map(|(icon, _)| icon.from().to_owned()).collect();
+            let lost = names.iter().filter(|name| !kept.contains(name)).count();
+            assert_eq!(lost, usize::from(bit / 8 >= MAGIC.len()), "bit {bit}");
+            assert_eq!(kept.len() + lost, names.len(), "bit {bit}: nothing is made up");
+            assert!(
+                damage.places == 1 && (damage.first..damage.first + damage.bytes).contains(&(bit / 8)),
+                "{damage:?}"
+            );
+        }
     }
 }
 
@@ -358,5 +365,20 @@ fn a_renewal_in_parts_is_valid_wherever_it_ends() {
         );
         drop(journal);
         assert_eq!(generations(dir.path()).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn what_is_written_is_synced_within_moments() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, ..) = open(dir.path());
+    for round in 0..3 {
+        journal.showing(pair(&format!("user-{round}")), NOW);
+        journal.flush().unwrap();
+        let watch = crate::base::clock::stopwatch();
+        while journal.syncer.is_dirty() {
+            assert!(watch.elapsed() < Duration::from_secs(10), "the disk is never asked to keep it");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }

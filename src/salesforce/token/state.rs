@@ -269,7 +269,7 @@ pub(in crate::salesforce) struct Fetched {
 pub(in crate::salesforce) struct Failure {
     pub(in crate::salesforce) text: String,
     /// How long the token endpoint asks typingd to wait.
-    pub(super) retry_after: Option<Duration>,
+    pub(in crate::salesforce) retry_after: Option<Duration>,
 }
 
 impl Failure {
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_retried_ever_more_slowly_and_no_sooner_than_asked() {
+    fn failures_are_retried_ever_more_slowly_or_as_asked() {
         let mut state = State::default();
         let mut fail = |now: Instant, retry_after| {
             state.fetched(now, Err(Failure { text: "invalid_grant".into(), retry_after }));
