@@ -10,6 +10,8 @@
 //! anew in its own place. The journal knows nothing of typing or of HTTP.
 
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod records;
 mod syncer;
 

@@ -149,9 +149,10 @@ fn a_pipe_in_the_place_of_its_journal_does_not_hold_the_start() {
             assert!(made.unwrap().success());
         });
         daemon.process.until_logged("not a regular file");
-        daemon.give("c", name, "keystroke");
-        daemon.give("c", name, "message_sent");
-        sandbox.until_told("c", name, "+-");
+        let user = format!("user of {name}");
+        daemon.give("c", &user, "keystroke");
+        daemon.give("c", &user, "message_sent");
+        sandbox.until_told("c", &user, "+-");
         daemon.process.stop();
     }
 }

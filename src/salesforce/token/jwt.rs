@@ -78,7 +78,7 @@ pub(super) async fn exchange(
 }
 
 /// The token in an answer, or why there is none. `assertion` is what that must not repeat.
-fn read(
+pub(in crate::salesforce) fn read(
     jwt: &JwtBearer,
     status: StatusCode,
     headers: &HeaderMap,

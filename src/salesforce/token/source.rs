@@ -50,7 +50,7 @@ impl Source {
     }
 }
 
-fn bearer(text: &str) -> Result<HeaderValue, Failure> {
+pub(in crate::salesforce) fn bearer(text: &str) -> Result<HeaderValue, Failure> {
     // What an editor may put first, of which nothing is to be seen.
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with(['{', '[', '"', '<']) {
