@@ -46,6 +46,7 @@ mod schema;
 mod service;
 mod shutdown;
 mod slow;
+mod soak;
 #[cfg(feature = "otlp")]
 mod spans;
 mod status;
@@ -55,4 +56,4 @@ mod timing;
 mod tune;
 mod turning;
 
-use harness::{bench, connector, exposition, far_side, key, process, recorder, wire};
+use harness::{bench, connector, exposition, far_side, key, process, recorder, secrets, wire};
