@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::exit::NONE_FITS;
 use super::{Failure, load_file, progress};
+use crate::base::files;
 use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Choice, Plan};
 use crate::tune::study::Study;
@@ -115,6 +116,10 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let plan = Plan::new(&config.policy.rules).with(args.choices());
     let plan =
         plan.map_err(|problems| Failure::usage(problems.iter().map(|problem| format!("--{problem}")).collect()))?;
+    if let Some(path) = &args.html {
+        // Before work that may take minutes.
+        files::can_write(path).map_err(|e| format!("--html {}: can't be written: {e}", path.display()))?;
+    }
     let traces: Result<Vec<_>, _> = args.traces.iter().map(|path| TraceReader::open(path)).collect();
     let study = traces.and_then(Study::read).map_err(|error| error.to_string())?;
     if study.keys() == 0 {

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::base::files::must_be_regular;
-use crate::model::{Conversation, ConversationRef, ID_CHARS_MAX};
+use crate::model::{CHANNEL_CHARS_MAX, Conversation, ConversationRef, USER_CHARS_MAX};
 
 /// No generation grows as large as this.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -47,8 +47,8 @@ pub(super) fn encode(bytes: &mut Vec<u8>, kind: Kind, conversation: Conversation
 const HEAD_BYTES: usize = 6;
 const PAYLOAD_BYTES_MIN: usize = 11;
 
-/// The longest payload: ids of [`ID_CHARS_MAX`] characters of four bytes each.
-const PAYLOAD_BYTES_MAX: usize = PAYLOAD_BYTES_MIN + 2 * 4 * ID_CHARS_MAX;
+/// The longest payload: ids of the most characters, of four bytes each.
+const PAYLOAD_BYTES_MAX: usize = PAYLOAD_BYTES_MIN + 4 * (CHANNEL_CHARS_MAX + USER_CHARS_MAX);
 
 /// One record off the front of `bytes`, and its length; `None` if there is no whole and valid one.
 pub(super) fn decode(bytes: &[u8]) -> Option<(Kind, u64, ConversationRef<'_>, usize)> {

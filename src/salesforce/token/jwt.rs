@@ -66,7 +66,10 @@ pub(super) async fn exchange(
         .map_err(|why| Failure::new(format!("private_key_file {} {why}", jwt.private_key_file.display())))?;
     let form = [("grant_type", GRANT_TYPE), ("assertion", assertion.as_str())];
     let request = http.post(jwt.token_url.clone()).header(ACCEPT, "application/json").form(&form);
-    let response = request.send().await.map_err(|error| Failure::new(answer::error_text(error)))?;
+    let response = request
+        .send()
+        .await
+        .map_err(|error| Failure::new(format!("token_url {}: {}", jwt.token_url, answer::error_text(error))))?;
     let (status, headers) = (response.status(), response.headers().clone());
     match answer::read_body(response, deadline).await {
         Body::Whole(bytes) => read(jwt, status, &headers, &bytes, &assertion),
