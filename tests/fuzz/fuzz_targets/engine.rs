@@ -104,8 +104,8 @@ struct World {
     people: [Person; PEOPLE],
     flights: Vec<Dispatch>,
     answered: Option<DispatchId>,
-    /// When requests left, and those not yet answered and those answered within a second.
-    left: VecDeque<u64>,
+    /// When requests left, within the last second, and which.
+    left: VecDeque<(u64, DispatchId)>,
 }
 
 fn name(person: usize) -> String {
@@ -206,10 +206,10 @@ impl World {
                 let age = self.now - dispatch.decided.as_millis();
                 assert!(age <= 5_000, "a Started is never late: {age} ms");
             }
-            while self.left.front().is_some_and(|left| left + 1_000 <= self.now) {
+            while self.left.front().is_some_and(|(left, _)| left + 1_000 <= self.now) {
                 self.left.pop_front();
             }
-            self.left.push_back(self.now);
+            self.left.push_back((self.now, dispatch.id));
             let rate = self.policy.delivery.requests_per_second_max as usize;
             assert!(self.left.len() <= rate, "{} in a second of {rate}", self.left.len());
             self.flights.push(dispatch);
@@ -225,6 +225,10 @@ impl World {
         let dispatch = self.flights.swap_remove(which % self.flights.len());
         let who = (0..PEOPLE).find(|who| name(*who) == dispatch.conversation.from()).expect("one of ours");
         let (outcome, applied) = outcome(end);
+        if outcome.transient().is_some_and(|transient| transient.cause == Cause::NoCredentials) {
+            // Nothing has left.
+            self.left.retain(|(_, id)| *id != dispatch.id);
+        }
         let person = &mut self.people[who];
         person.in_flight = false;
         if applied {
