@@ -385,6 +385,9 @@ impl TypingStats {
 
     /// The memory of a crowd goes with the crowd, whoever of it is still typing. What is left is moved, and is little.
     fn shrink(&mut self) {
+        if self.entries.is_empty() && self.looks.is_empty() {
+            (self.entries, self.looks) = (HashTable::new(), VecDeque::new());
+        }
         let room = |len: usize| len.max(SMALL / SHRINK_AT) * SHRINK_AT;
         if self.entries.capacity() > room(self.entries.len()) {
             self.entries.shrink_to(self.entries.len() * 2, |entry| entry.key);
