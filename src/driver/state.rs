@@ -93,6 +93,7 @@ impl LoopState {
         if let Some(journal) = &mut self.observers.journal {
             journal.write(now, &self.engine);
         }
+        self.observers.stats.look(now);
         self.report_shutdown(now);
         let mut heartbeat = std::mem::take(&mut self.observers.heartbeat);
         heartbeat.turn(now, self.engine.census(), self.engine.counts(), || self.snapshot(now));
@@ -102,15 +103,15 @@ impl LoopState {
 
     /// When the next turn is due, though nothing happens before.
     pub(super) fn wake_at(&mut self, now: Instant) -> Instant {
-        let in_midst_of_work = self.observers.journal.as_ref().is_some_and(JournalKeeper::is_renewing)
-            || (self.policy.is_some() && self.engine.has_room_for_policy());
-        if in_midst_of_work {
+        let journal_due = self.observers.journal.as_ref().map_or(Instant::NEVER, JournalKeeper::due);
+        if journal_due <= now || (self.policy.is_some() && self.engine.has_room_for_policy()) {
             return now;
         }
         let report = self.stopping.as_ref().and_then(|stopping| stopping.report.as_ref());
         let report_due = report.map_or(Instant::NEVER, |(due, _)| *due);
         let sleep_check = if self.engine.census().icons > 0 { now + SLEEP_CHECK_SPACING } else { Instant::NEVER };
-        self.due(now).min(self.observers.heartbeat.due()).min(report_due).min(sleep_check)
+        let dues = [self.observers.heartbeat.due(), self.observers.stats.due(), report_due, sleep_check, journal_due];
+        dues.into_iter().fold(self.due(now), Instant::min)
     }
 
     /// `None`: all controls are gone.

@@ -50,6 +50,7 @@ mod schema;
 mod service;
 mod shutdown;
 mod slow;
+mod soak;
 #[cfg(feature = "otlp")]
 mod spans;
 mod status;
@@ -59,4 +60,4 @@ mod timing;
 mod tune;
 mod turning;
 
-use harness::{bench, connector, exposition, far_side, key, process, recorder, wire};
+use harness::{bench, connector, exposition, far_side, key, process, recorder, secrets, wire};
