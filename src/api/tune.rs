@@ -16,7 +16,7 @@ use crate::engine::policy::Rules;
 use crate::http::Problem;
 use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Plan, Setting};
-use crate::tune::study::Study;
+use crate::tune::study::{Study, StudyError};
 use crate::tune::{self, json};
 
 /// The longest trace: some 800,000 signals. It is held in memory, with a third of it again for what is read from it.
@@ -83,7 +83,11 @@ fn plan(rules: &Rules, options: &[(String, String)]) -> Result<(Plan, Format), P
 }
 
 fn answer(trace: Bytes, plan: &Plan, format: Format) -> Result<Response, Problem> {
-    let study = Study::read([TraceReader::new("the trace", Cursor::new(trace))]).map_err(|e| bad(e.to_string()))?;
+    let trace = TraceReader::new("the trace", Cursor::new(trace));
+    let study = Study::read_channel([trace], plan.to.as_deref()).map_err(|error| match error {
+        StudyError::TooLarge { .. } => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+        StudyError::Trace(_) | StudyError::NoChannel { .. } => bad(error.to_string()),
+    })?;
     if study.keys() == 0 {
         return Err(bad("there is no keystroke in the trace: nothing can be measured"));
     }

@@ -60,6 +60,12 @@ pub(super) struct TuneArgs {
     /// The share of the org's requests that typing may take then, messages not counted [default: 25%]
     #[arg(long, value_name = "SHARE")]
     share: Option<String>,
+    /// Study this channel only, by its address
+    #[arg(long, value_name = "CHANNEL")]
+    to: Option<String>,
+    /// Study each channel by itself as well [default: true, where a trace names several]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    by_channel: Option<String>,
     /// What counts as composing: message, burst or sent-only [default: message]
     #[arg(long, value_name = "TRUTH")]
     truth: Option<String>,
@@ -103,6 +109,8 @@ impl TuneArgs {
             &self.false_cost,
             &self.peak,
             &self.share,
+            &self.to,
+            &self.by_channel,
             &self.truth,
             &self.seed,
         ];
@@ -116,7 +124,8 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let plan =
         plan.map_err(|problems| Failure::usage(problems.iter().map(|problem| format!("--{problem}")).collect()))?;
     let traces: Result<Vec<_>, _> = args.traces.iter().map(|path| TraceReader::open(path)).collect();
-    let study = traces.and_then(Study::read).map_err(|error| error.to_string())?;
+    let traces = traces.map_err(|error| error.to_string())?;
+    let study = Study::read_channel(traces, plan.to.as_deref()).map_err(|error| error.to_string())?;
     if study.keys() == 0 {
         return Err("there is no keystroke in the traces: nothing can be measured".into());
     }

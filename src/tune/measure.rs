@@ -70,6 +70,15 @@ impl Unit {
         }
     }
 
+    /// The least difference between two values that are written differently.
+    pub(super) const fn grain(self) -> f64 {
+        match self {
+            Self::Share => 0.001,
+            Self::Time => 1.0,
+            Self::Number => 0.01,
+        }
+    }
+
     pub(super) fn read(self, text: &str) -> Result<f64, ValueError> {
         match self {
             Self::Share => share(text),

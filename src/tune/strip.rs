@@ -101,7 +101,7 @@ pub(crate) fn strip(study: &Study, number: usize, from: u64, plan: &Plan, settin
         }
     };
     Strip {
-        who: timeline.from.to_string(),
+        who: study.names[timeline.user as usize].to_string(),
         from,
         to,
         keys: times(Happening::Key),
