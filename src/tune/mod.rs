@@ -5,12 +5,13 @@
 //! [`truth`] (when the user was composing), [`mod@play`] (what is sent), [`icon`] (what is seen), [`sums`] (what is
 //! counted), [`confidence`] (how sure that is), [`row`] (one setting, measured), [`silence`] (what a pause means),
 //! [`advice`] (which setting is the best), [`decision`] and `reasons` (whether to change to it), [`strip`] (what else to
-//! show); [`plan`] is what is asked, and [`json`], [`table`] and [`html`] are how it is
+//! show), [`diff`] (before and after); [`plan`] is what is asked, and [`json`], [`table`] and [`html`] are how it is
 //! reported.
 
 pub(crate) mod advice;
 pub(crate) mod confidence;
 pub mod decision;
+pub mod diff;
 pub(crate) mod html;
 pub(crate) mod icon;
 pub mod json;

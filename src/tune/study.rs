@@ -2,6 +2,7 @@
 
 use hashbrown::HashMap;
 
+use super::plan::Plan;
 use super::timeline::{Event, Timeline};
 use super::truth::Truth;
 use crate::signals::trace::{TraceError, TraceReader};
@@ -52,6 +53,14 @@ pub enum StudyError {
         conversations: usize,
         /// How many users had been.
         users: usize,
+    },
+    /// Refreshes of long typing would take more memory than there may be.
+    #[error("check: typing told with `lasts` gives up to {refreshes} refreshes with a check of {check_millis} ms, too many to hold; expected a longer check")]
+    Refreshes {
+        /// How many.
+        refreshes: u64,
+        /// The shortest check.
+        check_millis: u64,
     },
     /// No line is of the channel asked for.
     #[error("to = \"{to}\": no line is of this channel; expected one of {}", channels.join(", "))]
@@ -174,6 +183,18 @@ impl Study {
         Ok(())
     }
 
+    /// Whether what `plan` asks of it fits the memory that a study may take.
+    ///
+    /// # Errors
+    /// If it does not: typing that goes on by itself is refreshed at every check.
+    pub fn fits(&self, plan: &Plan) -> Result<(), StudyError> {
+        let lasts = self.timelines.iter().flat_map(|timeline| &timeline.events).map(|event| u64::from(event.lasts_millis()));
+        let checks = plan.grid.iter().chain([&plan.current]).map(|setting| setting.check);
+        let check_millis = checks.min().unwrap_or_default().max(1);
+        let refreshes = lasts.sum::<u64>() / check_millis;
+        if refreshes > REFRESHES_MAX { Err(StudyError::Refreshes { refreshes, check_millis }) } else { Ok(()) }
+    }
+
     /// The study of the conversations that `keep` keeps, and of their users.
     pub(super) fn part(&self, keep: impl Fn(&Timeline) -> bool) -> Self {
         let mut part = Self { channels: self.channels.clone(), ..Self::default() };
@@ -293,6 +314,8 @@ const EVENT_BYTES: usize = 48;
 const CONVERSATION_BYTES: usize = 260;
 /// A user's id, and what is counted of each user under a setting.
 const USER_BYTES: usize = 440;
+/// Refreshes of typing that goes on by itself, each held as it arrives, with the wait that it ends: 32 bytes.
+const REFRESHES_MAX: u64 = 2_000_000;
 /// A channel's place in the table.
 const CHANNEL_BYTES: usize = 80;
 /// Channels that an error names.

@@ -237,7 +237,7 @@ fn check_tells_what_a_setting_will_do() {
         "typingd: warning: channels.\"sample\": dismiss < check: the icon can be on at most 40 % of the time",
         "typingd: timing: idle 5s/2s on made-up typists: recall 8",
         "typingd: channels.\"sample\": after_shown 5s/2s on made-up typists: recall 4",
-        "typingd: for comparison: idle 10s/5s on made-up typists: recall 8",
+        "typingd: timing: advice before data: keep idle 5s/2s (on made-up typists",
     ] {
         assert!(said.stderr.contains(words), "{words}: {said:?}");
     }
