@@ -150,7 +150,8 @@ impl Summary {
         let typed = self.messages + self.drafts;
         let least = [("users", self.users as u64, USERS_MIN as u64), ("messages and drafts", typed, MESSAGES_MIN)];
         let few = least.into_iter().filter(|(_, count, least)| count < least);
-        let mut lacks: Vec<String> = few.map(|(noun, count, least)| format!("{count} {noun}, expected {least}")).collect();
+        let mut lacks: Vec<String> =
+            few.map(|(noun, count, least)| format!("{count} {noun}, expected {least}")).collect();
         if self.messages == 0 {
             lacks.push("no message_sent, expected one for each message".to_owned());
         }

@@ -49,7 +49,7 @@ pub(super) fn nearest_needs(row: &Row, failed: &[usize], plan: &Plan) -> Vec<Str
 
 /// What an undefined measure can't exceed, whatever users do, in milliseconds.
 fn by_construction(row: &Row, measure: Measure, plan: &Plan) -> Option<f64> {
-    let off = matches!(measure, Measure::OffP50 | Measure::OffP95 | Measure::OffMax);
+    let off = measure.is_of_lingering();
     off.then_some(row.setting.longest(plan) as f64)
 }
 
@@ -97,7 +97,10 @@ impl Question<'_> {
         feared: impl Fn(&Row) -> Option<f64>,
     ) -> Option<usize> {
         let (rows, now) = (self.rows, self.plan.current);
-        let costs = among.iter().filter(|row| self.is_within(&rows[**row].setting)).filter_map(|row| Some((*row, known(&rows[*row])?)));
+        let costs = among
+            .iter()
+            .filter(|row| self.is_within(&rows[**row].setting))
+            .filter_map(|row| Some((*row, known(&rows[*row])?)));
         let costs: Vec<(usize, f64)> = costs.collect();
         let least = |keep: &dyn Fn(&Setting) -> bool| {
             let kept = costs.iter().filter(|(row, _)| keep(&rows[*row].setting));

@@ -143,9 +143,11 @@ impl Evidence<'_> {
         }
     }
 
-    /// What is asked of the rows. Whoever asks for another measure to be small has weighed how long an icon lingers.
+    /// What is asked of the rows. A limit to how long an icon lingers is the operator's own answer to how long it may.
     fn question(&self) -> Question<'_> {
-        Question { rows: self.rows, plan: self.plan, linger_max: self.linger_max }
+        let answered = self.plan.wants.iter().any(|want| want.measure.is_of_lingering());
+        let linger_max = if answered { None } else { self.linger_max };
+        Question { rows: self.rows, plan: self.plan, linger_max }
     }
 
     fn best(&self) -> Option<&Row> {
@@ -173,7 +175,10 @@ impl Evidence<'_> {
             let question = Question { linger_max, ..self.question() };
             question.dismissal(settings.iter().copied().zip(costs).filter_map(|(own, cost)| Some((own, cost?))))
         };
-        AWAYS_MILLIS.iter().map(|away| (*away, if *away == self.plan.truth.away { Some(best.setting) } else { of(*away) })).collect()
+        AWAYS_MILLIS
+            .iter()
+            .map(|away| (*away, if *away == self.plan.truth.away { Some(best.setting) } else { of(*away) }))
+            .collect()
     }
 
     /// The best setting against the one in force, user by user, each with the receiver that is the worst for it.

@@ -109,10 +109,10 @@ const FIGURES: [(&str, &str, Unit); 8] = [
 
 /// For a terminal: a line for each figure.
 pub fn table(diff: &Diff) -> String {
-    let [before, after] = diff.sides.map(|(users, messages)| {
-        format!("{} users, {} messages", thousands(users as u64), thousands(messages))
-    });
-    let mut text = format!("before: {before} · after: {after} · both under {}\n", diff.setting);
+    let [before, after] = diff
+        .sides
+        .map(|(users, messages)| format!("{} users, {} messages", thousands(users as u64), thousands(messages)));
+    let mut text = format!("before: {before}\nafter:  {after}\nboth under {}\n", diff.setting);
     for figure in &diff.figures {
         let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| figure.unit.show(value));
         let [old, new] = figure.values.map(show);

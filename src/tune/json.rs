@@ -73,17 +73,13 @@ pub fn report(report: &Report) -> Value {
 
 /// What is the best with one receiver each.
 fn conditions(decision: &Decision) -> Value {
-    let of = |(icon_ttl, advice): &(Option<u64>, Option<Setting>)| {
-        json!({"icon_ttl_ms": icon_ttl, "advice": advice.as_ref().map(setting)})
-    };
+    let of = |(icon_ttl, advice): &(Option<u64>, Option<Setting>)| json!({"icon_ttl_ms": icon_ttl, "advice": advice.as_ref().map(setting)});
     decision.conditions.iter().map(of).collect()
 }
 
 /// What is the best with one silence for away each.
 fn aways(decision: &Decision) -> Value {
-    let of = |(away, advice): &(u64, Option<Setting>)| {
-        json!({"away_ms": away, "advice": advice.as_ref().map(setting)})
-    };
+    let of = |(away, advice): &(u64, Option<Setting>)| json!({"away_ms": away, "advice": advice.as_ref().map(setting)});
     decision.away.iter().map(of).collect()
 }
 

@@ -152,6 +152,11 @@ impl Measure {
         !matches!(self, Self::Recall | Self::Composers)
     }
 
+    /// Whether it is how long an icon stays on for no one.
+    pub(super) const fn is_of_lingering(self) -> bool {
+        matches!(self, Self::OffP50 | Self::OffP95 | Self::OffMax | Self::Dismiss)
+    }
+
     pub(super) fn small_names() -> Vec<&'static str> {
         NAMES.iter().filter(|(measure, ..)| measure.is_better_when_small()).map(|(_, names, ..)| names[0]).collect()
     }

@@ -40,7 +40,8 @@ pub(crate) fn outlook(scopes: &[(String, Rules)], limit: f64) -> Vec<String> {
     for ((scope, _), setting) in scopes.iter().zip(&settings) {
         if !advised.contains(setting) && advised.len() < ADVISED_MAX {
             advised.push(*setting);
-            measured = Some(super::tune(study.clone(), &Plan { current: *setting, ..plan.clone() }, usize::MAX, &|| {}));
+            measured =
+                Some(super::tune(study.clone(), &Plan { current: *setting, ..plan.clone() }, usize::MAX, &|| {}));
             if let Some(report) = &measured {
                 told.extend(report.row(*setting).map(|row| format!("{scope}: {}", sentence(row))));
                 told.push(format!("{scope}: {}", advice(report)));

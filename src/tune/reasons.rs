@@ -15,7 +15,8 @@ impl Evidence<'_> {
     pub(super) fn lacks(&self) -> Vec<String> {
         let typed = Typed::total(self.users);
         let mut lacks = Vec::new();
-        let lasting = || self.study.timelines.iter().flat_map(|timeline| &timeline.events).any(|e| e.lasts_millis() > 0);
+        let lasting =
+            || self.study.timelines.iter().flat_map(|timeline| &timeline.events).any(|e| e.lasts_millis() > 0);
         if self.study.keys() as f64 <= typed.messages && !lasting() {
             lacks.push(
                 "each message is a single event, as of a paste, so that no one composed; report keystrokes".to_owned(),
@@ -54,22 +55,29 @@ impl Evidence<'_> {
 
     /// Who was left out.
     pub(super) fn left_out(&self) -> Option<String> {
-        let all: Vec<String> = self.suspects.stuck.iter().take(NAMED_MAX).map(|(name, held)| {
-            format!("#{} ({})", pseudonym(name), Setting::time(held / 1_000 * 1_000))
-        }).collect();
+        let left_out = !self.suspects.stuck.iter().any(|(name, _)| self.study.names.contains(name));
+        let all: Vec<String> = self
+            .suspects
+            .stuck
+            .iter()
+            .take(NAMED_MAX)
+            .map(|(name, held)| format!("#{} ({})", pseudonym(name), Setting::time(held / 1_000 * 1_000)))
+            .collect();
         let more = self.suspects.stuck.len().saturating_sub(NAMED_MAX);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        (!all.is_empty()).then(|| format!("left out for a stuck key: user {}{more}", all.join(", ")))
+        let what = if left_out { "left out for a stuck key" } else { "a stuck key is all that was recorded" };
+        (!all.is_empty()).then(|| format!("{what}: user {}{more}", all.join(", ")))
     }
 
     /// Why no setting is left, and what it would take.
     pub(super) fn nothing_keeps(&self) -> String {
         let (plan, most) = (self.plan, self.linger_max);
         if !self.ranking.is_empty() {
-            let most = Setting::time(most.unwrap_or_default());
+            let (most, limits) = (seconds(most), if plan.wants.is_empty() { "" } else { " and keeps the limits" });
             return format!(
-                "no setting tried turns the icon off within {most} of the last key, and a longer one loses more than it \
-                 gains: try a shorter --dismiss"
+                "no setting tried turns the icon off within {most} of the last key{limits}, and a longer one loses more \
+                 than it gains, or these traces can't tell of it: try a shorter --dismiss, or say how long it may linger \
+                 (--want off_p95<=5s)"
             );
         }
         if self.rows.iter().any(|row| row.meets) {
@@ -152,14 +160,18 @@ impl Evidence<'_> {
         let mut as_good: Vec<u64> = vec![own.dismiss];
         for other in tried.iter().filter(|other| other.dismiss != own.dismiss) {
             let others = meter.by_user(*other, ttl);
-            let more = others.iter().zip(&costs).map(|(other, own)| (other.cost(false_cost) - own.cost(false_cost), own.composing));
+            let more = others
+                .iter()
+                .zip(&costs)
+                .map(|(other, own)| (other.cost(false_cost) - own.cost(false_cost), own.composing));
             if Ratio::of(more).is_some_and(|more| more.interval[0] <= 0.0) {
                 as_good.push(other.dismiss);
             }
         }
         let (least, most) = (as_good.iter().min()?, as_good.iter().max()?);
         let time = Setting::time;
-        let range = if least == most { String::new() } else { format!("; {} to {} may be as good", time(*least), time(*most)) };
+        let range =
+            if least == most { String::new() } else { format!("; {} to {} may be as good", time(*least), time(*most)) };
         let bound = self.linger_max.map_or_else(String::new, |most| {
             let (loses, most) = (self.silences.break_even(false_cost) == Some(most), seconds(Some(most)));
             let why = if loses { "loses more than it gains" } else { "is more than these traces can tell of" };
@@ -222,9 +234,7 @@ impl Evidence<'_> {
 
     /// How bad a false second is to whoever sets this limit to how long an icon lingers.
     fn implied(&self, want: &Want) -> Option<String> {
-        let lingers =
-            matches!(want.measure, Measure::OffP50 | Measure::OffP95 | Measure::OffMax | Measure::Dismiss);
-        if !lingers || want.side != Side::AtMost {
+        if !want.measure.is_of_lingering() || want.side != Side::AtMost {
             return None;
         }
         let bad = |millis: f64| {

@@ -311,13 +311,10 @@ impl<'a> Meter<'a> {
         let (all, typed) = (Sums::total(sums), Typed::total(self.typed));
         let estimates = measures(sums, self.typed);
         let estimate = |i: usize| estimates[i];
-        let (room, duty) =
-            (self.room(estimates[REQUESTS].value, &typed), ratio(typed.composing, typed.life));
+        let (room, duty) = (self.room(estimates[REQUESTS].value, &typed), ratio(typed.composing, typed.life));
         let (users, longest, tally) = (sums.len(), setting.longest(self.plan), &mut self.tally);
-        let (off, on) = (
-            Quantiles::of(&mut lags.off, tally, users, longest),
-            Quantiles::of(&mut lags.on, tally, users, u64::MAX),
-        );
+        let (off, on) =
+            (Quantiles::of(&mut lags.off, tally, users, longest), Quantiles::of(&mut lags.on, tally, users, u64::MAX));
         Row {
             setting,
             started: all.started as u64,

@@ -44,7 +44,13 @@ const TELLING_MILLIS: std::ops::RangeInclusive<u64> = 2_000..=14_000;
 /// Up to `count` stretches, each under each of `settings`: first one that is near the average, in which the icon is on for
 /// about the share `recall` of the typing under the first setting; then one with an abandoned draft; then the most telling
 /// stretches of other conversations, where there are most pauses of 2 to 14 s, and a send.
-pub(crate) fn strips(study: &Study, plan: &Plan, settings: &[Setting], count: usize, recall: Option<f64>) -> Vec<Strip> {
+pub(crate) fn strips(
+    study: &Study,
+    plan: &Plan,
+    settings: &[Setting],
+    count: usize,
+    recall: Option<f64>,
+) -> Vec<Strip> {
     let mut found: Vec<(usize, usize, u64)> = study
         .timelines
         .iter()

@@ -55,7 +55,9 @@ pub enum StudyError {
         users: usize,
     },
     /// Refreshes of long typing would take more memory than there may be.
-    #[error("check: typing told with `lasts` gives up to {refreshes} refreshes with a check of {check_millis} ms, too many to hold; expected a longer check")]
+    #[error(
+        "check: typing told with `lasts` gives up to {refreshes} refreshes with a check of {check_millis} ms, too many to hold; expected a longer check"
+    )]
     Refreshes {
         /// How many.
         refreshes: u64,
@@ -85,10 +87,7 @@ impl Study {
     ///
     /// # Errors
     /// As those of [`Study::read`], and if there is no such channel.
-    pub fn read_channel(
-        traces: impl IntoIterator<Item = TraceReader>,
-        to: Option<&str>,
-    ) -> Result<Self, StudyError> {
+    pub fn read_channel(traces: impl IntoIterator<Item = TraceReader>, to: Option<&str>) -> Result<Self, StudyError> {
         let mut study = Self::default();
         let mut channels = Channels::default();
         for trace in traces {
@@ -188,7 +187,8 @@ impl Study {
     /// # Errors
     /// If it does not: typing that goes on by itself is refreshed at every check.
     pub fn fits(&self, plan: &Plan) -> Result<(), StudyError> {
-        let lasts = self.timelines.iter().flat_map(|timeline| &timeline.events).map(|event| u64::from(event.lasts_millis()));
+        let lasts =
+            self.timelines.iter().flat_map(|timeline| &timeline.events).map(|event| u64::from(event.lasts_millis()));
         let checks = plan.grid.iter().chain([&plan.current]).map(|setting| setting.check);
         let check_millis = checks.min().unwrap_or_default().max(1);
         let refreshes = lasts.sum::<u64>() / check_millis;

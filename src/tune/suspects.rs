@@ -24,7 +24,8 @@ impl Suspects {
         let is_stuck = |held: u64| held >= STUCK_MILLIS;
         let named = held.iter().zip(&study.names).filter(|(held, _)| is_stuck(**held));
         let stuck: Vec<_> = named.map(|(held, name)| (name.clone(), *held)).collect();
-        if !stuck.is_empty() {
+        // Where no one else types, that is all there is to measure.
+        if !stuck.is_empty() && stuck.len() < study.users {
             *study = study.part(|timeline| !is_stuck(held[timeline.user as usize]));
         }
         Self { periodic: periodic(study), stuck }
@@ -55,7 +56,8 @@ fn longest_repeat(events: &[Event]) -> u64 {
 
 fn periodic(study: &Study) -> Vec<(Box<str>, u64)> {
     let gaps = |timeline: &Timeline| -> Vec<u64> {
-        let pairs = timeline.events.windows(2).filter(|pair| pair.iter().all(|event| event.happening() == Happening::Key));
+        let pairs =
+            timeline.events.windows(2).filter(|pair| pair.iter().all(|event| event.happening() == Happening::Key));
         let plain = pairs.filter(|pair| pair[0].lasts_millis() == 0);
         plain.map(|pair| pair[1].at() - pair[0].at()).filter(|gap| *gap <= PERIOD_MILLIS_MAX).collect()
     };
