@@ -40,6 +40,7 @@ pub fn report(report: &Report) -> Value {
         "params": params(plan),
         "study": {
             "users": report.study.users,
+            "users_measured": report.sampled.unwrap_or(report.study.users),
             "conversations": report.study.timelines.len(),
             "keys": report.study.keys(),
             "messages": typed.messages as u64,

@@ -80,6 +80,8 @@ pub struct Report {
     pub suspects: Suspects,
     /// The channels one by one, the one with the most conversations first, where there are several.
     pub channels: Vec<Channel>,
+    /// How many users were measured, where that are not all.
+    pub sampled: Option<usize>,
 }
 
 /// What was found of one channel.
@@ -132,14 +134,18 @@ pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() 
     study.find_composing(plan.truth, plan.abandon, plan.seed);
     let threads = std::thread::available_parallelism().map_or(1, Into::into).min(threads_max).max(1);
     let channels = if plan.by_channel { channels(&study, plan, &suspects, threads) } else { Vec::new() };
-    let Findings { typed, current, rows, mut ranking, nearest, silences, mut decision } =
+    let Findings { typed, sampled, current, rows, mut ranking, nearest, silences, mut decision } =
         Findings::of(&study, plan, &suspects, threads, done);
     if let Some(place) = ranking.iter().position(|row| Some(rows[*row].setting) == decision.best) {
         ranking[..=place].rotate_right(1);
     }
     decision.why.extend(reasons::on_channels(&channels));
     let best = decision.best.and_then(|best| rows.iter().find(|row| row.setting == best));
-    let warnings = advice::warnings(&current, best, plan, study.users);
+    let mut warnings = advice::warnings(&current, best, plan, study.users);
+    warnings.extend(
+        sampled
+            .map(|sampled| format!("the figures are those of {sampled} of {} users, drawn by the seed", study.users)),
+    );
     Report {
         inputs: study.inputs.clone(),
         ceiling_req_per_min: ratio(2.0 * typed.counted, row::minutes(typed.composing)),
@@ -156,12 +162,14 @@ pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() 
         warnings,
         suspects,
         channels,
+        sampled,
     }
 }
 
 /// What was found of one study.
 struct Findings {
     typed: Typed,
+    sampled: Option<usize>,
     current: Row,
     rows: Vec<Row>,
     ranking: Vec<usize>,
@@ -176,11 +184,20 @@ impl Findings {
         for timeline in &study.timelines {
             typed[timeline.user as usize].add(timeline);
         }
+        let all = Typed::total(&typed);
+        let peak = plan.peak.unwrap_or_else(|| study.busiest());
+        let sample = sample(study, plan.seed);
+        if let Some(sample) = &sample {
+            typed = vec![Typed::default(); sample.users];
+            for timeline in &sample.timelines {
+                typed[timeline.user as usize].add(timeline);
+            }
+        }
+        let study = sample.as_ref().unwrap_or(study);
         let mut rows = measured(study, plan, &typed, threads, done);
         let place = rows.iter().position(|row| row.setting == plan.current).expect("it was among the settings");
         advice::mark(&mut rows, plan);
         let current = if plan.grid.contains(&plan.current) { rows[place].clone() } else { rows.remove(place) };
-        let peak = plan.peak.unwrap_or_else(|| study.busiest());
         let ranking = advice::ranking(&rows, plan, peak);
         let nearest = if ranking.is_empty() { advice::nearest(&rows, plan) } else { None };
         let silences = Silences::of(study, plan.truth.away);
@@ -198,7 +215,8 @@ impl Findings {
             peak,
         };
         let decision = evidence.decide();
-        Self { typed: Typed::total(&typed), current, rows, ranking, nearest, silences, decision }
+        let sampled = sample.map(|sample| sample.users);
+        Self { typed: all, sampled, current, rows, ranking, nearest, silences, decision }
     }
 }
 
@@ -228,6 +246,19 @@ fn measured(study: &Study, plan: &Plan, typed: &[Typed], threads: usize, done: &
     rows
 }
 
+/// Some of the users, if there are more than it takes to know every figure to a tenth of a point.
+fn sample(study: &Study, seed: u64) -> Option<Study> {
+    if study.users <= USERS_MEASURED_MAX {
+        return None;
+    }
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let mut users: Vec<usize> = (0..study.users).collect();
+    dice.shuffle(&mut users);
+    let mut drawn = vec![false; study.users];
+    users.iter().take(USERS_MEASURED_MAX).for_each(|user| drawn[*user] = true);
+    Some(study.part(|timeline| drawn[timeline.user as usize]))
+}
+
 /// The largest of several channels, each by itself.
 fn channels(study: &Study, plan: &Plan, suspects: &Suspects, threads: usize) -> Vec<Channel> {
     let mut sizes: Vec<(usize, u32)> = (0..study.channels.len() as u32).map(|channel| (0, channel)).collect();
@@ -250,5 +281,7 @@ fn channels(study: &Study, plan: &Plan, suspects: &Suspects, threads: usize) -> 
     sizes.iter().take(CHANNELS_MAX).map(of).collect()
 }
 
+/// The most users that are measured under every setting; of more, so many are drawn.
+const USERS_MEASURED_MAX: usize = 20_000;
 /// The most channels that are studied one by one.
 pub const CHANNELS_MAX: usize = 20;

@@ -243,7 +243,9 @@ impl<'a> Meter<'a> {
                 let same = *ttl == plan.icon_ttl.first() || ttl.is_some_and(|ttl| longest < ttl);
                 *seen += match &mut dropped {
                     Some(dropped) if *ttl == plan.icon_ttl.second() => {
-                        self.shown.follow(&self.play.arrivals, *ttl, timeline.end);
+                        if !same {
+                            self.shown.follow(&self.play.arrivals, *ttl, timeline.end);
+                        }
                         let add = |sums: &mut Sums| sums.add_sight(timeline, &self.shown, &mut dropped_lags);
                         Seen::added(&mut dropped[user], add)
                     }
@@ -263,7 +265,7 @@ impl<'a> Meter<'a> {
             recall: ratio(seen.on_composing, composing),
         };
         let sights = cases.iter().zip(&seen).map(sight).collect();
-        let dropped = dropped.map(|sums| Box::new(self.row(setting, &sums, &mut dropped_lags, &mut [])));
+        let dropped = dropped.map(|sums| Box::new(self.sight_row(setting, &sums, &mut dropped_lags)));
         Row { dropped, sights, ..self.row(setting, &sums, &mut lags, &mut waits) }
     }
 
@@ -307,9 +309,26 @@ impl<'a> Meter<'a> {
         users
     }
 
+    /// What of a row can be seen: without the intervals and the single users, which are not shown of it.
+    fn sight_row(&mut self, setting: Setting, sums: &[Sums], lags: &mut Lags) -> Row {
+        let whole = parts(&Sums::total(sums), &Typed::total(self.typed));
+        let estimates = whole.map(|(part, base)| Estimate::sure(ratio(part, base)));
+        self.row_of(setting, (sums, estimates, Spread::default()), lags, &mut [])
+    }
+
     fn row(&mut self, setting: Setting, sums: &[Sums], lags: &mut Lags, waits: &mut [u64]) -> Row {
+        let users = spread(sums, self.typed, self.plan);
+        self.row_of(setting, (sums, measures(sums, self.typed), users), lags, waits)
+    }
+
+    fn row_of(
+        &mut self,
+        setting: Setting,
+        (sums, estimates, spread): (&[Sums], [Estimate; MEASURES], Spread),
+        lags: &mut Lags,
+        waits: &mut [u64],
+    ) -> Row {
         let (all, typed) = (Sums::total(sums), Typed::total(self.typed));
-        let estimates = measures(sums, self.typed);
         let estimate = |i: usize| estimates[i];
         let (room, duty) = (self.room(estimates[REQUESTS].value, &typed), ratio(typed.composing, typed.life));
         let (users, longest, tally) = (sums.len(), setting.longest(self.plan), &mut self.tally);
@@ -320,7 +339,7 @@ impl<'a> Meter<'a> {
             started: all.started as u64,
             stopped: all.stopped as u64,
             recall: estimate(0),
-            users: spread(sums, self.typed, self.plan),
+            users: spread,
             false_on: estimate(1),
             false_on_per_abandoned: estimate(2),
             req_per_min: estimate(3),
@@ -362,8 +381,22 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// What [`Sums::add_sight`] counts of the icon's time, and nothing else.
     fn of(timeline: &Timeline, shown: &Shown) -> Self {
-        Self::added(&mut Sums::default(), |sums| sums.add_sight(timeline, shown, &mut Lags::default()))
+        let mut seen = Self::default();
+        let mut spans = &shown.spans[..];
+        seen.on = spans.iter().map(|span| span.to - span.from).sum::<u64>() as f64;
+        for interval in timeline.composing.iter().filter(|interval| interval.counts) {
+            while let [first, rest @ ..] = spans
+                && first.to <= interval.from
+            {
+                spans = rest;
+            }
+            let within = spans.iter().take_while(|span| span.from < interval.to);
+            let both = within.map(|span| span.to.min(interval.to) - span.from.max(interval.from));
+            seen.on_composing += both.sum::<u64>() as f64;
+        }
+        seen
     }
 
     /// What `add` adds to `sums`.
@@ -452,10 +485,13 @@ pub(super) fn headroom(limit: f64, req_per_min: Option<f64>) -> Option<f64> {
 fn spread(sums: &[Sums], typed: &[Typed], plan: &Plan) -> Spread {
     let mut recalls: Vec<f64> =
         sums.iter().zip(typed).filter_map(|(sums, typed)| ratio(sums.on_composing, typed.composing)).collect();
-    recalls.sort_unstable_by(f64::total_cmp);
     let limit = plan.wants.iter().find(|want| want.measure == Measure::Recall && want.side == Side::AtLeast);
-    let below = limit.map(|want| (recalls.partition_point(|recall| *recall < want.bound), recalls.len()));
-    Spread { p10: quantile(&recalls, 0.1), p50: quantile(&recalls, 0.5), p90: quantile(&recalls, 0.9), below }
+    let below = limit.map(|want| (recalls.iter().filter(|recall| **recall < want.bound).count(), recalls.len()));
+    let mut at = |q: f64| {
+        let place = ((q * recalls.len() as f64).ceil() as usize).saturating_sub(1);
+        (!recalls.is_empty()).then(|| *recalls.select_nth_unstable_by(place, f64::total_cmp).1)
+    };
+    Spread { p10: at(0.1), p50: at(0.5), p90: at(0.9), below }
 }
 
 /// The wait that a share `q` of all moments in `waits` does not exceed: an agent who begins to look within a time of length

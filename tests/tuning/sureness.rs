@@ -69,8 +69,10 @@ fn holds_the_truth(users: u64) {
     }
     for (what, held) in [("recall", recall), ("flicker", flicker)] {
         let share = held as f64 / studies as f64;
-        // Three standard errors of a share of 300 about 95 %, and what few users are short of infinity.
-        assert!((0.89..=0.995).contains(&share), "{what} of {users} users: {share} of the intervals hold the truth");
+        // Three standard errors of a share of 300 about 95 %, and what few users are short of infinity: of seven, half of
+        // whom blink, one in sixty-four studies finds them all alike.
+        let least = if users < 10 { 0.84 } else { 0.89 };
+        assert!((least..=0.995).contains(&share), "{what} of {users} users: {share} of the intervals hold the truth");
     }
 }
 
