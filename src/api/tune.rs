@@ -128,7 +128,7 @@ fn steps(study: &Study, plan: &Plan) -> u64 {
     let longest = settings().map(|setting| setting.dismiss.max(setting.check)).max().unwrap_or_default();
     let watched = study.watched(longest);
     let cost = if plan.link == tune::play::Link::PERFECT { 1 } else { LINK_COST };
-    let counted = (study.users + study.timelines.len()) as u64 * COUNTING_COST;
+    let counted = study.timelines.len().min(2 * tune::USERS_MEASURED_MAX) as u64 * COUNTING_COST;
     let of = |setting: &Setting| (study.keys() + watched / setting.check.max(1)).saturating_mul(cost) + counted;
     let again = if plan.by_channel && study.channels.len() > 1 { CHANNELS_COST } else { 1 };
     settings().map(of).fold(0, u64::saturating_add).saturating_mul(again)

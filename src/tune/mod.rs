@@ -282,6 +282,6 @@ fn channels(study: &Study, plan: &Plan, suspects: &Suspects, threads: usize) -> 
 }
 
 /// The most users that are measured under every setting; of more, so many are drawn.
-const USERS_MEASURED_MAX: usize = 20_000;
+pub(crate) const USERS_MEASURED_MAX: usize = 20_000;
 /// The most channels that are studied one by one.
 pub const CHANNELS_MAX: usize = 20;
