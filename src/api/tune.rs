@@ -23,6 +23,8 @@ use crate::tune::{self, json};
 const TRACE_BYTES_MAX: usize = 64 << 20;
 /// Keystrokes and checks, times settings: a million keys under the default grid keep one core busy for a few seconds.
 const STEPS_MAX: u64 = 500_000_000;
+/// What a setting takes however little was typed, as keystrokes.
+const SETTING_COST: u64 = 30_000;
 /// What counting a user or a conversation takes for each setting, as keystrokes.
 const COUNTING_COST: u64 = 20;
 /// Channels that are studied by themselves are measured once more.
@@ -128,7 +130,7 @@ fn steps(study: &Study, plan: &Plan) -> u64 {
     let longest = settings().map(|setting| setting.dismiss.max(setting.check)).max().unwrap_or_default();
     let watched = study.watched(longest);
     let cost = if plan.link == tune::play::Link::PERFECT { 1 } else { LINK_COST };
-    let counted = study.timelines.len().min(2 * tune::USERS_MEASURED_MAX) as u64 * COUNTING_COST;
+    let counted = study.timelines.len().min(2 * tune::USERS_MEASURED_MAX) as u64 * COUNTING_COST + SETTING_COST;
     let of = |setting: &Setting| (study.keys() + watched / setting.check.max(1)).saturating_mul(cost) + counted;
     let again = if plan.by_channel && study.channels.len() > 1 { CHANNELS_COST } else { 1 };
     settings().map(of).fold(0, u64::saturating_add).saturating_mul(again)

@@ -79,7 +79,7 @@ pub(super) fn run(args: &RecordArgs) -> Result<(), Failure> {
     let remote = Remote::new(&args.remote)?;
     let summary = block_on(record(&remote, args))??;
     let line = serde_json::to_string(&summary).map_err(io::Error::from)?;
-    if !summary.enough {
+    if !summary.enough && summary.signals > 0 {
         note(&format!("not enough to advise on: {}", summary.lacks().join("; ")));
     }
     if args.output == Path::new("-") {

@@ -127,7 +127,9 @@ impl Tally {
             return Some([least as f64; 2]);
         }
         let share = Ratio::of(own.iter().copied())?;
-        let half = (share.interval[1] - share.interval[0]) / 2.0;
+        // Alike users are no reason to be surer than single delays would make it.
+        let least = student(share.users as f64 - 1.0) * (q * (1.0 - q) / delays.len() as f64).sqrt();
+        let half = ((share.interval[1] - share.interval[0]) / 2.0).max(least);
         let at = |q: f64| quantile(delays, q).map(|(delay, _)| delay);
         let high = if q + half < 1.0 { at(q + half)? } else { most.max(longest) };
         Some([at((q - half).max(0.0))? as f64, high as f64])
