@@ -220,7 +220,12 @@ impl Evidence<'_> {
             why.push(format!("{new} has {} {} than {old}", if less { "less" } else { "no less" }, asked.words()));
             return if less { Verdict::Change } else { Verdict::Keep };
         }
-        let words = "missed, and false by its weight, in each minute of typing";
+        let words = match self.plan.icon_ttl {
+            IconTtl::Unknown => {
+                "missed, and false by its weight, in each minute of typing, with the worst agent console for each"
+            }
+            IconTtl::Never | IconTtl::After(_) => "missed, and false by its weight, in each minute of typing",
+        };
         if low <= 0.0 && high >= 0.0 {
             why.push(format!(
                 "{new} may be no better than {old}: it saves {value:.1} s ({low:.1} to {high:.1}) {words}"

@@ -140,7 +140,9 @@ fn heading(report: &Report) -> Vec<String> {
         if kept == 0 {
             format!("none of {all} settings keeps {wants}; the nearest:")
         } else {
-            format!("best under {wants}, least {} ({kept} of {all} settings keep that):", plan.minimise.name())
+            let order = if plan.minimise == Measure::Cost { "then" } else { "by" };
+            let name = plan.minimise.name();
+            format!("best under {wants}, {order} the least {name} ({kept} of {all} settings keep that):")
         }
     };
     let wants: Vec<_> = plan.wants.iter().map(ToString::to_string).collect();
