@@ -29,6 +29,7 @@
 //! - [`signals`]: signals as text: one object, a stream of lines, a trace file.
 //! - `journal`: icons on disk: what a crash must not lose.
 //! - [`fleet`]: several typingd for one org: who owns which conversation. Pure; nothing drives it yet.
+//! - [`store`]: what they share, on an existing server: the fleet's commands as scripts.
 //! - [`tune`]: what each setting costs and gives on recorded typing, by the same engine; `simulate`.
 //! - [`observe`]: observers of the loop: statistics of typing, metrics of the loop, event history, recording; and the
 //!   snapshot that operators see.
@@ -58,6 +59,7 @@
 //! - **muted**: left alone for `mute_for`, because the upstream refuses it permanently.
 //! - **node, owner, lease**: where several typingd serve one org, each is a node. A conversation's owner decides and sends
 //!   for it, as long as its lease lasts. A **stray** is an icon that a node may have switched on without owning it.
+//! - **store**: the server that several typingd share: register of owners, post office, clock of the leases.
 //! - **sandbox**: the built-in stand-in for the Interaction Service. **trace**: a file of recorded signals.
 //!
 //! The twelve rules of timing are in the README, under "The timing rules"; code and tests cite them by number, as in
@@ -97,5 +99,6 @@ pub mod observe;
 pub mod salesforce;
 mod sandbox;
 pub mod signals;
+pub mod store;
 mod telemetry;
 pub mod tune;

@@ -16,10 +16,9 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::options::{NoOptions, Options};
 use super::{Api, ask, busy};
 use crate::config::KeyChange;
-use crate::http::{Problem, read_body};
+use crate::http::{NoOptions, Options, Problem, read_body};
 
 /// Orders that may wait for the owner; the caller of a further one waits for a place.
 pub(crate) const ORDERS_MAX: usize = 16;

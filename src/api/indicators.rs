@@ -14,11 +14,11 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::options::{Options, bad, id};
+use super::options::{bad, id};
 use super::timing::TimingChange;
 use super::{Api, events};
 use crate::base::clock::{self, Clock};
-use crate::http::Problem;
+use crate::http::{Options, Problem};
 use crate::model::ConversationRef;
 use crate::observe::events::{News, Watch, Watched};
 

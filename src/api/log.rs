@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
 
-use super::options::{NoOptions, Options, bad, value};
-use crate::http::{Problem, read_body};
+use super::options::{bad, value};
+use crate::http::{NoOptions, Options, Problem, read_body};
 use crate::telemetry::{self, Change};
 
 /// The longest body: one key with its value, however generously it is spaced.

@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
     use crate::driver::{self, inbox};
-    use crate::http::CallerTokens;
+    use crate::http::{CallerTokens, NoOptions, Options};
     use crate::observe::events::EventLog;
 
     /// What handlers need that call no other part.
@@ -209,7 +209,7 @@ mod tests {
     async fn call_each(router: &Router, token: &str, mut answer: impl FnMut(&str, StatusCode)) {
         /// Health is open, the others are other folders' routes.
         const ELSEWHERE: [&str; 4] = ["/healthz", "/readyz", "/v1/sandbox/icons", "/v1/drop_in"];
-        let axum::Json(document) = openapi::document().await;
+        let axum::Json(document) = openapi::document(Options(NoOptions {})).await;
         for (path, methods) in document["paths"].as_object().unwrap() {
             let methods = methods.as_object().unwrap().keys().filter(|name| *name != "parameters");
             for method in methods.filter(|_| !ELSEWHERE.contains(&&**path)) {

@@ -1,44 +1,9 @@
-//! The options in a call's query.
+//! The values of the options in a call's query.
 
-use axum::extract::{FromRequestParts, Query};
-use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use axum::http::StatusCode;
 
 use crate::http::Problem;
-use crate::model::ChannelAddress;
-
-/// The options of a call. Unknown and repeated ones are refused: what was meant can't be known.
-pub(super) struct Options<T>(pub(super) T);
-
-/// Of a call that takes none.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NoOptions {}
-
-impl<T: DeserializeOwned> Options<T> {
-    pub(super) fn of(uri: &Uri) -> Result<Self, Problem> {
-        let Query(options) = Query::try_from_uri(uri).map_err(|rejection| bad(refusal(&rejection.body_text())))?;
-        Ok(Self(options))
-    }
-}
-
-impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Options<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Self::of(&parts.uri)
-    }
-}
-
-/// What serde says of fields, said of options: `unknown field` becomes `unknown option`.
-fn refusal(error: &str) -> String {
-    let fault = ["unknown field", "duplicate field"].iter().find_map(|fault| error.find(fault));
-    let error = &error[fault.unwrap_or_default()..];
-    let error = error.replacen("duplicate", "repeated", 1).replacen("field", "option", 1);
-    cut(&error.replace("there are no fields", "expected none"), ERROR_CHARS_MAX)
-}
+use crate::model::{CHANNEL_CHARS_MAX, USER_CHARS_MAX, check_id};
 
 /// The parsed value of the option `name`, which was given as `text`.
 ///
@@ -77,7 +42,8 @@ pub(super) fn id(name: &str, value: Option<String>) -> Result<Option<String>, Pr
             );
             return Err(bad(detail));
         }
-        ChannelAddress::new(value).map_err(|error| bad(format!("`{name}` {error}")))?;
+        let chars_max = if name == "to" { CHANNEL_CHARS_MAX } else { USER_CHARS_MAX };
+        check_id(value, chars_max).map_err(|error| bad(format!("`{name}` {error}")))?;
     }
     Ok(value)
 }
@@ -92,35 +58,3 @@ pub(super) fn cut(text: &str, chars_max: usize) -> String {
 
 /// How much of an unknown name or an unexpected value is repeated.
 const VALUE_CHARS_MAX: usize = 40;
-/// A few names, and the longest list of those that are known.
-const ERROR_CHARS_MAX: usize = 200;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Two {
-        _to: Option<String>,
-        _icon: Option<bool>,
-    }
-
-    #[test]
-    fn what_is_wrong_with_an_option_is_said() {
-        let detail = |query: &str| {
-            let uri = format!("/?{query}").parse().unwrap();
-            let problem = Options::<Two>::of(&uri).map(|Options(two)| two).unwrap_err();
-            format!("{problem:?}")
-        };
-        for (query, said) in [
-            ("page=2", "unknown option `page`, expected `_to` or `_icon`"),
-            ("_to=a&_to=b", "repeated option `_to`"),
-            ("_icon=yes", "_icon: provided string was not `true` or `false`"),
-        ] {
-            assert!(detail(query).contains(&format!("{said}\"")), "{}", detail(query));
-        }
-        let none = Options::<NoOptions>::of(&"/?verbose".parse().unwrap()).map(|_| ()).unwrap_err();
-        assert!(format!("{none:?}").contains("\"unknown option `verbose`, expected none\""), "{none:?}");
-    }
-}

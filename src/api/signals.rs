@@ -15,14 +15,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::options::{Options, bad, value};
+use super::options::{bad, value};
 use super::{RETRY_AFTER_SECONDS, busy};
 use crate::base::clock;
 use crate::base::duration;
 use crate::base::text::without_bom;
 use crate::driver::inbox::{Inbox, Receipt, Undeliverable};
 use crate::engine::Rejected;
-use crate::http::{BODY_STALL_MAX, Problem, StreamControl, check_encoding, media_type, next_data, read_body};
+use crate::http::{BODY_STALL_MAX, Options, Problem, StreamControl, check_encoding, media_type, next_data, read_body};
 use crate::model::{SignalBatch, SignalKind};
 use crate::signals::json::{self, LINE_BYTES_MAX};
 use crate::signals::lines::{Lines, Overlong};

@@ -10,11 +10,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::options::{Options, bad, repeated, unexpected, unknown};
+use super::options::{bad, repeated, unexpected, unknown};
 use super::{Api, PATIENCE, busy, read_trace};
 use crate::base::duration;
 use crate::engine::policy::{Mode, Policy, Rules};
-use crate::http::Problem;
+use crate::http::{Options, Problem};
 use crate::signals::trace::TraceReader;
 use crate::tune::simulate::{SimulateError, simulate_within};
 

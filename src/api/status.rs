@@ -8,9 +8,8 @@ use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
 
 use super::Api;
-use super::options::{NoOptions, Options};
 use crate::base::build_info;
-use crate::http::Problem;
+use crate::http::{NoOptions, Options, Problem};
 use crate::model::SignalKind;
 use crate::observe::histogram::Latencies;
 use crate::observe::snapshot::{ConfigurationInfo, JournalState, Snapshot};

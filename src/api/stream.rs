@@ -10,10 +10,10 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::options::{Options, bad, id, value};
+use super::options::{bad, id, value};
 use super::{Api, PATIENCE, busy, loop_silent};
 use crate::driver::NotRecorded;
-use crate::http::Problem;
+use crate::http::{Options, Problem};
 use crate::model::ChannelAddress;
 use crate::observe::recording::{Recording, Scope};
 

@@ -14,10 +14,10 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::options::{NoOptions, Options, bad};
+use super::options::bad;
 use super::{Api, ask, busy};
 use crate::config::{Change, Changed, Refusal, Report, TIMED_CHANNELS_MAX};
-use crate::http::{Problem, read_body};
+use crate::http::{NoOptions, Options, Problem, read_body};
 use crate::model::ChannelAddress;
 
 /// Requests that may wait for the owner; the caller of a further one waits for a place. Each takes milliseconds; some tens, with the timing of 2,000 channels in force.
@@ -95,7 +95,7 @@ pub(super) async fn change(
 }
 
 pub(super) async fn unnamed() -> Problem {
-    bad("the channel address is empty; expected 1 to 255 characters")
+    bad("the channel address is empty; expected 1 to 240 characters")
 }
 
 async fn answer(api: &Api, change: Option<Change>) -> Result<Json<Report>, Problem> {

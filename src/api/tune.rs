@@ -10,10 +10,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::options::{Options, bad, repeated, unexpected, unknown};
+use super::options::{bad, repeated, unexpected, unknown};
 use super::{Api, read_trace};
 use crate::engine::policy::Rules;
-use crate::http::Problem;
+use crate::http::{Options, Problem};
 use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Plan, Setting};
 use crate::tune::study::{Study, StudyError};

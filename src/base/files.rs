@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
 use super::text::without_bom;
 
 /// The largest file with a bearer token: a token has 16 KiB at most, and white space around it little more.
@@ -49,6 +51,35 @@ pub(crate) fn must_be_regular(path: &Path) -> Result<()> {
     }
 }
 
+/// Whether files can be made in the directory `path`.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn must_be_writable(path: &Path) -> Result<()> {
+    if !std::fs::metadata(path)?.is_dir() {
+        return Err(ErrorKind::NotADirectory.into());
+    }
+    Ok(accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
+}
+
+/// Whether a file can be written at `path`, without changing one that is there or making one that is not.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn can_write(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(found) if found.is_file() => File::options().append(true).open(path).map(drop),
+        // A pipe or a device; to open it may take as long as it likes.
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            must_be_writable(directory.unwrap_or(Path::new(".")))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +98,18 @@ mod tests {
         std::fs::write(at("bytes"), [0xff]).unwrap();
         assert_eq!(read_text(&at("bytes"), 8).unwrap_err().kind(), ErrorKind::InvalidData);
         assert_eq!(read(&at("nowhere"), 8).unwrap_err().kind(), ErrorKind::NotFound);
+        for (path, error) in [
+            (at("new"), None),
+            (at("fits"), None),
+            ("new-beside-the-tests".into(), None),
+            ("/dev/null".into(), None),
+            (dir.path().to_owned(), Some(ErrorKind::IsADirectory)),
+            (at("none/new"), Some(ErrorKind::NotFound)),
+            (at("fits/new"), Some(ErrorKind::NotADirectory)),
+        ] {
+            assert_eq!(can_write(&path).err().map(|error| error.kind()), error, "{}", path.display());
+        }
+        assert!(!at("new").exists() && read_text(&at("fits"), 8).unwrap() == "12345678");
         for path in [Path::new("/dev/zero"), dir.path()] {
             assert_eq!(read(path, 8).unwrap_err().to_string(), "not a regular file", "{}", path.display());
         }

@@ -68,9 +68,7 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.is_empty() {
-            return Err(
-                "it is empty (is TYPINGD_URL set to nothing?); expected http://host:port or unix:/path".to_owned()
-            );
+            return Err("it is empty; expected http://host:port or unix:/path".to_owned());
         }
         if text.starts_with("unix:") {
             let Address::Unix(path) = text.parse()? else { return Err("is not a path".to_owned()) };
@@ -254,7 +252,7 @@ mod tests {
     fn other_addresses_are_rejected() {
         for (text, words) in [
             ("nowhere", "http://host:port"),
-            ("", "is TYPINGD_URL set to nothing?"),
+            ("", "it is empty; expected http://host:port"),
             ("ftp://h", "https://host or unix:/path"),
             ("http://h/?to=x", "without query"),
             ("http://h/#x", "without query and fragment"),

@@ -50,6 +50,8 @@ fn describe(conversation: &Value) -> String {
     }
     let next = DEADLINES.iter().filter_map(|(key, name)| {
         let left = at("/deadlines").get(key)?.as_f64()?;
+        // What is off goes off no more.
+        let name = if *name == OFF && at("/shown") == "off" { "typing ends in" } else { name };
         Some(format!("{name} {}", seconds(left)))
     });
     let next = next.collect::<Vec<_>>().join(", ");
@@ -78,9 +80,11 @@ fn seconds(millis: f64) -> String {
     format!("{:.1} s", millis / 1_000.0)
 }
 
+const OFF: &str = "off in";
+
 const DEADLINES: [(&str, &str); 5] = [
     ("check_in_ms", "check in"),
-    ("dismiss_in_ms", "off in"),
+    ("dismiss_in_ms", OFF),
     ("max_typing_in_ms", "max_typing in"),
     ("retry_in_ms", "tried again in"),
     ("muted_for_ms", "muted for another"),

@@ -24,6 +24,7 @@ mod status;
 mod tap;
 mod timing;
 mod tune;
+mod usage;
 mod wait;
 
 use std::ffi::OsString;
@@ -39,6 +40,7 @@ use crate::base::build_info;
 use crate::config::{Config, Flag, Origin, Overrides};
 use crate::daemon::StartError;
 use crate::sandbox::SandboxArgs;
+use crate::telemetry;
 pub use exit::{EXIT_CODES, FILES, SIGNALS, VARIABLES};
 use exit::{FAILED, HELD, MISCONFIGURED, WRONG_USAGE};
 
@@ -112,9 +114,15 @@ enum Command {
 
 /// Runs the command line `arguments`, the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            if let Some(told) = usage::empty_variable(&error, &arguments, |name| std::env::var_os(name)) {
+                note(&told);
+                return ExitCode::from(WRONG_USAGE);
+            }
+            usage::suggest_command(&mut error);
             // Help and version are asked for, and belong on the standard output; clap knows which is which.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
@@ -123,7 +131,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match execute(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.problems.iter().for_each(|problem| note(problem));
+            failure.report();
             ExitCode::from(failure.code)
         }
     }
@@ -138,6 +146,16 @@ struct Failure {
 }
 
 impl Failure {
+    /// Says why on the standard error; where that is a log in JSON, as lines of it.
+    fn report(&self) {
+        for problem in &self.problems {
+            match telemetry::is_json() {
+                true => tracing::error!("{problem}"),
+                false => note(problem),
+            }
+        }
+    }
+
     fn misconfigured(problems: Vec<String>) -> Self {
         Self { code: MISCONFIGURED, problems }
     }

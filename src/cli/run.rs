@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use tracing::level_filters::LevelFilter;
+
 use super::{Failure, block_on, environment, load};
 use crate::base::build_info;
 use crate::config::{self, Flag, Overrides};
@@ -33,7 +35,12 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
         environment: environment(),
         sandbox: args.sandbox,
     };
-    let config = load(&overrides)?;
+    let config = load(&overrides).inspect_err(|_| {
+        // Whoever reads JSON reads why it doesn't start, too.
+        if config::log_format(&overrides) == telemetry::Format::Json {
+            telemetry::start(telemetry::Format::Json, LevelFilter::ERROR);
+        }
+    })?;
     telemetry::start(config.log.format, config.log.level);
     for warning in config::warnings(&config) {
         tracing::warn!("configuration: {warning}");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::exit::NONE_FITS;
 use super::{Failure, load_file, progress};
+use crate::base::files;
 use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Choice, Plan};
 use crate::tune::study::Study;
@@ -128,6 +129,10 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
         plan.map_err(|problems| Failure::usage(problems.iter().map(|problem| format!("--{problem}")).collect()))?;
     if let Some([before, after]) = args.diff.as_deref() {
         return compare(before, after, &plan, args.format);
+    }
+    if let Some(path) = &args.html {
+        // Before work that may take minutes.
+        files::can_write(path).map_err(|e| format!("--html {}: can't be written: {e}", path.display()))?;
     }
     let study = read(&args.traces, &plan)?;
     let progress = progress(plan.grid.len() + 1, "settings");

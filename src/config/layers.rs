@@ -13,6 +13,7 @@ use super::keys::{self, Absent, CHANNELS, KEYS, Key};
 use super::problem::{Origin, Problem};
 use super::value::{FromValue, Kind, Places, Quoted, Raw, Value};
 use super::{Flag, Overrides, TIMING};
+use crate::engine::policy::Mode;
 use crate::model::ChannelAddress;
 
 /// A key that is set, or that has a default.
@@ -107,6 +108,11 @@ impl Layers {
             (None, Some(path)) => (PathBuf::from(path), Origin::Environment(FILE_VARIABLE.into())),
             (None, None) => (PathBuf::from(FILE_DEFAULT), Origin::Default),
         };
+        if path.as_os_str().is_empty() {
+            self.broken = true;
+            self.problems.push(Problem::at(&named, "it is empty; expected the path of a file, or no such variable"));
+            return;
+        }
         let text = match read_file(&path) {
             Ok(text) => text,
             // The default file is optional.
@@ -210,11 +216,24 @@ impl Layers {
         let value = match key.kind.read(raw, places) {
             Ok(value) => Some(value),
             Err((value, right)) => {
-                self.problems.push(Problem::at(&origin, format!("{shown} = {value}: {right}")));
+                let hint = neighbour(key, raw).map_or_else(String::new, |other| format!("; {other}"));
+                self.problems.push(Problem::at(&origin, format!("{shown} = {value}: {right}{hint}")));
                 None
             }
         };
         Setting { value, origin }
+    }
+}
+
+/// What a value that belongs to the other one of two keys with like names is for.
+fn neighbour(key: &Key, raw: &Raw) -> Option<&'static str> {
+    let (Raw::Text(text) | Raw::Number(text, _)) = raw else { return None };
+    match key.path {
+        "timing.dismiss" if text.starts_with(|c: char| c.is_ascii_digit()) => {
+            Some("how long the icon stays on is dismiss_after")
+        }
+        "timing.dismiss_after" if Mode::from_name(text).is_some() => Some("the mode is dismiss"),
+        _ => None,
     }
 }
 

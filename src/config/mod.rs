@@ -49,7 +49,7 @@ use crate::salesforce::settings::{Auth, JwtBearer, Settings};
 use crate::telemetry::Format;
 use keys::{Absent, CHANNELS, Key};
 use layers::{Layers, Scope};
-use value::{FromValue, ORG_ID_BYTES, Quoted};
+use value::{Bare, FromValue, ORG_ID_BYTES, Quoted};
 
 /// All settings, valid.
 #[derive(Clone, Debug)]
@@ -135,6 +135,11 @@ pub fn load(overrides: &Overrides) -> Result<Config, Vec<Problem>> {
     resolve(layers, None, overrides.sandbox)
 }
 
+/// The format of the log, as far as a wrong configuration says it.
+pub fn log_format(overrides: &Overrides) -> Format {
+    Layers::read(overrides).log_format()
+}
+
 /// The problems of flags by themselves, for a command that passes their values on to a daemon.
 pub fn flag_problems(flags: &[Flag]) -> Vec<Problem> {
     Layers::of_flags(flags).problems
@@ -154,6 +159,15 @@ fn resolve(mut layers: Layers, read: Option<&Arc<Layers>>, sandbox: bool) -> Res
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(problems),
+    }
+}
+
+impl Layers {
+    fn log_format(&self) -> Format {
+        match self.global.get::<String>("log.format").as_deref() {
+            Some("json") => Format::Json,
+            _ => Format::Text,
+        }
     }
 }
 
@@ -368,6 +382,10 @@ impl Reader {
             let text =
                 format!("{ADMIN_LISTEN}: {address} is in {LISTEN} too; expected other addresses, or [] to share");
             self.problem(ADMIN_LISTEN, text);
+        } else {
+            let of_admin = admin.into_iter().flat_map(|admin| &admin.listen).map(|at| (ADMIN_LISTEN, at));
+            let all: Vec<_> = listen.iter().map(|at| (LISTEN, at)).chain(of_admin).collect();
+            self.overlap(&all);
         }
         self.beyond_needs_token(LISTEN, &listen, "ingest.token_file");
         let socket_mode = self.get::<String>("ingest.socket_mode");
@@ -390,6 +408,16 @@ impl Reader {
         })
     }
 
+    /// An address that another one includes can't be listened on.
+    fn overlap(&mut self, all: &[(&str, &Address)]) {
+        for (key, part) in all {
+            if let Some((_, whole)) = all.iter().find(|(_, whole)| whole.covers(part)) {
+                let text = format!("{key}: {} is a part of {}; expected one of them", Bare(part), Bare(whole));
+                self.problem(key, text);
+            }
+        }
+    }
+
     fn beyond_needs_token(&mut self, key: &str, listen: &[Address], token: &str) {
         if let Some(address) = listen.iter().find(|address| !address.is_local())
             && self.layers.global.setting(token).is_none()
@@ -403,11 +431,7 @@ impl Reader {
     }
 
     fn log(&self) -> Option<Log> {
-        let format = match self.get::<String>("log.format")?.as_str() {
-            "json" => Format::Json,
-            _ => Format::Text,
-        };
-        Some(Log { format, level: self.get::<String>("log.level")?.parse().ok()? })
+        Some(Log { format: self.layers.log_format(), level: self.get::<String>("log.level")?.parse().ok()? })
     }
 
     fn lines(&self) -> Vec<Line> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{Absent, CHANNELS, KEYS, Key};
 use super::value::{Kind, TEXT_BYTES_MAX};
-use crate::model::ID_CHARS_MAX;
+use crate::model::CHANNEL_CHARS_MAX;
 
 /// The schema, by the draft of 2020-12.
 pub fn schema() -> Value {
@@ -30,7 +30,7 @@ pub fn schema() -> Value {
     let channels = json!({
         "type": "object",
         "description": "Single channels, by their addresses (`to`).",
-        "propertyNames": {"minLength": 1, "maxLength": ID_CHARS_MAX},
+        "propertyNames": {"minLength": 1, "maxLength": CHANNEL_CHARS_MAX},
         "additionalProperties": channel,
     });
     properties(&mut root).insert(CHANNELS.to_owned(), channels);

@@ -382,14 +382,22 @@ impl fmt::Display for Value {
             Self::Addresses(addresses) => {
                 f.write_char('[')?;
                 for (i, address) in addresses.iter().enumerate() {
-                    let text = match address {
-                        Address::Tcp(address) => address.to_string(),
-                        Address::Unix(path) => format!("unix:{}", path.display()),
-                    };
-                    write!(f, "{}{}", if i == 0 { "" } else { ", " }, Quoted(&text))?;
+                    write!(f, "{}{}", if i == 0 { "" } else { ", " }, Quoted(&Bare(address).to_string()))?;
                 }
                 f.write_char(']')
             }
+        }
+    }
+}
+
+/// A listening address as it is written in a configuration.
+pub(super) struct Bare<'a>(pub(super) &'a Address);
+
+impl fmt::Display for Bare<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Address::Tcp(address) => write!(f, "{address}"),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

@@ -17,10 +17,12 @@ pub(crate) mod status;
 mod timing_log;
 pub(crate) mod upstream;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::api::control::{Ending, Order};
@@ -32,9 +34,10 @@ use end::End;
 use os_signals::{Signals, stop_again};
 use reload::Reloader;
 use spans::Spans;
+use upstream::Upstream;
 
 pub(crate) use os_signals::until_stopped;
-pub(crate) use parts::file_problems;
+pub(crate) use parts::{file_problems, token_file_warning};
 
 /// What a part may take to end.
 pub(crate) const HANG_UP_MAX: Duration = Duration::from_secs(1);
@@ -117,10 +120,7 @@ impl Daemon {
         reloader.upstream.client.close();
         let drained = async { tokio::join!(switch_off(&reloader.controls, &end), reloader.upstream.drained(end.work)) };
         let report = tokio::select! {
-            (report, cut) = drained => {
-                log_cut(cut);
-                report
-            }
+            (report, ()) = drained => report,
             () = stop_again(&mut signals) => {
                 let snapshot = reloader.controls.snapshot(HANG_UP_MAX).await;
                 let icons = snapshot.as_ref().map(|snapshot| snapshot.census.unsettled);
@@ -141,7 +141,8 @@ impl Daemon {
         let _ = self.close.send(true);
         // Requests that are still open get their answers, for as long as there is time.
         let closed = async {
-            tokio::join!(async { while servers.join_next().await.is_some() {} }, spans.finish());
+            let answered = async { while servers.join_next().await.is_some() {} };
+            tokio::join!(cut_late(answered, &reloader.upstream, end.work), spans.finish());
             // This process is itself a client of the sandbox, and is not waited for.
             let watchers = async { while sandbox.join_next().await.is_some() {} };
             let _ = tokio::time::timeout(SANDBOX_END_MAX, watchers).await;
@@ -172,6 +173,15 @@ async fn switch_off(controls: &Controls, end: &End) -> Option<ShutdownReport> {
         None => error!("the driver does not answer: icons may be left on"),
     }
     report
+}
+
+/// Waits until every request is `answered`. What is still passing through the drop-in at `end` is cut, and answered too.
+async fn cut_late(answered: impl Future<Output = ()>, upstream: &Upstream, end: Instant) {
+    let mut answered = pin!(answered);
+    if tokio::time::timeout_at(end, answered.as_mut()).await.is_err() {
+        log_cut(upstream.cut());
+        answered.await;
+    }
 }
 
 fn log_cut(requests: u64) {

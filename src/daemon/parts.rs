@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use tokio::sync::watch;
 use tracing::{info, warn};
 use url::Url;
 use uuid::Uuid;
@@ -24,17 +25,81 @@ use crate::observe::typing::TypingStats;
 use crate::salesforce::settings::{Auth, Secret, Settings};
 use crate::salesforce::{self, Client, TokenState};
 
+/// While the upstream has not answered yet it is asked this often at first, then less and less.
+const REACH_SPACING_MIN: Duration = Duration::from_secs(1);
+const REACH_SPACING_MAX: Duration = Duration::from_secs(60);
 /// The sandbox's usual port; another one is taken if it is in use.
 const SANDBOX_PORT: u16 = 7481;
 
 /// Keeps a token in hand, and logs whether the daemon is ready.
-pub(super) async fn keep_token(client: Client) {
-    match client.warm_up().await {
-        TokenState::Held => info!("ready"),
+pub(super) async fn keep_token(client: Client, upstream: FirstAnswer) {
+    let (token, answered) = tokio::join!(client.warm_up(), upstream.ask(&client));
+    match token {
+        TokenState::Held if answered => info!("ready"),
+        TokenState::Held => {}
         TokenState::Pending => warn!("not ready: no token in time; trying again"),
         TokenState::Failing(why) => warn!("not ready: {why}; trying again"),
     }
-    client.keep_token_fresh().await;
+    tokio::join!(client.clone().keep_token_fresh(), async {
+        if !answered {
+            upstream.ask_again(&client).await;
+        }
+    });
+}
+
+/// The upstream's first answer, without which the daemon serves, but is not ready. No icon is shown for it, and the
+/// connection stays for the first one.
+pub(super) struct FirstAnswer {
+    /// Where the upstream's address is set, with a colon behind it; empty for the sandbox.
+    set_at: String,
+    base_url: String,
+    /// Why there is none.
+    missing: watch::Sender<Option<String>>,
+}
+
+impl FirstAnswer {
+    pub(super) fn new(config: &Config, client: &Client) -> Self {
+        const KEY: &str = "upstream.base_url";
+        let set_at = config.upstream.as_ref().map(|_| config.located(KEY, &format!("{KEY}: ")));
+        Self {
+            set_at: set_at.unwrap_or_default(),
+            base_url: client.settings().base_url.as_str().trim_end_matches('/').to_owned(),
+            missing: watch::Sender::new(Some("the upstream has not answered yet".to_owned())),
+        }
+    }
+
+    /// Why there is none yet, at each moment.
+    pub(super) fn missing(&self) -> watch::Receiver<Option<String>> {
+        self.missing.subscribe()
+    }
+
+    /// Connects once, and logs why there is no answer. Returns whether there is one.
+    async fn ask(&self, client: &Client) -> bool {
+        let why = self.look(client).await;
+        if let Some(why) = &why {
+            warn!("not ready: {}{why}; trying again", self.set_at);
+        }
+        why.is_none()
+    }
+
+    /// Connects until there is an answer.
+    async fn ask_again(&self, client: &Client) {
+        let mut spacing = REACH_SPACING_MIN;
+        loop {
+            tokio::time::sleep(spacing).await;
+            if self.look(client).await.is_none() {
+                return info!("the upstream answers");
+            }
+            spacing = (2 * spacing).min(REACH_SPACING_MAX);
+        }
+    }
+
+    async fn look(&self, client: &Client) -> Option<String> {
+        let failed = client.reach().await.err();
+        let why = failed.map(|why| format!("{} can't be reached: {why}", self.base_url));
+        self.missing.send_replace(why.clone());
+        why
+    }
 }
 
 /// Measures by channel those that the configuration names, from the start.
@@ -108,6 +173,14 @@ pub(crate) fn file_problems(config: &Config) -> Vec<String> {
     problems
 }
 
+/// Why the file of the upstream's token brings none at present. Another program keeps it, so that it may yet.
+pub(crate) fn token_file_warning(config: &Config) -> Option<String> {
+    const KEY: &str = "upstream.auth.token_file";
+    let Auth::TokenFile(path) = &config.upstream.as_ref()?.auth else { return None };
+    let why = salesforce::check_token_file(path).err()?;
+    Some(config.located(KEY, &format!("{KEY}: {why}; without a token typingd starts, but is not ready")))
+}
+
 /// The bearer tokens that callers must show.
 pub(super) fn caller_tokens(config: &Config) -> Result<CallerTokens, Vec<String>> {
     let read = |name: &str, path: &Option<PathBuf>| {
@@ -117,7 +190,7 @@ pub(super) fn caller_tokens(config: &Config) -> Result<CallerTokens, Vec<String>
     match (read("ingest.token_file", &config.ingest.token_file), read("admin.token_file", &config.admin.token_file)) {
         (Ok(Some(ingest)), Ok(Some(admin))) if ingest == admin => {
             let text = "admin.token_file holds the token of ingest.token_file; expected another, or none";
-            Err(vec![text.to_owned()])
+            Err(vec![config.located("admin.token_file", text)])
         }
         (Ok(ingest), Ok(admin)) => Ok(CallerTokens { ingest, admin }),
         (ingest, admin) => Err(ingest.err().into_iter().chain(admin.err()).collect()),

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use super::listeners::Served;
 use super::os_signals::{Request, Signals};
-use super::parts::{caller_tokens, file_problems};
+use super::parts::{caller_tokens, file_problems, token_file_warning};
 use super::timing_log::TimingLog;
 use super::upstream::Upstream;
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
@@ -290,31 +290,17 @@ impl Reloader {
         self.gates.renew(&tokens);
         self.body_bytes_max.send_replace(config.ingest.body_bytes_max);
         self.recording.send_replace(config.ingest.recording);
-        let another_org = self.upstream.is_another_org(&config);
-        // What goes back to what is in force waits for nothing.
-        let waiting: HashSet<_> = self.started.changes(&config).into_iter().map(|change| change.key).collect();
-        let kept =
-            [(tokens.ingest.is_some(), &config.ingest.token_file), (tokens.admin.is_some(), &config.admin.token_file)];
-        let kept = kept.map(|(held, file)| held && file.is_none());
-        let takes_hold = |key: &str| match key {
-            "ingest.token_file" if kept[0] => TakesHold::NextStart,
-            "admin.token_file" if kept[1] => TakesHold::NextStart,
-            _ if waits(key, another_org) && (waiting.contains(key) || another_org && is_of_org(key)) => {
-                TakesHold::NextStart
-            }
-            _ => TakesHold::Now,
-        };
+        let waiting = self.waiting(&config, &tokens);
         let contents = contents.into_iter().map(|key| (TakesHold::Now, content_change(key)));
         let changes: Vec<_> =
-            changes.into_iter().map(|change| (takes_hold(&change.key), change)).chain(contents).collect();
+            changes.into_iter().map(|change| (waiting.takes_hold(&change.key), change)).chain(contents).collect();
         self.log_changes(&config, &changes, &warnings);
         // For the caller alone: the log has each change, and a caller who asks again and again must not fill it.
         let mut warnings = warnings;
-        let mut waiting: Vec<_> =
-            waiting.iter().filter(|key| takes_hold(key) == TakesHold::NextStart).map(String::as_str).collect();
-        if !waiting.is_empty() {
-            waiting.sort_unstable();
-            warnings.push(format!("the earlier values hold until the next start: {}", waiting.join(", ")));
+        warnings.extend(waiting.sentence());
+        if waiting.another_org {
+            // Those of the org in use have proven themselves; what is wrong with these would show at the next start only.
+            warnings.extend(token_file_warning(&config));
         }
         // Where the configuration says what it said, it is a caller's change that falls away.
         let same = self.config.log.level == config.log.level;
@@ -323,6 +309,22 @@ impl Reloader {
         (self.config, self.tokens) = (config, tokens);
         let changes = changes.into_iter().map(|(takes_hold, change)| (change, takes_hold)).collect();
         Ok(Reloaded { changes, warnings })
+    }
+
+    /// What waits for the next start once `config` and `tokens` are in force.
+    fn waiting(&self, config: &Config, tokens: &CallerTokens) -> Waiting {
+        // What goes back to what is in force waits for nothing.
+        let changed = self.started.changes(config).into_iter().map(|change| change.key).collect();
+        let guarding = [
+            ("ingest.token_file", &tokens.ingest, &config.ingest.token_file),
+            ("admin.token_file", &tokens.admin, &config.admin.token_file),
+        ];
+        let guarding = guarding.into_iter().filter(|(_, token, file)| token.is_some() && file.is_none());
+        Waiting {
+            another_org: self.upstream.is_another_org(config),
+            changed,
+            guarding: guarding.map(|(key, ..)| key).collect(),
+        }
     }
 
     fn log_changes(&self, config: &Config, changes: &[(TakesHold, KeyChange)], warnings: &[String]) {
@@ -376,6 +378,33 @@ impl Reloader {
             held.push(controls.set_policy(policy.clone(), DRIVER_TIMEOUT).await);
         }
         held.first() == Some(&true)
+    }
+}
+
+/// What waits for the next start.
+struct Waiting {
+    /// The configuration names another org than the one in use.
+    another_org: bool,
+    /// The keys that are other than at the start.
+    changed: HashSet<String>,
+    /// The keys of tokens that the configuration no longer names, and that guard the addresses in force.
+    guarding: Vec<&'static str>,
+}
+
+impl Waiting {
+    /// When `key` takes hold.
+    fn takes_hold(&self, key: &str) -> TakesHold {
+        let of_org = self.another_org && is_of_org(key);
+        let waits = waits(key, self.another_org) && (self.changed.contains(key) || of_org);
+        if waits || self.guarding.contains(&key) { TakesHold::NextStart } else { TakesHold::Now }
+    }
+
+    /// The keys whose earlier values hold until the next start.
+    fn sentence(&self) -> Option<String> {
+        let keys = self.changed.iter().map(String::as_str);
+        let mut keys: Vec<_> = keys.filter(|key| self.takes_hold(key) == TakesHold::NextStart).collect();
+        keys.sort_unstable();
+        (!keys.is_empty()).then(|| format!("the earlier values hold until the next start: {}", keys.join(", ")))
     }
 }
 

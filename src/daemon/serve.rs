@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::build::Parts;
 use super::listeners::Served;
-use super::parts::keep_token;
+use super::parts::{FirstAnswer, keep_token};
 use super::reload::Reloader;
 use super::timing_log::TimingLog;
 use super::{Daemon, Up, status};
@@ -45,7 +45,9 @@ impl Parts {
         let drop_in = watch::Sender::new(upstream.drop_in().cloned());
         let ending = watch::Sender::new(None);
         let ingest = Ingest::new(self.inbox, body_bytes_max.subscribe());
+        let first_answer = FirstAnswer::new(&config, &upstream.client);
         let runtime = status::Parts {
+            unanswered: first_answer.missing(),
             client: upstream.client.clone(),
             configuration: configuration.subscribe(),
             started_at: self.started_at,
@@ -57,8 +59,7 @@ impl Parts {
             state_dir: config.state_dir.is_some(),
         };
         let observers = Observers { runtime: runtime.source(), ..self.observers };
-        let (engine, client) = (self.engine, upstream.client.clone());
-        tokio::spawn(driver::run(engine, clock, client, self.requests, self.commands, observers));
+        tokio::spawn(driver::run(self.engine, clock, upstream.client.clone(), self.requests, self.commands, observers));
         let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
         let timing_log = TimingLog::default();
         let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);
@@ -77,7 +78,7 @@ impl Parts {
         let own = api::router(api, ingest, &gates, view, !up.admin.is_empty());
         let served = Served::new(own, &upstream, config.admin.console);
         let servers = served.listen(self.bound, self.bound_admin, &Ends { stop: stopping, close: closing });
-        let token_keeper = tokio::spawn(keep_token(upstream.client.clone()));
+        let token_keeper = tokio::spawn(keep_token(upstream.client.clone(), first_answer));
         tokio::spawn(upstream.report_acceptances(controls.clone()));
         let reloader = Reloader {
             started: config.clone(),

@@ -10,6 +10,8 @@ use crate::salesforce::{self, Client, TokenFigures};
 /// The parts that are asked, and what does not change.
 pub(super) struct Parts {
     pub(super) client: Client,
+    /// Why the upstream has not answered since the start.
+    pub(super) unanswered: watch::Receiver<Option<String>>,
     pub(super) configuration: watch::Receiver<ConfigurationInfo>,
     pub(super) started_at: u64,
     pub(super) sandbox: bool,
@@ -26,6 +28,7 @@ impl Parts {
             started_at: self.started_at,
             sandbox: self.sandbox,
             upstream: self.upstream.clone(),
+            unanswered: self.unanswered.borrow().clone(),
             listening: self.listening.clone(),
             malformed: self.malformed.count(),
             state_dir: self.state_dir,

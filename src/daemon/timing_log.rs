@@ -43,6 +43,11 @@ impl TimingLog {
         for Changed { key, old, new } in changed {
             self.keys.entry(key.clone()).or_insert_with(|| (old.clone(), None)).1.clone_from(new);
         }
+        // What is again what it was at the last line has not changed.
+        self.keys.retain(|_, (old, new)| old != new);
+        if self.keys.is_empty() {
+            self.by.clear();
+        }
         if self.until.is_none_or(|until| until <= clock::timer_after(Duration::ZERO)) {
             self.write();
         }
@@ -97,6 +102,10 @@ mod tests {
             log.note(1, "PUT /v1/timing", &[change("a", "2s", new)]);
         }
         assert_eq!(text(&log.keys), "a from 2s to 4s");
+        for (old, new) in [("4s", "2s"), ("2s", "4s")] {
+            log.note(1, "PUT /v1/timing", &[change("a", old, new)]);
+            assert_eq!(log.due().is_some(), new == "4s", "a net change of nothing is no line");
+        }
         let due = log.due().unwrap();
         tokio::time::sleep_until(due).await;
         log.write();

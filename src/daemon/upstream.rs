@@ -175,11 +175,10 @@ impl Upstream {
         rebuild
     }
 
-    /// Ends when no connector calls any more, at `end` at the latest. Returns how many requests are cut then.
-    pub(super) async fn drained(&self, end: tokio::time::Instant) -> u64 {
-        match self.drop_in_settings {
-            Some(settings) => self.context.activity.drained(end.min(clock::timer_after(settings.drain))).await,
-            None => 0,
+    /// Ends when no connector calls any more, after `drop_in.drain` or at `end` at the latest.
+    pub(super) async fn drained(&self, end: tokio::time::Instant) {
+        if let Some(settings) = self.drop_in_settings {
+            self.context.activity.drained(end.min(clock::timer_after(settings.drain))).await;
         }
     }
 

@@ -335,11 +335,15 @@ impl LoopState {
     fn snapshot(&self, now: Instant) -> Snapshot {
         let (observers, policy, census) = (&self.observers, self.engine.policy(), self.engine.census());
         let runtime = (observers.runtime)();
-        let not_ready = runtime.token.problem.clone().or_else(|| observers.delivery_log.not_ready(census.blocked));
+        let counts = *self.engine.counts();
+        // What is delivered has been answered, whatever became of the first call.
+        let unanswered = || runtime.unanswered.clone().filter(|_| counts.delivered == 0);
+        let not_ready = runtime.token.problem.clone();
+        let not_ready = not_ready.or_else(|| observers.delivery_log.not_ready(census.blocked)).or_else(unanswered);
         Snapshot {
             at: now,
             census,
-            counts: *self.engine.counts(),
+            counts,
             metrics: observers.metrics.clone(),
             typing: None,
             rules: policy.rules,

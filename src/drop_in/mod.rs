@@ -26,7 +26,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
@@ -34,7 +34,7 @@ use tower::ServiceExt;
 
 use crate::base::clock::Clock;
 use crate::driver::inbox::Inbox;
-use crate::http::{Problem, Route, TokenAuth, announced_bytes, until};
+use crate::http::{NoOptions, Options, Problem, Route, TokenAuth, announced_bytes, until};
 use crate::observe::snapshot::DropInFigures;
 use crate::salesforce::Connection;
 use crate::salesforce::credentials::CredentialCache;
@@ -106,11 +106,9 @@ impl Activity {
         Self { tally: Arc::default(), in_flight: InFlight::default(), turns: Turns::new(clock) }
     }
 
-    /// Ends when no connector has called for a second and nothing is in flight any more, at `end` at the latest. What is
-    /// in flight then is cut; returns how many requests that are.
-    pub(crate) async fn drained(&self, end: tokio::time::Instant) -> u64 {
+    /// Ends when no connector has called for a second and nothing is in flight any more, at `end` at the latest.
+    pub(crate) async fn drained(&self, end: tokio::time::Instant) {
         self.in_flight.quiet(end).await;
-        self.cut()
     }
 
     /// Cuts what is in flight, and returns how many requests that are.
@@ -157,8 +155,9 @@ impl DropIn {
     }
 }
 
-async fn report(State(drop_in): State<DropIn>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn report(State(drop_in): State<DropIn>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     drop_in.0.context.gate.check(&headers)?;
+    Options::<NoOptions>::of(&uri)?;
     let mut report = json!(drop_in.figures());
     if let Some(shadow) = &drop_in.0.context.shadow {
         report["shadow"] = shadow.to_json();

@@ -20,6 +20,12 @@ impl OwnerId {
         Self(random & !TENURES)
     }
 
+    /// The id that is written so: 16 hexadecimal digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hex.then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
+
     /// The id of the same process's next tenure.
     pub const fn next(self) -> Self {
         Self((self.0 & !TENURES) | (self.0.wrapping_add(1) & TENURES))
@@ -55,7 +61,7 @@ pub struct Value {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// To be handed back with the reply. It grows: one that is not above the owner's last comes late, over a
-    /// connection that has been given up, and is not executed.
+    /// connection that has been given up, and is not executed, unless it changes nothing.
     pub number: u64,
     /// The owner that asks.
     pub me: OwnerId,

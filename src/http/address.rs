@@ -15,6 +15,14 @@ pub enum Address {
 }
 
 impl Address {
+    /// Whether to listen here is to listen at `other` too: `0.0.0.0:p` is every IPv4 address, `[::]:p` every address but
+    /// `0.0.0.0:p`, which is left to another socket.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let (Self::Tcp(this), Self::Tcp(other)) = (self, other) else { return false };
+        let any = this.ip().is_unspecified() && !(this.is_ipv6() && other.is_ipv4() && other.ip().is_unspecified());
+        any && this != other && this.port() == other.port() && this.port() != 0 && (this.is_ipv6() || other.is_ipv4())
+    }
+
     /// Whether only this machine can reach it.
     pub fn is_local(&self) -> bool {
         match self {

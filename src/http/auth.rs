@@ -71,13 +71,13 @@ impl TokenAuth {
         )
     }
 
-    /// Whether a request shows one of the tokens, in whatever form and beside whatever else: the last word of an
-    /// `Authorization`.
+    /// Whether a request shows one of the tokens, that of callers who may do less included, in whatever form and beside
+    /// whatever else: the last word of an `Authorization`.
     pub(crate) fn is_shown(&self, headers: &HeaderMap) -> bool {
-        let accepted = self.tokens().accepted;
+        let Tokens { accepted, lesser } = self.tokens();
         headers.get_all(header::AUTHORIZATION).iter().any(|value| {
             let shown = value.as_bytes().trim_ascii().rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
-            accepted.iter().any(|token| is_same(shown, token))
+            accepted.iter().chain(&lesser).any(|token| is_same(shown, token))
         })
     }
 

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use tower::Layer;
 
 use super::auth::TokenAuth;
-use super::problem::Problem;
+use super::problem::{Problem, with_security_headers};
 
 /// No page can set it or leave it out; browsers send it to `https:` and loopback addresses only.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -107,17 +107,6 @@ fn options_response(answer: Response) -> Response {
         _ => answer,
     }
 }
-
-/// Tells browsers that the answer is what its type says, is not to be stored, and belongs in no other site's page.
-fn with_security_headers(mut answer: Response) -> Response {
-    let headers = answer.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    answer
-}
-
-const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::net::{SocketFlags, accept_with, sockopt};
@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use super::address::Address;
 use super::socket::Socket as Accepted;
+use crate::base::files;
 
 /// Connections that may wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 1_024;
@@ -46,24 +47,11 @@ impl Listener {
     /// # Errors
     /// Those of [`Listener::bind`].
     pub(crate) async fn bind_beside(address: &Address, all: &[Address], mode: Option<u32>) -> Result<Self, String> {
-        let fail = |error: io::Error| {
-            let hint = match error.kind() {
-                io::ErrorKind::AddrInUse => {
-                    ": another process listens there, perhaps a typingd that runs already; stop that one (typingd \
-                     shutdown does), or choose another address with --listen or in the configuration"
-                }
-                io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
-                io::ErrorKind::PermissionDenied => {
-                    ": not permitted; ports below 1024 and other users' directories need privileges"
-                }
-                io::ErrorKind::NotFound => ": its directory does not exist",
-                _ => "",
-            };
-            format!("can't listen on {address}: {error}{hint}")
-        };
+        let fail = |error: io::Error| cant_listen(address, &error);
         match address {
             Address::Tcp(wanted) => {
-                let socket = bind_tcp(*wanted, all).map_err(fail)?;
+                let socket = bind_tcp(*wanted, all).and_then(|socket| socket.listen(BACKLOG.unsigned_abs()));
+                let socket = socket.map_err(fail)?;
                 let address = Address::Tcp(socket.local_addr().map_err(fail)?);
                 Ok(Self { socket: Socket::Tcp(socket), address, file: None, passed: false })
             }
@@ -78,6 +66,22 @@ impl Listener {
                 Ok(Self { socket: Socket::Unix(socket), address: address.clone(), file, passed: false })
             }
         }
+    }
+
+    /// Whether `address` could be bound where `all` are, without listening there. A Unix socket that exists is taken for one
+    /// that no one listens on: to call it could start a daemon.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`], with the kind of the error: an address in use may be that of a typingd that is running.
+    pub(crate) fn probe(address: &Address, all: &[Address]) -> Result<(), (io::ErrorKind, String)> {
+        let probed = match address {
+            Address::Tcp(wanted) => bind_tcp(*wanted, all).map(drop),
+            Address::Unix(path) => {
+                let directory = path.parent().unwrap_or(Path::new("/"));
+                files::must_be_writable(directory).and_then(|()| is_socket(path).map(drop))
+            }
+        };
+        probed.map_err(|error| (error.kind(), cant_listen(address, &error)))
     }
 
     /// Takes over a socket that listens already and is not removed at the end.
@@ -138,7 +142,24 @@ impl Drop for Listener {
     }
 }
 
-fn bind_tcp(wanted: SocketAddr, all: &[Address]) -> io::Result<TcpListener> {
+fn cant_listen(address: &Address, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ": another process listens there, perhaps a typingd that runs already; stop that one (typingd shutdown does), \
+             or choose another address with --listen or in the configuration"
+        }
+        io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+        io::ErrorKind::PermissionDenied => {
+            ": not permitted; ports below 1024 and other users' directories need privileges"
+        }
+        io::ErrorKind::NotFound => ": its directory does not exist",
+        io::ErrorKind::NotADirectory => ": what should be its directory is a file",
+        _ => "",
+    };
+    format!("can't listen on {address}: {error}{hint}")
+}
+
+fn bind_tcp(wanted: SocketAddr, all: &[Address]) -> io::Result<TcpSocket> {
     let socket = if wanted.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     let any_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, wanted.port()));
     if wanted.is_ipv6() && wanted.ip().is_unspecified() && all.contains(&Address::Tcp(any_v4)) {
@@ -146,7 +167,7 @@ fn bind_tcp(wanted: SocketAddr, all: &[Address]) -> io::Result<TcpListener> {
     }
     socket.set_reuseaddr(true)?;
     socket.bind(wanted)?;
-    socket.listen(BACKLOG.unsigned_abs())
+    Ok(socket)
 }
 
 /// The file of a socket that was bound here, told apart from one that another process bound in its place.
@@ -172,13 +193,22 @@ impl OwnFile {
     }
 }
 
-async fn clear_stale(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::FileTypeExt;
+/// Whether a socket has this name.
+///
+/// # Errors
+/// When another file has it, and when it is not known.
+fn is_socket(path: &Path) -> io::Result<bool> {
     match std::fs::symlink_metadata(path) {
-        Ok(meta) if !meta.file_type().is_socket() => {
-            Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket has that name"))
-        }
-        Ok(_) => match UnixStream::connect(path).await {
+        Ok(meta) if meta.file_type().is_socket() => Ok(true),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket has that name")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn clear_stale(path: &Path) -> io::Result<()> {
+    match is_socket(path)? {
+        true => match UnixStream::connect(path).await {
             Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
             // No one listens there any more. Any other error may come from a live socket: its queue is full, it is of
             // another kind, it belongs to another user.
@@ -188,7 +218,6 @@ async fn clear_stale(path: &Path) -> io::Result<()> {
                 Err(io::Error::new(io::ErrorKind::AddrInUse, what))
             }
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+        false => Ok(()),
     }
 }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-/// The longest channel address identifier and end-user client identifier, in characters. Salesforce's manual says 240,
-/// and its OpenAPI description allows an interaction's `from` 255: what a connector may send must be kept apart.
-pub const ID_CHARS_MAX: usize = 255;
+/// The longest channel address identifier, in characters. Salesforce allows no more.
+pub const CHANNEL_CHARS_MAX: usize = 240;
+/// The longest end-user client identifier, in characters. Salesforce's manual says 240, and its OpenAPI description allows
+/// an interaction 255: what a connector may send must be kept apart.
+pub const USER_CHARS_MAX: usize = 255;
 
 /// Why a text can't be a channel address or an end user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +52,9 @@ pub struct ChannelAddress(Box<str>);
 
 impl ChannelAddress {
     /// # Errors
-    /// When `text` is not 1 to [`ID_CHARS_MAX`] characters long.
+    /// When `text` is not 1 to [`CHANNEL_CHARS_MAX`] characters long.
     pub fn new(text: &str) -> Result<Self, IdError> {
-        check_id(text, ID_CHARS_MAX)?;
+        check_id(text, CHANNEL_CHARS_MAX)?;
         Ok(Self(text.into()))
     }
 
@@ -74,8 +76,8 @@ impl fmt::Display for ChannelAddress {
     }
 }
 
-/// A conversation, borrowed: the pair of a channel address (`to`) and an end user (`from`), each 1 to [`ID_CHARS_MAX`]
-/// characters.
+/// A conversation, borrowed: the pair of a channel address (`to`) of 1 to [`CHANNEL_CHARS_MAX`] characters and an end user
+/// (`from`) of 1 to [`USER_CHARS_MAX`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConversationRef<'a> {
     pub(super) to: &'a str,
@@ -86,8 +88,8 @@ impl<'a> ConversationRef<'a> {
     /// # Errors
     /// Names the field (`to` or `from`) that is empty or too long.
     pub fn new(to: &'a str, from: &'a str) -> Result<Self, (&'static str, IdError)> {
-        check_id(to, ID_CHARS_MAX).map_err(|e| ("to", e))?;
-        check_id(from, ID_CHARS_MAX).map_err(|e| ("from", e))?;
+        check_id(to, CHANNEL_CHARS_MAX).map_err(|e| ("to", e))?;
+        check_id(from, USER_CHARS_MAX).map_err(|e| ("from", e))?;
         Ok(Self { to, from })
     }
 
@@ -149,19 +151,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_has_one_to_255_characters_whatever_their_bytes() {
-        let wrong = |field, chars| Err((field, IdError { chars, chars_max: 255 }));
-        for (text, result) in [
-            (String::new(), wrong("to", 0)),
-            ("x".into(), Ok(())),
-            ("x".repeat(255), Ok(())),
-            ("é".repeat(255), Ok(())),
-            ("x".repeat(256), wrong("to", 256)),
-            ("é".repeat(256), wrong("to", 256)),
+    fn an_id_has_a_bound_in_characters_whatever_their_bytes() {
+        let wrong = |field, chars, chars_max| Err((field, IdError { chars, chars_max }));
+        for (text, to, from) in [
+            (String::new(), wrong("to", 0, 240), wrong("from", 0, 255)),
+            ("x".into(), Ok(()), Ok(())),
+            ("é".repeat(240), Ok(()), Ok(())),
+            ("x".repeat(241), wrong("to", 241, 240), Ok(())),
+            ("é".repeat(241), wrong("to", 241, 240), Ok(())),
+            ("é".repeat(255), wrong("to", 255, 240), Ok(())),
+            ("é".repeat(256), wrong("to", 256, 240), wrong("from", 256, 255)),
         ] {
-            assert_eq!(ConversationRef::new(&text, "u").map(|_| ()), result, "{} bytes", text.len());
+            assert_eq!(ConversationRef::new(&text, "u").map(|_| ()), to, "{} bytes", text.len());
+            assert_eq!(ConversationRef::new("c", &text).map(|_| ()), from, "{} bytes", text.len());
+            assert_eq!(ChannelAddress::new(&text).is_ok(), to.is_ok(), "{} bytes", text.len());
         }
-        assert_eq!(ConversationRef::new("c", "").map(|_| ()), wrong("from", 0));
     }
 
     #[test]

@@ -9,7 +9,9 @@ mod time;
 
 use std::time::Duration;
 
-pub use conversation::{ChannelAddress, Conversation, ConversationRef, ID_CHARS_MAX, IdError, check_id};
+pub use conversation::{
+    CHANNEL_CHARS_MAX, ChannelAddress, Conversation, ConversationRef, IdError, USER_CHARS_MAX, check_id,
+};
 pub use credential::CredentialId;
 pub use signal::{AT_MILLIS_MAX, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
 pub use time::{Instant, micros};

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_batch_gives_back_what_was_pushed_in_order() {
         let mut batch = SignalBatch::default();
-        let long = "é".repeat(255);
+        let long = "é".repeat(240);
         let signal = |kind| Signal::new(kind);
         let pushed = [("c", "u", SignalKind::Keystroke), (long.as_str(), "ü", SignalKind::Ended)];
         for (to, from, kind) in pushed {

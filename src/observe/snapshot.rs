@@ -46,6 +46,8 @@ pub struct RuntimeInfo {
     /// The upstream is the daemon's own sandbox.
     pub sandbox: bool,
     pub upstream: String,
+    /// Why the upstream has not answered the daemon's first call yet.
+    pub unanswered: Option<String>,
     pub listening: Vec<String>,
     /// Lines and items that were to be signals and were none.
     pub malformed: u64,

@@ -16,6 +16,7 @@ use super::answer::{self, Verdict, not_sent, unknown};
 use super::connection::{Connection, SetupError, certificates};
 use super::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within};
 use super::payload::{self, Departure, Ids};
+use super::proxy::Proxy;
 use super::settings::{Auth, Settings};
 use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens, check_key};
 use super::via;
@@ -42,6 +43,8 @@ struct Shared {
 struct Setup {
     settings: Settings,
     files: Fingerprints,
+    /// Where requests go, and the keys that say so, for failures.
+    place: String,
     connection: Connection,
     http: reqwest::Client,
     interactions: Url,
@@ -351,7 +354,8 @@ impl Shared {
                 return unanswered(Outcome::Rejected(Rejection::Request), Some(detail), stopwatch.elapsed());
             }
         };
-        let failed = |detail: String| {
+        let failed = |why: String| {
+            let detail = format!("{}: {why}", setup.place);
             let outcome =
                 if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
             unanswered(outcome, Some(detail), stopwatch.elapsed())
@@ -421,6 +425,7 @@ impl Setup {
                 .map(|text| header_value("authorization_context_type", text))
                 .transpose()?,
             files,
+            place: place(&settings),
             connection,
             settings,
         })
@@ -459,6 +464,14 @@ impl Fingerprints {
             private_key: fingerprint(private_key, files::KEY_FILE_BYTES_MAX),
         }
     }
+}
+
+fn place(settings: &Settings) -> String {
+    let base_url = settings.base_url.as_str().trim_end_matches('/');
+    let proxy = settings.proxy.as_ref().filter(|_| Proxy::is_for(&settings.base_url));
+    let proxy = proxy.map_or_else(String::new, |proxy| format!(", through upstream.proxy {proxy}"));
+    let address = settings.connect_to.map_or_else(String::new, |address| format!(", at upstream.connect_to {address}"));
+    format!("upstream.base_url {base_url}{proxy}{address}")
 }
 
 fn header_value(setting: &'static str, text: &str) -> Result<HeaderValue, SetupError> {

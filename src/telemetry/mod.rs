@@ -6,6 +6,7 @@ mod level;
 pub(crate) mod spans;
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::format::{self, JsonFields};
@@ -49,5 +50,13 @@ pub(crate) fn start(format: Format, level: LevelFilter) {
     };
     if started.is_ok() {
         level::keep(level, handle);
+        let _ = JSON.set(format == Format::Json);
     }
 }
+
+/// Whether the standard error is a log of JSON objects.
+pub(crate) fn is_json() -> bool {
+    JSON.get().is_some_and(|json| *json)
+}
+
+static JSON: OnceLock<bool> = OnceLock::new();

@@ -101,6 +101,22 @@ export class Daemon {
     await this.process.end(signal);
   }
 
+  /** Stops it from doing anything, without an end. */
+  freeze() {
+    this.process.child.kill("SIGSTOP");
+  }
+
+  thaw() {
+    this.process.child.kill("SIGCONT");
+  }
+
+  /** Reports signals, as a connector does. @param {object[]} signals */
+  async report(...signals) {
+    const headers = { "content-type": "application/json", ...this.headers };
+    const answer = await fetch(`${this.url}/v1/signals`, { method: "POST", headers, body: JSON.stringify(signals) });
+    if (answer.status !== 202) throw new Error(await answer.text());
+  }
+
   async end() {
     if (this.process) await this.stop("SIGKILL");
     rmSync(this.directory, { recursive: true });

@@ -1,6 +1,6 @@
 // The page in a real browser, watched for everything that a browser complains of.
 
-import { after, before } from "node:test";
+import { after, before as beforeAll } from "node:test";
 import assert from "node:assert/strict";
 
 import { chromium } from "playwright-core";
@@ -10,7 +10,7 @@ import { PATIENCE_MS } from "./daemon.mjs";
 /** @type {import("playwright-core").Browser} */
 let browser;
 
-before(async () => {
+beforeAll(async () => {
   browser = await chromium.launch({
     executablePath: process.env.TYPINGD_TEST_CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -23,19 +23,22 @@ before(async () => {
 after(() => browser?.close());
 
 /**
- * Opens the page, hands it to `use`, and fails if the browser complained of anything that `lawful` does not name.
+ * Opens the page, hands it to `use`, and fails if the browser complains of anything that `lawful` does not name.
  * @param {string} url
  * @param {(page: import("playwright-core").Page) => Promise<void>} use
- * @param {{width?: number, height?: number, scheme?: "light" | "dark", still?: boolean, lawful?: RegExp}} [how]
+ * @param {{width?: number, height?: number, scheme?: "light" | "dark", forced?: boolean, still?: boolean, lawful?: RegExp,
+ *   before?: () => void}} [how] `forced`: with the colours of a contrast theme; `before` runs in the page before its scripts.
  */
-export async function withPage(url, use, { width = 1280, height = 900, scheme = "light", still = false, lawful } = {}) {
+export async function withPage(url, use, { width = 1280, height = 900, scheme = "light", forced = false, still = false, lawful, before } = {}) {
   const context = await browser.newContext({
     viewport: { width, height },
     colorScheme: scheme,
+    forcedColors: forced ? "active" : "none",
     reducedMotion: still ? "reduce" : "no-preference",
   });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
+  if (before) await page.addInitScript(before);
   /** @type {string[]} */
   const complaints = [];
   const hosts = new Set();

@@ -92,24 +92,41 @@ test("the sliders take hold of the running daemon, the strip is replayed, and ba
     await shows(page, "#keep-toml", 'dismiss_after = "7s"');
     await page.locator('input[value="after_shown"]').check({ force: true });
     await until("the mode as well", async () => (await timing()).dismiss === "after_shown");
+    await page.focus("#dismiss");
+    await page.keyboard.press("Home");
+    await shows(page, "#tune-warnings", "the icon will blink: dismiss_after 250ms is below 1s");
     await page.click("#undo");
     await until("as it was", async () => {
       const { dismiss, dismiss_after } = await timing();
       return dismiss === "idle" && dismiss_after === "2s";
     });
     await page.locator("#keep").waitFor({ state: "hidden" });
+    assert.equal(await page.textContent("#tune-warnings"), "");
   });
 });
 
-test("the reader's own typing is replayed once there is some", async (t) => {
+test("the strip shows the reader's own minute after 20 s and a message", async (t) => {
   const daemon = await Daemon.start(t);
   await withPage(daemon.url, async (page) => {
     await met(page);
-    assert.ok(await page.locator("#source-own").isDisabled());
+    const own = page.locator("#source-own");
+    assert.ok(await own.isDisabled());
     await page.locator("#box").pressSequentially("quite enough keys", { delay: 20 });
-    await page.locator("#source-own:checked:enabled").waitFor({ state: "attached" });
+    const begun = performance.now();
+    await page.locator("#source-own:enabled").waitFor({ state: "attached" });
     await page.keyboard.press("Enter");
-    await shows(page, "#recall-would", "100");
+    await page.locator("#box").pressSequentially("more", { delay: 20 });
+    assert.ok(!(await own.isChecked()), "a message alone does not switch it");
+    await until("it shows the reader's own", async () => {
+      await page.keyboard.type("k");
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      return own.isChecked();
+    });
+    assert.ok(performance.now() - begun > 19_000, "nor does a short while");
+    await page.keyboard.press("Enter");
+    await page.click('label:has(#source-sample)');
+    await page.locator("#box").pressSequentially("and on", { delay: 20 });
+    assert.ok(!(await own.isChecked()), "what the reader has chosen stays");
   });
 });
 

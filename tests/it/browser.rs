@@ -151,6 +151,19 @@ fn answers_carry_security_headers_and_allowed_methods() {
             answer.problem();
         }
     }
+    // The drop-in's own refusals, and those of requests that no route sees, are typingd's too.
+    let own = Daemon::start_with("http://127.0.0.1:1", "drop_in.enabled = true", "", |_| {});
+    for (method, path, headers, status) in [
+        ("GET", "/api/v1/x", [("x-y", "z")], 502),
+        ("CONNECT", "/api/v1/x", [("x-y", "z")], 405),
+        ("GET", "/api/v1/x", [("host", "two")], 400),
+    ] {
+        let answer = own.address.call(method, path, &headers, nothing);
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{method} {path}: {answer:?}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{method} {path}: {answer:?}");
+        assert_eq!(answer.header("cross-origin-resource-policy"), Some("same-origin"), "{method} {path}: {answer:?}");
+    }
     // HEAD is GET without the body, its length and type included.
     let (head, get) = (daemon.address.call("HEAD", "/healthz", &[], nothing), daemon.address.get("/healthz"));
     assert_eq!((head.status, head.body.as_str()), (200, ""), "{head:?}");

@@ -124,12 +124,51 @@ fn check_finds_what_would_keep_run_from_starting() {
         }
     }
     // Not kept from starting, and warned of.
-    let file =
-        write(directory.path(), &format!("{UPSTREAM}auth.token_file = 'token'\n[delivery]\nstate_dir = 'token'\n"));
-    let said = check(&file, &[]);
-    assert_eq!(said.code, Some(0), "{said:?}");
-    assert!(said.stderr.contains(&format!("warning: {file}:7: delivery.state_dir ")), "{said:?}");
-    assert!(said.stderr.ends_with("typingd: valid\n"), "{said:?}");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    for (line, text, words) in [
+        (7, "[delivery]\nstate_dir = 'token'", "delivery.state_dir "),
+        (7, "[delivery]\nstate_dir = 'token/below/it'", "token can't be used: not a directory"),
+        (5, "", "upstream.auth.token_file: can't read "),
+        (7, "[ingest]\nlisten = ['unix:/run/typingd-of-a-test/s']", "its directory does not exist; systemd makes one"),
+        (7, &format!("[ingest]\nlisten = ['{taken}']"), "another process listens there, perhaps a typingd"),
+    ] {
+        let token = if text.is_empty() { "none" } else { "token" };
+        let file = write(directory.path(), &format!("{UPSTREAM}auth.token_file = '{token}'\n{text}\n"));
+        let said = check(&file, &[]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let warned = |told: &str| told.contains(&format!("warning: {file}:{line}: ")) && told.contains(words);
+        assert!(said.stderr.lines().any(warned), "{words}: {said:?}");
+        assert!(said.stderr.ends_with("typingd: valid\n"), "{said:?}");
+    }
+}
+
+#[test]
+fn check_finds_addresses_that_run_can_t_listen_on() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("token"), "t").unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    // 198.51.100.0/24 is for documentation.
+    for (key, address, words) in [
+        ("ingest.listen", format!("unix:{}", at("none/s")), "its directory does not exist"),
+        ("ingest.listen", format!("unix:{}", at("token/s")), "what should be its directory is a file"),
+        ("admin.listen", format!("unix:{}", at("token")), "a file that is not a socket has that name"),
+        ("ingest.listen", "198.51.100.1:7480".to_owned(), "this machine has no such address"),
+        ("admin.listen", "198.51.100.1:0".to_owned(), "this machine has no such address"),
+    ] {
+        let (table, name) = key.split_once('.').unwrap();
+        let listen = format!("[{table}]\ntoken_file = 'token'\n{name} = ['{address}']\n");
+        let file = write(directory.path(), &format!("{UPSTREAM}auth.token_file = 'token'\n{listen}"));
+        let said = check(&file, &[]);
+        assert_eq!((said.code, said.stderr.lines().count()), (Some(78), 1), "{said:?}");
+        assert!(said.stderr.contains(&format!("typingd: {file}:8: {key}: can't listen on ")), "{said:?}");
+        assert!(said.stderr.contains(words), "{words}: {said:?}");
+        let run = run(&["run", "--config", &file]);
+        assert_eq!(run.code, Some(1), "{run:?}");
+        assert!(run.stderr.contains(words), "{words}: {run:?}");
+    }
+    // Nothing is left behind, and nothing is changed.
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
 }
 
 #[test]
@@ -179,7 +218,8 @@ fn check_prints_what_it_would_read_again() {
     let directory = tempfile::tempdir().unwrap();
     let text = format!(
         "{UPSTREAM}auth.token_file = 'token'\n[timing]\ncheck_interval = '90s'\n[channels.\"a \\\"b\\\" ü\"]\n\
-         dismiss = 'after_shown'\n[ingest]\nlisten = ['127.0.0.1:7000', 'unix:/run/t.sock']\nmax_body = '64KiB'\n"
+         dismiss = 'after_shown'\n[ingest]\nlisten = ['127.0.0.1:7000', 'unix:{}/t.sock']\nmax_body = '64KiB'\n",
+        directory.path().display()
     );
     let file = write(directory.path(), &text);
     let first = check(&file, &[("TYPINGD_TIMING__DISMISS_AFTER", "1500ms")]);

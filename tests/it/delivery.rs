@@ -1,6 +1,7 @@
 //! Delivery to a far side that hangs, breaks, refuses and limits, and the token's ways.
 
 use std::collections::HashMap;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use typingd::base::clock;
 use crate::bench::{Daemon, Sandbox, signal_of, told};
 use crate::far_side::{FarSide, write};
 use crate::key;
-use crate::process::until;
+use crate::process::{Process, typingd, until};
 
 #[test]
 fn whatever_befalls_the_upstream_no_icon_stays_on() {
@@ -241,4 +242,26 @@ fn requests_under_way_are_bounded_and_one_for_each_conversation() {
     });
     daemon.process.stop();
     assert_eq!((most.load(Ordering::SeqCst), most_of_one.load(Ordering::SeqCst)), (3, 1));
+}
+
+#[test]
+fn ready_means_that_the_upstream_has_answered() {
+    let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut daemon = Daemon::start(&format!("http://{at}"), "timing.check_interval = '50ms'");
+    let file = daemon.file("typingd.toml");
+    let told = format!("not ready: {}:1: upstream.base_url: http://{at} can't be reached: ", file.display());
+    daemon.process.until_logged(&told);
+    let why = format!("http://{at} can't be reached: ");
+    until("the reason", || daemon.address.get("/readyz").problem().starts_with(&why));
+    // It serves all the same, and says of each failure where the request was to go.
+    daemon.give("c", "ann", "keystroke");
+    until("the failure", || {
+        let explained = daemon.address.get("/v1/conversations?to=c&from=ann").json();
+        explained["explanation"].as_str().unwrap_or_default().contains(&format!("upstream.base_url http://{at}: "))
+    });
+    let sandbox = Process::start(typingd(&["sandbox", "--listen", &at.to_string()]));
+    until("ready", || daemon.address.get("/readyz").status == 200);
+    assert_eq!(daemon.tell_by("wait", &[]).code, Some(0));
+    daemon.process.stop();
+    drop(sandbox);
 }

@@ -365,7 +365,7 @@ fn messages_pass_during_the_drain_and_the_rest_is_counted() {
 
     // But no longer than they may.
     sandbox.set_faults(&json!({"latency_ms": 60_000}));
-    let settings = "drop_in.drain = '500ms'\ndelivery.shutdown_grace = '1m'";
+    let settings = "drop_in.drain = '500ms'\ndelivery.shutdown_grace = '2s'";
     let mut daemon = Daemon::start_with(&sandbox.address.url(), "drop_in.enabled = true", settings, |_| {});
     let connector = Connector::new(&daemon.address, "t");
     let message = std::thread::spawn(move || connector.message("cut"));
@@ -376,4 +376,22 @@ fn messages_pass_during_the_drain_and_the_rest_is_counted() {
     assert_eq!(daemon.process.end().code(), Some(0));
     assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
     until("the number", || daemon.process.log().contains("have been cut requests=1"));
+}
+
+#[test]
+fn what_passes_when_the_drain_ends_has_the_rest_of_the_grace() {
+    let sandbox = Sandbox::start(&["--latency", "1500ms"]);
+    let settings = "drop_in.drain = '300ms'\ndelivery.shutdown_grace = '1m'";
+    let mut daemon = Daemon::start_with(&sandbox.address.url(), "drop_in.enabled = true", settings, |_| {});
+    let connector = Connector::new(&daemon.address, "t");
+    let message = std::thread::spawn(move || connector.message("under way"));
+    until("a message under way", || daemon.address.get("/v1/drop_in").json()["under_way"] == 1);
+    let watch = clock::stopwatch();
+    daemon.process.tell("TERM");
+    until("the drain's end", || daemon.address.connect().is_err());
+    assert!(!message.is_finished(), "{:?}", watch.elapsed());
+    assert_eq!(message.join().unwrap().status, 202);
+    assert_eq!(daemon.process.end().code(), Some(0));
+    assert!(!daemon.process.log().contains("cut"), "{}", daemon.process.log());
+    assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
 }

@@ -80,6 +80,7 @@ fn all_but_typingds_own_addresses_passes_as_it_was_written() {
 fn typingds_own_addresses_never_pass_however_they_are_written() {
     let far_side = far_side();
     let daemon = Daemon::start_with(&far_side.url(), AUTH, "", |_| {});
+    until("ready", || daemon.address.get("/readyz").status == 200);
     for (method, target, expected) in [
         ("GET", "/healthz", 200),
         ("GET", "/readyz", 200),
@@ -146,6 +147,24 @@ fn typingds_own_token_neither_guards_nor_passes_the_drop_in() {
     assert_eq!(far_side.came().len(), passes.len());
     daemon.process.stop();
     assert!(!daemon.process.log().contains("s3cret"), "{}", daemon.process.log());
+}
+
+#[test]
+fn neither_of_two_own_tokens_passes() {
+    let far_side = far_side();
+    let prepare = |dir: &tempfile::TempDir| {
+        std::fs::write(dir.path().join("callers"), "c4llers").unwrap();
+        std::fs::write(dir.path().join("admins"), "4dmins").unwrap();
+    };
+    for apart in ["", "\nadmin.listen = ['127.0.0.1:0']"] {
+        let auth = format!("drop_in.enabled = true\ningest.token_file = 'callers'\nadmin.token_file = 'admins'{apart}");
+        let daemon = Daemon::start_with(&far_side.url(), &auth, "", prepare);
+        for shown in ["Bearer c4llers", "Bearer 4dmins"] {
+            let answer = daemon.address.call("GET", "/api/v1/x", &[("authorization", shown)], b"");
+            assert_eq!(answer.status, 403, "{shown}{apart}: {answer:?}");
+        }
+    }
+    assert_eq!(far_side.came().len(), 0);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Request, Response, Version};
+use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::TlsAcceptor;
@@ -126,6 +126,10 @@ impl FarSide {
                                     .headers()
                                     .get("user-agent")
                                     .is_some_and(|name| name.to_str().unwrap().starts_with("typingd/"));
+                                // The daemon's own call at its start, by which it knows that somebody answers.
+                                if own && request.method() == Method::HEAD {
+                                    return Ok(acknowledged());
+                                }
                                 let answer = answer(request, log).await;
                                 if own { Ok(acknowledged()) } else { answer }
                             }

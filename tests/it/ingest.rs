@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use typingd::base::clock;
 
 use crate::bench::{Daemon, JSON, NDJSON, Sandbox, pair, signal_of};
-use crate::process::{typingd, until};
+use crate::process::{Process, run, typingd, until};
 use crate::wire::Headers;
 
 /// A daemon whose icons stay, so that whatever was taken can be seen.
@@ -142,6 +142,29 @@ fn a_keystroke_that_lasts_counts_as_typing_for_so_long() {
     assert!(said.contains("According to a signal, the typing lasts for another "), "{told}");
     daemon.give("c", "u", "message_sent");
     until("the icon off at once", || sandbox.told("c", "u").ends_with('-'));
+}
+
+#[test]
+fn what_lasts_is_replayed_and_recorded() {
+    let settings = "ingest.recording = true\ntiming.check_interval = '100ms'\ntiming.dismiss_after = '100ms'";
+    let (sandbox, daemon) = pair(settings);
+    let path = |name: &str| daemon.file(name).to_str().unwrap().to_owned();
+    let (trace, recorded, url) = (path("trace"), path("recorded"), daemon.address.url());
+    let key = r#"{"to":"c","from":"u","signal":"keystroke","lasts":450,"at":0}"#;
+    let end = r#"{"to":"c","from":"u","signal":"opened","at":900}"#;
+    std::fs::write(&trace, format!("{key}\n{end}\n")).unwrap();
+    let mut recorder = Process::start(typingd(&["record", "--url", &url, "-o", &recorded]));
+    until("the recording's file", || daemon.file("recorded").exists());
+    let said = run(&["replay", &trace, "--url", &url]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    until("refreshes, and the icon off again", || {
+        let told: Vec<_> = sandbox.requests().iter().map(|seen| seen["entry_type"].to_string()).collect();
+        told.len() >= 3 && told.last().unwrap().contains("Stopped")
+    });
+    recorder.tell("INT");
+    assert_eq!(recorder.end().code(), Some(0), "{}", recorder.log());
+    let text = std::fs::read_to_string(&recorded).unwrap();
+    assert!(text.lines().next().unwrap().contains("\"lasts\":450"), "{text}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::bench::{Daemon, Sandbox, pair};
-use crate::process::{typingd, until};
+use crate::process::{run, typingd, until};
 use crate::wire::Answer;
 
 const TOLD: &str = "the level of the log is changed";
@@ -108,5 +108,26 @@ fn the_journal_gets_priorities_and_no_times() {
     // A standard error that has been redirected is not the journal's, whatever the variable says.
     for line in journal("text", false) {
         assert!(line.starts_with(|c: char| c.is_ascii_digit()) && line.contains(" INFO "), "{line}");
+    }
+}
+
+#[test]
+fn with_json_logs_the_fatal_line_is_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("typingd.toml");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("[ingest]\nlisten = ['{}']\n", taken.local_addr().unwrap());
+    for (text, code, words) in [
+        ("[log]\nformat = 'json'\n[ingest]\ntoken_file = 'none'\n".to_owned(), 78, "none: can't be read"),
+        ("[log]\nformat = 'json'\n[timing]\ncheck_interval = 5\n".to_owned(), 78, "timing.check_interval = 5"),
+        (format!("[log]\nformat = 'json'\n{listen}"), 1, "another process listens there"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let said = run(&["run", "--sandbox", "--config", file.to_str().unwrap()]);
+        assert_eq!(said.code, Some(code), "{said:?}");
+        let lines: Vec<Value> = said.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        let fatal = lines.last().unwrap();
+        assert_eq!(fatal["level"], "ERROR", "{said:?}");
+        assert!(fatal["message"].as_str().unwrap().contains(words), "{said:?}");
     }
 }

@@ -6,6 +6,7 @@
 
 mod admin;
 mod browser;
+mod clients;
 mod command;
 mod configuration;
 mod console;

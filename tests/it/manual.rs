@@ -5,18 +5,13 @@ use std::process::Command;
 
 use typingd::base::build_info;
 
-use crate::process::{run, run_with, typingd};
+use crate::process::{exists, run, run_with, typingd};
 
 /// What a program of the machine says of a file, and whether it is content.
 fn judged(program: &str, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(program).args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output.status.success(), said)
-}
-
-fn exists(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
 #[test]

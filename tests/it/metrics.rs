@@ -26,7 +26,11 @@ fn page(daemon: &Daemon) -> Page {
 
 #[test]
 fn it_is_written_as_both_kinds_of_reader_want_it() {
-    let (_sandbox, daemon) = pair("timing.dismiss_after = '1m'\nchannels.'quo\"ted'.authorization_context = 'C'");
+    let (_sandbox, daemon) = pair(
+        "timing.dismiss_after = '1m'\nchannels.'quo\"ted'.authorization_context = 'C'\n\
+         channels.'back\\slash'.dismiss = 'idle'\nchannels.'ünïcode 🦊'.dismiss = 'idle'\n\
+         channels.'comma,brace}'.dismiss = 'idle'",
+    );
     // Names that are hard to write, one that would break readers, and that of all others.
     for channel in ["back\\slash", "quo\"ted", "ünïcode 🦊", "comma,brace}", "line\nbreak", "nul\0", "other"] {
         daemon.give(channel, "ann", "keystroke");
@@ -56,13 +60,13 @@ fn it_is_written_as_both_kinds_of_reader_want_it() {
 
 #[test]
 fn what_happens_is_counted() {
-    let settings = "timing.dismiss_after = '150ms'\ntiming.check_interval = '1m'\nchannels.named.dismiss = 'idle'\n\
+    let settings = "timing.dismiss_after = '150ms'\ntiming.check_interval = '1m'\nchannels.c.dismiss = 'idle'\n\
                     ingest.recording = true\ningest.max_conversations = 3";
     let (sandbox, daemon) = pair(settings);
     until("a token", || page(&daemon).value("typingd_ready", &[]) == Some(1.0));
     let start = page(&daemon);
-    assert_eq!(start.value("typingd_composing_seconds_total", &[("channel", "named")]), Some(0.0), "from the start");
-    assert_eq!(start.value("typingd_composing_seconds_total", &[("channel", "c")]), None);
+    assert_eq!(start.value("typingd_composing_seconds_total", &[("channel", "c")]), Some(0.0), "from the start");
+    assert_eq!(start.value("typingd_composing_seconds_total", &[("channel", "d")]), None);
     assert_eq!(start.value("typingd_allowed_requests_per_second", &[]), Some(2_000.0));
 
     // On, off by the timer, on again within the same message, off by the message.
@@ -162,7 +166,8 @@ fn what_is_the_matter_can_be_seen() {
 
 #[test]
 fn what_an_earlier_run_left_on_is_counted() {
-    let (sandbox, mut daemon) = pair("timing.dismiss_after = '1m'\ndelivery.state_dir = 'state'");
+    let (sandbox, mut daemon) =
+        pair("timing.dismiss_after = '1m'\nchannels.c.dismiss = 'idle'\ndelivery.state_dir = 'state'");
     daemon.give("c", "ann", "keystroke");
     sandbox.until_told("c", "ann", "+");
     daemon.crash();
@@ -184,7 +189,7 @@ fn what_an_earlier_run_left_on_is_counted() {
 #[test]
 fn a_request_that_found_no_credentials_is_none() {
     let sandbox = Sandbox::start(&[]);
-    let auth = "drop_in.enabled = true\ntiming.dismiss_after = '1m'";
+    let auth = "drop_in.enabled = true\ntiming.dismiss_after = '1m'\nchannels.c.dismiss = 'idle'";
     let daemon = Daemon::start_with(&sandbox.address.url(), auth, "", |_| {});
     daemon.give("c", "ann", "keystroke");
     let token = [("outcome", "not_sent"), ("cause", "no_credentials")];
@@ -284,17 +289,40 @@ fn a_configuration_that_was_wrong_can_be_seen() {
 
 #[test]
 fn channels_without_end_do_not_make_series_without_end() {
-    let (_sandbox, daemon) = pair("timing.dismiss_after = '1m'");
-    let all: Vec<_> = (0..CHANNELS_OTHER_MAX + 30).map(|n| signal_of(&format!("c{n}"), "u", "keystroke")).collect();
-    assert_eq!(daemon.post("/v1/signals", &all.into()).json()["accepted"], CHANNELS_OTHER_MAX + 30);
-    let page = page(&daemon);
-    let icons =
-        |channel: &str| page.value("typingd_indicators_total", &[("channel", channel), ("reason", "first_keystroke")]);
-    assert_eq!((icons("c0"), icons("c99"), icons("c100"), icons("other")), (Some(1.0), Some(1.0), None, Some(30.0)));
-    let channels: BTreeSet<_> =
-        page.0.iter().flat_map(|f| &f.samples).filter_map(|s| s.labels.get("channel")).collect();
+    let (sandbox, daemon) = pair("timing.dismiss_after = '1m'");
+    let (named, all) = (CHANNELS_OTHER_MAX, CHANNELS_OTHER_MAX + 30);
+    let keys: Vec<_> = (0..all).map(|n| signal_of(&format!("c{n}"), "u", "keystroke")).collect();
+    assert_eq!(daemon.post("/v1/signals", &keys.into()).json()["accepted"], all);
+    until("all icons", || sandbox.shown() == all as u64);
+    let channels = |page: &Page| -> BTreeSet<String> {
+        page.0.iter().flat_map(|f| &f.samples).filter_map(|s| s.labels.get("channel").cloned()).collect()
+    };
+    let of = |page: &Page, channel: &str| {
+        page.value("typingd_requests_total", &[("channel", channel), ("indicator", "TypingStarted")])
+    };
+    let page = wait_for("all answers", || {
+        let page = page(&daemon);
+        let requests: f64 = channels(&page).iter().filter_map(|channel| of(&page, channel)).sum();
+        (requests == all as f64).then_some(page)
+    });
     // These, the further ones together, and the timing of all.
-    assert_eq!(channels.len(), CHANNELS_OTHER_MAX + 2);
+    assert_eq!((channels(&page).len(), of(&page, "other")), (named + 2, Some(30.0)));
+}
+
+#[test]
+fn what_salesforce_does_not_know_is_no_label() {
+    // As where `to` and `from` are swapped.
+    let sandbox = Sandbox::start(&["--channel", "support"]);
+    let daemon = Daemon::start(&sandbox.address.url(), "timing.dismiss_after = '1m'");
+    for n in 0..5 {
+        daemon.give(&format!("+155501234{n}"), "support", "keystroke");
+    }
+    daemon.give("support", "+1555012349", "keystroke");
+    sandbox.until_told("support", "+1555012349", "+");
+    let requests = [("channel", "other"), ("indicator", "TypingStarted")];
+    until("all are counted", || page(&daemon).value("typingd_requests_total", &requests) == Some(5.0));
+    let text = daemon.address.get("/metrics").body;
+    assert!(text.contains("channel=\"support\"") && !text.contains("+1555"), "{text}");
 }
 
 #[test]
@@ -327,4 +355,17 @@ fn readers_show_the_token_and_one_that_hangs_holds_nobody_up() {
     }
     daemon.process.stop();
     drop(hanging);
+}
+
+#[test]
+fn messages_typed_into_another_typingd_are_counted() {
+    let (sandbox, daemon) = pair("timing.dismiss_after = '1m'\nchannels.c.dismiss = 'idle'");
+    let other = Daemon::start(&sandbox.address.url(), "channels.c.dismiss = 'idle'");
+    let untyped = |daemon: &Daemon| page(daemon).value("typingd_untyped_messages_total", &[("channel", "c")]);
+    // One user's signals in turn, and another's who stays.
+    daemon.give("c", "ann", "keystroke");
+    other.give("c", "ann", "message_sent");
+    daemon.give("c", "bob", "keystroke");
+    daemon.give("c", "bob", "message_sent");
+    assert_eq!((untyped(&daemon), untyped(&other)), (Some(0.0), Some(1.0)));
 }

@@ -221,8 +221,14 @@ fn every_call_answers_as_its_description_says() {
         ("POST", "/v1/shutdown", "", &[], "x", 413),
     ];
     make(&mut description, &address, calls);
-    // Every call refuses a page of somebody else's.
+    // Every call refuses an option that it doesn't know, and a page of somebody else's.
     let all: Vec<_> = description.calls().into_iter().map(|(method, path, _)| (method, path)).collect();
+    for (method, path) in all.iter().filter(|(method, path)| method == "GET" && path != "/v1/sandbox/icons") {
+        let answer = address.get(&format!("{path}?no_such_option=1"));
+        assert_eq!(answer.status, 400, "{method} {path}: {answer:?}");
+        assert!(answer.problem().contains("unknown option `no_such_option`"), "{method} {path}: {answer:?}");
+        description.hold(method, path, &answer);
+    }
     for (method, path) in &all {
         let answer = address.call(method, &path.replace("{to}", "c"), &[("origin", "https://evil.example")], b"");
         assert_eq!(answer.status, 403, "{method} {path}: {answer:?}");
@@ -305,6 +311,7 @@ fn with_its_sandbox(description: &mut Description) {
         &[
             ("GET", "/v1/sandbox/icons", "?to=c&from=ann", token, "", 200),
             ("GET", "/v1/sandbox/icons", "?to=c", token, "", 400),
+            ("GET", "/v1/sandbox/icons", "?to=c&from=ann&no_such_option=1", token, "", 400),
             ("GET", "/v1/sandbox/icons", "?to=c&from=ann", &[], "", 401),
             ("GET", "/v1/drop_in", "", &[], "", 401),
         ],

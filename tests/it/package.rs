@@ -76,11 +76,10 @@ fn the_container_builds_and_runs_without_privileges() {
     }
 }
 
-#[test]
-fn the_sidecar_s_configuration_is_right() {
-    let example = text("systemd/kubernetes/sidecar.yaml");
-    let mut lines = example.lines().skip_while(|line| line.trim() != "typingd.toml: |").skip(1);
-    let block: Vec<_> = lines.by_ref().take_while(|line| line.is_empty() || line.starts_with("    ")).collect();
+/// Checks the configuration that an example brings: the indented lines after `head`.
+fn checked(example: &str, head: &str, indent: &str) {
+    let lines = example.lines().skip_while(|line| line.trim() != head).skip(1);
+    let block: Vec<_> = lines.take_while(|line| line.is_empty() || line.starts_with(indent)).collect();
     assert!(block.len() > 15, "{block:?}");
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("typingd.toml"), block.join("\n")).unwrap();
@@ -91,4 +90,37 @@ fn the_sidecar_s_configuration_is_right() {
     command.env("CREDENTIALS_DIRECTORY", directory.path());
     let said = run_with(command, "");
     assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+#[test]
+fn the_sidecar_s_configuration_is_right() {
+    checked(&text("systemd/kubernetes/sidecar.yaml"), "typingd.toml: |", "    ");
+}
+
+#[test]
+fn the_compose_file_s_configuration_is_right() {
+    let example = text("systemd/container/compose.yaml");
+    // Compose puts a dollar sign where it reads two; one alone would be a variable of its own.
+    assert!(!example.replace("$$", "").contains('$'), "a dollar sign that is not doubled");
+    checked(&example.replace("$$", "$"), "content: |", "      ");
+    // Whoever shares the socket is one user, and the grace is longer than the daemon's.
+    assert_eq!(example.matches("user: \"65532:65532\"").count(), 2);
+    assert!(example.contains("stop_grace_period: 15s") && example.contains("shutdown_grace = \"10s\""));
+    assert_eq!(example.matches("typingd-socket:/run/typingd").count(), 2);
+}
+
+#[test]
+fn a_release_builds_what_ci_tries() {
+    let [ci, release] = ["ci", "release"].map(|name| text(&format!(".github/workflows/{name}.yml")));
+    let run = text(".ci/run");
+    assert!(ci.lines().any(|line| line.trim() == ".ci/run"), "{ci}");
+    assert!(release.contains("uses: ./.github/workflows/ci.yml"), "{release}");
+    for made in [".ci/package", "--file systemd/container/Containerfile", "target/release typingd", "SHA256SUMS"] {
+        assert!(release.contains(made), "{made}");
+    }
+    let version = |text: &str| {
+        let (_, rest) = text.split_once("cargo install cargo-deb --version ").expect("it installs cargo-deb");
+        rest.split_whitespace().next().unwrap().to_owned()
+    };
+    assert_eq!(version(&release), version(&run), "the package is built with what was tried");
 }

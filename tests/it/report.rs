@@ -35,5 +35,5 @@ fn the_report_is_written_or_its_path_is_named() {
     let failed = run(&[&small[..], &["--html", &nowhere]].concat());
     assert_eq!(failed.code, Some(1), "{failed:?}");
     assert!(failed.stderr.contains(&format!("--html {nowhere}: can't be written: ")), "{failed:?}");
-    assert_eq!((failed.stderr.lines().count(), failed.stdout), (1, plain.stdout), "the results are not lost");
+    assert_eq!((failed.stderr.lines().count(), failed.stdout.as_str()), (1, ""), "it is tried before the work");
 }

@@ -142,7 +142,8 @@ fn a_sandbox_and_cached_credentials_are_told() {
     );
     process.stop();
     let sandbox = Sandbox::start(&[]);
-    let daemon = Daemon::start_with(&sandbox.address.url(), "drop_in.enabled = true", "", |_| {});
+    let mut daemon = Daemon::start_with(&sandbox.address.url(), "drop_in.enabled = true", "", |_| {});
+    daemon.process.until_logged("ready");
     let status = self::status(&daemon);
     assert_eq!((&status["drop_in"], &status["upstream"]["token"]), (&json!(true), &json!("borrowed")));
     assert_eq!(status["state"], "ready");

@@ -69,7 +69,8 @@ fn it_tells_what_happens_until_it_is_interrupted() {
     for (process, signal) in [(&mut people, "INT"), (&mut machines, "TERM")] {
         process.tell(signal);
         assert_eq!(process.end().code(), Some(0), "{}", process.log());
-        assert_eq!(process.log(), "");
+        let whom = format!("typingd: watching all conversations of {}; Ctrl-C ends it\n", daemon.address.url());
+        assert_eq!(process.log(), whom);
     }
 }
 
@@ -131,7 +132,7 @@ fn a_daemon_that_goes_is_looked_for_until_it_is_back() {
     });
     stays.tell("INT");
     assert_eq!(stays.end().code(), Some(0), "{}", stays.log());
-    assert_eq!(stays.log().lines().count(), 2, "said once: {}", stays.log());
+    assert_eq!(stays.log().lines().count(), 3, "said once: {}", stays.log());
 }
 
 #[test]
@@ -183,5 +184,6 @@ fn a_closed_pipe_is_no_error() {
     assert_eq!(status.code(), Some(0));
     let mut said = String::new();
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
-    assert_eq!(said, "", "within {PATIENCE:?}");
+    let whom = format!("typingd: watching all conversations of {}; Ctrl-C ends it\n", daemon.address.url());
+    assert_eq!(said, whom, "within {PATIENCE:?}");
 }

@@ -52,7 +52,13 @@ fn an_org_that_waits_needs_no_file_of_the_one_in_use() {
     daemon.edit("'1m'", "'2m'");
     let answer = daemon.address.call("POST", "/v1/reload", &[], b"");
     assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(!answer.body.contains("token_file: "), "{answer:?}");
     assert_eq!(daemon.address.get("/v1/timing").json()["timing"]["dismiss_after"], "2m");
+    // Its own is looked at, though another program may yet write it.
+    fs::remove_file(daemon.file("other-token")).unwrap();
+    let said = daemon.tell_by("reload", &[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains("upstream.auth.token_file: can't read "), "{said:?}");
 }
 
 #[test]

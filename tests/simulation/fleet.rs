@@ -406,6 +406,25 @@ fn a_jump_of_the_stores_clock_keeps_no_dead_node_alive() {
 }
 
 #[test]
+fn a_clock_that_goes_back_holds_no_share_down() {
+    let mut store = Store::default();
+    let me = OwnerId::new(1 << 40);
+    let mut share_at = |now, number| {
+        let lease = Duration::from_secs(2);
+        let heartbeat = Heartbeat { joins: true, was: None, lease, limit: 1_000, hold: 100, want: 1_000 };
+        match store.execute(now, &Request { number, me, command: Command::Heartbeat(heartbeat) }) {
+            Some(Reply::Heartbeat(membership)) => membership.share,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(share_at(7_200_000, 1), 100, "the store is young");
+    for (number, second) in (2..).zip(3_600..3_604) {
+        assert_eq!(share_at(second * 1_000, number), 100);
+    }
+    assert_eq!(share_at(3_604_000, 9), 1_000, "twice the lease later, not an hour");
+}
+
+#[test]
 fn icons_of_the_dead_go_off_though_the_stores_clock_jumped() {
     let mut scene = shown();
     scene.kill(0);

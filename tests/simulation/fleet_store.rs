@@ -13,6 +13,7 @@ use typingd::model::{Conversation, SignalKind};
 struct Share {
     requests: u32,
     limit: u32,
+    lease_millis: u64,
 }
 
 /// Everything that the store keeps. Its clock is an argument, in milliseconds.
@@ -40,12 +41,15 @@ impl Store {
     /// `None`: the request comes late, and is not executed.
     pub(crate) fn execute(&mut self, now: u64, request: &Request) -> Option<Reply> {
         let me = request.me;
-        if self.numbers.get(&me).is_some_and(|last| request.number <= *last) {
-            return None;
+        // A scan changes nothing. Of who is not known any more nothing is kept.
+        if self.nodes.contains_key(&me) && !matches!(request.command, Command::Scan { .. }) {
+            if self.numbers.get(&me).is_some_and(|last| request.number <= *last) {
+                return None;
+            }
+            self.numbers.insert(me, request.number);
         }
-        self.numbers.insert(me, request.number);
         Some(match &request.command {
-            Command::Heartbeat(heartbeat) => Reply::Heartbeat(self.heartbeat(now, me, heartbeat)),
+            Command::Heartbeat(heartbeat) => Reply::Heartbeat(self.heartbeat(now, request, heartbeat)),
             Command::Turn { inboxes, ops } => Reply::Turn(self.turn(now, me, inboxes, ops)),
             Command::Scan { cursor } => self.scan(*cursor),
             Command::Take { dead, recent, recover_within, conversations } => {
@@ -80,7 +84,8 @@ impl Store {
         self.numbers.remove(&owner);
     }
 
-    fn heartbeat(&mut self, now: u64, me: OwnerId, heartbeat: &Heartbeat) -> Membership {
+    fn heartbeat(&mut self, now: u64, request: &Request, heartbeat: &Heartbeat) -> Membership {
+        let me = request.me;
         let known = self.nodes.contains_key(&me);
         let status = match (known, self.is_alive(now, me)) {
             (true, true) => Status::Kept,
@@ -91,14 +96,16 @@ impl Store {
         let mut mail = Vec::new();
         if status != Status::Lapsed {
             self.nodes.insert(me, now + lease_millis);
-            // The store's clock has gone back: no one lives longer for that.
-            for until in self.nodes.values_mut() {
-                *until = (*until).min(now + lease_millis);
-            }
+            self.numbers.insert(me, request.number);
             if let Some(was) = heartbeat.was {
                 self.shares.remove(&was);
                 self.reserved.remove(&was);
                 mail = self.read_inbox(was);
+            }
+            // The store's clock has gone back: no one lives longer for that.
+            for (owner, until) in &mut self.nodes {
+                let lease = self.shares.get(owner).filter(|_| *owner != me).map_or(lease_millis, |it| it.lease_millis);
+                *until = (*until).min(now + lease);
             }
             self.split(now, me, heartbeat, lease_millis);
         }
@@ -125,6 +132,12 @@ impl Store {
 
     fn split(&mut self, now: u64, me: OwnerId, heartbeat: &Heartbeat, lease_millis: u64) {
         let limit = self.limit(heartbeat.limit);
+        // Nothing lasts longer because the store's clock has gone back.
+        for (_, until) in self.reserved.values_mut() {
+            *until = (*until).min(now + RESERVED_MILLIS);
+        }
+        self.pressed_until = self.pressed_until.min(now + PRESSED_MILLIS);
+        self.settles_at = self.settles_at.map(|at| at.min(now + 2 * lease_millis));
         self.reserved.retain(|_, (_, until)| now < *until);
         let reserved: u32 = self.reserved.values().map(|(requests, _)| requests).sum();
         let others: u32 = self.shares.iter().filter(|(owner, _)| **owner != me).map(|(_, share)| share.requests).sum();
@@ -139,9 +152,9 @@ impl Store {
         }
         let requests = heartbeat.hold.max(want.min(free)).min(free);
         if requests < want.min(fair) {
-            self.pressed_until = now + 3_000;
+            self.pressed_until = now + PRESSED_MILLIS;
         }
-        self.shares.insert(me, Share { requests, limit: heartbeat.limit });
+        self.shares.insert(me, Share { requests, limit: heartbeat.limit, lease_millis });
     }
 
     fn turn(&mut self, now: u64, me: OwnerId, inboxes: &[OwnerId], ops: &[(Conversation, Op)]) -> Vec<Answer> {
@@ -229,13 +242,10 @@ impl Store {
             return Answer::Undeclared;
         }
         let mail = Mail { posted_millis: now, conversation: conversation.clone(), content };
+        let is_keystroke = matches!(content, Content::Signal { signal, .. } if signal.kind == SignalKind::Keystroke);
         let inbox = self.inboxes.entry(owner).or_default();
-        inbox.push_back(mail);
-        if inbox.len() > INBOX_MAX {
-            inbox.retain(|mail| match mail.content {
-                Content::Signal { signal, .. } => signal.kind != SignalKind::Keystroke,
-                Content::Stray { .. } => true,
-            });
+        if inbox.len() < if is_keystroke { INBOX_MAX } else { 2 * INBOX_MAX } {
+            inbox.push_back(mail);
         }
         Answer::Elsewhere
     }
@@ -291,7 +301,9 @@ impl Store {
 
 /// Entries of one scan: so few that a sweep takes several.
 const SCAN_COUNT: usize = 7;
-/// The longest inbox. Only keystrokes are given up.
+/// A longer inbox takes no keystroke, for it would be too old once it is read; one of twice that length takes nothing.
 const INBOX_MAX: usize = 10_000;
 /// How long the share of one that was buried is kept.
 const RESERVED_MILLIS: u64 = 60_000;
+/// For how long those who have enough hold back, once somebody has too little.
+const PRESSED_MILLIS: u64 = 3_000;

@@ -12,7 +12,11 @@ use crate::observe::events::{Event, Past, What};
 
 /// One or two sentences.
 pub(super) fn explanation(account: &Account, now: Instant) -> String {
-    let parts = [why(account, now), lasts(account, now), next(account, now)];
+    joined([why(account, now), lasts(account, now), next(account, now)])
+}
+
+/// The sentences of `parts` that say something.
+pub(super) fn joined(parts: [String; 3]) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -93,6 +97,9 @@ fn why(account: &Account, now: Instant) -> String {
                 Written(account.rules.max_typing())
             );
         }
+        (Stage::Idle | Stage::Remembered, true, Acknowledged::Off) => {
+            "No key was pressed lately, and the icon is off: the last TypingStarted was refused or dropped."
+        }
         (Stage::Idle | Stage::Remembered, true, _) => "The icon is on; no key was pressed since it was shown.",
         (_, false, _) if in_flight(Indicator::TypingStopped) => {
             "The user is no longer typing; a TypingStopped is on its way."
@@ -124,6 +131,15 @@ fn next(account: &Account, now: Instant) -> String {
         return String::new();
     }
     let beyond = account.last_key.is_some_and(|until| until > deadlines.check);
+    if account.icon && account.acknowledged == Acknowledged::Off && account.in_flight.is_none() {
+        return match account.stage {
+            Stage::Typing => {
+                let condition = if beyond { BEYOND } else { "if a key was pressed since the last TypingStarted" };
+                format!("A TypingStarted is sent at the next check, in {}, {condition}.", until(deadlines.check))
+            }
+            _ => "The next key shows it at once.".to_owned(),
+        };
+    }
     match (account.stage, account.icon, account.rules.mode) {
         (Stage::Typing, true, Mode::AfterShown) if beyond && deadlines.check <= deadlines.dismissal => {
             format!("At the next check, in {}, it is refreshed, {BEYOND}.", until(deadlines.check))
@@ -252,6 +268,20 @@ mod tests {
         scene.look(4_500);
         let said = scene.answer(4_600, Outcome::Delivered);
         assert_eq!(said, "The user is not typing; the icon is off. The next key shows it at once.");
+    }
+
+    #[test]
+    fn an_icon_that_was_refused_goes_off_no_more() {
+        for mode in [Mode::Idle, Mode::AfterShown] {
+            let mut scene = Scene::new(mode);
+            scene.give(1_000, SignalKind::Keystroke);
+            let said = scene.answer(1_400, Outcome::Rejected(Rejection::Request));
+            let refused = "The user is typing, but the icon is off: the last TypingStarted was refused or dropped. \
+                           A TypingStarted is sent at the next check, in 4.6 s, if a key was pressed since the last \
+                           TypingStarted.";
+            assert_eq!(said, refused, "{mode:?}");
+        }
+        assert_eq!(joined(["A.".into(), String::new(), "B.".into()]), "A. B.");
     }
 
     #[test]

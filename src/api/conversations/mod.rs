@@ -11,14 +11,14 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::events::{self, SubjectJson, Transition, millis, subject};
-use super::options::{Options, bad, id, value};
+use super::options::{bad, id, value};
 use super::{Api, PATIENCE, loop_silent};
 use crate::base::duration::Written;
 use crate::driver::Inquiry;
 use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Rules;
 use crate::engine::{Account, PageQuery};
-use crate::http::Problem;
+use crate::http::{Options, Problem};
 use crate::model::{Conversation, ConversationRef, Indicator, Instant, SignalKind, Why};
 use crate::observe::events::{Event, What};
 
@@ -124,14 +124,11 @@ impl Api {
             state: account.map_or("forgotten", |account| account.stage.name()),
             icon: account.is_some_and(|account| account.icon),
             shown: shown(account, &past.events),
-            explanation: [
+            explanation: explain::joined([
                 account.map_or_else(|| forgotten(&past.events), |account| explain::explanation(account, now)),
                 explain::ignored(account, past, now),
                 explain::failed(past, now),
-            ]
-            .join(" ")
-            .trim_end()
-            .to_owned(),
+            ]),
             wish: account.and_then(|account| account.desired).map(subject),
             in_flight: flying.map(|(reason, _)| FlightJson {
                 subject: subject(reason),

@@ -18,11 +18,15 @@ use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 use super::{Api, PATIENCE, loop_silent};
-use crate::http::Problem;
+use crate::http::{NoOptions, Options, Problem};
 use families::{Machine, Numbers, PREFIX, PROCESS_PREFIX};
 use proc::Process;
 
-pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn metrics(
+    State(api): State<Arc<Api>>,
+    _: Options<NoOptions>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let snapshot = api.controls.statistics(PATIENCE).await.ok_or_else(loop_silent)?;
     // Off the async threads: the system may have thousands of descriptors to count.
     let process = tokio::task::spawn_blocking(Process::look).await.unwrap_or_default();

@@ -31,6 +31,11 @@ impl Numbers {
             }),
         )?;
         page.counters(
+            "untyped_messages",
+            "Messages of end users of whom no keystroke had come: not typed, or typed into another typingd",
+            each(|tally| tally.untyped),
+        )?;
+        page.counters(
             "indicators",
             "Indicators that were decided, whether or not they could be sent",
             channels().flat_map(|(name, tally)| {

@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 use axum::Json;
 use serde_json::{Map, Value};
 
+use crate::http::{NoOptions, Options};
+
 /// What all calls have in common.
 const FRAME: &str = include_str!("frame.json");
 /// The calls, with what their bodies look like.
@@ -26,7 +28,7 @@ const PARTS: [&str; 9] = [
 /// The whole document, put together once.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(whole);
 
-pub(super) async fn document() -> Json<&'static Value> {
+pub(super) async fn document(_: Options<NoOptions>) -> Json<&'static Value> {
     Json(&DOCUMENT)
 }
 

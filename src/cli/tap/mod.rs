@@ -77,6 +77,15 @@ pub(super) fn run(args: TapArgs) -> Result<(), Failure> {
     block_on(tap(&remote, &query, args.once, &mut screen))?
 }
 
+/// Whose indicators the query asks for.
+fn whom(query: &[(&str, Option<String>)]) -> String {
+    match query {
+        [(_, Some(to)), (_, Some(from))] => format!("the end user {from:?} in the channel {to:?}"),
+        [(_, Some(to))] => format!("the channel {to:?}"),
+        _ => "all conversations".to_owned(),
+    }
+}
+
 /// How a stream ended.
 enum End {
     Interrupted,
@@ -94,6 +103,7 @@ async fn tap(
 ) -> Result<(), Failure> {
     let mut interrupt = Interrupt::watch()?;
     let place = remote.place();
+    let mut announced = false;
     // What was last printed of a daemon that is not there.
     let mut absent: Option<String> = None;
     let mut wait = COME_AGAIN_MIN;
@@ -105,6 +115,9 @@ async fn tap(
         };
         match (opened, &mut absent) {
             (Ok(mut answer), _) => {
+                if !std::mem::replace(&mut announced, true) {
+                    note(&format!("watching {} of {place}; Ctrl-C ends it", whom(query)));
+                }
                 if absent.is_some() {
                     note(&format!("{place} is back; events in between are missing"));
                 }

@@ -34,6 +34,21 @@ fn a_wrong_value_is_reported_with_place_and_expectation() {
         ("timing", "dismiss = 'idel'", r#"F:2: timing.dismiss = "idel": expected "idle" or "after_shown""#),
         (
             "timing",
+            "dismiss = '3s'",
+            r#"F:2: timing.dismiss = "3s": expected "idle" or "after_shown"; how long the icon stays on is dismiss_after"#,
+        ),
+        (
+            "channels.a",
+            "dismiss = 3",
+            r#"F:2: channels."a".dismiss = 3: expected "idle" or "after_shown"; how long the icon stays on is dismiss_after"#,
+        ),
+        (
+            "timing",
+            "dismiss_after = 'idle'",
+            &format!("F:2: timing.dismiss_after = \"idle\": {time}; the mode is dismiss"),
+        ),
+        (
+            "timing",
             "require_open = 'yes'",
             r#"F:2: timing.require_open = "yes": expected true or false, without quotes"#,
         ),
@@ -56,7 +71,7 @@ fn a_wrong_value_is_reported_with_place_and_expectation() {
         ),
         ("channels.a", "org_id = 'x'", r#"F:2: channels."a": there is no key org_id for a single channel"#),
         ("channels", "a = 5", r#"F:2: channels."a" is a table; expected [channels."a"] on a line of its own"#),
-        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; expected 1 to 255 characters"#),
+        ("channels", "'' = {}", r#"F:2: channels."": the channel address is empty; expected 1 to 240 characters"#),
         ("upstream", "max_in_flight = 0", "F:2: upstream.max_in_flight = 0: expected a whole number from 1 to 10000"),
         ("upstream", "max_in_flight = -1", "F:2: upstream.max_in_flight = -1: expected a whole number from 1 to 10000"),
         (
@@ -332,6 +347,10 @@ fn files_that_cannot_be_read_are_one_problem() {
         large.told(&large.overrides()),
         ["flag --config: can't read the configuration file F: it is larger than 2 MiB"]
     );
+    let empty = Overrides { environment: vec![environment("TYPINGD_CONFIG", "")], ..Overrides::default() };
+    let problems: Vec<_> = load(&empty).unwrap_err().iter().map(ToString::to_string).collect();
+    let told = "environment variable TYPINGD_CONFIG: it is empty; expected the path of a file, or no such variable";
+    assert_eq!(problems, [told]);
 }
 
 #[test]
@@ -382,5 +401,25 @@ fn no_input_makes_it_panic() {
     {
         fs::write(file.path(), format!("{deep}a = 1\n")).unwrap();
         assert!(load(&overrides).is_err());
+    }
+}
+
+#[test]
+fn an_address_that_another_one_includes_is_a_problem() {
+    let of = |listen: &str, admin: &str| {
+        let text =
+            format!("[ingest]\ntoken_file = 't'\nlisten = [{listen}]\n[admin]\ntoken_file = 'u'\nlisten = [{admin}]\n");
+        sandbox(&text)
+    };
+    for (listen, admin, expected) in [
+        ("'127.0.0.1:1', '0.0.0.0:2', '0.0.0.0:1'", "", "F:3: ingest.listen: 127.0.0.1:1 is a part of 0.0.0.0:1"),
+        ("'0.0.0.0:1', '[::]:1', '[::1]:1'", "", "F:3: ingest.listen: [::1]:1 is a part of [::]:1"),
+        ("'[::]:1'", "'127.0.0.1:1'", "F:6: admin.listen: 127.0.0.1:1 is a part of [::]:1"),
+    ] {
+        let (file, overrides) = of(listen, admin);
+        assert_eq!(file.told(&overrides), [format!("{expected}; expected one of them")], "{listen} {admin}");
+    }
+    for (listen, admin) in [("'0.0.0.0:1', '[::]:1'", "'127.0.0.1:2'"), ("'0.0.0.0:0', '127.0.0.1:0'", "'[::1]:0'")] {
+        assert!(load(&of(listen, admin).1).is_ok(), "{listen} {admin}");
     }
 }

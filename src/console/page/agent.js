@@ -6,7 +6,7 @@ import { lag, marked, result, why } from "./words.js";
 
 /** Pulses that run along the wire at a time. */
 const PULSES_MAX = 8;
-/** What is retried. */
+/** The outcomes after which a request is retried. */
 const AGAIN = ["not_sent", "unsure"];
 
 export class Agent {

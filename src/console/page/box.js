@@ -1,4 +1,4 @@
-// The end user's box. What is typed stays in it: all that is looked at is that a key was pressed, and whether the box is
+// The end user's box. What is typed stays in it: the page learns only that a key was pressed, and whether the box is
 // empty.
 
 import { at } from "./dom.js";

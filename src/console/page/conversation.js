@@ -4,12 +4,12 @@ import { Refusal, Unreachable, naming } from "./daemon.js";
 import { at, id, make, setText } from "./dom.js";
 import { answered, clock, later, marked, spell, visible, why } from "./words.js";
 
-/** An explanation in view is asked for anew this often. */
-const AGAIN_MS = 1_000;
+/** An explanation in view is fetched anew this often. */
+const AGAIN_MS = 400;
 /** Conversations offered to choose from. */
 const OFFERED_MAX = 8;
 /** The first choice is offered anew this often. */
-const OFFER_MS = 3_000;
+const OFFER_MS = 700;
 /** How long the page says that a conversation is not known. */
 const UNKNOWN_MS = 10_000;
 
@@ -29,6 +29,8 @@ export class Explained {
   #picked = null;
   #busy = false;
   #offered = 0;
+  /** Whether conversations are offered to choose from; with a real org the lanes do that. */
+  offers = true;
 
   /** @param {import("./daemon.js").Daemon} daemon */
   constructor(daemon) {
@@ -43,7 +45,8 @@ export class Explained {
       void this.show({ to: named("to"), from: named("from") });
     });
     daemon.addEventListener("link", () => (daemon.up ? (this.#offered = 0) : this.#silent()));
-    setInterval(() => !document.hidden && this.daemon.up && void this.#look(), AGAIN_MS);
+    daemon.addEventListener("fresh", () => daemon.fresh || this.#silent());
+    setInterval(() => !document.hidden && this.daemon.up && void this.#refresh(), AGAIN_MS);
   }
 
   /** @param {import("./daemon.js").Conversation} conversation */
@@ -52,18 +55,19 @@ export class Explained {
     this.#picked = conversation;
     at("find-to").value = conversation.to;
     at("find-from").value = conversation.from;
-    await this.#look();
+    await this.#refresh();
     at("found").scrollIntoView({ block: "nearest" });
   }
 
-  async #look() {
+  async #refresh() {
     if (this.#busy) return;
     this.#busy = true;
     try {
       if (this.#shown) await this.#explain(this.#shown);
-      else if (performance.now() - this.#offered > OFFER_MS) await this.#offer();
+      else if (this.offers && performance.now() - this.#offered > OFFER_MS) await this.#offer();
+      else if (!this.offers && performance.now() > this.#offered) this.#none("Name a conversation, or pick one above.");
     } catch (error) {
-      // A conversation that does not exist is not asked for again.
+      // A conversation that does not exist is not fetched again.
       if (error instanceof Refusal && error.status === 404) this.#shown = null;
       if (error instanceof Refusal) this.#none(error.status === 404 ? "This conversation is not in memory." : visible(error.message));
       if (error instanceof Unreachable) this.#silent();

@@ -1,8 +1,8 @@
-// The daemon, as the page calls it: the token in memory only, what is said when it doesn't answer, streams that go on.
+// The daemon, as the page calls it: the token in memory only, the reasons of its refusals, streams that go on.
 
 import { pause } from "./dom.js";
 
-/** The daemon refused a call, and said why. */
+/** The daemon refused a call, with a reason. */
 export class Refusal extends Error {
   /**
    * @param {number} status
@@ -21,15 +21,22 @@ export class Unreachable extends Error {}
 
 /** The longest line of a stream that is kept, in characters: the daemon's are far shorter. */
 const LINE_CHARACTERS_MAX = 1 << 20;
-/** A stream says something every 15 or 30 s; one that is silent for longer is dead. */
+/** A stream has a heartbeat every 15 or 30 s; one that is silent for longer is dead. */
 const STREAM_SILENCE_MAX_MS = 45_000;
+/** A daemon that hangs accepts connections and answers nothing. */
+const ANSWER_MAX_MS = 5_000;
+/** What the page shows is up to date if an answer or event came within this time; that is checked this often. */
+const FRESH_MS = 1_000;
+const FRESH_CHECK_MS = 50;
 /** From one attempt to the next, the last for all that follow. */
 const AGAIN_MS = [250, 500, 1_000, 2_000, 4_000];
 /** A daemon without the call may have it after an upgrade. */
 const LACKING_MS = 15_000;
 
-/** Says `link` when it comes or goes. */
+/** Dispatches `link` when it comes or goes, `fresh` when what is shown of it becomes old, or new again. */
 export class Daemon extends EventTarget {
+  #answered = -Infinity;
+  #fresh = false;
   #token = "";
   #asking = /** @type {Promise<void> | null} */ (null);
   #up = /** @type {boolean | null} */ (null);
@@ -39,6 +46,24 @@ export class Daemon extends EventTarget {
   constructor(ask) {
     super();
     this.ask = ask;
+    setInterval(() => this.#age(), FRESH_CHECK_MS);
+  }
+
+  /** Whether an answer or event came within the last second. */
+  get fresh() {
+    return this.#fresh;
+  }
+
+  #noteAnswer() {
+    this.#answered = performance.now();
+    this.#age();
+  }
+
+  #age() {
+    const fresh = performance.now() - this.#answered < FRESH_MS;
+    if (this.#fresh === fresh) return;
+    this.#fresh = fresh;
+    this.dispatchEvent(new Event("fresh"));
   }
 
   /** Whether it answers; null before it is known. */
@@ -57,26 +82,30 @@ export class Daemon extends EventTarget {
    * One call. Asks for the token when it is needed, and tries again.
    * @param {string} method
    * @param {string} path
-   * @param {{body?: string | Blob, type?: string, signal?: AbortSignal}} [options]
+   * @param {{body?: string | Blob, type?: string, signal?: AbortSignal, limit?: number}} [options] `limit`: how long the
+   * whole answer is awaited, in milliseconds.
    * @returns {Promise<Response>}
    */
-  async call(method, path, { body, type, signal } = {}) {
+  async call(method, path, { body, type, signal, limit } = {}) {
     for (;;) {
       const shown = this.#token;
       /** @type {Record<string, string>} */
       const headers = {};
       if (type) headers["content-type"] = type;
       if (shown) headers.authorization = `Bearer ${shown}`;
+      const bounds = [signal, limit === undefined ? undefined : AbortSignal.timeout(limit)];
+      const until = AbortSignal.any(bounds.filter((bound) => bound !== undefined));
       let answer;
       try {
         // Relative to the page: a proxy may give both a path of its own.
-        answer = await fetch(`.${path}`, { method, headers, body, signal, cache: "no-store", redirect: "error" });
+        answer = await fetch(`.${path}`, { method, headers, body, signal: until, cache: "no-store", redirect: "error" });
       } catch (error) {
         if (signal?.aborted) throw error;
         this.#note(false);
         throw new Unreachable("the daemon does not answer", { cause: error });
       }
       this.#note(true);
+      this.#noteAnswer();
       if (answer.status === 401) {
         // Further calls wait for the same answer.
         if (shown === this.#token) {
@@ -95,11 +124,10 @@ export class Daemon extends EventTarget {
 
   /**
    * @param {string} path
-   * @param {AbortSignal} [signal]
    * @returns {Promise<any>}
    */
-  async get(path, signal) {
-    return this.#whole(await this.call("GET", path, { signal }));
+  async get(path) {
+    return this.#whole(await this.call("GET", path, { limit: ANSWER_MAX_MS }));
   }
 
   /**
@@ -140,14 +168,16 @@ export class Daemon extends EventTarget {
    * @param {string} path
    * @param {AbortSignal} signal
    * @param {(line: string) => void} take
+   * @param {() => void} [began] Is called each time the stream begins: what came before is not in it.
    */
-  async follow(path, signal, take) {
+  async follow(path, signal, take, began = () => {}) {
     let failures = 0;
     while (!signal.aborted) {
       try {
         const answer = await this.call("GET", path, { signal });
         failures = 0;
-        await lines(answer, take);
+        began();
+        await lines(answer, (line) => (this.#noteAnswer(), take(line)));
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof Refusal && error.status === 404) {

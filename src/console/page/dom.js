@@ -33,7 +33,7 @@ export function write(element, ...parts) {
 }
 
 /**
- * An id of whomever: what would hide in it is seen, and it can neither turn round nor push aside what stands beside it.
+ * Anyone's id: invisible characters in it are made visible, and it can neither reverse nor push aside what is beside it.
  * @param {string} text
  */
 export function id(text) {

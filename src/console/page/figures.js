@@ -3,12 +3,13 @@
 import { at, make, setText } from "./dom.js";
 import { count, lag, spell } from "./words.js";
 
-/** How much of the requests' past is drawn, in looks. */
+/** How much of the requests' past is drawn: the most of each second. */
 const PAST_MAX = 60;
 
 export class Figures {
   /** @type {number[]} */
   #past = [];
+  #second = -1;
 
   /** @param {any} status */
   show(status) {
@@ -24,7 +25,12 @@ export class Figures {
     meter.max = limit;
     meter.high = limit * 0.9;
     meter.value = requests.in_last_second;
+    /** @type {HTMLMeterElement} */
+    const rate = at("rate");
+    [rate.max, rate.high, rate.value] = [meter.max, meter.high, meter.value];
     this.#spark(requests.in_last_second);
+    const most = Math.max(...this.#past);
+    setText(at("rate-text"), `${count(requests.in_last_second)} of ${count(limit)} a second${lowered}; ${count(most)} at most in the last minute`);
     setText(at("f-delivered"), count(deliveries.delivered));
     const bad = ["refused", "unsure", "not_sent", "malformed", "shed", "muted", "stops_given_up", "retried"]
       .filter((name) => deliveries[name] > 0)
@@ -47,7 +53,13 @@ export class Figures {
 
   /** @param {number} requests */
   #spark(requests) {
-    this.#past.push(requests);
+    const second = Math.floor(performance.now() / 1_000);
+    if (second === this.#second) {
+      this.#past.push(Math.max(requests, this.#past.pop() ?? 0));
+    } else {
+      this.#past.push(requests);
+      this.#second = second;
+    }
     if (this.#past.length > PAST_MAX) this.#past.shift();
     const most = Math.max(4, ...this.#past);
     const y = (/** @type {number} */ value) => (30 - (value / most) * 28).toFixed(1);

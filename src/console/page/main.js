@@ -7,30 +7,30 @@ import { Daemon, Refusal, events, naming } from "./daemon.js";
 import { askToken, sure } from "./dialogs.js";
 import { at, id, make, pause, setText, write } from "./dom.js";
 import { Figures } from "./figures.js";
+import { Followed } from "./followed.js";
+import { Lanes } from "./lanes.js";
+import { arrange } from "./layout.js";
 import { Newest } from "./newest.js";
 import { Replay } from "./replay.js";
 import { Report } from "./report.js";
 import { Timing } from "./setting.js";
 import { Signals } from "./signals.js";
 import { Sliders } from "./sliders.js";
-import { Skew, Strip, now } from "./strip.js";
+import { Skew, now } from "./strip.js";
 import { Timeline } from "./timeline.js";
-import { became, clock, later, visible, why } from "./words.js";
+import { became, clock, visible, why } from "./words.js";
 
-/** How often the daemon is asked how it is: while it answers, and while it does not, the last for all that follow. */
-const BEAT_MS = 1_000;
+/** How often the daemon's status is fetched: while it answers, and while it does not, the last for all that follow. */
+const BEAT_MS = 400;
 const AGAIN_MS = [250, 500, 1_000, 2_000];
-/** How often a conversation under way is fetched, and how soon after a key. */
-const LOOK_MS = 1_000;
-const LOOK_SOON_MS = 90;
 /** The times of what is explained are written anew this often. */
 const COUNT_MS = 100;
-/** How long after its last signal it may still change. */
-const AFTERWARDS_MS = 10_000;
 /** A hidden page closes its streams: a browser has six connections to one daemon, over all its pages. */
 const UNSEEN_MS = 5_000;
 /** Requests listed in words beside the timeline. */
 const LISTED_MAX = 8;
+/** Icons that are on when the page begins to follow them. */
+const ICONS_MAX = 100;
 
 /** The conversation of the sandbox, as in the manual. */
 const USUAL = { to: "support", from: "ann" };
@@ -40,60 +40,66 @@ const daemon = new Daemon(async (wrong) => {
   bereft = true;
   return token;
 });
-const strip = new Strip();
-const agent = new Agent(strip);
-const figures = new Figures();
-const explained = new Explained(daemon);
-const newest = new Newest((conversation) => void explained.show(conversation));
-const signals = new Signals(daemon, (error) => {
-  setText(at("box-trouble"), visible(error?.message ?? ""));
-  if (error) return;
-  known = true;
-  lookSoon();
-});
-
-/** @type {import("./daemon.js").Conversation | null} */
-let conversation = null;
 let sandbox = true;
 let skew = new Skew();
 let streams = new AbortController();
 let started = 0;
-let looking = 0;
-/** Whether the daemon knows the conversation. */
-let known = false;
-/** Whether a look is about to be taken. */
-let soon = false;
-/** The daemon's explanation, when it was given, and how many events there had been by then. */
-let explanation = { text: "", at: 0 };
-let taken = 0;
+/** Ends the pause before the status is fetched again. */
+let wake = new AbortController();
 /** Whether the focus is to be set: the token was asked for before the box could have it. */
 let bereft = false;
 
-const timing = new Timing(daemon, () => conversation?.to ?? USUAL.to);
+/** The conversation that is typed on this page, and the one that a reader has picked. */
+const typed = new Followed(daemon, () => skew);
+const picked = new Followed(daemon, () => skew);
+/** Where the timeline is: with a real org the last one that was chosen. */
+let seen = typed;
+
+const agent = new Agent(typed.strip);
+const figures = new Figures();
+const explained = new Explained(daemon);
+const lanes = new Lanes((conversation) => pick(conversation));
+const newest = new Newest((conversation) => pick(conversation));
+const signals = new Signals(daemon, (error) => {
+  setText(at("box-trouble"), visible(error?.message ?? ""));
+  if (!error) typed.signalled();
+});
+const timing = new Timing(daemon, () => seen.conversation?.to ?? (sandbox ? USUAL.to : ""));
 const sliders = new Sliders(timing, sure, (error) => setText(at("tune-trouble"), error.message));
-const replay = new Replay(daemon, strip, sliders);
-new Timeline(at("timeline"), strip);
-new Report(daemon);
+const replay = new Replay(daemon, typed.strip, sliders);
+const timeline = new Timeline(at("timeline"), typed.strip);
+new Report(daemon, sliders);
 const box = new Box((signal) => {
-  if (!conversation) return;
-  strip.signal(signal);
-  signals.give(conversation, signal);
+  if (!typed.conversation) return;
+  typed.strip.signal(signal);
+  signals.give(typed.conversation, signal);
 });
 
-/** Follows the indicators of all conversations, and the icon of the one on the page. */
+/** Follows the indicators of all conversations, and the icon of the one that is typed here. */
 function join() {
   streams.abort();
   streams = new AbortController();
   const { signal } = streams;
   skew = new Skew();
-  void daemon.follow("/v1/indicators", signal, events(take));
-  if (!sandbox || !conversation) return;
-  void daemon.follow(`/v1/sandbox/icons?watch=true&${naming(conversation)}`, signal, (line) => {
+  void daemon.follow("/v1/indicators", signal, events(take), () => void begun());
+  if (!sandbox || !typed.conversation) return;
+  void daemon.follow(`/v1/sandbox/icons?watch=true&${naming(typed.conversation)}`, signal, (line) => {
     if (line.trim() === "") return;
     const { at, shown } = JSON.parse(line);
-    strip.show(skew.here(at), shown);
-    lookSoon();
+    typed.strip.show(skew.here(at), shown);
+    typed.refreshSoon();
   });
+}
+
+/** The stream of indicators has begun: the icons that are on already are fetched. */
+async function begun() {
+  if (sandbox) return;
+  try {
+    const { conversations, next } = await daemon.get(`/v1/conversations?icon=true&limit=${ICONS_MAX}`);
+    lanes.begin(conversations, next === null);
+  } catch (error) {
+    if (error instanceof Refusal) setText(at("lanes-none"), visible(error.message));
+  }
 }
 
 /**
@@ -101,123 +107,74 @@ function join() {
  * @param {any} data
  */
 function take(event, data) {
-  if (event === "timing") {
-    lookSoon();
-    return;
+  if (event === "timing") return seen.refreshSoon();
+  if (event === "lagged") {
+    newest.take(event, data);
+    return void begun();
   }
-  if (event !== "ignored") newest.take(event, data);
-  if (event === "lagged" || data.to !== conversation?.to || data.from !== conversation?.from) return;
   const here = skew.here(data.at);
-  // What was explained before it is older than it.
-  taken += 1;
-  explain("");
-  lookSoon();
-  if (event === "ignored") return;
-  if (event === "decided") {
-    const request = { id: data.id, at: here, indicator: data.indicator, reason: data.reason, outcome: null };
-    known = true;
-    strip.add(request);
-    pulse(request);
-    caption(request);
-  } else {
-    const request = strip.requests.findLast(({ id }) => id === data.id);
-    if (!sandbox) follow(data, here);
-    if (!request) return;
-    request.outcome = event === "result" ? data.outcome : data.why;
-    caption({ ...request, status: data.status, ms: data.round_trip_ms });
-    strip.touch();
-  }
-  listRequests();
-}
-
-/**
- * Of a real upstream only what it has acknowledged is known.
- * @param {any} data
- * @param {number} here
- */
-function follow(data, here) {
-  if (data.outcome === "delivered") strip.show(here, data.indicator === "TypingStarted");
-  else if (data.outcome === "unsure") strip.show(here, null);
-  else if (data.why === "moot") strip.show(here, false);
-  agent.result(data);
-}
-
-function listRequests() {
-  const lines = strip.requests.slice(-LISTED_MAX).reverse();
-  at("requests-list").replaceChildren(
-    ...lines.map((request) => make("li", {}, `${clock(request.at)} ${request.indicator}, ${why(request.reason)}: ${request.outcome === null ? "on its way" : became(request.outcome)}`)),
-  );
-}
-
-/** Fetches the conversation: its explanation, and what comes next. */
-async function look() {
-  clearTimeout(looking);
-  soon = false;
-  looking = setTimeout(look, LOOK_MS);
-  const busy = strip.shown !== false || now() - (strip.signals.at(-1)?.at ?? 0) < AFTERWARDS_MS;
-  if (!conversation || !known || document.hidden || !daemon.up || !busy) return;
-  try {
-    const asked = now();
-    const before = taken;
-    const found = await daemon.get(`/v1/conversations?${naming(conversation)}`);
-    if (taken !== before) return lookSoon();
-    // The daemon looked at it somewhere between the question and the answer.
-    const moment = (asked + now()) / 2;
-    const due = (/** @type {number | null | undefined} */ ms) => (typeof ms === "number" ? moment + ms : null);
-    const typing = found.state !== "forgotten";
-    strip.expect(typing ? due(found.deadlines?.check_in_ms) : null, typing ? due(found.deadlines?.dismiss_in_ms) : null);
-    explain(found.explanation ?? "", moment);
-  } catch (error) {
-    if (!(error instanceof Refusal)) return;
-    strip.expect(null, null);
-    explain("");
+  if (event !== "ignored") newest.take(event, data);
+  if (!sandbox) lanes.take(event, data, here);
+  if (picked.is(data)) picked.take(event, data, here);
+  if (typed.is(data)) {
+    const request = typed.take(event, data, here);
+    if (!sandbox && event !== "decided" && event !== "ignored") agent.result(data);
+    if (request && event === "decided") pulse(request);
+    if (request) caption({ ...request, status: data.status, ms: data.round_trip_ms });
   }
 }
 
+/** What is beside the timeline, in words: its times go down as the timeline moves. */
+setInterval(() => {
+  setText(at("explained"), seen.explanation);
+  const lines = seen.strip.requests.slice(-LISTED_MAX).reverse().map((request) => {
+    const result = request.outcome === null ? "on its way" : became(request.outcome);
+    return make("li", {}, `${clock(request.at)} ${request.indicator}, ${why(request.reason)}: ${result}`);
+  });
+  write(at("requests-list"), ...lines);
+}, COUNT_MS);
+
+/** @param {Followed} followed */
+function see(followed) {
+  seen = followed;
+  timeline.show(followed.strip);
+  const { conversation } = followed;
+  write(at("time-who"), ...(sandbox || !conversation ? [] : [id(conversation.to), " / ", id(conversation.from)]));
+  setText(at("time-keys"), followed === picked ? "keys, some of them" : "keys");
+  lanes.choose(conversation);
+  void timing.refresh(true).catch(() => {});
+}
+
 /**
- * @param {string} text
- * @param {number} [at] When it was true.
+ * A conversation is picked: with a real org it fills the timeline, and everywhere it is explained.
+ * @param {import("./daemon.js").Conversation} conversation
  */
-function explain(text, at = now()) {
-  explanation = { text, at };
-  count();
-}
-
-/** The times of the explanation go down with those of the timeline. */
-function count() {
-  const text = later(explanation.text, Math.max(0, now() - explanation.at));
-  setText(at("explained"), text);
-  if (explanation.text && !text) lookSoon();
-}
-setInterval(count, COUNT_MS);
-
-function lookSoon() {
-  if (soon) return;
-  soon = true;
-  clearTimeout(looking);
-  looking = setTimeout(look, LOOK_SOON_MS);
+function pick(conversation) {
+  void explained.show(conversation);
+  if (sandbox) return;
+  if (typed.is(conversation)) return see(typed);
+  picked.choose(conversation, true);
+  see(picked);
 }
 
 /** @param {import("./daemon.js").Conversation | null} chosen */
 function choose(chosen) {
-  conversation = chosen;
-  known = false;
-  strip.clear();
   agent.forget();
   agent.name = chosen?.from ?? "no one";
   agent.sandbox = sandbox;
+  typed.inView = sandbox;
+  typed.choose(chosen, false);
   write(at("user-name"), chosen ? id(chosen.from) : "no one yet");
   const [first = "?"] = chosen?.from.trim() ?? "";
   setText(at("face"), visible(first) === first ? first.toUpperCase() : "?");
   if (chosen) [at("whom-to").value, at("whom-from").value] = [chosen.to, chosen.from];
   write(at("whom-now"), ...(chosen ? [id(chosen.to), " / ", id(chosen.from)] : ["none is chosen yet"]));
   box.enable(chosen !== null);
-  if (bereft && document.activeElement === document.body) at(chosen ? "box" : "whom-to").focus();
+  if (bereft && document.activeElement === document.body) at(chosen ? "box" : "live").focus();
   bereft = false;
   agent.show();
   join();
-  void look();
-  void timing.look(true).catch(() => {});
+  see(chosen || !picked.conversation ? typed : picked);
 }
 
 /**
@@ -227,12 +184,18 @@ function choose(chosen) {
 function begin(built_in) {
   sandbox = built_in;
   sliders.live = sandbox;
+  timeline.real = !sandbox;
+  explained.offers = sandbox;
+  picked.inView = false;
+  if (sandbox) picked.choose(null, false);
+  lanes.clear();
+  arrange(sandbox);
   setText(at("agent-what"), sandbox ? "as the sandbox shows it" : "as the upstream has acknowledged it");
   setText(
     at("tune-sub"),
     sandbox
       ? "Move a slider: the running daemon follows at once, and the strip below shows what would have been."
-      : "Move a slider: the strip below shows what would have been. The running daemon follows when you apply it.",
+      : "Move a slider: the strip shows what would have been. The running daemon follows when you apply it.",
   );
   setText(
     at("whom-note"),
@@ -240,8 +203,9 @@ function begin(built_in) {
       ? "Any names will do in the sandbox."
       : "The upstream is a real org: an agent sees that you are typing. Use a channel and a user made for tests; for a pair that it does not know Salesforce may open a session.",
   );
-  at("whom").open = !sandbox && !conversation;
-  choose(conversation ?? (sandbox ? USUAL : null));
+  at("whom").open = !sandbox && !typed.conversation;
+  if (picked.conversation) picked.choose(picked.conversation, true);
+  choose(typed.conversation ?? (sandbox ? USUAL : null));
 }
 
 at("whom-form").addEventListener("submit", async (/** @type {Event} */ event) => {
@@ -273,6 +237,7 @@ function showState(status) {
 async function watch() {
   let failures = 0;
   for (;;) {
+    const asked = now();
     if (!document.hidden) {
       try {
         const status = await daemon.get("/v1/status");
@@ -282,7 +247,7 @@ async function watch() {
           newest.clear();
           begin(status.sandbox);
         }
-        await timing.look();
+        await timing.refresh();
         figures.show(status);
         showState(status);
         failures = 0;
@@ -291,7 +256,9 @@ async function watch() {
         else failures += 1;
       }
     }
-    await pause(failures > 0 ? AGAIN_MS[Math.min(failures, AGAIN_MS.length) - 1] : BEAT_MS);
+    wake = new AbortController();
+    const rest = failures > 0 ? AGAIN_MS[Math.min(failures, AGAIN_MS.length) - 1] : BEAT_MS - (now() - asked);
+    await pause(Math.max(rest, BEAT_MS / 8), wake.signal);
   }
 }
 
@@ -306,19 +273,28 @@ daemon.addEventListener("link", () => {
   setText(at("trouble"), "typingd does not answer. Is it running? This page reconnects by itself.");
   at("state").dataset.state = "down";
   setText(at("state-text"), "no answer");
-  // What is shown is not known now, and the daemon may have forgotten it when it is back.
-  known = false;
-  explain("");
   agent.forget();
-  strip.expect(null, null);
-  if (strip.shown) strip.show(now(), null);
+});
+
+daemon.addEventListener("fresh", () => {
+  if (!daemon.fresh) {
+    at("state").dataset.state = "down";
+    setText(at("state-text"), "no answer");
+    return lanes.age();
+  }
+  // The streams report changes; their beginning is the state.
+  if (typed.strip.shown === null || !sandbox) join();
 });
 
 let unseen = 0;
 document.addEventListener("visibilitychange", () => {
   clearTimeout(unseen);
-  if (document.hidden) unseen = setTimeout(() => streams.abort(), UNSEEN_MS);
-  else if (streams.signal.aborted) join();
+  if (document.hidden) {
+    unseen = setTimeout(() => streams.abort(), UNSEEN_MS);
+    return;
+  }
+  wake.abort();
+  if (streams.signal.aborted) join();
 });
 
 replay.ask();

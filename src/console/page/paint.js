@@ -98,7 +98,7 @@ export class Paint {
   }
 
   /**
-   * A piece of a lane: right as a plain bar, wrong as a patterned one, so that it is request without its colour.
+   * A piece of a lane: right as a plain bar, wrong as a patterned one, so that it is seen without its colour.
    * @param {"seen" | "missed" | "wrong"} kind
    * @param {number} x
    * @param {number} width
@@ -132,7 +132,7 @@ export class Paint {
   }
 
   /**
-   * What was request: up for a Started, hollow for one request again, down for a Stopped; a cross where it did not arrive.
+   * What was requested: up for a Started, hollow for one requested again, down for a Stopped; a cross where it did not arrive.
    * @param {{indicator: string, reason: string, outcome: string | null}} request
    * @param {number} x
    * @param {number} y
@@ -172,13 +172,42 @@ export class Paint {
   }
 
   /**
+   * A sentence in as many lines as it takes, centred.
+   * @param {string} text
+   * @param {number} x
+   * @param {number} y The middle of its first line.
+   * @param {number} width
+   */
+  lines(text, x, y, width) {
+    const size = 14;
+    let line = "";
+    for (const word of text.split(" ")) {
+      const longer = line ? `${line} ${word}` : word;
+      if (line && this.measure(longer, size) > width) {
+        this.write(line, x, y, { align: "center", size, ground: "card" });
+        y += size * 1.4;
+        line = word;
+      } else {
+        line = longer;
+      }
+    }
+    this.write(line, x, y, { align: "center", size, ground: "card" });
+  }
+
+  /**
    * @param {string} text
    * @param {number} x
    * @param {number} y
-   * @param {{colour?: string, align?: CanvasTextAlign, weight?: number, size?: number}} [how]
+   * @param {{colour?: string, align?: CanvasTextAlign, weight?: number, size?: number, ground?: string}} [how] `ground`: the
+   * colour of what is behind it, which hides the lines that cross it.
    */
-  write(text, x, y, { colour = "soft", align = "left", weight = 400, size = 11.5 } = {}) {
+  write(text, x, y, { colour = "soft", align = "left", weight = 400, size = 11.5, ground } = {}) {
     this.pen.font = `${weight} ${size}px ${this.#family}`;
+    if (ground) {
+      const { width } = this.pen.measureText(text);
+      const left = align === "center" ? x - width / 2 : align === "right" ? x - width : x;
+      this.bar(ground, left - 2, y - size * 0.6, width + 4, size * 1.2);
+    }
     this.pen.fillStyle = this.colour(colour);
     this.pen.textAlign = align;
     this.pen.textBaseline = "middle";

@@ -9,8 +9,10 @@ import { named, same, span, spell, trim } from "./words.js";
 
 /** So much of the reader's own typing is replayed. */
 const WINDOW_MS = 60_000;
-/** Fewer keys say nothing about a setting. */
+/** Fewer keys say nothing about a setting: until then the reader's own can't be chosen. */
 const KEYS_MIN = 12;
+/** It is shown by itself once a message was sent, and it is this long. */
+const OWN_MS = 20_000;
 /** A slider on its way is asked about this often, at most. */
 const SPACING_MS = 60;
 /** The reader's own strip is measured anew this often while it grows. */
@@ -24,11 +26,13 @@ const AFTER_MS = 8_000;
 const LANE = 30;
 /** Where each lane's ground is. */
 const KEYS_BASE = 40;
-const LANES = [104, 164];
-const FOOT = 182;
+const LANES = [106, 174];
+const FOOT = 196;
 
 export class Replay {
   #own = false;
+  /** Whether the reader, or the page for its reader, has chosen what is replayed. */
+  #chosen = false;
   #stroke = sample();
   #wanted = false;
   #busy = false;
@@ -50,21 +54,22 @@ export class Replay {
     sliders.addEventListener("draft", () => this.ask());
     strip.addEventListener("change", () => this.#grow());
     for (const input of document.querySelectorAll('input[name="source"]')) {
-      input.addEventListener("change", () => ((this.#own = /** @type {HTMLInputElement} */ (input).value === "own"), this.ask()));
+      input.addEventListener("change", () => {
+        this.#chosen = true;
+        this.#own = /** @type {HTMLInputElement} */ (input).value === "own";
+        this.ask();
+      });
     }
   }
 
-  /** How many keys of the reader there are. */
-  #keys() {
-    const since = now() - WINDOW_MS;
-    return this.strip.signals.filter(({ at, signal }) => at >= since && signal === "keystroke").length;
-  }
-
   #grow() {
-    const enough = this.#keys() >= KEYS_MIN;
+    const since = now() - WINDOW_MS;
+    const signals = this.strip.signals.filter(({ at }) => at >= since);
     const choice = /** @type {HTMLInputElement} */ (at("source-own"));
-    if (choice.disabled && enough) {
-      choice.disabled = false;
+    choice.disabled &&= signals.filter(({ signal }) => signal === "keystroke").length < KEYS_MIN;
+    const whole = signals.some(({ signal }) => signal === "message_sent") && now() - signals[0].at >= OWN_MS;
+    if (!this.#chosen && !choice.disabled && whole) {
+      this.#chosen = true;
       choice.checked = true;
       this.#own = true;
       this.ask();
@@ -99,7 +104,7 @@ export class Replay {
     this.#busy = false;
   }
 
-  /** What is replayed: the reader's last minute, or the made-up user. */
+  /** What is replayed: the reader's last minute, or the sample user. */
   #taken() {
     if (!this.#own) return this.#stroke;
     const end = now();
@@ -200,10 +205,10 @@ export class Replay {
     [before, after].forEach(({ setting, indicators }, number) => {
       const base = LANES[number];
       const name = number === 0 ? (this.sliders.live ? "before" : "in force") : "with the sliders";
-      const width = paint.write(name, 0, base - LANE - 8, { colour: "ink", weight: 650, size: 12 });
-      paint.write(named(setting), width + 8, base - LANE - 8, { size: 12 });
+      const width = paint.write(name, 0, base - LANE - 8, { colour: "ink", weight: 650, size: 12, ground: "card" });
+      paint.write(named(setting), width + 8, base - LANE - 8, { size: 12, ground: "card" });
       const requests = indicators.filter(({ at }) => at <= length).length;
-      paint.write(`${requests} ${requests === 1 ? "request" : "requests"}`, paint.width, base - LANE - 8, { align: "right", size: 12 });
+      paint.write(`${requests} ${requests === 1 ? "request" : "requests"}`, paint.width, base - LANE - 8, { align: "right", size: 12, ground: "card" });
       for (const [from, to, kind] of pieces(composing, iconOn(indicators, length))) {
         paint.piece(kind, x(from), Math.max(0.8, x(to) - x(from)), base, LANE);
       }

@@ -2,20 +2,22 @@
 
 import { millis, same, span } from "./words.js";
 
-/** How often typingd is asked whether another caller has changed it. */
-const LOOK_MS = 5_000;
+/** How often it is fetched: another caller may have changed it. */
+const REFRESH_MS = 5_000;
 
-/** Says `change` when it is another. */
+/** Dispatches `change` when it is another. */
 export class Timing extends EventTarget {
   /** @type {import("./words.js").Setting | null} */
   held = null;
   /** What to write into the file so that it lasts; null if it does as it is. @type {{file: string | null, toml: string, notes: string[]} | null} */
   keep = null;
+  /** What it does badly, a sentence each. @type {string[]} */
+  warnings = [];
   /** Whether the channel has timing of its own. */
   own = false;
   #wanted = /** @type {import("./words.js").Setting | null} */ (null);
   #running = /** @type {Promise<void> | null} */ (null);
-  #looked = -LOOK_MS;
+  #refreshed = -REFRESH_MS;
 
   /**
    * @param {import("./daemon.js").Daemon} daemon
@@ -28,14 +30,14 @@ export class Timing extends EventTarget {
   }
 
   /**
-   * Looks at it, if the last look was a while ago.
-   * @param {boolean} [surely] However long ago that was.
+   * Fetches it, unless that was done a moment ago.
+   * @param {boolean} [force] Even then.
    */
-  async look(surely = false) {
-    if (this.#running || (!surely && performance.now() - this.#looked < LOOK_MS)) return;
-    this.#looked = performance.now();
+  async refresh(force = false) {
+    if (this.#running || (!force && performance.now() - this.#refreshed < REFRESH_MS)) return;
+    this.#refreshed = performance.now();
     const report = await this.daemon.get("/v1/timing");
-    // What a change has brought about meanwhile is newer.
+    // The answer to a change meanwhile is newer.
     if (!this.#running) this.#take(report);
   }
 
@@ -68,8 +70,10 @@ export class Timing extends EventTarget {
     const all = { ...report.timing, ...own };
     const held = { mode: all.dismiss, check: millis(all.check_interval), dismiss: millis(all.dismiss_after) };
     const keep = report.keep ?? null;
-    const news = !this.held || !same(this.held, held) || JSON.stringify(keep) !== JSON.stringify(this.keep);
-    [this.held, this.keep, this.own] = [held, keep, own !== undefined];
+    const warnings = report.warnings ?? [];
+    const before = JSON.stringify([this.keep, this.warnings]);
+    const news = !this.held || !same(this.held, held) || JSON.stringify([keep, warnings]) !== before;
+    [this.held, this.keep, this.warnings, this.own] = [held, keep, warnings, own !== undefined];
     if (news) this.dispatchEvent(new Event("change"));
   }
 }

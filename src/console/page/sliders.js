@@ -1,15 +1,17 @@
 // The controls of the timing: two sliders and the mode, what they would do, and what they do.
 
 import { at, id, make, setText, write } from "./dom.js";
-import { named, same, spell } from "./words.js";
+import { named, same, spell, visible } from "./words.js";
 
 /** The stops of the sliders, in milliseconds: fine where a little matters, coarse where it does not. */
 const CHECKS = [500, 1e3, 1500, 2e3, 3e3, 4e3, 5e3, 6e3, 7e3, 8e3, 9e3, 1e4, 12e3, 15e3, 2e4, 3e4, 6e4];
 const DISMISSES = [250, 500, 750, 1e3, 1250, 1500, 1750, 2e3, 2500, 3e3, 3500, 4e3, 4500, 5e3, 6e3, 7e3, 8e3, 9e3, 1e4, 12e3, 15e3, 2e4, 3e4];
+/** Warnings of the timing in force that are shown: each channel may have some. */
+const WARNINGS_MAX = 4;
 /** How long a slider rests before the daemon follows. */
 const SETTLE_MS = 120;
 
-/** Says `draft` when another setting is asked for. */
+/** Dispatches `draft` when the sliders move. */
 export class Sliders extends EventTarget {
   /** The setting of the sliders. @type {import("./words.js").Setting | null} */
   draft = null;
@@ -92,6 +94,18 @@ export class Sliders extends EventTarget {
     this.#show();
   }
 
+  /**
+   * Moves to a setting that was advised; with a real org it is put in force once the reader confirms.
+   * @param {import("./words.js").Setting} advice
+   */
+  async adopt(advice) {
+    this.#set(advice);
+    this.#moved = true;
+    this.dispatchEvent(new Event("draft"));
+    this.#show();
+    await (this.live ? this.#change(advice) : this.#apply());
+  }
+
   async #apply() {
     const { draft } = this;
     if (!draft || !this.timing.held) return;
@@ -123,6 +137,7 @@ export class Sliders extends EventTarget {
     /** @type {HTMLButtonElement} */ (at("undo")).disabled = !before || same(draft, before);
     const whom = timing.own ? ["for the channel ", id(timing.channel())] : ["for all channels"];
     write(at("held"), "In force ", ...whom, `: ${named(timing.held)}`);
+    write(at("tune-warnings"), ...timing.warnings.slice(0, WARNINGS_MAX).map((warning) => make("li", {}, visible(warning))));
     at("keep").hidden = !timing.keep;
     const file = timing.keep?.file;
     write(at("keep-how"), ...(file ? ["write to ", make("code", {}, file)] : ["put this into a configuration:"]));

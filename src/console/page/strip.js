@@ -5,6 +5,9 @@ const KEPT_MS = 180_000;
 /** Things of one kind that are remembered, at most: a looping key makes thirty a second. */
 const KEPT_MAX = 6_000;
 
+/** Two reports of the same key are at most this far apart. */
+const SAME_KEY_MS = 40;
+
 /** Now, on a clock that doesn't jump, in the epoch's milliseconds. */
 export function now() {
   return performance.timeOrigin + performance.now();
@@ -25,9 +28,18 @@ export class Skew {
     if (late < this.#least || now() > this.#until) [this.#least, this.#until] = [late, now() + 30_000];
     return at + this.#least;
   }
+
+  /**
+   * Brings an earlier time of the daemon's here.
+   * @param {number} at
+   * @param {number} ago How long ago that was, by the daemon.
+   */
+  earlier(at, ago) {
+    return this.#least === Infinity ? now() - ago : at + this.#least;
+  }
 }
 
-/** Says `change` when something has happened. */
+/** Dispatches `change` when something has happened. */
 export class Strip extends EventTarget {
   /** @type {{at: number, signal: string}[]} */
   signals = [];
@@ -57,6 +69,29 @@ export class Strip extends EventTarget {
   show(at, shown) {
     if (this.shown === shown) return;
     this.#add(this.icon, { at, shown });
+  }
+
+  /**
+   * Replaces what happened before now by the daemon's history; the keys seen so far stay.
+   * @param {{signals: {at: number, signal: string}[], requests: Request[], icon: {at: number, shown: boolean | null}[]}} past
+   */
+  replace({ signals, requests, icon }) {
+    const keys = this.signals.filter(({ signal }) => signal === "keystroke");
+    this.signals = [...keys, ...signals.filter(({ signal }) => signal !== "keystroke")].sort((a, b) => a.at - b.at);
+    this.requests = requests;
+    this.icon = icon;
+    this.forget();
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /**
+   * A key was pressed elsewhere.
+   * @param {number} at
+   */
+  key(at) {
+    const last = this.signals.findLast(({ signal }) => signal === "keystroke");
+    if (last && at - last.at < SAME_KEY_MS) return;
+    this.#add(this.signals, { at, signal: "keystroke" });
   }
 
   /** Whether the icon is on now; null: not known. */

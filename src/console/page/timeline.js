@@ -27,8 +27,10 @@ export class Timeline {
    */
   constructor(canvas, strip) {
     this.strip = strip;
+    /** Whether the upstream is a real org, of which a conversation is picked. */
+    this.real = false;
     this.paint = new Paint(canvas, () => (this.#dirty = true));
-    strip.addEventListener("change", () => (this.#dirty = true));
+    this.show(strip);
     const step = () => {
       requestAnimationFrame(step);
       const moment = now();
@@ -37,11 +39,21 @@ export class Timeline {
     step();
   }
 
+  /** @param {import("./strip.js").Strip} strip */
+  show(strip) {
+    this.strip.removeEventListener("change", this.#changed);
+    this.strip = strip;
+    strip.addEventListener("change", this.#changed);
+    this.#dirty = true;
+  }
+
+  #changed = () => (this.#dirty = true);
+
   /** How many seconds are shown, past and ahead. */
   get #view() {
     const { width } = this.paint;
-    const past = width >= 780 ? 30_000 : width >= 560 ? 20_000 : 12_000;
-    return { past, ahead: width >= 560 ? 6_000 : 4_000 };
+    const past = width >= 780 ? 30_000 : width >= 560 ? 20_000 : 11_000;
+    return { past, ahead: width >= 560 ? 6_000 : 5_000 };
   }
 
   /** @param {number} moment */
@@ -63,7 +75,8 @@ export class Timeline {
     paint.clear();
     this.#grid(moment, x);
     if (!this.#moving(moment)) {
-      paint.write("Press a key above, or let the page type for you.", x(moment) / 2, 46, { align: "center", size: 14 });
+      const text = this.real ? "Pick a conversation above: its last seconds are shown here." : "Press a key above, or let the page type for you.";
+      paint.lines(text, x(moment) / 2, 46, x(moment) - 24);
     }
     for (const { at, signal } of strip.signals) {
       if (x(at) < 0) continue;
@@ -71,12 +84,12 @@ export class Timeline {
       else {
         paint.upright("ink", x(at), KEYS.top - 4, MARKS - 10, [2, 3]);
         const text = { message_sent: "sent", stopped: "cleared", ended: "left" }[signal] ?? signal;
-        paint.write(text, x(at) + 4, KEYS.top - 6, { colour: "ink", size: 11 });
+        paint.write(text, x(at) + 4, KEYS.top - 8, { colour: "ink", size: 11, ground: "card" });
       }
     }
     this.#icon(moment, x);
     for (const check of strip.checks) if (x(check) > 0) this.#check(x(check), "past");
-    this.#marks(x);
+    this.#marks(x, x(moment));
     this.#ahead(moment, x);
   }
 
@@ -89,7 +102,7 @@ export class Timeline {
     const { past, ahead } = this.#view;
     const edge = x(moment);
     paint.bar("ahead", edge, 0, paint.width - edge, FOOT - 8, 0);
-    for (let seconds = -past / 1_000 + 5 - ((past / 1_000) % 5); seconds * 1_000 < ahead; seconds += 5) {
+    for (let seconds = -Math.floor(past / 5_000) * 5; seconds * 1_000 < ahead; seconds += 5) {
       const place = x(moment + seconds * 1_000);
       if (seconds !== 0) paint.upright("rule", place, 6, FOOT - 8);
       const text = seconds === 0 ? "now" : `${seconds > 0 ? "+" : "−"}${Math.abs(seconds)}\u00a0s`;
@@ -129,8 +142,11 @@ export class Timeline {
     for (const step of [0, 7, 14]) this.paint.bar("paper", x + step - 2.2, y - 2.2, 4.4, 4.4, 2.2);
   }
 
-  /** @param {(at: number) => number} x */
-  #marks(x) {
+  /**
+   * @param {(at: number) => number} x
+   * @param {number} edge Where the present is: its line crosses no reason.
+   */
+  #marks(x, edge) {
     const { paint, strip } = this;
     // The newest has its reason beside it; an older one where there is room left of the next.
     let free = Infinity;
@@ -141,7 +157,7 @@ export class Timeline {
       const lost = request.outcome !== null && request.outcome !== "delivered";
       const text = lost ? `${why(request.reason)}: ${became(request.outcome ?? "")}` : why(request.reason);
       const wide = paint.measure(text);
-      const left = Math.min(Math.max(place - wide / 2, 2), paint.width - wide - 2);
+      const left = Math.min(Math.max(place - wide / 2, 2), edge - wide - 4);
       if (left + wide + REASON_GAP > free) continue;
       paint.write(text, left, MARKS + 17, { colour: lost ? "warn" : "soft" });
       free = left;
@@ -190,6 +206,6 @@ export class Timeline {
   #beside(x, text, y, colour) {
     const { paint } = this;
     const room = paint.width - x - 8 > paint.measure(text, 11);
-    paint.write(text, room ? x + 8 : paint.width, y, { colour, size: 11, align: room ? "left" : "right" });
+    paint.write(text, room ? x + 8 : paint.width, y, { colour, size: 11, align: room ? "left" : "right", ground: "ahead" });
   }
 }

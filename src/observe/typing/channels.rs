@@ -1,5 +1,6 @@
-//! The channels by name, as many as a reader of metrics can bear: those that are named beforehand, the first others, and
-//! the rest together.
+//! The channels by name, as many as a reader of metrics can bear: those that are named beforehand, the first others that
+//! the upstream knows, and the rest together. What no one has vouched for gets no name: where `to` and `from` are swapped it
+//! is an end user's number.
 
 use std::sync::Arc;
 
@@ -45,23 +46,23 @@ impl Channels {
     }
 
     /// The place of a channel's figures.
-    pub(super) fn find_or_add(&mut self, name: &str) -> u16 {
-        if let Some(place) = self.places.get(name) {
-            return *place;
-        }
-        if self.others == CHANNELS_OTHER_MAX || !is_readable(name) {
-            return OTHER_PLACE;
-        }
-        self.others += 1;
-        self.add(name)
+    pub(super) fn find(&self, name: &str) -> u16 {
+        self.places.get(name).copied().unwrap_or(OTHER_PLACE)
     }
 
-    fn add(&mut self, name: &str) -> u16 {
+    /// The upstream has taken something for a channel: it has figures of its own from now on, if there is room.
+    pub(super) fn confirm(&mut self, name: &str) {
+        if self.others < CHANNELS_OTHER_MAX && !self.places.contains_key(name) && is_readable(name) {
+            self.others += 1;
+            self.add(name);
+        }
+    }
+
+    fn add(&mut self, name: &str) {
         let name: Arc<str> = name.into();
         let place = u16::try_from(self.rows.len()).expect("the bounds together are far below 65,536");
         self.rows.push((name.clone(), Tally::default()));
         self.places.insert(name, place);
-        place
     }
 
     pub(super) fn tally_mut(&mut self, place: u16) -> &mut Tally {

@@ -21,7 +21,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::engine::Handled;
-use crate::model::{ConversationRef, Decision, Dispatch, Indicator, Instant, Reason, Signal, SignalKind, micros};
+use crate::model::{
+    ConversationRef, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Signal, SignalKind, micros,
+};
 use crate::observe::histogram::Histogram;
 use crate::observe::loop_event::LoopEvent;
 use channels::Channels;
@@ -81,6 +83,8 @@ pub struct Tally {
     pub composing_micros: u64,
     /// Composing intervals that have ended, by [`End`] in the order of [`End::ALL`].
     pub messages: [u64; End::ALL.len()],
+    /// Messages that ended no composing interval: not typed, or typed where another typingd was told of it.
+    pub untyped: u64,
 }
 
 /// How a composing interval ended.
@@ -186,6 +190,7 @@ impl Entry {
             tally.messages[end as usize] += 1;
             self.close();
         } else {
+            tally.untyped += u64::from(end == End::Sent);
             self.abandon(tally);
         }
     }
@@ -244,13 +249,18 @@ impl TypingStats {
             }
             LoopEvent::Decided { decision, .. } => self.on_decision(decision),
             // Without a token or a connection it was no request that anybody counts.
-            LoopEvent::Answered { dispatch, result, .. } if result.has_left() => self.on_request(dispatch),
+            LoopEvent::Answered { dispatch, result, .. } if result.has_left() => {
+                if result.outcome == Outcome::Delivered {
+                    self.channels.confirm(dispatch.conversation.to());
+                }
+                self.on_request(dispatch);
+            }
             _ => {}
         }
     }
 
     fn on_request(&mut self, dispatch: &Dispatch) {
-        let channel = self.channels.find_or_add(dispatch.conversation.to());
+        let channel = self.channels.find(dispatch.conversation.to());
         self.channels.tally_mut(channel).requests[dispatch.indicator() as usize] += 1;
     }
 
@@ -268,19 +278,23 @@ impl TypingStats {
             (Some(entry), None) => {
                 if !entry.composing {
                     // Its channel may have been given a name since the last interval.
-                    entry.channel = self.channels.find_or_add(conversation.to());
+                    entry.channel = self.channels.find(conversation.to());
                 }
                 entry.press(now, signal.lasts_millis, self.channels.tally_mut(entry.channel));
             }
             (Some(entry), Some(end)) => entry.finish(now, end, self.channels.tally_mut(entry.channel)),
             (None, None) => self.begin(now, signal.lasts_millis, key, conversation.to()),
+            (None, Some(End::Sent)) => {
+                let channel = self.channels.find(conversation.to());
+                self.channels.tally_mut(channel).untyped += 1;
+            }
             (None, Some(_)) => {}
         }
     }
 
     fn on_decision(&mut self, decision: &Decision) {
         let conversation = decision.conversation.as_ref();
-        let channel = self.channels.find_or_add(conversation.to());
+        let channel = self.channels.find(conversation.to());
         let tally = self.channels.tally_mut(channel);
         tally.decided[decision.reason as usize] += 1;
         let timer = matches!(decision.reason, Reason::Idle | Reason::Dismissed | Reason::MaxTyping);
@@ -314,7 +328,7 @@ impl TypingStats {
             self.unmeasured += 1;
             return;
         }
-        let channel = self.channels.find_or_add(to);
+        let channel = self.channels.find(to);
         let entry = Entry {
             key,
             last_key: now,

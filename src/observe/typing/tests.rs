@@ -36,6 +36,13 @@ fn tell(stats: &mut TypingStats, conversation: ConversationRef<'_>, event: Event
     }
 }
 
+/// The measuring with the channel of [`pair`] named.
+fn stats(seed: u64) -> TypingStats {
+    let mut stats = TypingStats::new(seed);
+    stats.name_channels(["c"]);
+    stats
+}
+
 /// The tally of a channel; of no events, if it is not known.
 fn of(figures: &Figures, channel: &str) -> Tally {
     figures.channels.iter().find(|(name, _)| **name == *channel).map(|(_, tally)| *tally).unwrap_or_default()
@@ -43,7 +50,7 @@ fn of(figures: &Figures, channel: &str) -> Tally {
 
 /// What comes of events, looked at `end` and long after.
 fn tallied(events: &[Event], end: u64) -> Tally {
-    let mut stats = TypingStats::new(1);
+    let mut stats = stats(1);
     for event in events {
         tell(&mut stats, pair("u"), *event);
     }
@@ -191,7 +198,7 @@ fn a_stop_came_too_early_if_a_key_follows_within_three_seconds() {
 #[test]
 fn decisions_and_requests_are_counted_by_channel() {
     let mut stats = TypingStats::new(1);
-    stats.name_channels(["quiet"]);
+    stats.name_channels(["quiet", "a", "b"]);
     let dispatch = |to: &str, reason: Reason| Dispatch {
         id: DispatchId { slot: 0, serial: 0 },
         conversation: ConversationRef::new(to, "u").unwrap().to_owned(),
@@ -223,19 +230,29 @@ fn configured_channels_are_named_and_others_up_to_a_bound() {
         stats.on_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), Signal::new(SignalKind::Keystroke));
         stats.on_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), Signal::new(MessageSent));
     };
+    // Where `to` and `from` are swapped these are the numbers of end users, none of which the upstream knows.
+    for n in 0..CHANNELS_OTHER_MAX {
+        key(&mut stats, &format!("+155501{n}"));
+    }
     for n in 0..CHANNELS_OTHER_MAX + 20 {
+        stats.channels.confirm(&format!("channel-{n}"));
         key(&mut stats, &format!("channel-{n}"));
     }
     // One that is called as all the others are called is counted among them, and its name does not stand there twice.
+    stats.channels.confirm(OTHER);
     key(&mut stats, OTHER);
     key(&mut stats, "mine");
     stats.name_channels(["a\0b"]);
+    stats.channels.confirm("a\0b");
     key(&mut stats, "a\0b");
     let figures = stats.figures(Instant::ORIGIN);
     let sent = |channel: &str| of(&figures, channel).messages[End::Sent as usize];
     assert_eq!(figures.channels.len(), 2 + CHANNELS_OTHER_MAX);
-    assert_eq!((sent("channel-0"), sent("channel-99"), sent("mine"), sent(OTHER)), (1, 1, 1, 22));
-    assert!(figures.channels.iter().all(|(name, _)| &**name != "channel-100"));
+    assert_eq!(
+        (sent("channel-0"), sent("channel-99"), sent("mine"), sent(OTHER)),
+        (1, 1, 1, 22 + CHANNELS_OTHER_MAX as u64)
+    );
+    assert!(figures.channels.iter().all(|(name, _)| &**name != "channel-100" && !name.starts_with('+')));
 
     // Named later, it has its name from then on; names don't add up for ever.
     stats.name_channels(["channel-110"]);
@@ -249,7 +266,7 @@ fn configured_channels_are_named_and_others_up_to_a_bound() {
 
 #[test]
 fn beyond_the_bound_new_users_are_counted_and_none_forgotten() {
-    let mut stats = TypingStats::new(1);
+    let mut stats = stats(1);
     let at = Instant::from_millis;
     let names: Vec<_> = (0..=CONVERSATIONS_MAX).map(|n| n.to_string()).collect();
     for name in &names {
@@ -322,6 +339,8 @@ fn by_definition(events: &[Event], end: u64) -> Tally {
             None => {}
         }
     }
+    let sent = (0..events.len()).filter(|i| word(*i).is_some_and(|(_, end)| end == End::Sent)).count() as u64;
+    tally.untyped = sent - tally.messages[End::Sent as usize];
     for (i, event) in events.iter().enumerate() {
         let Decided(stop, reason) = *event else { continue };
         tally.decided[reason as usize] += 1;
@@ -463,7 +482,7 @@ fn every_small_history_is_tallied_as_the_definitions_say() {
                     continue;
                 }
                 let events = bench.play(&signals, timers);
-                let mut stats = TypingStats::new(n as u64);
+                let mut stats = stats(n as u64);
                 for event in &events {
                     tell(&mut stats, pair("u"), *event);
                 }
@@ -486,7 +505,7 @@ fn every_small_history_is_tallied_as_the_definitions_say() {
 fn many_conversations_at_once_are_the_sum_of_each_by_itself() {
     let rules = Rules::new(Mode::AfterShown, Duration::from_secs(5), Duration::from_secs(2), Duration::from_secs(60));
     let mut bench = Bench::new(rules);
-    let mut stats = TypingStats::new(9);
+    let mut stats = stats(9);
     let mut histories: Vec<Vec<Event>> = vec![Vec::new(); 60];
     let mut state = 11_u64;
     let mut random = |bound: u64| {
@@ -533,6 +552,7 @@ fn many_conversations_at_once_are_the_sum_of_each_by_itself() {
             *sum += n;
         }
         sum.gaps.sum_micros += tally.gaps.sum_micros;
+        sum.untyped += tally.untyped;
         sum.timer_stops += tally.timer_stops;
         sum.timer_stops_resumed += tally.timer_stops_resumed;
         sum.composing_micros += tally.composing_micros;

@@ -66,7 +66,10 @@ pub(super) async fn exchange(
     })?;
     let form = [("grant_type", GRANT_TYPE), ("assertion", assertion.as_str())];
     let request = http.post(jwt.token_url.clone()).header(ACCEPT, "application/json").form(&form);
-    let response = request.send().await.map_err(|error| Failure::passing(answer::error_text(error)))?;
+    let response = request
+        .send()
+        .await
+        .map_err(|error| Failure::passing(format!("token_url {}: {}", jwt.token_url, answer::error_text(error))))?;
     let (status, headers) = (response.status(), response.headers().clone());
     let bytes = match answer::read_body(response, deadline).await {
         Body::Whole(bytes) => bytes,

@@ -17,6 +17,7 @@ use crate::model::Instant;
 use crate::salesforce::settings::Auth;
 pub(super) use jwt::check_key;
 pub(super) use source::Source;
+pub(crate) use source::check_token_file;
 use state::{Ask, State};
 pub(super) use state::{Denied, Fetched, Token};
 pub use state::{TokenFigures, TokenState};

@@ -1,6 +1,6 @@
 //! Where tokens come from: a file, the OAuth 2.0 JWT bearer flow, or memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -27,7 +27,12 @@ impl Source {
     /// Asks for a token, once.
     pub(in crate::salesforce) async fn fetch(&self) -> Result<Fetched, Failure> {
         let fetched = tokio::time::timeout(self.timeout, self.fetch_unbounded()).await;
-        fetched.unwrap_or_else(|_| Err(Failure::passing("no token in time")))
+        fetched.unwrap_or_else(|_| {
+            Err(Failure::passing(match &self.auth {
+                Auth::JwtBearer(jwt) => format!("token_url {}: no token in time", jwt.token_url),
+                _ => "no token in time".to_owned(),
+            }))
+        })
     }
 
     async fn fetch_unbounded(&self) -> Result<Fetched, Failure> {
@@ -35,7 +40,7 @@ impl Source {
             Auth::Cached => Err(Failure::passing("credentials are cached, not fetched")),
             Auth::Fixed(secret) => Ok(Fetched { bearer: bearer(secret.expose())?, refresh_after: None, life: None }),
             Auth::TokenFile(path) => {
-                let file = read(path.clone(), files::TOKEN_FILE_BYTES_MAX).await?;
+                let file = read("token_file", path.clone(), files::TOKEN_FILE_BYTES_MAX).await?;
                 let text = String::from_utf8_lossy(&file);
                 let named =
                     |failure: Failure| Failure::passing(format!("token_file {}: {}", path.display(), failure.text));
@@ -43,7 +48,7 @@ impl Source {
             }
             Auth::JwtBearer(jwt) => {
                 // Read each time, so that a new key needs no restart.
-                let file = read(jwt.private_key_file.clone(), files::KEY_FILE_BYTES_MAX).await?;
+                let file = read("private_key_file", jwt.private_key_file.clone(), files::KEY_FILE_BYTES_MAX).await?;
                 let (token, life) = jwt::exchange(jwt, file, &self.http, self.timeout).await?;
                 Ok(Fetched { bearer: bearer(&token)?, refresh_after: Some(life / 5 * 4), life: Some(life) })
             }
@@ -74,13 +79,20 @@ fn bearer(text: &str) -> Result<HeaderValue, Failure> {
     Ok(value)
 }
 
+/// Whether the file at `path` brings a token.
+pub(crate) fn check_token_file(path: &Path) -> Result<(), String> {
+    let name = path.display();
+    let file = files::read(path, files::TOKEN_FILE_BYTES_MAX).map_err(|error| format!("can't read {name}: {error}"))?;
+    bearer(&String::from_utf8_lossy(&file)).map(drop).map_err(|failure| format!("{name}: {}", failure.text))
+}
+
 /// Read off the async threads: the file may be on a slow file system.
-async fn read(path: PathBuf, bytes_max: u64) -> Result<Vec<u8>, Failure> {
+async fn read(key: &str, path: PathBuf, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     let name = path.display().to_string();
     match tokio::task::spawn_blocking(move || files::read(&path, bytes_max)).await {
         Ok(Ok(text)) => Ok(text),
-        Ok(Err(error)) => Err(Failure::passing(format!("can't read {name}: {error}"))),
-        Err(_) => Err(Failure::passing(format!("reading {name} broke off"))),
+        Ok(Err(error)) => Err(Failure::passing(format!("{key} {name} can't be read: {error}"))),
+        Err(_) => Err(Failure::passing(format!("reading {key} {name} broke off"))),
     }
 }
 

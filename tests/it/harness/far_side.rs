@@ -54,6 +54,13 @@ impl FarSide {
                 std::thread::spawn(move || {
                     stream.set_read_timeout(Some(PATIENCE)).unwrap();
                     while let Some(request) = read(&mut stream, &begun) {
+                        // The daemon's own call at its start, by which it knows that somebody answers.
+                        if is_first_call(&request.head) {
+                            if write(&mut stream, "404 Not Found", "", b"") {
+                                continue;
+                            }
+                            return;
+                        }
                         log.lock().unwrap().push(request.clone());
                         if request.cut || !answer(&request, &mut stream) {
                             return;
@@ -92,9 +99,15 @@ pub(crate) fn write(stream: &mut TcpStream, status: &str, fields: &str, body: &[
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).is_ok()
 }
 
+fn is_first_call(head: &str) -> bool {
+    head.starts_with("HEAD ") && head.to_ascii_lowercase().contains("\r\nuser-agent: typingd/")
+}
+
 fn read(stream: &mut TcpStream, begun: &AtomicUsize) -> Option<Came> {
     let head = String::from_utf8(read_until(stream, b"\r\n\r\n").ok()?).unwrap();
-    begun.fetch_add(1, Ordering::SeqCst);
+    if !is_first_call(&head) {
+        begun.fetch_add(1, Ordering::SeqCst);
+    }
     let mut came = Came { head, body: Vec::new(), trailers: String::new(), cut: false };
     came.cut = read_body(stream, &mut came).is_err();
     Some(came)

@@ -1,0 +1,8 @@
+//! The store that several typingd share: what `fleet` asks of it, done by an existing server, Redis 7 or Valkey.
+//!
+//! Each command of [`crate::fleet::protocol`] but a scan is one script, executed whole. The scripts do what the model
+//! of the tests does; a test holds both against each other. They know nothing of typing, and no message text can enter.
+
+mod codec;
+
+pub use codec::{Call, Keys, Script, Strange, call, read_mail, read_reply};

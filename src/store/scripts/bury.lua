@@ -1,0 +1,9 @@
+-- KEYS: the inbox of the dead owner. ARGV: the dead owner.
+local dead = ARGV[3]
+local lapsed_at = redis.call('ZSCORE', NODES, dead)
+if not lapsed_at or now < tonumber(lapsed_at) then return {} end
+local share = redis.call('HGET', SHARES, dead)
+-- It may be cut off and still be sending.
+if share then redis.call('HSET', SHARES, '~' .. dead, string.match(share, '%d+') .. ':' .. now + 60000) end
+forget(dead)
+return take_mail(KEYS[6])

@@ -1,0 +1,94 @@
+-- KEYS: the inbox of the former owner, if there was one. ARGV: 1 if the owner joins, the former owner or nothing, the
+-- lease in milliseconds, the limit, the share that is kept to, the share that is wanted, a name for people.
+local joins, was, lease = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
+local limit, hold, want = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local known = redis.call('ZSCORE', NODES, me)
+local status = 'lapsed'
+if known then
+  if now < tonumber(known) then status = 'kept' end
+elseif joins then
+  status = 'joined'
+end
+
+local mail = {}
+if status ~= 'lapsed' then
+  redis.call('ZADD', NODES, now + lease, me)
+  redis.call('HSET', NUMBERS, me, number)
+  redis.call('HSET', NAMES, me, ARGV[9])
+  if was ~= '' then
+    redis.call('HDEL', SHARES, was, '~' .. was)
+    mail = take_mail(KEYS[6])
+  end
+end
+
+-- If the store's clock has gone back, nothing lasts longer for that.
+local function clamped(field, till, most)
+  if status ~= 'lapsed' and till > most then
+    till = most
+    redis.call('HSET', SHARES, field, till)
+  end
+  return till
+end
+
+local all = redis.call('HGETALL', SHARES)
+local share, others, reserved, smallest = 0, 0, 0, limit
+local pressed_until, settles_at, smallest_of_others = 0, nil, limit
+local leases = { [me] = lease }
+for i = 1, #all, 2 do
+  local field, value = all[i], all[i + 1]
+  if field == '!' then
+    pressed_until = clamped(field, tonumber(value), now + 3000)
+  elseif field == '?' then
+    settles_at = clamped(field, tonumber(value), now + 2 * lease)
+  elseif string.sub(field, 1, 1) == '~' then
+    local requests, till = string.match(value, '(%d+):(%d+)')
+    if now < tonumber(till) then
+      reserved = reserved + requests
+      local most = now + 60000
+      if status ~= 'lapsed' and tonumber(till) > most then redis.call('HSET', SHARES, field, requests .. ':' .. most) end
+    elseif status ~= 'lapsed' then
+      redis.call('HDEL', SHARES, field)
+    end
+  else
+    local requests, cap, its_lease = string.match(value, '(%d+):(%d+):(%d+)')
+    smallest = math.min(smallest, tonumber(cap))
+    if field == me then
+      share = tonumber(requests)
+    else
+      others = others + requests
+      smallest_of_others = math.min(smallest_of_others, tonumber(cap))
+      leases[field] = tonumber(its_lease)
+    end
+  end
+end
+
+if status ~= 'lapsed' then
+  local latest = redis.call('ZRANGEBYSCORE', NODES, '(' .. now, '+inf', 'WITHSCORES')
+  for i = 1, #latest, 2 do
+    local most = now + (leases[latest[i]] or lease)
+    if tonumber(latest[i + 1]) > most then redis.call('ZADD', NODES, most, latest[i]) end
+  end
+end
+local members = redis.call('ZRANGEBYSCORE', NODES, '(' .. now, '+inf')
+local lapsed = redis.call('ZRANGEBYSCORE', NODES, '-inf', now)
+
+if status ~= 'lapsed' then
+  local free = math.max(smallest - others - math.min(reserved, math.floor(smallest / 2)), 0)
+  local fair = math.floor(smallest / math.max(#members, 1))
+  if now < pressed_until then want = math.min(want, fair) end
+  -- A store that has lost its memory doesn't know what others keep to.
+  if not settles_at then
+    settles_at = now + 2 * lease
+    redis.call('HSET', SHARES, '?', settles_at)
+  end
+  if now < settles_at then want = math.min(want, hold) end
+  share = math.min(math.max(hold, math.min(want, free)), free)
+  if share < math.min(want, fair) then
+    pressed_until = now + 3000
+    redis.call('HSET', SHARES, '!', pressed_until)
+  end
+  redis.call('HSET', SHARES, me, share .. ':' .. limit .. ':' .. lease)
+  smallest = math.min(limit, smallest_of_others)
+end
+local fair = now < pressed_until and math.floor(smallest / math.max(#members, 1)) or -1
+return { status, share, fair, smallest, members, lapsed, now, mail }

@@ -1,0 +1,20 @@
+-- ARGV: the dead owner, 1 if it was seen alive of late, for how long an icon that was left on is owed a Stopped in
+-- milliseconds, then conversations.
+local dead, recent, owed_for = ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
+if is_alive(dead) or not is_alive(me) then return {} end
+local lapsed_at = redis.call('ZSCORE', NODES, dead)
+local owed = recent or (lapsed_at and now - tonumber(lapsed_at) <= owed_for)
+local taken = {}
+for i = 6, #ARGV do
+  local value = redis.call('HGET', HELD, ARGV[i])
+  if value then
+    local owner, on = read(value)
+    if owner == dead and on and owed then
+      redis.call('HSET', HELD, ARGV[i], written(me, true, 0))
+      taken[#taken + 1] = ARGV[i]
+    elseif owner == dead then
+      redis.call('HDEL', HELD, ARGV[i])
+    end
+  end
+end
+return taken
