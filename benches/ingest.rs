@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use typingd::api::signals::Ingest;
 use typingd::base::clock::Clock;
 use typingd::driver::inbox;
-use typingd::driver::{self, Carrier, Observers};
+use typingd::driver::{self, Carrier, Observers, Permit};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
 use typingd::http::{self, Address, Limits, Listener};
@@ -174,7 +174,7 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
             let (history, _feed) = EventLog::new(1);
             let mut observers = Observers::default();
             observers.history = Some(history);
-            let driver = driver::run(engine, Clock::start(), Nowhere, requests, commands, observers);
+            let driver = driver::run(engine, Clock::start(), Nowhere, requests, commands, observers, None);
             tokio::spawn(driver);
             let (_stop, stopping) = watch::channel(false);
             let router = Ingest::new(inbox, watch::Sender::new(BODY_BYTES_MAX).subscribe()).router();
@@ -189,7 +189,7 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
 struct Nowhere;
 
 impl Carrier for Nowhere {
-    async fn carry(&self, _: &Dispatch) -> WireResult {
+    async fn carry(&self, _: &Dispatch, _: &Permit) -> WireResult {
         WireResult {
             outcome: Outcome::Delivered,
             status: Some(202),

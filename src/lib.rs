@@ -92,6 +92,8 @@ pub mod driver;
 pub mod drop_in;
 pub mod engine;
 pub mod fleet;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod http;
 mod journal;
 pub mod model;

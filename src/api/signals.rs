@@ -284,6 +284,8 @@ impl Tally {
                 (Some(Rejected::Stopping), _) => {
                     (StatusCode::SERVICE_UNAVAILABLE, "typingd is shutting down".to_owned())
                 }
+                // What is wrong with a whole line or body is said without naming it.
+                (None, [(_, only)]) if only.starts_with("is ") => (StatusCode::BAD_REQUEST, format!("the body {only}")),
                 (None, [(_, only)]) => (StatusCode::BAD_REQUEST, only.clone()),
                 (None, _) => {
                     (StatusCode::BAD_REQUEST, format!("none of the {} signals can be taken", self.rejected_total))

@@ -37,6 +37,7 @@ struct Answer<'a> {
     latency: Latency,
     signals: Signals,
     journal: &'static str,
+    store: Option<Store<'a>>,
     recording: bool,
     drop_in: bool,
     configuration: &'a ConfigurationInfo,
@@ -46,6 +47,17 @@ struct Answer<'a> {
 struct Upstream<'a> {
     base_url: &'a str,
     token: &'static str,
+}
+
+/// This typingd as one of several.
+#[derive(Serialize)]
+struct Store<'a> {
+    state: &'static str,
+    up: bool,
+    problem: Option<&'a str>,
+    members: usize,
+    owned: usize,
+    requests_per_second: u32,
 }
 
 #[derive(Serialize)]
@@ -157,6 +169,14 @@ impl<'a> Answer<'a> {
                 JournalState::Ok => "ok",
                 JournalState::Degraded => "degraded",
             },
+            store: snapshot.store.as_ref().map(|store| Store {
+                state: store.state.name(),
+                up: store.up,
+                problem: store.problem.as_deref(),
+                members: store.members,
+                owned: store.owned,
+                requests_per_second: store.share,
+            }),
             recording: snapshot.recording,
             drop_in: runtime.drop_in.is_some(),
             configuration: &runtime.configuration,

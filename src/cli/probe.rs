@@ -11,6 +11,7 @@ use super::interrupt::Interrupt;
 use super::{Failure, block_on, load_file, note};
 use crate::base::clock::{self, Clock};
 use crate::base::duration::{self, Written};
+use crate::driver::Permit;
 use crate::model::{
     Cause, Conversation, ConversationRef, Dispatch, DispatchId, Indicator, Outcome, Reason, WireResult,
 };
@@ -286,7 +287,7 @@ impl Probe {
             attempt,
             credentials: None,
         };
-        self.client.deliver(&dispatch).await
+        self.client.deliver(&dispatch, &Permit::default()).await
     }
 
     /// Sends a TypingStopped until it is acknowledged or refused; whether the icon is off.

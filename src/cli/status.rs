@@ -78,6 +78,19 @@ fn describe(status: &Value) -> String {
     if at("/journal") != "none" {
         line("journal", text("/journal"));
     }
+    if at("/store").is_object() {
+        let problem = at("/store/problem").as_str().map(|why| format!(": {}", printable(why))).unwrap_or_default();
+        line(
+            "store",
+            format!(
+                "{}{problem}; {} typingd, {} conversations are this one's, and {} requests a second",
+                text("/store/state").replace('_', " "),
+                count("/store/members"),
+                count("/store/owned"),
+                count("/store/requests_per_second")
+            ),
+        );
+    }
     lines
 }
 

@@ -19,6 +19,7 @@ mod problem;
 mod report;
 mod route;
 mod schema;
+mod store;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -38,6 +39,7 @@ pub use live::{Change, Refusal, TIMED_CHANNELS_MAX};
 pub use problem::{Origin, Problem};
 pub use report::{Changed, Keep, Origins, Report, Values};
 pub use schema::schema;
+pub use store::Store;
 pub use warnings::{capacity, scopes, warnings};
 
 use crate::base::text::printable;
@@ -64,6 +66,8 @@ pub struct Config {
     pub admin: http::AdminSettings,
     /// How requests of connectors to Salesforce pass; `None` if they don't.
     pub drop_in: Option<drop_in_edge::Settings>,
+    /// Where several typingd of one org meet; `None` if this one is alone.
+    pub store: Option<Store>,
     /// How long a shutdown may take to send every owed Stopped.
     pub shutdown_grace: Duration,
     /// The directory for the record of icons that are on.
@@ -238,6 +242,7 @@ impl Reader {
         let admin = self.admin();
         let ingest = self.ingest(admin.as_ref());
         let drop_in = self.drop_in();
+        let store = self.store(policy.as_ref());
         let upstream = if sandbox { None } else { Some(self.upstream()) };
         Some(Config {
             policy: policy?,
@@ -248,6 +253,7 @@ impl Reader {
             ingest: ingest?,
             admin: admin?,
             drop_in: drop_in?,
+            store: store?,
             shutdown_grace: self.get("delivery.shutdown_grace")?,
             state_dir: self.get("delivery.state_dir"),
             recover_within: self.get("delivery.recover_within")?,

@@ -80,6 +80,7 @@ fn of_kind(kind: Kind) -> Value {
         Kind::Path => text(PATH),
         Kind::Url => text(URL),
         Kind::Proxy => text(PROXY),
+        Kind::Store => text(STORE),
         Kind::SocketAddress => text(SOCKET_ADDRESS),
         Kind::OrgId => text(ORG_ID),
         Kind::Header => text(HEADER),
@@ -95,6 +96,8 @@ fn as_json(toml: &str) -> Value {
     let value = table.and_then(|mut table| table.remove("value"));
     value.and_then(|value| serde_json::to_value(value).ok()).expect("the table of keys holds TOML")
 }
+
+const STORE: &str = "^(redis|rediss|redis\\+unix)://";
 
 /// As [`crate::base::duration::parse`] reads it: each unit once, the coarser first.
 const TIME: &str = "^([0-9]+(\\.[0-9]+)?h)?([0-9]+(\\.[0-9]+)?m)?([0-9]+(\\.[0-9]+)?s)?([0-9]+(\\.[0-9]+)?ms)?$";

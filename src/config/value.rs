@@ -12,6 +12,7 @@ use crate::base::duration::{self, Written};
 use crate::base::size;
 use crate::http::Address;
 use crate::salesforce::Proxy;
+use crate::store::{self, Place};
 
 /// The values that a key takes.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,8 @@ pub enum Kind {
     Url,
     /// The address of an HTTP proxy, `http`, with or without credentials: these are not shown.
     Proxy,
+    /// The address of a store that several typingd share.
+    Store,
     /// An IP address with a port.
     SocketAddress,
     /// The id of a Salesforce org: 15 characters, or 18, of which the last three are a checksum.
@@ -87,6 +90,7 @@ pub(super) enum Value {
     Path(PathBuf),
     Url(Url),
     Proxy(Proxy),
+    Store(Place),
     SocketAddress(SocketAddr),
     Addresses(Vec<Address>),
 }
@@ -179,6 +183,7 @@ impl fmt::Display for Kind {
                 "an https address, or plain http to a loopback address, without user name, password, query and fragment",
             ),
             Self::Proxy => f.write_str("the address of an HTTP proxy, such as http://proxy:3128"),
+            Self::Store => f.write_str(store::EXPECTED),
             Self::SocketAddress => f.write_str("an IP address with a port: 203.0.113.7:443 or [2001:db8::7]:443"),
             Self::OrgId => f.write_str("15 or 18 letters and digits that start with 00D"),
             Self::Header => write!(f, "up to {TEXT_BYTES_MAX} visible ASCII characters without spaces"),
@@ -196,7 +201,9 @@ impl Kind {
     pub(super) fn read(self, raw: &Raw, places: Places<'_>) -> Result<Value, (String, String)> {
         let shown = match (self, raw) {
             // A password in an address, or a token in its query, is not repeated.
-            (Self::Url | Self::Proxy, Raw::Text(text)) if text.contains(['@', '?', '#']) => "(not shown)".to_owned(),
+            (Self::Url | Self::Proxy | Self::Store, Raw::Text(text)) if text.contains(['@', '?', '#']) => {
+                "(not shown)".to_owned()
+            }
             _ => raw.to_string(),
         };
         self.value(raw, places).map_err(|expected| (shown, expected))
@@ -226,6 +233,7 @@ impl Kind {
             }
             (Self::Path, Raw::Text(text)) => return path(text, places).map(Value::Path),
             (Self::Proxy, Raw::Text(text)) => return Proxy::parse(text).map(Value::Proxy),
+            (Self::Store, Raw::Text(text)) => return Place::parse(text).map(Value::Store),
             (Self::Url, Raw::Text(text)) if text.matches("://").count() > 1 => {
                 return Err(r#"expected "https://" once, at its beginning"#.into());
             }
@@ -378,6 +386,7 @@ impl fmt::Display for Value {
             Self::Url(url) => write!(f, "{}", Quoted(url.as_str().trim_end_matches('/'))),
             // For people: what reads back would show a password.
             Self::Proxy(proxy) => write!(f, "{}", Quoted(&proxy.to_string())),
+            Self::Store(place) => write!(f, "{}", Quoted(&place.to_string())),
             Self::SocketAddress(address) => write!(f, "\"{address}\""),
             Self::Addresses(addresses) => {
                 f.write_char('[')?;
@@ -444,6 +453,7 @@ from_value! {
     Path => PathBuf,
     Url => Url,
     Proxy => Proxy,
+    Store => Place,
     SocketAddress => SocketAddr,
     Addresses => Vec<Address>,
 }

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::Config;
 use crate::base::duration::Written;
-use crate::engine::policy::{Mode, Rules};
+use crate::engine::policy::{Mode, Policy, Rules};
 use crate::salesforce::Proxy;
 use crate::salesforce::settings::Auth;
 
@@ -50,11 +50,15 @@ pub fn capacity(config: &Config) -> String {
 
 /// The timing of all, and that of each channel that has another, each with its table.
 pub fn scopes(config: &Config) -> impl Iterator<Item = (String, Rules)> {
-    let mut channels: Vec<_> = config.policy.channels.iter().collect();
+    scopes_of(&config.policy)
+}
+
+pub(super) fn scopes_of(policy: &Policy) -> impl Iterator<Item = (String, Rules)> {
+    let mut channels: Vec<_> = policy.channels.iter().collect();
     channels.sort_by_key(|(to, _)| *to);
-    let own = channels.into_iter().filter(|(_, rules)| **rules != config.policy.rules);
+    let own = channels.into_iter().filter(|(_, rules)| **rules != policy.rules);
     let own = own.map(|(to, rules)| (super::channel_table(to), *rules));
-    std::iter::once(("timing".to_owned(), config.policy.rules)).chain(own)
+    std::iter::once(("timing".to_owned(), policy.rules)).chain(own)
 }
 
 /// The requests of unbroken typing: a refresh at each check, and a dismissal if the icon goes off in between.

@@ -3,7 +3,7 @@
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::parts::{bind_sandbox, caller_tokens, file_problems, open_journal, stats};
+use super::parts::{self, bind_sandbox, caller_tokens, file_problems, open_journal, stats};
 use super::service_manager::Supervisor;
 use super::spans::Spans;
 use super::upstream::Upstream;
@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::driver::delivery_log::DeliveryLog;
 use crate::driver::inbox::{self, Inbox, Request};
 use crate::driver::journal_keeper::JournalKeeper;
-use crate::driver::{self, Command, Controls, Observers};
+use crate::driver::{self, Command, Controls, Node, Observers};
 use crate::engine::Engine;
 use crate::http::{CallerTokens, Gates, Listener, Passed};
 use crate::observe::events::{EventLog, Feed};
@@ -43,6 +43,8 @@ pub(super) struct Parts {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) spans: Spans,
+    /// Where several typingd serve one org.
+    pub(super) node: Option<Node>,
 }
 
 /// Builds the parts of a daemon.
@@ -61,7 +63,13 @@ pub(super) async fn build(config: &Config, passed: Vec<Passed>) -> Result<Parts,
     // Before the first decision: to switch off an icon that the last run left on is one.
     engine.observe_decisions();
     engine.observe_dropped();
-    let journal = open_journal(config, clock, &mut engine)?;
+    let (journal, left_on) = open_journal(config)?;
+    let node = parts::node(config, clock, &mut engine, &left_on);
+    if node.is_none() {
+        for conversation in &left_on {
+            engine.handle_recovered(clock.now(), conversation.as_ref());
+        }
+    }
     let (bound, bound_admin) = listeners::bind(config, passed).await.map_err(StartError::System)?;
     // After the listeners: it can take any port, and they can't.
     let sandbox = match &config.upstream {
@@ -105,5 +113,6 @@ pub(super) async fn build(config: &Config, passed: Vec<Passed>) -> Result<Parts,
         requests,
         commands,
         spans,
+        node,
     })
 }

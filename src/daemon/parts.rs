@@ -14,22 +14,28 @@ use uuid::Uuid;
 
 use super::StartError;
 use crate::base::clock::{self, Clock};
-use crate::config::Config;
+use crate::config::{Config, Store};
 use crate::console;
+use crate::driver::Node;
 use crate::drop_in::DropIn;
 use crate::engine::Engine;
+use crate::fleet::protocol::OwnerId;
+use crate::fleet::{self, Fleet};
 use crate::http::{self, Address, CallerTokens, Listener, Problem, TokenAuth};
 use crate::journal::{Journal, OpenError};
-use crate::model::ChannelAddress;
+use crate::model::{ChannelAddress, Conversation};
 use crate::observe::typing::TypingStats;
 use crate::salesforce::settings::{Auth, Secret, Settings};
 use crate::salesforce::{self, Client, TokenState};
+use crate::store::Link;
 
 /// While the upstream has not answered yet it is asked this often at first, then less and less.
 const REACH_SPACING_MIN: Duration = Duration::from_secs(1);
 const REACH_SPACING_MAX: Duration = Duration::from_secs(60);
 /// The sandbox's usual port; another one is taken if it is in use.
 const SANDBOX_PORT: u16 = 7481;
+/// The longest request to it.
+const SANDBOX_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keeps a token in hand, and logs whether the daemon is ready.
 pub(super) async fn keep_token(client: Client, upstream: FirstAnswer) {
@@ -137,15 +143,15 @@ pub(super) fn router(
     }
 }
 
-/// Opens the journal, and makes the engine owe what the last process left on.
-pub(super) fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -> Result<Option<Journal>, StartError> {
-    let Some(dir) = &config.state_dir else { return Ok(None) };
+/// Opens the journal. Returns also whose icons the last process left on.
+pub(super) fn open_journal(config: &Config) -> Result<(Option<Journal>, Vec<Conversation>), StartError> {
+    let Some(dir) = &config.state_dir else { return Ok((None, Vec::new())) };
     let (journal, recovered) = match Journal::open(dir, clock::wall_millis(), config.recover_within) {
         Ok(opened) => opened,
         Err(error @ OpenError::Held { .. }) => return Err(StartError::Held(error.to_string())),
         Err(error) => {
             warn!("{error}");
-            return Ok(None);
+            return Ok((None, Vec::new()));
         }
     };
     for complaint in &recovered.complaints {
@@ -157,11 +163,26 @@ pub(super) fn open_journal(config: &Config, clock: Clock, engine: &mut Engine) -
     if !recovered.showing.is_empty() {
         info!(icons = recovered.showing.len(), "the last run left icons on: they go off first");
     }
-    let now = clock.now();
-    for conversation in &recovered.showing {
-        engine.handle_recovered(now, conversation.as_ref());
-    }
-    Ok(Some(journal))
+    Ok((Some(journal), recovered.showing))
+}
+
+/// This process as one of several, if a store is configured.
+pub(super) fn node(config: &Config, clock: Clock, engine: &mut Engine, left_on: &[Conversation]) -> Option<Node> {
+    let Store { link, lease, when_unreachable } = config.store.clone()?;
+    let request_timeout = config.upstream.as_ref().map_or(SANDBOX_TIMEOUT, |upstream| upstream.request_timeout);
+    let settings = fleet::Settings {
+        lease,
+        when_unreachable,
+        limit: config.policy.delivery.requests_per_second_max,
+        request_timeout,
+        recover_within: config.recover_within,
+    };
+    let (random, seed) = Uuid::new_v4().as_u64_pair();
+    let me = OwnerId::new(random);
+    info!(store = %link.place, group = link.group, node = %me, "one of several: the store says whose a conversation is");
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let fleet = Fleet::new(settings, me, seed);
+    Some(Node::new(fleet, Link::new(link, host, me), clock, engine, left_on))
 }
 
 /// Everything that is wrong with the files that the configuration names. `run` refuses to start with any of it, `check`
@@ -214,7 +235,7 @@ pub(super) fn sandbox_settings(config: &Config, address: &Address, token: &str) 
         authorization_context: "Sandbox_ChannelDefinition".to_owned(),
         channel_contexts: HashMap::new(),
         authorization_context_type: None,
-        request_timeout: Duration::from_secs(5),
+        request_timeout: SANDBOX_TIMEOUT,
         in_flight_max: config.policy.delivery.in_flight_max,
         ca_file: None,
         proxy: None,

@@ -446,12 +446,13 @@ fn is_of_org(key: &str) -> bool {
 
 /// Whether a changed key waits for the next start. With `another_org`, everything that goes with an org does.
 fn waits(key: &str, another_org: bool) -> bool {
-    const LATER: [&str; 7] = [
+    const LATER: [&str; 8] = [
         "ingest.listen",
         "ingest.socket_mode",
         "admin.listen",
         "delivery.state_dir",
         "delivery.recover_within",
+        "store.",
         "log.format",
         "log.otlp_endpoint",
     ];

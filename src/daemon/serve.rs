@@ -1,5 +1,6 @@
 //! From parts to a daemon that is serving: the routes, the listeners, the tasks beside the loop.
 
+use axum::Router;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::info;
@@ -12,6 +13,7 @@ use super::timing_log::TimingLog;
 use super::{Daemon, Up, status};
 use crate::api::signals::Ingest;
 use crate::api::{self, Api};
+use crate::base::clock::Clock;
 use crate::config::{Config, Overrides};
 use crate::driver::{self, Observers};
 use crate::http::{self, Ends, Limits, Listener};
@@ -19,25 +21,25 @@ use crate::observe::snapshot::ConfigurationInfo;
 use crate::sandbox::{Options, Sandbox};
 
 impl Parts {
-    pub(super) fn serve(self, config: Config, overrides: Overrides) -> Daemon {
-        let Self { clock, gates, controls, upstream, supervisor, .. } = self;
-        let up = Up {
-            listening: self.bound.iter().map(|listener| listener.address().clone()).collect(),
-            admin: self.bound_admin.iter().map(|listener| listener.address().clone()).collect(),
+    fn up(&self) -> Up {
+        let addresses = |bound: &[Listener]| bound.iter().map(|listener| listener.address().clone()).collect();
+        Up {
+            listening: addresses(&self.bound),
+            admin: addresses(&self.bound_admin),
             sandbox: self.sandbox.as_ref().map(|(listener, _)| listener.address().clone()),
-        };
+        }
+    }
+
+    pub(super) fn serve(self, config: Config, overrides: Overrides) -> Daemon {
+        let up = self.up();
+        let Self { clock, engine, gates, controls, node, upstream, supervisor, .. } = self;
         let (stop, stopping) = watch::channel(false);
         let (close, closing) = watch::channel(false);
-        let (sandbox, view) = match self.sandbox {
-            None => (JoinSet::new(), None),
-            Some((listener, token)) => {
-                // A connector in front of it shows whatever token it has.
-                let token = upstream.drop_in().is_none().then_some(token);
-                let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
-                let view = sandbox.view(stopping.clone());
-                (serve_sandbox(&sandbox, listener, closing.clone()), Some(view))
-            }
-        };
+        // A connector in front of it shows whatever token it has.
+        let own_token = upstream.drop_in().is_none();
+        let (sandbox, view) = self.sandbox.map_or_else(Default::default, |(listener, token)| {
+            serve_sandbox(listener, own_token.then_some(token), clock, &stopping, closing.clone())
+        });
         tokio::spawn(supervisor.clone().attend(self.snapshots));
         let recording = watch::Sender::new(config.ingest.recording);
         let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
@@ -59,7 +61,15 @@ impl Parts {
             state_dir: config.state_dir.is_some(),
         };
         let observers = Observers { runtime: runtime.source(), ..self.observers };
-        tokio::spawn(driver::run(self.engine, clock, upstream.client.clone(), self.requests, self.commands, observers));
+        tokio::spawn(driver::run(
+            engine,
+            clock,
+            upstream.client.clone(),
+            self.requests,
+            self.commands,
+            observers,
+            node,
+        ));
         let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
         let timing_log = TimingLog::default();
         let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);
@@ -101,8 +111,16 @@ impl Parts {
     }
 }
 
-fn serve_sandbox(sandbox: &Sandbox, listener: Listener, stopping: watch::Receiver<bool>) -> JoinSet<()> {
+fn serve_sandbox(
+    listener: Listener,
+    token: Option<String>,
+    clock: Clock,
+    stopping: &watch::Receiver<bool>,
+    closing: watch::Receiver<bool>,
+) -> (JoinSet<()>, Option<Router>) {
     info!(address = %listener.address(), "sandbox listening");
-    let router = sandbox.router(stopping.clone());
-    JoinSet::from_iter([http::serve(listener, router, Limits::default(), stopping)])
+    let sandbox = Sandbox::new(Options { token, ..Options::default() }, clock);
+    let router = sandbox.router(closing.clone());
+    let served = JoinSet::from_iter([http::serve(listener, router, Limits::default(), closing)]);
+    (served, Some(sandbox.view(stopping.clone())))
 }

@@ -12,7 +12,7 @@ use crate::api::control::Unchanged;
 use crate::base::clock::{self, Clock};
 use crate::config::Config;
 use crate::driver::inbox::{self, Inbox};
-use crate::driver::{self, Carrier, Command, Controls, Observers};
+use crate::driver::{self, Carrier, Command, Controls, Observers, Permit};
 use crate::drop_in::{self, Activity, DropIn, Shadow};
 use crate::engine::Engine;
 use crate::http::{Address, Gates, Limits, Serving, Traffic};
@@ -22,8 +22,8 @@ use crate::salesforce::settings::{Auth, Settings};
 use crate::salesforce::{Client, PrepareError, Prepared, error_text};
 
 impl Carrier for Client {
-    async fn carry(&self, dispatch: &Dispatch) -> WireResult {
-        self.deliver(dispatch).await
+    async fn carry(&self, dispatch: &Dispatch, permit: &Permit) -> WireResult {
+        self.deliver(dispatch, permit).await
     }
 }
 
@@ -203,7 +203,7 @@ impl ShadowLoop {
         let engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
         // What it would send is compared elsewhere; nothing is measured or reported twice.
         let observers = Observers::default();
-        tokio::spawn(driver::run(engine, clock, shadow.carrier(), requests, commands, observers));
+        tokio::spawn(driver::run(engine, clock, shadow.carrier(), requests, commands, observers, None));
         info!("drop-in in shadow mode: everything is forwarded, GET /v1/drop_in compares");
         Self { shadow, inbox, controls }
     }

@@ -1,12 +1,13 @@
 //! What the log reports of deliveries: transitions, each once, never more than a few lines a minute whatever happens.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
 use crate::base::pseudonym::Pseudonyms;
 use crate::engine::{Counts, Notice};
-use crate::model::{Cause, Dispatch, Instant, Outcome, Rejection, Transient, WireResult};
+use crate::model::{Cause, ConversationRef, Dispatch, Instant, Outcome, Rejection, Transient, WireResult};
 use crate::observe::loop_event::LoopEvent;
 
 /// So many failures without a success between them are logged, and make the daemon not ready.
@@ -26,6 +27,8 @@ pub struct DeliveryLog {
     /// That they fail has been logged: the end of that will be, too.
     failing_logged: bool,
     failures_log: Throttle,
+    /// Channels for which Salesforce has taken something: they are none of an end user's numbers.
+    known: HashSet<Box<str>>,
     /// Given-up stops that the log has mentioned.
     given_up_logged: u64,
     mutes: Throttle,
@@ -60,6 +63,9 @@ impl DeliveryLog {
             Outcome::Delivered => {
                 self.failures = 0;
                 self.unknown_channels = 0;
+                if self.known.len() < KNOWN_CHANNELS_MAX && !self.known.contains(conversation.to()) {
+                    self.known.insert(conversation.to().into());
+                }
                 self.failing = None;
                 if std::mem::take(&mut self.failing_logged) {
                     info!("indicators are delivered again");
@@ -113,8 +119,7 @@ impl DeliveryLog {
             Some(Notice::ChannelMuted) if code == Some(UNKNOWN_CHANNEL) => {
                 self.unknown_channels = self.unknown_channels.saturating_add(1);
                 if self.unknown_channels < UNKNOWN_CHANNELS_MAX {
-                    // Where `to` and `from` are swapped it is an end user's id.
-                    let channel = beginning(conversation.to());
+                    let channel = self.channel(conversation);
                     warn!(channel, status, code, detail, "channel muted: Salesforce does not know it");
                 } else if let Some(more) = self.swapped.pass(now, 1) {
                     warn!(
@@ -126,15 +131,13 @@ impl DeliveryLog {
                 }
             }
             Some(Notice::ChannelMuted) => {
-                warn!(
-                    channel = conversation.to(),
-                    status, code, detail, "channel muted: Salesforce refuses it for good"
-                );
+                let channel = self.channel(conversation);
+                warn!(channel, status, code, detail, "channel muted: Salesforce refuses it for good");
             }
             Some(Notice::ConversationMuted) => {
                 if let Some(more) = self.mutes.pass(now, MUTES_LOGGED_MAX) {
                     let end_user = self.pseudonyms.log_name(conversation.from());
-                    let channel = conversation.to();
+                    let channel = self.channel(conversation);
                     warn!(channel, %end_user, status, code, detail, more, "conversation muted: Salesforce refuses its end user");
                 }
             }
@@ -157,6 +160,13 @@ impl DeliveryLog {
                 }
             }
         }
+    }
+
+    /// The channel's address, of which only the beginning is shown while Salesforce has taken nothing for it: where `to` and
+    /// `from` are swapped it is an end user's id.
+    fn channel(&self, conversation: ConversationRef<'_>) -> String {
+        let to = conversation.to();
+        if self.known.contains(to) { to.to_owned() } else { beginning(to) }
     }
 
     /// The loop has come round; so many owed Stoppeds wait for credentials.
@@ -201,6 +211,8 @@ const UNKNOWN_CHANNEL: i64 = 10_017;
 /// From so many unknown channels in a row on, the log asks whether they are channels at all.
 const UNKNOWN_CHANNELS_MAX: u32 = 3;
 const BEGINNING_CHARS: usize = 6;
+/// As many messaging channels as an org may have.
+const KNOWN_CHANNELS_MAX: usize = 2_000;
 
 const NO_CREDENTIALS: &str = "no connector has shown any that Salesforce accepts";
 
@@ -241,6 +253,31 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{DispatchId, Reason};
+
+    #[test]
+    fn a_channel_is_named_in_full_once_salesforce_has_taken_from_it() {
+        let mut log = DeliveryLog::default();
+        let dispatch = |to: &str| Dispatch {
+            id: DispatchId { slot: 0, serial: 0 },
+            conversation: ConversationRef::new(to, "u").unwrap().to_owned(),
+            reason: Reason::Check,
+            decided: Instant::ORIGIN,
+            decision: 0,
+            attempt: 0,
+            credentials: None,
+        };
+        let result = |outcome| WireResult { outcome, status: None, code: None, detail: None, elapsed: Duration::ZERO };
+        let [known, number] = ["WhatsApp-4711", "+15550123456"].map(dispatch);
+        log.on_outcome(Instant::ORIGIN, &known, &result(Outcome::Delivered));
+        log.on_outcome(Instant::ORIGIN, &number, &result(Outcome::Rejected(Rejection::Channel)));
+        assert_eq!(log.channel(known.conversation.as_ref()), "WhatsApp-4711");
+        assert_eq!(log.channel(number.conversation.as_ref()), "+15550… (12 characters)");
+        for n in 0..2 * KNOWN_CHANNELS_MAX {
+            log.on_outcome(Instant::ORIGIN, &dispatch(&n.to_string()), &result(Outcome::Delivered));
+        }
+        assert_eq!(log.known.len(), KNOWN_CHANNELS_MAX);
+    }
 
     #[test]
     fn a_throttle_lets_a_few_through_and_counts_the_rest() {

@@ -77,8 +77,14 @@ impl JournalKeeper {
         }
     }
 
-    pub(super) fn is_renewing(&self) -> bool {
-        self.journal.is_renewing()
+    /// When [`JournalKeeper::write`] has something to do, whatever happens: the next part of a new generation, or the next
+    /// try of one.
+    pub(super) fn due(&self) -> Instant {
+        match (self.journal.is_renewing(), self.journal.wants_renewal()) {
+            (true, _) => Instant::ORIGIN,
+            (false, true) => self.renew_at,
+            (false, false) => Instant::NEVER,
+        }
     }
 
     pub(super) fn figures(&self) -> Figures {

@@ -5,7 +5,10 @@ pub mod delivery_log;
 pub mod heartbeat;
 pub mod inbox;
 pub(crate) mod journal_keeper;
+mod node;
 mod observers;
+mod ownership;
+mod permit;
 mod state;
 
 use std::future::Future;
@@ -18,7 +21,9 @@ use crate::engine::Engine;
 use crate::model::{Dispatch, Instant, WireResult};
 pub use controls::{Command, Controls, controls};
 pub(crate) use controls::{Inquiry, NotRecorded, ShutdownReport};
+pub use node::Node;
 pub use observers::Observers;
+pub use permit::Permit;
 use state::LoopState;
 
 /// Signals taken in one round before the engine's own work has its turn again: some milliseconds' work. A request that has
@@ -29,11 +34,11 @@ const OUTCOMES_MAX: usize = 1_024;
 
 /// Carries one request to the upstream.
 pub trait Carrier: Clone + Send + 'static {
-    /// Ends in bounded time, whatever the upstream does.
-    fn carry(&self, dispatch: &Dispatch) -> impl Future<Output = WireResult> + Send;
+    /// Ends in bounded time, whatever the upstream does. If `permit` does not hold where the bytes leave, they don't.
+    fn carry(&self, dispatch: &Dispatch, permit: &Permit) -> impl Future<Output = WireResult> + Send;
 }
 
-/// Runs the engine until all controls are gone, also when a [`Command::Shutdown`] has been carried out: callers are
+/// Runs the engine, as one node of several if there is a `node`, until all controls are gone, also when a [`Command::Shutdown`] has been carried out: callers are
 /// answered until the process ends. Observers see decisions, and what is dropped, if the engine keeps
 /// them ([`Engine::observe_decisions`], [`Engine::observe_dropped`]).
 pub async fn run(
@@ -43,20 +48,21 @@ pub async fn run(
     mut requests: mpsc::Receiver<Request>,
     mut commands: mpsc::Receiver<Command>,
     observers: Observers,
+    node: Option<Node>,
 ) {
     let (ended, mut outcomes) = mpsc::channel(OUTCOMES_MAX);
-    let mut state = LoopState::new(engine, observers);
+    let mut state = LoopState::new(engine, observers, node);
     let mut abandoned = false;
     let timer = tokio::time::sleep_until(clock.timer_at(Instant::NEVER));
     tokio::pin!(timer);
     loop {
         let now = clock.now();
-        for dispatch in state.turn(now) {
+        for (dispatch, permit) in state.turn(now) {
             let (carrier, ended) = (carrier.clone(), ended.clone());
             tokio::spawn(async move {
-                let result = carrier.carry(&dispatch).await;
+                let result = carrier.carry(&dispatch, &permit).await;
                 // The loop only goes away at the end, when nothing waits for outcomes any more.
-                let _ = ended.send((dispatch, result)).await;
+                let _ = ended.send((dispatch, permit, result)).await;
             });
         }
         if abandoned {
@@ -77,15 +83,21 @@ pub async fn run(
                 abandoned = command.is_none();
                 state.on_command(clock.now(), command);
             }
-            Some((dispatch, result)) = outcomes.recv() => state.on_outcome(clock.now(), &dispatch, &result),
+            Some((dispatch, permit, result)) = outcomes.recv() => {
+                state.on_outcome(clock.now(), &dispatch, &permit, &result);
+            }
+            news = state.news() => state.on_news(clock.now(), news),
             Some(request) = requests.recv() => state.on_request(clock.now(), request),
             () = timer.as_mut() => {}
         }
         // What else has come by now has its turn as well: where a turn takes long, one kind never ends, and would keep
         // another waiting.
         let now = clock.now();
-        while let Ok((dispatch, result)) = outcomes.try_recv() {
-            state.on_outcome(now, &dispatch, &result);
+        while let Ok((dispatch, permit, result)) = outcomes.try_recv() {
+            state.on_outcome(now, &dispatch, &permit, &result);
+        }
+        if let Some(news) = state.try_news() {
+            state.on_news(now, news);
         }
         let mut signals = 0;
         while signals < SIGNALS_PER_ROUND

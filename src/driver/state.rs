@@ -9,7 +9,9 @@ use tracing::warn;
 use super::controls::{Command, Inquiry, NotRecorded, ShutdownReport};
 use super::inbox::{Receipt, Request};
 use super::journal_keeper::JournalKeeper;
+use super::node::Node;
 use super::observers::Observers;
+use super::permit::Permit;
 use crate::base::clock;
 use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Policy;
@@ -38,7 +40,9 @@ struct Waiter {
 }
 
 pub(super) struct LoopState {
-    engine: Engine,
+    pub(super) engine: Engine,
+    /// Where several processes serve one org.
+    pub(super) node: Option<Node>,
     observers: Observers,
     waiters: HashMap<Conversation, Vec<Waiter>>,
     /// How long the machine had slept at the last check, and when the next check is due.
@@ -48,19 +52,20 @@ pub(super) struct LoopState {
     waited: Duration,
     /// The newest policy, until there is room for it, and the callers that wait until it is in force.
     policy: Option<(Box<Policy>, Vec<oneshot::Sender<()>>)>,
-    stopping: Option<Stopping>,
+    pub(super) stopping: Option<Stopping>,
 }
 
 /// Every icon goes off, and no other goes on.
-struct Stopping {
+pub(super) struct Stopping {
     /// When and to whom it is reported how that went; `None` once it has been.
     report: Option<(Instant, oneshot::Sender<ShutdownReport>)>,
 }
 
 impl LoopState {
-    pub(super) fn new(engine: Engine, observers: Observers) -> Self {
+    pub(super) fn new(engine: Engine, observers: Observers, node: Option<Node>) -> Self {
         Self {
             engine,
+            node,
             observers,
             waiters: HashMap::new(),
             asleep: clock::time_asleep(),
@@ -72,21 +77,23 @@ impl LoopState {
     }
 
     /// Does what is due. Returns the requests that leave, in their order.
-    pub(super) fn turn(&mut self, now: Instant) -> Vec<Dispatch> {
+    pub(super) fn turn(&mut self, now: Instant) -> Vec<(Dispatch, Permit)> {
         self.check_sleep(now);
         self.engine.handle_timeout(now);
         self.change_policy(now);
+        self.visit_store(now);
         let (blocked, mut leaving) = (self.engine.census().blocked, Vec::new());
         self.observers.delivery_log.on_turn(now, self.engine.counts(), blocked);
-        while let Some(dispatch) = self.engine.poll_dispatch(now) {
+        while let Some((dispatch, permit)) = self.poll_leaving(now) {
             self.observers.emit(now, LoopEvent::Sent(&dispatch));
-            leaving.push(dispatch);
+            leaving.push((dispatch, permit));
         }
         self.emit_decisions(now, None);
         // What is shown must be on record before it is shown.
         if let Some(journal) = &mut self.observers.journal {
             journal.write(now, &self.engine);
         }
+        self.observers.stats.look(now);
         self.report_shutdown(now);
         let mut heartbeat = std::mem::take(&mut self.observers.heartbeat);
         heartbeat.turn(now, self.engine.census(), self.engine.counts(), || self.snapshot(now));
@@ -96,15 +103,15 @@ impl LoopState {
 
     /// When the next turn is due, though nothing happens before.
     pub(super) fn wake_at(&mut self, now: Instant) -> Instant {
-        let in_midst_of_work = self.observers.journal.as_ref().is_some_and(JournalKeeper::is_renewing)
-            || (self.policy.is_some() && self.engine.has_room_for_policy());
-        if in_midst_of_work {
+        let journal_due = self.observers.journal.as_ref().map_or(Instant::NEVER, JournalKeeper::due);
+        if journal_due <= now || (self.policy.is_some() && self.engine.has_room_for_policy()) {
             return now;
         }
         let report = self.stopping.as_ref().and_then(|stopping| stopping.report.as_ref());
         let report_due = report.map_or(Instant::NEVER, |(due, _)| *due);
         let sleep_check = if self.engine.census().icons > 0 { now + SLEEP_CHECK_SPACING } else { Instant::NEVER };
-        self.engine.poll_timeout(now).min(self.observers.heartbeat.due()).min(report_due).min(sleep_check)
+        let dues = [self.observers.heartbeat.due(), self.observers.stats.due(), report_due, sleep_check, journal_due];
+        dues.into_iter().fold(self.due(now), Instant::min)
     }
 
     /// `None`: all controls are gone.
@@ -177,6 +184,23 @@ impl LoopState {
         signal: Signal,
         credentials: Option<CredentialId>,
     ) -> Result<(), Rejected> {
+        let taken = if self.takes(conversation, signal, credentials) {
+            self.take_signal(now, conversation, signal, credentials)
+        } else {
+            Ok(())
+        };
+        self.settle_ownership(now);
+        taken
+    }
+
+    /// The engine takes a signal.
+    pub(super) fn take_signal(
+        &mut self,
+        now: Instant,
+        conversation: ConversationRef<'_>,
+        signal: Signal,
+        credentials: Option<CredentialId>,
+    ) -> Result<(), Rejected> {
         let taken = self.engine.handle_signal(now, conversation, signal);
         if taken.is_ok()
             && let Some(credentials) = credentials
@@ -204,12 +228,12 @@ impl LoopState {
         }
     }
 
-    pub(super) fn on_outcome(&mut self, now: Instant, dispatch: &Dispatch, result: &WireResult) {
+    pub(super) fn on_outcome(&mut self, now: Instant, dispatch: &Dispatch, permit: &Permit, result: &WireResult) {
         let conversation = dispatch.conversation.as_ref();
         let awaited = self.waiters.contains_key(&dispatch.conversation);
         // A Started that was rejected, or never left, has shown nothing that a Stopped would have to hide.
         let was_off = awaited && self.engine.acknowledged(conversation) == Acknowledged::Off;
-        let notice = self.engine.handle_outcome(now, dispatch.id, result.outcome);
+        let notice = self.take_outcome(now, dispatch, permit, result);
         let icon_off = self.engine.acknowledged(conversation) == Acknowledged::Off;
         let rate = self.engine.rate_in_force();
         self.observers.emit(now, LoopEvent::Answered { dispatch, result, notice, rate, icon_off });
@@ -306,6 +330,7 @@ impl LoopState {
     fn shut_down(&mut self, now: Instant, report: Option<(Instant, oneshot::Sender<ShutdownReport>)>) {
         self.stopping = Some(Stopping { report });
         self.engine.handle_shutdown(now);
+        self.leave_fleet(now);
         // There is nothing to record any more; its reader must not hold up the end.
         if let Some(recorder) = self.observers.recorder.take() {
             recorder.finish();
@@ -314,8 +339,9 @@ impl LoopState {
 
     /// Reports how the icons were left, if it is time. Nothing is decided after that, and watchers see the end.
     fn report_shutdown(&mut self, now: Instant) {
+        let is_over = self.engine.is_settled() && self.has_left_fleet();
         let Some(Stopping { report }) = &mut self.stopping else { return };
-        let is_due = |(due, _): &mut (Instant, _)| *due <= now || self.engine.is_settled();
+        let is_due = |(due, _): &mut (Instant, _)| *due <= now || is_over;
         if let Some((_, report)) = report.take_if(is_due) {
             let (unsettled, given_up) = (self.engine.census().unsettled, self.engine.counts().stops_given_up);
             let _ = report.send(ShutdownReport { unsettled, given_up });
@@ -353,6 +379,7 @@ impl LoopState {
             rate_in_force: self.engine.rate_in_force(),
             not_ready,
             journal: observers.journal.as_ref().map(JournalKeeper::figures),
+            store: self.node.as_ref().map(Node::figures),
             recording: self.is_recording(),
             stopping: self.stopping.is_some(),
             runtime,

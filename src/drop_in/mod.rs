@@ -6,6 +6,8 @@
 mod deferred;
 mod forward;
 mod forward_body;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod guard;
 mod handle;
 mod in_flight;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::interaction::Kind;
 use crate::base::clock::Clock;
-use crate::driver::Carrier;
+use crate::driver::{Carrier, Permit};
 use crate::model::{Conversation, Dispatch, Indicator, Instant, Outcome, WireResult};
 
 /// Conversations that are compared at a time: the sessions an org may have, and as many again for those that are over.
@@ -69,7 +69,7 @@ impl Shadow {
 }
 
 impl Carrier for ShadowCarrier {
-    async fn carry(&self, dispatch: &Dispatch) -> WireResult {
+    async fn carry(&self, dispatch: &Dispatch, _: &Permit) -> WireResult {
         let now = self.0.clock.now();
         self.0.lock().note(now, &dispatch.conversation, Side::Typingd, dispatch.indicator());
         WireResult { outcome: Outcome::Delivered, status: None, code: None, detail: None, elapsed: Duration::ZERO }

@@ -8,19 +8,52 @@ use crate::model::{Decision, Dropped};
 /// Kept for an observer that doesn't fetch them.
 const OBSERVED_MAX: usize = 100_000;
 
+/// Room that an empty queue keeps: what one turn of the loop usually decides.
+const KEPT: usize = 1_024;
+
 /// A queue, if it has an observer: without one, nothing is made for it.
 #[derive(Debug)]
 pub(super) struct Observed<T>(Option<VecDeque<T>>);
 
+impl<T> Default for Observed<T> {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 impl<T> Observed<T> {
     pub(super) const NONE: Self = Self(None);
 
+    pub(super) const fn new() -> Self {
+        Self(Some(VecDeque::new()))
+    }
+
+    pub(super) const fn is_observed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Adds an item; the oldest gives way where [`OBSERVED_MAX`] have not been fetched.
     pub(super) fn push(&mut self, item: impl FnOnce() -> T) {
-        let Some(queue) = &mut self.0 else { return };
-        if queue.len() == OBSERVED_MAX {
-            queue.pop_front();
+        if self.0.as_ref().is_some_and(|queue| queue.len() == OBSERVED_MAX) {
+            self.pop();
         }
-        queue.push_back(item());
+        self.push_all(item);
+    }
+
+    /// Adds an item, of which none may be lost.
+    pub(super) fn push_all(&mut self, item: impl FnOnce() -> T) {
+        if let Some(queue) = &mut self.0 {
+            queue.push_back(item());
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let queue = self.0.as_mut()?;
+        let item = queue.pop_front();
+        if queue.is_empty() && queue.capacity() > KEPT {
+            *queue = VecDeque::new();
+        }
+        item
     }
 }
 
@@ -32,7 +65,7 @@ impl Engine {
 
     /// The oldest decision that has not been fetched.
     pub fn poll_decision(&mut self) -> Option<Decision> {
-        self.decisions.0.as_mut()?.pop_front()
+        self.decisions.pop()
     }
 
     /// Keeps what is dropped from now on for [`Engine::poll_dropped`]; at most 100,000 unfetched.
@@ -42,6 +75,24 @@ impl Engine {
 
     /// The oldest dropped decision that has not been fetched. It has been a [`Decision`] before.
     pub fn poll_dropped(&mut self) -> Option<Dropped> {
-        self.dropped.0.as_mut()?.pop_front()
+        self.dropped.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_crowd_goes_when_all_is_fetched() {
+        let mut observed = Observed::new();
+        for number in 0..50_000 {
+            observed.push(|| number);
+        }
+        for number in 0..50_000 {
+            assert_eq!(observed.pop(), Some(number));
+        }
+        assert_eq!(observed.pop(), None);
+        assert_eq!(observed.0.map(|queue| queue.capacity()), Some(0));
     }
 }

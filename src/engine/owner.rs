@@ -1,10 +1,10 @@
 //! Inputs and outputs of the engine where several processes serve one org, and a conversation has one owner at a
 //! time. The rules of typing are the same; who owns what is decided elsewhere.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Engine;
+use super::observed::Observed;
 use super::outbox::Acknowledged;
 use crate::model::{Conversation, ConversationRef, DispatchId, Instant, Reason};
 
@@ -22,19 +22,17 @@ pub struct Remains {
 pub(super) struct Ownership {
     /// How long a conversation is remembered after its last event.
     pub(super) retained_for: Duration,
-    released: Option<VecDeque<Conversation>>,
+    released: Observed<Conversation>,
 }
 
 impl Ownership {
     /// How long a message's time is remembered, to recognise late keystrokes.
     pub(super) const fn barrier_kept(&self) -> Duration {
-        if self.released.is_some() { self.retained_for } else { BARRIER_KEPT }
+        if self.released.is_observed() { self.retained_for } else { BARRIER_KEPT }
     }
 
     pub(super) fn on_released(&mut self, conversation: impl FnOnce() -> Conversation) {
-        if let Some(released) = &mut self.released {
-            released.push_back(conversation());
-        }
+        self.released.push_all(conversation);
     }
 }
 
@@ -42,12 +40,12 @@ impl Engine {
     /// From now on each conversation is remembered for `retained_for` after its last event, and each that is
     /// forgotten is kept for [`Engine::poll_released`]. Fetch them after each call: nothing else bounds their number.
     pub fn observe_released(&mut self, retained_for: Duration) {
-        self.ownership = Ownership { retained_for, released: Some(VecDeque::new()) };
+        self.ownership = Ownership { retained_for, released: Observed::new() };
     }
 
     /// A conversation that has been forgotten. It may be in memory again.
     pub fn poll_released(&mut self) -> Option<Conversation> {
-        self.ownership.released.as_mut()?.pop_front()
+        self.ownership.released.pop()
     }
 
     /// Whether the conversation is in memory.

@@ -4,9 +4,12 @@
 //! A value never moves, so that its number names it for as long as it stays. New ones take the lowest free place: those
 //! behind run empty as their values go.
 
+/// What a region uses of what it reserves, or up to twice as much. One value that stays while a crowd goes keeps the memory
+/// of its region up to its place, and of no other.
+const REGION_BYTES: usize = 4 << 20;
 /// The least that a region reserves. Memory is only used where a value has been put. From this size on the C library
 /// maps a block by itself, and gives it back to the system when it is freed.
-const REGION_BYTES: usize = 32 << 20;
+const RESERVED_BYTES: usize = 32 << 20;
 /// Regions that have used no more places than this are not shrunk.
 const SMALL: usize = 1_024;
 /// Free places at a region's end that are given up in one call.
@@ -38,6 +41,8 @@ struct Region<T> {
 impl<T> Slab<T> {
     /// Places of a region.
     const REGION: usize = (REGION_BYTES / size_of::<Option<T>>() + 1).next_power_of_two();
+    /// Places that a region reserves once it has more than a few.
+    const RESERVED: usize = RESERVED_BYTES / size_of::<Option<T>>() + 1;
 
     pub(super) const fn new() -> Self {
         Self { regions: Vec::new(), len: 0 }
@@ -74,7 +79,7 @@ impl<T> Slab<T> {
             }
         };
         self.len += 1;
-        join::<T>(number, self.regions[number].insert(value, Self::REGION))
+        join::<T>(number, self.regions[number].insert(value, Self::RESERVED.max(Self::REGION)))
     }
 
     /// Takes the value out of its place.
@@ -106,7 +111,7 @@ impl<T> Region<T> {
         Self { places: Vec::new(), free: Vec::new(), first_free: 0, used: 0, touched: 0 }
     }
 
-    fn insert(&mut self, value: T, places_max: usize) -> usize {
+    fn insert(&mut self, value: T, reserved: usize) -> usize {
         self.used += 1;
         while let Some(word) = self.free.get_mut(self.first_free) {
             if *word != 0 {
@@ -121,8 +126,8 @@ impl<T> Region<T> {
         let len = self.places.len();
         if len == self.places.capacity() {
             // A few are soon copied; from there on the rest is reserved at once, and grows by nothing but its use.
-            let sizes = [TINY, SMALL, places_max];
-            let size = sizes.into_iter().find(|size| *size > len).map_or(places_max, |size| size.min(places_max));
+            let sizes = [TINY, SMALL, reserved];
+            let size = sizes.into_iter().find(|size| *size > len).map_or(reserved, |size| size.min(reserved));
             self.places.reserve_exact(size - len);
         }
         self.places.push(Some(value));
@@ -148,6 +153,10 @@ impl<T> Region<T> {
         }
         self.free.truncate(self.places.len().div_ceil(64));
         self.first_free = self.first_free.min(self.free.len());
+        if self.places.is_empty() && self.touched > SMALL {
+            *self = Self::new();
+            return left;
+        }
         let needed = self.places.len().max(SMALL);
         if self.touched > SHRINK_AT * needed {
             self.places.shrink_to(needed);
@@ -186,10 +195,10 @@ mod tests {
     }
 
     /// So large that a region has few places.
-    type Large = [u64; 1 << 15];
+    type Large = [u64; 1 << 12];
 
     fn large(value: u64) -> Large {
-        let mut large = [0; 1 << 15];
+        let mut large = [0; 1 << 12];
         large[0] = value;
         large
     }
@@ -266,5 +275,24 @@ mod tests {
         while slab.trim() {}
         assert!(slab.regions.is_empty());
         assert_eq!(slab.insert(7), 0);
+    }
+
+    #[test]
+    fn what_stays_of_a_crowd_keeps_its_own_region_only() {
+        let mut slab = Slab::new();
+        let region = Slab::<u64>::REGION;
+        let places: Vec<u32> = (0..4 * region as u64).map(|value| slab.insert(value)).collect();
+        let stay = [places[region + 10_000], *places.last().unwrap()];
+        for place in places.into_iter().filter(|place| !stay.contains(place)) {
+            slab.remove(place);
+        }
+        while slab.trim() {}
+        let room: Vec<_> = slab.regions.iter().map(|region| region.places.capacity()).collect();
+        assert_eq!((room.len(), room[0], room[2]), (4, 0, 0), "{room:?}");
+        assert!(room[1] <= SHRINK_AT * 10_001, "{room:?}");
+        assert_eq!(slab.insert(7), 0, "and who comes next takes the lowest place");
+        for place in stay {
+            assert!(slab.remove(place).is_some());
+        }
     }
 }

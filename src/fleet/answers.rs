@@ -210,6 +210,7 @@ impl Fleet {
             }
             Answer::Granted | Answer::Mine | Answer::TakenOver => {
                 holding.owner = Some(self.tenure.me());
+                holding.untold = None;
                 if answer == Answer::Granted {
                     holding.strays = 0;
                 }
@@ -282,6 +283,10 @@ impl Fleet {
         self.counts.lost += 1;
         if let Some(dispatch) = holding.waiting {
             self.effects.push_back(Effect::Withhold(dispatch.id));
+        }
+        if let Some((signal, arrived)) = holding.untold {
+            let post = Post { signal, arrived, hops: 0, again: false };
+            self.queue.push(conversation.clone(), What::Post(post));
         }
         self.effects.push_back(Effect::Lose(conversation));
     }

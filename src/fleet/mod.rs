@@ -122,6 +122,9 @@ struct Holding {
     waiting: Option<Dispatch>,
     /// Until then a request of another node may still switch the icon on.
     suspect_until: Instant,
+    /// What ended the typing while the node was not sure that it owns the conversation, and when: another owner would
+    /// have to be told.
+    untold: Option<(Signal, Instant)>,
 }
 
 /// The request under way.
@@ -214,7 +217,9 @@ impl Fleet {
     /// A signal has reached this node.
     pub fn handle_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) -> Route {
         self.look(now);
+        let sure = self.tenure.state(now) == State::Tenured;
         if let Some(holding) = self.holdings.get_mut(&conversation) {
+            holding.untold = (!sure && signal.kind != SignalKind::Keystroke).then_some((signal, now));
             // What waits has not left: it need not be followed by a Stopped.
             if signal.kind != SignalKind::Keystroke
                 && let Some(dispatch) = holding.waiting.take()
@@ -386,6 +391,12 @@ impl Fleet {
         tenure == self.tenure.number() && matches!(self.tenure.state(now), State::Tenured | State::Alone)
     }
 
+    /// Until when [`Fleet::may_depart`] is true for what is dispatched now, if nothing else happens: for those who can't
+    /// ask.
+    pub fn departs_until(&self) -> Instant {
+        self.tenure.departs_until()
+    }
+
     /// The owner as which this node acts.
     pub const fn me(&self) -> OwnerId {
         self.tenure.me()
@@ -409,6 +420,11 @@ impl Fleet {
     /// The requests a second that this node keeps to.
     pub const fn share(&self) -> u32 {
         self.share.in_force()
+    }
+
+    /// How many nodes were alive, this one included, when the store said so last.
+    pub fn members(&self) -> usize {
+        self.sweep.members().len()
     }
 
     /// What has happened so far.

@@ -27,6 +27,21 @@ pub enum State {
     Dark,
 }
 
+impl State {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 4] = [Self::Tenured, Self::InDoubt, Self::Alone, Self::Dark];
+
+    /// The name in the status and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tenured => "tenured",
+            Self::InDoubt => "in_doubt",
+            Self::Alone => "alone",
+            Self::Dark => "dark",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// It has not joined.
@@ -101,6 +116,15 @@ impl Tenure {
             Phase::Alone if self.when_unreachable == WhenUnreachable::Dark => State::Dark,
             Phase::Alone => State::Alone,
             _ => State::InDoubt,
+        }
+    }
+
+    /// Until when what is dispatched now may leave, if nothing else happens.
+    pub(super) fn departs_until(&self) -> Instant {
+        match self.phase {
+            Phase::Joined => self.lease_until,
+            Phase::Alone if self.when_unreachable == WhenUnreachable::Alone => Instant::NEVER,
+            _ => Instant::ORIGIN,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -68,8 +69,8 @@ impl Listener {
         }
     }
 
-    /// Whether `address` could be bound where `all` are, without listening there. A Unix socket that exists is taken for one
-    /// that no one listens on: to call it could start a daemon.
+    /// Whether `address` could be bound where `all` are, without listening there. No one is called: that could start a
+    /// daemon.
     ///
     /// # Errors
     /// As [`Listener::bind`], with the kind of the error: an address in use may be that of a typingd that is running.
@@ -78,7 +79,10 @@ impl Listener {
             Address::Tcp(wanted) => bind_tcp(*wanted, all).map(drop),
             Address::Unix(path) => {
                 let directory = path.parent().unwrap_or(Path::new("/"));
-                files::must_be_writable(directory).and_then(|()| is_socket(path).map(drop))
+                files::must_be_writable(directory).and_then(|()| is_socket(path)).and_then(|socket| match socket {
+                    true if is_bound(path) => Err(io::ErrorKind::AddrInUse.into()),
+                    _ => Ok(()),
+                })
             }
         };
         probed.map_err(|error| (error.kind(), cant_listen(address, &error)))
@@ -204,6 +208,15 @@ fn is_socket(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a process has the Unix socket at `path` open, as far as the system says so: a file of a socket stays behind a
+/// process that dies.
+fn is_bound(path: &Path) -> bool {
+    let sockets = std::fs::read("/proc/net/unix").unwrap_or_default();
+    let path = path.as_os_str().as_bytes();
+    let mut lines = sockets.split(|byte| *byte == b'\n');
+    lines.any(|line| line.strip_suffix(path).is_some_and(|before| before.ends_with(b" ")))
 }
 
 async fn clear_stale(path: &Path) -> io::Result<()> {

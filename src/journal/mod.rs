@@ -6,31 +6,29 @@
 //! the disk within 100 ms, which bounds what a power cut may lose.
 //!
 //! When the file has grown, a new generation begins with all that is showing, and the old one is removed once the new
-//! one is on the disk: at every instant one of them is whole. The journal knows nothing of typing or of HTTP.
+//! one is on the disk: at every instant one of them is whole. Only where the old one is what fills the disk, it is written
+//! anew in its own place. The journal knows nothing of typing or of HTTP.
 
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod files;
+#[cfg(fuzzing)]
+pub mod fuzz;
+mod records;
+mod syncer;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::model::{Conversation, ConversationRef};
+use files::{begin, generations, lock, path_of, sync_dir};
+use records::{Kind, MAGIC, Showing, encode, encode_all};
+use syncer::Syncer;
 
-/// A power cut may lose what was written in this time.
-const SYNC_SPACING: Duration = Duration::from_millis(100);
 /// A generation ends when this much has been appended to what it began with, or as much as it began with: a million
 /// bytes are some ten thousand records, and are written in a few milliseconds.
 const GENERATION_BYTES_MIN: u64 = 1 << 20;
-/// No generation grows as large as this.
-const FILE_BYTES_MAX: u64 = 1 << 30;
-/// The first bytes of every file.
-const MAGIC: &[u8; 18] = b"typingd-journal 1\n";
-const EXTENSION: &str = "journal";
 
 /// One daemon's journal. It holds the directory's lock while it lives.
 #[derive(Debug)]
@@ -38,6 +36,10 @@ pub(crate) struct Journal {
     dir: PathBuf,
     file: Arc<File>,
     generation: u64,
+    /// The files that the next generation supersedes; the last is the present one.
+    older: Vec<PathBuf>,
+    /// The disk had no room for another generation: the next try takes the place of the present one.
+    full: bool,
     /// Records not yet handed to the kernel.
     buffer: Vec<u8>,
     /// Records in the buffer.
@@ -68,10 +70,18 @@ pub struct Figures {
 /// true by itself.
 #[derive(Debug)]
 struct Renewal {
-    file: Arc<File>,
+    target: Target,
     bytes: u64,
     /// A write to it failed.
     failed: Option<io::Error>,
+}
+
+#[derive(Debug)]
+enum Target {
+    /// A file beside the present one.
+    Beside(Arc<File>),
+    /// The present one's place: written when all is known, if it is no more than this.
+    InPlace { held: Vec<u8>, bytes_max: u64 },
 }
 
 /// What was still showing when the last process ended.
@@ -100,12 +110,6 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or("another process".to_owned(), |pid| format!("the process {pid}"))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Showing = 1,
-    Gone = 2,
-}
-
 impl Journal {
     /// Opens the journal in `dir`, and returns what the last process left showing. `now` is the wall clock in
     /// milliseconds; what was shown longer than `max_age` ago is forgotten, for a late Stopped might open a new
@@ -130,9 +134,8 @@ impl Journal {
         let mut recovered = Recovered::default();
         let mut showing = Showing::default();
         let generations = generations(dir).map_err(unusable)?;
-        for (_, path) in &generations {
-            showing.read(path, &mut recovered.complaints);
-        }
+        let mut older: Vec<_> = generations.iter().map(|(_, path)| path.clone()).collect();
+        older.retain(|path| showing.read(path, &mut recovered.complaints));
         let oldest = now.saturating_sub(u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX));
         let mut showing = showing.in_order();
         let count = showing.len();
@@ -151,10 +154,9 @@ impl Journal {
         let degraded = started.is_err();
         let (file, generation, bytes) = match started {
             Ok(file) => {
-                for (_, path) in &generations {
-                    // Left behind, it is read again by the next start, which does no harm.
-                    let _ = fs::remove_file(path);
-                }
+                // Left behind, one is read again by the next start, which does no harm.
+                older.drain(..).for_each(|path| drop(fs::remove_file(path)));
+                older.push(path_of(dir, generation));
                 (file, generation, begun.len() as u64)
             }
             // The disk is full or read-only: what could be read is recovered all the same, and kept until a renewal
@@ -172,6 +174,8 @@ impl Journal {
             syncer: Syncer::start(file.clone()).map_err(unusable)?,
             file,
             generation,
+            older,
+            full: false,
             buffer: Vec::new(),
             buffered: 0,
             bytes_at_start: bytes,
@@ -248,13 +252,24 @@ impl Journal {
     /// When it can't be written: the present one goes on.
     pub(crate) fn begin_renewal(&mut self) -> io::Result<()> {
         self.flush()?;
-        match begin(&self.dir, self.generation + 1, MAGIC) {
-            Ok(file) => {
-                self.renewal = Some(Renewal { file: Arc::new(file), bytes: MAGIC.len() as u64, failed: None });
+        let begun = match self.full.then(|| self.room_in_place()).flatten() {
+            Some(bytes_max) => Ok(Target::InPlace { held: MAGIC.to_vec(), bytes_max }),
+            None => begin(&self.dir, self.generation + 1, MAGIC).map(|file| Target::Beside(Arc::new(file))),
+        };
+        match begun {
+            Ok(target) => {
+                self.renewal = Some(Renewal { target, bytes: MAGIC.len() as u64, failed: None });
                 Ok(())
             }
             Err(error) => Err(self.abandon_renewal(error)),
         }
+    }
+
+    /// How much may take the place of what the present file holds: half of it. With less to gain it would be full again
+    /// at once.
+    fn room_in_place(&self) -> Option<u64> {
+        let bytes = fs::metadata(self.older.last()?).ok()?.len() / 2;
+        (bytes >= MAGIC.len() as u64).then_some(bytes)
     }
 
     /// Gives the new generation some that are showing now, each once.
@@ -284,21 +299,40 @@ impl Journal {
     /// When it could not be written: the present one goes on.
     pub(crate) fn finish_renewal(&mut self) -> io::Result<()> {
         self.flush()?;
-        let Some(Renewal { file, bytes, failed }) = self.renewal.take() else { return Ok(()) };
+        let Some(Renewal { target, bytes, failed }) = self.renewal.take() else { return Ok(()) };
         if let Some(error) = failed {
             return Err(self.abandon_renewal(error));
         }
-        self.syncer.supersede(file.clone(), path_of(&self.dir, self.generation));
+        let (file, path) = match target {
+            Target::Beside(file) => (file, path_of(&self.dir, self.generation + 1)),
+            Target::InPlace { held, .. } => match self.rewrite(&held) {
+                Ok(rewritten) => rewritten,
+                Err(error) => return Err(self.abandon_renewal(error)),
+            },
+        };
+        self.generation += u64::from(!self.older.contains(&path));
+        self.older.retain(|older| *older != path);
+        self.syncer.supersede(file.clone(), std::mem::replace(&mut self.older, vec![path]));
         self.file = file;
-        self.generation += 1;
         self.figures.bytes = bytes;
         self.bytes_at_start = bytes;
         self.figures.degraded = false;
+        self.full = false;
         Ok(())
+    }
+
+    /// Between the old content and the new one there is an instant with neither, as there is for as long as the journal
+    /// is degraded.
+    fn rewrite(&self, content: &[u8]) -> io::Result<(Arc<File>, PathBuf)> {
+        let path = self.older.last().ok_or(io::ErrorKind::NotFound)?.clone();
+        Ok((Arc::new(files::rewrite(&path, content)?), path))
     }
 
     fn abandon_renewal(&mut self, error: io::Error) -> io::Error {
         self.renewal = None;
+        // The two ways take turns: either may be the one that has come to be open.
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        self.full = full && !self.full;
         let _ = fs::remove_file(path_of(&self.dir, self.generation + 1));
         self.note_failure();
         error
@@ -312,248 +346,16 @@ impl Journal {
 
 impl Renewal {
     fn write(&mut self, bytes: &[u8]) {
-        if self.failed.is_none() {
-            self.failed = (&*self.file).write_all(bytes).err();
-            self.bytes += bytes.len() as u64;
-        }
-    }
-}
-
-fn lock(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join("lock");
-    let unusable = |source| OpenError::Unusable { dir: dir.to_owned(), source };
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    // On a read-only disk the file can be held all the same.
-    let mut file = options.or_else(|_| File::open(&path)).map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            return Err(OpenError::Held { dir: dir.to_owned(), pid: text.trim().parse().ok() });
-        }
-        Err(TryLockError::Error(source)) => return Err(unusable(source)),
-    }
-    // The number is for the error of another daemon; a full disk must not keep this one from serving.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
-}
-
-fn path_of(dir: &Path, generation: u64) -> PathBuf {
-    dir.join(format!("icons-{generation:020}.{EXTENSION}"))
-}
-
-/// The generations in `dir`, the oldest first.
-fn generations(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        let number = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(|name| name.strip_prefix("icons-")?.strip_suffix(".journal")?.parse().ok());
-        found.extend(number.map(|number| (number, path)));
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn begin(dir: &Path, generation: u64, begun: &[u8]) -> io::Result<File> {
-    let path = path_of(dir, generation);
-    // What a failed try left there is worth nothing. End users' ids are for no other user of the machine.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(begun)?;
-    Ok(file)
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-fn encode_all<'a>(showing: impl Iterator<Item = (ConversationRef<'a>, u64)>) -> Vec<u8> {
-    let mut bytes = MAGIC.to_vec();
-    for (conversation, at) in showing {
-        encode(&mut bytes, Kind::Showing, conversation, at);
-    }
-    bytes
-}
-
-/// A record: the payload's length (u16), its CRC-32 (u32), and the payload: kind (u8), time (u64), the length of `to`
-/// (u16), `to`, `from`. Numbers are little-endian.
-fn encode(bytes: &mut Vec<u8>, kind: Kind, conversation: ConversationRef<'_>, at: u64) {
-    let (to, from) = (conversation.to().as_bytes(), conversation.from().as_bytes());
-    let start = bytes.len();
-    let length = |bytes: usize| u16::try_from(bytes).expect("two ids of 255 characters are below 2,100 bytes");
-    bytes.extend_from_slice(&length(PAYLOAD_BYTES_MIN + to.len() + from.len()).to_le_bytes());
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.push(kind as u8);
-    bytes.extend_from_slice(&at.to_le_bytes());
-    bytes.extend_from_slice(&length(to.len()).to_le_bytes());
-    bytes.extend_from_slice(to);
-    bytes.extend_from_slice(from);
-    let crc = crc32fast::hash(&bytes[start + HEAD_BYTES..]);
-    bytes[start + 2..start + HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
-}
-
-const HEAD_BYTES: usize = 6;
-const PAYLOAD_BYTES_MIN: usize = 11;
-
-/// One record off the front of `bytes`, and its length; `None` if there is no whole and valid one.
-fn decode(bytes: &[u8]) -> Option<(Kind, u64, ConversationRef<'_>, usize)> {
-    let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-    let length = usize::from(u16::from_le_bytes(head[..2].try_into().ok()?));
-    let payload = rest.get(..length).filter(|payload| payload.len() >= PAYLOAD_BYTES_MIN)?;
-    if crc32fast::hash(payload) != u32::from_le_bytes(head[2..].try_into().ok()?) {
-        return None;
-    }
-    let kind = match payload[0] {
-        1 => Kind::Showing,
-        2 => Kind::Gone,
-        _ => return None,
-    };
-    let at = u64::from_le_bytes(payload[1..9].try_into().ok()?);
-    let to_bytes = usize::from(u16::from_le_bytes(payload[9..11].try_into().ok()?));
-    let (to, from) = payload[PAYLOAD_BYTES_MIN..].split_at_checked(to_bytes)?;
-    let conversation = ConversationRef::new(std::str::from_utf8(to).ok()?, std::str::from_utf8(from).ok()?).ok()?;
-    Some((kind, at, conversation, HEAD_BYTES + length))
-}
-
-/// What is showing according to the files.
-#[derive(Default)]
-struct Showing {
-    icons: HashMap<Conversation, (u64, u64)>,
-    records: u64,
-}
-
-impl Showing {
-    /// Reads a file as far as it is valid.
-    fn read(&mut self, path: &Path, complaints: &mut Vec<String>) {
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
-        if let Err(error) = read {
-            complaints.push(format!("{} can't be read: {error}; its icons may stay on", path.display()));
+        if self.failed.is_some() {
             return;
         }
-        let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
-            // A start that died before its first write leaves an empty or short file, which holds nothing.
-            if !MAGIC.starts_with(&bytes) {
-                let aside = path.with_extension("foreign");
-                let kept = fs::rename(path, &aside).map_or(path, |()| &aside);
-                complaints.push(format!(
-                    "{} is no journal of this version; kept as {}",
-                    path.display(),
-                    kept.display()
-                ));
+        self.bytes += bytes.len() as u64;
+        match &mut self.target {
+            Target::Beside(file) => self.failed = (&**file).write_all(bytes).err(),
+            Target::InPlace { bytes_max, .. } if self.bytes > *bytes_max => {
+                self.failed = Some(io::ErrorKind::StorageFull.into());
             }
-            return;
-        };
-        while !rest.is_empty() {
-            let Some((kind, at, conversation, length)) = decode(rest) else {
-                let offset = bytes.len() - rest.len();
-                complaints.push(format!(
-                    "{} is broken at byte {offset} of {}; the records before it have been read",
-                    path.display(),
-                    bytes.len()
-                ));
-                return;
-            };
-            self.records += 1;
-            match kind {
-                Kind::Showing => {
-                    self.icons.insert(conversation.to_owned(), (self.records, at));
-                }
-                Kind::Gone => {
-                    self.icons.remove(&conversation.to_owned());
-                }
-            }
-            rest = &rest[length..];
-        }
-    }
-
-    fn in_order(self) -> Vec<(Conversation, u64)> {
-        let mut all: Vec<_> = self.icons.into_iter().collect();
-        all.sort_by_key(|(_, (record, _))| *record);
-        all.into_iter().map(|(conversation, (_, at))| (conversation, at)).collect()
-    }
-}
-
-/// The thread that syncs: a slow disk must not block the loop.
-#[derive(Debug)]
-struct Syncer {
-    /// `None` ends the thread.
-    work: Option<Sender<Work>>,
-    flags: Arc<Flags>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Flags {
-    /// There is a [`Work::Sync`] that the thread has not begun.
-    dirty: AtomicBool,
-    ended: AtomicBool,
-}
-
-#[derive(Debug)]
-enum Work {
-    Sync,
-    /// This file supersedes the generation at this path once it is on the disk.
-    Supersede(Arc<File>, PathBuf),
-}
-
-impl Syncer {
-    fn start(file: Arc<File>) -> io::Result<Self> {
-        let (work, received) = mpsc::channel();
-        let flags = Arc::new(Flags::default());
-        let theirs = flags.clone();
-        let run = move || run(file, &received, &theirs);
-        let thread = std::thread::Builder::new().name("journal-sync".into()).spawn(run)?;
-        Ok(Self { work: Some(work), flags, thread: Some(thread) })
-    }
-
-    fn wake(&self) {
-        if !self.flags.dirty.swap(true, Ordering::AcqRel) {
-            self.send(Work::Sync);
-        }
-    }
-
-    fn supersede(&self, file: Arc<File>, generation: PathBuf) {
-        self.send(Work::Supersede(file, generation));
-    }
-
-    fn send(&self, work: Work) {
-        if let Some(sender) = &self.work {
-            let _ = sender.send(work);
-        }
-    }
-}
-
-impl Drop for Syncer {
-    fn drop(&mut self) {
-        self.work = None;
-        self.flags.ended.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
-    }
-}
-
-fn run(mut file: Arc<File>, received: &Receiver<Work>, flags: &Flags) {
-    let mut superseded: Vec<PathBuf> = Vec::new();
-    while let Ok(first) = received.recv() {
-        flags.dirty.store(false, Ordering::Release);
-        for work in std::iter::once(first).chain(received.try_iter()) {
-            if let Work::Supersede(newer, generation) = work {
-                file = newer;
-                superseded.push(generation);
-            }
-        }
-        let dir = superseded.first().and_then(|path| path.parent());
-        if file.sync_data().and_then(|()| dir.map_or(Ok(()), sync_dir)).is_ok() {
-            superseded.drain(..).for_each(|path| drop(fs::remove_file(path)));
-        }
-        if !flags.ended.load(Ordering::Acquire) {
-            std::thread::park_timeout(SYNC_SPACING);
+            Target::InPlace { held, .. } => held.extend_from_slice(bytes),
         }
     }
 }

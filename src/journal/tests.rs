@@ -1,6 +1,10 @@
 //! The journal's own tests: torn, foreign, full.
 
+use std::fs::OpenOptions;
+use std::os::unix::net::UnixListener;
+
 use super::*;
+use records::decode;
 
 const NOW: u64 = 1_800_000_000_000;
 const AGE: Duration = Duration::from_secs(600);
@@ -119,6 +123,90 @@ fn no_mutation_of_the_file_brings_it_down_or_makes_icons_up() {
     }
 }
 
+/// A journal of a hundred icons, and the names of all.
+fn hundred() -> (Vec<u8>, Vec<String>) {
+    let names: Vec<_> = (0..100).map(|i| format!("user-{i:02}")).collect();
+    (encode_all(names.iter().map(|name| (pair(name), NOW))), names)
+}
+
+#[test]
+fn one_flipped_bit_loses_one_record_and_says_where() {
+    // Of 25 bytes each; and of 26, of which one bit makes the length of two.
+    for from in ["user", "users"] {
+        let names: Vec<_> = (0..60).map(|i| format!("{from}-{i:02}")).collect();
+        let whole = encode_all(names.iter().map(|name| (pair(name), NOW)));
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let mut showing = Showing::default();
+            let damage = showing.take(&bytes).unwrap();
+            let kept: Vec<_> = showing.in_order().iter().map(|(icon, _)| icon.from().to_owned()).collect();
+            let lost = names.iter().filter(|name| !kept.contains(name)).count();
+            assert_eq!(lost, usize::from(bit / 8 >= MAGIC.len()), "bit {bit}");
+            assert_eq!(kept.len() + lost, names.len(), "bit {bit}: nothing is made up");
+            assert!(
+                damage.places == 1 && (damage.first..damage.first + damage.bytes).contains(&(bit / 8)),
+                "{damage:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn several_damaged_places_are_one_complaint() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut bytes, names) = hundred();
+    let one = (bytes.len() - MAGIC.len()) / names.len();
+    for at in [20, 50] {
+        bytes[MAGIC.len() + at * one] ^= 0x80;
+    }
+    // A piece of the disk that was never written.
+    let middle = MAGIC.len() + 70 * one;
+    bytes.splice(middle..middle, [0; 4_096]);
+    fs::write(path_of(dir.path(), 3), &bytes).unwrap();
+    let (_journal, kept, recovered) = open(dir.path());
+    assert_eq!(kept.len(), 98);
+    assert_eq!(recovered.complaints.len(), 1, "{recovered:?}");
+    assert!(recovered.complaints[0].contains(" and in 2 other places"), "{recovered:?}");
+}
+
+#[test]
+fn what_is_no_regular_file_is_neither_read_nor_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let _socket = UnixListener::bind(path_of(dir.path(), 4)).unwrap();
+    fs::create_dir(path_of(dir.path(), 5)).unwrap();
+    let (mut journal, names, recovered) = open(dir.path());
+    assert_eq!((names.len(), recovered.complaints.len()), (0, 2));
+    for complaint in &recovered.complaints {
+        assert!(complaint.contains("can't be read: not a regular file"), "{complaint}");
+    }
+    assert!(!journal.is_degraded(), "it goes on beside them");
+    // One in the place of the next generation, too.
+    let next = path_of(dir.path(), journal.generation + 1);
+    let _socket = UnixListener::bind(&next).unwrap();
+    journal.showing(pair("a"), NOW);
+    journal.flush().unwrap();
+    renew(&mut journal, [pair("a")].into_iter()).unwrap();
+    drop(journal);
+    assert_eq!(open(dir.path()).1, ["a"]);
+    assert!(path_of(dir.path(), 4).exists(), "what is none of the journal's stays");
+
+    let other = tempfile::tempdir().unwrap();
+    let _socket = UnixListener::bind(other.path().join("lock")).unwrap();
+    match Journal::open(other.path(), NOW, AGE) {
+        Err(error @ OpenError::Unusable { .. }) => assert!(error.to_string().contains("lock: not a regular file")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_generation_number_out_of_all_bounds_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(path_of(dir.path(), u64::MAX), hundred().0).unwrap();
+    let (journal, names, _) = open(dir.path());
+    assert_eq!((names.len(), journal.generation), (0, 0));
+}
+
 #[test]
 fn a_foreign_file_is_kept_aside_and_reported() {
     let dir = tempfile::tempdir().unwrap();
@@ -206,6 +294,33 @@ fn a_disk_full_at_the_start_loses_nothing_and_is_retried() {
 }
 
 #[test]
+fn a_disk_that_it_filled_itself_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, ..) = open(dir.path());
+    for name in hundred().1 {
+        journal.showing(pair(&name), NOW);
+    }
+    journal.flush().unwrap();
+    let path = only_file(dir.path());
+    let before = fs::metadata(&path).unwrap().len();
+    // As a failed write and a failed try of a new generation leave it.
+    (journal.figures.degraded, journal.full) = (true, true);
+    let most = hundred().1;
+    let error = renew(&mut journal, most.iter().map(|name| pair(name))).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull, "as much as before is no gain");
+    assert!(journal.is_degraded() && !journal.full, "the next try is beside it again");
+    assert_eq!(fs::metadata(&path).unwrap().len(), before, "and nothing is lost by the try");
+    journal.full = true;
+    renew(&mut journal, [pair("user-07")].into_iter()).unwrap();
+    assert!(!journal.is_degraded());
+    assert!(fs::metadata(only_file(dir.path())).unwrap().len() < 100);
+    journal.showing(pair("later"), NOW);
+    journal.flush().unwrap();
+    drop(journal);
+    assert_eq!(open(dir.path()).1, ["user-07", "later"]);
+}
+
+#[test]
 fn a_renewal_in_parts_is_valid_wherever_it_ends() {
     // What is showing, by the moment: the renewal looks at `a`, then at `b`, then at `c`.
     for ends_after in 0..=4 {
@@ -250,5 +365,20 @@ fn a_renewal_in_parts_is_valid_wherever_it_ends() {
         );
         drop(journal);
         assert_eq!(generations(dir.path()).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn what_is_written_is_synced_within_moments() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, ..) = open(dir.path());
+    for round in 0..3 {
+        journal.showing(pair(&format!("user-{round}")), NOW);
+        journal.flush().unwrap();
+        let watch = crate::base::clock::stopwatch();
+        while journal.syncer.is_dirty() {
+            assert!(watch.elapsed() < Duration::from_secs(10), "the disk is never asked to keep it");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::engine::policy::{Delivery, Rules};
 use crate::engine::{Census, Counts};
+use crate::fleet;
 use crate::journal;
 use crate::model::{ChannelAddress, Instant};
 use crate::observe::loop_metrics::LoopMetrics;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     /// Why no indicator is delivered at the moment.
     pub not_ready: Option<String>,
     pub journal: Option<journal::Figures>,
+    /// Where several typingd share a store.
+    pub store: Option<StoreFigures>,
     /// A client records the signals.
     pub recording: bool,
     pub stopping: bool,
@@ -56,6 +59,23 @@ pub struct RuntimeInfo {
     pub drop_in: Option<DropInFigures>,
     pub token: TokenStatus,
     pub configuration: ConfigurationInfo,
+}
+
+/// This typingd as one of several.
+#[derive(Clone, Debug)]
+pub struct StoreFigures {
+    pub state: fleet::State,
+    /// The store answered the last request.
+    pub up: bool,
+    /// Why not.
+    pub problem: Option<String>,
+    /// Nodes that are alive, this one included, when the store said so last.
+    pub members: usize,
+    /// Conversations that are this one's.
+    pub owned: usize,
+    /// Requests a second of the org's that are this one's.
+    pub share: u32,
+    pub counts: fleet::Counts,
 }
 
 /// What has passed through the drop-in. All but the last number only ever grow.

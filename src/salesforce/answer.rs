@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -118,17 +118,24 @@ fn meaning_of_status(status: StatusCode) -> Outcome {
     }
 }
 
-/// How long the upstream asks typingd to wait: seconds or an HTTP date, at most [`RETRY_AFTER_MAX`].
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// How long the upstream asks typingd to wait: seconds or an HTTP date, from [`RETRY_AFTER_MIN`] to [`RETRY_AFTER_MAX`].
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // Only a number too large for 64 bits fails to parse.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
-        let millis = DateTime::parse_from_rfc2822(text).ok()?.timestamp_millis();
-        Duration::from_millis(u64::try_from(millis).ok()?).saturating_sub(clock::wall_since_epoch())
+        // By the clock that wrote it, where the answer tells its time: ours may be wrong.
+        date(headers, RETRY_AFTER)?.saturating_sub(date(headers, DATE).unwrap_or_else(clock::wall_since_epoch))
     };
-    Some(wait.min(RETRY_AFTER_MAX))
+    Some(wait.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX))
+}
+
+/// An HTTP date in a header, since the epoch.
+pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<Duration> {
+    let text = headers.get(name)?.to_str().ok()?.trim();
+    let millis = DateTime::parse_from_rfc2822(text).ok()?.timestamp_millis();
+    Some(Duration::from_millis(u64::try_from(millis).ok()?))
 }
 
 /// A code, as a number or as the text of one.
@@ -185,6 +192,9 @@ pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Two lines on a terminal.
 const DETAIL_CHARS_MAX: usize = 200;
+
+/// A wait of nothing, or until a time that has passed, is no pause: what was just refused would come again at once.
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(500);
 
 /// Nothing that is owed lives longer than a minute or so, and one wrong header must not stop all icons for an hour.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
@@ -311,10 +321,10 @@ mod tests {
             retry_after(&headers)
         };
         assert_eq!(parse("7"), Some(Duration::from_secs(7)));
-        assert_eq!(parse(" 0 "), Some(Duration::ZERO));
+        assert_eq!(parse(" 0 "), Some(RETRY_AFTER_MIN));
         assert_eq!(parse("99999"), Some(RETRY_AFTER_MAX));
         assert_eq!(parse("99999999999999999999999"), Some(RETRY_AFTER_MAX));
-        assert_eq!(parse("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:49:37 GMT"), Some(RETRY_AFTER_MIN));
         assert_eq!(parse("Fri, 31 Dec 9999 23:59:59 GMT"), Some(RETRY_AFTER_MAX));
         let soon = i64::try_from(clock::wall_since_epoch().as_secs()).unwrap() + 60;
         let date = DateTime::from_timestamp(soon, 0).unwrap().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
@@ -323,6 +333,20 @@ mod tests {
         for nonsense in ["", "-1", "soon", "1.5", "06 Nov"] {
             assert_eq!(parse(nonsense), None, "{nonsense}");
         }
+    }
+
+    #[test]
+    fn a_retry_date_is_relative_to_the_answers_own() {
+        let parse = |date: &str, until: &str| {
+            let headers = HeaderMap::from_iter([(DATE, date.parse().unwrap()), (RETRY_AFTER, until.parse().unwrap())]);
+            retry_after(&headers)
+        };
+        // Their clock is decades behind ours.
+        let until = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(parse("Sun, 06 Nov 1994 08:49:30 GMT", until), Some(Duration::from_secs(7)));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:49:37 GMT", until), Some(RETRY_AFTER_MIN));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:49:50 GMT", until), Some(RETRY_AFTER_MIN));
+        assert_eq!(parse("no date", until), Some(RETRY_AFTER_MIN), "then by our clock");
     }
 
     #[test]

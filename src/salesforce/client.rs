@@ -22,6 +22,7 @@ use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens, check_
 use super::via;
 use crate::base::clock::{self, Clock};
 use crate::base::files;
+use crate::driver::Permit;
 use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Rejection, Transient, WireResult};
 
 /// Speaks to the Interaction Service. Cheap to clone; clones share connections, token and settings.
@@ -167,12 +168,13 @@ impl Client {
     /// Sends one request, once, and returns its outcome within `request_timeout`, a wait for the token included.
     ///
     /// Dropping the future gives the request up; whether it was applied is then unknown.
-    pub async fn deliver(&self, dispatch: &Dispatch) -> WireResult {
+    pub async fn deliver(&self, dispatch: &Dispatch, permit: &Permit) -> WireResult {
         let setup = self.0.setup();
+        let departure = Departure::new(permit);
         let deadline = clock::timer_after(setup.settings.request_timeout);
         let result = match setup.settings.auth {
-            Auth::Cached => self.0.request_with_cached(&setup, dispatch, deadline).await,
-            _ => self.0.request_with_token(&setup, dispatch, deadline).await,
+            Auth::Cached => self.0.request_with_cached(&setup, dispatch, &departure, deadline).await,
+            _ => self.0.request_with_token(&setup, dispatch, &departure, deadline).await,
         };
         tracing::debug!(
             to = dispatch.conversation.to(),
@@ -261,6 +263,7 @@ impl Shared {
         &self,
         setup: &Setup,
         dispatch: &Dispatch,
+        departure: &Departure,
         deadline: tokio::time::Instant,
     ) -> WireResult {
         let token = tokio::select! {
@@ -287,7 +290,7 @@ impl Shared {
             org_id: setup.org_id.clone(),
             authorization_context: setup.context(dispatch).clone(),
         };
-        let result = self.request(setup, dispatch, &credentials, deadline).await;
+        let result = self.request(setup, dispatch, &credentials, departure, deadline).await;
         match result.outcome {
             Outcome::NotSent(Transient { cause: Cause::Token, .. }) => self.tokens.refused(&token),
             Outcome::Delivered => self.tokens.accepted(&token),
@@ -312,6 +315,7 @@ impl Shared {
         &self,
         setup: &Setup,
         dispatch: &Dispatch,
+        departure: &Departure,
         deadline: tokio::time::Instant,
     ) -> WireResult {
         let channel = dispatch.conversation.to();
@@ -326,7 +330,7 @@ impl Shared {
                 return unanswered(Outcome::NotSent(transient), Some(why.into()), Duration::ZERO);
             }
         };
-        let mut result = self.request(setup, dispatch, &credentials, deadline).await;
+        let mut result = self.request(setup, dispatch, &credentials, departure, deadline).await;
         if matches!(result.outcome, Outcome::NotSent(Transient { cause: Cause::Token, .. })) {
             self.cache.reject(id, result.code, result.detail.as_deref());
             result.outcome = not_sent(Cause::Credentials);
@@ -344,11 +348,11 @@ impl Shared {
         setup: &Setup,
         dispatch: &Dispatch,
         credentials: &Credentials,
+        departure: &Departure,
         deadline: tokio::time::Instant,
     ) -> WireResult {
         let stopwatch = clock::stopwatch();
-        let departure = Departure::default();
-        let request = match self.build(setup, dispatch, credentials, &departure) {
+        let request = match self.build(setup, dispatch, credentials, departure) {
             Ok(request) => request,
             Err(detail) => {
                 return unanswered(Outcome::Rejected(Rejection::Request), Some(detail), stopwatch.elapsed());

@@ -10,6 +10,8 @@ mod client;
 pub(crate) mod connection;
 pub mod credentials;
 mod explain;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod payload;
 pub(crate) mod proxy;
 pub mod settings;

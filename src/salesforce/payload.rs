@@ -12,6 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::base::clock::{self, Clock};
+use crate::driver::Permit;
 use crate::model::Dispatch;
 
 /// Makes the ids of requests and payloads from the number of their decision.
@@ -66,21 +67,31 @@ pub(super) fn json(dispatch: &Dispatch, id: Uuid, clock: &Clock) -> String {
 /// Until then the upstream can't have acted on the request, whatever became of it; from then on it may have. That is
 /// the difference between `NotSent` and `Unknown`, and the kind of an error alone doesn't show it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Departure(Arc<AtomicBool>);
+pub(super) struct Departure {
+    happened: Arc<AtomicBool>,
+    permit: Permit,
+}
 
 impl Departure {
+    pub(super) fn new(permit: &Permit) -> Self {
+        Self { happened: Arc::default(), permit: permit.clone() }
+    }
+
     pub(super) fn has_happened(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.happened.load(Ordering::Acquire)
     }
 }
 
 /// The form: one part, `json`, of known length, without a file name.
 pub(super) fn form(json: String, departure: &Departure) -> reqwest::Result<Form> {
     let length = json.len() as u64;
-    let left = Arc::clone(&departure.0);
+    let departure = departure.clone();
     let body = stream::once(async move {
-        left.store(true, Ordering::Release);
-        Ok::<_, std::convert::Infallible>(Bytes::from(json))
+        if !departure.permit.holds() {
+            return Err("the lease has ended");
+        }
+        departure.happened.store(true, Ordering::Release);
+        Ok(Bytes::from(json))
     });
     let part = Part::stream_with_length(Body::wrap_stream(body), length).mime_str("application/json")?;
     Ok(Form::new().part("json", part))

@@ -11,6 +11,7 @@ use self::stub::{Reply, Stub, accepted, answer};
 use super::settings::{Auth, Secret, Settings};
 use super::{Client, SetupError, TokenState};
 use crate::base::clock::{self, Clock};
+use crate::driver::Permit;
 use crate::model::{
     Cause, ChannelAddress, ConversationRef, Dispatch, DispatchId, Outcome, Reason, Rejection, Transient, WireResult,
 };
@@ -56,7 +57,7 @@ fn dispatch(clock: &Clock, to: &str, decision: u64, reason: Reason) -> Dispatch 
 }
 
 async fn deliver(client: &Client) -> WireResult {
-    client.deliver(&dispatch(&Clock::start(), "channel", 1, Reason::FirstKeystroke)).await
+    client.deliver(&dispatch(&Clock::start(), "channel", 1, Reason::FirstKeystroke), &Permit::default()).await
 }
 
 fn not_sent(cause: Cause) -> Outcome {
@@ -73,11 +74,11 @@ async fn a_request_is_what_the_reference_says() {
     let (client, clock) = client(settings(&format!("{}/", stub.url())));
     let before = clock::wall_millis();
     for (to, decision, reason) in [("channel", 1, Reason::FirstKeystroke), ("special", 2, Reason::Idle)] {
-        let result = client.deliver(&dispatch(&clock, to, decision, reason)).await;
+        let result = client.deliver(&dispatch(&clock, to, decision, reason), &Permit::default()).await;
         assert_eq!((result.outcome, result.status, result.code), (Outcome::Delivered, Some(202), None));
     }
     // The same decision once more: a retry.
-    client.deliver(&dispatch(&clock, "channel", 1, Reason::FirstKeystroke)).await;
+    client.deliver(&dispatch(&clock, "channel", 1, Reason::FirstKeystroke), &Permit::default()).await;
     let after = clock::wall_millis();
 
     let seen = stub.seen();
@@ -237,7 +238,7 @@ async fn an_empty_context_sends_no_header_and_a_type_sends_one() {
     };
     let (client, clock) = client(settings);
     for (to, decision) in [("channel", 1), ("special", 2)] {
-        client.deliver(&dispatch(&clock, to, decision, Reason::FirstKeystroke)).await;
+        client.deliver(&dispatch(&clock, to, decision, Reason::FirstKeystroke), &Permit::default()).await;
     }
     let contexts: Vec<_> =
         stub.seen().iter().map(|seen| seen.header("authorizationcontext").map(str::to_owned)).collect();

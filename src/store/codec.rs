@@ -80,8 +80,8 @@ impl Keys {
 pub enum Call {
     /// A script, with its keys and its arguments.
     Script(Script, Vec<String>, Vec<String>),
-    /// `HSCAN` of the conversations from this cursor on.
-    Scan(u64),
+    /// `HSCAN` of this key from this cursor on.
+    Scan(String, u64),
 }
 
 /// How `request` is called. `name` is what people call this node.
@@ -108,7 +108,7 @@ pub fn call(keys: &Keys, request: &Request, name: &str) -> Call {
             }
             Script::Turn
         }
-        Command::Scan { cursor } => return Call::Scan(*cursor),
+        Command::Scan { cursor } => return Call::Scan(keys.held(), *cursor),
         Command::Take { dead, recent, recover_within, conversations } => {
             args.extend([dead.to_string(), u8::from(*recent).to_string(), recover_within.as_millis().to_string()]);
             args.extend(conversations.iter().map(|conversation| field(conversation.as_ref())));

@@ -4,5 +4,9 @@
 //! of the tests does; a test holds both against each other. They know nothing of typing, and no message text can enter.
 
 mod codec;
+mod link;
+mod place;
 
 pub use codec::{Call, Keys, Script, Strange, call, read_mail, read_reply};
+pub use link::{Address, Link, LinkState, News, Settings};
+pub use place::{EXPECTED, Place};

@@ -67,6 +67,8 @@ for (const org of ["the sandbox", "a real org"]) {
       await page.locator("dialog#report[open]").waitFor();
       const apply = page.locator("#report-apply:visible");
       const [, mode, check, dismiss] = /^Put (\w+) (\w+)\/(\w+) in force/.exec((await apply.textContent()) ?? "") ?? [];
+      const beyond = await page.evaluate(() => Math.max(...[...document.querySelectorAll("#report .head > *")].map((one) => one.getBoundingClientRect().right)));
+      assert.ok(beyond <= 360, `what closes the report ends at ${beyond}`);
       await apply.click();
       await page.locator("dialog#report").waitFor({ state: "hidden" });
       if (upstream) {
@@ -79,7 +81,7 @@ for (const org of ["the sandbox", "a real org"]) {
         return now.dismiss === mode && now.check_interval === check && now.dismiss_after === dismiss;
       });
       await shows(page, "#held", `${mode} ${check}/${dismiss}`);
-    });
+    }, { width: 360, height: 780 });
   });
 }
 

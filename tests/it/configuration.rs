@@ -1,6 +1,7 @@
 //! The configuration as an operator meets it: what is wrong with it, what is in force, and changing it on the fly.
 
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use serde_json::json;
@@ -126,19 +127,25 @@ fn check_finds_what_would_keep_run_from_starting() {
     // Not kept from starting, and warned of.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap();
+    let [live, stale] = ["live", "stale"].map(|name| directory.path().join(name));
+    let _live = UnixListener::bind(&live).unwrap();
+    drop(UnixListener::bind(&stale).unwrap());
+    let (live, stale) = (live.display(), stale.display());
     for (line, text, words) in [
         (7, "[delivery]\nstate_dir = 'token'", "delivery.state_dir "),
         (7, "[delivery]\nstate_dir = 'token/below/it'", "token can't be used: not a directory"),
         (5, "", "upstream.auth.token_file: can't read "),
         (7, "[ingest]\nlisten = ['unix:/run/typingd-of-a-test/s']", "its directory does not exist; systemd makes one"),
         (7, &format!("[ingest]\nlisten = ['{taken}']"), "another process listens there, perhaps a typingd"),
+        (7, &format!("[ingest]\nlisten = ['unix:{stale}', 'unix:{live}']"), "/live: address in use: another process"),
     ] {
         let token = if text.is_empty() { "none" } else { "token" };
         let file = write(directory.path(), &format!("{UPSTREAM}auth.token_file = '{token}'\n{text}\n"));
         let said = check(&file, &[]);
         assert_eq!(said.code, Some(0), "{said:?}");
-        let warned = |told: &str| told.contains(&format!("warning: {file}:{line}: ")) && told.contains(words);
-        assert!(said.stderr.lines().any(warned), "{words}: {said:?}");
+        let warned = |told: &&str| told.contains(&format!("warning: {file}:{line}: ")) && told.contains(words);
+        assert_eq!(said.stderr.lines().filter(warned).count(), 1, "{words}: {said:?}");
+        assert!(!said.stderr.contains("/stale"), "{said:?}");
         assert!(said.stderr.ends_with("typingd: valid\n"), "{said:?}");
     }
 }

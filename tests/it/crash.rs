@@ -136,3 +136,47 @@ fn what_was_shown_too_long_ago_is_forgotten() {
     daemon.process.stop();
     assert_eq!(sandbox.told("c", "ann"), "+", "a late Stopped might open a new session");
 }
+
+#[test]
+fn a_pipe_in_the_place_of_its_journal_does_not_hold_the_start() {
+    let sandbox = Sandbox::start(&[]);
+    let auth = "upstream.auth.token_file = 'token'";
+    for name in ["icons-00000000000000000007.journal", "lock"] {
+        let mut daemon = Daemon::start_with(&sandbox.address.url(), auth, SETTINGS, |dir| {
+            let state = dir.path().join("state");
+            std::fs::create_dir(&state).unwrap();
+            let made = std::process::Command::new("mkfifo").arg(state.join(name)).status();
+            assert!(made.unwrap().success());
+        });
+        daemon.process.until_logged("not a regular file");
+        let user = format!("user of {name}");
+        daemon.give("c", &user, "keystroke");
+        daemon.give("c", &user, "message_sent");
+        sandbox.until_told("c", &user, "+-");
+        daemon.process.stop();
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_the_journal_leaves_no_other_icon_on() {
+    let sandbox = Sandbox::start(&[]);
+    let mut daemon = Daemon::start(&sandbox.address.url(), SETTINGS);
+    for user in 0..50 {
+        daemon.give("c", &format!("u{user:02}"), "keystroke");
+    }
+    until("all icons", || sandbox.shown() == 50);
+    daemon.process.kill();
+    let state = daemon.file("state");
+    let journal = std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
+    let journal = journal.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "journal")).unwrap();
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let at = bytes.windows(3).position(|window| window == b"u20").unwrap();
+    bytes[at] ^= 4;
+    std::fs::write(&journal, &bytes).unwrap();
+    daemon.crash();
+    daemon.process.until_logged("is broken at byte");
+    until("all other icons off", || sandbox.shown() == 1);
+    assert_eq!(sandbox.told("c", "u20"), "+");
+    assert_eq!(sandbox.told("c", "u21"), "+-");
+    daemon.process.stop();
+}

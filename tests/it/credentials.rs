@@ -245,7 +245,7 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
     let (controls, commands) = driver::controls();
     let observers = Observers::default();
     let engine = Engine::new(Policy::default(), 1);
-    tokio::spawn(driver::run(engine, clock, client.clone(), requests, commands, observers));
+    tokio::spawn(driver::run(engine, clock, client.clone(), requests, commands, observers, None));
     let news = cache.clone();
     tokio::spawn(async move { while controls.give(Command::Accepted(news.acceptances().await)).await {} });
     let settings = Settings {

@@ -29,8 +29,8 @@ fn bad_input_has_one_clear_answer_and_disturbs_nobody() {
     let text = |text: &str| text.as_bytes().to_vec();
     let long = "x".repeat(241);
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
-        ("nothing", text(""), "is empty"),
-        ("half an object", text(r#"{"to": "c", "fr"#), "is not JSON"),
+        ("nothing", text(""), "the body is empty; expected one JSON object"),
+        ("half an object", text(r#"{"to": "c", "fr"#), "the body is not JSON: "),
         ("a number", text("5"), "a signal: an object"),
         ("half an array", text(r#"[{"to": "c"},"#), "is not a JSON array"),
         ("two objects", [signal("at", 1.into()), signal("at", 2.into())].concat(), "is not JSON"),

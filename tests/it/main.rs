@@ -20,6 +20,7 @@ mod doors;
 mod drop_in;
 mod edge;
 mod faults;
+mod fleet;
 mod forms;
 mod front;
 mod harness;
@@ -40,6 +41,8 @@ mod passing;
 mod probe;
 mod proxy;
 mod recording;
+#[path = "../store/server.rs"]
+mod redis_server;
 mod reference;
 mod reload;
 mod report;
@@ -47,6 +50,7 @@ mod schema;
 mod service;
 mod shutdown;
 mod slow;
+mod soak;
 #[cfg(feature = "otlp")]
 mod spans;
 mod status;
@@ -56,4 +60,4 @@ mod timing;
 mod tune;
 mod turning;
 
-use harness::{bench, connector, exposition, far_side, key, process, recorder, wire};
+use harness::{bench, connector, exposition, far_side, key, process, recorder, secrets, wire};

@@ -188,10 +188,17 @@ fn a_log_that_nobody_reads_holds_up_no_end() {
     );
     std::fs::write(&file, text).unwrap();
     let mut command = typingd(&["run", "--config", file.to_str().unwrap()]);
-    let (unread, log) = std::io::pipe().unwrap();
+    let (mut unread, log) = std::io::pipe().unwrap();
     let mut child = command.stderr(log.try_clone().unwrap()).spawn().unwrap();
     let address = Address::Unix(socket);
     until("the daemon", || address.try_call("GET", "/healthz", &[], b"").is_some());
+    let mut start = String::new();
+    until("all that it says at its start", || {
+        let mut piece = [0; 1_024];
+        let length = std::io::Read::read(&mut unread, &mut piece).unwrap();
+        start.push_str(&String::from_utf8_lossy(&piece[..length]));
+        start.contains(" ready\n")
+    });
     // Nobody reads its log, which is full from now on.
     rustix::io::ioctl_fionbio(&log, true).unwrap();
     while std::io::Write::write(&mut &log, &[b'\n'; 1_024]).is_ok() {}

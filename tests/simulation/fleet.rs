@@ -294,6 +294,24 @@ fn a_late_started_of_the_dead_is_followed_by_another_stopped() {
 }
 
 #[test]
+fn a_message_at_a_node_that_has_lost_its_conversation_is_told() {
+    let mut scene = shown();
+    scene.pass_without(3_000, Some(0));
+    answer_all(&mut scene);
+    scene.signal(1, Keystroke);
+    scene.talk(1);
+    answer_all(&mut scene);
+    assert!(scene.shown && scene.holds(1), "the other has it now");
+    scene.signal(0, MessageSent);
+    for host in [0, 1] {
+        scene.talk(host);
+        answer_all(&mut scene);
+    }
+    assert!(!scene.shown, "no one has to wait until the user seems idle");
+    scene.check_the_end("an owner slept");
+}
+
+#[test]
 fn what_an_owner_did_after_it_was_lapsed_is_told_to_the_new_one() {
     let mut scene = shown();
     scene.stand_still(0, 3_000);

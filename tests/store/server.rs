@@ -1,6 +1,7 @@
 //! A store of its own for a test: a real server behind a Unix socket.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -9,38 +10,73 @@ use typingd::base::clock;
 
 pub(crate) struct Redis {
     server: Child,
-    directory: TempDir,
+    pub(crate) directory: TempDir,
+    arguments: Vec<String>,
 }
 
 impl Redis {
     /// `None`, and a word about it, where there is no `redis-server`.
     pub(crate) fn start() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let mut command = Command::new("redis-server");
-        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]);
-        command.arg(directory.path().join("s")).stdout(Stdio::null()).current_dir(directory.path());
-        match command.spawn() {
-            Ok(server) => Some(Self { server, directory }),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                left_out();
-                None
-            }
-            Err(error) => panic!("redis-server: {error}"),
-        }
+        Self::start_in(tempfile::tempdir().unwrap(), &[])
+    }
+
+    /// With further arguments, which may name files of its directory.
+    pub(crate) fn start_in(directory: TempDir, arguments: &[&str]) -> Option<Self> {
+        let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+        let server = spawn(&directory, &arguments)?;
+        let redis = Self { server, directory, arguments };
+        redis.wait();
+        Some(redis)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("s")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
     }
 
     pub(crate) fn connect(&self) -> redis::Connection {
-        let address = format!("redis+unix://{}", self.directory.path().join("s").display());
+        redis::Client::open(self.url()).unwrap().get_connection().unwrap()
+    }
+
+    /// Ends it, with all that it has in memory.
+    #[allow(dead_code, reason = "not every suite does")]
+    pub(crate) fn kill(&mut self) {
+        self.server.kill().unwrap();
+        self.server.wait().unwrap();
+        let _ = std::fs::remove_file(self.socket());
+    }
+
+    /// Starts it again, empty.
+    #[allow(dead_code, reason = "not every suite does")]
+    pub(crate) fn restart(&mut self) {
+        self.server = spawn(&self.directory, &self.arguments).unwrap();
+        self.wait();
+    }
+
+    /// Until it answers, if only that a password is missing.
+    fn wait(&self) {
         let watch = clock::stopwatch();
-        loop {
-            match redis::Client::open(address.as_str()).unwrap().get_connection() {
-                Ok(connection) => return connection,
-                Err(error) if watch.elapsed() > Duration::from_secs(20) => {
-                    panic!("redis-server does not answer: {error}")
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(5)),
-            }
+        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+            assert!(watch.elapsed() < Duration::from_secs(20), "redis-server does not listen");
+            std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+fn spawn(directory: &TempDir, arguments: &[String]) -> Option<Child> {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket", "s"]);
+    command.args(arguments).stdout(Stdio::null()).current_dir(directory.path());
+    match command.spawn() {
+        Ok(server) => Some(server),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            left_out();
+            None
+        }
+        Err(error) => panic!("redis-server: {error}"),
     }
 }
 

@@ -31,6 +31,7 @@ impl Collector for Numbers {
         self.token(&mut page)?;
         self.conversations(&mut page)?;
         self.journal(&mut page)?;
+        self.store(&mut page)?;
         self.http(&mut page)?;
         self.drop_in(&mut page)?;
         self.operation(&mut page)

@@ -5,6 +5,7 @@ use std::fmt::Error;
 use crate::api::metrics::families::Numbers;
 use crate::api::metrics::page::Page;
 use crate::base::build_info::{COMMIT, VERSION};
+use crate::fleet::State;
 use crate::observe::snapshot::{JournalState, TokenState};
 
 impl Numbers {
@@ -47,6 +48,38 @@ impl Numbers {
         page.bytes("journal", "Bytes in the journal's file", Some(journal.bytes))?;
         page.counter("journal_records", "Records written to the journal", journal.records)?;
         page.counter("journal_writes_failed", "Writes to the journal that failed", journal.writes_failed)
+    }
+
+    /// All zero without a store.
+    pub(super) fn store(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let store = self.snapshot.store.as_ref();
+        let counts = store.map(|store| store.counts).unwrap_or_default();
+        let is_in = |state| u32::from(store.is_some_and(|store| store.state == state));
+        page.gauge("store_up", "1 if the store answered the last request", u32::from(store.is_some_and(|it| it.up)))?;
+        page.gauges(
+            "store_state",
+            "1 for what this typingd may do by its lease, 0 for the others; all 0 without a store",
+            State::ALL.map(|state| ([("state", state.name())], is_in(state))),
+        )?;
+        page.gauge("store_members", "Typingd that share the store and are alive", store.map_or(0, |it| it.members))?;
+        page.gauge("conversations_owned", "Conversations that are this one's", store.map_or(0, |it| it.owned))?;
+        page.gauge("rate_share", "Requests a second that are this one's", store.map_or(0, |it| it.share))?;
+        page.counter(
+            "signals_posted",
+            "Signals that went to another typingd, their conversation's owner",
+            counts.posted,
+        )?;
+        page.counter("mail", "Signals of other typingd that were taken", counts.received)?;
+        page.counter("mail_stale", "Keystrokes that were too old when they could have counted", counts.stale)?;
+        page.counter("signals_dropped", "Signals that no typingd took", counts.dropped)?;
+        page.counters(
+            "conversations_taken",
+            "Conversations of typingd that had died, taken over with a signal (key), or with no one typing (reaped)",
+            [([("how", "key")], counts.taken), ([("how", "reaped")], counts.reaped)],
+        )?;
+        page.counter("conversations_lost", "Conversations that another typingd has taken over", counts.lost)?;
+        page.counter("strays", "Owners told that this one may have switched an icon on without them", counts.strays)?;
+        page.counter("starteds_held_back", "TypingStarteds that waited for the store, or never left", counts.withheld)
     }
 
     pub(super) fn operation(&self, page: &mut Page<'_>) -> Result<(), Error> {

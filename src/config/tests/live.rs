@@ -224,7 +224,13 @@ fn a_wrong_change_is_told_as_the_file_is_and_changes_nothing() {
                 r#"channels."a": there is no key dismis for a single channel; did you mean dismiss?"#,
             ],
         ),
-        ("a", r#"{"dismiss": 1}"#, &[r#"channels."a".dismiss = 1: expected "idle" or "after_shown""#]),
+        (
+            "a",
+            r#"{"dismiss": 1}"#,
+            &[
+                r#"channels."a".dismiss = 1: expected "idle" or "after_shown"; how long the icon stays on is dismiss_after"#,
+            ],
+        ),
         // Right by itself, and not with the rest.
         (
             "",

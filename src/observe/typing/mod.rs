@@ -1,8 +1,8 @@
 //! What the timing costs and what it gives, measured on the daemon's own users as they type: on them it answers what
 //! `tune` answers on a trace.
 //!
-//! A plain value like the engine: it reads no clock, and takes the events of the loop in their order. It has no timer: what
-//! falls silent is noticed when something else happens.
+//! A plain value like the engine: it reads no clock, and takes the events of the loop in their order. What falls silent is
+//! noticed when something else happens, or some seconds later ([`TypingStats::due`]).
 //!
 //! The truth it measures against is that of a person composing a message. A composing interval begins with the first key
 //! after the last one's end. It ends with its message; or with its last key, or what that lasts, when [`AWAY`] goes by without another, the
@@ -43,6 +43,13 @@ const LOOKS_PER_SIGNAL: usize = 4;
 /// Silent conversations that are looked through when a client reads the figures: about a millisecond's work. The next
 /// reader looks through the next ones.
 const LOOKS_PER_READING: usize = 20_000;
+
+/// What is silent for longer than [`AWAY`] by this is looked through though nothing happens.
+const LOOK_SPACING: Duration = Duration::from_secs(1);
+/// Tables with room for no more than this are not shrunk.
+const SMALL: usize = 4_096;
+/// A table shrinks when it has room for more than this many times as many conversations as are in it.
+const SHRINK_AT: usize = 8;
 
 /// The measuring.
 #[derive(Debug)]
@@ -318,6 +325,18 @@ impl TypingStats {
         Figures { channels: self.channels.copy(), measured: self.entries.len(), unmeasured: self.unmeasured }
     }
 
+    /// When to call [`TypingStats::look`], though nothing happens before.
+    pub(crate) fn due(&self) -> Instant {
+        self.looks.front().map_or(Instant::NEVER, |(looked, _)| *looked + AWAY + LOOK_SPACING)
+    }
+
+    /// Looks through conversations that have fallen silent, a slice at a time.
+    pub(crate) fn look(&mut self, now: Instant) {
+        if self.due() <= now {
+            self.look_through(now, LOOKS_PER_READING);
+        }
+    }
+
     fn key_of(&self, conversation: ConversationRef<'_>) -> u64 {
         self.hash.hash_one(conversation)
     }
@@ -347,9 +366,9 @@ impl TypingStats {
     /// those in which the user is not typing any more. A key moves nothing here: it is seen at the next look.
     fn look_through(&mut self, now: Instant, most: usize) {
         for _ in 0..most {
-            let Some(&(looked, key)) = self.looks.front() else { return };
+            let Some(&(looked, key)) = self.looks.front() else { break };
             if now.since(looked) <= AWAY {
-                return;
+                break;
             }
             self.looks.pop_front();
             let Ok(mut found) = self.entries.find_entry(key, |entry| entry.key == key) else { continue };
@@ -360,11 +379,21 @@ impl TypingStats {
             }
             entry.abandon(self.channels.tally_mut(entry.channel));
             found.remove();
-            if self.entries.is_empty() {
-                // The memory of a crowd goes with the last of it.
-                self.entries = HashTable::new();
-                self.looks = VecDeque::new();
-            }
+        }
+        self.shrink();
+    }
+
+    /// The memory of a crowd goes with the crowd, whoever of it is still typing. What is left is moved, and is little.
+    fn shrink(&mut self) {
+        if self.entries.is_empty() && self.looks.is_empty() {
+            (self.entries, self.looks) = (HashTable::new(), VecDeque::new());
+        }
+        let room = |len: usize| len.max(SMALL / SHRINK_AT) * SHRINK_AT;
+        if self.entries.capacity() > room(self.entries.len()) {
+            self.entries.shrink_to(self.entries.len() * 2, |entry| entry.key);
+        }
+        if self.looks.capacity() > room(self.looks.len()) {
+            self.looks.shrink_to(self.looks.len() * 2);
         }
     }
 }

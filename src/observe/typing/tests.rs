@@ -562,3 +562,28 @@ fn many_conversations_at_once_are_the_sum_of_each_by_itself() {
     assert_eq!(figures.measured, 0);
     assert!(sum.messages.iter().all(|n| *n > 100) && sum.gaps.counts.iter().sum::<u64>() > 1_000, "{sum:?}");
 }
+
+#[test]
+fn the_memory_of_a_crowd_goes_though_a_few_go_on_typing() {
+    const CROWD: usize = 150_000;
+    let mut stats = TypingStats::new(3);
+    let key = |stats: &mut TypingStats, at: u64, from: &str| {
+        stats.on_signal(Instant::from_millis(at), pair(from), Signal::new(SignalKind::Keystroke));
+    };
+    for user in 0..CROWD {
+        key(&mut stats, 0, &format!("user-{user}"));
+    }
+    assert!(stats.entries.capacity() >= CROWD);
+    // Nothing else happens: only the loop comes round when it is asked to.
+    for at in (0..120).map(|second| second * 1_000) {
+        for few in 0..10 {
+            key(&mut stats, at, &format!("user-{few}"));
+        }
+        stats.look(Instant::from_millis(at));
+    }
+    assert_eq!(stats.entries.len(), 10);
+    assert!(stats.entries.capacity() <= SMALL && stats.looks.capacity() <= SMALL, "{}", stats.entries.capacity());
+    stats.look(stats.due());
+    stats.look(Instant::from_millis(1_000_000));
+    assert_eq!((stats.entries.len(), stats.due()), (0, Instant::NEVER), "and it can sleep");
+}

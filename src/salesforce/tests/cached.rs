@@ -34,7 +34,7 @@ async fn own_credentials_serve_a_start_and_accepted_ones_a_stop() {
     let client = Client::with_cache(settings, clock, cache.clone()).unwrap();
     assert_eq!(client.warm_up().await, TokenState::Held, "with cached credentials there is nothing to wait for");
     let send = async |credentials: Option<CredentialId>, reason: Reason, to: &str| {
-        client.deliver(&Dispatch { credentials, ..dispatch(&clock, to, 1, reason) }).await
+        client.deliver(&Dispatch { credentials, ..dispatch(&clock, to, 1, reason) }, &Permit::default()).await
     };
 
     let result = send(None, Reason::Idle, "channel").await;

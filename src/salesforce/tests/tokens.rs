@@ -164,7 +164,8 @@ async fn a_token_is_renewed_before_its_end_though_nobody_types() {
 #[tokio::test]
 async fn a_grant_that_is_refused_is_told_and_not_hammered() {
     let token = |_| {
-        answer("400 Bad", "", r#"{"error":"invalid_grant","error_description":"user hasn't approved this consumer"}"#)
+        let body = r#"{"error":"invalid_grant","error_description":"user hasn't approved this consumer"}"#;
+        answer("400 Bad", "retry-after: 30\r\n", body)
     };
     let bench = Bench::start(&pkcs8(), token, |_| accepted()).await;
     let text = "invalid_grant: user hasn't approved this consumer";
@@ -178,7 +179,20 @@ async fn a_grant_that_is_refused_is_told_and_not_hammered() {
         assert_eq!(wait, Duration::from_secs(1), "looking again is cheap, asking again is not");
         assert_eq!(result.detail, Some(told.clone()));
     }
-    assert_eq!((bench.token_calls(), bench.stub.seen().len()), (1, 1));
+    assert_eq!((bench.token_calls(), bench.stub.seen().len()), (1, 1), "it asked for half a minute");
+}
+
+#[tokio::test]
+async fn a_grant_that_was_refused_is_asked_for_again_soon() {
+    let token = |call| match call {
+        0 => answer("400 Bad", "", r#"{"error":"invalid_grant","error_description":"user is inactive"}"#),
+        _ => granted("abc"),
+    };
+    let bench = Bench::start(&pkcs8(), token, |_| accepted()).await;
+    assert!(matches!(bench.client.warm_up().await, TokenState::Failing(_)));
+    let watch = clock::stopwatch();
+    until(async || deliver(&bench.client).await.outcome == Outcome::Delivered).await;
+    assert!(watch.elapsed() < Duration::from_secs(15), "not after a minute: {:?}", watch.elapsed());
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use reqwest::header::ACCEPT;
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, HeaderMap};
 use serde::{Deserialize, Serialize};
 
 use super::pem;
@@ -60,22 +61,34 @@ pub(super) async fn exchange(
     };
     // Parsing the key and signing take up to 50 ms.
     let signed = tokio::task::spawn_blocking(move || sign(&file, &claims)).await;
-    let assertion = signed.map_err(|_| Failure::passing("signing broke off"))?.map_err(|why| Failure {
-        text: format!("private_key_file {} {why}", jwt.private_key_file.display()),
-        lasting: true,
-    })?;
+    let assertion = signed
+        .map_err(|_| Failure::new("signing broke off"))?
+        .map_err(|why| Failure::new(format!("private_key_file {} {why}", jwt.private_key_file.display())))?;
     let form = [("grant_type", GRANT_TYPE), ("assertion", assertion.as_str())];
     let request = http.post(jwt.token_url.clone()).header(ACCEPT, "application/json").form(&form);
     let response = request
         .send()
         .await
-        .map_err(|error| Failure::passing(format!("token_url {}: {}", jwt.token_url, answer::error_text(error))))?;
+        .map_err(|error| Failure::new(format!("token_url {}: {}", jwt.token_url, answer::error_text(error))))?;
     let (status, headers) = (response.status(), response.headers().clone());
-    let bytes = match answer::read_body(response, deadline).await {
-        Body::Whole(bytes) => bytes,
-        Body::Cut(why) => return Err(Failure::passing(format!("the token endpoint answered {status}; {why}"))),
-    };
-    let answer = serde_json::from_slice(&bytes).unwrap_or_default();
+    match answer::read_body(response, deadline).await {
+        Body::Whole(bytes) => read(jwt, status, &headers, &bytes, &assertion),
+        Body::Cut(why) => Err(Failure {
+            text: format!("the token endpoint answered {status}; {why}"),
+            retry_after: answer::retry_after(&headers),
+        }),
+    }
+}
+
+/// The token in an answer, or why there is none. `assertion` is what that must not repeat.
+pub(in crate::salesforce) fn read(
+    jwt: &JwtBearer,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    assertion: &str,
+) -> Result<(String, Duration), Failure> {
+    let answer = serde_json::from_slice(body).unwrap_or_default();
     match answer {
         TokenAnswer { access_token: Some(token), expires_in, .. } if status.is_success() => {
             let life = life_of(&token, expires_in);
@@ -84,8 +97,8 @@ pub(super) async fn exchange(
         TokenAnswer { error, error_description, .. } => {
             let said =
                 error.map(|error| format!("{error}: {}", error_description.as_deref().unwrap_or("no description")));
-            let said = said.and_then(|said| answer::readable(&said, &assertion));
-            Err(Refusal { status, headers: &headers, body: &bytes, said }.explain(jwt, clock::wall_since_epoch()))
+            let said = said.and_then(|said| answer::readable(&said, assertion));
+            Err(Refusal { status, headers, body, said }.explain(jwt, clock::wall_since_epoch()))
         }
     }
 }

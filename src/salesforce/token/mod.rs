@@ -21,6 +21,8 @@ pub(crate) use source::check_token_file;
 use state::{Ask, State};
 pub(super) use state::{Denied, Fetched, Token};
 pub use state::{TokenFigures, TokenState};
+#[cfg(fuzzing)]
+pub(super) use {jwt::read as read_answer, source::bearer};
 
 /// The shared token. Cheap to clone.
 #[derive(Clone)]

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION};
 use reqwest::{StatusCode, Url};
 
 use super::state::Failure;
 use crate::base::duration::Written;
 use crate::base::text::printable;
+use crate::salesforce::answer;
 use crate::salesforce::settings::JwtBearer;
 
 /// An answer that brings no token.
@@ -24,15 +24,11 @@ impl Refusal<'_> {
     /// Why there is no token. `now` is the time of this machine's clock since the epoch.
     pub(super) fn explain(&self, jwt: &JwtBearer, now: Duration) -> Failure {
         let clock = self.clock_difference(now);
-        let (text, lasting) = match &self.said {
-            Some(said) => {
-                let (advice, lasting) = advice(&said.to_ascii_lowercase(), jwt, clock);
-                let limited = self.status == StatusCode::TOO_MANY_REQUESTS;
-                (format!("{said}: {advice}"), lasting && self.status.is_client_error() && !limited)
-            }
-            None => (self.without_words(jwt), false),
+        let text = match &self.said {
+            Some(said) => format!("{said}: {}", advice(&said.to_ascii_lowercase(), jwt, clock)),
+            None => self.without_words(jwt),
         };
-        Failure { text, lasting }
+        Failure { text, retry_after: answer::retry_after(self.headers) }
     }
 
     /// An answer that is none of OAuth: it comes from something else, or from a service in trouble.
@@ -73,8 +69,7 @@ impl Refusal<'_> {
 
     /// How far this machine's clock is from that of the answer, in words; `None` where they agree.
     fn clock_difference(&self, now: Duration) -> Option<String> {
-        let date = DateTime::parse_from_rfc2822(self.headers.get(DATE)?.to_str().ok()?).ok()?;
-        let there = Duration::from_secs(u64::try_from(date.timestamp()).ok()?);
+        let there = answer::date(self.headers, DATE)?;
         let apart = there.abs_diff(now);
         let way = if there > now { "behind" } else { "ahead of" };
         (apart > CLOCKS_AGREE)
@@ -90,15 +85,15 @@ fn rounded(span: Duration) -> Duration {
     }
 }
 
-/// What to do about what the endpoint `said`, in small letters, and whether a person has to.
-fn advice(said: &str, jwt: &JwtBearer, clock: Option<String>) -> (String, bool) {
+/// What to do about what the endpoint `said`, in small letters.
+fn advice(said: &str, jwt: &JwtBearer, clock: Option<String>) -> String {
     let JwtBearer { audience, subject, private_key_file, .. } = jwt;
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let clock_says = |otherwise: &str| match &clock {
         Some(clock) => format!("{clock}; set it (NTP), for an assertion is good for a few minutes only"),
         None => otherwise.to_owned(),
     };
-    let text = if has(&["audience"]) {
+    if has(&["audience"]) {
         format!(
             "upstream.auth.jwt_bearer.audience is {audience:?}; expected https://login.salesforce.com, or \
              https://test.salesforce.com for a sandbox org"
@@ -118,7 +113,7 @@ fn advice(said: &str, jwt: &JwtBearer, clock: Option<String>) -> (String, bool) 
             "the user {subject:?} (upstream.auth.jwt_bearer.subject) is inactive or frozen, or its org is; activate it"
         )
     } else if has(&["rate", "too many", "retry your request", "exceeded"]) {
-        return ("too many logins in a short time; trying again later".to_owned(), false);
+        "too many logins in a short time; trying again later".to_owned()
     } else if has(&["invalid_client", "client identifier", "client credentials", "consumer key"]) {
         "upstream.auth.jwt_bearer.consumer_key is not the consumer key of an app in this org (a new app takes up to 10 \
          minutes), or the app is of another org than token_url's"
@@ -139,8 +134,7 @@ fn advice(said: &str, jwt: &JwtBearer, clock: Option<String>) -> (String, bool) 
         clock_says(&format!(
             "check upstream.auth.jwt_bearer: the user {subject:?} must exist in the org of token_url and may use the app"
         ))
-    };
-    (text, true)
+    }
 }
 
 /// A response is under way for seconds at most, and `Date` has whole ones.
@@ -181,9 +175,7 @@ mod tests {
         ] {
             let failure = explained(400, &[], "", Some(said));
             assert!(failure.text.starts_with(said) && failure.text.contains(words), "{}", failure.text);
-            assert!(failure.lasting, "{said}");
         }
-        assert!(!explained(400, &[], "", Some("invalid_grant: login rate exceeded")).lasting);
     }
 
     #[test]
@@ -199,7 +191,7 @@ mod tests {
             (200, vec![], "{}", "without an access_token"),
         ] {
             let failure = explained(status, &headers, body, None);
-            assert!(failure.text.contains(words) && !failure.lasting, "{}", failure.text);
+            assert!(failure.text.contains(words), "{}", failure.text);
         }
     }
 

@@ -28,7 +28,7 @@ impl Source {
     pub(in crate::salesforce) async fn fetch(&self) -> Result<Fetched, Failure> {
         let fetched = tokio::time::timeout(self.timeout, self.fetch_unbounded()).await;
         fetched.unwrap_or_else(|_| {
-            Err(Failure::passing(match &self.auth {
+            Err(Failure::new(match &self.auth {
                 Auth::JwtBearer(jwt) => format!("token_url {}: no token in time", jwt.token_url),
                 _ => "no token in time".to_owned(),
             }))
@@ -37,13 +37,12 @@ impl Source {
 
     async fn fetch_unbounded(&self) -> Result<Fetched, Failure> {
         match &self.auth {
-            Auth::Cached => Err(Failure::passing("credentials are cached, not fetched")),
+            Auth::Cached => Err(Failure::new("credentials are cached, not fetched")),
             Auth::Fixed(secret) => Ok(Fetched { bearer: bearer(secret.expose())?, refresh_after: None, life: None }),
             Auth::TokenFile(path) => {
                 let file = read("token_file", path.clone(), files::TOKEN_FILE_BYTES_MAX).await?;
                 let text = String::from_utf8_lossy(&file);
-                let named =
-                    |failure: Failure| Failure::passing(format!("token_file {}: {}", path.display(), failure.text));
+                let named = |failure: Failure| Failure::new(format!("token_file {}: {}", path.display(), failure.text));
                 Ok(Fetched { bearer: bearer(&text).map_err(named)?, refresh_after: Some(POLL_INTERVAL), life: None })
             }
             Auth::JwtBearer(jwt) => {
@@ -56,25 +55,23 @@ impl Source {
     }
 }
 
-fn bearer(text: &str) -> Result<HeaderValue, Failure> {
+pub(in crate::salesforce) fn bearer(text: &str) -> Result<HeaderValue, Failure> {
     // What an editor may put first, of which nothing is to be seen.
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with(['{', '[', '"', '<']) {
         let what = if text.starts_with('<') { "a page of HTML or XML" } else { "JSON" };
-        return Err(Failure::passing(format!(
+        return Err(Failure::new(format!(
             "this is {what}, not a token; expected the access token alone, such as `jq -r .access_token` prints it"
         )));
     }
     if text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer ")) {
-        return Err(Failure::passing("expected the token alone, without `Bearer`"));
+        return Err(Failure::new("expected the token alone, without `Bearer`"));
     }
     if text.is_empty() || text.len() > TOKEN_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::passing(format!(
-            "a token is 1 to {TOKEN_BYTES_MAX} visible ASCII characters; this is not"
-        )));
+        return Err(Failure::new(format!("a token is 1 to {TOKEN_BYTES_MAX} visible ASCII characters; this is not")));
     }
     let value = HeaderValue::try_from(format!("Bearer {text}"));
-    let mut value = value.map_err(|_| Failure::passing("the token can't be a header's value"))?;
+    let mut value = value.map_err(|_| Failure::new("the token can't be a header's value"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -91,8 +88,8 @@ async fn read(key: &str, path: PathBuf, bytes_max: u64) -> Result<Vec<u8>, Failu
     let name = path.display().to_string();
     match tokio::task::spawn_blocking(move || files::read(&path, bytes_max)).await {
         Ok(Ok(text)) => Ok(text),
-        Ok(Err(error)) => Err(Failure::passing(format!("{key} {name} can't be read: {error}"))),
-        Err(_) => Err(Failure::passing(format!("reading {key} {name} broke off"))),
+        Ok(Err(error)) => Err(Failure::new(format!("{key} {name} can't be read: {error}"))),
+        Err(_) => Err(Failure::new(format!("reading {key} {name} broke off"))),
     }
 }
 

@@ -146,7 +146,7 @@ impl State {
             Err(failure) => {
                 self.failures = self.failures.saturating_add(1);
                 self.failures_total += 1;
-                let wait = if failure.lasting { jittered(BACKOFF_MAX) } else { backoff(self.failures) };
+                let wait = backoff(self.failures).max(failure.retry_after.unwrap_or_default());
                 self.not_before = now + if self.polls { POLL_INTERVAL } else { wait };
                 return self.fail(failure.text);
             }
@@ -268,13 +268,13 @@ pub(in crate::salesforce) struct Fetched {
 #[derive(Debug)]
 pub(in crate::salesforce) struct Failure {
     pub(in crate::salesforce) text: String,
-    /// A person has to do something about it; asking often doesn't help.
-    pub(super) lasting: bool,
+    /// How long the token endpoint asks typingd to wait.
+    pub(in crate::salesforce) retry_after: Option<Duration>,
 }
 
 impl Failure {
-    pub(super) fn passing(text: impl Into<String>) -> Self {
-        Self { text: text.into(), lasting: false }
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), retry_after: None }
     }
 }
 
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(have(&state, at(94_999)).as_deref(), Some("a"));
         // In its last five seconds it is not used while a fresh one is on its way, and used while none is to be had.
         assert!(matches!(state.ask(at(95_000)), Ask::Wait));
-        state.fetched(at(95_000), Err(Failure::passing("down")));
+        state.fetched(at(95_000), Err(Failure::new("down")));
         assert_eq!(have(&state, at(95_500)).as_deref(), Some("a"));
         assert_eq!(state.public(at(99_999)), TokenState::Held);
         assert_eq!(state.public(at(100_000)), TokenState::Failing("down".into()));
@@ -386,13 +386,20 @@ mod tests {
     }
 
     #[test]
-    fn a_passing_failure_is_retried_soon_and_a_lasting_one_late() {
-        let wait = |lasting| {
-            let mut state = State::default();
-            state.fetched(at(0), Err(Failure { text: "x".into(), lasting }));
-            state.due().since(at(0))
+    fn failures_are_retried_ever_more_slowly_or_as_asked() {
+        let mut state = State::default();
+        let mut fail = |now: Instant, retry_after| {
+            state.fetched(now, Err(Failure { text: "invalid_grant".into(), retry_after }));
+            state.due().since(now)
         };
-        assert_eq!(wait(false), BACKOFF_MIN);
-        assert!(wait(true) >= BACKOFF_MAX / 2);
+        let mut now = at(0);
+        for ceiling in [1, 2, 4, 8, 16, 32, 60, 60] {
+            let (ceiling, wait) = (Duration::from_secs(ceiling), fail(now, None));
+            assert!(wait <= ceiling && wait >= (ceiling / 2).max(BACKOFF_MIN), "{wait:?} of {ceiling:?}");
+            now = now + wait;
+        }
+        let mut state = State::default();
+        state.fetched(at(0), Err(Failure { text: "busy".into(), retry_after: Some(Duration::from_secs(7)) }));
+        assert_eq!(state.due(), at(7_000));
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process::{Process, typingd, until};
+use crate::secrets;
 use crate::wire::{Address, Answer};
 
 /// What a sandbox takes without more ado.
@@ -13,7 +14,7 @@ const TOKEN: &str = "t0ken-of-the-bench";
 
 /// The sandbox as a process of its own.
 pub(crate) struct Sandbox {
-    _process: Process,
+    pub(crate) process: Process,
     pub(crate) address: Address,
 }
 
@@ -26,7 +27,7 @@ impl Sandbox {
         until("the sandbox's address", || process.output().contains("base_url"));
         let output = process.output();
         let address = Address::parse(output.split('"').nth(1).unwrap());
-        Self { _process: process, address }
+        Self { process, address }
     }
 
     /// What it was sent, in the order of arrival.
@@ -89,6 +90,7 @@ impl Daemon {
     pub(crate) fn start_with(upstream: &str, auth: &str, settings: &str, prepare: impl FnOnce(&TempDir)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("token"), TOKEN).unwrap();
+        secrets::note(TOKEN);
         prepare(&directory);
         let text = format!(
             "upstream.base_url = '{upstream}'\nupstream.org_id = '00DXX0000000001'\n\

@@ -7,4 +7,5 @@ pub(crate) mod far_side;
 pub(crate) mod key;
 pub(crate) mod process;
 pub(crate) mod recorder;
+pub(crate) mod secrets;
 pub(crate) mod wire;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use typingd::base::clock;
 
+use crate::secrets;
 use crate::wire::Address;
 
 /// How long anything may take that is sure to come. Only a defect, or a machine that stands still, needs all of it.
@@ -69,16 +70,19 @@ pub(crate) fn run_with(mut command: Command, input: &str) -> Said {
 /// A process that goes on until it is told to stop. Killed when dropped.
 pub(crate) struct Process {
     child: Child,
+    /// Its log is nobody's but the operator's: a daemon's, not what a command tells its caller.
+    is_daemon: bool,
     log: Arc<Mutex<String>>,
     output: Arc<Mutex<String>>,
 }
 
 impl Process {
     pub(crate) fn start(mut command: Command) -> Self {
+        let is_daemon = command.get_args().any(|argument| argument == "run");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("typingd starts");
         let log = collect(child.stderr.take().unwrap());
         let output = collect(child.stdout.take().unwrap());
-        Self { child, log, output }
+        Self { child, is_daemon, log, output }
     }
 
     /// What it has written to the standard error so far.
@@ -163,6 +167,10 @@ impl Drop for Process {
             {
                 eprintln!("--- log ---\n{}", self.log());
             }
+        } else if self.is_daemon {
+            let log = self.log();
+            let told = secrets::told_in(&log);
+            assert!(told.is_empty(), "the log tells {told:?}:\n{log}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::process::PATIENCE;
+use crate::secrets;
 
 /// Header fields: names and values.
 pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
@@ -57,6 +58,7 @@ impl Address {
     pub(crate) fn call(&self, method: &str, path: &str, headers: Headers<'_>, body: &[u8]) -> Answer {
         let mut wire = self.connect().unwrap_or_else(|error| panic!("{self:?}: {error}"));
         wire.head(method, path, headers, &format!("content-length: {}", body.len()));
+        secrets::note_body(body);
         // The answer may come before the body has been taken.
         let _ = wire.stream.write_all(body);
         wire.answer()
@@ -65,8 +67,10 @@ impl Address {
     /// The same with somebody who may be gone, or go meanwhile.
     pub(crate) fn try_call(&self, method: &str, path: &str, headers: Headers<'_>, body: &[u8]) -> Option<Answer> {
         let mut wire = self.connect().ok()?;
+        secrets::note_body(body);
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: typingd\r\nconnection: close\r\n");
         for (name, value) in headers {
+            secrets::note_header(value);
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
@@ -110,6 +114,7 @@ impl Wire {
     pub(crate) fn head(&mut self, method: &str, path: &str, headers: Headers<'_>, framing: &str) {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: typingd\r\nconnection: close\r\n{framing}\r\n");
         for (name, value) in headers {
+            secrets::note_header(value);
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");

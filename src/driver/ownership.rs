@@ -1,0 +1,182 @@
+//! What the loop does as one node of several: which signals are its own to take, which of its requests may leave, and
+//! what follows from what the store says. Without a store all is its own.
+
+use super::node::Node;
+use super::permit::Permit;
+use super::state::LoopState;
+use crate::engine::Notice;
+use crate::fleet::{Demand, Effect, Route};
+use crate::model::{ConversationRef, CredentialId, Dispatch, Instant, Outcome, Signal, WireResult};
+use crate::store::News;
+
+/// Conversations whose credentials wait with a signal for the store's answer.
+const CREDENTIALS_MAX: usize = 10_000;
+
+impl LoopState {
+    /// What the store says next; never without a store. Cancel-safe.
+    pub(super) async fn news(&mut self) -> News {
+        match &mut self.node {
+            Some(node) => node.link.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What it has said by now.
+    pub(super) fn try_news(&mut self) -> Option<News> {
+        self.node.as_mut()?.link.try_next()
+    }
+
+    pub(super) fn on_news(&mut self, now: Instant, news: News) {
+        let Some(node) = &mut self.node else { return };
+        let at = node.clock.now();
+        match news {
+            News::Reply(number, reply) => node.fleet.handle_reply(at, number, reply),
+            News::Silence => node.fleet.handle_silence(at),
+            News::Mail(mail) => node.fleet.handle_mail(at, mail),
+        }
+        self.settle_ownership(now);
+    }
+
+    /// Whether the engine takes the signal now; another node may take it, or this one later.
+    pub(super) fn takes(
+        &mut self,
+        conversation: ConversationRef<'_>,
+        signal: Signal,
+        credentials: Option<CredentialId>,
+    ) -> bool {
+        let Some(node) = &mut self.node else { return true };
+        let route = node.fleet.handle_signal(node.clock.now(), conversation, signal);
+        if let (Route::Posted, Some(credentials)) = (route, credentials) {
+            if node.credentials.len() >= CREDENTIALS_MAX {
+                node.credentials.clear();
+            }
+            node.credentials.insert(conversation.to_owned(), credentials);
+        }
+        route == Route::Here
+    }
+
+    /// What is due by time alone, and the next request to the store.
+    pub(super) fn visit_store(&mut self, now: Instant) {
+        let Some(node) = &mut self.node else { return };
+        let at = node.clock.now();
+        node.fleet.handle_timeout(at);
+        let queued = self.engine.census().queued.iter().sum();
+        let demand = Demand { counted: self.engine.counted(now), queued };
+        node.link.read_inbox_of(node.fleet.me());
+        if let Some(request) = node.fleet.poll_request(at, demand) {
+            node.link.send(request);
+        }
+        self.settle_ownership(now);
+    }
+
+    /// Does what the fleet says, and gives it back what the engine has released.
+    pub(super) fn settle_ownership(&mut self, now: Instant) {
+        loop {
+            let Some(node) = &mut self.node else { return };
+            let at = node.clock.now();
+            if let Some(effect) = node.fleet.poll_effect() {
+                self.on_effect(now, effect);
+            } else if let Some(released) = self.engine.poll_released() {
+                if !self.engine.holds(released.as_ref()) {
+                    node.fleet.handle_released(at, released.as_ref());
+                }
+            } else {
+                node.lease.set(node.fleet.tenure(), node.fleet.departs_until());
+                return;
+            }
+        }
+    }
+
+    fn on_effect(&mut self, now: Instant, effect: Effect) {
+        let Some(node) = &mut self.node else { return };
+        let at = node.clock.now();
+        match effect {
+            Effect::Signal(conversation, signal) => {
+                let credentials = node.credentials.remove(&conversation);
+                // At the end each keystroke is left to another process.
+                if self.stopping.is_none() {
+                    let _ = self.take_signal(now, conversation.as_ref(), signal, credentials);
+                }
+            }
+            Effect::Check(conversation) => {
+                if !self.engine.holds(conversation.as_ref()) {
+                    node.fleet.handle_released(at, conversation.as_ref());
+                }
+            }
+            Effect::Recover(conversation) => self.engine.handle_recovered(now, conversation.as_ref()),
+            Effect::Lose(conversation) => {
+                let left = self.engine.handle_lost(now, conversation.as_ref());
+                node.fleet.handle_lost(conversation.as_ref(), left.maybe_on, left.in_flight);
+            }
+            Effect::Send(dispatch) => node.leaving.push((dispatch.clone(), node.permit(&dispatch))),
+            Effect::Withhold(id) => self.engine.handle_withheld(now, id),
+            Effect::Share(share) => self.engine.handle_share(share),
+        }
+    }
+
+    /// The next request that leaves. With a store each Started is on record there before.
+    pub(super) fn poll_leaving(&mut self, now: Instant) -> Option<(Dispatch, Permit)> {
+        loop {
+            let Some(node) = &mut self.node else {
+                return Some((self.engine.poll_dispatch(now)?, Permit::default()));
+            };
+            if let Some(leaving) = node.leaving.pop() {
+                return Some(leaving);
+            }
+            let at = node.clock.now();
+            let dispatch = if node.fleet.may_send(at) { self.engine.poll_dispatch(now) } else { None };
+            let dispatch = dispatch?;
+            if let Some(dispatch) = node.fleet.handle_dispatch(at, dispatch) {
+                let permit = node.permit(&dispatch);
+                node.leaving.push((dispatch, permit));
+            }
+            self.settle_ownership(now);
+        }
+    }
+
+    /// The engine takes an outcome. A Started that did not leave because the lease had ended is as if it had never been
+    /// dispatched.
+    pub(super) fn take_outcome(
+        &mut self,
+        now: Instant,
+        dispatch: &Dispatch,
+        permit: &Permit,
+        result: &WireResult,
+    ) -> Option<Notice> {
+        let conversation = dispatch.conversation.as_ref();
+        let notice = if matches!(result.outcome, Outcome::NotSent(_)) && !permit.holds() {
+            self.engine.handle_withheld(now, dispatch.id);
+            None
+        } else {
+            self.engine.handle_outcome(now, dispatch.id, result.outcome)
+        };
+        if let Some(node) = &mut self.node {
+            let is_off = self.engine.is_settled_off(conversation);
+            node.fleet.handle_outcome(node.clock.now(), conversation, is_off);
+            self.settle_ownership(now);
+        }
+        notice
+    }
+
+    /// When the engine, or the fleet, has something to do though nothing happens before.
+    pub(super) fn due(&mut self, now: Instant) -> Instant {
+        let Some(node) = &self.node else { return self.engine.poll_timeout(now) };
+        let at = node.clock.now();
+        let fleet = node.clock.on_other(node.fleet.poll_timeout(at));
+        let engine = if node.fleet.may_send(at) { self.engine.poll_timeout(now) } else { self.engine.next_deadline() };
+        engine.min(fleet)
+    }
+
+    /// The node leaves: it gives up what is off.
+    pub(super) fn leave_fleet(&mut self, now: Instant) {
+        if let Some(node) = &mut self.node {
+            node.fleet.handle_leaving();
+        }
+        self.settle_ownership(now);
+    }
+
+    /// Whether nothing in the store has to wait for this process any more.
+    pub(super) fn has_left_fleet(&self) -> bool {
+        self.node.as_ref().is_none_or(Node::has_left)
+    }
+}

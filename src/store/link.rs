@@ -1,0 +1,339 @@
+//! A node's two connections to the store: one for its requests, one that waits for its mail. Each is made anew after
+//! whatever went wrong; what was under way then has no answer.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+use super::Place;
+use super::codec::{Call, Keys, Script, call, read_mail, read_reply};
+use crate::fleet::protocol::{Mail, OwnerId, Reply, Request};
+
+/// Where the store is, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The server and its database.
+    pub place: Place,
+    /// The user of its access list; the server's default one without.
+    pub username: Option<String>,
+    /// The file that the password is read from at each connection.
+    pub password_file: Option<PathBuf>,
+    /// Certificates (PEM) that are trusted instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The nodes that share an org.
+    pub group: String,
+}
+
+/// Where the server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// In clear; on the same machine.
+    Tcp(String, u16),
+    /// By TLS.
+    Tls(String, u16),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// What the store tells a node.
+#[derive(Debug)]
+pub enum News {
+    /// The answer to the request of that number.
+    Reply(u64, Reply),
+    /// The request under way has no answer.
+    Silence,
+    /// What was in the inbox.
+    Mail(Vec<Mail>),
+}
+
+/// How the connection is, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkState {
+    /// The last request was answered.
+    pub up: bool,
+    /// Why not.
+    pub problem: Option<String>,
+}
+
+/// The loop's end of both connections. They end with it.
+#[derive(Debug)]
+pub struct Link {
+    requests: mpsc::Sender<Request>,
+    news: mpsc::Receiver<News>,
+    reader: watch::Sender<OwnerId>,
+    state: Arc<Mutex<LinkState>>,
+}
+
+impl Link {
+    /// Begins to connect. `name` is what people call this node. Call it within a runtime.
+    pub fn new(settings: Settings, name: String, me: OwnerId) -> Self {
+        let (requests, asked) = mpsc::channel(1);
+        let (told, news) = mpsc::channel(NEWS_MAX);
+        let (reader, reads) = watch::channel(me);
+        let state = Arc::new(Mutex::new(LinkState::default()));
+        let settings = Arc::new(settings);
+        tokio::spawn(serve_requests(settings.clone(), name, asked, told.clone(), state.clone()));
+        tokio::spawn(serve_inbox(settings, reads, told));
+        Self { requests, news, reader, state }
+    }
+
+    /// Sends a request. At most one may be under way.
+    pub fn send(&self, request: Request) {
+        // It is taken as soon as the one before has its answer.
+        let _ = self.requests.try_send(request);
+    }
+
+    /// From now on this owner's inbox is read.
+    pub fn read_inbox_of(&self, me: OwnerId) {
+        self.reader.send_if_modified(|reader| std::mem::replace(reader, me) != me);
+    }
+
+    /// What comes next. Cancel-safe.
+    pub async fn next(&mut self) -> News {
+        match self.news.recv().await {
+            Some(news) => news,
+            // Only at the end of the runtime.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What has come by now.
+    pub fn try_next(&mut self) -> Option<News> {
+        self.news.try_recv().ok()
+    }
+
+    /// How it is, as a handle that others may keep.
+    pub fn state(&self) -> Arc<Mutex<LinkState>> {
+        self.state.clone()
+    }
+}
+
+/// Why nothing was answered.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Server(#[from] redis::RedisError),
+    #[error("no answer within {RESPONSE_TIMEOUT:?}")]
+    Late,
+    #[error("the file of its password, {}: {error}", path.display())]
+    Password { path: PathBuf, error: std::io::Error },
+    #[error("the file of its certificates, {}: {error}", path.display())]
+    Certificates { path: PathBuf, error: std::io::Error },
+    #[error("its answer is {0}")]
+    Strange(#[from] super::codec::Strange),
+    #[error("it is version {0}; 7.0 is the first that will do")]
+    Old(String),
+}
+
+async fn serve_requests(
+    settings: Arc<Settings>,
+    name: String,
+    mut asked: mpsc::Receiver<Request>,
+    told: mpsc::Sender<News>,
+    state: Arc<Mutex<LinkState>>,
+) {
+    let keys = Keys::new(&settings.group);
+    let mut server = None;
+    let mut failures = 0;
+    while let Some(request) = asked.recv().await {
+        let number = request.number;
+        let call = call(&keys, &request, &name);
+        let answered = timeout(RESPONSE_TIMEOUT, async {
+            loop {
+                match execute(&settings, &mut server, &call).await {
+                    // Nothing was sent: it may be tried again while there is time.
+                    Err(failure) if server.is_none() => {
+                        note(&state, Err(&failure));
+                        sleep(reconnect_after(failures)).await;
+                        failures += 1;
+                    }
+                    answered => return answered,
+                }
+            }
+        });
+        let answered = answered.await.unwrap_or(Err(Failure::Late));
+        let answered = answered.and_then(|answered| Ok(read_reply(&request.command, answered)?));
+        note(&state, answered.as_ref().map(|_| ()));
+        let news = match answered {
+            Ok(reply) => {
+                failures = 0;
+                reply.map_or(News::Silence, |reply| News::Reply(number, reply))
+            }
+            Err(_) => {
+                // A late answer must not be taken for the next one's.
+                server = None;
+                failures += 1;
+                sleep(reconnect_after(failures)).await;
+                News::Silence
+            }
+        };
+        if told.send(news).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A server that knows the scripts.
+struct Server {
+    connection: MultiplexedConnection,
+    /// By the order of [`Script::ALL`].
+    digests: Vec<String>,
+}
+
+async fn execute(settings: &Settings, server: &mut Option<Server>, call: &Call) -> Result<redis::Value, Failure> {
+    let server = match server {
+        Some(server) => server,
+        None => server.insert(prepare(settings).await?),
+    };
+    let command = match call {
+        Call::Script(script, keys, args) => {
+            let mut command = redis::cmd("EVALSHA");
+            let digest = &server.digests[*script as usize];
+            command.arg(digest).arg(keys.len()).arg(keys).arg(args);
+            command
+        }
+        Call::Scan(held, cursor) => {
+            let mut command = redis::cmd("HSCAN");
+            command.arg(held).arg(cursor).arg("COUNT").arg(SCAN_COUNT);
+            command
+        }
+    };
+    Ok(command.query_async(&mut server.connection).await?)
+}
+
+async fn prepare(settings: &Settings) -> Result<Server, Failure> {
+    let mut connection = connect(settings, RESPONSE_TIMEOUT).await?;
+    check_version(&mut connection).await?;
+    let mut digests = Vec::with_capacity(Script::ALL.len());
+    for script in Script::ALL {
+        digests.push(redis::cmd("SCRIPT").arg("LOAD").arg(script.text()).query_async(&mut connection).await?);
+    }
+    Ok(Server { connection, digests })
+}
+
+/// A server whose access list forbids `INFO` is taken as it is.
+async fn check_version(connection: &mut MultiplexedConnection) -> Result<(), Failure> {
+    let Ok(info) = redis::cmd("INFO").arg("server").query_async::<String>(connection).await else { return Ok(()) };
+    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("7");
+    match version.split('.').next().and_then(|major| major.parse::<u32>().ok()) {
+        Some(major) if major < 7 => Err(Failure::Old(version.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+async fn connect(settings: &Settings, response_timeout: Duration) -> Result<MultiplexedConnection, Failure> {
+    let mut as_whom = RedisConnectionInfo::default().set_db(settings.place.database.into()).set_skip_set_lib_name();
+    if let Some(username) = &settings.username {
+        as_whom = as_whom.set_username(username);
+    }
+    if let Some(path) = &settings.password_file {
+        let text = tokio::fs::read_to_string(path).await;
+        let text = text.map_err(|error| Failure::Password { path: path.clone(), error })?;
+        as_whom = as_whom.set_password(text.trim_end_matches(['\r', '\n']));
+    }
+    let address = match &settings.place.address {
+        Address::Tcp(host, port) => ConnectionAddr::Tcp(host.clone(), *port),
+        Address::Tls(host, port) => {
+            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
+        }
+        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
+    };
+    let info = address.into_connection_info()?.set_redis_settings(as_whom);
+    let client = match &settings.ca_file {
+        Some(path) => {
+            let root = tokio::fs::read(path).await;
+            let root = root.map_err(|error| Failure::Certificates { path: path.clone(), error })?;
+            Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert: Some(root) })?
+        }
+        None => Client::open(info)?,
+    };
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(RESPONSE_TIMEOUT))
+        .set_response_timeout(Some(response_timeout));
+    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+}
+
+async fn serve_inbox(settings: Arc<Settings>, mut reads: watch::Receiver<OwnerId>, told: mpsc::Sender<News>) {
+    let keys = Keys::new(&settings.group);
+    let mut connection = None;
+    let mut failures = 0;
+    while !told.is_closed() {
+        let inbox = keys.inbox(*reads.borrow_and_update());
+        match read_inbox(&settings, &mut connection, &inbox).await {
+            Ok(mail) => {
+                failures = 0;
+                if !mail.is_empty() && told.send(News::Mail(mail)).await.is_err() {
+                    return;
+                }
+            }
+            Err(failure) => {
+                debug!(%failure, "the store gives no mail");
+                connection = None;
+                sleep(reconnect_after(failures)).await;
+                failures += 1;
+            }
+        }
+    }
+}
+
+/// Waits a while for mail.
+async fn read_inbox(
+    settings: &Settings,
+    connection: &mut Option<MultiplexedConnection>,
+    inbox: &str,
+) -> Result<Vec<Mail>, Failure> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(connect(settings, INBOX_TIMEOUT).await?),
+    };
+    let mut command = redis::cmd("BLMPOP");
+    command.arg(INBOX_WAIT.as_secs_f64()).arg(1).arg(inbox).arg("LEFT").arg("COUNT").arg(MAIL_MAX);
+    match command.query_async(connection).await? {
+        redis::Value::Nil => Ok(Vec::new()),
+        redis::Value::Array(mut pair) if pair.len() == 2 => Ok(read_mail(pair.remove(1))?),
+        other => Ok(read_mail(other)?),
+    }
+}
+
+/// Tells a change once.
+fn note(state: &Mutex<LinkState>, outcome: Result<(), &Failure>) {
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    match outcome {
+        Ok(()) if !state.up => {
+            info!("the store answers");
+            *state = LinkState { up: true, problem: None };
+        }
+        Ok(()) => {}
+        Err(failure) => {
+            let problem = failure.to_string();
+            if state.up || state.problem.is_none() {
+                warn!(failure = problem, "the store does not answer");
+            }
+            *state = LinkState { up: false, problem: Some(problem) };
+        }
+    }
+}
+
+fn reconnect_after(failures: u32) -> Duration {
+    (RECONNECT_MIN * 2_u32.saturating_pow(failures.min(8))).min(RECONNECT_MAX)
+}
+
+/// A request without an answer for so long has none.
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
+const RECONNECT_MIN: Duration = Duration::from_millis(100);
+const RECONNECT_MAX: Duration = Duration::from_secs(2);
+/// The server lets a reader wait so long for mail; and the reader the server.
+const INBOX_WAIT: Duration = Duration::from_secs(1);
+const INBOX_TIMEOUT: Duration = Duration::from_secs(3);
+/// Mail that is taken at once.
+const MAIL_MAX: u32 = 1_000;
+/// Mail and answers that may wait for the loop.
+const NEWS_MAX: usize = 16;
+/// Entries of one step of a scan: some 0.3 ms of the server's time.
+const SCAN_COUNT: u32 = 1_000;

@@ -1,0 +1,6 @@
+//! Forms of the drop-in, at every split.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (Vec<u8>, &[u8])| typingd::fuzz::drop_in::form(input.1, &input.0));
