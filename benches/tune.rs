@@ -21,6 +21,8 @@ use typingd::tune::{tune, typist};
 /// Each of them types some 2,000 keys.
 const USERS: usize = 520;
 const MESSAGES: usize = 45;
+/// A day of a large org: conversations of one message each.
+const CONVERSATIONS: usize = 100_000;
 
 fn main() {
     let users = if quick() { 4 } else { USERS };
@@ -49,6 +51,12 @@ fn main() {
         pair.subject,
         pair.baseline,
     );
+    let wide = typist::trace(if quick() { 4 } else { CONVERSATIONS }, 1, 7);
+    let watch = stopwatch();
+    let study = read(&wide);
+    let conversations = study.timelines.len();
+    black_box(tune(study, &plan, usize::MAX, &|| {}));
+    println!("{conversations} conversations: read and measured in {:.2} s", watch.elapsed().as_secs_f64());
 }
 
 fn read(text: &str) -> Study {

@@ -16,15 +16,19 @@ use crate::engine::policy::Rules;
 use crate::http::{Options, Problem};
 use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Plan, Setting};
-use crate::tune::study::Study;
+use crate::tune::study::{Study, StudyError};
 use crate::tune::{self, json};
 
 /// The longest trace: some 800,000 signals. It is held in memory, with a third of it again for what is read from it.
 const TRACE_BYTES_MAX: usize = 64 << 20;
 /// Keystrokes and checks, times settings: a million keys under the default grid keep one core busy for a few seconds.
 const STEPS_MAX: u64 = 500_000_000;
-/// What resampling the users takes for each setting, as keystrokes.
-const RESAMPLING_COST: u64 = 100_000;
+/// What a setting takes however little was typed, as keystrokes.
+const SETTING_COST: u64 = 30_000;
+/// What counting a user or a conversation takes for each setting, as keystrokes.
+const COUNTING_COST: u64 = 20;
+/// Channels that are studied by themselves are measured once more.
+const CHANNELS_COST: u64 = 2;
 /// Over a link that delays or loses requests the whole engine runs, at some twenty times the cost.
 const LINK_COST: u64 = 20;
 /// A trace is studied on one core, one at a time: the others are for those who type.
@@ -83,10 +87,12 @@ fn plan(rules: &Rules, options: &[(String, String)]) -> Result<(Plan, Format), P
 }
 
 fn answer(trace: Bytes, plan: &Plan, format: Format) -> Result<Response, Problem> {
-    let study = Study::read([TraceReader::new("the trace", Cursor::new(trace))]).map_err(|e| bad(e.to_string()))?;
+    let trace = TraceReader::new("the trace", Cursor::new(trace));
+    let study = Study::read_channel([trace], plan.to.as_deref()).map_err(unfit)?;
     if study.keys() == 0 {
         return Err(bad("there is no keystroke in the trace: nothing can be measured"));
     }
+    study.fits(plan).map_err(unfit)?;
     if steps(&study, plan) > STEPS_MAX {
         let detail = format!(
             "{} keystrokes under {} settings take too long beside a daemon's work; expected fewer settings or longer checks; \
@@ -109,12 +115,23 @@ fn answer(trace: Bytes, plan: &Plan, format: Format) -> Result<Response, Problem
     })
 }
 
+fn unfit(error: StudyError) -> Problem {
+    match error {
+        StudyError::TooLarge { .. } | StudyError::Refreshes { .. } => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
+        }
+        StudyError::Trace(_) | StudyError::NoChannel { .. } => bad(error.to_string()),
+    }
+}
+
 /// How many steps the study takes, at most: every keystroke under every setting, and every check while an icon may be on.
 fn steps(study: &Study, plan: &Plan) -> u64 {
     let settings = || plan.grid.iter().chain([&plan.current]);
     let longest = settings().map(|setting| setting.dismiss.max(setting.check)).max().unwrap_or_default();
     let watched = study.watched(longest);
     let cost = if plan.link == tune::play::Link::PERFECT { 1 } else { LINK_COST };
-    let of = |setting: &Setting| (study.keys() + watched / setting.check.max(1)).saturating_mul(cost) + RESAMPLING_COST;
-    settings().map(of).fold(0, u64::saturating_add)
+    let counted = study.timelines.len().min(2 * tune::USERS_MEASURED_MAX) as u64 * COUNTING_COST + SETTING_COST;
+    let of = |setting: &Setting| (study.keys() + watched / setting.check.max(1)).saturating_mul(cost) + counted;
+    let again = if plan.by_channel && study.channels.len() > 1 { CHANNELS_COST } else { 1 };
+    settings().map(of).fold(0, u64::saturating_add).saturating_mul(again)
 }

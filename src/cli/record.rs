@@ -1,6 +1,6 @@
 //! `typingd record`: the signals of a running daemon as a trace.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
@@ -15,13 +15,14 @@ use serde::Serialize;
 
 use super::client::{Remote, RemoteArgs};
 use super::interrupt::Interrupt;
-use super::{Failure, block_on};
+use super::{Failure, block_on, note};
 use crate::base::clock::Clock;
 use crate::base::{duration, size};
-use crate::model::{ChannelAddress, ConversationRef, Instant};
+use crate::model::{ChannelAddress, ConversationRef, Instant, Signal, SignalKind};
 use crate::signals::json::{self, LINE_BYTES_MAX};
 use crate::signals::lines::{Lines, Overlong};
 use crate::signals::trace::TraceLine;
+use crate::tune::decision::{MESSAGES_MIN, USERS_MIN};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RecordArgs {
@@ -78,6 +79,9 @@ pub(super) fn run(args: &RecordArgs) -> Result<(), Failure> {
     let remote = Remote::new(&args.remote)?;
     let summary = block_on(record(&remote, args))??;
     let line = serde_json::to_string(&summary).map_err(io::Error::from)?;
+    if !summary.enough && summary.signals > 0 {
+        note(&format!("not enough to advise on: {}", summary.lacks().join("; ")));
+    }
     if args.output == Path::new("-") {
         writeln!(io::stderr().lock(), "{line}")?;
     } else {
@@ -101,6 +105,11 @@ const MODE: u32 = 0o600;
 /// daemon holds by default.
 const CONVERSATIONS_COUNTED_MAX: usize = 1_000_000;
 
+/// No typing.
+const NOT_TYPING: u64 = u64::MAX;
+/// The silence after which `tune` counts a draft as abandoned, unless it is told otherwise.
+const AWAY_MILLIS: u64 = 30_000;
+
 /// Why a recording ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -120,11 +129,37 @@ enum Ended {
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Summary {
     signals: u64,
-    /// At most [`CONVERSATIONS_COUNTED_MAX`].
+    /// At most [`CONVERSATIONS_COUNTED_MAX`], as users and channels.
     conversations: usize,
+    users: usize,
+    channels: usize,
+    /// Sent.
+    messages: u64,
+    /// Typed, and then cleared or left alone for [`AWAY_MILLIS`].
+    drafts: u64,
+    /// Whether `typingd tune` can advise on it.
+    enough: bool,
     bytes: u64,
     elapsed_ms: u64,
     ended: Ended,
+}
+
+impl Summary {
+    /// What it takes for an advice, where the recording has too little.
+    fn lacks(&self) -> Vec<String> {
+        let typed = self.messages + self.drafts;
+        let least = [("users", self.users as u64, USERS_MIN as u64), ("messages and drafts", typed, MESSAGES_MIN)];
+        let few = least.into_iter().filter(|(_, count, least)| count < least);
+        let mut lacks: Vec<String> =
+            few.map(|(noun, count, least)| format!("{count} {noun}, expected {least}")).collect();
+        if self.messages == 0 {
+            lacks.push("no message_sent, expected one for each message".to_owned());
+        }
+        if self.drafts == 0 {
+            lacks.push("no draft was abandoned, which alone shows how long an icon lingers".to_owned());
+        }
+        lacks
+    }
 }
 
 /// Records until something ends it. What is written are whole lines, and a trace, whatever happens.
@@ -168,13 +203,20 @@ async fn record(remote: &Remote, args: &RecordArgs) -> Result<Summary, Failure> 
         progress.set_message(format!("{} signals, {} KiB", tape.signals, tape.bytes / 1_024));
     };
     progress.finish_and_clear();
-    Ok(Summary {
+    let mut summary = Summary {
         ended,
         signals: tape.signals,
         conversations: tape.conversations.len(),
+        users: tape.users.len(),
+        channels: tape.channels.len(),
+        messages: tape.messages,
+        drafts: tape.drafts(),
+        enough: true,
         bytes: tape.bytes,
         elapsed_ms: clock.now().as_millis(),
-    })
+    };
+    summary.enough = summary.lacks().is_empty();
+    Ok(summary)
 }
 
 fn exists(path: &Path) -> String {
@@ -211,8 +253,13 @@ struct Tape<'a> {
     last_at: u64,
     signals: u64,
     bytes: u64,
-    /// Hashes of those seen.
-    conversations: HashSet<u64>,
+    /// Hashes of those seen, each with the end of the typing that is neither sent nor cleared yet, or [`NOT_TYPING`].
+    conversations: HashMap<u64, u64>,
+    users: HashSet<u64>,
+    channels: HashSet<u64>,
+    messages: u64,
+    /// Drafts whose end has been seen.
+    drafts: u64,
     hash: RandomState,
 }
 
@@ -227,7 +274,11 @@ impl<'a> Tape<'a> {
             last_at: 0,
             signals: 0,
             bytes: 0,
-            conversations: HashSet::new(),
+            conversations: HashMap::new(),
+            users: HashSet::new(),
+            channels: HashSet::new(),
+            messages: 0,
+            drafts: 0,
             hash: RandomState::new(),
         }
     }
@@ -271,14 +322,39 @@ impl<'a> Tape<'a> {
         }
         self.last_at = at;
         self.signals += 1;
-        self.count(parsed.conversation());
+        self.count(parsed.conversation(), parsed.signal, at);
         Ok(ControlFlow::Continue(()))
     }
 
-    fn count(&mut self, conversation: ConversationRef<'_>) {
-        if self.conversations.len() < CONVERSATIONS_COUNTED_MAX {
-            self.conversations.insert(self.hash.hash_one(conversation));
+    fn count(&mut self, who: ConversationRef<'_>, signal: Signal, at: u64) {
+        for (known, hash) in
+            [(&mut self.users, self.hash.hash_one(who.from())), (&mut self.channels, self.hash.hash_one(who.to()))]
+        {
+            if known.len() < CONVERSATIONS_COUNTED_MAX {
+                known.insert(hash);
+            }
         }
+        self.messages += u64::from(signal.kind == SignalKind::MessageSent);
+        let hash = self.hash.hash_one(who);
+        if self.conversations.len() >= CONVERSATIONS_COUNTED_MAX && !self.conversations.contains_key(&hash) {
+            return;
+        }
+        let typing_until = self.conversations.entry(hash).or_insert(NOT_TYPING);
+        let left = *typing_until != NOT_TYPING && at.saturating_sub(*typing_until) > AWAY_MILLIS;
+        let cleared = matches!(signal.kind, SignalKind::Stopped | SignalKind::Ended) && *typing_until != NOT_TYPING;
+        self.drafts += u64::from(left || cleared);
+        match signal.kind {
+            SignalKind::Keystroke => *typing_until = at + u64::from(signal.lasts_millis),
+            SignalKind::MessageSent | SignalKind::Stopped | SignalKind::Ended => *typing_until = NOT_TYPING,
+            SignalKind::Opened if left => *typing_until = NOT_TYPING,
+            SignalKind::Opened => {}
+        }
+    }
+
+    /// The drafts, those included that have been left alone for so long that they are abandoned.
+    fn drafts(&self) -> u64 {
+        let left = |until: &&u64| **until != NOT_TYPING && self.last_at.saturating_sub(**until) > AWAY_MILLIS;
+        self.drafts + self.conversations.values().filter(left).count() as u64
     }
 
     fn write(&mut self) -> Result<(), Failure> {
@@ -399,8 +475,35 @@ mod tests {
         let (args, remote) = (args(Path::new("-")), Remote::new(&nowhere()).unwrap());
         let mut tape = Tape::new(&remote, &args, None);
         for n in 0..CONVERSATIONS_COUNTED_MAX + 10 {
-            tape.count(ConversationRef::new("c", &n.to_string()).unwrap());
+            tape.count(ConversationRef::new("c", &n.to_string()).unwrap(), Signal::new(SignalKind::Keystroke), 0);
         }
         assert_eq!(tape.conversations.len(), CONVERSATIONS_COUNTED_MAX);
+    }
+
+    #[test]
+    fn a_draft_is_what_is_cleared_or_left_alone() {
+        let (args, remote) = (args(Path::new("-")), Remote::new(&nowhere()).unwrap());
+        let mut tape = Tape::new(&remote, &args, None);
+        let mut say = |to: &str, from: &str, kind, at| {
+            tape.last_at = at;
+            tape.count(ConversationRef::new(to, from).unwrap(), Signal::new(kind), at);
+        };
+        use SignalKind::{Keystroke, MessageSent, Opened, Stopped};
+        for (at, from, kind) in [
+            (0, "ann", Opened),
+            (10, "ann", Keystroke),
+            (900, "ann", MessageSent),
+            (1_000, "ann", Keystroke),
+            (1_500, "ann", Stopped),
+            (2_000, "bob", Keystroke),
+            (40_000, "bob", Keystroke),
+            (41_000, "bob", MessageSent),
+            (42_000, "cid", Keystroke),
+        ] {
+            say("c", from, kind, at);
+        }
+        say("d", "ann", Keystroke, 73_000);
+        assert_eq!((tape.users.len(), tape.channels.len(), tape.conversations.len()), (3, 2, 4));
+        assert_eq!((tape.messages, tape.drafts()), (2, 3), "cleared, left alone, and left alone at the end");
     }
 }

@@ -9,13 +9,16 @@ use crate::base::files;
 use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Choice, Plan};
 use crate::tune::study::Study;
-use crate::tune::{self, html, json, table};
+use crate::tune::{self, diff, html, json, table};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TuneArgs {
     /// Traces, each with its own conversations and users; `-` is standard input
-    #[arg(value_name = "TRACE", required = true)]
+    #[arg(value_name = "TRACE", required_unless_present = "diff")]
     traces: Vec<PathBuf>,
+    /// Compare two recordings of different users under the current setting, and advise nothing
+    #[arg(long, value_names = ["BEFORE", "AFTER"], num_args = 2, conflicts_with_all = ["traces", "html"])]
+    diff: Option<Vec<PathBuf>>,
     /// The modes to try [default: idle,after_shown]
     #[arg(long, value_name = "MODES")]
     mode: Option<String>,
@@ -61,6 +64,12 @@ pub(super) struct TuneArgs {
     /// The share of the org's requests that typing may take then, messages not counted [default: 25%]
     #[arg(long, value_name = "SHARE")]
     share: Option<String>,
+    /// Study this channel only, by its address
+    #[arg(long, value_name = "CHANNEL")]
+    to: Option<String>,
+    /// Study each channel by itself as well [default: true, where a trace names several]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    by_channel: Option<String>,
     /// What counts as composing: message, burst or sent-only [default: message]
     #[arg(long, value_name = "TRUTH")]
     truth: Option<String>,
@@ -104,6 +113,8 @@ impl TuneArgs {
             &self.false_cost,
             &self.peak,
             &self.share,
+            &self.to,
+            &self.by_channel,
             &self.truth,
             &self.seed,
         ];
@@ -116,15 +127,14 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let plan = Plan::new(&config.policy.rules).with(args.choices());
     let plan =
         plan.map_err(|problems| Failure::usage(problems.iter().map(|problem| format!("--{problem}")).collect()))?;
+    if let Some([before, after]) = args.diff.as_deref() {
+        return compare(before, after, &plan, args.format);
+    }
     if let Some(path) = &args.html {
         // Before work that may take minutes.
         files::can_write(path).map_err(|e| format!("--html {}: can't be written: {e}", path.display()))?;
     }
-    let traces: Result<Vec<_>, _> = args.traces.iter().map(|path| TraceReader::open(path)).collect();
-    let study = traces.and_then(Study::read).map_err(|error| error.to_string())?;
-    if study.keys() == 0 {
-        return Err("there is no keystroke in the traces: nothing can be measured".into());
-    }
+    let study = read(&args.traces, &plan)?;
     let progress = progress(plan.grid.len() + 1, "settings");
     let report = tune::tune(study, &plan, usize::MAX, &|| progress.inc(1));
     progress.finish_and_clear();
@@ -136,13 +146,38 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match args.format {
         Format::Table => stdout.write_all(table::report(&report).as_bytes())?,
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut stdout, &json::report(&report)).map_err(io::Error::from)?;
-            writeln!(stdout)?;
-        }
+        Format::Json => write_json(&mut stdout, &json::report(&report))?,
     }
     stdout.flush()?;
     page?;
     // The results have said why.
     if report.decides() { Ok(()) } else { Err(Failure { code: NONE_FITS, problems: Vec::new() }) }
+}
+
+fn read(traces: &[PathBuf], plan: &Plan) -> Result<Study, Failure> {
+    let traces: Result<Vec<_>, _> = traces.iter().map(|path| TraceReader::open(path)).collect();
+    let traces = traces.map_err(|error| error.to_string())?;
+    let study = Study::read_channel(traces, plan.to.as_deref()).map_err(|error| error.to_string())?;
+    if study.keys() == 0 {
+        return Err("there is no keystroke in the traces: nothing can be measured".into());
+    }
+    study.fits(plan).map_err(|error| error.to_string())?;
+    Ok(study)
+}
+
+fn compare(before: &PathBuf, after: &PathBuf, plan: &Plan, format: Format) -> Result<(), Failure> {
+    let [before, after] = [before, after].map(|path| read(std::slice::from_ref(path), plan));
+    let diff = diff::diff(before?, after?, plan);
+    let mut stdout = io::stdout().lock();
+    match format {
+        Format::Table => stdout.write_all(diff::table(&diff).as_bytes())?,
+        Format::Json => write_json(&mut stdout, &diff::json(&diff))?,
+    }
+    stdout.flush()?;
+    Ok(())
+}
+
+fn write_json(output: &mut impl Write, value: &serde_json::Value) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *output, value).map_err(io::Error::from)?;
+    writeln!(output)
 }

@@ -13,27 +13,44 @@ pub(super) fn mark(rows: &mut [Row], plan: &Plan) {
     for (row, point) in rows.iter_mut().zip(&points) {
         row.pareto = !points.iter().any(|other| dominates(other, point));
         row.meets = plan.wants.iter().all(|want| keeps(row, want, plan));
+        let chances = plan.wants.iter().filter_map(|want| row.estimate(want.measure).chance(want));
+        row.chance = chances.min_by(f64::total_cmp);
     }
 }
 
 /// Whether a limit is kept: by the side of the confidence interval that is nearer to it. What is undefined is kept only
 /// where the setting itself bounds it, never for want of data.
 fn keeps(row: &Row, want: &Want, plan: &Plan) -> bool {
+    worse_end(row, want, plan).is_some_and(|bound| want.miss(bound) == 0.0)
+}
+
+fn worse_end(row: &Row, want: &Want, plan: &Plan) -> Option<f64> {
     let estimate = row.estimate(want.measure);
-    let bound = match (estimate.ci, want.side) {
+    match (estimate.ci, want.side) {
         (Some([low, _]), Side::AtLeast) => Some(low),
         (Some([_, high]), Side::AtMost) => Some(high),
         (None, _) => estimate.value.or_else(|| by_construction(row, want.measure, plan)),
-    };
-    bound.is_some_and(|bound| want.miss(bound) == 0.0)
+    }
+}
+
+/// What it would take for `row` to keep the limits that it fails: a looser limit, or more users.
+pub(super) fn nearest_needs(row: &Row, failed: &[usize], plan: &Plan) -> Vec<String> {
+    let needs = failed.iter().map(|place| &plan.wants[*place]).filter_map(|want| {
+        let bound = worse_end(row, want, plan)?;
+        // Rounded to the looser side, or it would not be kept as it is shown.
+        let (unit, outwards) = (want.measure.unit(), if want.side == Side::AtLeast { -1.0 } else { 1.0 });
+        let looser = Want { bound: bound + outwards * unit.grain() / 2.0, ..*want };
+        let estimate = row.estimate(want.measure);
+        let users = estimate.users_for(want).map_or_else(String::new, |users| format!(" (or {users} users)"));
+        Some(format!("{looser}{users}"))
+    });
+    needs.collect()
 }
 
 /// What an undefined measure can't exceed, whatever users do, in milliseconds.
 fn by_construction(row: &Row, measure: Measure, plan: &Plan) -> Option<f64> {
-    let Setting { mode, check, dismiss } = row.setting;
-    let off = matches!(measure, Measure::OffP50 | Measure::OffP95 | Measure::OffMax);
-    let longest = dismiss + plan.link.latency + if mode == Mode::AfterShown { check } else { 0 };
-    off.then_some(longest as f64)
+    let off = measure.is_of_lingering();
+    off.then_some(row.setting.longest(plan) as f64)
 }
 
 /// What a setting costs in three respects: requests, missed composing, off-latency. What is undefined is the same for
@@ -55,36 +72,74 @@ pub(crate) fn ranking(rows: &[Row], plan: &Plan, peak: u64) -> Vec<usize> {
     };
     let mut found: Vec<usize> = (0..rows.len()).filter(|row| rows[*row].meets && fits(&rows[*row])).collect();
     found.sort_by(|a, b| better(&rows[*a], &rows[*b], plan));
-    if plan.minimise == Measure::Cost
-        && let Some(best) = least(rows, &found, plan, |row| row.get(Measure::Cost))
-        && let Some(place) = found.iter().position(|row| *row == best)
-    {
-        found[..=place].rotate_right(1);
-    }
     found
 }
 
-/// The row of `among` with the least cost. Of those that cost next to nothing more, what is in force, or else its mode and
-/// check, or else its mode, and then the longest check.
-pub(super) fn least(rows: &[Row], among: &[usize], plan: &Plan, cost: impl Fn(&Row) -> Option<f64>) -> Option<usize> {
-    let costs = among.iter().filter_map(|row| Some((*row, cost(&rows[*row])?)));
-    let costs: Vec<(usize, f64)> = costs.collect();
-    let least = costs.iter().map(|(_, cost)| *cost).min_by(f64::total_cmp)?;
-    let now = plan.current;
-    let respects = |&(row, cost): &(usize, f64)| {
-        let own = rows[row].setting;
-        let in_force = (own == now, (own.mode, own.check) == (now.mode, now.check));
-        (in_force, own.mode == now.mode, own.check, std::cmp::Reverse(ordered(cost)), std::cmp::Reverse(own))
-    };
-    let tied = costs.iter().filter(|(_, cost)| *cost <= least * (1.0 + TIE));
-    tied.max_by_key(|entry| respects(entry)).map(|(row, _)| *row)
+/// What is asked of [`choose`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question<'a> {
+    pub(super) rows: &'a [Row],
+    pub(super) plan: &'a Plan,
+    /// The longest that an icon may stay on after the last key, in milliseconds; none: as long as it likes.
+    pub(super) linger_max: Option<u64>,
 }
 
-/// A cost, which is never negative, as a number that compares like it.
-fn ordered(cost: f64) -> u64 {
-    cost.to_bits()
+impl Question<'_> {
+    /// The row to take among `among`. The mode and the dismissal have the least `known` cost, which is that of what is known
+    /// of the receiver; the check then has the least `feared` cost, that of all a receiver may do. Costs that are next to
+    /// equal tell nothing apart: then what is in force is preferred, or else the shorter dismissal and the longer check.
+    ///
+    /// An icon that may stay on for longer than `linger_max` is not taken.
+    pub(super) fn choose(
+        &self,
+        among: &[usize],
+        known: impl Fn(&Row) -> Option<f64>,
+        feared: impl Fn(&Row) -> Option<f64>,
+    ) -> Option<usize> {
+        let (rows, now) = (self.rows, self.plan.current);
+        let costs = among
+            .iter()
+            .filter(|row| self.is_within(&rows[**row].setting))
+            .filter_map(|row| Some((*row, known(&rows[*row])?)));
+        let costs: Vec<(usize, f64)> = costs.collect();
+        let least = |keep: &dyn Fn(&Setting) -> bool| {
+            let kept = costs.iter().filter(|(row, _)| keep(&rows[*row].setting));
+            kept.map(|(_, cost)| *cost).min_by(f64::total_cmp)
+        };
+        let (in_force, any) = (least(&|own| own.mode == now.mode), least(&|_| true)?);
+        let stays = in_force.is_some_and(|cost| cost <= any * (1.0 + MODE_TIE));
+        let fits = |own: &Setting| (own.mode == now.mode) == stays;
+        let costs_here = costs.iter().map(|(row, cost)| (rows[*row].setting, *cost)).filter(|(own, _)| fits(own));
+        let dismiss = self.dismissal(costs_here)?.dismiss;
+        let checks = costs.iter().map(|(row, _)| *row).filter(|row| {
+            let own = rows[*row].setting;
+            fits(&own) && own.dismiss == dismiss
+        });
+        let checks: Vec<(usize, f64)> = checks.filter_map(|row| Some((row, feared(&rows[row])?))).collect();
+        let most = checks.iter().map(|(_, cost)| *cost).min_by(f64::total_cmp)? * (1.0 + TIE);
+        let tied = checks.iter().filter(|(_, cost)| *cost <= most).map(|(row, _)| *row);
+        tied.max_by_key(|row| {
+            let own = rows[*row].setting;
+            (own.check == now.check, own.check)
+        })
+    }
+
+    fn is_within(&self, setting: &Setting) -> bool {
+        self.linger_max.is_none_or(|most| setting.longest(self.plan) <= most)
+    }
+
+    /// The setting with the dismissal to take, by their costs: that in force, or else the shortest of those that cost next
+    /// to nothing more than the least.
+    pub(super) fn dismissal(&self, costs: impl Iterator<Item = (Setting, f64)>) -> Option<Setting> {
+        let costs: Vec<(Setting, f64)> = costs.filter(|(own, _)| self.is_within(own)).collect();
+        let most = costs.iter().map(|(_, cost)| *cost).min_by(f64::total_cmp)? * (1.0 + TIE);
+        let tied = costs.iter().filter(|(_, cost)| *cost <= most).map(|(own, _)| *own);
+        tied.min_by_key(|own| (own.dismiss != self.plan.current.dismiss, own.dismiss))
+    }
 }
 
+/// The other mode has to cost less than that in force by this share: a change of mode changes what agents are used to.
+const MODE_TIE: f64 = 0.10;
 /// Settings whose costs differ by less than this share are as good as each other.
 const TIE: f64 = 0.02;
 

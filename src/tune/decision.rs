@@ -1,15 +1,17 @@
 //! Whether to change the timing, and to what: the verdict, its reasons, and what would overturn it.
 //!
-//! [`advice`] says which setting is the best; this says whether that is known well enough to act on.
+//! [`advice`] says which setting is the best; this says whether that is known well enough to act on, and `reasons` why.
 
-use super::advice::least;
-use super::bootstrap::Interval;
+use super::advice::Question;
+use super::confidence::{Interval, Ratio};
 use super::measure::Measure;
-use super::paired::{Paired, paired};
-use super::plan::{IconTtl, Plan, Setting, TTL_ASSUMED_MILLIS};
+use super::plan::{IconTtl, Plan, Setting};
 use super::row::{Meter, Row, UserShare};
+use super::silence::Silences;
 use super::study::Study;
-use super::sums::{Typed, ratio};
+use super::sums::Typed;
+use super::suspects::Suspects;
+use super::truth::Truth;
 
 #[cfg(doc)]
 use super::advice;
@@ -45,10 +47,16 @@ pub struct Decision {
     pub why: Vec<String>,
     /// The setting to change to; none unless the verdict is to change.
     pub advice: Option<Setting>,
+    /// The best of the settings as far as is known, whatever the verdict.
+    pub best: Option<Setting>,
     /// What would be the best if the receiver were known to drop icons after a time, or never.
     pub conditions: Vec<(Option<u64>, Option<Setting>)>,
+    /// What would be the best if users counted as away after another silence, in milliseconds.
+    pub away: Vec<(u64, Option<Setting>)>,
     /// What the best setting gains over the one in force, if both are defined and users are enough for an interval.
     pub gain: Option<Gain>,
+    /// The longest that an icon may stay on after the last key, as far as these traces show, in milliseconds.
+    pub linger_max: Option<u64>,
     /// How many people type at once at the busiest.
     pub peak: u64,
 }
@@ -71,22 +79,28 @@ pub(super) struct Evidence<'a> {
     pub(super) users: &'a [Typed],
     pub(super) current: &'a Row,
     pub(super) rows: &'a [Row],
+    /// The rows that keep every limit and the share of requests, the best first.
     pub(super) ranking: &'a [usize],
+    pub(super) nearest: Option<&'a (usize, Vec<usize>)>,
+    pub(super) silences: &'a Silences,
+    /// The longest that an icon may stay on after the last key, as far as they show, in milliseconds.
+    pub(super) linger_max: Option<u64>,
+    pub(super) suspects: &'a Suspects,
     pub(super) peak: u64,
 }
 
 impl Evidence<'_> {
-    /// The verdict on the first of the ranking.
+    /// The verdict on the best of the ranking.
     pub(super) fn decide(&self) -> Decision {
         let plan = self.plan;
+        let cases = plan.icon_ttl.cases();
+        let shown = if plan.icon_ttl == IconTtl::Unknown { CASES_SHOWN } else { 1 };
         let by_case = |case: usize| {
-            let best = least(self.rows, self.ranking, plan, |row| row.sights.get(case).and_then(|sight| sight.cost));
-            best.map(|row| self.rows[row].setting)
+            let cost = |row: &Row| row.sights.get(case).and_then(|sight| sight.cost);
+            self.question().choose(self.ranking, cost, cost).map(|row| self.rows[row].setting)
         };
-        let shown =
-            plan.icon_ttl.cases().into_iter().enumerate().take(if plan.icon_ttl == IconTtl::Unknown { 2 } else { 1 });
-        let conditions: Vec<_> = shown.map(|(case, ttl)| (ttl, by_case(case))).collect();
-        let best = self.ranking.first().map(|row| &self.rows[*row]);
+        let conditions: Vec<_> = (0..shown).map(|case| (cases[case], by_case(case))).collect();
+        let best = self.best();
         let (compared, mut why) = match best {
             None => (None, vec![self.nothing_keeps()]),
             Some(best) if best.setting == self.current.setting => (None, Vec::new()),
@@ -105,64 +119,78 @@ impl Evidence<'_> {
             // With so few users there is no interval; `lacks` has said so.
             (Some(_), None) => Verdict::NotEnoughData,
         };
+        let away = best.map_or_else(Vec::new, |best| self.other_aways(best));
         why.splice(..0, lacks);
+        why.extend(self.left_out());
         why.extend(compared.as_ref().and_then(|compared| self.single_user(compared)));
         why.extend(self.on_receiver(&conditions));
-        why.extend(best.map(|best| self.on_requests(best)));
+        if let Some(best) = best {
+            why.extend(self.on_dismissal(best));
+            why.extend(self.on_away(best, &away));
+            why.push(self.on_requests(best));
+        }
+        why.extend(self.on_limits());
         Decision {
             verdict,
             why,
             advice: best.filter(|_| verdict == Verdict::Change).map(|best| best.setting),
+            best: best.map(|best| best.setting),
             conditions,
+            away,
             gain: compared.and_then(|compared| compared.gain()),
+            linger_max: self.linger_max,
             peak: self.peak,
         }
     }
 
-    fn nothing_keeps(&self) -> String {
-        if self.rows.iter().any(|row| row.meets) {
-            let share = 100.0 * self.plan.share;
-            return format!(
-                "no setting tried keeps typing within {share:.0} % of {} requests a second with {} people typing at once",
-                self.plan.limit, self.peak
-            );
-        }
-        "no setting tried keeps the limits".to_owned()
+    /// What is asked of the rows. A limit to how long an icon lingers is the operator's own answer to how long it may.
+    fn question(&self) -> Question<'_> {
+        let answered = self.plan.wants.iter().any(|want| want.measure.is_of_lingering());
+        let linger_max = if answered { None } else { self.linger_max };
+        Question { rows: self.rows, plan: self.plan, linger_max }
     }
 
-    /// What is missing before anything can be said.
-    fn lacks(&self) -> Vec<String> {
-        let typed = Typed::weighted(self.users, &vec![1.0; self.users.len()]);
-        let mut lacks = Vec::new();
-        if typed.composing == 0.0 {
-            lacks.push("no one composed: each message is a single event, as of a paste; record keystrokes".to_owned());
+    fn best(&self) -> Option<&Row> {
+        if self.plan.minimise != Measure::Cost {
+            return self.ranking.first().map(|row| &self.rows[*row]);
         }
-        let counted =
-            [("user", self.users.len() as u64, USERS_MIN as u64), ("message", typed.messages as u64, MESSAGES_MIN)];
-        for (noun, count, least) in counted.into_iter().filter(|(_, count, least)| count < least) {
-            let (noun, verb) = if count == 1 { (noun.to_owned(), "is") } else { (format!("{noun}s"), "are") };
-            lacks.push(format!("{count} {noun} {verb} too few to advise on; record at least {least}"));
+        let known = |row: &Row| row.sights.first().and_then(|sight| sight.cost);
+        let best = self.question().choose(self.ranking, known, |row| row.get(Measure::Cost));
+        best.map(|row| &self.rows[row])
+    }
+
+    /// The best of the ranking with other silences for away: its mode and check, with the dismissal that is the best then.
+    fn other_aways(&self, best: &Row) -> Vec<(u64, Option<Setting>)> {
+        // Messages taken for abandoned ones have had an absence of `away` put in.
+        if self.plan.minimise != Measure::Cost || self.plan.abandon.is_some_and(|share| share > 0.0) {
+            return Vec::new();
         }
-        if self.plan.abandon.is_none() && typed.abandoned == 0.0 {
-            lacks.push(
-                "no draft was abandoned, so that nothing shows how long an icon would linger: say --abandon 13% to suppose \
-                 some, or --abandon none if there are none"
-                    .to_owned(),
-            );
-        }
-        lacks
+        let tried = self.ranking.iter().map(|row| self.rows[*row].setting);
+        let alike = |own: &Setting| (own.mode, own.check) == (best.setting.mode, best.setting.check);
+        let settings: Vec<Setting> = tried.filter(alike).collect();
+        let mut meter = Meter::new(self.study, self.plan, self.users);
+        let mut of = |away: u64| {
+            let costs = meter.costs(&settings, Truth { away, ..self.plan.truth });
+            let linger_max = Silences::of(self.study, away).linger_max(self.plan.false_cost);
+            let question = Question { linger_max, ..self.question() };
+            question.dismissal(settings.iter().copied().zip(costs).filter_map(|(own, cost)| Some((own, cost?))))
+        };
+        AWAYS_MILLIS
+            .iter()
+            .map(|away| (*away, if *away == self.plan.truth.away { Some(best.setting) } else { of(*away) }))
+            .collect()
     }
 
     /// The best setting against the one in force, user by user, each with the receiver that is the worst for it.
     fn compare(&self, best: &Row) -> Option<Compared> {
-        let mut meter = Meter::new(self.study, self.plan, self.users, None);
+        let mut meter = Meter::new(self.study, self.plan, self.users);
         let mut shares = |row: &Row, ttl: Option<u64>| meter.by_user(row.setting, ttl);
         let (now_ttl, best_ttl) = (self.current.worst()?.icon_ttl, best.worst()?.icon_ttl);
         let first = self.plan.icon_ttl.first();
         let seen = [shares(self.current, first), shares(best, first)];
         let worst = [shares(self.current, now_ttl), shares(best, best_ttl)];
         let false_cost = self.plan.false_cost;
-        let cost = |user: &UserShare| user.seen.cost(user.composing, false_cost) * SECONDS_PER_MINUTE;
+        let cost = |user: &UserShare| user.cost(false_cost);
         let differences = |pair: &[Vec<UserShare>; 2], of: &dyn Fn(&UserShare) -> f64| -> Vec<(f64, f64)> {
             let [now, best] = pair;
             now.iter().zip(best).map(|(now, best)| (of(now) - of(best), now.composing)).collect()
@@ -179,7 +207,7 @@ impl Evidence<'_> {
             why.push(format!("{} users are too few for an interval", self.users.len()));
             return Verdict::NotEnoughData;
         };
-        let Paired { value, interval: [low, high] } = gain;
+        let Ratio { value, interval: [low, high], .. } = gain;
         let (new, old) = (best.setting, self.current.setting);
         // Who asks for limits, or for another measure to be small, has weighed what else there is.
         if !self.current.meets {
@@ -192,7 +220,12 @@ impl Evidence<'_> {
             why.push(format!("{new} has {} {} than {old}", if less { "less" } else { "no less" }, asked.words()));
             return if less { Verdict::Change } else { Verdict::Keep };
         }
-        let words = "missed, and false by its weight, in each minute of typing";
+        let words = match self.plan.icon_ttl {
+            IconTtl::Unknown => {
+                "missed, and false by its weight, in each minute of typing, with the worst agent console for each"
+            }
+            IconTtl::Never | IconTtl::After(_) => "missed, and false by its weight, in each minute of typing",
+        };
         if low <= 0.0 && high >= 0.0 {
             why.push(format!(
                 "{new} may be no better than {old}: it saves {value:.1} s ({low:.1} to {high:.1}) {words}"
@@ -216,76 +249,16 @@ impl Evidence<'_> {
     }
 
     /// How many users it takes for an interval of two points on either side.
-    fn users_for(&self, on: &Paired) -> u64 {
+    fn users_for(&self, on: &Ratio) -> u64 {
         let half = (on.interval[1] - on.interval[0]) / 2.0;
         let users = self.users.len() as f64 * (half / HALF_WIDTH_WANTED).powi(2);
         (users.ceil() as u64).max(self.users.len() as u64 + 1)
     }
-
-    /// A user without whom the gain would be another by more than its interval.
-    fn single_user(&self, compared: &Compared) -> Option<String> {
-        let all = paired(&compared.costs)?;
-        let without = |user: usize| {
-            let mut others = compared.costs.clone();
-            others.swap_remove(user);
-            paired(&others)
-        };
-        let user = (0..compared.costs.len()).max_by(|a, b| {
-            let pull = |user: &usize| (compared.costs[*user].0 - all.value * compared.costs[*user].1).abs();
-            pull(a).total_cmp(&pull(b))
-        })?;
-        let rest = without(user)?;
-        let half = (rest.interval[1] - rest.interval[0]) / 2.0;
-        if (rest.value - all.value).abs() <= half {
-            return None;
-        }
-        let composing: f64 = compared.costs.iter().map(|(_, composing)| composing).sum();
-        let share = ratio(100.0 * compared.costs[user].1, composing)?;
-        let timeline = self.study.timelines.iter().find(|timeline| timeline.user as usize == user)?;
-        Some(format!(
-            "one user decides: #{} has {share:.0} % of the typing; without this user {:.1} s are saved rather than {:.1} s",
-            pseudonym(&timeline.from),
-            rest.value,
-            all.value
-        ))
-    }
-
-    /// What hangs on a receiver that is not known.
-    fn on_receiver(&self, conditions: &[(Option<u64>, Option<Setting>)]) -> Option<String> {
-        let [(_, Some(kept)), (_, Some(dropped))] = conditions else { return None };
-        let after = Setting::time(TTL_ASSUMED_MILLIS);
-        let told = if kept == dropped {
-            format!(
-                "whether the agent console drops icons by itself is not known; {kept} is the best if it keeps them or drops them after {after}"
-            )
-        } else {
-            format!(
-                "if the agent console keeps icons, {kept} is the best, if it drops them after {after}, {dropped}: find out first (typingd probe --hold 30s), and say --icon-ttl"
-            )
-        };
-        Some(told)
-    }
-
-    /// What requests mean for the choice.
-    fn on_requests(&self, best: &Row) -> String {
-        let requests = best.req_per_min.value.unwrap_or_default();
-        let typed = Typed::weighted(self.users, &vec![1.0; self.users.len()]);
-        let messages = ratio(typed.sent, super::row::minutes(typed.composing)).unwrap_or_default();
-        let each_second = |each_minute: f64| self.peak as f64 * each_minute / 60.0;
-        let (typing, posts) = (each_second(requests), each_second(messages));
-        let allowed = self.plan.limit * self.plan.share;
-        let scarce =
-            if typing > allowed * SCARCE { "requests are scarce" } else { "requests are no reason to choose anything" };
-        format!(
-            "with {} typing at once {} takes {typing:.1} of {} requests a second, messages {posts:.1} more: {scarce}",
-            self.peak, best.setting, self.plan.limit
-        )
-    }
 }
 
 /// The differences of each user, now less best, each with the user's composing time.
-struct Compared {
-    costs: Vec<(f64, f64)>,
+pub(super) struct Compared {
+    pub(super) costs: Vec<(f64, f64)>,
     on: Vec<(f64, f64)>,
     requests: Vec<(f64, f64)>,
 }
@@ -297,20 +270,21 @@ impl Compared {
     }
 }
 
-/// A user's name in a sentence: four digits of the hash of an id.
-fn pseudonym(id: &str) -> String {
-    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, id.as_bytes());
-    hash.as_ref()[..2].iter().map(|byte| format!("{byte:02x}")).collect()
+/// How sure a difference is that was measured on the same users.
+pub(super) fn paired(users: &[(f64, f64)]) -> Option<Ratio> {
+    Ratio::of(users.iter().copied())
 }
 
 /// Fewer say too little of others to advise on.
-const USERS_MIN: usize = 10;
-const MESSAGES_MIN: u64 = 100;
+pub const USERS_MIN: usize = 10;
+/// Fewer messages do.
+pub const MESSAGES_MIN: u64 = 100;
 /// The gain for which a change is worth its trouble, as a share of what is lost now.
 const GAIN_MIN: f64 = 0.05;
 /// The precision for which users are counted: two points on either side.
 const HALF_WIDTH_WANTED: f64 = 0.02;
-/// From this share of what typing may take, requests are a reason.
-const SCARCE: f64 = 0.5;
-const SECONDS_PER_MINUTE: f64 = 60.0;
 const MILLIS_PER_MINUTE: f64 = 60_000.0;
+/// Of the receivers that are possible, those whose best setting is shown.
+const CASES_SHOWN: usize = 2;
+/// The silences for away with which the advice is tried.
+const AWAYS_MILLIS: [u64; 3] = [15_000, 30_000, 60_000];

@@ -3,11 +3,11 @@
 use aws_lc_rs::digest;
 use serde_json::{Map, Value, json};
 
-use super::bootstrap::Interval;
-use super::decision::Gain;
+use super::confidence::Interval;
+use super::decision::{Decision, Gain};
 use super::plan::{IconTtl, Plan, Setting};
 use super::row::{Estimate, Quantiles, Row};
-use super::{LAMBDAS, Report};
+use super::{Channel, LAMBDAS, Report};
 
 /// The version of this format.
 const SCHEMA: u32 = 1;
@@ -40,6 +40,7 @@ pub fn report(report: &Report) -> Value {
         "params": params(plan),
         "study": {
             "users": report.study.users,
+            "users_measured": report.sampled.unwrap_or(report.study.users),
             "conversations": report.study.timelines.len(),
             "keys": report.study.keys(),
             "messages": typed.messages as u64,
@@ -51,9 +52,12 @@ pub fn report(report: &Report) -> Value {
         "verdict": decision.verdict.name(),
         "why": decision.why,
         "advice": decision.advice.as_ref().map(setting),
-        "if": decision.conditions.iter().map(condition).collect::<Vec<_>>(),
+        "if": conditions(decision),
+        "away": aways(decision),
         "gain": decision.gain.as_ref().map(gain),
+        "linger_max_ms": decision.linger_max,
         "peak": decision.peak,
+        "channels": channels(report),
         "current": row(&report.current),
         "best": report.best().filter(|_| report.decides()).map(|best| setting(&best.setting)),
         "keep": report.keeps(),
@@ -68,9 +72,37 @@ pub fn report(report: &Report) -> Value {
     })
 }
 
-/// What is the best with one receiver.
-fn condition((icon_ttl, advice): &(Option<u64>, Option<Setting>)) -> Value {
-    json!({"icon_ttl_ms": icon_ttl, "advice": advice.as_ref().map(setting)})
+/// What is the best with one receiver each.
+fn conditions(decision: &Decision) -> Value {
+    let of = |(icon_ttl, advice): &(Option<u64>, Option<Setting>)| json!({"icon_ttl_ms": icon_ttl, "advice": advice.as_ref().map(setting)});
+    decision.conditions.iter().map(of).collect()
+}
+
+/// What is the best with one silence for away each.
+fn aways(decision: &Decision) -> Value {
+    let of = |(away, advice): &(u64, Option<Setting>)| json!({"away_ms": away, "advice": advice.as_ref().map(setting)});
+    decision.away.iter().map(of).collect()
+}
+
+/// The verdicts on single channels, by their names; null where there is only one.
+fn channels(report: &Report) -> Value {
+    let of = |channel: &Channel| {
+        let decision = &channel.decision;
+        let value = json!({
+            "users": channel.users,
+            "messages": channel.messages,
+            "verdict": decision.verdict.name(),
+            "why": decision.why,
+            "advice": decision.advice.as_ref().map(setting),
+            "if": conditions(decision),
+            "gain": decision.gain.as_ref().map(gain),
+            "peak": decision.peak,
+            "current": row(&channel.current),
+            "best": channel.best.as_ref().map(row),
+        });
+        (channel.name.to_string(), value)
+    };
+    if report.channels.is_empty() { Value::Null } else { Value::Object(report.channels.iter().map(of).collect()) }
 }
 
 fn gain(gain: &Gain) -> Value {
@@ -133,6 +165,7 @@ pub fn row(row: &Row) -> Value {
     all.insert("icon_dropped".into(), row.dropped.as_deref().map_or(Value::Null, dropped));
     all.insert("pareto".into(), row.pareto.into());
     all.insert("meets".into(), row.meets.into());
+    all.insert("chance".into(), rounded(row.chance));
     Value::Object(all)
 }
 
@@ -188,6 +221,8 @@ pub(super) fn params(plan: &Plan) -> Value {
         "false_cost": plan.false_cost,
         "peak": plan.peak,
         "share": plan.share,
+        "to": plan.to,
+        "by_channel": plan.by_channel,
         "max_typing_ms": plan.max_typing.as_millis() as u64,
         "want": plan.wants.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "minimise": plan.minimise.name(),

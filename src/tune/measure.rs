@@ -70,6 +70,15 @@ impl Unit {
         }
     }
 
+    /// The least difference between two values that are written differently.
+    pub(super) const fn grain(self) -> f64 {
+        match self {
+            Self::Share => 0.001,
+            Self::Time => 1.0,
+            Self::Number => 0.01,
+        }
+    }
+
     pub(super) fn read(self, text: &str) -> Result<f64, ValueError> {
         match self {
             Self::Share => share(text),
@@ -141,6 +150,11 @@ impl Measure {
     /// Whether less of it is better.
     pub const fn is_better_when_small(self) -> bool {
         !matches!(self, Self::Recall | Self::Composers)
+    }
+
+    /// Whether it is how long an icon stays on for no one.
+    pub(super) const fn is_of_lingering(self) -> bool {
+        matches!(self, Self::OffP50 | Self::OffP95 | Self::OffMax | Self::Dismiss)
     }
 
     pub(super) fn small_names() -> Vec<&'static str> {

@@ -1,28 +1,32 @@
 //! `typingd tune`: what each check and dismiss interval costs and gives, on recorded typing.
 //!
 //! The daemon's own state machine plays every conversation under every setting, in virtual time; there is no second
-//! implementation of the rules. In reading order: [`timeline`] and [`study`] (the typing), [`truth`] (when the user was composing), [`mod@play`]
-//! (what is sent), [`icon`] (what is seen), [`sums`] (what is counted), [`bootstrap`] (how sure that is), [`row`] (one
-//! setting, measured), [`advice`] (which one is the best), [`paired`] and [`decision`] (whether to change to it), [`silence`] and [`strip`] (what else to show); [`plan`] is what is
-//! asked, and [`json`], [`table`] and [`html`] are how it is reported.
+//! implementation of the rules. In reading order: [`timeline`] and [`study`] (the typing), [`suspects`] (what is none),
+//! [`truth`] (when the user was composing), [`mod@play`] (what is sent), [`icon`] (what is seen), [`sums`] (what is
+//! counted), [`confidence`] (how sure that is), [`row`] (one setting, measured), [`silence`] (what a pause means),
+//! [`advice`] (which setting is the best), [`decision`] and `reasons` (whether to change to it), [`strip`] (what else to
+//! show), [`diff`] (before and after); [`plan`] is what is asked, and [`json`], [`table`] and [`html`] are how it is
+//! reported.
 
 pub(crate) mod advice;
-pub(crate) mod bootstrap;
+pub(crate) mod confidence;
 pub mod decision;
+pub mod diff;
 pub(crate) mod html;
 pub(crate) mod icon;
 pub mod json;
 pub(crate) mod measure;
 pub(crate) mod outlook;
-mod paired;
 pub mod plan;
 pub mod play;
+mod reasons;
 pub mod row;
 pub(crate) mod silence;
 pub mod simulate;
 pub(crate) mod strip;
 pub mod study;
 pub(crate) mod sums;
+pub mod suspects;
 pub mod table;
 pub mod timeline;
 pub mod truth;
@@ -31,13 +35,14 @@ pub(crate) mod value;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bootstrap::Bootstrap;
 use decision::{Decision, Evidence, Verdict};
 use plan::{Plan, Setting};
 use row::{Meter, Row};
 use silence::Silences;
 use study::{Input, Study};
 use sums::{Typed, ratio};
+use suspects::Suspects;
+use timeline::Timeline;
 
 /// The weights of a falsely shown second for which the break-even silence is reported.
 pub const LAMBDAS: [u32; 4] = [1, 2, 4, 9];
@@ -71,18 +76,42 @@ pub struct Report {
     pub silences: Silences,
     /// What an operator should be warned of.
     pub warnings: Vec<String>,
+    /// What was not taken for typing.
+    pub suspects: Suspects,
+    /// The channels one by one, the one with the most conversations first, where there are several.
+    pub channels: Vec<Channel>,
+    /// How many users were measured, where that are not all.
+    pub sampled: Option<usize>,
+}
+
+/// What was found of one channel.
+#[derive(Debug)]
+pub struct Channel {
+    /// Its address, or the hash of it that the trace has.
+    pub name: Box<str>,
+    /// How many users typed there.
+    pub users: usize,
+    /// How many messages they began.
+    pub messages: u64,
+    /// The setting in force.
+    pub current: Row,
+    /// The best of all.
+    pub best: Option<Row>,
+    /// Whether to change to it there.
+    pub decision: Decision,
 }
 
 impl Report {
     /// The best of the settings, if any keeps the limits.
     pub fn best(&self) -> Option<&Row> {
-        self.ranking.first().map(|row| &self.rows[*row])
+        self.decision.best.and_then(|best| self.row(best))
     }
 
-    /// Whether the traces tell settings apart: whether what is to be small is known of the best. It is not where no one
-    /// composed.
+    /// Whether the traces tell settings apart: whether what is to be small is known of those that keep the limits. It is
+    /// not where no one composed.
     pub fn decides(&self) -> bool {
-        self.best().is_some_and(|best| best.get(self.plan.minimise).is_some())
+        let first = self.best().or(self.ranking.first().map(|row| &self.rows[*row]));
+        first.is_some_and(|best| best.get(self.plan.minimise).is_some())
     }
 
     /// Whether what is in force is to stay.
@@ -101,18 +130,103 @@ impl Report {
 ///
 /// The result depends on `study` and `plan` alone, whatever the number of threads.
 pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() + Sync)) -> Report {
+    let suspects = Suspects::find(&mut study);
     study.find_composing(plan.truth, plan.abandon, plan.seed);
-    let mut typed = vec![Typed::default(); study.users];
-    for timeline in &study.timelines {
-        typed[timeline.user as usize].add(timeline);
+    let threads = std::thread::available_parallelism().map_or(1, Into::into).min(threads_max).max(1);
+    let channels = if plan.by_channel { channels(&study, plan, &suspects, threads) } else { Vec::new() };
+    let Findings { typed, sampled, current, rows, mut ranking, nearest, silences, mut decision } =
+        Findings::of(&study, plan, &suspects, threads, done);
+    if let Some(place) = ranking.iter().position(|row| Some(rows[*row].setting) == decision.best) {
+        ranking[..=place].rotate_right(1);
     }
-    let bootstrap = Bootstrap::new(&typed, plan.seed);
+    decision.why.extend(reasons::on_channels(&channels));
+    let best = decision.best.and_then(|best| rows.iter().find(|row| row.setting == best));
+    let mut warnings = advice::warnings(&current, best, plan, study.users);
+    warnings.extend(
+        sampled
+            .map(|sampled| format!("the figures are those of {sampled} of {} users, drawn by the seed", study.users)),
+    );
+    Report {
+        inputs: study.inputs.clone(),
+        ceiling_req_per_min: ratio(2.0 * typed.counted, row::minutes(typed.composing)),
+        duty: ratio(typed.composing, typed.life),
+        silences,
+        plan: plan.clone(),
+        study,
+        typed,
+        current,
+        rows,
+        ranking,
+        decision,
+        nearest,
+        warnings,
+        suspects,
+        channels,
+        sampled,
+    }
+}
+
+/// What was found of one study.
+struct Findings {
+    typed: Typed,
+    sampled: Option<usize>,
+    current: Row,
+    rows: Vec<Row>,
+    ranking: Vec<usize>,
+    nearest: Option<(usize, Vec<usize>)>,
+    silences: Silences,
+    decision: Decision,
+}
+
+impl Findings {
+    fn of(study: &Study, plan: &Plan, suspects: &Suspects, threads: usize, done: &(dyn Fn() + Sync)) -> Self {
+        let mut typed = vec![Typed::default(); study.users];
+        for timeline in &study.timelines {
+            typed[timeline.user as usize].add(timeline);
+        }
+        let all = Typed::total(&typed);
+        let peak = plan.peak.unwrap_or_else(|| study.busiest());
+        let sample = sample(study, plan.seed);
+        if let Some(sample) = &sample {
+            typed = vec![Typed::default(); sample.users];
+            for timeline in &sample.timelines {
+                typed[timeline.user as usize].add(timeline);
+            }
+        }
+        let study = sample.as_ref().unwrap_or(study);
+        let mut rows = measured(study, plan, &typed, threads, done);
+        let place = rows.iter().position(|row| row.setting == plan.current).expect("it was among the settings");
+        advice::mark(&mut rows, plan);
+        let current = if plan.grid.contains(&plan.current) { rows[place].clone() } else { rows.remove(place) };
+        let ranking = advice::ranking(&rows, plan, peak);
+        let nearest = if ranking.is_empty() { advice::nearest(&rows, plan) } else { None };
+        let silences = Silences::of(study, plan.truth.away);
+        let evidence = Evidence {
+            study,
+            plan,
+            users: &typed,
+            current: &current,
+            rows: &rows,
+            ranking: &ranking,
+            nearest: nearest.as_ref(),
+            silences: &silences,
+            linger_max: silences.linger_max(plan.false_cost),
+            suspects,
+            peak,
+        };
+        let decision = evidence.decide();
+        let sampled = sample.map(|sample| sample.users);
+        Self { typed: all, sampled, current, rows, ranking, nearest, silences, decision }
+    }
+}
+
+/// The grid's settings and the one in force, measured, in order.
+fn measured(study: &Study, plan: &Plan, typed: &[Typed], threads: usize, done: &(dyn Fn() + Sync)) -> Vec<Row> {
     let in_grid = plan.grid.contains(&plan.current);
     let settings: Vec<Setting> = plan.grid.iter().copied().chain((!in_grid).then_some(plan.current)).collect();
-    let threads = std::thread::available_parallelism().map_or(1, Into::into).min(threads_max).max(1);
     let next = AtomicUsize::new(0);
     let work = || {
-        let mut meter = Meter::new(&study, plan, &typed, bootstrap.as_ref());
+        let mut meter = Meter::new(study, plan, typed);
         let mut measured = Vec::new();
         while let Some(setting) = settings.get(next.fetch_add(1, Ordering::Relaxed)) {
             measured.push(meter.measure(*setting));
@@ -129,30 +243,45 @@ pub fn tune(mut study: Study, plan: &Plan, threads_max: usize, done: &(dyn Fn() 
         rows
     });
     rows.sort_by_key(|row| row.setting);
-    let place = rows.iter().position(|row| row.setting == plan.current).expect("it was among the settings");
-    advice::mark(&mut rows, plan);
-    let current = if in_grid { rows[place].clone() } else { rows.remove(place) };
-    let peak = plan.peak.unwrap_or_else(|| study.busiest());
-    let ranking = advice::ranking(&rows, plan, peak);
-    let nearest = if ranking.is_empty() { advice::nearest(&rows, plan) } else { None };
-    let warnings = advice::warnings(&current, ranking.first().map(|row| &rows[*row]), plan, study.users);
-    let evidence =
-        Evidence { study: &study, plan, users: &typed, current: &current, rows: &rows, ranking: &ranking, peak };
-    let decision = evidence.decide();
-    let typed = Typed::weighted(&typed, &vec![1.0; typed.len()]);
-    Report {
-        inputs: study.inputs.clone(),
-        ceiling_req_per_min: ratio(2.0 * typed.counted, row::minutes(typed.composing)),
-        duty: ratio(typed.composing, typed.life),
-        silences: Silences::of(&study, plan.truth.away),
-        plan: plan.clone(),
-        study,
-        typed,
-        current,
-        rows,
-        ranking,
-        decision,
-        nearest,
-        warnings,
-    }
+    rows
 }
+
+/// Some of the users, if there are more than it takes to know every figure to a tenth of a point.
+fn sample(study: &Study, seed: u64) -> Option<Study> {
+    if study.users <= USERS_MEASURED_MAX {
+        return None;
+    }
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let mut users: Vec<usize> = (0..study.users).collect();
+    dice.shuffle(&mut users);
+    let mut drawn = vec![false; study.users];
+    users.iter().take(USERS_MEASURED_MAX).for_each(|user| drawn[*user] = true);
+    Some(study.part(|timeline| drawn[timeline.user as usize]))
+}
+
+/// The largest of several channels, each by itself.
+fn channels(study: &Study, plan: &Plan, suspects: &Suspects, threads: usize) -> Vec<Channel> {
+    let mut sizes: Vec<(usize, u32)> = (0..study.channels.len() as u32).map(|channel| (0, channel)).collect();
+    for timeline in &study.timelines {
+        sizes[timeline.channel as usize].0 += 1;
+    }
+    sizes.retain(|(size, _)| *size > 0);
+    if sizes.len() < 2 {
+        return Vec::new();
+    }
+    sizes.sort_unstable_by_key(|(size, channel)| (std::cmp::Reverse(*size), *channel));
+    let of = |(_, channel): &(usize, u32)| {
+        let part = study.part(|timeline: &Timeline| timeline.channel == *channel);
+        let name = study.channels[*channel as usize].clone();
+        let suspects = suspects.of_channel(&name);
+        let Findings { typed, current, rows, decision, .. } = Findings::of(&part, plan, &suspects, threads, &|| {});
+        let best = rows.into_iter().find(|row| Some(row.setting) == decision.best);
+        Channel { name, users: part.users, messages: typed.messages as u64, current, best, decision }
+    };
+    sizes.iter().take(CHANNELS_MAX).map(of).collect()
+}
+
+/// The most users that are measured under every setting; of more, so many are drawn.
+pub(crate) const USERS_MEASURED_MAX: usize = 20_000;
+/// The most channels that are studied one by one.
+pub const CHANNELS_MAX: usize = 20;

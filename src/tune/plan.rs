@@ -10,6 +10,7 @@ use super::truth::{Kind, Truth};
 use super::value::{ValueError, amount, list, maybe, millis, rate, share, shortened, time, times, whole};
 use crate::base::duration::Written;
 use crate::engine::policy::{Mode, Rules};
+use crate::model::ChannelAddress;
 
 /// A timing to try. Milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +33,12 @@ impl Setting {
     /// A time of a setting as the configuration writes it.
     pub fn time(millis: u64) -> Written {
         Written(Duration::from_millis(millis))
+    }
+
+    /// The longest that an icon stays on after the last key, in milliseconds: what the setting promises whatever users do.
+    pub fn longest(&self, plan: &Plan) -> u64 {
+        let check = if self.mode == Mode::AfterShown { self.check } else { 0 };
+        self.dismiss + check + plan.link.latency
     }
 
     /// The rules of this setting; `max_typing` is never below `dismiss`, as the configuration demands.
@@ -157,6 +164,10 @@ pub struct Plan {
     pub peak: Option<u64>,
     /// The share of `limit` that typing may take then.
     pub share: f64,
+    /// The one channel to study; none: all.
+    pub to: Option<String>,
+    /// Whether channels are studied one by one as well, where there are several.
+    pub by_channel: bool,
     /// Decides what chance decides.
     pub seed: u64,
 }
@@ -166,7 +177,7 @@ pub type Choice<'a> = (&'a str, &'a str);
 
 impl Plan {
     /// The names of all options.
-    pub const OPTIONS: [&'static str; 17] = [
+    pub const OPTIONS: [&'static str; 19] = [
         "mode",
         "check",
         "dismiss",
@@ -182,6 +193,8 @@ impl Plan {
         "false-cost",
         "peak",
         "share",
+        "to",
+        "by-channel",
         "truth",
         "seed",
     ];
@@ -202,6 +215,8 @@ impl Plan {
             false_cost: 4.0,
             peak: None,
             share: 0.25,
+            to: None,
+            by_channel: true,
             seed: 42,
         }
     }
@@ -234,6 +249,8 @@ impl Plan {
                 "false-cost" => amount(value).map(|read| self.false_cost = read),
                 "peak" => whole(value).map(|read| self.peak = Some(read)),
                 "share" => share(value).map(|read| self.share = read),
+                "to" => channel(value).map(|read| self.to = Some(read)),
+                "by-channel" => flag(value).map(|read| self.by_channel = read),
                 "truth" => truth(value).map(|read| self.truth.kind = read),
                 "seed" => whole(value).map(|read| self.seed = read),
                 _ => Err(ValueError::NoOption(Self::OPTIONS.join(", "))),
@@ -322,6 +339,15 @@ fn objective(text: &str) -> Result<Measure, ValueError> {
     let measure = Measure::from_name(text)?;
     let large = || ValueError::NotSmall { name: text.to_owned(), small: Measure::small_names().join(", ") };
     measure.is_better_when_small().then_some(measure).ok_or_else(large)
+}
+
+fn channel(text: &str) -> Result<String, ValueError> {
+    let valid = ChannelAddress::new(text).is_ok();
+    valid.then(|| text.to_owned()).ok_or(ValueError::Expected("a channel's address of 1 to 240 characters"))
+}
+
+fn flag(text: &str) -> Result<bool, ValueError> {
+    text.parse().map_err(|_| ValueError::Expected("true or false"))
 }
 
 fn truth(text: &str) -> Result<Kind, ValueError> {

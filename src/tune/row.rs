@@ -2,23 +2,59 @@
 
 use std::time::Duration;
 
-use super::bootstrap::{Bootstrap, Interval};
+use super::confidence::{Interval, Ratio, Tally, chance};
 use super::icon::Shown;
 use super::measure::Measure;
-use super::plan::{Plan, Setting};
+use super::plan::{Plan, Setting, Side, Want};
 use super::play::Play;
 use super::study::Study;
 use super::sums::{Delays, Lags, Sums, Typed, quantile, ratio};
 use super::timeline::Timeline;
+use super::truth::Truth;
 
 /// A measure with its confidence; `None` where it is undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Estimate {
     /// The measure.
     pub value: Option<f64>,
-    /// 95 % of resampled users give a value in here.
+    /// The 95 % interval over users; none of fewer than five.
     pub ci: Option<Interval>,
+    /// What it rests on, where it is a ratio of sums.
+    pub(super) ratio: Option<Ratio>,
 }
+
+impl Estimate {
+    /// A value that is known for sure, or whose interval is not.
+    fn sure(value: Option<f64>) -> Self {
+        Self { value, ..Self::default() }
+    }
+
+    /// The chance that `want` is kept with other users; none where the value or its interval is unknown.
+    pub(super) fn chance(&self, want: &Want) -> Option<f64> {
+        let (value, [low, high]) = (self.value?, self.ci?);
+        // Of a quantile the interval alone is known.
+        let quantile = ((high - low) / 2.0 / NORMAL_975, usize::MAX);
+        let (error, users) = self.ratio.map_or(quantile, |ratio| (ratio.error, ratio.users));
+        let margin = if want.side == Side::AtLeast { value - want.bound } else { want.bound - value };
+        Some(if error == 0.0 { f64::from(u8::from(want.miss(value) == 0.0)) } else { chance(margin, error, users) })
+    }
+}
+
+impl Estimate {
+    /// How many users it takes for `want` to be kept for sure, if its value keeps it and only its interval does not.
+    pub(super) fn users_for(&self, want: &Want) -> Option<u64> {
+        let (value, [low, high]) = (self.value?, self.ci?);
+        let (margin, half) = match want.side {
+            Side::AtLeast => (value - want.bound, value - low),
+            Side::AtMost => (want.bound - value, high - value),
+        };
+        let users = self.ratio?.users as f64 * (half / margin).powi(2);
+        (margin > 0.0 && half > margin && users < 1e6).then(|| users.ceil() as u64)
+    }
+}
+
+/// The 97.5th percentile of the normal distribution.
+const NORMAL_975: f64 = 1.959_964;
 
 /// Delays as quantiles, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,10 +74,11 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    fn of(delays: &mut Delays, bootstrap: Option<&Bootstrap>) -> Self {
+    /// Of `delays` of up to `users` users, none of which a setting lets exceed `longest`.
+    fn of(delays: &mut Delays, tally: &mut Tally, users: usize, longest: u64) -> Self {
         delays.sort_unstable();
         let at = |q| quantile(delays, q).map(|(delay, _)| delay);
-        let [p50_ci, p95_ci] = bootstrap.map_or([None; 2], |bootstrap| bootstrap.quantile_intervals(delays));
+        let [p50_ci, p95_ci] = [0.5, 0.95].map(|q| tally.interval(delays, q, users, longest));
         Self { n: delays.len(), p50: at(0.5), p95: at(0.95), max: at(1.0), p50_ci, p95_ci }
     }
 }
@@ -55,6 +92,8 @@ pub struct Spread {
     pub p50: Option<f64>,
     /// The ninetieth percentile.
     pub p90: Option<f64>,
+    /// How many users are below the limit that was set to it, of how many.
+    pub below: Option<(usize, usize)>,
 }
 
 /// One setting, measured. The formulas are in the README.
@@ -111,6 +150,8 @@ pub struct Row {
     pub pareto: bool,
     /// It keeps every limit.
     pub meets: bool,
+    /// The chance that it keeps them with other users of the same kind: of the limits, the least.
+    pub chance: Option<f64>,
 }
 
 /// What a setting gives with one receiver.
@@ -132,12 +173,16 @@ impl Row {
 
     /// The value of `measure`, none where it is undefined, and its confidence. Times in milliseconds.
     pub fn estimate(&self, measure: Measure) -> Estimate {
-        let sure = |value: Option<f64>| Estimate { value, ci: None };
-        let millis = |value: Option<u64>, ci| Estimate { value: value.map(|millis| millis as f64), ci };
+        let sure = Estimate::sure;
+        let millis = |value: Option<u64>, ci| Estimate { ci, ..sure(value.map(|millis| millis as f64)) };
         match measure {
             Measure::Cost => sure(self.worst().and_then(|worst| worst.cost)),
             Measure::Recall => self.recall,
-            Measure::Missed => sure(self.recall.value.map(|recall| 1.0 - recall)),
+            Measure::Missed => Estimate {
+                value: self.recall.value.map(|recall| 1.0 - recall),
+                ci: self.recall.ci.map(|[low, high]| [1.0 - high, 1.0 - low]),
+                ratio: self.recall.ratio.map(Ratio::complement),
+            },
             Measure::FalseOn => self.false_on,
             Measure::Flicker => self.flicker_per_msg,
             Measure::FlickerPerMinute => self.flicker_per_min,
@@ -167,14 +212,14 @@ pub(super) struct Meter<'a> {
     study: &'a Study,
     plan: &'a Plan,
     typed: &'a [Typed],
-    bootstrap: Option<&'a Bootstrap>,
     play: Play,
     shown: Shown,
+    tally: Tally,
 }
 
 impl<'a> Meter<'a> {
-    pub(super) fn new(study: &'a Study, plan: &'a Plan, typed: &'a [Typed], bootstrap: Option<&'a Bootstrap>) -> Self {
-        Self { study, plan, typed, bootstrap, play: Play::default(), shown: Shown::default() }
+    pub(super) fn new(study: &'a Study, plan: &'a Plan, typed: &'a [Typed]) -> Self {
+        Self { study, plan, typed, play: Play::default(), shown: Shown::default(), tally: Tally::default() }
     }
 
     /// Plays every conversation under `setting`, and counts.
@@ -198,7 +243,9 @@ impl<'a> Meter<'a> {
                 let same = *ttl == plan.icon_ttl.first() || ttl.is_some_and(|ttl| longest < ttl);
                 *seen += match &mut dropped {
                     Some(dropped) if *ttl == plan.icon_ttl.second() => {
-                        self.shown.follow(&self.play.arrivals, *ttl, timeline.end);
+                        if !same {
+                            self.shown.follow(&self.play.arrivals, *ttl, timeline.end);
+                        }
                         let add = |sums: &mut Sums| sums.add_sight(timeline, &self.shown, &mut dropped_lags);
                         Seen::added(&mut dropped[user], add)
                     }
@@ -211,15 +258,37 @@ impl<'a> Meter<'a> {
                 };
             }
         }
-        let composing = Typed::weighted(self.typed, &vec![1.0; sums.len()]).composing;
+        let composing = Typed::total(self.typed).composing;
         let sight = |(ttl, seen): (&Option<u64>, &Seen)| Sight {
             icon_ttl: *ttl,
             cost: ratio(seen.cost(composing, plan.false_cost) / 1_000.0, minutes(composing)),
             recall: ratio(seen.on_composing, composing),
         };
         let sights = cases.iter().zip(&seen).map(sight).collect();
-        let dropped = dropped.map(|sums| Box::new(self.row(setting, &sums, None, &mut dropped_lags, &mut [])));
-        Row { dropped, sights, ..self.row(setting, &sums, self.bootstrap, &mut lags, &mut waits) }
+        let dropped = dropped.map(|sums| Box::new(self.sight_row(setting, &sums, &mut dropped_lags)));
+        Row { dropped, sights, ..self.row(setting, &sums, &mut lags, &mut waits) }
+    }
+
+    /// What each of `settings` costs for each minute of composing, where `truth` says when that is, with the receiver that
+    /// is known.
+    pub(super) fn costs(&mut self, settings: &[Setting], truth: Truth) -> Vec<Option<f64>> {
+        let (plan, ttl) = (self.plan, self.plan.icon_ttl.first());
+        let mut seen = vec![Seen::default(); settings.len()];
+        let mut composing = 0.0;
+        for (number, timeline) in self.study.timelines.iter().enumerate() {
+            let mut own = Timeline { events: timeline.events.clone(), composing: Vec::new(), ..*timeline };
+            own.composing = truth.intervals(&own.events, own.end);
+            let counted = own.composing.iter().filter(|interval| interval.counts);
+            composing += counted.map(|interval| interval.to - interval.from).sum::<u64>() as f64;
+            for (setting, seen) in settings.iter().zip(&mut seen) {
+                let (rules, seed) = (setting.rules(plan.max_typing), plan.seed.wrapping_add(number as u64));
+                plan.link.play(&own, &rules, truth.away, seed, &mut self.play);
+                self.shown.follow(&self.play.arrivals, ttl, own.end);
+                *seen += Seen::of(&own, &self.shown);
+            }
+        }
+        let cost = |seen: &Seen| ratio(seen.cost(composing, plan.false_cost) / 1_000.0, minutes(composing));
+        seen.iter().map(cost).collect()
     }
 
     /// What each user gets from `setting` with a receiver that drops icons after `ttl`.
@@ -240,26 +309,37 @@ impl<'a> Meter<'a> {
         users
     }
 
-    fn row(
-        &self,
+    /// What of a row can be seen: without the intervals and the single users, which are not shown of it.
+    fn sight_row(&mut self, setting: Setting, sums: &[Sums], lags: &mut Lags) -> Row {
+        let whole = parts(&Sums::total(sums), &Typed::total(self.typed));
+        let estimates = whole.map(|(part, base)| Estimate::sure(ratio(part, base)));
+        self.row_of(setting, (sums, estimates, Spread::default()), lags, &mut [])
+    }
+
+    fn row(&mut self, setting: Setting, sums: &[Sums], lags: &mut Lags, waits: &mut [u64]) -> Row {
+        let users = spread(sums, self.typed, self.plan);
+        self.row_of(setting, (sums, measures(sums, self.typed), users), lags, waits)
+    }
+
+    fn row_of(
+        &mut self,
         setting: Setting,
-        sums: &[Sums],
-        bootstrap: Option<&Bootstrap>,
+        (sums, estimates, spread): (&[Sums], [Estimate; MEASURES], Spread),
         lags: &mut Lags,
         waits: &mut [u64],
     ) -> Row {
-        let ones = vec![1.0; sums.len()];
-        let (all, typed) = (Sums::weighted(sums, &ones), Typed::weighted(self.typed, &ones));
-        let values = measures(&all, &typed);
-        let intervals = bootstrap.map_or([None; MEASURES], |bootstrap| bootstrap.intervals(sums, measures));
-        let estimate = |i: usize| Estimate { value: values[i], ci: intervals[i] };
-        let (room, duty) = (headroom(self.plan.limit, values[3]), ratio(typed.composing, typed.life));
+        let (all, typed) = (Sums::total(sums), Typed::total(self.typed));
+        let estimate = |i: usize| estimates[i];
+        let (room, duty) = (self.room(estimates[REQUESTS].value, &typed), ratio(typed.composing, typed.life));
+        let (users, longest, tally) = (sums.len(), setting.longest(self.plan), &mut self.tally);
+        let (off, on) =
+            (Quantiles::of(&mut lags.off, tally, users, longest), Quantiles::of(&mut lags.on, tally, users, u64::MAX));
         Row {
             setting,
             started: all.started as u64,
             stopped: all.stopped as u64,
             recall: estimate(0),
-            users: spread(sums, self.typed),
+            users: spread,
             false_on: estimate(1),
             false_on_per_abandoned: estimate(2),
             req_per_min: estimate(3),
@@ -271,17 +351,27 @@ impl<'a> Meter<'a> {
             late_wait: estimate(8),
             wrong_stop: estimate(9),
             late_wait_p99: wait_quantile(waits, 0.99),
-            off: Quantiles::of(&mut lags.off, bootstrap),
-            on: Quantiles::of(&mut lags.on, bootstrap),
+            off,
+            on,
             safe_composers: room.map(|room| room as u64),
-            safe_conversations: room.zip(duty).map(|(room, duty)| (room / duty) as u64),
+            safe_conversations: room.zip(duty).map(|(room, duty)| (room / duty).min(SESSIONS_MAX) as u64),
             dropped: None,
             sights: Vec::new(),
             pareto: false,
             meets: false,
+            chance: None,
         }
     }
+
+    /// How many people may compose at a time, if each takes so many requests a minute and the messages that were sent here.
+    fn room(&self, req_per_min: Option<f64>, typed: &Typed) -> Option<f64> {
+        let messages = ratio(typed.sent, minutes(typed.composing))?;
+        headroom(self.plan.limit, req_per_min.map(|requests| requests + messages)).map(|room| room.min(SESSIONS_MAX))
+    }
 }
+
+/// The sessions that an org may have at once.
+const SESSIONS_MAX: f64 = 11_000.0;
 
 /// How long the icon was on, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -291,8 +381,22 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// What [`Sums::add_sight`] counts of the icon's time, and nothing else.
     fn of(timeline: &Timeline, shown: &Shown) -> Self {
-        Self::added(&mut Sums::default(), |sums| sums.add_sight(timeline, shown, &mut Lags::default()))
+        let mut seen = Self::default();
+        let mut spans = &shown.spans[..];
+        seen.on = spans.iter().map(|span| span.to - span.from).sum::<u64>() as f64;
+        for interval in timeline.composing.iter().filter(|interval| interval.counts) {
+            while let [first, rest @ ..] = spans
+                && first.to <= interval.from
+            {
+                spans = rest;
+            }
+            let within = spans.iter().take_while(|span| span.from < interval.to);
+            let both = within.map(|span| span.to.min(interval.to) - span.from.max(interval.from));
+            seen.on_composing += both.sum::<u64>() as f64;
+        }
+        seen
     }
 
     /// What `add` adds to `sums`.
@@ -315,6 +419,15 @@ impl std::ops::AddAssign for Seen {
     }
 }
 
+impl UserShare {
+    /// What is missed, and falsely shown by its weight: divided by the composing time, in seconds for each minute.
+    pub(super) fn cost(&self, false_cost: f64) -> f64 {
+        self.seen.cost(self.composing, false_cost) * SECONDS_PER_MINUTE
+    }
+}
+
+const SECONDS_PER_MINUTE: f64 = 60.0;
+
 /// What one user gets from one setting. Milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct UserShare {
@@ -324,22 +437,37 @@ pub(super) struct UserShare {
 }
 
 const MEASURES: usize = 10;
+/// The place of the requests a minute among the measures.
+const REQUESTS: usize = 3;
 
-/// The measures that are ratios of sums, in the order in which [`Meter::row`] reads them.
-fn measures(sums: &Sums, typed: &Typed) -> [Option<f64>; MEASURES] {
+/// The measures that are ratios of sums, in the order in which [`Meter::row`] reads them: what each user adds to both sums.
+fn parts(sums: &Sums, typed: &Typed) -> [(f64, f64); MEASURES] {
     let requests = sums.started + sums.stopped;
     [
-        ratio(sums.on_composing, typed.composing),
-        ratio(sums.on - sums.on_composing, sums.on),
-        ratio(sums.on_abandoned / 1_000.0, typed.abandoned),
-        ratio(requests, minutes(typed.composing)),
-        ratio(requests, typed.counted),
-        ratio(sums.flickers, typed.counted),
-        ratio(sums.flickers, minutes(typed.composing)),
-        ratio(sums.sent_unannounced, typed.sent),
-        ratio(sums.waits_squared / 2.0, sums.waited),
-        ratio(sums.wrong_stops, sums.timer_stops),
+        (sums.on_composing, typed.composing),
+        (sums.on - sums.on_composing, sums.on),
+        (sums.on_abandoned / 1_000.0, typed.abandoned),
+        (requests, minutes(typed.composing)),
+        (requests, typed.counted),
+        (sums.flickers, typed.counted),
+        (sums.flickers, minutes(typed.composing)),
+        (sums.sent_unannounced, typed.sent),
+        (sums.waits_squared / 2.0, sums.waited),
+        (sums.wrong_stops, sums.timer_stops),
     ]
+}
+
+/// The measures that are shares, none above 1.
+const SHARES: [usize; 4] = [0, 1, 7, 9];
+
+fn measures(sums: &[Sums], typed: &[Typed]) -> [Estimate; MEASURES] {
+    let whole = parts(&Sums::total(sums), &Typed::total(typed));
+    let ratios = Ratio::all(sums.iter().zip(typed).map(|(sums, typed)| parts(sums, typed)), &whole);
+    std::array::from_fn(|i| {
+        let most = if SHARES.contains(&i) { 1.0 } else { f64::INFINITY };
+        let ci = ratios[i].map(|ratio| ratio.interval.map(|bound| bound.clamp(0.0, most)));
+        Estimate { value: ratio(whole[i].0, whole[i].1), ci, ratio: ratios[i] }
+    })
 }
 
 /// Milliseconds as minutes.
@@ -354,11 +482,16 @@ pub(super) fn headroom(limit: f64, req_per_min: Option<f64>) -> Option<f64> {
     req_per_min.and_then(|requests| ratio(safe, requests)).map(f64::floor)
 }
 
-fn spread(sums: &[Sums], typed: &[Typed]) -> Spread {
+fn spread(sums: &[Sums], typed: &[Typed], plan: &Plan) -> Spread {
     let mut recalls: Vec<f64> =
         sums.iter().zip(typed).filter_map(|(sums, typed)| ratio(sums.on_composing, typed.composing)).collect();
-    recalls.sort_unstable_by(f64::total_cmp);
-    Spread { p10: quantile(&recalls, 0.1), p50: quantile(&recalls, 0.5), p90: quantile(&recalls, 0.9) }
+    let limit = plan.wants.iter().find(|want| want.measure == Measure::Recall && want.side == Side::AtLeast);
+    let below = limit.map(|want| (recalls.iter().filter(|recall| **recall < want.bound).count(), recalls.len()));
+    let mut at = |q: f64| {
+        let place = ((q * recalls.len() as f64).ceil() as usize).saturating_sub(1);
+        (!recalls.is_empty()).then(|| *recalls.select_nth_unstable_by(place, f64::total_cmp).1)
+    };
+    Spread { p10: at(0.1), p50: at(0.5), p90: at(0.9), below }
 }
 
 /// The wait that a share `q` of all moments in `waits` does not exceed: an agent who begins to look within a time of length

@@ -59,13 +59,28 @@ impl Silences {
     /// is worth `lambda` missed ones; none if there is no such silence.
     pub fn break_even(&self, lambda: f64) -> Option<u64> {
         let worth = lambda / (1.0 + lambda);
-        let gives_up = |millis: &u64| self.resume(*millis).is_some_and(|p| p < worth);
-        // The curve changes only just after a silence's length.
-        let mut steps: Vec<u64> = self.resumed.iter().chain(&self.all).map(|length| length + 1).collect();
-        steps.push(0);
-        steps.sort_unstable();
-        steps.dedup();
-        steps.into_iter().find(gives_up)
+        // The curve changes only just after a silence's length, and every one that was resumed is among all.
+        let (mut ended, mut resumed) = (0, 0);
+        let mut millis = 0;
+        while ended < self.all.len() {
+            let share = (self.resumed.len() - resumed) as f64 / (self.all.len() - ended) as f64;
+            if share < worth {
+                return Some(millis);
+            }
+            let length = self.all[ended];
+            ended += self.all[ended..].iter().take_while(|other| **other == length).count();
+            resumed += self.resumed[resumed..].iter().take_while(|other| **other <= length).count();
+            millis = length + 1;
+        }
+        None
+    }
+
+    /// The longest that an icon may stay on in silence, in milliseconds, as far as these silences show: up to the
+    /// break-even silence, and no longer than the typing that goes on after a silence has been seen often enough. None if
+    /// there is no telling. A draft more that is given up never makes it longer.
+    pub fn linger_max(&self, false_cost: f64) -> Option<u64> {
+        let seen = self.resumed.len().checked_sub(RESUMED_MIN).map(|place| self.resumed[place]);
+        [self.break_even(false_cost), seen].into_iter().flatten().min()
     }
 
     /// The curve for display: every quarter of a second up to ten, then every second up to `away`.
@@ -75,6 +90,9 @@ impl Silences {
         fine.chain(coarse).take_while(|millis| *millis <= away).map(|millis| (millis, self.resume(millis))).collect()
     }
 }
+
+/// So many silences have to have lasted as long before typing went on, or it says nothing of others.
+const RESUMED_MIN: usize = 10;
 
 #[cfg(test)]
 mod tests {

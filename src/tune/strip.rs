@@ -4,7 +4,7 @@ use super::icon::Shown;
 use super::plan::{Plan, Setting};
 use super::play::{Arrival, Play};
 use super::study::Study;
-use super::timeline::{Happening, Interval, Timeline};
+use super::timeline::{Close, Happening, Interval, Timeline};
 
 /// A stretch of a conversation. Times are milliseconds since the trace's first line.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,9 +41,16 @@ pub(crate) const STRIP_MILLIS: u64 = 60_000;
 /// Pauses that distinguish settings.
 const TELLING_MILLIS: std::ops::RangeInclusive<u64> = 2_000..=14_000;
 
-/// The most telling stretch of each of the `count` most telling conversations, under each of `settings`: where there are
-/// most pauses of 2 to 14 s, and a send.
-pub(crate) fn strips(study: &Study, plan: &Plan, settings: &[Setting], count: usize) -> Vec<Strip> {
+/// Up to `count` stretches, each under each of `settings`: first one that is near the average, in which the icon is on for
+/// about the share `recall` of the typing under the first setting; then one with an abandoned draft; then the most telling
+/// stretches of other conversations, where there are most pauses of 2 to 14 s, and a send.
+pub(crate) fn strips(
+    study: &Study,
+    plan: &Plan,
+    settings: &[Setting],
+    count: usize,
+    recall: Option<f64>,
+) -> Vec<Strip> {
     let mut found: Vec<(usize, usize, u64)> = study
         .timelines
         .iter()
@@ -51,8 +58,46 @@ pub(crate) fn strips(study: &Study, plan: &Plan, settings: &[Setting], count: us
         .filter_map(|(number, timeline)| telling(timeline).map(|(score, from)| (score, number, from)))
         .collect();
     found.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-    found.iter().take(count).map(|(_, number, from)| strip(study, *number, *from, plan, settings)).collect()
+    found.truncate(count.max(AVERAGE_AMONG));
+    let now = &settings[..settings.len().min(1)];
+    let far = |(_, number, from): &(usize, usize, u64)| {
+        let seen = seen(&strip(study, *number, *from, plan, now))?;
+        Some((seen - recall?).abs())
+    };
+    let distances = found.iter().enumerate().filter_map(|(place, candidate)| Some((place, far(candidate)?)));
+    if let Some((place, _)) = distances.min_by(|a, b| a.1.total_cmp(&b.1)) {
+        found[..=place].rotate_right(1);
+    }
+    let mut shown: Vec<(usize, u64)> = found.iter().map(|(_, number, from)| (*number, *from)).collect();
+    if let Some(draft) = draft(study) {
+        shown.insert(shown.len().min(1), draft);
+    }
+    shown.iter().take(count).map(|(number, from)| strip(study, *number, *from, plan, settings)).collect()
 }
+
+/// A stretch with the end of an abandoned draft: of those that a stretch holds, the longest.
+fn draft(study: &Study) -> Option<(usize, u64)> {
+    let timelines = study.timelines.iter().enumerate();
+    let drafts = timelines.flat_map(|(number, timeline)| timeline.composing.iter().map(move |own| (number, own)));
+    let drafts = drafts.filter(|(_, own)| own.close == Close::Abandoned && own.to - own.from <= DRAFT_MILLIS_MAX);
+    let longest = drafts.max_by_key(|(number, own)| (own.to - own.from, std::cmp::Reverse(*number)));
+    longest.map(|(number, own)| (number, own.to.saturating_sub(DRAFT_MILLIS_MAX)))
+}
+
+/// The share of a stretch's typing during which the icon was on under its first setting.
+fn seen(strip: &Strip) -> Option<f64> {
+    let on = &strip.lanes.first()?.on;
+    let both = |(from, to): &(u64, u64)| -> u64 {
+        on.iter().map(|(on, off)| (*off.min(to)).saturating_sub(*on.max(from))).sum()
+    };
+    let composing: u64 = strip.composing.iter().map(|(from, to)| to - from).sum();
+    super::sums::ratio(strip.composing.iter().map(both).sum::<u64>() as f64, composing as f64)
+}
+
+/// The conversations among which one near the average is looked for.
+const AVERAGE_AMONG: usize = 40;
+/// A draft that leaves room in a stretch for what the icon does after it.
+const DRAFT_MILLIS_MAX: u64 = 40_000;
 
 /// How telling the most telling stretch of a conversation is, and where it begins.
 fn telling(timeline: &Timeline) -> Option<(usize, u64)> {
@@ -101,7 +146,7 @@ pub(crate) fn strip(study: &Study, number: usize, from: u64, plan: &Plan, settin
         }
     };
     Strip {
-        who: timeline.from.to_string(),
+        who: study.names[timeline.user as usize].to_string(),
         from,
         to,
         keys: times(Happening::Key),

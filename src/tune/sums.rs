@@ -4,8 +4,8 @@ use super::icon::{IconSpan, Shown};
 use super::play::Play;
 use super::timeline::{Close, Timeline};
 
-/// What is counted of one user. Times in milliseconds. Kept as floating point, for resampling multiplies it; whole
-/// numbers below 2^53 are exact there, in whatever order they are added.
+/// What is counted of one user. Times in milliseconds. Kept as floating point, for ratios; whole numbers below
+/// 2^53 are exact there, in whatever order they are added.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Sums {
     /// The icon was on.
@@ -51,16 +51,16 @@ pub struct Typed {
 }
 
 impl Typed {
-    /// The sums of all users, each as often as it was drawn.
-    pub fn weighted(users: &[Self], weights: &[f64]) -> Self {
+    /// The sums of all users.
+    pub fn total(users: &[Self]) -> Self {
         let mut all = Self::default();
-        for (user, weight) in users.iter().zip(weights) {
-            all.composing += weight * user.composing;
-            all.messages += weight * user.messages;
-            all.counted += weight * user.counted;
-            all.sent += weight * user.sent;
-            all.abandoned += weight * user.abandoned;
-            all.life += weight * user.life;
+        for user in users {
+            all.composing += user.composing;
+            all.messages += user.messages;
+            all.counted += user.counted;
+            all.sent += user.sent;
+            all.abandoned += user.abandoned;
+            all.life += user.life;
         }
         all
     }
@@ -96,21 +96,21 @@ pub(crate) struct Lags {
 }
 
 impl Sums {
-    /// The sums of all users, each as often as it was drawn.
-    pub(crate) fn weighted(users: &[Self], weights: &[f64]) -> Self {
+    /// The sums of all users.
+    pub(crate) fn total(users: &[Self]) -> Self {
         let mut all = Self::default();
-        for (user, weight) in users.iter().zip(weights) {
-            all.on += weight * user.on;
-            all.on_composing += weight * user.on_composing;
-            all.flickers += weight * user.flickers;
-            all.sent_unannounced += weight * user.sent_unannounced;
-            all.on_abandoned += weight * user.on_abandoned;
-            all.started += weight * user.started;
-            all.stopped += weight * user.stopped;
-            all.timer_stops += weight * user.timer_stops;
-            all.wrong_stops += weight * user.wrong_stops;
-            all.waits_squared += weight * user.waits_squared;
-            all.waited += weight * user.waited;
+        for user in users {
+            all.on += user.on;
+            all.on_composing += user.on_composing;
+            all.flickers += user.flickers;
+            all.sent_unannounced += user.sent_unannounced;
+            all.on_abandoned += user.on_abandoned;
+            all.started += user.started;
+            all.stopped += user.stopped;
+            all.timer_stops += user.timer_stops;
+            all.wrong_stops += user.wrong_stops;
+            all.waits_squared += user.waits_squared;
+            all.waited += user.waited;
         }
         all
     }
@@ -199,7 +199,7 @@ mod tests {
     fn counted(kind: Kind, events: &[(u64, Happening)], on: &[IconSpan], end: u64) -> (Typed, Sums, Lags) {
         let events: Vec<Event> = events.iter().map(|(at, what)| Event::new(*at, *what)).collect();
         let composing = Truth { kind, away: 30_000 }.intervals(&events, end);
-        let timeline = Timeline { user: 0, from: "u".into(), begin: 0, inserted: 0, events, end, composing };
+        let timeline = Timeline { user: 0, channel: 0, begin: 0, inserted: 0, events, end, composing };
         let (mut typed, mut sums, mut lags) = (Typed::default(), Sums::default(), Lags::default());
         typed.add(&timeline);
         let shown = Shown { spans: on.to_vec(), waits: Vec::new() };

@@ -7,7 +7,7 @@ use super::decision::Verdict;
 use super::measure::Measure;
 use super::plan::Setting;
 use super::row::{Estimate, Row};
-use super::{LAMBDAS, Report};
+use super::{Channel, LAMBDAS, Report};
 use crate::engine::policy::Mode;
 
 /// The widest line.
@@ -25,6 +25,8 @@ const FAILS_LINES_MAX: usize = 3;
 /// The measures that have a column of their own.
 const COLUMNS: [Measure; 6] =
     [Measure::Requests, Measure::Missed, Measure::Flicker, Measure::OffP95, Measure::Check, Measure::Dismiss];
+/// Channels whose advice has a line of its own.
+const CHANNELS_APPLIED_MAX: usize = 2;
 /// The silence whose meaning is shown, in milliseconds: the documented dismissal.
 const SILENCE_SHOWN_MILLIS: u64 = 2_000;
 
@@ -138,7 +140,9 @@ fn heading(report: &Report) -> Vec<String> {
         if kept == 0 {
             format!("none of {all} settings keeps {wants}; the nearest:")
         } else {
-            format!("best under {wants}, least {} ({kept} of {all} settings keep that):", plan.minimise.name())
+            let order = if plan.minimise == Measure::Cost { "then" } else { "by" };
+            let name = plan.minimise.name();
+            format!("best under {wants}, {order} the least {name} ({kept} of {all} settings keep that):")
         }
     };
     let wants: Vec<_> = plan.wants.iter().map(ToString::to_string).collect();
@@ -197,6 +201,9 @@ fn ranking(report: &Report, rows: &[&Row]) -> Vec<String> {
         column(&format!("@{}", time(ttl)), &|row| {
             percent(row.dropped.as_ref().and_then(|dropped| dropped.recall.value), 0)
         });
+    }
+    if rows.iter().any(|row| row.chance.is_some()) {
+        column("chance", &|row| chance(row.chance));
     }
     let minimise = report.plan.minimise;
     if !COLUMNS.contains(&minimise) {
@@ -259,23 +266,53 @@ fn of_silence(report: &Report) -> Vec<String> {
     fitted("", &format!("after {silence} of silence {again} go on; break-even: {}", evens.join(", ")))
 }
 
-/// The line that applies the advice.
+/// The lines that apply the advice: of single channels, if it is not the same for all.
 fn of_advice(report: &Report) -> Vec<String> {
+    let decision = &report.decision;
+    if report.channels.iter().any(|channel| channel.decision.advice != decision.advice) {
+        let of = |channel: &Channel| {
+            Some(format!("apply: {}", apply(Some(&channel.name), channel.decision.advice.as_ref()?)))
+        };
+        let lines: Vec<String> = report.channels.iter().filter_map(of).take(CHANNELS_APPLIED_MAX).collect();
+        if !lines.is_empty() {
+            return lines.iter().flat_map(|line| fitted("", line)).collect();
+        }
+    }
     let text = match report.best() {
-        Some(_) if !report.decides() => {
+        _ if !report.decides() && !report.ranking.is_empty() => {
             format!("these traces decide nothing: {} is undefined, for no one composed", report.plan.minimise.name())
         }
-        Some(_) if report.keeps() => "nothing to apply".to_owned(),
-        Some(best) => format!("apply: {}", apply(&best.setting)),
-        None => "nothing to apply; --want says which limits count, --share what typing may take".to_owned(),
+        _ if report.ranking.is_empty() => {
+            "nothing to apply; --want says which limits count, --share what typing may take".to_owned()
+        }
+        Some(best) if !report.keeps() => format!("apply: {}", apply(None, &best.setting)),
+        _ => "nothing to apply".to_owned(),
     };
     fitted("", &text)
 }
 
-/// The command that puts `setting` in force.
-pub fn apply(setting: &Setting) -> String {
+/// The command that puts `setting` in force, of one channel if one is named.
+pub fn apply(to: Option<&str>, setting: &Setting) -> String {
     let (mode, time) = (setting.mode.name(), Setting::time);
-    format!("typingd timing --mode {mode} --check {} --dismiss {}", time(setting.check), time(setting.dismiss))
+    let to = to.map_or_else(String::new, |to| format!("--to {} ", quoted(to)));
+    format!("typingd timing {to}--mode {mode} --check {} --dismiss {}", time(setting.check), time(setting.dismiss))
+}
+
+/// `text` as one word of a shell's.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@+".contains(c);
+    let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// A chance in hundredths, never quite none nor all.
+pub(super) fn chance(chance: Option<f64>) -> String {
+    chance.map_or("-".into(), |chance| match (100.0 * chance).round() as u32 {
+        _ if chance == 1.0 => "sure".into(),
+        0 => "<1 %".into(),
+        100 => ">99 %".into(),
+        hundredths => format!("{hundredths} %"),
+    })
 }
 
 /// `text` after `mark`, as it is if it fits into a line.

@@ -7,8 +7,8 @@ use crate::model::{Signal, SignalKind};
 pub struct Timeline {
     /// The user's number, below the study's count of users.
     pub user: u32,
-    /// The end user's id, as the trace has it.
-    pub from: Box<str>,
+    /// The channel's number: its place among the study's channels.
+    pub channel: u32,
     /// When the conversation began: with its first line, even if that only opened it.
     pub begin: u64,
     /// The absences that were put in after messages taken for abandoned ones, in milliseconds: no part of its life.
@@ -99,8 +99,8 @@ impl Event {
 
 impl Timeline {
     /// The timeline of a conversation that begins at `begin`.
-    pub(super) fn new(user: u32, from: &str, begin: u64) -> Self {
-        Self { user, from: from.into(), begin, inserted: 0, events: Vec::new(), end: 0, composing: Vec::new() }
+    pub(super) fn new(user: u32, channel: u32, begin: u64) -> Self {
+        Self { user, channel, begin, inserted: 0, events: Vec::new(), end: 0, composing: Vec::new() }
     }
 
     /// Enters a signal; whether it was a keystroke that counts.
@@ -152,11 +152,21 @@ impl Timeline {
         self.events = moved;
     }
 
-    /// From its beginning to the last thing that happened, in milliseconds.
+    /// From its beginning to the last thing that happened, in milliseconds, without the silences in which no one chats.
     pub fn life(&self) -> u64 {
-        self.events.last().map_or(0, |last| last.at() - self.begin - self.inserted)
+        let mut until = self.begin;
+        let mut silent = 0;
+        for event in &self.events {
+            let silence = event.at().saturating_sub(until);
+            silent += if silence > LIFELESS_MILLIS { silence } else { 0 };
+            until = event.typing_until().max(until);
+        }
+        self.events.last().map_or(0, |last| (last.at() - self.begin).saturating_sub(silent + self.inserted))
     }
 }
+
+/// A longer silence is no part of a chat's life: ten minutes.
+const LIFELESS_MILLIS: u64 = 600_000;
 
 /// A time of composing, from its first key up to, not including, its end. Milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

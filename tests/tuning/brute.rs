@@ -213,6 +213,18 @@ pub(crate) fn composing(conversation: &Conversation, truth: Truth, away: u64) ->
     all
 }
 
+/// The time of a chat from its beginning to the last thing that happened, without silences of more than ten minutes.
+fn lived(conversation: &Conversation) -> u64 {
+    let events = &conversation.events;
+    let silence = |place: usize| {
+        let until = events[..place].iter().map(|(at, kind)| at + kind.lasts()).max();
+        let silence = events[place].0.saturating_sub(until.unwrap_or(conversation.begin));
+        if silence > 600_000 { silence } else { 0 }
+    };
+    let silent: u64 = (0..events.len()).map(silence).sum();
+    events[events.len() - 1].0 - conversation.begin - silent
+}
+
 /// Which cells have the icon on, in which a Started falls, and which begin with the receiver dropping the icon.
 struct Icon {
     on: Vec<bool>,
@@ -283,7 +295,7 @@ impl Counts {
         for interval in intervals.iter().filter(|interval| interval.counts) {
             composes[interval.start as usize..interval.end as usize].fill(true);
         }
-        self.life += events[events.len() - 1].0 - conversation.begin;
+        self.life += lived(conversation);
         self.started += told.iter().filter(|told| told.started).count() as u64;
         self.stopped += told.iter().filter(|told| !told.started).count() as u64;
         for t in 0..*end {

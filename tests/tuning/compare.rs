@@ -153,12 +153,13 @@ fn of_row(row: &Row, all: &Counts, each: &[Counts], plan: &Plan, found: &mut Fin
     for (what, told, per_cent) in [("p10", row.users.p10, 10), ("p50", row.users.p50, 50), ("p90", row.users.p90, 90)] {
         found.near(&format!("users' recall {what}"), told, percentile(&recalls, per_cent), EXACT);
     }
-    let room = each_minute(requests, all.composing)
+    // Messages are sent as well, and no org has more sessions.
+    let room = each_minute(requests + all.sent, all.composing)
         .filter(|requests| *requests > 0.0)
-        .map(|requests| (plan.limit - 3.09 * plan.limit.sqrt()).max(0.0) * 60.0 / requests);
+        .map(|requests| ((plan.limit - 3.09 * plan.limit.sqrt()).max(0.0) * 60.0 / requests).min(11_000.0));
     found.same("room for composers", row.safe_composers, room.map(|room| room.floor() as u64));
     let duty = share(all.composing, all.life);
-    let talks = room.zip(duty).map(|(room, duty)| (room.floor() / duty).floor() as u64);
+    let talks = room.zip(duty).map(|(room, duty)| (room.floor() / duty).floor().min(11_000.0) as u64);
     found.same("room for conversations", row.safe_conversations, talks);
 }
 

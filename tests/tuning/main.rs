@@ -17,3 +17,4 @@ mod rng;
 mod sureness;
 mod terminal;
 mod traces;
+mod verdict;

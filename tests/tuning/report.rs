@@ -112,7 +112,7 @@ fn what_is_undefined_is_null_and_what_is_none_is_zero() {
 #[test]
 fn every_field_of_the_schema_is_there_by_its_name() {
     let line = |at, from: &str, kind| Line { at, to: "c".into(), from: from.into(), kind };
-    let lines: File = ["ada", "bob", "eve"]
+    let lines: File = ["ada", "bob", "eve", "ida", "joe"]
         .iter()
         .zip(0..)
         .flat_map(|(from, user)| {
@@ -131,7 +131,7 @@ fn every_field_of_the_schema_is_there_by_its_name() {
     };
     assert!(hexadecimal(&report["config_hash"]) && hexadecimal(at(&report, "inputs.0.sha256")));
     assert_eq!(at(&report, "inputs.0.path"), "t.ndjson");
-    assert_eq!((at(&report, "inputs.0.conversations"), at(&report, "inputs.0.keys")), (&3.into(), &123.into()));
+    assert_eq!((at(&report, "inputs.0.conversations"), at(&report, "inputs.0.keys")), (&5.into(), &205.into()));
     for (field, value) in [("away_ms", 30_000), ("seed", 42), ("latency_ms", 0)] {
         assert_eq!(report["params"][field], value, "{field}");
     }

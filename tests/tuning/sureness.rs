@@ -45,27 +45,34 @@ fn true_recall() -> f64 {
     shown / composed
 }
 
-/// Enough users that the percentile bootstrap is what it promises to be; of few it is known to promise too much.
 #[test]
 fn nineteen_of_twenty_intervals_hold_the_truth() {
+    // Where users are few, too: resampling them held it 71 to 81 times of 100.
+    for users in [7, 12, 25, 40] {
+        holds_the_truth(users);
+    }
+}
+
+fn holds_the_truth(users: u64) {
     let (truth, studies) = (true_recall(), 300);
     let (mut recall, mut flicker) = (0, 0);
     for seed in 0..studies {
         let mut rng = Rng::new(seed);
-        let mut plan = plan(&[setting(Mode::Idle, 5_000, 1_000)], LENS);
-        plan.seed = seed;
-        let row = tune(study(&[population(&mut rng, 40)]), &plan, 1, &|| {}).current;
+        let plan = plan(&[setting(Mode::Idle, 5_000, 1_000)], LENS);
+        let row = tune(study(&[population(&mut rng, users)]), &plan, 1, &|| {}).current;
         let holds = |ci: Option<[f64; 2]>, value: f64| ci.is_some_and(|[low, high]| low <= value && value <= high);
         recall += u64::from(holds(row.recall.ci, truth));
         flicker += u64::from(holds(row.flicker_per_msg.ci, 0.5));
-        let [low, high] = row.recall.ci.expect("there are forty users");
+        let [low, high] = row.recall.ci.expect("there are enough users");
         let value = row.recall.value.expect("they composed");
-        assert!(low <= value && value <= high && high - low < 0.25, "{low} {value} {high}");
+        assert!(low <= value && value <= high && high - low < 1.6 / (users as f64).sqrt(), "{low} {value} {high}");
     }
     for (what, held) in [("recall", recall), ("flicker", flicker)] {
         let share = held as f64 / studies as f64;
-        // Three standard errors of a share of 300 about 95 %, and what forty users are short of infinity.
-        assert!((0.89..=0.99).contains(&share), "{what}: {share} of the intervals hold the truth");
+        // Three standard errors of a share of 300 about 95 %, and what few users are short of infinity: of seven, half of
+        // whom blink, one in sixty-four studies finds them all alike.
+        let least = if users < 10 { 0.84 } else { 0.89 };
+        assert!((least..=0.995).contains(&share), "{what} of {users} users: {share} of the intervals hold the truth");
     }
 }
 
@@ -101,16 +108,10 @@ fn the_result_depends_on_traces_and_seed_alone() {
 }
 
 #[test]
-fn a_seed_changes_confidence_and_nothing_measured() {
+fn a_seed_changes_nothing_where_nothing_is_drawn() {
     let (files, plan) = busy(3);
     let rows = |seed| tune(study(&files), &Plan { seed, ..plan.clone() }, 2, &|| {}).rows;
-    let (one, other) = (rows(1), rows(2));
-    assert_ne!(one, other);
-    for (one, other) in one.iter().zip(&other) {
-        assert_eq!((one.recall.value, one.off.p95, one.req_per_min.value), {
-            (other.recall.value, other.off.p95, other.req_per_min.value)
-        });
-    }
+    assert_eq!(rows(1), rows(2), "intervals need no chance");
 }
 
 #[test]
@@ -119,9 +120,9 @@ fn one_user_says_nothing_of_others() {
         let file = population(&mut Rng::new(1), users);
         json::report(&tune(study(&[file]), &plan(&[setting(Mode::Idle, 5_000, 1_000)], LENS), 1, &|| {}))
     };
-    let (one, two) = (report(1), report(2));
+    let (one, five) = (report(1), report(5));
     assert!(one["current"]["recall_ci"].is_null() && one["current"]["recall"].is_number());
-    assert!(two["current"]["recall_ci"].is_array());
+    assert!(five["current"]["recall_ci"].is_array() && report(4)["current"]["recall_ci"].is_null());
     assert!(one["warnings"].to_string().contains("one user says nothing of others"), "{}", one["warnings"]);
     // A second one who only opened a chat is nobody.
     let mut lines = population(&mut Rng::new(1), 1);

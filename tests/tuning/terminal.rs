@@ -112,7 +112,7 @@ fn huge_counts_fit_a_terminal() {
         report.duty = Some(0.123_456);
         report.ceiling_req_per_min = Some(1e9);
         let large = |estimate: &mut Estimate| {
-            *estimate = Estimate { value: Some(1_234_567.891), ci: Some([0.0, 98_765_432.1]) };
+            (estimate.value, estimate.ci) = (Some(1_234_567.891), Some([0.0, 98_765_432.1]));
         };
         for row in report.rows.iter_mut().chain([&mut report.current]) {
             [&mut row.req_per_min, &mut row.flicker_per_msg, &mut row.late_wait].into_iter().for_each(large);

@@ -1,7 +1,7 @@
 //! The measures as people read them: what each is called, how it is written, what it means, and why it may be undefined.
 
 use super::figure::Shape;
-use crate::tune::bootstrap::Interval;
+use crate::tune::confidence::Interval;
 use crate::tune::measure::Measure;
 use crate::tune::row::Row;
 

@@ -1,6 +1,6 @@
 //! Figures as people read them. What is undefined is a dash, never a nought.
 
-use crate::tune::bootstrap::Interval;
+use crate::tune::confidence::Interval;
 use crate::tune::measure::{Measure, Unit};
 use crate::tune::plan::{Side, Want};
 use crate::tune::table::thousands;

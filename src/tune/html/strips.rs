@@ -66,7 +66,7 @@ fn seen(pieces: &[(u64, u64, Piece)]) -> Option<f64> {
 /// The section's content.
 pub(super) fn section(report: &Report, cast: &[Part<'_>]) -> Markup {
     let settings: Vec<_> = cast.iter().map(|part| part.setting).collect();
-    let found = strips(&report.study, &report.plan, &settings, STRIPS_MAX);
+    let found = strips(&report.study, &report.plan, &settings, STRIPS_MAX, report.current.recall.value);
     if found.is_empty() {
         return html! { p { "There is no stretch of typing to show." } };
     }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::cast;
 use super::column::{FLICKER, LINGERS, RECALL, REQUESTS};
-use super::figure::{Shape, UNDEFINED, counted, joined, limit, said, time};
+use super::figure::{Shape, UNDEFINED, counted, joined, limit, said, time, visible};
 use super::figures::figures;
 use crate::tune::Report;
 use crate::tune::decision::Verdict;
@@ -35,7 +35,7 @@ pub(super) fn section(report: &Report) -> Markup {
             div.commands {
                 div {
                     h2 { "Put it in force" }
-                    pre { code { (apply(&best.setting)) } }
+                    pre { code { (apply(None, &best.setting)) } }
                     p.note { "In the running daemon, at once, without losing a conversation." }
                 }
                 div {
@@ -45,8 +45,33 @@ pub(super) fn section(report: &Report) -> Markup {
                 }
             }
         }
+        @if !report.channels.is_empty() { (channels(report)) }
         @if !cautions.is_empty() {
             ul.warnings aria-label="Warnings" { @for caution in cautions { li { (caution) } } }
+        }
+    }
+}
+
+/// The channels, each with its verdict, and the command where it is to change.
+fn channels(report: &Report) -> Markup {
+    html! {
+        div.channels {
+            h2 { "Each channel by itself" }
+            ul.misses {
+                @for channel in &report.channels {
+                    li {
+                        b { bdi { (visible(&channel.name)) } } ", " (counted(channel.users as u64, "user")) ", "
+                        (counted(channel.messages, "message")) ": "
+                        @match (channel.decision.verdict, channel.decision.advice) {
+                            (Verdict::Change, Some(advice)) => { "change: " code { (apply(Some(&channel.name), &advice)) } },
+                            (Verdict::NotEnoughData, _) => {
+                                "not enough data" @if let Some(why) = channel.decision.why.first() { " (" (why) ")" }
+                            },
+                            _ => { "keep " (channel.current.setting) },
+                        }
+                    }
+                }
+            }
         }
     }
 }
@@ -78,6 +103,9 @@ fn of_now(now: &Row) -> Markup {
                 b { (Shape::Number(if flicker < 1.0 { 2 } else { 1 }).full(Some(flicker))) } " times a message"
             }
             "."
+            @if let Some(wrong) = now.wrong_stop.value {
+                " " b { (Shape::Share(0).full(Some(wrong))) " of the times the icon goes off, the user is still writing." }
+            }
         } @else {
             "how long it is on while users type is undefined: " (RECALL.absent) "."
         }
