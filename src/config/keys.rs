@@ -70,10 +70,14 @@ pub(super) fn is_table(path: &str) -> bool {
     path == CHANNELS || KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// The known key that was most likely meant by `path`. A right name in the wrong table counts as near.
+/// The known key that was most likely meant by `path`. A right name in the wrong table counts as near; of files only if it
+/// is just right, for each table has other secrets.
 pub(super) fn nearest_key(path: &str, eligible: impl Fn(&Key) -> bool) -> Option<&'static Key> {
     let score = |key: &Key| {
         let ((table, name), joined) = (split(path), |text: &str| text.replace('.', "_"));
+        if matches!(key.kind, Kind::Path) && table != key.table() && !joined(path).ends_with(key.name()) {
+            return None;
+        }
         let name = if joined(path) == joined(key.path) { 1.0 } else { strsim::jaro_winkler(name, key.name()) };
         (name >= NEAR).then(|| name + 0.1 * strsim::jaro_winkler(table, key.table()))
     };
