@@ -164,8 +164,20 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "the dead live for an hour after the store's clock went back",
         file: STORE,
-        right: "*until = (*until).min(now + lease_millis);",
-        wrong: "*until = (*until).max(now);",
+        right: "*until = (*until).min(now + lease);",
+        wrong: "*until = (*until).max(now + lease - lease);",
+    },
+    Mistake {
+        name: "a share stays small for an hour after the store's clock went back",
+        file: STORE,
+        right: "self.settles_at = self.settles_at.map(|at| at.min(now + 2 * lease_millis));",
+        wrong: "self.settles_at = self.settles_at.map(|at| at.max(2 * lease_millis));",
+    },
+    Mistake {
+        name: "a message at a node that has lost its conversation is forgotten",
+        file: "../fleet/answers.rs",
+        right: "if let Some((signal, arrived)) = holding.untold {",
+        wrong: "if let Some((signal, arrived)) = holding.untold.filter(|_| false) {",
     },
     Mistake {
         name: "shares grow while a lost store is told again",
