@@ -57,6 +57,8 @@ export class Upstream {
       setTimeout(() => {
         response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
       }, this.latencyMs);
+    // typingd's look at the way, at its start.
+    if (request.method === "HEAD") return response.writeHead(404).end();
     if (request.method === "GET") {
       this.waiting.push(() => send(200, {}));
       if (this.waiting.length === CONNECTIONS) this.waiting.splice(0).forEach((answer) => answer());
