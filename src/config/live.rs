@@ -65,7 +65,8 @@ impl Change {
         match (&self.what, &self.to) {
             (What::Set(_), None) => "PUT /v1/timing",
             (What::Set(_), Some(_)) => "PUT /v1/timing/{to}",
-            (What::Forget, _) => "DELETE /v1/timing/{to}",
+            (What::Forget, None) => "DELETE /v1/timing",
+            (What::Forget, Some(_)) => "DELETE /v1/timing/{to}",
         }
     }
 

@@ -149,6 +149,8 @@ fn require_open_sends_nothing_for_a_session_not_open() {
         said.contains("A keystroke was ignored ") && said.contains("`opened` or `message_sent` comes first"),
         "{told}"
     );
+    let explained = daemon.tell_by("explain", &["c", "never"]).stdout;
+    assert!(explained.contains("keystroke      ignored: unopened"), "{explained}");
     daemon.give("c", "ann", "ended");
     sandbox.until_told("c", "ann", "+-");
     daemon.give("c", "ann", "keystroke");

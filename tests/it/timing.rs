@@ -66,6 +66,10 @@ fn each_change_is_seen_whoever_made_it() {
         daemon.address.call("DELETE", "/v1/timing/d", &[], b"");
         tap.output().contains("timing changed by DELETE /v1/timing/{to}: channels.\"d\".dismiss_after from 4s to")
     });
+    daemon.retime("/v1/timing", &json!({"max_typing": "4m"}));
+    daemon.address.call("DELETE", "/v1/timing", &[], b"");
+    until("the reset's line", || tap.output().contains("timing changed by DELETE /v1/timing: "));
+    daemon.retime("/v1/timing", &json!({"check_interval": "3s", "dismiss_after": "400ms"}));
     daemon.retime("/v1/timing/c", &json!({"dismiss_after": "4s"}));
     assert_eq!(
         (gauge("check_interval_seconds", "c"), gauge("dismiss_after_seconds", "c")),

@@ -75,6 +75,7 @@ pub(in crate::cli) fn transition(event: &Value) -> Option<String> {
     let fields: Event = serde_json::from_value(event.clone()).ok()?;
     let what = match event["event"].as_str()? {
         "signal" => text("signal"),
+        "ignored" => format!("{:<15}ignored: {}", text("signal"), text("why").replace('_', " ")),
         "decided" => format!("{:<15}{}", text("indicator"), text("reason")),
         "result" => format!("{:<15}{}", text("indicator"), result(&fields)),
         "dropped" => format!("{:<15}dropped: {}", text("indicator"), text("why").replace('_', " ")),

@@ -1,9 +1,14 @@
 //! The private key in a file in PEM, among whatever else stands there (RFC 7468): certificates before it, comments in any
 //! encoding, attributes as `openssl pkcs12` writes them.
 
+use crate::base::text::without_bom;
+
 /// The block with the RSA key, or why there is none, to be read after the file's name.
 pub(super) fn private_key(file: &[u8]) -> Result<String, String> {
-    let text = String::from_utf8_lossy(file);
+    if file.starts_with(b"\xff\xfe") || file.starts_with(b"\xfe\xff") {
+        return Err("is UTF-16; expected ASCII or UTF-8".to_owned());
+    }
+    let text = String::from_utf8_lossy(without_bom(file));
     let blocks = blocks(&text)?;
     let labelled = |labels: &[&str]| blocks.iter().filter(|(label, _)| labels.contains(label)).collect::<Vec<_>>();
     match labelled(&["PRIVATE KEY", "RSA PRIVATE KEY"]).as_slice() {
@@ -33,8 +38,12 @@ pub(super) fn private_key(file: &[u8]) -> Result<String, String> {
 fn blocks(text: &str) -> Result<Vec<(&str, String)>, String> {
     let mut blocks = Vec::new();
     let mut open: Option<(&str, String)> = None;
-    for line in text.lines().map(str::trim) {
+    for line in text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()) {
         let label = |edge: &str| line.strip_prefix(edge)?.strip_suffix("-----");
+        // What follows is no label then, but the key itself, which must not be repeated.
+        if line.starts_with("-----BEGIN ") && !label("-----BEGIN ").is_some_and(is_label) {
+            return Err("has lost its line breaks: -----BEGIN …----- and -----END …----- take a line each".to_owned());
+        }
         if let Some(label) = label("-----BEGIN ") {
             open = Some((label, String::new()));
         }
@@ -50,6 +59,13 @@ fn blocks(text: &str) -> Result<Vec<(&str, String)>, String> {
         Some((label, _)) => Err(format!("breaks off: there is no line -----END {label}-----")),
     }
 }
+
+fn is_label(text: &str) -> bool {
+    text.len() <= LABEL_BYTES_MAX && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ')
+}
+
+/// Longer than any that is in use.
+const LABEL_BYTES_MAX: usize = 40;
 
 const ENCRYPTED: &str = "is encrypted; typingd can't ask for the pass phrase (openssl pkey -in FILE takes it off)";
 
@@ -71,9 +87,21 @@ mod tests {
         for file in [key.clone(), format!("{certificate}{key}"), format!("{key}{certificate}"), before] {
             assert_eq!(private_key(file.as_bytes()).unwrap(), key, "{file}");
         }
+        let with_mark = [b"\xef\xbb\xbf", key.as_bytes()].concat();
+        assert_eq!(private_key(&with_mark).unwrap(), key);
+        assert_eq!(private_key(key.replace('\n', "\r").as_bytes()).unwrap(), key);
         let latin = [b"# Schl\xfcssel\n", key.as_bytes()].concat();
         assert_eq!(private_key(&latin).unwrap(), key);
         assert!(private_key(block("RSA PRIVATE KEY", "QUJD").as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_key_without_line_breaks_is_not_repeated() {
+        let key = block("PRIVATE KEY", "QUJDREVG");
+        for between in ["\\n", " ", ""] {
+            let why = private_key(key.replace('\n', between).as_bytes()).unwrap_err();
+            assert!(why.contains("lost its line breaks") && !why.contains("QUJD"), "{why}");
+        }
     }
 
     #[test]
