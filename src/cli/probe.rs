@@ -13,10 +13,11 @@ use crate::base::clock::{self, Clock};
 use crate::base::duration::{self, Written};
 use crate::driver::Permit;
 use crate::model::{
-    Cause, Conversation, ConversationRef, Dispatch, DispatchId, Indicator, Outcome, Reason, WireResult,
+    Cause, Conversation, ConversationRef, Dispatch, DispatchId, Indicator, Outcome, Reason, WireResult, check_id,
 };
 use crate::salesforce::settings::Auth;
 use crate::salesforce::{Client, TokenState, explain, file_problems};
+use crate::signals::json::ID_CHARS_MAX;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ProbeArgs {
@@ -54,7 +55,9 @@ fn hold(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(args: ProbeArgs) -> Result<(), Failure> {
-    let conversation = ConversationRef::new(&args.to, &args.from).map(ConversationRef::to_owned);
+    let conversation = check_id(&args.from, ID_CHARS_MAX).map_err(|error| ("from", error));
+    let conversation = conversation.and_then(|()| ConversationRef::new(&args.to, &args.from));
+    let conversation = conversation.map(ConversationRef::to_owned);
     let conversation = conversation.map_err(|(field, error)| Failure::usage(vec![format!("--{field} {error}")]))?;
     let config = load_file(args.config, false)?;
     let settings = config.upstream.clone().ok_or("there is no upstream")?;

@@ -45,7 +45,9 @@ impl FromStr for Address {
             }
             return Ok(Self::Unix(path.into()));
         }
-        text.parse().map(Self::Tcp).map_err(|_| {
+        // An IPv4-mapped IPv6 address is that IPv4 address, so that one place has one name.
+        let canonical = |at: SocketAddr| Self::Tcp(SocketAddr::new(at.ip().to_canonical(), at.port()));
+        text.parse().map(canonical).map_err(|_| {
             format!("`{text}` is not an address: expected an IP address with a port (127.0.0.1:7480) or unix:/path")
         })
     }

@@ -16,7 +16,7 @@ pub const LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// The longest `to` and `from` of a signal, in characters: what Salesforce's manual says, which is less than passes in
 /// an interaction.
-const ID_CHARS_MAX: usize = 240;
+pub(crate) const ID_CHARS_MAX: usize = 240;
 
 /// A signal as it was read; its ids borrow from the line where they can.
 #[derive(Debug)]

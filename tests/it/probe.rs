@@ -96,9 +96,10 @@ fn each_failure_is_explained_and_shows_nothing() {
 fn what_is_wrong_before_anything_is_sent_is_told_so() {
     let sandbox = Sandbox::start(&[]);
     let (directory, file) = configuration(&sandbox.address.url());
-    let cases: [(&[&str], i32, &str); 4] = [
+    let cases: [(&[&str], i32, &str); 5] = [
         (&["probe", "--config", "/nowhere.toml", "--to", "c", "--from", "a"], 78, "/nowhere.toml"),
         (&["probe", "--config", &file, "--to", "c", "--from", ""], 2, "--from is empty"),
+        (&["probe", "--config", &file, "--to", "c", "--from", &"x".repeat(241)], 2, "--from has 241 characters"),
         (&["probe", "--config", &file, "--to", "c", "--from", "a", "--hold", "1h"], 2, "expected a time up to 10m"),
         (&["probe", "--config", &file, "--to", "c"], 2, "--from"),
     ];

@@ -194,6 +194,11 @@ fn a_wrong_value_is_reported_with_place_and_expectation() {
         ),
         (
             "ingest",
+            "listen = ['[::ffff:127.0.0.1]:1', '127.0.0.1:1']",
+            r#"F:2: ingest.listen = ["[::ffff:127.0.0.1]:1", "127.0.0.1:1"]: "127.0.0.1:1" is given twice; expected it once"#,
+        ),
+        (
+            "ingest",
             "listen = ['0.0.0.0:80']",
             "F:2: ingest.listen: http://0.0.0.0:80 can be reached from other machines; expected ingest.token_file beside it, or an address of this machine alone (127.0.0.1, [::1], unix:/path)",
         ),
