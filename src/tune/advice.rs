@@ -75,7 +75,7 @@ pub(crate) fn ranking(rows: &[Row], plan: &Plan, peak: u64) -> Vec<usize> {
     found
 }
 
-/// What is asked of [`choose`].
+/// What is asked of [`Question::choose`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question<'a> {
     pub(super) rows: &'a [Row],
