@@ -28,7 +28,7 @@
 //!   settings).
 //! - [`signals`]: signals as text: one object, a stream of lines, a trace file.
 //! - `journal`: icons on disk: what a crash must not lose.
-//! - [`fleet`]: several typingd for one org: who owns which conversation. Pure; nothing drives it yet.
+//! - [`fleet`]: several typingd for one org: who owns which conversation. Pure.
 //! - [`store`]: what they share, on an existing server: the fleet's commands as scripts.
 //! - [`tune`]: what each setting costs and gives on recorded typing, by the same engine; `simulate`.
 //! - [`observe`]: observers of the loop: statistics of typing, metrics of the loop, event history, recording; and the
