@@ -25,11 +25,10 @@ impl Reader {
     /// The settings of the store, if there is one.
     pub(super) fn store(&mut self, policy: Option<&Policy>) -> Option<Option<Store>> {
         let Some(place) = self.get::<Place>(URL) else {
-            // The defaults of the others may be written down.
-            let is_lost = |key: &&Key| {
-                matches!(key.absent, Absent::Unset(_)) && self.layers.global.origin(key.path) != Origin::Default
-            };
-            if let Some(key) = KEYS.iter().filter(|key| key.table() == "store").find(is_lost) {
+            let is_set = |key: &Key| self.layers.global.origin(key.path) != Origin::Default;
+            // A wrong address has its own problem. The defaults of the others may be written down.
+            let is_lost = |key: &&Key| key.table() == "store" && matches!(key.absent, Absent::Unset(_)) && is_set(key);
+            if let Some(key) = KEYS.iter().find(is_lost).filter(|key| key.path != URL) {
                 self.problem(key.path, format!("{} is set without a store; expected {URL} beside it", key.path));
             }
             return Some(None);
