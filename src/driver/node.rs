@@ -1,6 +1,6 @@
 //! This process as one node of several: its part of the fleet, and its way to the store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct Node {
     pub(super) clock: SleeplessClock,
     pub(super) lease: Arc<Lease>,
     /// Requests that leave with this turn.
-    pub(super) leaving: Vec<(Dispatch, Permit)>,
+    pub(super) leaving: VecDeque<(Dispatch, Permit)>,
     /// What was shown with signals that wait for the store's answer.
     pub(super) credentials: HashMap<Conversation, CredentialId>,
 }
@@ -39,7 +39,7 @@ impl Node {
         }
         let clock = SleeplessClock::new(clock);
         let lease = Arc::new(Lease::new(clock));
-        Self { fleet, link, clock, lease, leaving: Vec::new(), credentials: HashMap::new() }
+        Self { fleet, link, clock, lease, leaving: VecDeque::new(), credentials: HashMap::new() }
     }
 
     pub(super) fn permit(&self, dispatch: &Dispatch) -> Permit {

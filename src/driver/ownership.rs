@@ -108,7 +108,7 @@ impl LoopState {
                 let left = self.engine.handle_lost(now, conversation.as_ref());
                 node.fleet.handle_lost(conversation.as_ref(), left.maybe_on, left.in_flight);
             }
-            Effect::Send(dispatch) => node.leaving.push((dispatch.clone(), node.permit(&dispatch))),
+            Effect::Send(dispatch) => node.leaving.push_back((dispatch.clone(), node.permit(&dispatch))),
             Effect::Withhold(id) => self.engine.handle_withheld(now, id),
             Effect::Share(share) => self.engine.handle_share(share),
         }
@@ -120,7 +120,7 @@ impl LoopState {
             let Some(node) = &mut self.node else {
                 return Some((self.engine.poll_dispatch(now)?, Permit::default()));
             };
-            if let Some(leaving) = node.leaving.pop() {
+            if let Some(leaving) = node.leaving.pop_front() {
                 return Some(leaving);
             }
             let at = node.clock.now();
@@ -128,7 +128,7 @@ impl LoopState {
             let dispatch = dispatch?;
             if let Some(dispatch) = node.fleet.handle_dispatch(at, dispatch) {
                 let permit = node.permit(&dispatch);
-                node.leaving.push((dispatch, permit));
+                node.leaving.push_back((dispatch, permit));
             }
             self.settle_ownership(now);
         }
