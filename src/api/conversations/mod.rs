@@ -106,7 +106,12 @@ impl Api {
     async fn one(&self, conversation: &Conversation) -> Result<Response, Problem> {
         let inquiry = self.controls.inquire(conversation.clone(), PATIENCE).await.ok_or_else(loop_silent)?;
         if inquiry.account.is_none() && inquiry.past.events.is_empty() {
-            let detail = "this conversation is not known: the user is not typing, and nothing happened to it lately";
+            let several = self.snapshot().await?.store.is_some();
+            let detail = if several {
+                "this typingd does not know the conversation: another one of the store may own it, or nothing happened to it lately"
+            } else {
+                "this conversation is not known: the user is not typing, and nothing happened to it lately"
+            };
             return Err(Problem::new(StatusCode::NOT_FOUND, detail));
         }
         Ok(Json(self.conversation(conversation, &inquiry)).into_response())
