@@ -263,25 +263,37 @@ async function watch() {
 }
 
 daemon.addEventListener("link", () => {
-  document.documentElement.dataset.link = daemon.up ? "up" : "down";
   if (daemon.up) {
     replay.ask();
+    heard();
     setText(at("box-trouble"), "");
     setText(at("tune-trouble"), "");
     return setText(at("trouble"), "");
   }
   setText(at("trouble"), "typingd does not answer. Is it running? This page reconnects by itself.");
-  at("state").dataset.state = "down";
-  setText(at("state-text"), "no answer");
+  silent();
   agent.forget();
 });
 
+/** Nothing is heard of the daemon: the page says since when, and shows nothing as if it still were so. */
+function silent() {
+  const since = daemon.heard === null ? "" : ` since ${clock(daemon.heard)}`;
+  at("state").dataset.state = "down";
+  setText(at("state-text"), `no answer${since}`);
+  setText(at("live-silent"), `Nothing has been heard from typingd${since}. What is below is how it was then.`);
+  document.documentElement.dataset.silent = "yes";
+  lanes.age();
+  figures.age();
+}
+
+function heard() {
+  delete document.documentElement.dataset.silent;
+  setText(at("live-silent"), "");
+}
+
 daemon.addEventListener("fresh", () => {
-  if (!daemon.fresh) {
-    at("state").dataset.state = "down";
-    setText(at("state-text"), "no answer");
-    return lanes.age();
-  }
+  if (!daemon.fresh) return silent();
+  heard();
   // The streams report changes; their beginning is the state.
   if (typed.strip.shown === null || !sandbox) join();
 });
