@@ -25,6 +25,8 @@ function fits(page) {
     const sticking = [...document.querySelectorAll("body *")]
       .filter((element) => !inside(element) && element.getBoundingClientRect().right > wide + 1)
       .map((element) => `${element.tagName}#${element.id}.${element.className}`);
+    const table = document.querySelector(".scroll");
+    if (table.scrollWidth > table.clientWidth) sticking.push("the latest indicators");
     return { wide, scrolled: document.documentElement.scrollWidth, sticking };
   });
 }

@@ -280,7 +280,7 @@ function silent() {
   const since = daemon.heard === null ? "" : ` since ${clock(daemon.heard)}`;
   at("state").dataset.state = "down";
   setText(at("state-text"), `no answer${since}`);
-  setText(at("live-silent"), `Nothing has been heard from typingd${since}. What is below is how it was then.`);
+  setText(at("live-silent"), `Nothing has been heard from typingd${since}. Icons and rates are unknown until it answers.`);
   document.documentElement.dataset.silent = "yes";
   lanes.age();
   figures.age();
