@@ -116,6 +116,25 @@ impl Timing {
         Instant::from_micros(self.next(rules, 0).0.min(max_typing))
     }
 
+    /// As [`Timing::quiet_until`], where the next keystroke decides nothing either; else [`Instant::ORIGIN`].
+    #[inline]
+    pub fn calm_until(&self, rules: &Rules) -> Instant {
+        let is_taken_silently = match self.phase {
+            Phase::Idle => false,
+            Phase::Burst => self.icon || rules.mode == Mode::AfterShown,
+            Phase::Silent => true,
+        };
+        if is_taken_silently { self.quiet_until(rules) } else { Instant::ORIGIN }
+    }
+
+    /// Keystrokes came before [`Timing::calm_until`], no two of them a pause apart, and what they report goes on until
+    /// `until`: as [`Timing::keystroke`] for each of them, for callers that skip them.
+    #[inline]
+    pub fn keystrokes_skipped(&mut self, until: Instant) {
+        self.last_key = self.last_key.max(until.as_micros());
+        self.key_since |= self.phase == Phase::Burst;
+    }
+
     /// The timer that runs next, where one that would be due before `floor` is due at `floor`. Of several due at one
     /// instant the one that wins comes first: an idle deadline over `max_typing`, that over a check, a check over a
     /// dismissal (timing rules 3, 4, 7).

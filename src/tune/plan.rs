@@ -2,6 +2,7 @@
 //! by name, the same on the command line and over HTTP.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::measure::Measure;
@@ -45,6 +46,16 @@ impl Setting {
     pub fn rules(&self, max_typing: Duration) -> Rules {
         let dismiss = Duration::from_millis(self.dismiss);
         Rules::new(self.mode, Duration::from_millis(self.check), dismiss, max_typing.max(dismiss))
+    }
+}
+
+impl FromStr for Setting {
+    type Err = ValueError;
+
+    /// Reads what [`Display`](fmt::Display) writes: `idle 10s/5s`.
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let (mode, check, dismiss) = setting(text).map_err(|_| NAMED_SETTING)?;
+        mode.map(|mode| Self { mode, check, dismiss }).ok_or(NAMED_SETTING)
     }
 }
 
@@ -309,9 +320,11 @@ fn mode(text: &str) -> Result<Mode, ValueError> {
     Mode::from_name(text).ok_or(ValueError::Expected("idle, after_shown or idle,after_shown"))
 }
 
-/// A setting: `5s/2s`, or with its mode `idle:5s/2s`.
+/// A setting: `5s/2s`, or with its mode `idle:5s/2s` or `idle 5s/2s`.
 fn setting(text: &str) -> Result<(Option<Mode>, u64, u64), ValueError> {
-    let (named, times) = text.split_once(':').map_or((None, text), |(mode, rest)| (Some(mode), rest));
+    let text = text.trim();
+    let named = text.split_once(|c: char| c == ':' || c == ' ').filter(|(mode, _)| !mode.contains('/'));
+    let (named, times) = named.map_or((None, text), |(mode, rest)| (Some(mode), rest));
     let mode = named.map(|name| Mode::from_name(name.trim()).ok_or(SETTING)).transpose()?;
     let (check, dismiss) = times.split_once('/').ok_or(SETTING)?;
     Ok((mode, time(check.trim()).map_err(|_| SETTING)?, time(dismiss.trim()).map_err(|_| SETTING)?))
@@ -319,6 +332,8 @@ fn setting(text: &str) -> Result<(Option<Mode>, u64, u64), ValueError> {
 
 const SETTING: ValueError =
     ValueError::Expected("CHECK/DISMISS, such as 5s/2s, with or without its mode: after_shown:5s/2s");
+
+const NAMED_SETTING: ValueError = ValueError::Expected("MODE CHECK/DISMISS, such as idle 10s/5s or after_shown 5s/2s");
 
 /// Limits, such as `recall>=0.85,off_p95<=5s`; `none` for none.
 fn wants(text: &str) -> Result<Vec<Want>, ValueError> {
