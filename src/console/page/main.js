@@ -2,6 +2,7 @@
 
 import { Agent, caption, pulse } from "./agent.js";
 import { Box } from "./box.js";
+import { Candidates } from "./candidates.js";
 import { Explained } from "./conversation.js";
 import { Daemon, Refusal, events, naming } from "./daemon.js";
 import { askToken, sure } from "./dialogs.js";
@@ -66,6 +67,7 @@ const signals = new Signals(daemon, (error) => {
 });
 const timing = new Timing(daemon, () => seen.conversation?.to ?? (sandbox ? USUAL.to : ""));
 const sliders = new Sliders(timing, sure, (error) => setText(at("tune-trouble"), error.message));
+new Candidates(sliders, (error) => setText(at("tune-trouble"), error.message));
 const replay = new Replay(daemon, typed.strip, sliders);
 const timeline = new Timeline(at("timeline"), typed.strip);
 new Report(daemon, sliders);
@@ -195,7 +197,7 @@ function begin(built_in) {
     at("tune-sub"),
     sandbox
       ? "Move a slider: the running daemon follows at once, and the strip below shows what would have been."
-      : "Move a slider: the strip shows what would have been. The running daemon follows when you apply it.",
+      : "Move a slider: the strip shows what would have been. The running daemon follows when you apply it. “Measure beside” counts on real traffic what it would do; nothing of it is sent.",
   );
   setText(
     at("whom-note"),

@@ -106,7 +106,7 @@ export class Replay {
     this.#busy = false;
   }
 
-  /** What is replayed: the reader's last minute, or the sample user. */
+  /** What is replayed: the reader's last minute, or the made-up user. */
   #taken() {
     if (!this.#own) return this.#stroke;
     const end = now();
