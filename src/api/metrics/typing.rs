@@ -63,7 +63,7 @@ impl Numbers {
         page.counters("timer_stops", "Icons that a timer switched off", each(|tally| tally.timer_stops))?;
         page.counters(
             "timer_stops_resumed",
-            "Icons that a timer switched off within 3 s before the next key of the same message",
+            "Icons that a timer switched off before the next key of the same message, which came within 30 s",
             each(|tally| tally.timer_stops_resumed),
         )?;
         page.gauge("measured_conversations", "Conversations that are measured at present", figures.measured)?;
