@@ -8,6 +8,7 @@
 //! after the last one's end. It ends with its message; or with its last key, or what that lasts, when [`AWAY`] goes by without another, the
 //! user clears the box, or the session ends.
 
+pub(crate) mod candidates;
 mod channels;
 #[cfg(test)]
 mod tests;
@@ -26,10 +27,10 @@ use crate::model::{
     ChannelAddress, ConversationRef, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Signal, SignalKind,
     micros,
 };
-use crate::observe::candidates::{CandidateFigures, Candidates, Shadows};
 use crate::observe::histogram::Histogram;
 use crate::observe::loop_event::LoopEvent;
 use crate::tune::plan::Setting;
+use candidates::{CandidateFigures, Candidates, Shadows};
 use channels::Channels;
 pub(crate) use channels::is_readable;
 pub use channels::{CHANNELS_NAMED_MAX, CHANNELS_OTHER_MAX, OTHER};
@@ -261,7 +262,7 @@ impl TypingStats {
 
     /// Measures `settings` beside the timing of `policy`, from now on, in place of the candidates before; of no settings:
     /// none. The same candidates as before are measured on.
-    pub(crate) fn measure_beside(&mut self, now: Instant, settings: Vec<Setting>, policy: &Policy) {
+    pub fn measure_beside(&mut self, now: Instant, settings: Vec<Setting>, policy: &Policy) {
         if self.candidates.as_ref().is_some_and(|candidates| candidates.settings() == settings) {
             return;
         }
@@ -317,7 +318,8 @@ impl TypingStats {
         self.channels.tally_mut(channel).requests[dispatch.indicator() as usize] += 1;
     }
 
-    fn on_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
+    /// A signal that counts was taken at `now`.
+    pub fn on_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         self.look_through(now, LOOKS_PER_SIGNAL);
         let end = match signal.kind {
             SignalKind::Keystroke => None,
