@@ -14,12 +14,13 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::candidates::{self, Candidates};
+use super::candidates;
 use super::options::bad;
 use super::{Api, ask, busy};
 use crate::config::{Change, Changed, Refusal, Report, TIMED_CHANNELS_MAX};
 use crate::http::{NoOptions, Options, Problem, read_body};
 use crate::model::ChannelAddress;
+use crate::observe::typing::candidates::report::CandidateReport;
 
 /// Requests that may wait for the owner; the caller of a further one waits for a place. Each takes milliseconds; some tens, with the timing of 2,000 channels in force.
 pub(crate) const REQUESTS_MAX: usize = 16;
@@ -72,7 +73,8 @@ pub(crate) enum Denial {
 pub(super) struct Answer {
     #[serde(flatten)]
     report: Report,
-    candidates: Option<Candidates>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidates: Option<CandidateReport>,
 }
 
 pub(super) async fn read(State(api): State<Arc<Api>>, _: Options<NoOptions>) -> Result<Json<Answer>, Problem> {

@@ -7,10 +7,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::engine::policy::{Policy, Rules};
 use crate::engine::{Account, Page, PageQuery};
 use crate::model::{Conversation, Instant};
-use crate::observe::candidates::CandidateFigures;
 use crate::observe::events::{Flight, Past};
 use crate::observe::recording::{Recording, Scope};
 use crate::observe::snapshot::Snapshot;
+use crate::observe::typing::candidates::CandidateFigures;
 use crate::tune::plan::Setting;
 
 /// Commands that may wait for the loop.

@@ -1,7 +1,6 @@
 //! Observers of the loop: statistics of typing, metrics of the loop, event history, recording; and the snapshot that operators
 //! see.
 
-pub(crate) mod candidates;
 pub mod events;
 pub(crate) mod histogram;
 pub(crate) mod loop_event;

@@ -8,6 +8,7 @@
 //! after the last one's end. It ends with its message; or with its last key, or what that lasts, when [`AWAY`] goes by without another, the
 //! user clears the box, or the session ends.
 
+pub(crate) mod candidates;
 mod channels;
 #[cfg(test)]
 mod tests;
@@ -26,10 +27,10 @@ use crate::model::{
     ChannelAddress, ConversationRef, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Signal, SignalKind,
     micros,
 };
-use crate::observe::candidates::{CandidateFigures, Candidates, Shadows};
 use crate::observe::histogram::Histogram;
 use crate::observe::loop_event::LoopEvent;
 use crate::tune::plan::Setting;
+use candidates::{CandidateFigures, Candidates, Shadows};
 use channels::Channels;
 pub(crate) use channels::is_readable;
 pub use channels::{CHANNELS_NAMED_MAX, CHANNELS_OTHER_MAX, OTHER};
@@ -37,8 +38,6 @@ pub use channels::{CHANNELS_NAMED_MAX, CHANNELS_OTHER_MAX, OTHER};
 /// A longer silence means that the user has left the message alone. `tune` takes the same by default: the share of time
 /// that an icon misses depends on it, the order of settings does not.
 pub const AWAY: Duration = Duration::from_secs(30);
-/// A stop that is followed by a key within this time came too early: the user had only paused.
-pub const RESUMED_WITHIN: Duration = Duration::from_secs(3);
 /// Conversations that are measured at a time, in some ten megabytes: eighteen times the sessions that an org may have.
 pub const CONVERSATIONS_MAX: usize = 200_000;
 /// Silent conversations that are looked through at a signal. It brings at most one new one: more than one looked through
@@ -94,7 +93,8 @@ pub struct Tally {
     pub gaps: Gaps,
     /// Icons that a timer switched off.
     pub timer_stops: u64,
-    /// Of these, how many were followed by a key of the same composing interval within [`RESUMED_WITHIN`].
+    /// Of these, how many were followed by a key of the same composing interval, that is within [`AWAY`]: they came too early,
+    /// as `tune` counts them.
     pub timer_stops_resumed: u64,
     /// The length of all composing intervals, in microseconds. It grows with each key and each message.
     pub composing_micros: u64,
@@ -162,7 +162,7 @@ struct Entry {
     /// are one to a thousand million.
     key: u64,
     last_key: Instant,
-    /// When a timer switched the icon off, if `hidden` or `awaited`.
+    /// When a timer switched the icon off, if `hidden`.
     stopped: Instant,
     channel: u16,
     /// How long after the last key the typing goes on that the keys so far have reported.
@@ -171,8 +171,8 @@ struct Entry {
     composing: bool,
     /// A timer has switched the icon off, and it has not come on again.
     hidden: bool,
-    /// A timer has switched the icon off, and no key has come since.
-    awaited: bool,
+    /// Times that a timer has switched the icon off since the last key.
+    awaited: u16,
     /// The conversation as other timings would have it, while there are candidates.
     shadows: Option<Box<Shadows>>,
 }
@@ -189,8 +189,7 @@ impl Entry {
         let goes_on = self.composing && now.since(until) <= AWAY;
         if goes_on {
             tally.composing_micros += micros(now.since(self.last_key));
-            let resumed = self.awaited && now.since(self.stopped) <= RESUMED_WITHIN;
-            tally.timer_stops_resumed += u64::from(resumed);
+            tally.timer_stops_resumed += u64::from(self.awaited);
         } else {
             self.abandon(tally);
         }
@@ -199,7 +198,7 @@ impl Entry {
         self.lasts_millis = u16::try_from(left).unwrap_or(u16::MAX).max(lasts_millis);
         self.last_key = now;
         self.composing = true;
-        self.awaited = false;
+        self.awaited = 0;
         goes_on
     }
 
@@ -230,12 +229,12 @@ impl Entry {
     }
 
     fn close(&mut self) {
-        (self.composing, self.hidden, self.awaited) = (false, false, false);
+        (self.composing, self.hidden, self.awaited) = (false, false, 0);
     }
 
     fn hide(&mut self, at: Instant) {
         if self.composing {
-            (self.hidden, self.awaited, self.stopped) = (true, true, at);
+            (self.hidden, self.awaited, self.stopped) = (true, self.awaited.saturating_add(1), at);
         }
     }
 
@@ -263,7 +262,7 @@ impl TypingStats {
 
     /// Measures `settings` beside the timing of `policy`, from now on, in place of the candidates before; of no settings:
     /// none. The same candidates as before are measured on.
-    pub(crate) fn measure_beside(&mut self, now: Instant, settings: Vec<Setting>, policy: &Policy) {
+    pub fn measure_beside(&mut self, now: Instant, settings: Vec<Setting>, policy: &Policy) {
         if self.candidates.as_ref().is_some_and(|candidates| candidates.settings() == settings) {
             return;
         }
@@ -319,7 +318,8 @@ impl TypingStats {
         self.channels.tally_mut(channel).requests[dispatch.indicator() as usize] += 1;
     }
 
-    fn on_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
+    /// A signal that counts was taken at `now`.
+    pub fn on_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         self.look_through(now, LOOKS_PER_SIGNAL);
         let end = match signal.kind {
             SignalKind::Keystroke => None,
@@ -418,7 +418,7 @@ impl TypingStats {
             lasts_millis,
             composing: true,
             hidden: false,
-            awaited: false,
+            awaited: 0,
             shadows: None,
         };
         if let Some(candidates) = &mut self.candidates {

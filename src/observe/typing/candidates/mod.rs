@@ -3,6 +3,7 @@
 //! Each conversation in which the user is typing carries one more timing for each candidate, and one for that in force, so
 //! that all are measured alike; [`shadow`] steps and counts them. Nothing of it is sent, and nothing is kept of a user.
 
+pub(crate) mod report;
 mod shadow;
 #[cfg(test)]
 mod tests;
