@@ -58,7 +58,7 @@ test("what the sliders say is measured beside, from real traffic", async (t) => 
     await page.locator('#beside-rows button[aria-label="Put in force… idle 1m/1m"]:disabled').waitFor();
     await page.click('#beside-rows button[aria-label="Remove idle 1m/1m"]');
     await page.locator("#beside").waitFor({ state: "hidden" });
-    assert.equal(await candidates(daemon), null);
+    assert.equal((await candidates(daemon)) ?? null, null);
   });
 });
 
