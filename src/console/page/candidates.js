@@ -68,6 +68,7 @@ export class Candidates {
     const channel = this.#channel(measured);
     const figures = measured.channels[channel];
     this.#rows([figures ? setting(figures.in_force.timing) : held, ...settings], figures);
+    at("beside").dataset.typed = figures ? "yes" : "no";
     const since = clock(figures?.since ?? measured.since);
     // The choice of the channel names it, where there is one.
     const whom = Object.keys(measured.channels).length > 1 ? [] : channel === OTHER ? [" on all channels"] : [" on the channel ", id(channel)];
@@ -176,10 +177,10 @@ const share = (value) => `${trim(value * 100, 0)}\u00a0%`;
  */
 const COLUMNS = [
   { name: "icon on while typing", good: +1, value: ({ shown_s }, composing_s) => shown_s / composing_s, write: share },
-  { name: "on without typing", good: -1, value: ({ false_s }, composing_s) => (false_s / composing_s) * 60, write: (value) => `${number(value)}\u00a0s` },
-  { name: "flicker", good: -1, value: ({ flicker }, composing_s) => (flicker / composing_s) * 60, write: number },
+  { name: "on without typing a minute", good: -1, value: ({ false_s }, composing_s) => (false_s / composing_s) * 60, write: (value) => `${number(value)}\u00a0s` },
+  { name: "flicker a minute", good: -1, value: ({ flicker }, composing_s) => (flicker / composing_s) * 60, write: number },
   { name: "stopped too early", good: -1, value: ({ stops_too_early, timer_stops }) => (timer_stops > 0 ? stops_too_early / timer_stops : null), write: share },
-  { name: "requests", good: -1, value: ({ requests }, composing_s) => (requests / composing_s) * 60, write: number },
+  { name: "requests a minute", good: -1, value: ({ requests }, composing_s) => (requests / composing_s) * 60, write: number },
 ];
 
 /**
