@@ -25,6 +25,8 @@ const FAILS_LINES_MAX: usize = 3;
 /// The measures that have a column of their own.
 const COLUMNS: [Measure; 6] =
     [Measure::Requests, Measure::Missed, Measure::Flicker, Measure::OffP95, Measure::Check, Measure::Dismiss];
+/// How long the checks of a row may be, such as `10s (1s..15s)`: not much longer than a single one.
+const CHECKS_CHARS_MAX: usize = 13;
 /// Channels whose advice has a line of its own.
 const CHANNELS_APPLIED_MAX: usize = 2;
 /// The silence whose meaning is shown, in milliseconds: the documented dismissal.
@@ -197,9 +199,10 @@ fn ranking(report: &Report, rows: &[&Row]) -> Vec<String> {
     column("", &|row| place(row).to_string());
     column("mode", &|row| row.setting.mode.name().to_owned());
     // Checks that make no difference but in requests are one row.
-    column("check", &|row| match advice::alike_checks(&report.rows, row) {
-        Some((least, most)) => format!("{} ({}..{})", time(row.setting.check), time(least), time(most)),
-        None => time(row.setting.check),
+    column("check", &|row| {
+        let alike = advice::alike_checks(&report.rows, row);
+        let all = alike.map(|(least, most)| format!("{} ({}..{})", time(row.setting.check), time(least), time(most)));
+        all.filter(|all| all.len() <= CHECKS_CHARS_MAX).unwrap_or_else(|| time(row.setting.check))
     });
     column("dismiss", &|row| time(row.setting.dismiss));
     column("on while typing", &|row| format!("{}{}", percent(row.recall.value, 1), plus_minus(&row.recall)));

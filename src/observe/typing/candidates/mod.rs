@@ -4,9 +4,9 @@
 //! that all are measured alike; [`trial`] steps and counts them. Nothing of it is sent, and nothing is kept of a user.
 
 pub(crate) mod report;
-mod trial;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::sync::Arc;
 
@@ -136,14 +136,7 @@ impl Candidates {
     }
 
     /// The message went out, the box was cleared or the session ended. `in_time`: within the composing interval.
-    pub(super) fn stop(
-        &mut self,
-        now: Instant,
-        in_time: bool,
-        end: End,
-        place: u16,
-        trials: &mut Option<Box<Trials>>,
-    ) {
+    pub(super) fn stop(&mut self, now: Instant, in_time: bool, end: End, place: u16, trials: &mut Option<Box<Trials>>) {
         let Some((trials, channel)) = self.take(place, trials) else { return };
         let ending = if in_time { end } else { End::Abandoned };
         // Nothing is left to remember after that.
