@@ -156,7 +156,7 @@ impl Timing {
     /// `until`: as [`Timing::keystroke`] for each of them, for callers that skip them.
     #[inline]
     pub fn keystrokes_skipped(&mut self, until: Instant) {
-        self.last_key = self.last_key.max(until.as_micros());
+        self.last_key = until.as_micros().max(self.last_key);
         self.key_since |= self.phase == Phase::Burst;
     }
 
