@@ -70,6 +70,11 @@ impl Change {
         }
     }
 
+    /// Whether it undoes whatever was changed while running.
+    pub const fn is_reset(&self) -> bool {
+        matches!((&self.what, &self.to), (What::Forget, None))
+    }
+
     /// Removes a channel's own timing.
     pub fn forget(to: ChannelAddress) -> Self {
         Self { to: Some(to), what: What::Forget }

@@ -6,6 +6,7 @@
 
 mod admin;
 mod browser;
+mod candidates;
 mod clients;
 mod command;
 mod configuration;
