@@ -120,13 +120,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(explain_usage(error, &arguments)),
     };
-    match execute(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.report();
-            ExitCode::from(failure.code)
-        }
+    let ended = execute(cli.command);
+    if let Err(failure) = &ended {
+        failure.report();
     }
+    telemetry::flush();
+    ended.map_or_else(|failure| ExitCode::from(failure.code), |()| ExitCode::SUCCESS)
 }
 
 /// Prints what is asked for instead of a command, or what is wrong with the command line; returns the exit code.
