@@ -37,7 +37,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::base::build_info;
-use crate::config::{Config, Flag, Origin, Overrides};
+use crate::config::{Config, Draft, Flag, Origin, Overrides, Problem};
 use crate::daemon::StartError;
 use crate::http;
 use crate::sandbox::SandboxArgs;
@@ -206,6 +206,15 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<Vec<Problem>> for Failure {
+    fn from(problems: Vec<Problem>) -> Self {
+        // A configuration that doesn't exist is a wrong configuration, even if a flag names it.
+        let by_flag = problems.iter().all(|problem| matches!(problem.origin, Origin::Flag(name) if name != "--config"));
+        let problems = problems.iter().map(ToString::to_string).collect();
+        if by_flag { Self::usage(problems) } else { Self::misconfigured(problems) }
+    }
+}
+
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
@@ -252,18 +261,13 @@ fn environment() -> Vec<(String, String)> {
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-/// The configuration of a file, or of the default one.
-fn load_file(file: Option<PathBuf>, sandbox: bool) -> Result<Config, Failure> {
-    load(&Overrides { file, environment: environment(), sandbox, ..Overrides::default() })
+/// The configuration of a file, or of the default one, as far as it can be read.
+fn read_file(file: Option<PathBuf>, sandbox: bool) -> Draft {
+    Draft::read(&Overrides { file, environment: environment(), sandbox, ..Overrides::default() })
 }
 
 fn load(overrides: &Overrides) -> Result<Config, Failure> {
-    crate::config::load(overrides).map_err(|problems| {
-        // A configuration that doesn't exist is a wrong configuration, even if a flag names it.
-        let by_flag = problems.iter().all(|problem| matches!(problem.origin, Origin::Flag(name) if name != "--config"));
-        let problems = problems.iter().map(ToString::to_string).collect();
-        if by_flag { Failure::usage(problems) } else { Failure::misconfigured(problems) }
-    })
+    crate::config::load(overrides).map_err(Failure::from)
 }
 
 /// The flags that stand for keys of the timing, if they are given.

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use tracing::level_filters::LevelFilter;
 
 use super::exit::{MISCONFIGURED, WRONG_USAGE};
-use super::{Failure, block_on, environment, load};
+use super::{Failure, block_on, environment};
 use crate::base::build_info;
-use crate::config::{self, Flag, Overrides};
+use crate::config::{self, Draft, Flag, Overrides};
 use crate::daemon::{self, Up};
 use crate::http::{self, Address, Passed};
 use crate::telemetry;
@@ -58,9 +58,10 @@ fn serve(args: RunArgs, passed: &mut Vec<Passed>) -> Result<(), Failure> {
         environment: environment(),
         sandbox: args.sandbox,
     };
-    let config = load(&overrides).inspect_err(|_| {
+    let draft = Draft::read(&overrides);
+    let config = draft.config_with(daemon::file_problems).inspect_err(|_| {
         // Whoever reads JSON reads why it doesn't start, too.
-        if config::log_format(&overrides) == telemetry::Format::Json {
+        if draft.log_format() == telemetry::Format::Json {
             telemetry::start(telemetry::Format::Json, LevelFilter::ERROR);
         }
     })?;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,12 +20,12 @@ use crate::drop_in::DropIn;
 use crate::engine::Engine;
 use crate::fleet::protocol::OwnerId;
 use crate::fleet::{self, Fleet};
-use crate::http::{self, Address, CallerTokens, Listener, Problem, TokenAuth};
+use crate::http::{self, Address, Listener, Problem, TokenAuth};
 use crate::journal::{Journal, OpenError};
 use crate::model::{ChannelAddress, Conversation};
 use crate::observe::typing::TypingStats;
 use crate::salesforce::settings::{Auth, Secret, Settings};
-use crate::salesforce::{self, Client, TokenState};
+use crate::salesforce::{Client, TokenState};
 use crate::store::Link;
 
 /// While the upstream has not answered yet it is asked this often at first, then less and less.
@@ -181,39 +180,6 @@ pub(super) fn node(config: &Config, clock: Clock, engine: &mut Engine, left_on: 
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let fleet = Fleet::new(settings, me, seed);
     Some(Node::new(fleet, Link::new(link, host, me), clock, engine, left_on))
-}
-
-/// Everything that is wrong with the files that the configuration names. `run` refuses to start with any of it, `check`
-/// reports it. A token file that is not there yet is no problem: another program writes it, perhaps later.
-pub(crate) fn file_problems(config: &Config) -> Vec<String> {
-    let mut problems = caller_tokens(config).err().unwrap_or_default();
-    let upstream = config.upstream.iter().flat_map(salesforce::file_problems);
-    problems.extend(upstream.map(|(key, text)| config.located(key, &text)));
-    problems
-}
-
-/// Why the file of the upstream's token brings none at present. Another program keeps it, so that it may yet.
-pub(crate) fn token_file_warning(config: &Config) -> Option<String> {
-    const KEY: &str = "upstream.auth.token_file";
-    let Auth::TokenFile(path) = &config.upstream.as_ref()?.auth else { return None };
-    let why = salesforce::check_token_file(path).err()?;
-    Some(config.located(KEY, &format!("{KEY}: {why}; without a token typingd starts, but is not ready")))
-}
-
-/// The bearer tokens that callers must show.
-pub(super) fn caller_tokens(config: &Config) -> Result<CallerTokens, Vec<String>> {
-    let read = |name: &str, path: &Option<PathBuf>| {
-        let token = path.as_ref().map(|path| http::read_token(name, path)).transpose();
-        token.map_err(|text| config.located(name, &text))
-    };
-    match (read("ingest.token_file", &config.ingest.token_file), read("admin.token_file", &config.admin.token_file)) {
-        (Ok(Some(ingest)), Ok(Some(admin))) if ingest == admin => {
-            let text = "admin.token_file holds the token of ingest.token_file; expected another, or none";
-            Err(vec![config.located("admin.token_file", text)])
-        }
-        (Ok(ingest), Ok(admin)) => Ok(CallerTokens { ingest, admin }),
-        (ingest, admin) => Err(ingest.err().into_iter().chain(admin.err()).collect()),
-    }
 }
 
 pub(super) async fn bind_sandbox() -> Result<(Listener, String), StartError> {

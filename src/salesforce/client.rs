@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use url::Url;
 use uuid::Uuid;
 
 use super::answer::{self, Verdict, not_sent, unknown};
-use super::connection::{Connection, SetupError, certificates};
+use super::connection::{self, Connection, SetupError, verifier};
 use super::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within};
 use super::payload::{self, Departure, Ids};
 use super::proxy::Proxy;
 use super::settings::{Auth, Settings};
-use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens, check_key};
+use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens};
 use super::via;
 use crate::base::clock::{self, Clock};
 use crate::base::files;
@@ -482,22 +482,13 @@ fn header_value(setting: &'static str, text: &str) -> Result<HeaderValue, SetupE
     HeaderValue::from_str(text).map_err(|_| SetupError::Header { setting })
 }
 
-/// What is wrong with the files that `settings` name, by the key that names them, for an answer at the start rather than at
-/// the first request. The system's root certificates are among them where https needs them, by the key that does. A token
-/// file is not among them: another program keeps it, and it may come later.
-pub fn file_problems(settings: &Settings) -> Vec<(&'static str, String)> {
-    let mut problems = Vec::new();
-    if let Some(path) = &settings.ca_file
-        && let Err(error) = certificates(path)
-    {
-        problems.push(("upstream.ca_file", error_text(&error)));
-    } else if let Err(error @ SetupError::Tls { .. }) = Connection::new(settings) {
-        problems.push(("upstream.base_url", error_text(&error)));
-    }
-    if let Auth::JwtBearer(jwt) = &settings.auth {
-        problems.extend(check_key(jwt).err().map(|text| ("upstream.auth.jwt_bearer.private_key_file", text)));
-    }
-    problems
+/// Whether https can be spoken with the system's root certificates and those of `ca_file`, for an answer at the start
+/// rather than at the first request.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn check_roots(ca_file: Option<&Path>) -> Result<(), String> {
+    verifier(ca_file, connection::provider()).map(drop).map_err(|error| error_text(&error))
 }
 
 /// `error` with its cause.

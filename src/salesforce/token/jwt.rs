@@ -1,5 +1,6 @@
 //! The OAuth 2.0 JWT bearer flow: an assertion, signed with the private key, for an access token.
 
+use std::path::Path;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -26,14 +27,13 @@ struct Claims {
 ///
 /// # Errors
 /// Names the file and what is wrong with it.
-pub(in crate::salesforce) fn check_key(jwt: &JwtBearer) -> Result<(), String> {
-    let path = &jwt.private_key_file;
+pub(crate) fn check_key(path: &Path) -> Result<(), String> {
     let file = files::read(path, files::KEY_FILE_BYTES_MAX)
-        .map_err(|error| format!("private_key_file {} can't be read: {error}", path.display()))?;
+        .map_err(|error| format!("{PRIVATE_KEY_FILE} {} can't be read: {error}", path.display()))?;
     // A key that can be parsed may still be unable to sign: one that is too short.
     let signed = sign(&file, &serde_json::Map::new());
     signed.map(drop).map_err(|why| {
-        format!("private_key_file {} {why}; expected an RSA key in PEM, PKCS#1 or PKCS#8", path.display())
+        format!("{PRIVATE_KEY_FILE} {} {why}; expected an RSA key in PEM, PKCS#1 or PKCS#8", path.display())
     })
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn exchange(
     let signed = tokio::task::spawn_blocking(move || sign(&file, &claims)).await;
     let assertion = signed
         .map_err(|_| Failure::new("signing broke off"))?
-        .map_err(|why| Failure::new(format!("private_key_file {} {why}", jwt.private_key_file.display())))?;
+        .map_err(|why| Failure::new(format!("{PRIVATE_KEY_FILE} {} {why}", jwt.private_key_file.display())))?;
     let form = [("grant_type", GRANT_TYPE), ("assertion", assertion.as_str())];
     let request = http.post(jwt.token_url.clone()).header(ACCEPT, "application/json").form(&form);
     let response = request
@@ -132,6 +132,10 @@ fn life_of(token: &str, expires_in: Option<serde_json::Value>) -> Duration {
     let seconds = by_clock.into_iter().chain(by_itself).min().or(stated);
     seconds.map_or(LIFE_ASSUMED, Duration::from_secs).min(LIFE_MAX)
 }
+
+/// The key that names the private key's file.
+pub(super) const PRIVATE_KEY_FILE: &str = "upstream.auth.jwt_bearer.private_key_file";
+
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// Salesforce takes assertions whose end is at most a few minutes ahead; three leave room for a clock that is slow.

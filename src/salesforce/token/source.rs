@@ -40,14 +40,14 @@ impl Source {
             Auth::Cached => Err(Failure::new("credentials are cached, not fetched")),
             Auth::Fixed(secret) => Ok(Fetched { bearer: bearer(secret.expose())?, refresh_after: None, life: None }),
             Auth::TokenFile(path) => {
-                let file = read("token_file", path.clone(), files::TOKEN_FILE_BYTES_MAX).await?;
+                let file = read("upstream.auth.token_file", path.clone(), files::TOKEN_FILE_BYTES_MAX).await?;
                 let text = String::from_utf8_lossy(&file);
-                let named = |failure: Failure| Failure::new(format!("token_file {}: {}", path.display(), failure.text));
+                let named = |failure: Failure| Failure::new(format!("upstream.auth.token_file {}: {}", path.display(), failure.text));
                 Ok(Fetched { bearer: bearer(&text).map_err(named)?, refresh_after: Some(POLL_INTERVAL), life: None })
             }
             Auth::JwtBearer(jwt) => {
                 // Read each time, so that a new key needs no restart.
-                let file = read("private_key_file", jwt.private_key_file.clone(), files::KEY_FILE_BYTES_MAX).await?;
+                let file = read(jwt::PRIVATE_KEY_FILE, jwt.private_key_file.clone(), files::KEY_FILE_BYTES_MAX).await?;
                 let (token, life) = jwt::exchange(jwt, file, &self.http, self.timeout).await?;
                 Ok(Fetched { bearer: bearer(&token)?, refresh_after: Some(life / 5 * 4), life: Some(life) })
             }
