@@ -77,6 +77,11 @@ impl SandboxArgs {
             let pem = std::fs::read(path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
             DecodingKey::from_rsa_pem(&pem).map_err(|error| format!("{} is no RSA public key: {error}", path.display()))
         });
+        let lists =
+            [("--channel", &self.channel), ("--refuse-to", &self.refuse_to), ("--refuse-from", &self.refuse_from)];
+        if let Some((name, _)) = lists.iter().find(|(_, ids)| ids.iter().any(String::is_empty)) {
+            return Err(format!("{name} is empty; expected an id of 1 to 240 characters"));
+        }
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let faults = Faults {
             latency_ms: millis(self.latency),
@@ -144,6 +149,10 @@ mod tests {
             "sandbox --listen nowhere",
         ] {
             assert!(options(wrong).is_err(), "{wrong}");
+        }
+        for name in ["--channel", "--refuse-to", "--refuse-from"] {
+            let error = options(&format!("sandbox {name} ")).map(drop).unwrap_err();
+            assert!(error.starts_with(&format!("{name} is empty")), "{error}");
         }
     }
 }
