@@ -49,12 +49,11 @@ impl Refusal<'_> {
         }
         match (*status, html) {
             (StatusCode::TOO_MANY_REQUESTS, _) => {
-                format!("the token endpoint answered {status}: too many logins in a short time; trying again later")
+                format!("the token endpoint answered {status}: {TOO_MANY_LOGINS}")
             }
             (StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _)
             | (StatusCode::INTERNAL_SERVER_ERROR, _) => format!(
-                "the token endpoint answered {status}: it fails at the moment; trying again (status.salesforce.com reports \
-                 disturbances)"
+                "the token endpoint answered {status}: it fails at the moment (status.salesforce.com reports disturbances)"
             ),
             (_, true) => format!(
                 "the token endpoint answered {status} with a page for people (HTML): upstream.auth.jwt_bearer.token_url, \
@@ -113,7 +112,7 @@ fn advice(said: &str, jwt: &JwtBearer, clock: Option<String>) -> String {
             "the user {subject:?} (upstream.auth.jwt_bearer.subject) is inactive or frozen, or its org is; activate it"
         )
     } else if has(&["rate", "too many", "retry your request", "exceeded"]) {
-        "too many logins in a short time; trying again later".to_owned()
+        TOO_MANY_LOGINS.to_owned()
     } else if has(&["invalid_client", "client identifier", "client credentials", "consumer key"]) {
         "upstream.auth.jwt_bearer.consumer_key is not the consumer key of an app in this org (a new app takes up to 10 \
          minutes), or the app is of another org than token_url's"
@@ -136,6 +135,10 @@ fn advice(said: &str, jwt: &JwtBearer, clock: Option<String>) -> String {
         ))
     }
 }
+
+/// Who asks says whether it is asked again: the daemon does, a command doesn't.
+const TOO_MANY_LOGINS: &str =
+    "too many logins in a short time: an hour's of a user, or those of other programs with the same user, are used up";
 
 /// A response is under way for seconds at most, and `Date` has whole ones.
 const CLOCKS_AGREE: Duration = Duration::from_secs(30);
@@ -192,6 +195,7 @@ mod tests {
         ] {
             let failure = explained(status, &headers, body, None);
             assert!(failure.text.contains(words), "{}", failure.text);
+            assert!(!failure.text.contains("again"), "{}", failure.text);
         }
     }
 
