@@ -9,11 +9,11 @@ use crate::salesforce::{Client, Settings, TokenState};
 /// Resolves, connects, and fetches a token. Says what works; what doesn't is the failure, all of it.
 pub(super) fn check(config: &Config) -> Result<(), Failure> {
     let settings = config.upstream.clone().ok_or("there is no upstream")?;
-    let problems = block_on(problems(config, settings))??;
+    let problems = block_on(problems(settings))??;
     if problems.is_empty() { Ok(()) } else { Err(Failure::from_problems(problems)) }
 }
 
-async fn problems(config: &Config, settings: Settings) -> Result<Vec<String>, Failure> {
+async fn problems(settings: Settings) -> Result<Vec<String>, Failure> {
     let (base_url, cached) = (settings.base_url.clone(), settings.auth == Auth::Cached);
     let shown = base_url.as_str().trim_end_matches('/');
     let client = Client::new(settings, Clock::start()).map_err(|error| error.to_string())?;
@@ -23,12 +23,8 @@ async fn problems(config: &Config, settings: Settings) -> Result<Vec<String>, Fa
         Ok(status) => {
             note(&format!("upstream: {shown} answers after {} ms (status {status})", stopwatch.elapsed().as_millis()));
         }
-        Err(why) => problems.push(config.located(
-            "upstream.base_url",
-            &format!(
-                "{shown} can't be reached: {why}; check its name, the name service, the firewall, and whether \
-                 upstream.ca_file or upstream.proxy is needed"
-            ),
+        Err(why) => problems.push(format!(
+            "{why}; check its name, the name service, the firewall, and whether upstream.ca_file or upstream.proxy is needed"
         )),
     }
     let stopwatch = clock::stopwatch();

@@ -49,7 +49,7 @@ use crate::drop_in as drop_in_edge;
 use crate::engine::policy::{Delivery, Mode, Policy, Rules};
 use crate::http::{self, Address};
 use crate::model::ChannelAddress;
-use crate::salesforce::settings::{Auth, JwtBearer, Settings};
+use crate::salesforce::settings::{Auth, JwtBearer, Places, Settings};
 use crate::telemetry::Format;
 use keys::{Absent, CHANNELS, Key};
 use layers::{Layers, Scope};
@@ -335,7 +335,15 @@ impl Reader {
             proxy,
             connect_to,
             auth: auth?,
+            places: self.places(),
         })
+    }
+
+    /// Where the keys of `[upstream]` are set.
+    fn places(&self) -> Places {
+        let set = self.layers.global.settings().filter(|(key, _)| key.path.starts_with("upstream."));
+        let set = set.filter(|(_, setting)| setting.origin != Origin::Default);
+        set.map(|(key, setting)| (key.path, printable(&setting.origin.to_string()))).collect()
     }
 
     fn auth(&mut self) -> Option<Auth> {

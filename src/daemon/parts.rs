@@ -24,7 +24,7 @@ use crate::http::{self, Address, Listener, Problem, TokenAuth};
 use crate::journal::{Journal, OpenError};
 use crate::model::{ChannelAddress, Conversation};
 use crate::observe::typing::TypingStats;
-use crate::salesforce::settings::{Auth, Secret, Settings};
+use crate::salesforce::settings::{Auth, Places, Secret, Settings};
 use crate::salesforce::{Client, TokenState};
 use crate::store::Link;
 
@@ -55,22 +55,13 @@ pub(super) async fn keep_token(client: Client, upstream: FirstAnswer) {
 /// The upstream's first answer, without which the daemon serves, but is not ready. No icon is shown for it, and the
 /// connection stays for the first one.
 pub(super) struct FirstAnswer {
-    /// Where the upstream's address is set, with a colon behind it; empty for the sandbox.
-    set_at: String,
-    base_url: String,
     /// Why there is none.
     missing: watch::Sender<Option<String>>,
 }
 
 impl FirstAnswer {
-    pub(super) fn new(config: &Config, client: &Client) -> Self {
-        const KEY: &str = "upstream.base_url";
-        let set_at = config.upstream.as_ref().map(|_| config.located(KEY, &format!("{KEY}: ")));
-        Self {
-            set_at: set_at.unwrap_or_default(),
-            base_url: client.settings().base_url.as_str().trim_end_matches('/').to_owned(),
-            missing: watch::Sender::new(Some("the upstream has not answered yet".to_owned())),
-        }
+    pub(super) fn new() -> Self {
+        Self { missing: watch::Sender::new(Some("the upstream has not answered yet".to_owned())) }
     }
 
     /// Why there is none yet, at each moment.
@@ -82,7 +73,7 @@ impl FirstAnswer {
     async fn ask(&self, client: &Client) -> bool {
         let why = self.look(client).await;
         if let Some(why) = &why {
-            warn!("not ready: {}{why}; trying again", self.set_at);
+            warn!("not ready: {why}; trying again");
         }
         why.is_none()
     }
@@ -100,8 +91,7 @@ impl FirstAnswer {
     }
 
     async fn look(&self, client: &Client) -> Option<String> {
-        let failed = client.reach().await.err();
-        let why = failed.map(|why| format!("{} can't be reached: {why}", self.base_url));
+        let why = client.reach().await.err();
         self.missing.send_replace(why.clone());
         why
     }
@@ -205,5 +195,6 @@ pub(super) fn sandbox_settings(config: &Config, address: &Address, token: &str) 
         proxy: None,
         connect_to: None,
         auth: Auth::Fixed(Secret::new(token.to_owned())),
+        places: Places::default(),
     }
 }

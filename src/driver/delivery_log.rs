@@ -222,7 +222,7 @@ fn describe(result: &WireResult) -> String {
     let code = result.code.map(|code| format!(", code {code}")).unwrap_or_default();
     match result.status {
         Some(status) => format!("Salesforce answers with status {status}{code}: {detail}"),
-        None => format!("Salesforce does not answer: {detail}"),
+        None => format!("nothing is delivered: {detail}"),
     }
 }
 

@@ -16,7 +16,7 @@ use super::answer::{self, Verdict, not_sent, unknown};
 use super::connection::{self, Connection, SetupError, verifier};
 use super::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within};
 use super::payload::{self, Departure, Ids};
-use super::proxy::Proxy;
+use super::route::{BASE_URL, Route, TOKEN_URL};
 use super::settings::{Auth, Settings};
 use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens};
 use super::via;
@@ -41,11 +41,12 @@ struct Shared {
 }
 
 /// Everything that other settings change. Each request uses the one in force when it began.
+#[derive(Clone)]
 struct Setup {
     settings: Settings,
     files: Fingerprints,
     /// Where requests go, and the keys that say so, for failures.
-    place: String,
+    route: Route,
     connection: Connection,
     http: reqwest::Client,
     interactions: Url,
@@ -58,6 +59,8 @@ struct Setup {
 /// Other settings, tried out: nothing that can fail is left to be done for them.
 pub(crate) struct Prepared {
     setup: Option<Setup>,
+    /// Whether connections are made in another way.
+    reconnects: bool,
     token: Option<(Source, Replacement)>,
     /// Keys whose file has another content at the same path.
     pub(crate) changed_files: Vec<&'static str>,
@@ -66,7 +69,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Whether connections are made in another way.
     pub(crate) fn reconnects(&self) -> bool {
-        self.setup.is_some()
+        self.reconnects
     }
 }
 
@@ -131,7 +134,11 @@ impl Client {
             changed_files.push("upstream.auth.jwt_bearer.private_key_file");
         }
         let same = settings == current.settings && files == current.files;
-        let next = if same { None } else { Some(Setup::new(settings, files).map_err(PrepareError::Setup)?) };
+        let moved = !settings.places.are_those_of(&current.settings.places);
+        let next = match same {
+            false => Some(Setup::new(settings, files).map_err(PrepareError::Setup)?),
+            true => moved.then(|| current.set_at(settings)),
+        };
         let source = next.as_ref().unwrap_or(&current).source();
         let mut replacement = if same_auth && same_key { Replacement::Keep } else { Replacement::Restart };
         let is_file = matches!(source.auth, Auth::TokenFile(_));
@@ -151,8 +158,8 @@ impl Client {
                 replacement = Replacement::With(fetched);
             }
         }
-        let token = (!same || !matches!(replacement, Replacement::Keep)).then_some((source, replacement));
-        Ok(Prepared { setup: next, token, changed_files })
+        let token = (!same || moved || !matches!(replacement, Replacement::Keep)).then_some((source, replacement));
+        Ok(Prepared { setup: next, reconnects: !same, token, changed_files })
     }
 
     /// Puts in force what has been tried out. Requests under way end as they began.
@@ -220,14 +227,14 @@ impl Client {
     /// Connects to the upstream, and asks it for nothing: the status of its answer, or why there is none.
     ///
     /// # Errors
-    /// What the name service, the network or TLS says.
+    /// What the name service, the network or TLS says, and which setting it blames.
     pub async fn reach(&self) -> Result<u16, String> {
         let setup = self.0.setup();
         let request = setup.http.head(setup.settings.base_url.clone()).header(VIA, via::own());
         match tokio::time::timeout(setup.settings.request_timeout, request.send()).await {
             Ok(Ok(response)) => Ok(response.status().as_u16()),
-            Ok(Err(error)) => Err(answer::error_text(error)),
-            Err(_) => Err("no answer in time".to_owned()),
+            Ok(Err(error)) => Err(setup.route.failure(error)),
+            Err(_) => Err(setup.route.no_answer("no answer in time")),
         }
     }
 
@@ -358,17 +365,16 @@ impl Shared {
                 return unanswered(Outcome::Rejected(Rejection::Request), Some(detail), stopwatch.elapsed());
             }
         };
-        let failed = |why: String| {
-            let detail = format!("{}: {why}", setup.place);
+        let failed = |detail: String| {
             let outcome =
                 if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
             unanswered(outcome, Some(detail), stopwatch.elapsed())
         };
         let response = match tokio::time::timeout_at(deadline, setup.http.execute(request)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return failed(answer::error_text(error)),
-            Err(_) if departure.has_happened() => return failed("no answer in time".into()),
-            Err(_) => return failed("no connection in time".into()),
+            Ok(Err(error)) => return failed(setup.route.failure(error)),
+            Err(_) if departure.has_happened() => return failed(setup.route.no_answer("no answer in time")),
+            Err(_) => return failed(setup.route.no_connection()),
         };
         let (status, headers) = (response.status(), response.headers().clone());
         let body = answer::read_body(response, deadline).await;
@@ -429,7 +435,7 @@ impl Setup {
                 .map(|text| header_value("authorization_context_type", text))
                 .transpose()?,
             files,
-            place: place(&settings),
+            route: Route::new(&settings, BASE_URL, &settings.base_url),
             connection,
             settings,
         })
@@ -439,14 +445,22 @@ impl Setup {
         self.channel_contexts.get(dispatch.conversation.to()).unwrap_or(&self.authorization_context)
     }
 
+    /// The same, whose settings are found in other places.
+    fn set_at(&self, settings: Settings) -> Self {
+        let route = Route::new(&settings, BASE_URL, &settings.base_url);
+        Self { settings, route, ..self.clone() }
+    }
+
     fn source(&self) -> Source {
-        let Settings { auth, request_timeout, .. } = &self.settings;
-        Source { auth: auth.clone(), http: self.http.clone(), timeout: *request_timeout }
+        let Settings { auth, request_timeout, places, .. } = &self.settings;
+        let url = if let Auth::JwtBearer(jwt) = auth { &jwt.token_url } else { &self.settings.base_url };
+        let route = Route::new(&self.settings, TOKEN_URL, url);
+        Source { auth: auth.clone(), http: self.http.clone(), timeout: *request_timeout, route, places: places.clone() }
     }
 }
 
 /// Tells one content of the files that settings name from another; `None` without a file.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Fingerprints {
     roots: Option<u64>,
     private_key: Option<u64>,
@@ -468,14 +482,6 @@ impl Fingerprints {
             private_key: fingerprint(private_key, files::KEY_FILE_BYTES_MAX),
         }
     }
-}
-
-fn place(settings: &Settings) -> String {
-    let base_url = settings.base_url.as_str().trim_end_matches('/');
-    let proxy = settings.proxy.as_ref().filter(|_| Proxy::is_for(&settings.base_url));
-    let proxy = proxy.map_or_else(String::new, |proxy| format!(", through upstream.proxy {proxy}"));
-    let address = settings.connect_to.map_or_else(String::new, |address| format!(", at upstream.connect_to {address}"));
-    format!("upstream.base_url {base_url}{proxy}{address}")
 }
 
 fn header_value(setting: &'static str, text: &str) -> Result<HeaderValue, SetupError> {

@@ -14,6 +14,7 @@ mod explain;
 pub mod fuzz;
 mod payload;
 pub(crate) mod proxy;
+mod route;
 pub mod settings;
 mod token;
 pub(crate) mod via;

@@ -30,6 +30,7 @@ fn settings(base_url: &str) -> Settings {
         ca_file: None,
         proxy: None,
         connect_to: None,
+        places: Default::default(),
         auth: Auth::Fixed(Secret::new("t0ken.t0ken")),
     }
 }

@@ -268,7 +268,7 @@ fn check_online_tries_the_way_and_the_token_and_no_icon() {
     let bad = online(&configuration("http://127.0.0.1:1", &format!("{url}/nowhere")));
     assert_eq!(bad.code, Some(1), "{bad:?}");
     for words in
-        ["typingd.toml:2: http://127.0.0.1:1 can't be reached: ", "there is no token: the token endpoint answered 404"]
+        ["typingd.toml:2: upstream.base_url http://127.0.0.1:1 can't be reached: ", "there is no token: the token endpoint answered 404"]
     {
         assert!(bad.stderr.contains(words), "{words}: {bad:?}");
     }

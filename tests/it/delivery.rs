@@ -249,15 +249,14 @@ fn ready_means_that_the_upstream_has_answered() {
     let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut daemon = Daemon::start(&format!("http://{at}"), "timing.check_interval = '50ms'");
     let file = daemon.file("typingd.toml");
-    let told = format!("not ready: {}:1: upstream.base_url: http://{at} can't be reached: ", file.display());
-    daemon.process.until_logged(&told);
-    let why = format!("http://{at} can't be reached: ");
+    let why = format!("{}:1: upstream.base_url http://{at} can't be reached: ", file.display());
+    daemon.process.until_logged(&format!("not ready: {why}"));
     until("the reason", || daemon.address.get("/readyz").problem().starts_with(&why));
     // It serves all the same, and says of each failure where the request was to go.
     daemon.give("c", "ann", "keystroke");
     until("the failure", || {
         let explained = daemon.address.get("/v1/conversations?to=c&from=ann").json();
-        explained["explanation"].as_str().unwrap_or_default().contains(&format!("upstream.base_url http://{at}: "))
+        explained["explanation"].as_str().unwrap_or_default().contains(&why)
     });
     let sandbox = Process::start(typingd(&["sandbox", "--listen", &at.to_string()]));
     until("ready", || daemon.address.get("/readyz").status == 200);

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::pem;
 use super::refusal::Refusal;
+use super::source::Source;
 use super::state::Failure;
 use crate::base::{clock, files};
 use crate::salesforce::answer::{self, Body};
-use crate::salesforce::settings::JwtBearer;
+use crate::salesforce::settings::{JwtBearer, Places};
 
 #[derive(Serialize)]
 struct Claims {
@@ -47,12 +48,12 @@ fn sign(file: &[u8], claims: &impl Serialize) -> Result<String, String> {
 
 /// The OAuth 2.0 JWT bearer flow: a signed assertion for an access token and the time it is good for.
 pub(super) async fn exchange(
+    source: &Source,
     jwt: &JwtBearer,
     file: Vec<u8>,
-    http: &reqwest::Client,
-    timeout: Duration,
 ) -> Result<(String, Duration), Failure> {
-    let deadline = clock::timer_after(timeout);
+    let Source { http, timeout, route, places, .. } = source;
+    let deadline = clock::timer_after(*timeout);
     let claims = Claims {
         iss: jwt.consumer_key.clone(),
         sub: jwt.subject.clone(),
@@ -63,18 +64,18 @@ pub(super) async fn exchange(
     let signed = tokio::task::spawn_blocking(move || sign(&file, &claims)).await;
     let assertion = signed
         .map_err(|_| Failure::new("signing broke off"))?
-        .map_err(|why| Failure::new(format!("{PRIVATE_KEY_FILE} {} {why}", jwt.private_key_file.display())))?;
+        .map_err(|why| {
+            let key = places.before(PRIVATE_KEY_FILE);
+            Failure::new(format!("{key} {} {why}", jwt.private_key_file.display()))
+        })?;
     let form = [("grant_type", GRANT_TYPE), ("assertion", assertion.as_str())];
     let request = http.post(jwt.token_url.clone()).header(ACCEPT, "application/json").form(&form);
-    let response = request
-        .send()
-        .await
-        .map_err(|error| Failure::new(format!("token_url {}: {}", jwt.token_url, answer::error_text(error))))?;
+    let response = request.send().await.map_err(|error| Failure::new(route.failure(error)))?;
     let (status, headers) = (response.status(), response.headers().clone());
     match answer::read_body(response, deadline).await {
-        Body::Whole(bytes) => read(jwt, status, &headers, &bytes, &assertion),
+        Body::Whole(bytes) => read(jwt, places, status, &headers, &bytes, &assertion),
         Body::Cut(why) => Err(Failure {
-            text: format!("the token endpoint answered {status}; {why}"),
+            text: route.no_answer(&format!("the token endpoint answered {status}; {why}")),
             retry_after: answer::retry_after(&headers),
         }),
     }
@@ -83,6 +84,7 @@ pub(super) async fn exchange(
 /// The token in an answer, or why there is none. `assertion` is what that must not repeat.
 pub(in crate::salesforce) fn read(
     jwt: &JwtBearer,
+    places: &Places,
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],
@@ -98,7 +100,7 @@ pub(in crate::salesforce) fn read(
             let said =
                 error.map(|error| format!("{error}: {}", error_description.as_deref().unwrap_or("no description")));
             let said = said.and_then(|said| answer::readable(&said, assertion));
-            Err(Refusal { status, headers, body, said }.explain(jwt, clock::wall_since_epoch()))
+            Err(Refusal { status, headers, body, said }.explain(jwt, places, clock::wall_since_epoch()))
         }
     }
 }
