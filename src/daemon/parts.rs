@@ -97,11 +97,16 @@ impl FirstAnswer {
     }
 }
 
+/// The channels that the configuration names.
+pub(super) fn named_channels(config: &Config) -> impl Iterator<Item = &ChannelAddress> {
+    let contexts = config.upstream.iter().flat_map(|upstream| upstream.channel_contexts.keys());
+    config.policy.channels.keys().chain(contexts)
+}
+
 /// Measures by channel those that the configuration names, from the start.
 pub(super) fn stats(config: &Config) -> TypingStats {
     let mut stats = TypingStats::new(Uuid::new_v4().as_u64_pair().0);
-    let contexts = config.upstream.iter().flat_map(|upstream| upstream.channel_contexts.keys());
-    let mut names: Vec<_> = config.policy.channels.keys().chain(contexts).map(ChannelAddress::as_str).collect();
+    let mut names: Vec<_> = named_channels(config).map(ChannelAddress::as_str).collect();
     names.sort_unstable();
     stats.name_channels(names);
     stats

@@ -179,23 +179,10 @@ impl Client {
         let setup = self.0.setup();
         let departure = Departure::new(permit);
         let deadline = clock::timer_after(setup.settings.request_timeout);
-        let result = match setup.settings.auth {
+        match setup.settings.auth {
             Auth::Cached => self.0.request_with_cached(&setup, dispatch, &departure, deadline).await,
             _ => self.0.request_with_token(&setup, dispatch, &departure, deadline).await,
-        };
-        tracing::debug!(
-            to = dispatch.conversation.to(),
-            indicator = dispatch.indicator().name(),
-            reason = dispatch.reason.name(),
-            attempt = dispatch.attempt,
-            outcome = ?result.outcome,
-            status = result.status,
-            code = result.code,
-            detail = result.detail,
-            elapsed = ?result.elapsed,
-            "request"
-        );
-        result
+        }
     }
 
     /// The `RequestId` of the requests of a decision: of the first, and of all that repeat it.
@@ -380,8 +367,10 @@ impl Shared {
         let body = answer::read_body(response, deadline).await;
         let elapsed = stopwatch.elapsed();
         let Verdict { outcome, code, detail } = answer::classify(status, &headers, &body, credentials.secret());
-        // The upstream's message goes to logs, where end users have no names.
-        let detail = detail.map(|text| answer::unnamed(&text, dispatch.conversation.from()));
+        // The upstream's message goes to logs, where end users have no names; nor has a channel, which may be an end user's id
+        // that was swapped with it.
+        let (to, from) = (dispatch.conversation.to(), dispatch.conversation.from());
+        let detail = detail.map(|text| answer::unnamed(&answer::unnamed(&text, from, "(end user)"), to, "(channel)"));
         WireResult { outcome, status: Some(status.as_u16()), code, detail, elapsed }
     }
 

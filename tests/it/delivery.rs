@@ -111,7 +111,8 @@ fn an_upstream_that_resets_and_then_works_gets_the_stop() {
 #[test]
 fn the_log_asks_whether_to_and_from_are_swapped() {
     let sandbox = Sandbox::start(&["--channel", "support"]);
-    let mut daemon = Daemon::start(&sandbox.address.url(), "timing.dismiss_after = '1m'");
+    let settings = "timing.dismiss_after = '1m'\nlog.level = 'trace'\nchannels.support.dismiss = 'idle'";
+    let mut daemon = Daemon::start(&sandbox.address.url(), settings);
     for i in 0..6 {
         daemon.give(&format!("+155501234{i}"), "support", "keystroke");
     }
@@ -121,7 +122,8 @@ fn the_log_asks_whether_to_and_from_are_swapped() {
     daemon.process.stop();
     let log = daemon.process.log();
     assert_eq!((log.matches("channel muted").count(), log.matches("swapped?").count()), (2, 1), "{log}");
-    assert!(log.contains("+15550… (11 characters)") && !log.contains("+1555012"), "{log}");
+    // Of no end user's number is anything to be read, at any level.
+    assert!(log.contains("channel=\"#") && !log.contains("1555012"), "{log}");
 }
 
 #[test]
