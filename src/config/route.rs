@@ -15,10 +15,14 @@ impl Reader {
     /// The Interaction Service's address, to which its paths are added.
     pub(super) fn base_url(&mut self) -> Option<Url> {
         let url: Url = self.required(BASE_URL)?;
-        let Some((before, _)) = url.as_str().split_once("/api/v1") else { return Some(url) };
+        let whole = url.as_str();
+        let Some(at) = whole.find("/api/v1").or(whole.ends_with("/api").then(|| whole.len() - 4)) else {
+            return Some(url);
+        };
         let text = format!(
-            "{BASE_URL} = \"{}\": expected it without /api/v1 and what follows, which typingd adds: {before}",
-            url.as_str()
+            "{BASE_URL} = \"{whole}\": expected it without {} and what follows, which typingd adds: {}",
+            if whole[at..].len() > 4 { "/api/v1" } else { "/api" },
+            &whole[..at]
         );
         self.problem(BASE_URL, text);
         None

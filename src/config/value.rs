@@ -237,7 +237,17 @@ impl Kind {
             (Self::Url, Raw::Text(text)) if text.matches("://").count() > 1 => {
                 return Err(r#"expected "https://" once, at its beginning"#.into());
             }
-            (Self::Url, Raw::Text(text)) => url(text).map(Value::Url),
+            (Self::Url, Raw::Text(text))
+                if text.split_once("://").is_some_and(|(_, rest)| rest.trim_end_matches('/').contains("//")) =>
+            {
+                return Err("expected a path without an empty part, //".into());
+            }
+            (Self::Url, Raw::Text(text)) => match url(text) {
+                Some(url) if url.host_str().is_some_and(|host| host.ends_with('.')) => {
+                    return Err("expected the host's name without the dot at its end".into());
+                }
+                url => url.map(Value::Url),
+            },
             (Self::SocketAddress, Raw::Text(text)) => {
                 let address = text.parse().ok();
                 let usable = |address: &SocketAddr| address.port() > 0 && !address.ip().is_unspecified();
