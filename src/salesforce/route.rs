@@ -47,7 +47,8 @@ impl Route {
     pub(super) fn failure(&self, error: reqwest::Error) -> String {
         let first = error.is_connect() && !is_of_tls(&error);
         let why = error_text(error);
-        match (first, self.is_proxied && why.contains(REFUSED_TUNNEL)) {
+        let refused = why.contains(TUNNEL_ERROR) && !why.contains(NO_PROXY);
+        match (first, self.is_proxied && refused) {
             (true, true) => format!("{} makes no tunnel: {why}", self.first),
             (true, false) => format!("{} can't be reached: {why}", self.first),
             (false, _) => format!("{}: {why}", self.whole),
@@ -97,5 +98,7 @@ pub(super) const TOKEN_FILE: &str = "upstream.auth.token_file";
 const PROXY: &str = "upstream.proxy";
 const CONNECT_TO: &str = "upstream.connect_to";
 
-/// How hyper-util's errors of tunnels begin whose proxy has answered. They have no type that could be named.
-const REFUSED_TUNNEL: &str = "tunnel error: ";
+/// How hyper-util's errors of tunnels begin, and that of a proxy that can't be reached. They have no type that could be
+/// named.
+const TUNNEL_ERROR: &str = "tunnel error: ";
+const NO_PROXY: &str = "failed to create underlying connection";

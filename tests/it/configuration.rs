@@ -183,7 +183,9 @@ fn one_wrong_value_hides_no_wrong_file() {
     }
 
     let (_sandbox, mut daemon) = pair("timing.dismiss_after = '1m'");
-    daemon.reconfigure(|text| text + "timing.check_interval = 5\ningest.token_file = 'none'\nupstream.ca_file = 'none'\n");
+    daemon.reconfigure(|text| {
+        text + "timing.check_interval = 5\ningest.token_file = 'none'\nupstream.ca_file = 'none'\n"
+    });
     daemon.process.until_logged("the configuration is wrong: nothing has been changed problems=3");
     for key in ["timing.check_interval = 5", "ingest.token_file ", "upstream.ca_file "] {
         assert!(daemon.process.log().contains(key), "{key}: {}", daemon.process.log());
@@ -199,9 +201,9 @@ fn two_names_of_one_socket_are_found() {
     let place = directory.path().display();
     let name = directory.path().file_name().unwrap().to_str().unwrap();
     for other in [format!("{place}/../{name}/s"), format!("{place}/link/s")] {
-        for listen in [
-            format!("[ingest]\nlisten = ['unix:{place}/s', 'unix:{other}']\n"),
-            format!("ingest.listen = ['unix:{place}/s']\n[admin]\nlisten = ['unix:{other}']\n"),
+        for (line, listen) in [
+            (6, format!("[ingest]\nlisten = ['unix:{place}/s', 'unix:{other}']\n")),
+            (7, format!("ingest.listen = ['unix:{place}/s']\n[admin]\nlisten = ['unix:{other}']\n")),
         ] {
             let text = UPSTREAM.replace("[upstream]\n", "").replace("\n", "\nupstream.");
             let text = format!("upstream.{text}auth.token_file = 'token'\n{listen}");
@@ -210,7 +212,7 @@ fn two_names_of_one_socket_are_found() {
                 let said = run(&[command, "--config", &file]);
                 let words = format!("listen: unix:{other} and unix:{place}/s are one path; expected one of them");
                 assert!(said.code == Some(78) && said.stderr.contains(&words), "{words}: {said:?}");
-                assert!(said.stderr.contains(&format!("{file}:6: ")), "{said:?}");
+                assert!(said.stderr.contains(&format!("{file}:{line}: ")), "{said:?}");
             }
         }
     }
@@ -267,9 +269,10 @@ fn check_online_tries_the_way_and_the_token_and_no_icon() {
 
     let bad = online(&configuration("http://127.0.0.1:1", &format!("{url}/nowhere")));
     assert_eq!(bad.code, Some(1), "{bad:?}");
-    for words in
-        ["typingd.toml:2: upstream.base_url http://127.0.0.1:1 can't be reached: ", "there is no token: the token endpoint answered 404"]
-    {
+    for words in [
+        "typingd.toml:2: upstream.base_url http://127.0.0.1:1 can't be reached: ",
+        "there is no token: the token endpoint answered 404",
+    ] {
         assert!(bad.stderr.contains(words), "{words}: {bad:?}");
     }
     assert!(!bad.stderr.contains("typingd: valid"), "{bad:?}");
