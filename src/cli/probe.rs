@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 
 use super::interrupt::Interrupt;
 use super::{Failure, block_on, note, read_file};
-use crate::daemon;
 use crate::base::clock::{self, Clock};
 use crate::base::duration::{self, Written};
+use crate::daemon;
 use crate::driver::Permit;
 use crate::model::{
     Cause, Conversation, ConversationRef, Dispatch, DispatchId, Indicator, Outcome, Reason, WireResult, check_id,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::exit::NONE_FITS;
-use super::{Failure, read_file, progress};
+use super::{Failure, progress, read_file};
 use crate::base::files;
 use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Choice, Plan};

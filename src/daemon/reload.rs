@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::end::LastResort;
+use super::files::{caller_tokens, file_problems, token_file_warning};
 use super::listeners::Served;
 use super::os_signals::{Request, Signals};
-use super::files::{caller_tokens, file_problems, token_file_warning};
 use super::timing_log::TimingLog;
 use super::upstream::Upstream;
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};

@@ -28,5 +28,5 @@ pub use connection::{Connection, SetupError};
 pub use explain::{Explanation, explain};
 pub use proxy::Proxy;
 pub use settings::Settings;
-pub(crate) use token::{check_key, check_token_file};
 pub use token::{TokenFigures, TokenState};
+pub(crate) use token::{check_key, check_token_file};

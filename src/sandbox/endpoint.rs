@@ -162,7 +162,10 @@ impl Sandbox {
         }
         // There are products that must not send it: `authorization_context = ""`.
         if headers.contains_key("authorizationcontext") && text("authorizationcontext").trim().is_empty() {
-            return Err(Rejection::new(rejection::CONTEXT, "AuthorizationContext is empty; expected a name, or no header"));
+            return Err(Rejection::new(
+                rejection::CONTEXT,
+                "AuthorizationContext is empty; expected a name, or no header",
+            ));
         }
         if !interaction::is_uuid(text("requestid")) {
             return Err(Rejection::new(rejection::HEADER, "RequestId is missing or no UUID"));

@@ -146,9 +146,11 @@ mod tests {
     fn lines_without_a_reader_are_dropped_and_reported() {
         let (mut reader, writer) = io::pipe().unwrap();
         let queue = Queue::default();
-        queue.start(writer, |lines| {
+        queue
+            .start(writer, |lines| {
                 REPORTED.fetch_add(lines, Ordering::SeqCst);
-            }).unwrap();
+            })
+            .unwrap();
         let line = [b"x".repeat(1_023), b"\n".to_vec()].concat();
         let pushed = 2 * QUEUE_BYTES_MAX / line.len();
         for _ in 0..pushed {

@@ -47,11 +47,7 @@ fn sign(file: &[u8], claims: &impl Serialize) -> Result<String, String> {
 }
 
 /// The OAuth 2.0 JWT bearer flow: a signed assertion for an access token and the time it is good for.
-pub(super) async fn exchange(
-    source: &Source,
-    jwt: &JwtBearer,
-    file: Vec<u8>,
-) -> Result<(String, Duration), Failure> {
+pub(super) async fn exchange(source: &Source, jwt: &JwtBearer, file: Vec<u8>) -> Result<(String, Duration), Failure> {
     let Source { http, timeout, route, places, .. } = source;
     let deadline = clock::timer_after(*timeout);
     let claims = Claims {
@@ -62,12 +58,10 @@ pub(super) async fn exchange(
     };
     // Parsing the key and signing take up to 50 ms.
     let signed = tokio::task::spawn_blocking(move || sign(&file, &claims)).await;
-    let assertion = signed
-        .map_err(|_| Failure::new("signing broke off"))?
-        .map_err(|why| {
-            let key = places.before(PRIVATE_KEY_FILE);
-            Failure::new(format!("{key} {} {why}", jwt.private_key_file.display()))
-        })?;
+    let assertion = signed.map_err(|_| Failure::new("signing broke off"))?.map_err(|why| {
+        let key = places.before(PRIVATE_KEY_FILE);
+        Failure::new(format!("{key} {} {why}", jwt.private_key_file.display()))
+    })?;
     let form = [("grant_type", GRANT_TYPE), ("assertion", assertion.as_str())];
     let request = http.post(jwt.token_url.clone()).header(ACCEPT, "application/json").form(&form);
     let response = request.send().await.map_err(|error| Failure::new(route.failure(error)))?;

@@ -157,8 +157,14 @@ mod tests {
             (format!("\"{}\"", key.replace('\n', "\\n")), "is in quotes"),
             (format!("'{key}'\n"), "is in quotes"),
             (base64::engine::general_purpose::STANDARD.encode(&key), "is Base64 of a PEM file"),
-            (block("PRIVATE KEY", "MC4CAQAwBQYDK2VwBCIEIMFDIRkI0ifxOYJxaiZkvEkCTgiWupiZeWtOxok53/UT"), "an Ed25519 key"),
-            (block("PRIVATE KEY", "MIIEugIBADALBgkqhkiG9w0BAQoEggSmMIIEogIBAAKCAQEAog5thQVO3m53FhLI"), "an RSA-PSS key"),
+            (
+                block("PRIVATE KEY", "MC4CAQAwBQYDK2VwBCIEIMFDIRkI0ifxOYJxaiZkvEkCTgiWupiZeWtOxok53/UT"),
+                "an Ed25519 key",
+            ),
+            (
+                block("PRIVATE KEY", "MIIEugIBADALBgkqhkiG9w0BAQoEggSmMIIEogIBAAKCAQEAog5thQVO3m53FhLI"),
+                "an RSA-PSS key",
+            ),
             (block("PRIVATE KEY", "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg"), "an elliptic curve key"),
             ("two words".to_owned(), "is no RSA key"),
             (String::new(), "is no RSA key"),

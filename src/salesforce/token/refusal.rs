@@ -109,10 +109,7 @@ fn advice(said: &str, jwt: &JwtBearer, places: &Places, clock: Option<String>) -
             key("token_url")
         ))
     } else if has(&["inactive_user", "inactive user", "user is inactive", "inactive_org", "frozen"]) {
-        format!(
-            "the user {subject:?}, {}, is inactive or frozen, or its org is; activate it",
-            key("subject")
-        )
+        format!("the user {subject:?}, {}, is inactive or frozen, or its org is; activate it", key("subject"))
     } else if has(&["rate", "too many", "retry your request", "exceeded"]) {
         TOO_MANY_LOGINS.to_owned()
     } else if has(&["invalid_client", "client identifier", "client credentials", "consumer key"]) {
@@ -163,8 +160,11 @@ mod tests {
         };
         let status = StatusCode::from_u16(status).unwrap();
         let said = said.map(str::to_owned);
-        Refusal { status, headers: &headers, body: body.as_bytes(), said }
-            .explain(&jwt, &Places::default(), Duration::from_secs(1_700_000_000))
+        Refusal { status, headers: &headers, body: body.as_bytes(), said }.explain(
+            &jwt,
+            &Places::default(),
+            Duration::from_secs(1_700_000_000),
+        )
     }
 
     #[test]
