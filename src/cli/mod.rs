@@ -135,17 +135,22 @@ fn explain_usage(mut error: clap::Error, arguments: &[OsString]) -> u8 {
         let _ = error.print();
         return 0;
     }
+    if arguments.get(1).is_some_and(|command| command == "run") {
+        // As far as that is known without the command line.
+        run::report_as(read_file(None, false).log_format());
+    }
     if let Some(told) = usage::empty_variable(&error, arguments, |name| std::env::var_os(name)) {
         telemetry::report(&told);
     } else {
         usage::suggest_command(&mut error);
-        match telemetry::is_for_the_journal() {
+        match telemetry::is_for_the_journal() || telemetry::is_json() {
             true => telemetry::report(&error.render().to_string()),
             false => drop(error.print()),
         }
     }
     let (passed, unusable) = http::passed();
     run::hold_sockets(&passed, &unusable);
+    telemetry::flush();
     WRONG_USAGE
 }
 

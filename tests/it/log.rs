@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::bench::{Daemon, JSON, Sandbox, pair, signal_of};
-use crate::process::{run, typingd, until};
+use crate::process::{run_with, typingd, until};
 use crate::wire::{Address, Answer};
 
 const TOLD: &str = "the level of the log is changed";
@@ -117,13 +117,23 @@ fn with_json_logs_the_fatal_line_is_json() {
     let file = directory.path().join("typingd.toml");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("[ingest]\nlisten = ['{}']\n", taken.local_addr().unwrap());
-    for (text, code, words) in [
-        ("[log]\nformat = 'json'\n[ingest]\ntoken_file = 'none'\n".to_owned(), 78, "none: can't be read"),
-        ("[log]\nformat = 'json'\n[timing]\ncheck_interval = 5\n".to_owned(), 78, "timing.check_interval = 5"),
-        (format!("[log]\nformat = 'json'\n{listen}"), 1, "another process listens there"),
+    let file_arguments = ["--config", file.to_str().unwrap()];
+    for (text, by_variable, arguments, code, words) in [
+        ("[log]\nformat = 'json'\n[ingest]\ntoken_file = 'none'\n", false, &[][..], 78, "none: can't be read"),
+        ("[log]\nformat = 'json'\n[timing]\ncheck_interval = 5\n", false, &[], 78, "timing.check_interval = 5"),
+        (&format!("[log]\nformat = 'json'\n{listen}"), false, &[], 1, "another process listens there"),
+        // No TOML, whoever says that the log is JSON.
+        ("[log]\nformat = 'json'\n[timing\n", false, &[], 78, "typingd.toml:3:8: unclosed table"),
+        ("[timing\n", true, &[], 78, "typingd.toml:1:8: unclosed table"),
+        ("", true, &["--listen", "localhost"], 2, "is not an address"),
+        ("", true, &["--lisen", "localhost"], 2, "unexpected argument '--lisen'"),
     ] {
         std::fs::write(&file, text).unwrap();
-        let said = run(&["run", "--sandbox", "--config", file.to_str().unwrap()]);
+        let mut command = typingd(&[&["run", "--sandbox"], &file_arguments[..], arguments].concat());
+        if by_variable {
+            command.env("TYPINGD_LOG__FORMAT", "json");
+        }
+        let said = run_with(command, "");
         assert_eq!(said.code, Some(code), "{said:?}");
         let lines: Vec<Value> = said.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
         let fatal = lines.last().unwrap();

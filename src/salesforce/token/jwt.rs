@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::pem;
 use super::refusal::Refusal;
-use super::source::Source;
 use super::state::Failure;
 use crate::base::{clock, files};
 use crate::salesforce::answer::{self, Body};
+use crate::salesforce::route::Route;
 use crate::salesforce::settings::{JwtBearer, Places};
 
 #[derive(Serialize)]
@@ -22,6 +22,14 @@ struct Claims {
     sub: String,
     aud: String,
     exp: u64,
+}
+
+/// How the token endpoint is reached.
+pub(super) struct Endpoint<'a> {
+    pub(super) http: &'a reqwest::Client,
+    pub(super) timeout: Duration,
+    pub(super) route: &'a Route,
+    pub(super) places: &'a Places,
 }
 
 /// Whether the private key can be read and is one, for an answer at the start rather than at the first fetch.
@@ -47,9 +55,13 @@ fn sign(file: &[u8], claims: &impl Serialize) -> Result<String, String> {
 }
 
 /// The OAuth 2.0 JWT bearer flow: a signed assertion for an access token and the time it is good for.
-pub(super) async fn exchange(source: &Source, jwt: &JwtBearer, file: Vec<u8>) -> Result<(String, Duration), Failure> {
-    let Source { http, timeout, route, places, .. } = source;
-    let deadline = clock::timer_after(*timeout);
+pub(super) async fn exchange(
+    jwt: &JwtBearer,
+    file: Vec<u8>,
+    endpoint: Endpoint<'_>,
+) -> Result<(String, Duration), Failure> {
+    let Endpoint { http, timeout, route, places } = endpoint;
+    let deadline = clock::timer_after(timeout);
     let claims = Claims {
         iss: jwt.consumer_key.clone(),
         sub: jwt.subject.clone(),

@@ -52,9 +52,11 @@ impl Source {
             }
             Auth::JwtBearer(jwt) => {
                 // Read each time, so that a new key needs no restart.
-                let key = self.places.before(jwt::PRIVATE_KEY_FILE);
+                let Self { http, timeout, route, places, .. } = self;
+                let endpoint = jwt::Endpoint { http, timeout: *timeout, route, places };
+                let key = places.before(jwt::PRIVATE_KEY_FILE);
                 let file = read(&key, jwt.private_key_file.clone(), files::KEY_FILE_BYTES_MAX).await?;
-                let (token, life) = jwt::exchange(self, jwt, file).await?;
+                let (token, life) = jwt::exchange(jwt, file, endpoint).await?;
                 Ok(Fetched { bearer: bearer(&token)?, refresh_after: Some(life / 5 * 4), life: Some(life) })
             }
         }
