@@ -30,12 +30,13 @@ pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
         stdout.write_all(config.effective().as_bytes())?;
         stdout.flush()?;
     }
+    let (cannot_listen, may_listen) = listen(&draft);
     let mut warnings: Vec<_> = config.iter().flat_map(config::warnings).collect();
-    warnings.extend(listen(&draft).1.iter().chain(&daemon::file_warnings(&draft)).map(ToString::to_string));
+    warnings.extend(may_listen.iter().chain(&daemon::file_warnings(&draft)).map(ToString::to_string));
     for warning in warnings {
         note(&format!("warning: {warning}"));
     }
-    let config = draft.config_with(|draft| [daemon::file_problems(draft), listen(draft).0].concat())?;
+    let config = draft.config_with(|draft| [daemon::file_problems(draft), cannot_listen].concat())?;
     note(&config::capacity(&config));
     let scopes: Vec<_> = config::scopes(&config).collect();
     let limit = f64::from(config.policy.delivery.requests_per_second_max);

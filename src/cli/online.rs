@@ -15,6 +15,10 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
 
 async fn problems(settings: Settings) -> Result<Vec<String>, Failure> {
     let (base_url, cached) = (settings.base_url.clone(), settings.auth == Auth::Cached);
+    let from = settings.places.before(match settings.auth {
+        Auth::JwtBearer(_) => "upstream.auth.jwt_bearer.token_url",
+        _ => "upstream.auth.token_file",
+    });
     let shown = base_url.as_str().trim_end_matches('/');
     let client = Client::new(settings, Clock::start()).map_err(|error| error.to_string())?;
     let mut problems = Vec::new();
@@ -31,7 +35,7 @@ async fn problems(settings: Settings) -> Result<Vec<String>, Failure> {
     match client.warm_up().await {
         TokenState::Held if cached => note("token: connectors show their own; none is fetched"),
         TokenState::Held => note(&format!("token: in hand after {} ms", stopwatch.elapsed().as_millis())),
-        TokenState::Pending => problems.push("there is no token: no answer in time".to_owned()),
+        TokenState::Pending => problems.push(format!("there is no token: {from}: no answer in time")),
         TokenState::Failing(why) => problems.push(format!("there is no token: {why}")),
     }
     Ok(problems)

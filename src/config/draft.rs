@@ -37,7 +37,7 @@ impl Draft {
     ///
     /// # Errors
     /// All problems at once, in the order in which they are reported.
-    pub(crate) fn config_with(&self, more: fn(&Self) -> Vec<Problem>) -> Result<Config, Vec<Problem>> {
+    pub(crate) fn config_with(&self, more: impl FnOnce(&Self) -> Vec<Problem>) -> Result<Config, Vec<Problem>> {
         let (config, mut problems) = match self.config() {
             Ok(config) => (Some(config), Vec::new()),
             Err(problems) => (None, problems),

@@ -64,6 +64,12 @@ impl DeliveryLog {
         let conversation = dispatch.conversation.as_ref();
         let (status, code) = (result.status, result.code);
         let detail = result.detail.as_deref().unwrap_or_default();
+        if result.outcome == Outcome::Delivered
+            && self.known.len() < KNOWN_CHANNELS_MAX
+            && !self.known.contains(conversation.to())
+        {
+            self.known.insert(conversation.to().into());
+        }
         debug!(
             channel = self.channel(conversation),
             end_user = self.pseudonyms.log_name(conversation.from()),
@@ -81,9 +87,6 @@ impl DeliveryLog {
             Outcome::Delivered => {
                 self.failures = 0;
                 self.unknown_channels = 0;
-                if self.known.len() < KNOWN_CHANNELS_MAX && !self.known.contains(conversation.to()) {
-                    self.known.insert(conversation.to().into());
-                }
                 self.failing = None;
                 if std::mem::take(&mut self.failing_logged) {
                     info!("indicators are delivered again");

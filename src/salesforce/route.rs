@@ -82,7 +82,7 @@ fn is_cut_handshake(error: &(dyn Error + Send + Sync + 'static)) -> bool {
 
 impl Places {
     /// `key` with the place where it is set before it: `FILE:LINE: upstream.proxy`.
-    pub(super) fn before(&self, key: &str) -> String {
+    pub(crate) fn before(&self, key: &str) -> String {
         self.of(key).map_or_else(|| key.to_owned(), |place| format!("{place}: {key}"))
     }
 
