@@ -67,17 +67,14 @@ impl Route {
 }
 
 /// Whether what answered is at fault, by the connection's encryption: then it has been reached.
-fn is_of_tls(error: &reqwest::Error) -> bool {
+fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|cause| {
         // An io::Error is not the cause of what it holds, but stands in its place.
         let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        cause.is::<rustls::Error>() || held.is_some_and(|held| held.is::<rustls::Error>() || is_cut_handshake(held))
+        cause.is::<rustls::Error>()
+            || cause.to_string().contains(CUT_HANDSHAKE)
+            || held.is_some_and(|held| is_of_tls(held))
     })
-}
-
-/// `tokio-rustls` has no type for it.
-fn is_cut_handshake(error: &(dyn Error + Send + Sync + 'static)) -> bool {
-    error.to_string().contains("handshake eof")
 }
 
 impl Places {
@@ -97,6 +94,9 @@ pub(super) const TOKEN_URL: &str = "upstream.auth.jwt_bearer.token_url";
 pub(super) const TOKEN_FILE: &str = "upstream.auth.token_file";
 const PROXY: &str = "upstream.proxy";
 const CONNECT_TO: &str = "upstream.connect_to";
+
+/// What `tokio-rustls` calls it. It has no type for it.
+const CUT_HANDSHAKE: &str = "handshake eof";
 
 /// How hyper-util's errors of tunnels begin, and that of a proxy that can't be reached. They have no type that could be
 /// named.
