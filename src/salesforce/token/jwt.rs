@@ -42,7 +42,8 @@ pub(crate) fn check_key(path: &Path) -> Result<(), String> {
     // A key that can be parsed may still be unable to sign: one that is too short.
     let signed = sign(&file, &serde_json::Map::new());
     signed.map(drop).map_err(|why| {
-        format!("{PRIVATE_KEY_FILE} {} {why}; expected an RSA key in PEM, PKCS#1 or PKCS#8", path.display())
+        let expected = if why.contains("expected") { "" } else { "; expected an RSA key in PEM, PKCS#1 or PKCS#8" };
+        format!("{PRIVATE_KEY_FILE} {} {why}{expected}", path.display())
     })
 }
 
@@ -51,7 +52,12 @@ fn sign(file: &[u8], claims: &impl Serialize) -> Result<String, String> {
     let block = pem::private_key(file)?;
     let signed = EncodingKey::from_rsa_pem(block.as_bytes())
         .and_then(|key| jsonwebtoken::encode(&Header::new(Algorithm::RS256), claims, &key));
-    signed.map_err(|error| format!("is no RSA key of 2048 bits or more that can sign ({error})"))
+    signed.map_err(|error| match error.to_string() {
+        error if error.contains("TooSmall") => {
+            "is too short a key; expected an RSA key of 2048 bits or more".to_owned()
+        }
+        error => format!("is damaged, or no RSA key ({error})"),
+    })
 }
 
 /// The OAuth 2.0 JWT bearer flow: a signed assertion for an access token and the time it is good for.

@@ -25,7 +25,7 @@ pub(super) fn private_key(file: &[u8]) -> Result<String, String> {
         // The headers of old-style encryption (RFC 1421).
         [(_, block)] if block.contains("\nProc-Type:") && block.contains("ENCRYPTED") => Err(ENCRYPTED.to_owned()),
         [(_, block)] => match other_algorithm(block) {
-            Some(what) => Err(format!("is an {what} key; Salesforce wants RS256, and so a plain RSA key")),
+            Some(what) => Err(format!("is of the kind {what}; Salesforce wants RS256, and so a plain RSA key")),
             None => Ok(block.clone()),
         },
         [] if !labelled(&["ENCRYPTED PRIVATE KEY"]).is_empty() => Err(ENCRYPTED.to_owned()),
@@ -41,6 +41,10 @@ pub(super) fn private_key(file: &[u8]) -> Result<String, String> {
         }
         [] if file.first() == Some(&DER_SEQUENCE) => {
             Err("is binary (DER or PKCS#12); openssl pkey, or openssl pkcs12 -nodes, writes it as PEM".to_owned())
+        }
+        [] if text.contains("-----BEGIN ") => {
+            let before = "has something before -----BEGIN …-----, such as a quotation mark or a variable's name";
+            Err(format!("{before}; expected the key alone, as openssl writes it"))
         }
         [] => Err("is no RSA key: it holds no line such as -----BEGIN PRIVATE KEY-----".to_owned()),
         several => Err(format!("holds {} private keys, and which one is meant is not known", several.len())),
@@ -96,9 +100,11 @@ const BEGIN_IN_BASE64: &str = "LS0tLS1CRUdJTi";
 const ALGORITHM_BASE64_CHARS: usize = 40;
 
 /// Object identifiers in DER, tag and length first (RFC 8017, 5480, 8410).
-const ALGORITHMS: [(&[u8], &str); 4] = [
+const ALGORITHMS: [(&[u8], &str); 6] = [
     (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a", "RSA-PSS"),
     (b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01", "elliptic curve"),
+    (b"\x06\x07\x2a\x86\x48\xce\x38\x04\x01", "DSA"),
+    (b"\x06\x03\x2b\x65\x6e", "X25519"),
     (b"\x06\x03\x2b\x65\x70", "Ed25519"),
     (b"\x06\x03\x2b\x65\x71", "Ed448"),
 ];
@@ -156,16 +162,17 @@ mod tests {
             ("0\u{2}".to_owned(), "is binary"),
             (format!("\"{}\"", key.replace('\n', "\\n")), "is in quotes"),
             (format!("'{key}'\n"), "is in quotes"),
+            (format!("KEY=\"{key}\"\n"), "has something before -----BEGIN"),
             (base64::engine::general_purpose::STANDARD.encode(&key), "is Base64 of a PEM file"),
             (
                 block("PRIVATE KEY", "MC4CAQAwBQYDK2VwBCIEIMFDIRkI0ifxOYJxaiZkvEkCTgiWupiZeWtOxok53/UT"),
-                "an Ed25519 key",
+                "of the kind Ed25519",
             ),
             (
                 block("PRIVATE KEY", "MIIEugIBADALBgkqhkiG9w0BAQoEggSmMIIEogIBAAKCAQEAog5thQVO3m53FhLI"),
-                "an RSA-PSS key",
+                "of the kind RSA-PSS",
             ),
-            (block("PRIVATE KEY", "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg"), "an elliptic curve key"),
+            (block("PRIVATE KEY", "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg"), "of the kind elliptic curve"),
             ("two words".to_owned(), "is no RSA key"),
             (String::new(), "is no RSA key"),
         ] {
