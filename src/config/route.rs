@@ -15,14 +15,18 @@ impl Reader {
     /// The Interaction Service's address, to which its paths are added.
     pub(super) fn base_url(&mut self) -> Option<Url> {
         let url: Url = self.required(BASE_URL)?;
+        // What follows `api` in an address of the Interaction Service is its version.
         let whole = url.as_str();
-        let Some(at) = whole.find("/api/v1").or(whole.ends_with("/api").then(|| whole.len() - 4)) else {
-            return Some(url);
+        let parts: Vec<_> = whole.split('/').collect();
+        let is_api = |at: &usize| {
+            let next = parts.get(at + 1).copied().unwrap_or_default();
+            parts[*at].eq_ignore_ascii_case("api") && (next.is_empty() || next.starts_with(['v', 'V']))
         };
+        let Some(at) = (3..parts.len()).find(is_api) else { return Some(url) };
         let text = format!(
-            "{BASE_URL} = \"{whole}\": expected it without {} and what follows, which typingd adds: {}",
-            if whole[at..].len() > 4 { "/api/v1" } else { "/api" },
-            &whole[..at]
+            "{BASE_URL} = \"{whole}\": expected it without /{} and what follows, which typingd adds: {}",
+            parts[at..].iter().take(2).copied().collect::<Vec<_>>().join("/"),
+            parts[..at].join("/")
         );
         self.problem(BASE_URL, text);
         None

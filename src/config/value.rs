@@ -234,7 +234,7 @@ impl Kind {
             (Self::Path, Raw::Text(text)) => return path(text, places).map(Value::Path),
             (Self::Proxy, Raw::Text(text)) => return Proxy::parse(text).map(Value::Proxy),
             (Self::Store, Raw::Text(text)) => return Place::parse(text).map(Value::Store),
-            (Self::Url, Raw::Text(text)) if text.matches("://").count() > 1 => {
+            (Self::Url, Raw::Text(text)) if text.matches("://").count() > 1 || is_without_slashes(text) => {
                 return Err(r#"expected "https://" once, at its beginning"#.into());
             }
             (Self::Url, Raw::Text(text))
@@ -339,6 +339,13 @@ fn path(text: &str, places: Places<'_>) -> Result<PathBuf, String> {
     let path = places.directory.join(text);
     // Fails only without a working directory; the relative path is then as good as any.
     Ok(std::path::absolute(&path).unwrap_or(path))
+}
+
+/// Whether a scheme is there, and less than two slashes behind it: what reads addresses adds them.
+fn is_without_slashes(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, rest)| {
+        ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) && !rest.starts_with("//")
+    })
 }
 
 fn url(text: &str) -> Option<Url> {

@@ -161,7 +161,12 @@ fn of_addresses(config: &Config, found: &mut Vec<String>) {
     let port = base_url.port().map(|port| format!(":{port}")).unwrap_or_default();
     if let Some((whose, domain)) = without_interaction_service(base_url.host_str().unwrap_or_default()) {
         let what =
-            format!("{whose}, where there is no Interaction Service; expected https://{domain}{SERVICE_HOST}{port}");
+            format!("{whose}: there is no Interaction Service there; expected https://{domain}{SERVICE_HOST}{port}");
+        warn("upstream.base_url", shown(base_url), &what);
+    } else if let Some(host) = base_url.host_str().filter(|host| host.ends_with(SERVICE_HOST))
+        && base_url.path() != "/"
+    {
+        let what = format!("the Interaction Service has no path before its own; expected https://{host}{port}");
         warn("upstream.base_url", shown(base_url), &what);
     }
     let Auth::JwtBearer(jwt) = &upstream.auth else { return };
@@ -202,7 +207,11 @@ fn without_interaction_service(host: &str) -> Option<(&'static str, String)> {
     if [LOGIN, TEST_LOGIN].contains(&host) {
         return Some(("this is where tokens come from", "<MyDomain>".to_owned()));
     }
-    let (whose, domain) = ORG_HOSTS.iter().find_map(|(ending, whose)| Some((*whose, host.strip_suffix(ending)?)))?;
+    let org = ORG_HOSTS.iter().find_map(|(ending, whose)| Some((*whose, host.strip_suffix(ending)?)));
+    let Some((whose, domain)) = org else {
+        let other = OTHER_HOSTS.iter().any(|ending| host.ends_with(ending));
+        return other.then(|| ("this is another service of Salesforce", "<MyDomain>".to_owned()));
+    };
     let domain = match (whose, domain.split_once('.').unwrap_or((domain, ""))) {
         // What stands behind the last -- is a package, c for none.
         (VISUALFORCE, (first, rest)) => {
@@ -272,6 +281,8 @@ const ORG_HOSTS: [(&str, &str); 6] = [
     (".my.salesforce-sites.com", "this is the address of the org's sites"),
     (".vf.force.com", VISUALFORCE),
 ];
+/// How others of Salesforce's addresses end.
+const OTHER_HOSTS: [&str; 4] = [".salesforce.com", ".force.com", ".site.com", ".documentforce.com"];
 const VISUALFORCE: &str = "this is the address of the org's Visualforce pages";
 /// Where the token endpoint is, behind whatever site.
 const TOKEN_PATH: &str = "/services/oauth2/token";

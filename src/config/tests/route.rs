@@ -137,6 +137,12 @@ fn an_address_that_can_not_be_right_is_refused_or_warned_of() {
             "F:2: upstream.base_url = \"https://h/x/api\": expected it without /api and what follows, which typingd adds: \
              https://h/x",
         ),
+        (
+            "https://h/API/v2",
+            "F:2: upstream.base_url = \"https://h/API/v2\": expected it without /API/v2 and what follows, which typingd adds: \
+             https://h",
+        ),
+        ("https:/h", "F:2: upstream.base_url = \"https:/h\": expected \"https://\" once, at its beginning"),
         ("https://h//x", "F:2: upstream.base_url = \"https://h//x\": expected a path without an empty part, //"),
         (
             "https://h.example.:8443",
@@ -154,11 +160,13 @@ fn an_address_that_can_not_be_right_is_refused_or_warned_of() {
         ("mydomain.my.site.com", "sites", "mydomain.my.salesforce-scrt.com"),
         ("mydomain--c.vf.force.com", "Visualforce pages", "mydomain.my.salesforce-scrt.com"),
         ("mydomain--uat--c.sandbox.vf.force.com", "Visualforce", "mydomain--uat.sandbox.my.salesforce-scrt.com"),
+        ("na1.salesforce.com", "another service", "<MyDomain>.my.salesforce-scrt.com"),
+        ("mydomain.file.force.com", "another service", "<MyDomain>.my.salesforce-scrt.com"),
         ("login.salesforce.com", "where tokens come from", "<MyDomain>.my.salesforce-scrt.com"),
         ("test.salesforce.com", "where tokens come from", "<MyDomain>.my.salesforce-scrt.com"),
     ] {
         let warned = warnings(&load(&file(&format!("https://{host}"), "").overrides()).unwrap());
-        let (key, none) = ("upstream.base_url", "where there is no Interaction Service");
+        let (key, none) = ("upstream.base_url", "there is no Interaction Service there");
         let place = warned[0].find(&format!("/F:2: {key} = \"https://{host}\": "));
         assert!(warned.len() == 1 && place.is_some() && warned[0].contains(what), "{warned:?}");
         assert!(warned[0].ends_with(&format!("{none}; expected https://{right}")), "{warned:?}");
