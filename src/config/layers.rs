@@ -141,7 +141,8 @@ impl Layers {
         } else {
             let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
             let places = Places { directory: absolute.parent().unwrap_or(here.directory), ..here };
-            FileReader { layers: self, text: &text, path: &path, places }.table("", table.get_ref());
+            let line_ends = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
+            FileReader { layers: self, line_ends, path: &path, places }.table("", table.get_ref());
         }
         self.problems.sort_by(|a, b| a.origin.cmp(&b.origin));
         self.file = Some(path);
@@ -255,7 +256,8 @@ fn neighbour(key: &Key, raw: &Raw) -> Option<&'static str> {
 /// A walk through the file.
 struct FileReader<'a> {
     layers: &'a mut Layers,
-    text: &'a str,
+    /// Where lines end: to count them anew for each key takes seconds for thousands of channels.
+    line_ends: Vec<usize>,
     path: &'a Path,
     places: Places<'a>,
 }
@@ -336,7 +338,8 @@ impl FileReader<'_> {
     }
 
     fn origin(&self, offset: usize) -> Origin {
-        Origin::File { path: self.path.to_owned(), line: position(self.text, offset).0 }
+        let line = self.line_ends.partition_point(|end| *end < offset) + 1;
+        Origin::File { path: self.path.to_owned(), line }
     }
 }
 
