@@ -43,7 +43,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "a node leaves with an icon on",
-        file: "../fleet/mod.rs",
+        file: "../fleet/requests.rs",
         right: "(self.leaving && self.holdings.is_empty() && ",
         wrong: "(self.leaving && ",
     },
