@@ -34,7 +34,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{Equivalent, HashMap, HashSet};
 
 use crate::model::{Conversation, ConversationRef, Dispatch, DispatchId, Indicator, Instant, Signal, SignalKind};
-use protocol::{OwnerId, Request};
+use protocol::{Awaited, OwnerId, Request, Ticket};
 use queue::{FRESH_MAX, Pending, Post, Queue, What};
 use share::Share;
 use sweep::Sweep;
@@ -72,14 +72,20 @@ pub enum Route {
 /// What is to be done with the engine, or for it.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// The engine takes a signal.
-    Signal(Conversation, Signal),
+    /// The engine takes a signal. If its answer is awaited, [`Fleet::handle_answered`] once the icon is off, or it is
+    /// sure that no one will know of that in time.
+    Signal(Conversation, Signal, Option<Awaited>),
     /// If the engine has no entry after the signals before this, [`Fleet::handle_released`].
     Check(Conversation),
     /// `Engine::handle_recovered`: the upstream may show the icon because of another node.
     Recover(Conversation),
     /// `Engine::handle_lost`, and its answer to [`Fleet::handle_lost`].
     Lose(Conversation),
+    /// `Engine::handle_lost`: another node has been given the conversation, and knows of its icon. Of the answer only
+    /// whether a request is in flight goes to [`Fleet::handle_lost`].
+    Yield(Conversation),
+    /// The answer to the ticket of that number, one of this node's own: whether the Stopped was acknowledged.
+    Answer(u32, bool),
     /// A dispatch leaves that [`Fleet::handle_dispatch`] has kept back.
     Send(Dispatch),
     /// `Engine::handle_withheld`: a dispatch does not leave.
@@ -119,6 +125,8 @@ struct Holding {
     /// The store knows that the icon may be on, or will know with the next claim.
     on: bool,
     strays: u32,
+    /// The node that last posted a signal of it.
+    poster: Option<OwnerId>,
     /// A Started that waits until the store knows of it.
     waiting: Option<Dispatch>,
     /// Until then a request of another node may still switch the icon on.
@@ -215,8 +223,15 @@ impl Fleet {
         }
     }
 
-    /// A signal has reached this node.
-    pub fn handle_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) -> Route {
+    /// A signal has reached this node. With a `ticket` and [`Route::Posted`] an [`Effect::Answer`] or an awaited
+    /// [`Effect::Signal`] follows, unless all who know of it go silent.
+    pub fn handle_signal(
+        &mut self,
+        now: Instant,
+        conversation: ConversationRef<'_>,
+        signal: Signal,
+        ticket: Option<Ticket>,
+    ) -> Route {
         self.look(now);
         let sure = self.tenure.state(now) == State::Tenured;
         if let Some(holding) = self.holdings.get_mut(&conversation) {
@@ -235,13 +250,47 @@ impl Fleet {
             self.effects.push_back(Effect::Check(conversation.to_owned()));
             return Route::Here;
         }
-        if self.leaving || self.tenure.state(now) == State::Dark || !self.queue.has_room() {
+        // A node that leaves still passes on what ends the typing. What it is granted with that, it gives up at once.
+        let leaves = self.left || (self.leaving && (alone || signal.kind == SignalKind::Keystroke));
+        if leaves || self.tenure.state(now) == State::Dark || !self.queue.has_room() {
             self.counts.dropped += 1;
             return Route::Dropped;
         }
-        let post = Post { signal, arrived: now, hops: 0, again: false };
-        self.queue.push(conversation.to_owned(), What::Post(post));
+        self.queue.push(conversation.to_owned(), What::Post(Post::new(signal, now, ticket)));
         Route::Posted
+    }
+
+    /// What is awaited has come, or will not: whether the Stopped was acknowledged.
+    pub fn handle_answered(&mut self, conversation: ConversationRef<'_>, awaited: Awaited, acknowledged: bool) {
+        if self.is_self(awaited.by) {
+            self.effects.push_back(Effect::Answer(awaited.ticket.number, acknowledged));
+        } else {
+            self.queue.push(conversation.to_owned(), What::Answer { awaited, acknowledged });
+        }
+    }
+
+    /// No credentials are known that the upstream accepts for the conversation's request. The node that last posted for
+    /// it may have been shown some.
+    pub fn handle_refused(&mut self, now: Instant, conversation: ConversationRef<'_>) {
+        let poster = self.holdings.get(&conversation).and_then(|holding| holding.poster);
+        if let Some(to) = poster.filter(|to| self.sweep.members().contains(to))
+            && self.tenure.state(now) == State::Tenured
+        {
+            self.queue.push(conversation.to_owned(), What::Give { to });
+        }
+    }
+
+    /// The configuration has another limit of requests a second.
+    pub fn handle_limit(&mut self, now: Instant, limit: u32) {
+        self.settings.limit = limit;
+        let alone = matches!(self.tenure.state(now), State::Alone | State::Dark);
+        self.share.set_limit(limit, alone);
+        self.effects.push_back(Effect::Share(self.share.in_force()));
+    }
+
+    /// Mail may have been lost on its way. What it said of icons is found in the store.
+    pub fn handle_mail_lost(&mut self) {
+        self.sweep.want();
     }
 
     /// The engine has forgotten a conversation.
@@ -408,6 +457,11 @@ impl Fleet {
         self.holdings.contains_key(&conversation)
     }
 
+    /// Whether `owner` is this process, now or in an earlier tenure.
+    pub fn is_self(&self, owner: OwnerId) -> bool {
+        owner.is_same_process(self.tenure.me())
+    }
+
     /// How many conversations this node owns.
     pub fn len(&self) -> usize {
         self.holdings.len()
@@ -464,10 +518,15 @@ impl Fleet {
             if serves && now.since(post.arrived) <= FRESH_MAX {
                 self.holdings.entry(conversation.clone()).or_default();
                 self.checks.push(conversation.clone());
-                self.effects.push_back(Effect::Signal(conversation, post.signal));
+                let awaited = self.awaited(&post);
+                self.effects.push_back(Effect::Signal(conversation, post.signal, awaited));
             } else {
-                self.counts.dropped += 1;
+                self.drop_post(&conversation, &post);
             }
+        }
+        // No owner can be told. If the icon is on because of this node, or of an earlier life of it, it goes off.
+        for conversation in self.queue.take_strays() {
+            self.recover(now, conversation);
         }
         self.effects.extend(self.checks.drain(..).map(Effect::Check));
     }

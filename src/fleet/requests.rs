@@ -85,7 +85,10 @@ impl Fleet {
     fn op_of(&mut self, now: Instant, pending: &Pending) -> Option<Op> {
         let holding = self.holdings.get(&pending.conversation.as_ref());
         match pending.what {
-            What::Post(post) if post.is_fresh(now) => Some(Op::Post { signal: post.signal, hops: post.hops }),
+            What::Post(post) if post.is_fresh(now) => {
+                let from = post.from.unwrap_or(self.tenure.me());
+                Some(Op::Post { signal: post.signal, hops: post.hops, from, ticket: post.ticket })
+            }
             What::Post(_) => {
                 self.counts.stale += 1;
                 None
@@ -95,6 +98,10 @@ impl Fleet {
             What::Dim => holding.filter(|held| !held.on).map(|held| Op::Dim { strays: held.strays }),
             What::Release { seen, strays } => Some(Op::Release { seen, strays }),
             What::Stray { hops } => Some(Op::Stray { hops }),
+            What::Give { to } => holding.filter(|held| held.poster == Some(to)).map(|_| Op::Give { to }),
+            What::Answer { awaited, acknowledged } => {
+                Some(Op::Answer { to: awaited.by, number: awaited.ticket.number, acknowledged })
+            }
         }
     }
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use redis::Value as Answered;
 
-use crate::fleet::protocol::{Answer, Command, Content, Mail, Membership, Op, OwnerId, Reply, Request, Status, Value};
+use crate::fleet::protocol::{
+    Answer, Command, Content, Mail, Membership, Op, OwnerId, Reply, Request, Status, Ticket, Value,
+};
 use crate::model::{Conversation, ConversationRef, Signal, SignalKind};
 
 /// What the server is to execute.
@@ -130,22 +132,33 @@ pub fn call(keys: &Keys, request: &Request, name: &str) -> Call {
 /// An operation's letter and its detail.
 fn op_args(conversation: &Conversation, op: &Op) -> (&'static str, String) {
     match *op {
-        Op::Post { signal, hops } => {
+        Op::Post { signal, hops, from, ticket } => {
             let letter = if signal.kind == SignalKind::Keystroke { "k" } else { "p" };
             let at = signal.at.map_or_else(String::new, |at| at.to_string());
-            let field = field(conversation.as_ref());
-            (letter, format!("{}:{hops}:{}:{at}:{field}", signal.kind.name(), signal.lasts_millis))
+            let ticket = ticket.map_or_else(String::new, |Ticket { number, millis }| format!("{number}/{millis}"));
+            let (name, lasts) = (signal.kind.name(), signal.lasts_millis);
+            (letter, format!("{name}:{hops}:{lasts}:{at}:{from}:{ticket}:{}", field(conversation.as_ref())))
+        }
+        Op::Give { to } => ("g", format!("{to}{}", stray(conversation, 0))),
+        Op::Answer { to, number, acknowledged } => {
+            let yes = u8::from(acknowledged);
+            ("a", format!("{to}{ANSWER}:0:{yes}:{number}:::{}", field(conversation.as_ref())))
         }
         Op::Light => ("l", String::new()),
         Op::Claim { seen, strays, on } => ("c", written(seen, on, strays)),
         Op::Dim { strays } => ("d", strays.to_string()),
         Op::Release { seen, strays } => ("r", written(Some(seen), false, strays)),
-        Op::Stray { hops } => ("s", format!("{STRAY}:{hops}:::{}", field(conversation.as_ref()))),
+        Op::Stray { hops } => ("s", stray(conversation, hops)),
     }
+}
+
+fn stray(conversation: &Conversation, hops: u8) -> String {
+    format!("{STRAY}:{hops}:::::{}", field(conversation.as_ref()))
 }
 
 /// What stands in mail in the place of a signal's name.
 const STRAY: &str = "stray";
+const ANSWER: &str = "answer";
 
 /// A value as the store has it.
 fn written(owner: Option<OwnerId>, on: bool, strays: u32) -> String {
@@ -271,20 +284,28 @@ pub fn read_mail(answered: Answered) -> Result<Vec<Mail>, Strange> {
     Ok(list(answered)?.into_iter().filter_map(|line| letter(&text(line).ok()?)).collect())
 }
 
-/// `when:number:what:hops:lasts:at:conversation`.
+/// `when:number:what:hops:lasts:at:from:ticket:conversation`; in an answer `lasts` is 1 for yes, and `at` the ticket's
+/// number.
 fn letter(line: &str) -> Option<Mail> {
-    let mut parts = line.splitn(7, ':');
+    let mut parts = line.splitn(9, ':');
     let mut next = || parts.next();
     let posted_millis = next()?.parse().ok()?;
     let number = next()?.parse().ok()?;
     let (what, hops, lasts, at) = (next()?, next()?.parse().ok()?, next()?, next()?);
+    let (from, ticket) = (next()?, next()?);
     let conversation = conversation(next()?).ok()?;
     let content = if what == STRAY {
         Content::Stray { number, hops }
+    } else if what == ANSWER {
+        Content::Answer { number: at.parse().ok()?, acknowledged: lasts == "1" }
     } else {
         let at = if at.is_empty() { None } else { Some(at.parse().ok()?) };
         let signal = Signal { kind: SignalKind::from_name(what)?, lasts_millis: lasts.parse().ok()?, at };
-        Content::Signal { signal, hops }
+        let ticket = match ticket.split_once('/') {
+            Some((number, millis)) => Some(Ticket { number: number.parse().ok()?, millis: millis.parse().ok()? }),
+            None => None,
+        };
+        Content::Signal { signal, hops, from: OwnerId::from_hex(from)?, ticket }
     };
     Some(Mail { posted_millis, conversation, content })
 }

@@ -50,6 +50,8 @@ pub enum News {
     Silence,
     /// What was in the inbox.
     Mail(Vec<Mail>),
+    /// The connection that brings mail broke: what it was bringing is lost.
+    MailLost,
 }
 
 /// How the connection is, for people.
@@ -274,7 +276,9 @@ async fn serve_inbox(settings: Arc<Settings>, mut reads: watch::Receiver<OwnerId
             }
             Err(failure) => {
                 debug!(%failure, "the store gives no mail");
-                connection = None;
+                if connection.take().is_some() && told.send(News::MailLost).await.is_err() {
+                    return;
+                }
                 sleep(reconnect_after(failures)).await;
                 failures += 1;
             }

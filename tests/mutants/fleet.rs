@@ -48,6 +48,42 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "(self.leaving && ",
     },
     Mistake {
+        name: "an owner without credentials keeps the icon",
+        file: "../fleet/mod.rs",
+        right: "let poster = self.holdings.get(&conversation).and_then(|holding| holding.poster);",
+        wrong: "let poster = self.holdings.get(&conversation).and_then(|holding| holding.poster).filter(|_| self.left);",
+    },
+    Mistake {
+        name: "what was given is not looked for when mail is lost",
+        file: "../fleet/mod.rs",
+        right: "        self.sweep.want();",
+        wrong: "        self.sweep.abort();",
+    },
+    Mistake {
+        name: "a node that leaves swallows messages",
+        file: "../fleet/mod.rs",
+        right: "(alone || signal.kind == SignalKind::Keystroke)",
+        wrong: "(alone || signal.kind != SignalKind::Opened)",
+    },
+    Mistake {
+        name: "icons of an earlier life wait for the silent store",
+        file: "../fleet/mod.rs",
+        right: "for conversation in self.queue.take_strays() {",
+        wrong: "for conversation in self.queue.take_strays().into_iter().take(0) {",
+    },
+    Mistake {
+        name: "a new limit is not reported",
+        file: "../fleet/share.rs",
+        right: "        self.own_limit = limit;\n",
+        wrong: "",
+    },
+    Mistake {
+        name: "no one is told what became of a message",
+        file: "../fleet/answers.rs",
+        right: "post.ticket.map(|ticket| Awaited {",
+        wrong: "post.ticket.filter(|_| self.left).map(|ticket| Awaited {",
+    },
+    Mistake {
         name: "a rejoin without claims",
         file: "../fleet/answers.rs",
         right: "self.claims = self.holdings.keys().cloned().collect();",
