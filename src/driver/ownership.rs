@@ -124,7 +124,13 @@ impl LoopState {
                     node.fleet.handle_released(at, conversation.as_ref());
                 }
             }
-            Effect::Recover(conversation) => self.engine.handle_recovered(now, conversation.as_ref()),
+            Effect::Recover(conversation) => {
+                self.engine.handle_recovered(now, conversation.as_ref());
+                // Its former owner may have had none that are accepted.
+                if let Some(credentials) = node.credentials.remove(&conversation) {
+                    self.engine.handle_credentials(now, conversation.as_ref(), credentials);
+                }
+            }
             Effect::Lose(conversation) => {
                 let left = self.engine.handle_lost(now, conversation.as_ref());
                 node.fleet.handle_lost(conversation.as_ref(), left.maybe_on, left.in_flight);
@@ -183,11 +189,11 @@ impl LoopState {
             self.engine.handle_outcome(now, dispatch.id, result.outcome)
         };
         if let Some(node) = &mut self.node {
-            if lacks_credentials(dispatch.indicator(), &result.outcome) {
-                node.fleet.handle_refused(node.clock.now(), conversation);
-            }
             let is_off = self.engine.is_settled_off(conversation);
             node.fleet.handle_outcome(node.clock.now(), conversation, is_off);
+            if lacks_credentials(dispatch.indicator(), &result.outcome) {
+                node.fleet.handle_refused(conversation);
+            }
             self.settle_ownership(now);
         }
         notice

@@ -130,6 +130,7 @@ impl Fleet {
             self.queue.drop_releases(|released| holdings.contains_key(&released.as_ref()));
             self.end_claims();
         }
+        self.give_refused();
         self.handle_mail(now, membership.mail);
     }
 
@@ -170,12 +171,15 @@ impl Fleet {
                         self.recover(now, conversation);
                     }
                 }
-                // What waits for it notices that there is no answer.
+                What::Answer { again: false, awaited, acknowledged } if answer == Answer::Undeclared => {
+                    again.push(Pending { conversation, what: What::Answer { awaited, acknowledged, again: true } });
+                }
+                // Who waits for it notices that none comes.
                 What::Answer { .. } => {}
+                What::Give { .. } if answer == Answer::Elsewhere => self.give(conversation),
                 What::Give { .. } => {
-                    if answer == Answer::Elsewhere {
-                        self.give(conversation);
-                    }
+                    // Once more with the next heartbeat.
+                    self.refused.insert(conversation);
                 }
                 What::Light | What::Claim | What::Dim => self.handle_own_answer(now, conversation, what, answer),
                 What::Release { .. } => {

@@ -127,6 +127,8 @@ struct Holding {
     strays: u32,
     /// The node that last posted a signal of it.
     poster: Option<OwnerId>,
+    /// The last request could not leave for want of credentials that the upstream accepts.
+    refused: bool,
     /// A Started that waits until the store knows of it.
     waiting: Option<Dispatch>,
     /// Until then a request of another node may still switch the icon on.
@@ -162,6 +164,8 @@ pub struct Fleet {
     holdings: HashMap<Conversation, Holding, FixedState>,
     /// Lost with a request in flight.
     lost_in_flight: HashSet<Conversation, FixedState>,
+    /// Refused, and no node is known that could be given them.
+    refused: HashSet<Conversation, FixedState>,
     queue: Queue,
     /// What is still to be claimed.
     claims: VecDeque<Conversation>,
@@ -205,6 +209,7 @@ impl Fleet {
             sweep: Sweep::new(settings.recover_within),
             holdings: HashMap::with_hasher(FixedState::with_seed(seed)),
             lost_in_flight: HashSet::with_hasher(FixedState::with_seed(seed)),
+            refused: HashSet::with_hasher(FixedState::with_seed(seed)),
             queue: Queue::default(),
             claims: VecDeque::new(),
             reclaims: false,
@@ -265,19 +270,32 @@ impl Fleet {
         if self.is_self(awaited.by) {
             self.effects.push_back(Effect::Answer(awaited.ticket.number, acknowledged));
         } else {
-            self.queue.push(conversation.to_owned(), What::Answer { awaited, acknowledged });
+            self.queue.push(conversation.to_owned(), What::Answer { awaited, acknowledged, again: false });
         }
     }
 
-    /// No credentials are known that the upstream accepts for the conversation's request. The node that last posted for
-    /// it may have been shown some.
-    pub fn handle_refused(&mut self, now: Instant, conversation: ConversationRef<'_>) {
-        let poster = self.holdings.get(&conversation).and_then(|holding| holding.poster);
-        if let Some(to) = poster.filter(|to| self.sweep.members().contains(to))
-            && self.tenure.state(now) == State::Tenured
-        {
-            self.queue.push(conversation.to_owned(), What::Give { to });
+    /// No credentials are known that the upstream accepts for the conversation's request; call it after
+    /// [`Fleet::handle_outcome`]. The node that last posted for it may have been shown some: it is given the
+    /// conversation.
+    pub fn handle_refused(&mut self, conversation: ConversationRef<'_>) {
+        if let Some(holding) = self.holdings.get_mut(&conversation) {
+            holding.refused = true;
+            self.refused.insert(conversation.to_owned());
+            self.give_refused();
         }
+    }
+
+    /// Gives away what can be given, and keeps in mind what can't yet.
+    fn give_refused(&mut self) {
+        let Self { refused, holdings, queue, sweep, .. } = self;
+        refused.retain(|conversation| {
+            let holding = holdings.get(&conversation.as_ref()).filter(|holding| holding.refused);
+            let to = holding.and_then(|holding| holding.poster).filter(|to| sweep.members().contains(to));
+            if let Some(to) = to {
+                queue.push(conversation.clone(), What::Give { to });
+            }
+            holding.is_some() && to.is_none()
+        });
     }
 
     /// The configuration has another limit of requests a second.
@@ -335,6 +353,7 @@ impl Fleet {
             }
             return;
         };
+        holding.refused = false;
         if !is_off || !holding.on || now < holding.suspect_until {
             return;
         }

@@ -19,10 +19,22 @@ pub(super) enum What {
     Light,
     Claim,
     Dim,
-    Release { seen: OwnerId, strays: u32 },
-    Stray { hops: u8 },
-    Give { to: OwnerId },
-    Answer { awaited: Awaited, acknowledged: bool },
+    Release {
+        seen: OwnerId,
+        strays: u32,
+    },
+    Stray {
+        hops: u8,
+    },
+    Give {
+        to: OwnerId,
+    },
+    Answer {
+        awaited: Awaited,
+        acknowledged: bool,
+        /// Its inbox was not named the last time.
+        again: bool,
+    },
 }
 
 /// A signal for a conversation that is not owned here.

@@ -99,7 +99,7 @@ impl Fleet {
             What::Release { seen, strays } => Some(Op::Release { seen, strays }),
             What::Stray { hops } => Some(Op::Stray { hops }),
             What::Give { to } => holding.filter(|held| held.poster == Some(to)).map(|_| Op::Give { to }),
-            What::Answer { awaited, acknowledged } => {
+            What::Answer { awaited, acknowledged, .. } => {
                 Some(Op::Answer { to: awaited.by, number: awaited.ticket.number, acknowledged })
             }
         }

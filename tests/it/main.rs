@@ -21,6 +21,7 @@ mod drop_in;
 mod edge;
 mod faults;
 mod fleet;
+mod fleet_replicas;
 mod forms;
 mod front;
 mod harness;

@@ -50,8 +50,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "an owner without credentials keeps the icon",
         file: "../fleet/mod.rs",
-        right: "let poster = self.holdings.get(&conversation).and_then(|holding| holding.poster);",
-        wrong: "let poster = self.holdings.get(&conversation).and_then(|holding| holding.poster).filter(|_| self.left);",
+        right: "let to = holding.and_then(|holding| holding.poster).filter(",
+        wrong: "let to = holding.and_then(|holding| holding.poster).filter(|_| false).filter(",
     },
     Mistake {
         name: "what was given is not looked for when mail is lost",

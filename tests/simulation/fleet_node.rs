@@ -86,10 +86,10 @@ impl Node {
 
     pub(crate) fn outcome(&mut self, now: Instant, dispatch: &Dispatch, outcome: Outcome) {
         let _ = self.engine.handle_outcome(now, dispatch.id, outcome);
-        if let Outcome::NotSent(Transient { cause: Cause::NoCredentials, .. }) = outcome {
-            self.fleet.handle_refused(now, dispatch.conversation.as_ref());
-        }
         self.settled(now, dispatch);
+        if let Outcome::NotSent(Transient { cause: Cause::NoCredentials, .. }) = outcome {
+            self.fleet.handle_refused(dispatch.conversation.as_ref());
+        }
     }
 
     pub(crate) fn leave(&mut self, now: Instant) {

@@ -201,8 +201,10 @@ impl Store {
                 _ => Answer::Done,
             },
             Op::Answer { to, number, acknowledged } => {
-                self.post(now, to, inboxes, conversation, Content::Answer { number, acknowledged });
-                Answer::Done
+                match self.post(now, to, inboxes, conversation, Content::Answer { number, acknowledged }) {
+                    Answer::Undeclared => Answer::Undeclared,
+                    _ => Answer::Done,
+                }
             }
             Op::Post { signal, hops, from, ticket } => {
                 let on = signal.kind == SignalKind::Keystroke;

@@ -41,6 +41,13 @@ impl Redis {
         redis::Client::open(self.url()).unwrap().get_connection().unwrap()
     }
 
+    /// Sends the server a signal: `STOP`, `CONT`.
+    #[allow(dead_code, reason = "not every suite does")]
+    pub(crate) fn tell(&self, signal: &str) {
+        let status = Command::new("kill").args([&format!("-{signal}"), &self.server.id().to_string()]).status();
+        assert!(status.unwrap().success(), "kill -{signal}");
+    }
+
     /// Ends it, with all that it has in memory.
     #[allow(dead_code, reason = "not every suite does")]
     pub(crate) fn kill(&mut self) {

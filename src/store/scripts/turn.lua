@@ -120,7 +120,11 @@ for i = first, #ARGV, 3 do
     end
   elseif op == 'a' then
     local to = string.sub(detail, 1, 16)
-    if inboxes[to] and has_room(to, 20000) then send(to, 0, string.sub(detail, 17)) end
+    if not inboxes[to] then
+      answer = 'U'
+    elseif has_room(to, 20000) then
+      send(to, 0, string.sub(detail, 17))
+    end
   elseif op == 'r' then
     local seen, _, nth = read(detail)
     if holder and holder == seen then
