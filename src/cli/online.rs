@@ -5,6 +5,7 @@ use crate::base::clock::{self, Clock};
 use crate::config::Config;
 use crate::salesforce::settings::Auth;
 use crate::salesforce::{Client, Settings, TokenState};
+use crate::store::{self, Inspection};
 
 /// Resolves, connects, and fetches a token. Says what works; what doesn't is the failure, all of it.
 pub(super) fn check(config: &Config) -> Result<(), Failure> {
@@ -38,5 +39,24 @@ async fn problems(config: &Config, settings: Settings) -> Result<Vec<String>, Fa
         TokenState::Pending => problems.push("there is no token: no answer in time".to_owned()),
         TokenState::Failing(why) => problems.push(format!("there is no token: {why}")),
     }
+    if let Some(store) = &config.store {
+        problems.extend(store_problem(config, &store.link).await);
+    }
     Ok(problems)
+}
+
+/// Whether the store can be reached and written to; nothing of it changes.
+async fn store_problem(config: &Config, settings: &store::Settings) -> Option<String> {
+    let (stopwatch, place) = (clock::stopwatch(), &settings.place);
+    match store::inspect(settings).await {
+        Ok(Inspection { version, warning }) => {
+            let version = version.map_or_else(String::new, |version| format!(", version {version}"));
+            note(&format!("store: {place} answers after {} ms{version}", stopwatch.elapsed().as_millis()));
+            if let Some(warning) = warning {
+                note(&format!("warning: {}", config.located("store.url", &format!("{place}: {warning}"))));
+            }
+            None
+        }
+        Err(why) => Some(config.located("store.url", &format!("the store {place} will not do: {why}"))),
+    }
 }

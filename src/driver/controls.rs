@@ -10,6 +10,7 @@ use crate::model::{Conversation, Instant};
 use crate::observe::events::{Flight, Past};
 use crate::observe::recording::{Recording, Scope};
 use crate::observe::snapshot::Snapshot;
+use crate::store::Lookup;
 
 /// Commands that may wait for the loop.
 const COMMANDS_MAX: usize = 64;
@@ -55,6 +56,8 @@ pub struct Inquiry {
     pub past: Past,
     /// The timing of its channel.
     pub rules: Rules,
+    /// Where it is not this process's: what says whose it is.
+    pub elsewhere: Option<Lookup>,
 }
 
 /// How the icons were left.

@@ -312,7 +312,10 @@ impl LoopState {
         let in_flight = account.and_then(|account| account.in_flight);
         let flight = in_flight.and_then(|(_, number)| history.as_ref()?.flight(number));
         let past = history.map(|history| history.past(now, conversation)).unwrap_or_default();
-        Inquiry { at: now, account, flight, past, rules: self.engine.policy().rules_of(conversation.to()) }
+        let rules = self.engine.policy().rules_of(conversation.to());
+        let elsewhere =
+            self.node.as_ref().filter(|node| !node.fleet.holds(conversation)).map(|node| node.link.lookup());
+        Inquiry { at: now, account, flight, past, rules, elsewhere }
     }
 
     fn snapshot(&self, now: Instant) -> Snapshot {

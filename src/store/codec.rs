@@ -62,6 +62,11 @@ impl Keys {
         self.of("held")
     }
 
+    /// What people call each owner; and as whom the first has introduced the group.
+    pub fn names(&self) -> String {
+        self.of("names")
+    }
+
     /// What has been posted for an owner.
     pub fn inbox(&self, owner: OwnerId) -> String {
         format!("{}in:{owner}", self.prefix)
@@ -77,6 +82,15 @@ impl Keys {
     }
 }
 
+/// As whom a node introduces itself.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// What people call it.
+    pub name: String,
+    /// The org that it serves; nothing if it does not know.
+    pub org: String,
+}
+
 /// What is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -86,8 +100,8 @@ pub enum Call {
     Scan(String, u64),
 }
 
-/// How `request` is called. `name` is what people call this node.
-pub fn call(keys: &Keys, request: &Request, name: &str) -> Call {
+/// How `request` of `who` is called.
+pub fn call(keys: &Keys, request: &Request, who: &Who) -> Call {
     let mut script_keys = keys.fixed();
     let mut args = vec![request.me.to_string(), request.number.to_string()];
     let script = match &request.command {
@@ -97,7 +111,8 @@ pub fn call(keys: &Keys, request: &Request, name: &str) -> Call {
             args.push(u8::from(heartbeat.joins).to_string());
             args.push(heartbeat.was.map_or_else(String::new, |was| was.to_string()));
             args.extend([millis.to_string(), heartbeat.limit.to_string()]);
-            args.extend([heartbeat.hold.to_string(), heartbeat.want.to_string(), name.to_owned()]);
+            args.extend([heartbeat.hold.to_string(), heartbeat.want.to_string(), who.name.clone()]);
+            args.extend([SCHEMA.to_owned(), who.org.clone()]);
             Script::Heartbeat
         }
         Command::Turn { inboxes, ops } => {
@@ -160,6 +175,9 @@ fn stray(conversation: &Conversation, hops: u8) -> String {
 const STRAY: &str = "stray";
 const ANSWER: &str = "answer";
 
+/// What is kept, and how. Typingd that keep it differently don't share a group.
+pub(super) const SCHEMA: &str = "1";
+
 /// A value as the store has it.
 fn written(owner: Option<OwnerId>, on: bool, strays: u32) -> String {
     let mut text = owner.map_or_else(|| "-".repeat(16), |owner| owner.to_string());
@@ -171,7 +189,7 @@ fn written(owner: Option<OwnerId>, on: bool, strays: u32) -> String {
 }
 
 /// A conversation as the store has it: how many bytes `to` has, `to` and `from`.
-fn field(conversation: ConversationRef<'_>) -> String {
+pub(super) fn field(conversation: ConversationRef<'_>) -> String {
     format!("{}:{}{}", conversation.to().len(), conversation.to(), conversation.from())
 }
 
@@ -319,7 +337,7 @@ fn conversation(field: &str) -> Result<Conversation, Strange> {
     split().ok_or(strange("a conversation"))
 }
 
-fn value(text: &str) -> Result<Value, Strange> {
+pub(super) fn value(text: &str) -> Result<Value, Strange> {
     let split = || {
         let (owner, rest) = text.split_at_checked(16)?;
         let (on, strays) = rest.split_at_checked(1)?;

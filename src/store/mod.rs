@@ -4,9 +4,15 @@
 //! of the tests does; a test holds both against each other. They know nothing of typing, and no message text can enter.
 
 mod codec;
+mod inspection;
 mod link;
+mod lookup;
 mod place;
+mod server;
 
-pub use codec::{Call, Keys, Script, Strange, call, read_mail, read_reply};
+pub use codec::{Call, Keys, Script, Strange, Who, call, read_mail, read_reply};
+pub use inspection::{Inspection, inspect};
 pub use link::{Address, Link, LinkState, News, Settings};
+pub use lookup::{Holder, Lookup};
 pub use place::{EXPECTED, Place};
+pub use server::Failure;

@@ -22,6 +22,7 @@ mod edge;
 mod faults;
 mod fleet;
 mod fleet_replicas;
+mod fleet_stores;
 mod forms;
 mod front;
 mod harness;

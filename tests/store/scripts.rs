@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use typingd::fleet::protocol::{Command, Heartbeat, Op, OwnerId, Reply, Request, Ticket, Value};
 use typingd::model::{Conversation, ConversationRef, Signal, SignalKind};
-use typingd::store::{Call, Keys, Script, call, read_mail, read_reply};
+use typingd::store::{Call, Keys, Script, Who, call, read_mail, read_reply};
 
 use crate::fleet_store::Store;
 use crate::rng::Rng;
@@ -31,7 +31,8 @@ impl Server {
     }
 
     fn execute(&mut self, now: u64, request: &Request) -> Option<Reply> {
-        let Call::Script(script, keys, args) = call(&self.keys, request, "host") else { panic!("{request:?}") };
+        let who = Who { name: "host".to_owned(), org: "00DXX0000000001".to_owned() };
+        let Call::Script(script, keys, args) = call(&self.keys, request, &who) else { panic!("{request:?}") };
         let text = &self.texts.iter().find(|(of, _)| *of == script).unwrap().1;
         let mut command = redis::cmd("EVAL");
         command.arg(text).arg(keys.len() + 1).arg(keys);

@@ -6,7 +6,7 @@
 -- shares   owner -> requests:limit:lease; ~owner of one that is buried -> requests:until; ! -> until when somebody has
 --          too little; ? -> until when nobody's share grows
 -- numbers  owner -> the number of its last request
--- names    owner -> what people call it
+-- names    owner -> what people call it; @ -> schema:org of the group
 -- All moments are in milliseconds of the store's clock.
 local HELD, NODES, SHARES, NUMBERS, NAMES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local me, number = ARGV[1], tonumber(ARGV[2])

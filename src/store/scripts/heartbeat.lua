@@ -1,7 +1,27 @@
 -- KEYS: the inbox of the former owner, if there was one. ARGV: 1 if the owner joins, the former owner or nothing, the
--- lease in milliseconds, the limit, the share that is kept to, the share that is wanted, a name for people.
+-- lease in milliseconds, the limit, the share that is kept to, the share that is wanted, a name for people, the schema,
+-- the org or nothing.
 local joins, was, lease = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
 local limit, hold, want = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+-- All of a group have one schema and serve one org. The first that is there says which.
+local introduced = redis.call('HGET', NAMES, '@')
+if introduced ~= ARGV[10] .. ':' .. ARGV[11] then
+  local schema, org = string.match(introduced or '', '^(%d+):(.*)$')
+  local other_schema = schema and schema ~= ARGV[10]
+  -- Where connectors bring the org's id, it is not known.
+  local other_org = org and org ~= '' and ARGV[11] ~= '' and org ~= ARGV[11]
+  if other_schema or other_org then
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', NODES, '(' .. now, '+inf')) do
+      if member ~= me then
+        return redis.error_reply(other_schema and 'ANOTHERSCHEMA ' .. schema or 'ANOTHERORG ' .. org)
+      end
+    end
+  end
+  if not introduced or other_schema or ARGV[11] ~= '' then
+    redis.call('HSET', NAMES, '@', ARGV[10] .. ':' .. ARGV[11])
+  end
+end
+
 local known = redis.call('ZSCORE', NODES, me)
 local status = 'lapsed'
 if known then
