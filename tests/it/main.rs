@@ -21,6 +21,7 @@ mod drop_in;
 mod edge;
 mod faults;
 mod fleet;
+mod fleet_guide;
 mod fleet_replicas;
 mod fleet_stores;
 mod forms;
