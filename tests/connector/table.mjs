@@ -15,8 +15,8 @@ for (const latency of [0, 60, 300]) {
       return `${result[field].toFixed(1)} ms${added}`;
     });
     const { requests, messages, wrongPairs, under, leftOn } = result;
-    rows.push([`${latency} ms`, name, requests, messages, wrongPairs, under.length, leftOn.length, median, p95]);
-    if (verbose) for (const problem of result.problems) console.error(`${latency} ms, ${name}: ${problem}`);
+    rows.push([`${latency} ms`, name, requests, messages, wrongPairs.length, under.length, leftOn.length, median, p95]);
+    if (verbose) for (const problem of [...result.problems, ...result.wrongPairs]) console.error(`${latency} ms, ${name}: ${problem}`);
   }
 }
 const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => String(row[column]).length)));

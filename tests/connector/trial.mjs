@@ -98,7 +98,8 @@ function byUser(entries) {
 function compare(said, records) {
   const read = new Map(records.map((record) => [record.request, record]));
   const problems = [];
-  let [messages, wrongPairs] = [0, 0];
+  const wrongPairs = [];
+  let messages = 0;
   const written = byUser(said.filter((entry) => entry.wrote));
   for (const [from, wrote] of written) {
     let before;
@@ -109,8 +110,7 @@ function compare(said, records) {
         continue;
       }
       if (before && record.at < before.at) {
-        wrongPairs++;
-        problems.push(`${from}: ${record.id} was read ${(before.at - record.at).toFixed(1)} ms before ${before.id}`);
+        wrongPairs.push(`${from}: ${record.id} was read ${(before.at - record.at).toFixed(1)} ms before ${before.id}`);
       }
       before = record;
     }
@@ -178,7 +178,6 @@ export async function trial({ latency, through, throttle, users = 8, rounds = 3,
   const { messages, wrongPairs, problems } = compare(said, records);
   const under = records.filter((record) => isMessage(record) && record.status === 202 && record.underIcon);
   const waits = said.filter((entry) => entry.answered && entry.status === 202).map((entry) => entry.ms);
-  const accepted = byUser(records.filter((record) => isMessage(record) && record.status === 202));
   return {
     requests: records.length,
     /** The processes that have heard of a refused token. */
@@ -191,7 +190,5 @@ export async function trial({ latency, through, throttle, users = 8, rounds = 3,
     under: under.map((record) => record.from),
     median: quantile(waits, 0.5),
     p95: quantile(waits, 0.95),
-    /** The messages of each user in the order in which they were accepted. */
-    accepted: new Map([...accepted].map(([from, list]) => [from, list.map((record) => record.id)])),
   };
 }

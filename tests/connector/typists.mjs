@@ -11,7 +11,10 @@ import FormData from "form-data";
 
 const { BASE_URL, TOKEN_URL, NAME, USERS, ROUNDS, THROTTLE_MS, SENDS } = process.env;
 const THROTTLE = Number(THROTTLE_MS);
-/** Two lines of a user follow each other within this time, and no sooner than a half of it. */
+/**
+ * Two lines of a user follow each other within this time. None begins before a half of it has passed since the one before
+ * was written: on a busy machine it would be chance which of two is read first.
+ */
 const GAP_MS = 80;
 const TIMESTAMP = 1688190840000;
 /** Of one request; a token is refreshed once, another may expire meanwhile. */
@@ -57,11 +60,13 @@ class User {
     this.written = Promise.resolve();
     this.answers = [];
     this.armed = -Infinity;
+    /** When the last line was. */
+    this.lineAt = -Infinity;
   }
 
   /** Writes one request once the one before is written, and waits for its answer. */
   post(json, file, wrote) {
-    const before = this.written;
+    const before = this.written.then(() => (wrote ? pause(this.lineAt + GAP_MS / 2 - performance.now()) : undefined));
     let done;
     this.written = new Promise((resolve) => (done = resolve));
     const answer = before.then(() => {
@@ -80,7 +85,11 @@ class User {
       const transport = {
         request(options, answered) {
           const request = http.request(options, answered);
-          request.once("finish", () => (wrote?.(id), done()));
+          request.once("finish", () => {
+            if (wrote) this.lineAt = performance.now();
+            wrote?.(id);
+            done();
+          });
           return request;
         },
       };
