@@ -10,6 +10,7 @@ use super::end::LastResort;
 use super::listeners::Served;
 use super::parts::{FirstAnswer, keep_token};
 use super::reload::Reloader;
+use super::shared_timing::SharedTiming;
 use super::timing_log::TimingLog;
 use super::{Daemon, Up, status};
 use crate::api::signals::Ingest;
@@ -61,6 +62,7 @@ impl Parts {
             state_dir: config.state_dir.is_some(),
         };
         let observers = Observers { runtime: runtime.source(), ..self.observers };
+        let shared_timing = node.as_ref().map(|node| SharedTiming::new(node.shared_timing()));
         tokio::spawn(driver::run(
             engine,
             clock,
@@ -108,6 +110,7 @@ impl Parts {
             last_resort,
             logged: None,
             timing_log,
+            shared_timing,
         };
         Daemon { up, asked, orders, reloader, servers, sandbox, spans: self.spans, token_keeper, stop, close, ending }
     }

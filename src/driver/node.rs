@@ -14,7 +14,7 @@ use crate::fleet::protocol::Ticket;
 use crate::fleet::{Fleet, State};
 use crate::model::{Conversation, CredentialId, Dispatch, Indicator, Instant};
 use crate::observe::snapshot::StoreFigures;
-use crate::store::{Link, LinkState};
+use crate::store::{Link, LinkState, SharedText};
 
 /// How long a node remembers a conversation after its last event: one owner serves whoever pauses for less. It is the
 /// silence after which a message counts as given up.
@@ -85,6 +85,11 @@ impl Node {
             credentials: HashMap::new(),
             tickets: Tickets::default(),
         }
+    }
+
+    /// A handle to the changes of the timing that hold for all nodes.
+    pub(crate) fn shared_timing(&self) -> SharedText {
+        self.link.shared_timing()
     }
 
     pub(super) fn permit(&self, dispatch: &Dispatch) -> Permit {

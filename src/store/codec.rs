@@ -22,11 +22,13 @@ pub enum Script {
     Bury,
     /// A leave.
     Leave,
+    /// Other changes of the timing.
+    Retime,
 }
 
 impl Script {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Heartbeat, Self::Turn, Self::Take, Self::Bury, Self::Leave];
+    pub const ALL: [Self; 6] = [Self::Heartbeat, Self::Turn, Self::Take, Self::Bury, Self::Leave, Self::Retime];
 
     /// Its text, in Lua.
     pub const fn text(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Script {
             Self::Take => script!("take"),
             Self::Bury => script!("bury"),
             Self::Leave => script!("leave"),
+            Self::Retime => script!("retime"),
         }
     }
 }
@@ -67,6 +70,11 @@ impl Keys {
         self.of("names")
     }
 
+    /// Changes of the timing, and their version.
+    pub(super) fn timing(&self) -> String {
+        self.of("timing")
+    }
+
     /// What has been posted for an owner.
     pub fn inbox(&self, owner: OwnerId) -> String {
         format!("{}in:{owner}", self.prefix)
@@ -77,8 +85,8 @@ impl Keys {
     }
 
     /// Those of every script, in its order.
-    fn fixed(&self) -> Vec<String> {
-        ["held", "nodes", "shares", "numbers", "names"].map(|name| self.of(name)).into()
+    pub(super) fn fixed(&self) -> Vec<String> {
+        ["held", "nodes", "shares", "numbers", "names", "timing"].map(|name| self.of(name)).into()
     }
 }
 
@@ -250,10 +258,16 @@ fn answer(answered: Answered) -> Result<Answer, Strange> {
     })
 }
 
+/// The version of the changes of the timing that the answer to a heartbeat tells.
+pub(super) fn timing_version(command: &Command, answered: &Answered) -> Option<u64> {
+    let (Command::Heartbeat(_), Answered::Array(items)) = (command, answered) else { return None };
+    text(items.last()?.clone()).ok()?.parse().ok()
+}
+
 fn membership(answered: Answered) -> Result<Membership, Strange> {
     let expected = strange("an answer to a heartbeat");
-    let [status, share, fair, limit, members, lapsed, now, mail] =
-        <[Answered; 8]>::try_from(list(answered)?).map_err(|_| strange("an answer to a heartbeat"))?;
+    let [status, share, fair, limit, members, lapsed, now, mail, _timing] =
+        <[Answered; 9]>::try_from(list(answered)?).map_err(|_| strange("an answer to a heartbeat"))?;
     let status = match text(status)?.as_str() {
         "kept" => Status::Kept,
         "joined" => Status::Joined,

@@ -11,9 +11,10 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::Place;
-use super::codec::{Call, Keys, Who, call, read_mail, read_reply};
+use super::codec::{Call, Keys, Who, call, read_mail, read_reply, timing_version};
 use super::lookup::Lookup;
 use super::server::{Failure, RESPONSE_TIMEOUT, Server, connect, prepare};
+use super::timing::SharedText;
 use crate::fleet::protocol::{Mail, OwnerId, Reply, Request};
 
 /// Where the store is, and as whom.
@@ -74,6 +75,8 @@ pub struct Link {
     reader: watch::Sender<OwnerId>,
     state: Arc<Mutex<LinkState>>,
     lookup: Lookup,
+    settings: Arc<Settings>,
+    versions: watch::Receiver<u64>,
 }
 
 impl Link {
@@ -85,9 +88,11 @@ impl Link {
         let state = Arc::new(Mutex::new(LinkState::default()));
         let settings = Arc::new(settings);
         let lookup = Lookup::new(settings.clone());
-        tokio::spawn(serve_requests(settings.clone(), name, asked, told.clone(), state.clone()));
-        tokio::spawn(serve_inbox(settings, reads, told));
-        Self { requests, news, reader, state, lookup }
+        let (version, versions) = watch::channel(0);
+        let shared = (state.clone(), version);
+        tokio::spawn(serve_requests(settings.clone(), name, asked, told.clone(), shared));
+        tokio::spawn(serve_inbox(settings.clone(), reads, told));
+        Self { requests, news, reader, state, lookup, settings, versions }
     }
 
     /// Sends a request. At most one may be under way.
@@ -120,6 +125,11 @@ impl Link {
         self.lookup.clone()
     }
 
+    /// A handle to the changes of the timing that hold for all.
+    pub fn shared_timing(&self) -> SharedText {
+        SharedText::new(self.settings.clone(), self.versions.clone())
+    }
+
     /// How it is, as a handle that others may keep.
     pub fn state(&self) -> Arc<Mutex<LinkState>> {
         self.state.clone()
@@ -131,7 +141,7 @@ async fn serve_requests(
     name: String,
     mut asked: mpsc::Receiver<Request>,
     told: mpsc::Sender<News>,
-    state: Arc<Mutex<LinkState>>,
+    (state, version): (Arc<Mutex<LinkState>>, watch::Sender<u64>),
 ) {
     let keys = Keys::new(&settings.group);
     let who = Who { name, org: settings.org.clone() };
@@ -158,7 +168,12 @@ async fn serve_requests(
             }
         });
         let answered = answered.await.unwrap_or_else(|_| Err(last.unwrap_or(Failure::Late)));
-        let answered = answered.and_then(|answered| Ok(read_reply(&request.command, answered)?));
+        let answered = answered.and_then(|answered| {
+            if let Some(told) = timing_version(&request.command, &answered) {
+                version.send_if_modified(|known| std::mem::replace(known, told) != told);
+            }
+            Ok(read_reply(&request.command, answered)?)
+        });
         note(&state, answered.as_ref().map(|_| ()));
         if let (false, Some(Server { facts: Some(facts), .. })) = (warned, &server) {
             warned = true;

@@ -9,6 +9,7 @@ mod link;
 mod lookup;
 mod place;
 mod server;
+mod timing;
 
 pub use codec::{Call, Keys, Script, Strange, Who, call, read_mail, read_reply};
 pub use inspection::{Inspection, inspect};
@@ -16,3 +17,4 @@ pub use link::{Address, Link, LinkState, News, Settings};
 pub use lookup::{Holder, Lookup};
 pub use place::{EXPECTED, Place};
 pub use server::Failure;
+pub use timing::SharedText;

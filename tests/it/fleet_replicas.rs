@@ -114,3 +114,39 @@ fn an_icon_of_a_crash_goes_off_though_the_store_hangs() {
     fleet.nodes[0].give("c", "ann", "keystroke");
     until("the icon", || fleet.sandbox.told("c", "ann").ends_with('+'));
 }
+
+#[test]
+fn a_change_of_the_timing_holds_for_all_replicas() {
+    let Some(mut fleet) = fleet(2, "") else { return };
+    let check = |node: &Daemon| node.address.get("/v1/timing").json()["timing"]["check_interval"].take();
+    let put = |node: &Daemon, path: &str, body: &str| {
+        let answer = node.address.call("PUT", path, &[], body.as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    let whole = |node: &Daemon| {
+        let timing = node.address.get("/v1/timing").json();
+        (timing["timing"].clone(), timing["channels"].clone())
+    };
+    put(&fleet.nodes[0], "/v1/timing", r#"{"check_interval": "7s"}"#);
+    until("the other has it, too", || check(&fleet.nodes[1]) == "7s");
+    fleet.nodes[1].process.until_logged("another typingd of the store");
+    // Both at once, and of a channel.
+    put(&fleet.nodes[1], "/v1/timing/c", r#"{"dismiss_after": "9s"}"#);
+    put(&fleet.nodes[0], "/v1/timing", r#"{"dismiss_after": "8s"}"#);
+    until("both have all", || {
+        let both = [0, 1].map(|node| whole(&fleet.nodes[node]));
+        both[0] == both[1] && both[0].0["dismiss_after"] == "8s" && both[0].1.to_string().contains("9s")
+    });
+    // One that comes later, and a store that has forgotten it.
+    let settings = std::fs::read_to_string(fleet.nodes[0].file("typingd.toml")).unwrap();
+    let settings = settings.lines().filter(|line| !line.starts_with("upstream.")).collect::<Vec<_>>().join("\n");
+    let late = Daemon::start(&fleet.sandbox.address.url(), &settings);
+    until("the late one has it", || check(&late) == "7s");
+    fleet.redis.kill();
+    fleet.redis.restart();
+    let last = Daemon::start(&fleet.sandbox.address.url(), &settings);
+    until("the last one has it", || check(&last) == "7s");
+    let answer = fleet.nodes[0].address.call("DELETE", "/v1/timing", &[], b"");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    until("all are as they were", || [&fleet.nodes[1], &late, &last].iter().all(|node| check(node) == "1m"));
+}

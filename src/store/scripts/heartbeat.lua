@@ -30,6 +30,11 @@ elseif joins then
   status = 'joined'
 end
 
+-- What was changed while running ends with the last that runs.
+if status == 'joined' and was == '' and #redis.call('ZRANGEBYSCORE', NODES, '(' .. now, '+inf') == 0 then
+  redis.call('DEL', TIMING)
+end
+
 local mail = {}
 if status ~= 'lapsed' then
   redis.call('ZADD', NODES, now + lease, me)
@@ -37,7 +42,7 @@ if status ~= 'lapsed' then
   redis.call('HSET', NAMES, me, ARGV[9])
   if was ~= '' then
     redis.call('HDEL', SHARES, was, '~' .. was)
-    mail = take_mail(KEYS[6])
+    mail = take_mail(KEYS[7])
   end
 end
 
@@ -111,4 +116,4 @@ if status ~= 'lapsed' then
   smallest = math.min(limit, smallest_of_others)
 end
 local fair = now < pressed_until and math.floor(smallest / math.max(#members, 1)) or -1
-return { status, share, fair, smallest, members, lapsed, now, mail }
+return { status, share, fair, smallest, members, lapsed, now, mail, redis.call('HGET', TIMING, 'version') or '0' }

@@ -12,7 +12,7 @@
 if not is_alive(me) then return 'L' end
 local count = tonumber(ARGV[3])
 local inboxes = {}
-for i = 1, count do inboxes[ARGV[3 + i]] = KEYS[5 + i] end
+for i = 1, count do inboxes[ARGV[3 + i]] = KEYS[6 + i] end
 local first = 4 + count
 
 local names, known = {}, {}
