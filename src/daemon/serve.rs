@@ -63,15 +63,8 @@ impl Parts {
         };
         let observers = Observers { runtime: runtime.source(), ..self.observers };
         let shared_timing = node.as_ref().map(|node| SharedTiming::new(node.shared_timing()));
-        tokio::spawn(driver::run(
-            engine,
-            clock,
-            upstream.client.clone(),
-            self.requests,
-            self.commands,
-            observers,
-            node,
-        ));
+        let carrier = upstream.client.clone();
+        tokio::spawn(driver::run(engine, clock, carrier, self.requests, self.commands, observers, node));
         let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
         let timing_log = TimingLog::default();
         let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);

@@ -4,15 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
 use super::permit::{Lease, Permit, SleeplessClock};
-use super::waiters::{Answer, WAITERS_SWEEP, Waiter};
+use super::waiter::Tickets;
 use crate::base::clock::Clock;
 use crate::engine::Engine;
-use crate::fleet::protocol::Ticket;
 use crate::fleet::{Fleet, State};
-use crate::model::{Conversation, CredentialId, Dispatch, Indicator, Instant};
+use crate::model::{Conversation, CredentialId, Dispatch, Indicator};
 use crate::observe::snapshot::StoreFigures;
 use crate::store::{Link, LinkState, SharedText};
 
@@ -32,38 +29,6 @@ pub struct Node {
     /// What was shown with signals that wait for the store's answer.
     pub(super) credentials: HashMap<Conversation, CredentialId>,
     pub(super) tickets: Tickets,
-}
-
-/// Callers whose message has been posted, until its owner answers.
-#[derive(Debug, Default)]
-pub(super) struct Tickets {
-    last: u32,
-    pub(super) open: HashMap<u32, Waiter>,
-    /// Of the request in hand.
-    pub(super) unsettled: Vec<oneshot::Receiver<bool>>,
-}
-
-impl Tickets {
-    /// A ticket for a caller that waits for so long.
-    pub(super) fn next(&mut self, wait: Duration) -> Ticket {
-        self.last = self.last.wrapping_add(1);
-        let millis = u16::try_from(wait.as_millis()).unwrap_or(Ticket::WITHOUT_END);
-        Ticket { number: self.last, millis }
-    }
-
-    /// The ticket's answer is awaited; without `posted` it is known: no one takes the message.
-    pub(super) fn open(&mut self, number: u32, until: Instant, posted: bool) {
-        let (answer, acknowledged) = oneshot::channel();
-        self.unsettled.push(acknowledged);
-        if !posted {
-            let _ = answer.send(false);
-            return;
-        }
-        if self.open.len() >= WAITERS_SWEEP {
-            self.open.retain(|_, waiter| !waiter.is_gone(Instant::ORIGIN));
-        }
-        self.open.insert(number, Waiter { until, answer: Answer::Caller(answer) });
-    }
 }
 
 impl Node {

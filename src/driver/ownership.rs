@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::node::Node;
 use super::permit::Permit;
 use super::state::LoopState;
-use super::waiters::{Answer, Waiter};
+use super::waiter::{Answer, Waiter};
 use crate::engine::Notice;
 use crate::fleet::protocol::Ticket;
 use crate::fleet::{Demand, Effect, Route};

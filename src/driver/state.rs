@@ -12,7 +12,7 @@ use super::journal_keeper::JournalKeeper;
 use super::node::Node;
 use super::observers::Observers;
 use super::permit::Permit;
-use super::waiters::Waiter;
+use super::waiter::Waiter;
 use crate::base::clock;
 use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Policy;

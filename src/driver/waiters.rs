@@ -6,38 +6,12 @@ use tokio::sync::oneshot;
 
 use super::inbox::{Receipt, Request};
 use super::state::LoopState;
+use super::waiter::{Answer, WAITERS_SWEEP, Waiter};
 use crate::fleet::protocol::{Awaited, Ticket};
 use crate::model::{Conversation, ConversationRef, Instant, SignalBatch, SignalKind};
 
-/// Awaited conversations before those whose asker has gone are looked for.
-pub(super) const WAITERS_SWEEP: usize = 1_024;
 /// Another node's caller is waited for no longer: as long as `wait` may be at most.
 const NODE_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// A caller that waits for a conversation's Stopped.
-#[derive(Debug)]
-pub(super) struct Waiter {
-    /// For so long; [`Instant::NEVER`]: whatever happens.
-    pub(super) until: Instant,
-    pub(super) answer: Answer,
-}
-
-/// What takes whether it was acknowledged.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Caller(oneshot::Sender<bool>),
-    /// Another node, which no longer waits from then on.
-    Node(Awaited, Instant),
-}
-
-impl Waiter {
-    pub(super) fn is_gone(&self, now: Instant) -> bool {
-        match &self.answer {
-            Answer::Caller(answer) => answer.is_closed(),
-            Answer::Node(_, until) => *until <= now,
-        }
-    }
-}
 
 impl LoopState {
     /// Adds to the receipt what the caller has to wait for.

@@ -3,7 +3,7 @@
 use tokio::time::timeout;
 
 use super::codec::{Call, Keys, Who, call};
-use super::link::Settings;
+use super::place::Settings;
 use super::server::{Failure, RESPONSE_TIMEOUT, Server, prepare};
 use crate::fleet::protocol::{Command, OwnerId, Request};
 

@@ -1,7 +1,6 @@
 //! A node's two connections to the store: one for its requests, one that waits for its mail. Each is made anew after
 //! whatever went wrong; what was under way then has no answer.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,40 +9,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::Place;
 use super::codec::{Call, Keys, Who, call, read_mail, read_reply, timing_version};
 use super::lookup::Lookup;
+use super::place::Settings;
 use super::server::{Failure, RESPONSE_TIMEOUT, Server, connect, prepare};
 use super::timing::SharedText;
 use crate::fleet::protocol::{Mail, OwnerId, Reply, Request};
-
-/// Where the store is, and as whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The server and its database.
-    pub place: Place,
-    /// The user of its access list; the server's default one without.
-    pub username: Option<String>,
-    /// The file that the password is read from at each connection.
-    pub password_file: Option<PathBuf>,
-    /// Certificates (PEM) that are trusted instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// The nodes that share an org.
-    pub group: String,
-    /// The org's id; nothing where connectors bring it.
-    pub org: String,
-}
-
-/// Where the server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// In clear; on the same machine.
-    Tcp(String, u16),
-    /// By TLS.
-    Tls(String, u16),
-    /// A Unix socket.
-    Unix(PathBuf),
-}
 
 /// What the store tells a node.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::codec::{Keys, field, value};
-use super::link::Settings;
+use super::place::Settings;
 use super::server::{Failure, RESPONSE_TIMEOUT, connect};
 use crate::fleet::protocol::OwnerId;
 use crate::model::ConversationRef;

@@ -13,8 +13,8 @@ mod timing;
 
 pub use codec::{Call, Keys, Script, Strange, Who, call, read_mail, read_reply};
 pub use inspection::{Inspection, inspect};
-pub use link::{Address, Link, LinkState, News, Settings};
+pub use link::{Link, LinkState, News};
 pub use lookup::{Holder, Lookup};
-pub use place::{EXPECTED, Place};
+pub use place::{Address, EXPECTED, Place, Settings};
 pub use server::Failure;
 pub use timing::SharedText;

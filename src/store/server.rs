@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError};
 
 use super::codec::{SCHEMA, Script};
-use super::link::{Address, Settings};
+use super::place::{Address, Settings};
 
 /// Why nothing was answered.
 #[derive(Debug, thiserror::Error)]

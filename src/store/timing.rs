@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::codec::{Keys, Script};
-use super::link::Settings;
+use super::place::Settings;
 use super::server::{Failure, RESPONSE_TIMEOUT, Server, prepare};
 
 /// A handle for one owner, with a connection of its own that is made when it is needed.
