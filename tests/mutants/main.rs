@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// A mistake: in this file of the engine (or from there), this text (which occurs once) is replaced by that.
@@ -302,6 +303,8 @@ fn suite(copy: &Path, tests: &[&str]) -> (bool, bool) {
     (true, false)
 }
 
+/// Mistakes that are tried at the same time.
+const WORKERS: usize = 2;
 /// Without a mistake the suite takes a few seconds.
 const SUITE_SECONDS_MAX: u32 = 60;
 
@@ -309,27 +312,36 @@ const SUITE_SECONDS_MAX: u32 = 60;
 #[ignore = "runs cargo for each of its mistakes: cargo test --test mutants -- --ignored"]
 fn the_simulation_notices_every_planted_mistake() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let copy = tempfile::tempdir().expect("a place for the copy");
-    let copy = copy.path();
-    plant(project, copy);
-    for tests in [ENGINE_TESTS, FLEET_TESTS] {
-        assert_eq!(suite(copy, tests), (true, true), "without a mistake the suite passes");
-    }
-    let mut missed = Vec::new();
     let named = std::env::var("TYPINGD_MISTAKES").unwrap_or_default();
-    for (mistake, tests) in mistakes().filter(|(mistake, _)| mistake.name.contains(&named)) {
-        let path = copy.join("src/engine").join(mistake.file);
-        let text = fs::read_to_string(&path).expect("readable");
-        assert_eq!(text.matches(mistake.right).count(), 1, "`{}`: the place has changed", mistake.name);
-        fs::write(&path, text.replace(mistake.right, mistake.wrong)).expect("writable");
-        let (built, passed) = suite(copy, tests);
-        assert!(built, "`{}` does not build", mistake.name);
-        println!("{}: {}", if passed { "MISSED" } else { "noticed" }, mistake.name);
-        if passed {
-            missed.push(mistake.name);
+    let chosen = mistakes().filter(|(mistake, _)| mistake.name.contains(&named));
+    let (next, missed) = (Mutex::new(chosen), Mutex::new(Vec::new()));
+    // Each builds and runs by itself: much of either keeps no more than one core busy.
+    let worker = || {
+        let copy = tempfile::tempdir().expect("a place for the copy");
+        let copy = copy.path();
+        plant(project, copy);
+        for tests in [ENGINE_TESTS, FLEET_TESTS] {
+            assert_eq!(suite(copy, tests), (true, true), "without a mistake the suite passes");
         }
-        fs::write(&path, text).expect("writable");
-    }
+        let take = || next.lock().expect("no worker failed").next();
+        while let Some((mistake, tests)) = take() {
+            let path = copy.join("src/engine").join(mistake.file);
+            let text = fs::read_to_string(&path).expect("readable");
+            assert_eq!(text.matches(mistake.right).count(), 1, "`{}`: the place has changed", mistake.name);
+            fs::write(&path, text.replace(mistake.right, mistake.wrong)).expect("writable");
+            let (built, passed) = suite(copy, tests);
+            assert!(built, "`{}` does not build", mistake.name);
+            println!("{}: {}", if passed { "MISSED" } else { "noticed" }, mistake.name);
+            if passed {
+                missed.lock().expect("no worker failed").push(mistake.name);
+            }
+            fs::write(&path, text).expect("writable");
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..WORKERS).for_each(|_| drop(scope.spawn(worker)));
+    });
+    let missed = missed.into_inner().expect("no worker failed");
     assert!(missed.is_empty(), "not noticed: {missed:#?}");
 }
 
