@@ -153,6 +153,8 @@ pub struct Plan {
     pub grid: Vec<Setting>,
     /// The setting in force, to compare with.
     pub current: Setting,
+    /// The timing of channels that have one of their own: what is in force there, if no setting was named.
+    pub channels: Vec<(Box<str>, Rules)>,
     /// The longest unbroken typing that is believed.
     pub max_typing: Duration,
     /// The limits.
@@ -215,6 +217,7 @@ impl Plan {
         Self {
             grid: grid(&MODES, &default(CHECK_DEFAULT), &default(DISMISS_DEFAULT)),
             current: Setting::of(rules),
+            channels: Vec::new(),
             max_typing: rules.max_typing(),
             wants: Vec::new(),
             minimise: Measure::Cost,
@@ -229,6 +232,22 @@ impl Plan {
             to: None,
             by_channel: true,
             seed: 42,
+        }
+    }
+
+    /// The same, where single channels have timing of their own.
+    pub fn with_channels<'a>(mut self, channels: impl IntoIterator<Item = (&'a ChannelAddress, &'a Rules)>) -> Self {
+        self.channels = channels.into_iter().map(|(to, rules)| (to.as_str().into(), *rules)).collect();
+        self
+    }
+
+    /// The same for the channel `to` alone: what is in force is what is in force there.
+    pub(super) fn in_channel(&self, to: &str) -> Self {
+        let own = self.channels.iter().find(|(name, _)| **name == *to);
+        let plan = Self { channels: Vec::new(), ..self.clone() };
+        match own {
+            Some((_, rules)) => Self { current: Setting::of(rules), max_typing: rules.max_typing(), ..plan },
+            None => plan,
         }
     }
 
@@ -278,6 +297,10 @@ impl Plan {
             // If one mode alone is tried, it is the one meant here.
             let only = if let [only] = modes[..] { Some(only) } else { None };
             self.current = Setting { mode: mode.or(only).unwrap_or(self.current.mode), check, dismiss };
+            self.channels.clear();
+        }
+        if let Some(to) = &self.to {
+            self = self.in_channel(to);
         }
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }

@@ -22,6 +22,10 @@ mod drop_in;
 mod edge;
 mod faults;
 mod fleet;
+mod fleet_guide;
+mod fleet_replicas;
+mod fleet_stores;
+mod fleet_table;
 mod forms;
 mod front;
 mod goaway;
@@ -63,4 +67,4 @@ mod timing;
 mod tune;
 mod turning;
 
-use harness::{bench, connector, exposition, far_side, key, process, recorder, secrets, wire};
+use harness::{account, bench, connector, exposition, far_side, key, process, recorder, secrets, wire};

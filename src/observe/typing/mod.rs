@@ -30,7 +30,7 @@ use crate::model::{
 use crate::observe::histogram::Histogram;
 use crate::observe::loop_event::LoopEvent;
 use crate::tune::plan::Setting;
-use candidates::{CandidateFigures, Candidates, Shadows};
+use candidates::{CandidateFigures, Candidates, Trials};
 use channels::Channels;
 pub(crate) use channels::is_readable;
 pub use channels::{CHANNELS_NAMED_MAX, CHANNELS_OTHER_MAX, OTHER};
@@ -174,7 +174,7 @@ struct Entry {
     /// Times that a timer has switched the icon off since the last key.
     awaited: u16,
     /// The conversation as other timings would have it, while there are candidates.
-    shadows: Option<Box<Shadows>>,
+    trials: Option<Box<Trials>>,
 }
 
 impl Entry {
@@ -338,13 +338,13 @@ impl TypingStats {
                 let goes_on = entry.press(now, signal.lasts_millis, self.channels.tally_mut(entry.channel));
                 if let Some(candidates) = &mut self.candidates {
                     let channel = (entry.channel, self.channels.name_of(entry.channel));
-                    candidates.key(now, signal.typing_until(now), goes_on, channel, &mut entry.shadows);
+                    candidates.key(now, signal.typing_until(now), goes_on, channel, &mut entry.trials);
                 }
             }
             (Some(entry), Some(end)) => {
                 let in_time = entry.finish(now, end, self.channels.tally_mut(entry.channel));
                 if let Some(candidates) = &mut self.candidates {
-                    candidates.stop(now, in_time, end, entry.channel, &mut entry.shadows);
+                    candidates.stop(now, in_time, end, entry.channel, &mut entry.trials);
                 }
             }
             (None, None) => self.begin(now, signal.lasts_millis, key, conversation.to()),
@@ -419,11 +419,11 @@ impl TypingStats {
             composing: true,
             hidden: false,
             awaited: 0,
-            shadows: None,
+            trials: None,
         };
         if let Some(candidates) = &mut self.candidates {
             let until = now + Duration::from_millis(u64::from(lasts_millis));
-            candidates.key(now, until, false, (channel, self.channels.name_of(channel)), &mut entry.shadows);
+            candidates.key(now, until, false, (channel, self.channels.name_of(channel)), &mut entry.trials);
         }
         self.entries.insert_unique(key, entry, |entry| entry.key);
         self.looks.push_back((now, key));
@@ -446,11 +446,11 @@ impl TypingStats {
             }
             let is_over = match &mut self.candidates {
                 None => {
-                    entry.shadows = None;
+                    entry.trials = None;
                     true
                 }
                 Some(_) if is_typing => false,
-                Some(candidates) => candidates.look(now, entry.channel, &mut entry.shadows),
+                Some(candidates) => candidates.look(now, entry.channel, &mut entry.trials),
             };
             if is_typing || !is_over {
                 self.looks.push_back((now, key));

@@ -1,12 +1,12 @@
 //! Candidate timings, measured beside the one in force: what each would have shown and sent, on the daemon's own users.
 //!
 //! Each conversation in which the user is typing carries one more timing for each candidate, and one for that in force, so
-//! that all are measured alike; [`shadow`] steps and counts them. Nothing of it is sent, and nothing is kept of a user.
+//! that all are measured alike; [`trial`] steps and counts them. Nothing of it is sent, and nothing is kept of a user.
 
 pub(crate) mod report;
-mod shadow;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::engine::policy::{Mode, Policy, Rules};
 use crate::model::{Instant, micros};
 use crate::observe::typing::{AWAY, End};
 use crate::tune::plan::Setting;
-pub(super) use shadow::Shadows;
+pub(super) use trial::Trials;
 
 /// Candidates at a time. Each is one more timing that every keystroke steps.
 pub(crate) const CANDIDATES_MAX: usize = 3;
@@ -31,7 +31,7 @@ pub(super) struct Candidates {
     policy: Box<Policy>,
     /// By the channel's place among the statistics; none where nothing has been typed.
     channels: Vec<Option<Channel>>,
-    /// Tells the shadows of one beginning from those of another.
+    /// Tells the trials of one beginning from those of another.
     last_generation: u32,
 }
 
@@ -117,7 +117,7 @@ impl Candidates {
         self.policy = Box::new(policy.clone());
     }
 
-    /// A keystroke at `now` in the channel at `place`, of a conversation that has `shadows`. `goes_on`: in the composing
+    /// A keystroke at `now` in the channel at `place`, of a conversation that has `trials`. `goes_on`: in the composing
     /// interval that was under way.
     pub(super) fn key(
         &mut self,
@@ -125,36 +125,29 @@ impl Candidates {
         until: Instant,
         goes_on: bool,
         (place, name): (u16, &Arc<str>),
-        shadows: &mut Option<Box<Shadows>>,
+        trials: &mut Option<Box<Trials>>,
     ) {
         let channel = self.channel(now, place, name);
         // Those of a channel that has begun anew, or of other candidates, count for nothing any more.
         let Channel { generation, rules, pause, counts, .. } = channel;
-        shadows.take_if(|shadows| shadows.generation != *generation);
-        let shadows = shadows.get_or_insert_with(|| Box::new(Shadows::new(*generation, rules.len())));
-        shadows.key(now.as_micros(), until.as_micros(), goes_on, rules, *pause, counts);
+        trials.take_if(|trials| trials.generation != *generation);
+        let trials = trials.get_or_insert_with(|| Box::new(Trials::new(*generation, rules.len())));
+        trials.key(now.as_micros(), until.as_micros(), goes_on, rules, *pause, counts);
     }
 
     /// The message went out, the box was cleared or the session ended. `in_time`: within the composing interval.
-    pub(super) fn stop(
-        &mut self,
-        now: Instant,
-        in_time: bool,
-        end: End,
-        place: u16,
-        shadows: &mut Option<Box<Shadows>>,
-    ) {
-        let Some((shadows, channel)) = self.take(place, shadows) else { return };
+    pub(super) fn stop(&mut self, now: Instant, in_time: bool, end: End, place: u16, trials: &mut Option<Box<Trials>>) {
+        let Some((trials, channel)) = self.take(place, trials) else { return };
         let ending = if in_time { end } else { End::Abandoned };
         // Nothing is left to remember after that.
-        shadows.stop(now.as_micros(), ending, &channel.rules, &mut channel.counts);
+        trials.stop(now.as_micros(), ending, &channel.rules, &mut channel.counts);
     }
 
     /// The user has not typed for long. Returns whether nothing is left to remember.
-    pub(super) fn look(&mut self, now: Instant, place: u16, shadows: &mut Option<Box<Shadows>>) -> bool {
-        let Some((mut current, channel)) = self.take(place, shadows) else { return true };
+    pub(super) fn look(&mut self, now: Instant, place: u16, trials: &mut Option<Box<Trials>>) -> bool {
+        let Some((mut current, channel)) = self.take(place, trials) else { return true };
         if !current.is_over(now.as_micros(), AWAY_MICROS, &channel.rules) {
-            *shadows = Some(current);
+            *trials = Some(current);
             return false;
         }
         current.finish(now.as_micros(), &channel.rules, &mut channel.counts);
@@ -173,11 +166,11 @@ impl Candidates {
         CandidateFigures { settings: self.settings.clone(), since: self.since, channels }
     }
 
-    /// Takes `shadows`, and its channel if they still count for it.
-    fn take(&mut self, place: u16, shadows: &mut Option<Box<Shadows>>) -> Option<(Box<Shadows>, &mut Channel)> {
-        let shadows = shadows.take()?;
+    /// Takes `trials`, and its channel if they still count for it.
+    fn take(&mut self, place: u16, trials: &mut Option<Box<Trials>>) -> Option<(Box<Trials>, &mut Channel)> {
+        let trials = trials.take()?;
         let channel = self.channels.get_mut(usize::from(place))?.as_mut()?;
-        (channel.generation == shadows.generation).then_some((shadows, channel))
+        (channel.generation == trials.generation).then_some((trials, channel))
     }
 
     #[inline]

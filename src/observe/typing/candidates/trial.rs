@@ -11,7 +11,7 @@ use crate::observe::typing::End;
 
 /// The conversation as every timing sees it. Times in microseconds.
 #[derive(Debug)]
-pub(in crate::observe) struct Shadows {
+pub(in crate::observe) struct Trials {
     /// The channel's figures that it counts for.
     pub(super) generation: u32,
     /// A composing interval is under way.
@@ -24,12 +24,12 @@ pub(in crate::observe) struct Shadows {
     calm_until: u64,
     /// Keys have come that the timings have not been told.
     skipped: bool,
-    each: Box<[Shadow]>,
+    each: Box<[Trial]>,
 }
 
 /// The conversation as one timing would have it.
 #[derive(Clone, Debug, Default)]
-struct Shadow {
+struct Trial {
     timing: Timing,
     /// How long the icon was on since the composing was last counted, up to `seen`.
     on: u64,
@@ -45,9 +45,9 @@ struct Shadow {
     spans_open: u32,
 }
 
-impl Shadows {
+impl Trials {
     pub(super) fn new(generation: u32, timings: usize) -> Self {
-        let each = vec![Shadow::default(); timings].into();
+        let each = vec![Trial::default(); timings].into();
         Self { generation, composing: false, counted: 0, until: 0, calm_until: 0, skipped: false, each }
     }
 
@@ -81,28 +81,28 @@ impl Shadows {
             (self.composing, self.counted, self.until) = (true, now, until);
         }
         self.calm_until = u64::MAX;
-        for (shadow, (rules, counts)) in self.each.iter_mut().zip(rules.iter().zip(&mut counts.each)) {
+        for (trial, (rules, counts)) in self.each.iter_mut().zip(rules.iter().zip(&mut counts.each)) {
             let (now, until) = (Instant::from_micros(now), Instant::from_micros(until));
-            if let Some(reason) = shadow.timing.keystroke(rules, now, until) {
-                shadow.decide(self.counted, now, reason, counts);
+            if let Some(reason) = trial.timing.keystroke(rules, now, until) {
+                trial.decide(self.counted, now, reason, counts);
             }
-            self.calm_until = self.calm_until.min(shadow.timing.calm_until(rules).as_micros());
+            self.calm_until = self.calm_until.min(trial.timing.calm_until(rules).as_micros());
         }
     }
 
     /// An explicit stop at `now`, after which nothing is left to count.
     pub(super) fn stop(mut self, now: u64, end: End, rules: &[Rules], counts: &mut Counts) {
         self.close(now, end, false, rules, counts);
-        for (shadow, counts) in self.each.iter_mut().zip(&mut counts.each) {
-            counts.stopped += u64::from(shadow.timing.stop(Reason::Stopped).is_some());
+        for (trial, counts) in self.each.iter_mut().zip(&mut counts.each) {
+            counts.stopped += u64::from(trial.timing.stop(Reason::Stopped).is_some());
         }
     }
 
     /// Whether nothing is left to count if no signal has come until `now`: no icon is on, and no key can make a stop one
     /// that came too early.
     pub(super) fn is_over(&self, now: u64, away: u64, rules: &[Rules]) -> bool {
-        self.each.iter().zip(rules).all(|(shadow, rules)| {
-            let mut timing = shadow.timing;
+        self.each.iter().zip(rules).all(|(trial, rules)| {
+            let mut timing = trial.timing;
             if self.skipped {
                 timing.keystrokes_skipped(Instant::from_micros(self.until));
             }
@@ -126,14 +126,14 @@ impl Shadows {
             _ => now,
         };
         self.count(to, now, key, rules, counts);
-        for (shadow, counts) in self.each.iter_mut().zip(&mut counts.each) {
-            if shadow.timing.icon() {
-                shadow.on += now - shadow.seen;
-                shadow.seen = now;
+        for (trial, counts) in self.each.iter_mut().zip(&mut counts.each) {
+            if trial.timing.icon() {
+                trial.on += now - trial.seen;
+                trial.seen = now;
             }
-            counts.shown_falsely_micros += std::mem::take(&mut shadow.on);
-            counts.flickers += u64::from(shadow.spans.saturating_sub(1));
-            (shadow.spans, shadow.spans_open, shadow.span_counted) = (0, 0, false);
+            counts.shown_falsely_micros += std::mem::take(&mut trial.on);
+            counts.flickers += u64::from(trial.spans.saturating_sub(1));
+            (trial.spans, trial.spans_open, trial.span_counted) = (0, 0, false);
         }
         self.composing = false;
     }
@@ -144,23 +144,23 @@ impl Shadows {
             counts.composing_micros += to - self.counted;
         }
         let skipped = std::mem::take(&mut self.skipped);
-        for (shadow, (rules, counts)) in self.each.iter_mut().zip(rules.iter().zip(&mut counts.each)) {
+        for (trial, (rules, counts)) in self.each.iter_mut().zip(rules.iter().zip(&mut counts.each)) {
             if skipped {
-                shadow.timing.keystrokes_skipped(Instant::from_micros(self.until));
+                trial.timing.keystrokes_skipped(Instant::from_micros(self.until));
             }
             let key = key.then_some(now);
             if self.composing {
                 // What falls due at that very instant shows or hides nothing before it.
-                shadow.run(self.counted, to.saturating_sub(1), key, rules, counts);
-                shadow.count(self.counted, to, counts);
+                trial.run(self.counted, to.saturating_sub(1), key, rules, counts);
+                trial.count(self.counted, to, counts);
             }
-            shadow.run(to, now, key, rules, counts);
+            trial.run(to, now, key, rules, counts);
         }
         self.counted = to;
     }
 }
 
-impl Shadow {
+impl Trial {
     /// Runs the timers that are due by `until`. `key`: when a key comes as the next signal.
     fn run(&mut self, counted: u64, until: u64, key: Option<u64>, rules: &Rules, counts: &mut TimingCounts) {
         while let Some((at, reason)) = self.timing.step(rules, Instant::from_micros(until)) {
