@@ -1,6 +1,7 @@
 //! The command line: the commands, and their exit codes.
 
 mod bench;
+mod candidates;
 mod check;
 mod client;
 mod completions;

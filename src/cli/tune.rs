@@ -124,7 +124,7 @@ impl TuneArgs {
 
 pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let config = read_file(args.config.clone(), true).config()?;
-    let plan = Plan::new(&config.policy.rules).with(args.choices());
+    let plan = Plan::new(&config.policy.rules).with_channels(&config.policy.channels).with(args.choices());
     let plan =
         plan.map_err(|problems| Failure::usage(problems.iter().map(|problem| format!("--{problem}")).collect()))?;
     if let Some([before, after]) = args.diff.as_deref() {

@@ -13,6 +13,7 @@ use super::end::LastResort;
 use super::files::{caller_tokens, file_problems, token_file_warning};
 use super::listeners::Served;
 use super::os_signals::{Request, Signals};
+use super::shared_timing::SharedTiming;
 use super::timing_log::TimingLog;
 use super::upstream::Upstream;
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
@@ -56,6 +57,8 @@ pub(super) struct Reloader {
     /// The last failure, so that a caller who asks again and again doesn't fill the log with it.
     pub(super) logged: Option<Unchanged>,
     pub(super) timing_log: TimingLog,
+    /// Where several typingd share a store.
+    pub(super) shared_timing: Option<SharedTiming>,
 }
 
 /// A configuration that has been tried out: nothing that can fail is left to be done for it.
@@ -120,9 +123,17 @@ impl Reloader {
                 tokio::time::sleep_until(log_due?).await;
                 Some(())
             };
+            let shared_timing = &mut self.shared_timing;
+            let shared = async {
+                match shared_timing {
+                    Some(shared) => shared.news().await,
+                    None => std::future::pending().await,
+                }
+            };
             let next = tokio::select! {
                 request = signals.next() => Next::Signal(request),
                 next = next => next,
+                version = shared => Next::Timing(version),
                 Some(()) = log_due => {
                     self.timing_log.write();
                     continue;
@@ -143,8 +154,13 @@ impl Reloader {
                     continue;
                 }
                 Next::Ask(Ask { change: Some(change), answer }) => {
-                    let _ = answer.send(self.retime(&change).await);
+                    let retimed = self.retime(&change).await;
+                    if retimed.is_ok() {
+                        self.share_timing(&change).await;
+                    }
+                    let _ = answer.send(retimed);
                 }
+                Next::Timing(version) => self.follow_timing(version).await,
                 Next::Order(Order::Reload(answer)) if answer.is_closed() => {}
                 Next::Order(Order::Reload(answer)) => match self.reload(Asker::Caller, signals).await {
                     None => return self.config.shutdown_grace,
@@ -220,6 +236,9 @@ impl Reloader {
                 log_unchanged(unchanged);
                 self.logged = Some(unchanged.clone());
             }
+        }
+        if outcome.is_ok() {
+            self.reset_shared_timing().await;
         }
         self.supervisor.reloaded().await;
         Some(outcome)
@@ -363,7 +382,7 @@ impl Reloader {
     }
 
     /// Each change of the timing is a line of the log and an event, and moves a metric.
-    fn note_timing(&mut self, by: &'static str, changed: &[Changed]) {
+    pub(super) fn note_timing(&mut self, by: &'static str, changed: &[Changed]) {
         if !changed.is_empty() {
             let at = clock::wall_millis();
             self.configuration.send_modify(|info| info.timing_changed_at = at);
@@ -373,7 +392,7 @@ impl Reloader {
 
     /// Gives a new policy to every loop, the daemon's own first. Returns whether that one takes it: a shadow's has no icon
     /// to answer for.
-    async fn hold_to(&self, policy: &Policy) -> bool {
+    pub(super) async fn hold_to(&self, policy: &Policy) -> bool {
         let mut held = Vec::new();
         for controls in std::iter::once(self.controls.clone()).chain(self.upstream.shadow()) {
             held.push(controls.set_policy(policy.clone(), DRIVER_TIMEOUT).await);
@@ -413,6 +432,8 @@ enum Next {
     Signal(Request),
     Ask(Ask),
     Order(Order),
+    /// Of the changes of the timing that hold for all typingd of a store.
+    Timing(u64),
 }
 
 /// Logs why nothing has been changed.

@@ -6,6 +6,7 @@
 
 mod admin;
 mod browser;
+mod candidates;
 mod clients;
 mod command;
 mod configuration;
@@ -21,8 +22,13 @@ mod drop_in;
 mod edge;
 mod faults;
 mod fleet;
+mod fleet_guide;
+mod fleet_replicas;
+mod fleet_stores;
+mod fleet_table;
 mod forms;
 mod front;
+mod goaway;
 mod harness;
 mod https;
 mod indicators;
@@ -30,6 +36,7 @@ mod ingest;
 mod journal;
 mod log;
 mod manual;
+mod memory;
 mod metrics;
 mod monitoring;
 mod node;
@@ -60,4 +67,4 @@ mod timing;
 mod tune;
 mod turning;
 
-use harness::{bench, connector, exposition, far_side, key, process, recorder, secrets, wire};
+use harness::{account, bench, connector, exposition, far_side, key, process, recorder, secrets, wire};

@@ -244,6 +244,7 @@ const LIMITS: &[[&str; 3]] = &[
     ["A change of the timing", "{api/timing/BODY_BYTES_MAX}", "413"],
     ["A change of the log level", "{api/log/BODY_BYTES_MAX}", "413"],
     ["Problems of a change that are reported", "{api/PROBLEMS_SHOWN_MAX}", "They are counted"],
+    ["Candidate timings measured beside the one in force", "{observe/typing/candidates/CANDIDATES_MAX}", "400"],
     ["Channels with timing of their own, when one more is added while running", "{config/TIMED_CHANNELS_MAX}", "409"],
     ["Waiting changes of the timing", "{api/timing/REQUESTS_MAX}; {api/timing/TIMEOUT}", "Further ones wait for a place; 503"],
     ["A trace for `POST /v1/tune`", "{api/tune/TRACE_BYTES_MAX}; {api/tune/STUDIES_MAX} at a time, on one core; {api/tune/STEPS_MAX} steps", "413; 503"],
