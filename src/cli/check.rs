@@ -37,7 +37,9 @@ pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
         note(&format!("warning: {warning}"));
     }
     let config = draft.config_with(|draft| [daemon::file_problems(draft), cannot_listen].concat())?;
-    note(&config::capacity(&config));
+    if let Some(sentence) = config::capacity(&config) {
+        note(&sentence);
+    }
     let scopes: Vec<_> = config::scopes(&config).collect();
     let limit = f64::from(config.policy.delivery.requests_per_second_max);
     for sentence in outlook(&scopes, limit) {

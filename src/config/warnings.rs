@@ -28,11 +28,20 @@ pub(super) fn timing_warnings(config: &Config) -> Vec<String> {
         of_timing(&scope, &rules, &mut found);
         of_activity(config, &scope, &rules, &mut found);
     }
+    of_capacity(config, &mut found);
     found
 }
 
-/// How many people can type at a time before refreshes are shed, as a sentence.
-pub fn capacity(config: &Config) -> String {
+/// How many people can type at a time before refreshes are shed, as a sentence; `None` where that is a warning.
+pub fn capacity(config: &Config) -> Option<String> {
+    let (people, sentence) = tightest(config);
+    (people >= TYPING_AT_A_TIME).then(|| {
+        format!("{sentence}; pauses add a Stopped and a Started each; both are counted below")
+    })
+}
+
+/// How many people can type at a time, by the timing that allows the fewest, and the sentence on it.
+fn tightest(config: &Config) -> (u64, String) {
     let rate = config.policy.delivery.requests_per_second_max;
     let (people, scope, check) = scopes(config)
         .map(|(scope, rules)| {
@@ -43,10 +52,19 @@ pub fn capacity(config: &Config) -> String {
         .expect("the timing of [timing] is always there");
     let beyond = if people < ORG_SESSIONS_MAX { ", fewer than the 11000 sessions an org may have" } else { "" };
     let check = Written(check);
-    format!(
+    let sentence = format!(
         "if no user paused, {people} people could type at a time before refreshes are shed{beyond} ({scope}: \
-         check_interval {check}, {rate} requests a second); pauses add a Stopped and a Started each; both are counted below"
-    )
+         check_interval {check}, {rate} requests a second)"
+    );
+    (people, sentence)
+}
+
+/// Too many requests for each person who is typing: the icons of the others are shed.
+fn of_capacity(config: &Config, found: &mut Vec<String>) {
+    let (people, sentence) = tightest(config);
+    if people < TYPING_AT_A_TIME {
+        found.push(format!("{sentence}; a longer check_interval leaves room for more"));
+    }
 }
 
 /// The timing of all, and that of each channel that has another, each with its table.
@@ -299,6 +317,9 @@ const CONNECTOR_SPACING: Duration = Duration::from_secs(5);
 const ORG_REQUESTS_PER_SECOND_MAX: u32 = 2_000;
 /// Salesforce's documented limit of simultaneous active messaging sessions.
 const ORG_SESSIONS_MAX: u64 = 11_000;
+/// In a full org one session in ten may well have its user typing; a rate that is not enough for those sheds icons day in,
+/// day out.
+const TYPING_AT_A_TIME: u64 = ORG_SESSIONS_MAX / 10;
 /// Typists pause for about that long between words and for longer between thoughts.
 const BLINK: Duration = Duration::from_secs(1);
 /// The rate is held over a window of one second, so that is how long a turn may be in coming.
