@@ -62,9 +62,9 @@ impl Draft {
         self.get(key)
     }
 
-    /// The listening addresses of `key`.
+    /// The listening addresses of `key`; of a list with wrong ones the right ones.
     pub(crate) fn addresses(&self, key: &str) -> Vec<Address> {
-        self.get(key).unwrap_or_default()
+        self.get(key).or_else(|| self.layers.usable_addresses.get(key).cloned()).unwrap_or_default()
     }
 
     /// A problem with what `key` names, with the place where it is set.

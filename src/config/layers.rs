@@ -12,9 +12,10 @@ use toml::de::{DeTable, DeValue};
 use super::environment::{FILE_VARIABLE, Variable};
 use super::keys::{self, Absent, CHANNELS, KEYS, Key};
 use super::problem::{Origin, Problem};
-use super::value::{FromValue, Kind, Places, Quoted, Raw, Value};
+use super::value::{self, FromValue, Kind, Places, Quoted, Raw, Value};
 use super::{Flag, Overrides, TIMING};
 use crate::engine::policy::Mode;
+use crate::http::Address;
 use crate::model::ChannelAddress;
 
 /// A key that is set, or that has a default.
@@ -62,6 +63,8 @@ pub(super) struct Layers {
     pub(super) ambient_proxy: Option<&'static str>,
     /// The file could not be read as a whole, so that nothing is known of what it lacks.
     pub(super) broken: bool,
+    /// The right ones of a list that has wrong ones too, by the list's key.
+    pub(super) usable_addresses: BTreeMap<&'static str, Vec<Address>>,
     /// Environment variables that begin like a key's and are foreign.
     pub(super) foreign_variables: Vec<String>,
     pub(super) problems: Vec<Problem>,
@@ -229,9 +232,20 @@ impl Layers {
             self.problems.push(Problem::at(&origin, text));
             return Setting { value: None, origin };
         }
-        let value = match key.kind.read(raw, places) {
-            Ok(value) => Some(value),
-            Err((value, right)) => {
+        let read = key.kind.read(raw, places);
+        self.usable_addresses.remove(key.path);
+        let value = match (read, raw) {
+            (Ok(value), _) => Some(value),
+            (Err((value, _)), Raw::List(items)) if matches!(key.kind, Kind::Addresses { .. }) && !items.is_empty() => {
+                let (usable, wrong) = value::addresses(items);
+                let how = if matches!(origin, Origin::Environment(_)) { LIST_IN_A_VARIABLE } else { "" };
+                for right in wrong {
+                    self.problems.push(Problem::at(&origin, format!("{shown} = {value}: {right}{how}")));
+                }
+                self.usable_addresses.insert(key.path, usable);
+                None
+            }
+            (Err((value, right)), _) => {
                 let hint = neighbour(key, raw).map_or_else(String::new, |other| format!("; {other}"));
                 self.problems.push(Problem::at(&origin, format!("{shown} = {value}: {right}{hint}")));
                 None
@@ -401,6 +415,9 @@ const LISTEN: &str = "ingest.listen";
 
 /// The file that is read when none is named, if there is one.
 pub(super) const FILE_DEFAULT: &str = "/etc/typingd/typingd.toml";
+
+/// How a list is written where there is no TOML.
+const LIST_IN_A_VARIABLE: &str = "; a variable has them bare, with commas between: 127.0.0.1:7480,unix:/path";
 
 /// Where other programs look for a proxy.
 const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
