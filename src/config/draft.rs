@@ -8,7 +8,7 @@ use url::Url;
 
 use super::layers::Layers;
 use super::value::FromValue;
-use super::{Config, Overrides, Problem, resolve};
+use super::{Config, Overrides, Problem, resolve, warnings};
 use crate::http::Address;
 use crate::telemetry::Format;
 
@@ -45,6 +45,14 @@ impl Draft {
         problems.extend(more(self));
         Problem::sort(&mut problems);
         config.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
+    /// What the settings do badly; beside wrong ones, what is known of the others.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        match self.config() {
+            Ok(config) => warnings::warnings(&config),
+            Err(_) => warnings::warnings_beside(&self.layers, self.sandbox),
+        }
     }
 
     /// The format of the log, as far as it is known.

@@ -90,6 +90,41 @@ impl Layers {
         layers
     }
 
+    /// A sentence on what the key `path` names, with the place where it is set.
+    pub(super) fn located(&self, path: &str, text: &str) -> String {
+        match self.global.origin(path) {
+            Origin::Default => text.to_owned(),
+            origin => Problem::at(&origin, text).to_string(),
+        }
+    }
+
+    /// Takes wrong values out, as if they had not been set, and the problems; returns the tables that they were in, which
+    /// may not be what they are meant to be.
+    pub(super) fn take_out_wrong(&mut self) -> Vec<&'static str> {
+        self.problems.clear();
+        let is_wrong = |(key, setting): &(&'static Key, &Setting)| setting.value.is_none().then(|| key.table());
+        let scopes = std::iter::once(&self.global).chain(self.channels.values());
+        let wrong: Vec<_> = scopes.flat_map(Scope::settings).filter_map(|set| is_wrong(&set)).collect();
+        for own in self.channels.values_mut() {
+            own.0.retain(|_, setting| setting.value.is_some());
+        }
+        let global: Vec<_> = self.global.settings().filter(|(_, set)| set.value.is_none()).map(|(key, _)| key.path).collect();
+        self.reset(|key| global.contains(&key.path));
+        wrong
+    }
+
+    /// Sets what is chosen to what it is without being set.
+    pub(super) fn reset(&mut self, is_chosen: impl Fn(&Key) -> bool) {
+        let mut defaults = Self::default();
+        defaults.set_defaults(Places { directory: Path::new(""), credentials: None });
+        for (index, _) in KEYS.iter().enumerate().filter(|(_, key)| is_chosen(key)) {
+            match defaults.global.0.remove(&index) {
+                Some(default) => drop(self.global.0.insert(index, default)),
+                None => drop(self.global.0.remove(&index)),
+            }
+        }
+    }
+
     /// The channels with timing of their own.
     pub(super) fn timed_channels(&self) -> impl Iterator<Item = &ChannelAddress> {
         self.channels.iter().filter(|(_, own)| own.settings().any(|(key, _)| key.table() == TIMING)).map(|(to, _)| to)

@@ -179,10 +179,7 @@ impl Config {
 
     /// A problem with what the key `path` names, with the place where it is set.
     pub fn located(&self, path: &str, text: &str) -> String {
-        match self.layers.global.origin(path) {
-            Origin::Default => text.to_owned(),
-            origin => Problem::at(&origin, text).to_string(),
-        }
+        self.layers.located(path, text)
     }
 
     /// The settings in force as TOML that reads back to the same, with the origin of each as a comment. No secrets:
