@@ -247,6 +247,9 @@ impl Kind {
                 Some(url) if url.host_str().is_some_and(|host| host.ends_with('.')) => {
                     return Err("expected the host's name without the dot at its end".into());
                 }
+                None if has_more(text).is_some() => {
+                    return Err(format!("it has {}; expected {self}", has_more(text).unwrap_or_default()));
+                }
                 url => url.map(Value::Url),
             },
             (Self::SocketAddress, Raw::Text(text)) => {
@@ -374,6 +377,16 @@ fn url(text: &str) -> Option<Url> {
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Some(url)
+}
+
+/// What an address has that none here may have.
+fn has_more(text: &str) -> Option<&'static str> {
+    let url = Url::parse(text).ok()?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Some("a user name or a password, before @");
+    }
+    let query = url.query().map(|_| "a query, from ? on");
+    query.or_else(|| url.fragment().map(|_| "a fragment, from # on"))
 }
 
 /// Whether an org id of 18 characters ends with the checksum of its first 15. One of 15 has none.

@@ -118,12 +118,12 @@ fn a_wrong_value_is_reported_with_place_and_expectation() {
         (
             "upstream",
             "base_url = 'https://u:secret@h'",
-            "F:2: upstream.base_url = (not shown): expected an https address, or plain http to a loopback address, without user name, password, query and fragment",
+            "F:2: upstream.base_url = (not shown): it has a user name or a password, before @; expected an https address, or plain http to a loopback address, without user name, password, query and fragment",
         ),
         (
             "upstream",
             "base_url = 'https://h?t=secret'",
-            "F:2: upstream.base_url = (not shown): expected an https address, or plain http to a loopback address, without user name, password, query and fragment",
+            "F:2: upstream.base_url = (not shown): it has a query, from ? on; expected an https address, or plain http to a loopback address, without user name, password, query and fragment",
         ),
         (
             "upstream.auth.jwt_bearer",

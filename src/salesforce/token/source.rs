@@ -8,7 +8,7 @@ use reqwest::header::HeaderValue;
 use super::jwt;
 use super::state::{Failure, Fetched, POLL_INTERVAL};
 use crate::base::files;
-use crate::salesforce::route::{Route, TOKEN_FILE};
+use crate::salesforce::route::{Route, TOKEN_FILE, TOKEN_URL};
 use crate::salesforce::settings::{Auth, Places};
 
 /// A source of tokens, and the means to ask it.
@@ -57,7 +57,11 @@ impl Source {
                 let key = places.before(jwt::PRIVATE_KEY_FILE);
                 let file = read(&key, jwt.private_key_file.clone(), files::KEY_FILE_BYTES_MAX).await?;
                 let (token, life) = jwt::exchange(jwt, file, endpoint).await?;
-                Ok(Fetched { bearer: bearer(&token)?, refresh_after: Some(life / 5 * 4), life: Some(life) })
+                let named = |failure: Failure| {
+                    let key = places.before(TOKEN_URL);
+                    Failure::new(format!("{key} {}: its access_token is none: {}", jwt.token_url, failure.text))
+                };
+                Ok(Fetched { bearer: bearer(&token).map_err(named)?, refresh_after: Some(life / 5 * 4), life: Some(life) })
             }
         }
     }
