@@ -351,7 +351,8 @@ mod tests {
     #[test]
     fn what_the_daemon_did_before_is_not_measured() {
         let reading = |counts: [u64; 17]| {
-            let bucket = |(place, count): (usize, &u64)| format!("typingd_request_seconds_bucket{{le=\"{place}\"}} {count}\n");
+            let bucket =
+                |(place, count): (usize, &u64)| format!("typingd_request_seconds_bucket{{le=\"{place}\"}} {count}\n");
             let metrics = counts.iter().enumerate().map(bucket).collect();
             Reading { status: Value::Null, metrics }
         };

@@ -108,7 +108,8 @@ impl Layers {
         for own in self.channels.values_mut() {
             own.0.retain(|_, setting| setting.value.is_some());
         }
-        let global: Vec<_> = self.global.settings().filter(|(_, set)| set.value.is_none()).map(|(key, _)| key.path).collect();
+        let global: Vec<_> =
+            self.global.settings().filter(|(_, set)| set.value.is_none()).map(|(key, _)| key.path).collect();
         self.reset(|key| global.contains(&key.path));
         wrong
     }

@@ -64,9 +64,8 @@ pub(super) fn timing_warnings(config: &Config) -> Vec<String> {
 /// How many people can type at a time before refreshes are shed, as a sentence; `None` where that is a warning.
 pub fn capacity(config: &Config) -> Option<String> {
     let (people, sentence) = tightest(config);
-    (people >= TYPING_AT_A_TIME).then(|| {
-        format!("{sentence}; pauses add a Stopped and a Started each; both are counted below")
-    })
+    (people >= TYPING_AT_A_TIME)
+        .then(|| format!("{sentence}; pauses add a Stopped and a Started each; both are counted below"))
 }
 
 /// How many people can type at a time, by the timing that allows the fewest, and the sentence on it.
@@ -233,9 +232,8 @@ fn of_base_url(url: &Url) -> Option<String> {
     if let Some(domain) = host.strip_suffix(SERVICE_DOMAIN).filter(|_| !host.ends_with(SERVICE_HOST)) {
         return Some(format!("there is no such address; expected https://{domain}{SERVICE_HOST}{port}"));
     }
-    (host.ends_with(SERVICE_HOST) && url.path() != "/").then(|| {
-        format!("the Interaction Service has no path before its own; expected https://{host}{port}")
-    })
+    (host.ends_with(SERVICE_HOST) && url.path() != "/")
+        .then(|| format!("the Interaction Service has no path before its own; expected https://{host}{port}"))
 }
 
 /// What is wrong with the address of the token endpoint.
@@ -269,10 +267,7 @@ fn of_audience(audience: &str, token_url: &Url) -> Option<String> {
             if [LOGIN, TEST_LOGIN].contains(&host) && is_salesforce(token_host) && login(token_host) != host =>
         {
             let right = login(token_host);
-            format!(
-                "it does not go with token_url {}, which refuses it; expected https://{right}",
-                shown(token_url)
-            )
+            format!("it does not go with token_url {}, which refuses it; expected https://{right}", shown(token_url))
         }
         (Some(host), Some(url)) if is_salesforce(host) && url.path() != "/" => {
             format!("an audience has no path; expected https://{host}")

@@ -27,7 +27,9 @@ pub fn explain(result: &WireResult) -> Explanation {
         (Some(10019), _) => ("the org is read-only while it is migrated", "try again later"),
         (Some(10055 | 10056), _) => ("a precondition was not met, or the request was aborted", "try again"),
         (_, Outcome::Delivered) => return Explanation { meaning: "acknowledged", advice: None },
-        (_, Outcome::NotSent(_) | Outcome::Unknown(_)) if result.detail.as_ref().is_some_and(|why| why.contains(NO_TLS)) => {
+        (_, Outcome::NotSent(_) | Outcome::Unknown(_))
+            if result.detail.as_ref().is_some_and(|why| why.contains(NO_TLS)) =>
+        {
             ("there is no connection", NO_TLS_ADVICE)
         }
         (_, Outcome::NotSent(setback) | Outcome::Unknown(setback)) => of_setback(setback.cause, result.status),
@@ -37,8 +39,7 @@ pub fn explain(result: &WireResult) -> Explanation {
 }
 
 /// What to do where the name and the way to it are right, for something answers.
-pub(crate) const NO_TLS_ADVICE: &str =
-    "something listens on that port and speaks plain http; check the port in the setting that is named, or what stands there";
+pub(crate) const NO_TLS_ADVICE: &str = "something listens on that port and speaks plain http; check the port in the setting that is named, or what stands there";
 
 const fn of_setback(cause: Cause, status: Option<u16>) -> (&'static str, &'static str) {
     match (cause, status) {

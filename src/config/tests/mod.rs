@@ -333,7 +333,10 @@ fn warnings_are_few_and_true() {
             "[drop_in]\nenabled = true\nactivity_lasts = '2s'",
             "drop_in: the icon will blink while the user is typing: connectors report typing once in 5s, and activity_lasts with dismiss_after (timing) is 4s",
         ),
-        ("[timing]\ncheck_interval = '549ms'", "if no user paused, 1098 people could type at a time before refreshes are shed"),
+        (
+            "[timing]\ncheck_interval = '549ms'",
+            "if no user paused, 1098 people could type at a time before refreshes are shed",
+        ),
         ("max_requests_per_second = 200", "if no user paused, 1000 people could type at a time"),
         ("[drop_in]\nenabled = true\nsettle = '0s'", "drop_in: with settle 0s a message does not wait"),
     ] {

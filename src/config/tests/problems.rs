@@ -432,9 +432,8 @@ fn an_address_that_another_one_includes_is_a_problem() {
 
 #[test]
 fn every_wrong_entry_of_a_list_is_reported() {
-    let (file, mut overrides) = sandbox(
-        "[ingest]\nlisten = ['localhost', '127.0.0.1:1', 'unix:run/x', 'unix:~/x', '127.0.0.1:1', '/run/x']\n",
-    );
+    let (file, mut overrides) =
+        sandbox("[ingest]\nlisten = ['localhost', '127.0.0.1:1', 'unix:run/x', 'unix:~/x', '127.0.0.1:1', '/run/x']\n");
     let at = |words: &str| format!("F:2: ingest.listen = [6 items]: {words}");
     assert_eq!(
         file.told(&overrides),

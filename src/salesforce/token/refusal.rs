@@ -69,8 +69,7 @@ impl Refusal<'_> {
         let there = answer::date(self.headers, DATE)?;
         let apart = there.abs_diff(now);
         let way = if there > now { "behind" } else { "ahead of" };
-        (apart > CLOCKS_AGREE)
-            .then(|| format!("this machine's clock is {} {way} Salesforce's", difference(apart)))
+        (apart > CLOCKS_AGREE).then(|| format!("this machine's clock is {} {way} Salesforce's", difference(apart)))
     }
 }
 
@@ -100,7 +99,10 @@ fn advice(said: &str, jwt: &JwtBearer, places: &Places, clock: Option<String>) -
             key("subject")
         )
     } else if has(&["login hours"]) {
-        format!("the profile of the user {subject:?}, {}, has login hours, and it is outside of them; widen them", key("subject"))
+        format!(
+            "the profile of the user {subject:?}, {}, has login hours, and it is outside of them; widen them",
+            key("subject")
+        )
     } else if has(&["audience"]) {
         format!(
             "{} is {audience:?}; expected https://login.salesforce.com, or https://test.salesforce.com for a sandbox org",
@@ -188,9 +190,15 @@ mod tests {
             ("inactive_user: user is inactive", "user@example.com"),
             ("unsupported_grant_type: grant type not supported", "JWT bearer flow"),
             ("invalid_scope: the requested scope is not allowed", "interaction_api"),
-            ("invalid_grant: ip restricted", "outside the login IP ranges of the profile of the user \"user@example.com\""),
+            (
+                "invalid_grant: ip restricted",
+                "outside the login IP ranges of the profile of the user \"user@example.com\"",
+            ),
             ("invalid_grant: invalid login hours", "has login hours"),
-            ("invalid_grant: login rate exceeded", "at upstream.auth.jwt_bearer.token_url, https://login.salesforce.com/x"),
+            (
+                "invalid_grant: login rate exceeded",
+                "at upstream.auth.jwt_bearer.token_url, https://login.salesforce.com/x",
+            ),
             ("invalid_grant: something new", "check upstream.auth.jwt_bearer"),
         ] {
             let failure = explained(400, &[], "", Some(said));
@@ -206,9 +214,19 @@ mod tests {
             (302, vec![("location", "/login")], "", "a redirect to another address"),
             (200, vec![html], "<html>", "a page for people (HTML)"),
             (404, vec![], " <!DOCTYPE html>", "a page for people (HTML)"),
-            (503, vec![html], "<html>", "token_url, https://login.salesforce.com/x, answered 503 Service Unavailable: it fails"),
+            (
+                503,
+                vec![html],
+                "<html>",
+                "token_url, https://login.salesforce.com/x, answered 503 Service Unavailable: it fails",
+            ),
             (500, vec![], "", "token_url, https://login.salesforce.com/x, answered 500"),
-            (429, vec![], "", "token_url, https://login.salesforce.com/x, answered 429 Too Many Requests: too many logins"),
+            (
+                429,
+                vec![],
+                "",
+                "token_url, https://login.salesforce.com/x, answered 429 Too Many Requests: too many logins",
+            ),
             (200, vec![], "{}", "without an access_token"),
         ] {
             let failure = explained(status, &headers, body, None);

@@ -61,7 +61,11 @@ impl Source {
                     let key = places.before(TOKEN_URL);
                     Failure::new(format!("{key} {}: its access_token is none: {}", jwt.token_url, failure.text))
                 };
-                Ok(Fetched { bearer: bearer(&token).map_err(named)?, refresh_after: Some(life / 5 * 4), life: Some(life) })
+                Ok(Fetched {
+                    bearer: bearer(&token).map_err(named)?,
+                    refresh_after: Some(life / 5 * 4),
+                    life: Some(life),
+                })
             }
         }
     }
