@@ -132,6 +132,9 @@ impl LoopState {
             }
             Some(Command::Accepted(channels)) => {
                 for channel in channels {
+                    if let Some(node) = &mut self.node {
+                        node.fleet.handle_accepted(&channel);
+                    }
                     self.engine.handle_acceptance(now, &channel);
                 }
             }

@@ -74,6 +74,7 @@ pub(crate) fn settings(limit: u32, when_unreachable: WhenUnreachable) -> Setting
         limit,
         request_timeout: REQUEST_TIMEOUT,
         recover_within: Duration::from_secs(600),
+        needs_credentials: false,
     }
 }
 
