@@ -54,6 +54,8 @@ pub(crate) struct History {
     pub(crate) extra_stops: u64,
     pub(crate) refused_departures: u64,
     pub(crate) faults: u64,
+    /// Messages of which was told what became of them.
+    pub(crate) answers: u64,
     pub(crate) counts: [u64; 9],
 }
 
