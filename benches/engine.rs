@@ -20,6 +20,8 @@ use typingd::base::clock::stopwatch;
 use typingd::engine::Engine;
 use typingd::engine::policy::{Delivery, Mode, Policy, Rules};
 use typingd::model::{ConversationRef, Instant, Outcome, Signal, SignalBatch, SignalKind};
+use typingd::observe::typing::TypingStats;
+use typingd::tune::plan::Setting;
 
 /// Conversations of a channel: an org's 11,000 sessions on some fifty channels.
 const CHANNEL_CONVERSATIONS: usize = 200;
@@ -34,6 +36,9 @@ fn main() {
         for spread in [Spread::Uniform, Spread::Zipf] {
             keystrokes(conversations, spread);
         }
+    }
+    for conversations in if quick() { [1_000, 1_000] } else { [10_000, 100_000] } {
+        candidates(conversations);
     }
     timers(if quick() { 1_000 } else { 100_000 });
     let divan = divan::Divan::from_args();
@@ -64,6 +69,66 @@ fn keystrokes(conversations: usize, spread: Spread) {
         "keystroke, {conversations:>7} conversations, {spread:?}: {:.0} ns, bare table {:.0} ns: {pair}",
         pair.subject, pair.baseline
     );
+}
+
+/// Prints what three candidate timings take of a keystroke as the loop takes it, engine and statistics, when everybody types
+/// five keys a second.
+fn candidates(conversations: usize) {
+    let keys = keys(conversations, Spread::Uniform, if quick() { 4_096 } else { 1 << 19 });
+    let count: usize = keys.iter().map(SignalBatch::len).sum();
+    let timing = |timings: &[&str]| -> Vec<Setting> {
+        timings.iter().map(|timing| timing.parse().expect("it is a timing")).collect()
+    };
+    let three = timing(&["idle 10s/5s", "after_shown 5s/2s", "idle 5s/3s"]);
+    let (mut with, mut without) = (Measured::new(&three), Measured::new(&[]));
+    // Until everybody has begun, and typed on for some seconds.
+    let warm_up = if quick() { 1 } else { 1 + conversations * 5 * 4 / count };
+    for _ in 0..warm_up {
+        with.take(&keys, conversations);
+        without.take(&keys, conversations);
+    }
+    let pair = Pair::measure(
+        if quick() { 1 } else { 9 },
+        || with.take(&keys, conversations).as_secs_f64() * 1e9 / count as f64,
+        || without.take(&keys, conversations).as_secs_f64() * 1e9 / count as f64,
+    );
+    println!(
+        "keystroke with three candidates, {conversations:>6} conversations: {:.0} ns, without {:.0} ns: {pair}",
+        pair.subject, pair.baseline
+    );
+}
+
+/// Engine and statistics, as the loop has them.
+struct Measured {
+    engine: Engine,
+    stats: TypingStats,
+    now: Instant,
+}
+
+impl Measured {
+    fn new(candidates: &[Setting]) -> Self {
+        let policy = policy(Rules::default());
+        let mut stats = TypingStats::new(1);
+        stats.measure_beside(Instant::ORIGIN, candidates.to_vec(), &policy);
+        Self { engine: Engine::new(policy, 1), stats, now: Instant::ORIGIN + Duration::from_secs(1) }
+    }
+
+    /// Takes all keys at the pace of five a second for each conversation. Returns what that took, without the timers.
+    fn take(&mut self, keys: &[SignalBatch], conversations: usize) -> Duration {
+        let mut taken = Duration::ZERO;
+        for batch in keys {
+            self.now = self.now + Duration::from_secs(1).mul_f64(batch.len() as f64 / (5 * conversations) as f64);
+            self.engine.handle_timeout(self.now);
+            acknowledge(&mut self.engine, self.now);
+            let watch = stopwatch();
+            for (conversation, signal) in batch.iter() {
+                let _ = black_box(self.engine.handle_signal(self.now, conversation, signal));
+                self.stats.on_signal(self.now, conversation, signal);
+            }
+            taken += watch.elapsed();
+        }
+        taken
+    }
 }
 
 /// Prints what the timers cost beside the keystrokes, when everybody types five keys a second.

@@ -1,5 +1,6 @@
 //! The routes of `/v1`, health and metrics: what is going on, and what operators may change.
 
+mod candidates;
 pub(crate) mod control;
 mod conversations;
 mod events;
@@ -135,6 +136,7 @@ fn steering(api: Arc<Api>) -> Router {
         .route("/v1/signals/stream", get(stream::record))
         .route("/v1/indicators", get(indicators::indicators))
         .route("/v1/timing", put(timing::change).delete(timing::change))
+        .route("/v1/timing/candidates", put(candidates::change))
         .route("/v1/timing/{to}", put(timing::change).delete(timing::change))
         .route("/v1/timing/", any(timing::unnamed))
         .route("/v1/tune", post(tune::study))

@@ -7,15 +7,17 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
 
-use super::Api;
+use super::{Api, candidates};
 use crate::base::build_info;
 use crate::http::{NoOptions, Options, Problem};
 use crate::model::SignalKind;
 use crate::observe::histogram::Latencies;
 use crate::observe::snapshot::{ConfigurationInfo, JournalState, Snapshot};
+use crate::observe::typing::candidates::report::CandidateReport;
 
 pub(super) async fn status(State(api): State<Arc<Api>>, _: Options<NoOptions>) -> Result<Response, Problem> {
-    Ok(Json(Answer::new(&api.snapshot().await?)).into_response())
+    let (snapshot, candidates) = (api.snapshot().await?, candidates::measured(&api, None).await?);
+    Ok(Json(Answer::new(&snapshot, candidates)).into_response())
 }
 
 #[derive(Serialize)]
@@ -40,6 +42,7 @@ struct Answer<'a> {
     store: Option<Store<'a>>,
     recording: bool,
     drop_in: bool,
+    candidates: Option<CandidateReport>,
     configuration: &'a ConfigurationInfo,
 }
 
@@ -114,7 +117,7 @@ impl Serialize for Signals {
 }
 
 impl<'a> Answer<'a> {
-    fn new(snapshot: &'a Snapshot) -> Self {
+    fn new(snapshot: &'a Snapshot, candidates: Option<CandidateReport>) -> Self {
         let Snapshot { census, counts, metrics, runtime, stopping, .. } = snapshot;
         let why = if *stopping { Some("typingd is shutting down") } else { snapshot.not_ready.as_deref() };
         Self {
@@ -179,6 +182,7 @@ impl<'a> Answer<'a> {
             }),
             recording: snapshot.recording,
             drop_in: runtime.drop_in.is_some(),
+            candidates,
             configuration: &runtime.configuration,
         }
     }

@@ -14,11 +14,13 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::candidates;
 use super::options::bad;
 use super::{Api, ask, busy};
 use crate::config::{Change, Changed, Refusal, Report, TIMED_CHANNELS_MAX};
 use crate::http::{NoOptions, Options, Problem, read_body};
 use crate::model::ChannelAddress;
+use crate::observe::typing::candidates::report::CandidateReport;
 
 /// Requests that may wait for the owner; the caller of a further one waits for a place. Each takes milliseconds; some tens, with the timing of 2,000 channels in force.
 pub(crate) const REQUESTS_MAX: usize = 16;
@@ -66,7 +68,16 @@ pub(crate) enum Denial {
     Behind,
 }
 
-pub(super) async fn read(State(api): State<Arc<Api>>, _: Options<NoOptions>) -> Result<Json<Report>, Problem> {
+/// The timing in force, and the candidates that are measured beside it.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer {
+    #[serde(flatten)]
+    report: Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidates: Option<CandidateReport>,
+}
+
+pub(super) async fn read(State(api): State<Arc<Api>>, _: Options<NoOptions>) -> Result<Json<Answer>, Problem> {
     answer(&api, None).await
 }
 
@@ -75,7 +86,7 @@ pub(super) async fn change(
     _: Options<NoOptions>,
     to: Result<Option<Path<String>>, PathRejection>,
     request: Request<Body>,
-) -> Result<Json<Report>, Problem> {
+) -> Result<Json<Answer>, Problem> {
     let (head, body) = request.into_parts();
     if !is_encoded(head.uri.path()) {
         return Err(bad(
@@ -98,9 +109,14 @@ pub(super) async fn unnamed() -> Problem {
     bad("the channel address is empty; expected 1 to 240 characters")
 }
 
-async fn answer(api: &Api, change: Option<Change>) -> Result<Json<Report>, Problem> {
+async fn answer(api: &Api, change: Option<Change>) -> Result<Json<Answer>, Problem> {
+    // What was begun while running ends with what was changed.
+    let ends = change.as_ref().is_some_and(Change::is_reset);
     match ask(&api.timing, TIMEOUT, |answer| Ask { change, answer }).await? {
-        Ok(report) => Ok(Json(report)),
+        Ok(report) => {
+            let candidates = candidates::measured(api, ends.then(Vec::new)).await?;
+            Ok(Json(Answer { report, candidates }))
+        }
         Err(Denial::Refused(refusal)) => Err(refused(&refusal)),
         Err(Denial::Behind) => Err(busy("the daemon is behind with its work; nothing was changed")),
     }

@@ -11,8 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::options::{bad, repeated, unexpected, unknown};
-use super::{Api, read_trace};
-use crate::engine::policy::Rules;
+use super::{Api, PATIENCE, loop_silent, read_trace};
 use crate::http::{Options, Problem};
 use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Plan, Setting};
@@ -49,7 +48,10 @@ pub(super) async fn study(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (plan, format) = plan(&api.snapshot().await?.rules, &options)?;
+    // With the timing of channels that have their own.
+    let snapshot = api.controls.statistics(PATIENCE).await.ok_or_else(loop_silent)?;
+    let own = snapshot.channel_rules.iter().map(|(to, rules)| (to, rules));
+    let (plan, format) = plan(Plan::new(&snapshot.rules).with_channels(own), &options)?;
     let place = api.places.studies.clone().try_acquire_owned().map_err(|_| {
         let detail = "another trace is being studied; try again";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
@@ -64,7 +66,7 @@ pub(super) async fn study(
 }
 
 /// The options of the query: those of the command, and `format`.
-fn plan(rules: &Rules, options: &[(String, String)]) -> Result<(Plan, Format), Problem> {
+fn plan(in_force: Plan, options: &[(String, String)]) -> Result<(Plan, Format), Problem> {
     let mut problems: Vec<_> = repeated(options).into_iter().collect();
     let mut format = Format::Json;
     let mut choices = Vec::new();
@@ -77,7 +79,7 @@ fn plan(rules: &Rules, options: &[(String, String)]) -> Result<(Plan, Format), P
             _ => problems.push(unknown(name, &format!("{} or format", Plan::OPTIONS.join(", ")))),
         }
     }
-    match Plan::new(rules).with(choices) {
+    match in_force.with(choices) {
         Ok(plan) if problems.is_empty() => Ok((plan, format)),
         planned => {
             problems.extend(planned.err().iter().flatten().map(ToString::to_string));

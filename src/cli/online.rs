@@ -16,6 +16,10 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
 
 async fn problems(config: &Config, settings: Settings) -> Result<Vec<String>, Failure> {
     let (base_url, cached) = (settings.base_url.clone(), settings.auth == Auth::Cached);
+    let from = settings.places.before(match settings.auth {
+        Auth::JwtBearer(_) => "upstream.auth.jwt_bearer.token_url",
+        _ => "upstream.auth.token_file",
+    });
     let shown = base_url.as_str().trim_end_matches('/');
     let client = Client::new(settings, Clock::start()).map_err(|error| error.to_string())?;
     let mut problems = Vec::new();
@@ -24,19 +28,15 @@ async fn problems(config: &Config, settings: Settings) -> Result<Vec<String>, Fa
         Ok(status) => {
             note(&format!("upstream: {shown} answers after {} ms (status {status})", stopwatch.elapsed().as_millis()));
         }
-        Err(why) => problems.push(config.located(
-            "upstream.base_url",
-            &format!(
-                "{shown} can't be reached: {why}; check its name, the name service, the firewall, and whether \
-                 upstream.ca_file or upstream.proxy is needed"
-            ),
+        Err(why) => problems.push(format!(
+            "{why}; check its name, the name service, the firewall, and whether upstream.ca_file or upstream.proxy is needed"
         )),
     }
     let stopwatch = clock::stopwatch();
     match client.warm_up().await {
         TokenState::Held if cached => note("token: connectors show their own; none is fetched"),
         TokenState::Held => note(&format!("token: in hand after {} ms", stopwatch.elapsed().as_millis())),
-        TokenState::Pending => problems.push("there is no token: no answer in time".to_owned()),
+        TokenState::Pending => problems.push(format!("there is no token: {from}: no answer in time")),
         TokenState::Failing(why) => problems.push(format!("there is no token: {why}")),
     }
     if let Some(store) = &config.store {

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use reqwest::Method;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{AnswerFormat, Remote, RemoteArgs};
 use super::{Failure, block_on};
 use crate::base::duration::Written;
 use crate::base::text::printable;
+use crate::observe::typing::candidates::report::CandidateReport;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
@@ -77,6 +79,13 @@ fn describe(status: &Value) -> String {
     line("p50 / p99", if quantiles.is_empty() { "nothing measured yet".to_owned() } else { quantiles.join(", ") });
     if at("/journal") != "none" {
         line("journal", text("/journal"));
+    }
+    if let Ok(Some(measured)) = Option::<CandidateReport>::deserialize(at("/candidates")) {
+        let total = measured.total();
+        let compared: Vec<_> = total.candidates.iter().filter_map(|candidate| total.compared(candidate)).collect();
+        let typing = Written(Duration::from_secs(total.composing_s as u64));
+        let figures = if compared.is_empty() { String::new() } else { format!(": {}", compared.join("; ")) };
+        line("candidates", format!("{} on {typing} of typing{figures}", measured.timings.join(", ")));
     }
     if at("/store").is_object() {
         let problem = at("/store/problem").as_str().map(|why| format!(": {}", printable(why))).unwrap_or_default();

@@ -9,10 +9,12 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
 use super::client::{Remote, RemoteArgs};
-use super::{CHECK_INTERVAL, DISMISS_AFTER, Failure, block_on, timing_flags};
+use super::{CHECK_INTERVAL, DISMISS_AFTER, Failure, block_on, candidates, timing_flags};
+use crate::base::clock::wall_millis;
 use crate::base::text::printable;
 use crate::config::{self, Keep, Report, Values};
 use crate::model::ChannelAddress;
+use crate::observe::typing::candidates::report::CandidateReport;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TimingArgs {
@@ -33,9 +35,13 @@ pub(super) struct TimingArgs {
     /// The new longest unbroken typing
     #[arg(long, value_name = "TIME", help_heading = "Changes")]
     max_typing: Option<String>,
-    /// Undo all that was changed while running; with --to: remove the channel's own timing, so that it follows all channels
+    /// Undo all that was changed while running, and end the measuring of candidates; with --to: remove the channel's own timing, so that it follows all channels
     #[arg(long, conflicts_with_all = ["check", "dismiss", "mode", "max_typing"], help_heading = "Changes")]
     reset: bool,
+    /// Measure this timing beside the one in force, on live traffic, without using it: MODE CHECK/DISMISS, such as 'idle 10s/5s'. Up
+    /// to three; none ends it. Without this option, what is measured is shown
+    #[arg(long = "try", value_name = "TIMING", conflicts_with_all = ["to", "check", "dismiss", "mode", "max_typing", "reset"], help_heading = "Candidates")]
+    candidates: Vec<String>,
     /// The output format
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: TimingFormat,
@@ -47,6 +53,16 @@ enum TimingFormat {
     Table,
     /// As the daemon sends it
     Json,
+}
+
+/// What the daemon answers.
+#[derive(serde::Deserialize)]
+struct Said {
+    #[serde(flatten)]
+    report: Report,
+    /// A daemon of an earlier version has none.
+    #[serde(default)]
+    candidates: Option<CandidateReport>,
 }
 
 fn channel(text: &str) -> Result<ChannelAddress, String> {
@@ -69,6 +85,9 @@ pub(super) fn run(args: TimingArgs) -> Result<(), Failure> {
     }
     let changes = flags.into_iter().map(|flag| (flag.key.replace("timing.", ""), flag.value.into()));
     let changes: Map<String, Value> = changes.collect();
+    if !args.candidates.is_empty() {
+        return candidates::measure(&Remote::new(&args.remote)?, &args.candidates, args.format == TimingFormat::Json);
+    }
     let remote = Remote::new(&args.remote)?;
     let path: Vec<_> = ["v1", "timing"].into_iter().chain(args.to.as_ref().map(ChannelAddress::as_str)).collect();
     let request = if args.reset {
@@ -81,13 +100,20 @@ pub(super) fn run(args: TimingArgs) -> Result<(), Failure> {
         remote.request(Method::PUT, &path).header(CONTENT_TYPE, "application/json").body(body)
     };
     let answer = block_on(remote.call(request))??;
-    let report: Report = match serde_json::from_str(&answer.body) {
-        Ok(report) if answer.status.is_success() => report,
+    let said: Said = match serde_json::from_str(&answer.body) {
+        Ok(said) if answer.status.is_success() => said,
         _ => return Err(answer.refusal().into()),
     };
     let mut stdout = io::stdout().lock();
     match args.format {
-        TimingFormat::Table => stdout.write_all(describe(&report, args.to.as_ref()).as_bytes())?,
+        TimingFormat::Table => {
+            let mut text = describe(&said.report, args.to.as_ref());
+            if let Some(measured) = said.candidates.filter(|_| said.report.changed.is_none()) {
+                let to = args.to.as_ref().map(ChannelAddress::as_str);
+                text.push_str(&candidates::describe(&measured, to, wall_millis()));
+            }
+            stdout.write_all(text.as_bytes())?;
+        }
         TimingFormat::Json => writeln!(stdout, "{}", answer.body)?,
     }
     stdout.flush()?;

@@ -70,6 +70,11 @@ impl Change {
         }
     }
 
+    /// Whether it undoes whatever was changed while running.
+    pub const fn is_reset(&self) -> bool {
+        matches!((&self.what, &self.to), (What::Forget, None))
+    }
+
     /// What it changes, as [`Change::set`] and [`Change::forget`] take it: the channel, and the members that are set;
     /// none: it is forgotten, or all of it.
     pub fn parts(&self) -> (Option<&str>, Option<serde_json::Map<String, Value>>) {

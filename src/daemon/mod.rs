@@ -6,6 +6,7 @@
 
 mod build;
 mod end;
+mod files;
 mod listeners;
 mod os_signals;
 mod parts;
@@ -39,8 +40,8 @@ use reload::Reloader;
 use spans::Spans;
 use upstream::Upstream;
 
+pub(crate) use files::{file_problems, file_warnings, upstream_file_problems};
 pub(crate) use os_signals::until_stopped;
-pub(crate) use parts::{file_problems, token_file_warning};
 pub(crate) use unconfigured::answer_unconfigured;
 
 /// What a part may take to end.

@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::end::LastResort;
+use super::files::{caller_tokens, file_problems, token_file_warning};
 use super::listeners::Served;
 use super::os_signals::{Request, Signals};
-use super::parts::{caller_tokens, file_problems, token_file_warning};
 use super::shared_timing::SharedTiming;
 use super::timing_log::TimingLog;
 use super::upstream::Upstream;
@@ -20,7 +20,7 @@ use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
 use crate::api::timing::{Ask, Denial};
 use crate::base::clock;
 use crate::base::files;
-use crate::config::{self, Change, Changed, Config, KeyChange, Overrides, Report};
+use crate::config::{self, Change, Changed, Config, Draft, KeyChange, Overrides, Problem, Report};
 use crate::daemon::service_manager::Supervisor;
 use crate::driver::Controls;
 use crate::drop_in::DropIn;
@@ -253,13 +253,11 @@ impl Reloader {
         {
             return Err(Unchanged::Wrong(vec![format!("{} can't be read again: {error}", path.display())]));
         }
-        let config = config::load(&self.overrides)
-            .map_err(|problems| Unchanged::Wrong(problems.iter().map(ToString::to_string).collect()))?;
-        let problems = file_problems(&config);
-        if !problems.is_empty() {
-            return Err(Unchanged::Wrong(problems));
-        }
-        let mut tokens = caller_tokens(&config).map_err(Unchanged::Wrong)?;
+        let wrong =
+            |problems: Vec<Problem>| Unchanged::Wrong(problems.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let draft = Draft::read(&self.overrides);
+        let config = draft.config_with(file_problems).map_err(wrong)?;
+        let mut tokens = caller_tokens(&draft).map_err(wrong)?;
         self.guard_addresses_in_force(&config, &mut tokens)?;
         let warnings = config::warnings(&config);
         let upstream = self.upstream.prepare(&config).await?;
@@ -322,7 +320,7 @@ impl Reloader {
         warnings.extend(waiting.sentence());
         if waiting.another_org {
             // Those of the org in use have proven themselves; what is wrong with these would show at the next start only.
-            warnings.extend(token_file_warning(&config));
+            warnings.extend(token_file_warning(&config.draft()).map(|warning| warning.to_string()));
         }
         // Where the configuration says what it said, it is a caller's change that falls away.
         let same = self.config.log.level == config.log.level;

@@ -48,7 +48,7 @@ impl Parts {
         let drop_in = watch::Sender::new(upstream.drop_in().cloned());
         let ending = watch::Sender::new(None);
         let ingest = Ingest::new(self.inbox, body_bytes_max.subscribe());
-        let first_answer = FirstAnswer::new(&config, &upstream.client);
+        let first_answer = FirstAnswer::new();
         let runtime = status::Parts {
             unanswered: first_answer.missing(),
             client: upstream.client.clone(),

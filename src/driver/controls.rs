@@ -10,7 +10,9 @@ use crate::model::{Conversation, Instant};
 use crate::observe::events::{Flight, Past};
 use crate::observe::recording::{Recording, Scope};
 use crate::observe::snapshot::Snapshot;
+use crate::observe::typing::candidates::CandidateFigures;
 use crate::store::Lookup;
+use crate::tune::plan::Setting;
 
 /// Commands that may wait for the loop.
 const COMMANDS_MAX: usize = 64;
@@ -24,6 +26,8 @@ pub enum Command {
     Snapshot(oneshot::Sender<Snapshot>),
     /// A snapshot with the statistics of typing.
     Statistics(oneshot::Sender<Snapshot>),
+    /// Measure these timings beside the one in force, if any are given; the figures of those that are measured.
+    Candidates(Option<Vec<Setting>>, oneshot::Sender<Option<CandidateFigures>>),
     /// Begin a recording.
     Record(Scope, oneshot::Sender<Result<Recording, NotRecorded>>),
     /// Some conversations, and how many there are.
@@ -98,6 +102,15 @@ impl Controls {
     /// A snapshot with the statistics of typing.
     pub(crate) async fn statistics(&self, timeout: Duration) -> Option<Snapshot> {
         self.ask(timeout, Command::Statistics).await
+    }
+
+    /// Measures `settings` beside the timing in force, if any are given. The figures of what is measured, if anything is.
+    pub(crate) async fn candidates(
+        &self,
+        settings: Option<Vec<Setting>>,
+        timeout: Duration,
+    ) -> Option<Option<CandidateFigures>> {
+        self.ask(timeout, |answer| Command::Candidates(settings, answer)).await
     }
 
     pub(crate) async fn record(&self, scope: Scope, timeout: Duration) -> Option<Result<Recording, NotRecorded>> {

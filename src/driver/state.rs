@@ -18,8 +18,8 @@ use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, Rejected};
 use crate::model::{
-    Cause, ChannelAddress, Conversation, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal,
-    Transient, WireResult,
+    Cause, Conversation, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal, Transient,
+    WireResult,
 };
 use crate::observe::loop_event::LoopEvent;
 use crate::observe::recording::{self, Recording, Scope};
@@ -122,6 +122,12 @@ impl LoopState {
                 let channels = self.engine.policy().channels.iter();
                 let channel_rules = channels.map(|(to, rules)| (to.clone(), *rules)).collect();
                 let _ = answer.send(Snapshot { typing, channel_rules, ..self.snapshot(now) });
+            }
+            Some(Command::Candidates(settings, answer)) => {
+                if let Some(settings) = settings {
+                    self.observers.stats.measure_beside(now, settings, self.engine.policy());
+                }
+                let _ = answer.send(self.observers.stats.candidates(now));
             }
             Some(Command::Record(scope, answer)) => drop(answer.send(self.start_recording(now, scope))),
             Some(Command::Page(query, answer)) => {
@@ -261,7 +267,7 @@ impl LoopState {
     /// Puts the policy that waits in force, if there is room for it.
     fn change_policy(&mut self, now: Instant) {
         if let Some((policy, waiting)) = self.policy.take_if(|_| self.engine.has_room_for_policy()) {
-            self.observers.stats.name_channels(policy.channels.keys().map(ChannelAddress::as_str));
+            self.observers.stats.on_policy(&policy);
             self.share_limit(policy.delivery.requests_per_second_max);
             self.engine.handle_policy(now, *policy);
             for in_force in waiting {

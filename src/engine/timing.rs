@@ -116,6 +116,50 @@ impl Timing {
         Instant::from_micros(self.next(rules, 0).0.min(max_typing))
     }
 
+    /// As [`Timing::quiet_until`], where the next keystroke decides nothing either; else [`Instant::ORIGIN`].
+    #[inline]
+    pub fn calm_until(&self, rules: &Rules) -> Instant {
+        let is_taken_silently = match self.phase {
+            Phase::Idle => false,
+            Phase::Burst => self.icon || rules.mode == Mode::AfterShown,
+            Phase::Silent => true,
+        };
+        if is_taken_silently { self.quiet_until(rules) } else { Instant::ORIGIN }
+    }
+
+    /// As [`Timing::calm_until`], as long as no two keystrokes are a pause of `dismiss_after` apart: the icon's idle deadline
+    /// moves on with each of them.
+    #[inline]
+    pub fn unbroken_until(&self, rules: &Rules) -> Instant {
+        let never = u64::MAX;
+        let check = self.burst_start.saturating_add((u64::from(self.checks) + 1).saturating_mul(rules.check));
+        let max_typing = self.run_start.saturating_add(rules.max_typing);
+        let until = match (self.phase, rules.mode) {
+            (Phase::Idle, _) => 0,
+            (Phase::Silent, _) => never,
+            (Phase::Burst, Mode::Idle) => {
+                if self.icon {
+                    check.min(max_typing)
+                } else {
+                    0
+                }
+            }
+            (Phase::Burst, Mode::AfterShown) => {
+                let dismissal = if self.icon { self.last_started.saturating_add(rules.dismiss) } else { never };
+                check.min(max_typing).min(dismissal)
+            }
+        };
+        Instant::from_micros(until)
+    }
+
+    /// Keystrokes came before [`Timing::calm_until`] or [`Timing::unbroken_until`], no two of them a pause apart, and what they report goes on until
+    /// `until`: as [`Timing::keystroke`] for each of them, for callers that skip them.
+    #[inline]
+    pub fn keystrokes_skipped(&mut self, until: Instant) {
+        self.last_key = until.as_micros().max(self.last_key);
+        self.key_since |= self.phase == Phase::Burst;
+    }
+
     /// The timer that runs next, where one that would be due before `floor` is due at `floor`. Of several due at one
     /// instant the one that wins comes first: an idle deadline over `max_typing`, that over a check, a check over a
     /// dismissal (timing rules 3, 4, 7).

@@ -158,6 +158,37 @@ pub(crate) fn front(rows: &[Row], ranking: &[usize], plan: &Plan) -> Vec<usize> 
     shown.map(|(place, _)| *place).collect()
 }
 
+/// Of `places`, those that differ from one before them in something that is seen, and not in requests alone.
+pub(crate) fn distinct(rows: &[Row], places: &[usize]) -> Vec<usize> {
+    let mut found: Vec<usize> = Vec::new();
+    for place in places {
+        if !found.iter().any(|other| look_alike(&rows[*other], &rows[*place])) {
+            found.push(*place);
+        }
+    }
+    found
+}
+
+/// The shortest and the longest check of `rows` that show the same as `row` and differ in requests alone, if there are
+/// others.
+pub(crate) fn alike_checks(rows: &[Row], row: &Row) -> Option<(u64, u64)> {
+    let alike = rows.iter().filter(|other| look_alike(row, other)).map(|other| other.setting.check);
+    let (least, most) =
+        alike.fold((row.setting.check, row.setting.check), |(a, b), check| (a.min(check), b.max(check)));
+    (least < most).then_some((least, most))
+}
+
+/// Whether no one could see a difference: of two checks, if all goes well and the receiver keeps icons.
+fn look_alike(one: &Row, other: &Row) -> bool {
+    let seen = |row: &Row| {
+        let of =
+            |row: &Row| (row.recall.value, row.flicker_per_msg.value, row.false_on.value, row.off.p95, row.off.max);
+        let sights: Vec<_> = row.sights.iter().map(|sight| (sight.cost, sight.recall)).collect();
+        (row.setting.mode, row.setting.dismiss, of(row), row.dropped.as_deref().map(of), sights)
+    };
+    seen(one) == seen(other)
+}
+
 /// What decides between two rows: the objective, then what else an operator would look at.
 pub(super) fn better(a: &Row, b: &Row, plan: &Plan) -> Ordering {
     let respects = [plan.minimise, Measure::Requests, Measure::Missed, Measure::Flicker, Measure::OffP95];

@@ -233,7 +233,12 @@ pub(super) fn params(plan: &Plan) -> Value {
 /// Equal if two results were asked for in the same way: SHA-256 of the options, the grid and the setting in force.
 fn config_hash(plan: &Plan) -> String {
     let settings: Vec<_> = plan.grid.iter().map(setting).collect();
-    let asked = json!({"params": params(plan), "current": setting(&plan.current), "grid": settings});
+    let mut asked = json!({"params": params(plan), "current": setting(&plan.current), "grid": settings});
+    let mut own: Vec<_> = plan.channels.iter().map(|(to, rules)| json!([to, setting(&Setting::of(rules))])).collect();
+    if !own.is_empty() {
+        own.sort_by_key(Value::to_string);
+        asked["channels"] = own.into();
+    }
     let hash = digest::digest(&digest::SHA256, asked.to_string().as_bytes());
     hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

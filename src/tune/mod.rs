@@ -273,8 +273,8 @@ fn channels(study: &Study, plan: &Plan, suspects: &Suspects, threads: usize) -> 
     let of = |(_, channel): &(usize, u32)| {
         let part = study.part(|timeline: &Timeline| timeline.channel == *channel);
         let name = study.channels[*channel as usize].clone();
-        let suspects = suspects.of_channel(&name);
-        let Findings { typed, current, rows, decision, .. } = Findings::of(&part, plan, &suspects, threads, &|| {});
+        let (plan, suspects) = (plan.in_channel(&name), suspects.of_channel(&name));
+        let Findings { typed, current, rows, decision, .. } = Findings::of(&part, &plan, &suspects, threads, &|| {});
         let best = rows.into_iter().find(|row| Some(row.setting) == decision.best);
         Channel { name, users: part.users, messages: typed.messages as u64, current, best, decision }
     };

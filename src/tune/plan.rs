@@ -2,6 +2,7 @@
 //! by name, the same on the command line and over HTTP.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::measure::Measure;
@@ -45,6 +46,16 @@ impl Setting {
     pub fn rules(&self, max_typing: Duration) -> Rules {
         let dismiss = Duration::from_millis(self.dismiss);
         Rules::new(self.mode, Duration::from_millis(self.check), dismiss, max_typing.max(dismiss))
+    }
+}
+
+impl FromStr for Setting {
+    type Err = ValueError;
+
+    /// Reads what [`Display`](fmt::Display) writes: `idle 10s/5s`.
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let (mode, check, dismiss) = setting(text).map_err(|_| NAMED_SETTING)?;
+        mode.map(|mode| Self { mode, check, dismiss }).ok_or(NAMED_SETTING)
     }
 }
 
@@ -142,6 +153,8 @@ pub struct Plan {
     pub grid: Vec<Setting>,
     /// The setting in force, to compare with.
     pub current: Setting,
+    /// The timing of channels that have one of their own: what is in force there, if no setting was named.
+    pub channels: Vec<(Box<str>, Rules)>,
     /// The longest unbroken typing that is believed.
     pub max_typing: Duration,
     /// The limits.
@@ -204,6 +217,7 @@ impl Plan {
         Self {
             grid: grid(&MODES, &default(CHECK_DEFAULT), &default(DISMISS_DEFAULT)),
             current: Setting::of(rules),
+            channels: Vec::new(),
             max_typing: rules.max_typing(),
             wants: Vec::new(),
             minimise: Measure::Cost,
@@ -218,6 +232,22 @@ impl Plan {
             to: None,
             by_channel: true,
             seed: 42,
+        }
+    }
+
+    /// The same, where single channels have timing of their own.
+    pub fn with_channels<'a>(mut self, channels: impl IntoIterator<Item = (&'a ChannelAddress, &'a Rules)>) -> Self {
+        self.channels = channels.into_iter().map(|(to, rules)| (to.as_str().into(), *rules)).collect();
+        self
+    }
+
+    /// The same for the channel `to` alone: what is in force is what is in force there.
+    pub(super) fn in_channel(&self, to: &str) -> Self {
+        let own = self.channels.iter().find(|(name, _)| **name == *to);
+        let plan = Self { channels: Vec::new(), ..self.clone() };
+        match own {
+            Some((_, rules)) => Self { current: Setting::of(rules), max_typing: rules.max_typing(), ..plan },
+            None => plan,
         }
     }
 
@@ -267,6 +297,10 @@ impl Plan {
             // If one mode alone is tried, it is the one meant here.
             let only = if let [only] = modes[..] { Some(only) } else { None };
             self.current = Setting { mode: mode.or(only).unwrap_or(self.current.mode), check, dismiss };
+            self.channels.clear();
+        }
+        if let Some(to) = &self.to {
+            self = self.in_channel(to);
         }
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
@@ -309,9 +343,11 @@ fn mode(text: &str) -> Result<Mode, ValueError> {
     Mode::from_name(text).ok_or(ValueError::Expected("idle, after_shown or idle,after_shown"))
 }
 
-/// A setting: `5s/2s`, or with its mode `idle:5s/2s`.
+/// A setting: `5s/2s`, or with its mode `idle:5s/2s` or `idle 5s/2s`.
 fn setting(text: &str) -> Result<(Option<Mode>, u64, u64), ValueError> {
-    let (named, times) = text.split_once(':').map_or((None, text), |(mode, rest)| (Some(mode), rest));
+    let text = text.trim();
+    let named = text.split_once(|c: char| c == ':' || c == ' ').filter(|(mode, _)| !mode.contains('/'));
+    let (named, times) = named.map_or((None, text), |(mode, rest)| (Some(mode), rest));
     let mode = named.map(|name| Mode::from_name(name.trim()).ok_or(SETTING)).transpose()?;
     let (check, dismiss) = times.split_once('/').ok_or(SETTING)?;
     Ok((mode, time(check.trim()).map_err(|_| SETTING)?, time(dismiss.trim()).map_err(|_| SETTING)?))
@@ -319,6 +355,8 @@ fn setting(text: &str) -> Result<(Option<Mode>, u64, u64), ValueError> {
 
 const SETTING: ValueError =
     ValueError::Expected("CHECK/DISMISS, such as 5s/2s, with or without its mode: after_shown:5s/2s");
+
+const NAMED_SETTING: ValueError = ValueError::Expected("MODE CHECK/DISMISS, such as idle 10s/5s or after_shown 5s/2s");
 
 /// Limits, such as `recall>=0.85,off_p95<=5s`; `none` for none.
 fn wants(text: &str) -> Result<Vec<Want>, ValueError> {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::timeline::{Event, Happening, Timeline};
+use super::timeline::{Event, Happening, RUN_GAP_MILLIS, Timeline};
 use crate::engine::Engine;
 use crate::engine::policy::{Delivery, Policy, Rules};
 use crate::engine::timing::Timing;
@@ -90,42 +90,100 @@ fn end_reason(happening: Happening) -> Option<Reason> {
 /// Plays one conversation under `rules` over a perfect link. `away` is what decides on a wrong stop, in milliseconds.
 pub fn play(timeline: &Timeline, rules: &Rules, away: u64, play: &mut Play) {
     play.clear();
-    let mut timing = Timing::default();
-    let note = |play: &mut Play, at: u64, reason: Reason| {
-        match reason.indicator() {
-            Indicator::TypingStarted => play.started += 1,
-            Indicator::TypingStopped => play.stopped += 1,
+    let mut stage = Stage { timing: Timing::default(), rules, away, play, skipped: None };
+    if timeline.runs.is_empty() || rules.dismiss_after() < Duration::from_millis(RUN_GAP_MILLIS) {
+        for event in &timeline.events {
+            stage.take(*event);
         }
-        play.arrivals.push(Arrival { at, reason });
-    };
-    let mut quiet_until = Instant::NEVER;
-    for event in &timeline.events {
-        let at = event.at();
-        let now = Instant::from_millis(at);
-        let look = now >= quiet_until;
-        if look {
-            while let Some((due, reason)) = timing.step(rules, now) {
-                play.judge(due.as_millis(), reason, Some(*event), away);
-                note(play, due.as_millis(), reason);
+    } else {
+        stage.take_runs(timeline);
+    }
+    stage.finish();
+}
+
+/// The state machine, while a conversation is played.
+struct Stage<'a> {
+    timing: Timing,
+    rules: &'a Rules,
+    away: u64,
+    play: &'a mut Play,
+    /// The latest key that the machine has not been told, for it decides nothing.
+    skipped: Option<u64>,
+}
+
+impl Stage<'_> {
+    /// Takes the runs of `timeline`. Keys that decide nothing, which most are, are passed over together.
+    fn take_runs(&mut self, timeline: &Timeline) {
+        let events = &timeline.events[..];
+        let pause = self.rules.dismiss;
+        // Keys before this decide nothing, if they come without a pause after `last`; in microseconds.
+        let (mut unbroken_until, mut last) = (0, 0);
+        for (number, start) in timeline.runs.iter().enumerate() {
+            let end = timeline.runs.get(number + 1).map_or(events.len(), |next| *next as usize);
+            let mut place = *start as usize;
+            let last_of_run = micros(events[end - 1]);
+            while place < end {
+                let event = events[place];
+                let at = micros(event);
+                if !event.is_key() || at >= unbroken_until || at - last >= pause {
+                    self.take(event);
+                    unbroken_until = self.timing.unbroken_until(self.rules).as_micros();
+                    last = at;
+                    place += 1;
+                } else if last_of_run < unbroken_until {
+                    last = last_of_run;
+                    self.skipped = Some(last);
+                    break;
+                } else {
+                    place += events[place..end].partition_point(|event| micros(*event) < unbroken_until);
+                    last = micros(events[place - 1]);
+                    self.skipped = Some(last);
+                }
             }
         }
+    }
+
+    fn take(&mut self, event: Event) {
+        let now = Instant::from_millis(event.at());
+        if let Some(until) = self.skipped.take() {
+            self.timing.keystrokes_skipped(Instant::from_micros(until));
+        }
+        while let Some((due, reason)) = self.timing.step(self.rules, now) {
+            self.play.judge(due.as_millis(), reason, Some(event), self.away);
+            self.note(due.as_millis(), reason);
+        }
         let decided = if event.is_key() {
-            timing.keystroke(rules, now, Instant::from_millis(event.typing_until()))
+            self.timing.keystroke(self.rules, now, Instant::from_millis(event.typing_until()))
         } else {
-            end_reason(event.happening()).and_then(|reason| timing.stop(reason))
+            end_reason(event.happening()).and_then(|reason| self.timing.stop(reason))
         };
         if let Some(reason) = decided {
-            note(play, at, reason);
-        }
-        if look || decided.is_some() {
-            quiet_until = timing.quiet_until(rules);
+            self.note(event.at(), reason);
         }
     }
-    while !timing.is_idle() {
-        let Some((due, reason)) = timing.step(rules, timing.due(rules)) else { continue };
-        play.judge(due.as_millis(), reason, None, away);
-        note(play, due.as_millis(), reason);
+
+    fn finish(mut self) {
+        if let Some(until) = self.skipped.take() {
+            self.timing.keystrokes_skipped(Instant::from_micros(until));
+        }
+        while !self.timing.is_idle() {
+            let Some((due, reason)) = self.timing.step(self.rules, self.timing.due(self.rules)) else { continue };
+            self.play.judge(due.as_millis(), reason, None, self.away);
+            self.note(due.as_millis(), reason);
+        }
     }
+
+    fn note(&mut self, at: u64, reason: Reason) {
+        match reason.indicator() {
+            Indicator::TypingStarted => self.play.started += 1,
+            Indicator::TypingStopped => self.play.stopped += 1,
+        }
+        self.play.arrivals.push(Arrival { at, reason });
+    }
+}
+
+fn micros(event: Event) -> u64 {
+    event.at() * 1_000
 }
 
 /// Plays one conversation under `rules` over `link`, whose losses `seed` decides.

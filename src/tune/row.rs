@@ -6,11 +6,12 @@ use super::confidence::{Interval, Ratio, Tally, chance};
 use super::icon::Shown;
 use super::measure::Measure;
 use super::plan::{Plan, Setting, Side, Want};
-use super::play::Play;
+use super::play::{Arrival, Play};
 use super::study::Study;
 use super::sums::{Delays, Lags, Sums, Typed, quantile, ratio};
 use super::timeline::Timeline;
 use super::truth::Truth;
+use crate::model::Indicator;
 
 /// A measure with its confidence; `None` where it is undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -251,10 +252,7 @@ impl<'a> Meter<'a> {
                     }
                     // No icon is old enough to be dropped.
                     _ if same => first,
-                    _ => {
-                        self.shown.follow(&self.play.arrivals, *ttl, timeline.end);
-                        Seen::of(timeline, &self.shown)
-                    }
+                    _ => Seen::of_arrivals(timeline, &self.play.arrivals, ttl.unwrap_or(u64::MAX)),
                 };
             }
         }
@@ -276,15 +274,15 @@ impl<'a> Meter<'a> {
         let mut seen = vec![Seen::default(); settings.len()];
         let mut composing = 0.0;
         for (number, timeline) in self.study.timelines.iter().enumerate() {
-            let mut own = Timeline { events: timeline.events.clone(), composing: Vec::new(), ..*timeline };
+            let (events, runs) = (timeline.events.clone(), timeline.runs.clone());
+            let mut own = Timeline { events, runs, composing: Vec::new(), ..*timeline };
             own.composing = truth.intervals(&own.events, own.end);
             let counted = own.composing.iter().filter(|interval| interval.counts);
             composing += counted.map(|interval| interval.to - interval.from).sum::<u64>() as f64;
             for (setting, seen) in settings.iter().zip(&mut seen) {
                 let (rules, seed) = (setting.rules(plan.max_typing), plan.seed.wrapping_add(number as u64));
                 plan.link.play(&own, &rules, truth.away, seed, &mut self.play);
-                self.shown.follow(&self.play.arrivals, ttl, own.end);
-                *seen += Seen::of(&own, &self.shown);
+                *seen += Seen::of_arrivals(&own, &self.play.arrivals, ttl.unwrap_or(u64::MAX));
             }
         }
         let cost = |seen: &Seen| ratio(seen.cost(composing, plan.false_cost) / 1_000.0, minutes(composing));
@@ -300,8 +298,7 @@ impl<'a> Meter<'a> {
             self.plan.link.play(timeline, &rules, self.plan.truth.away, seed, &mut self.play);
             let user = &mut users[timeline.user as usize];
             user.requests += (self.play.started + self.play.stopped) as f64;
-            self.shown.follow(&self.play.arrivals, ttl, timeline.end);
-            user.seen += Seen::of(timeline, &self.shown);
+            user.seen += Seen::of_arrivals(timeline, &self.play.arrivals, ttl.unwrap_or(u64::MAX));
         }
         for (user, typed) in users.iter_mut().zip(self.typed) {
             user.composing = typed.composing;
@@ -381,22 +378,38 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// What [`Sums::add_sight`] counts of the icon's time, and nothing else.
-    fn of(timeline: &Timeline, shown: &Shown) -> Self {
-        let mut seen = Self::default();
-        let mut spans = &shown.spans[..];
-        seen.on = spans.iter().map(|span| span.to - span.from).sum::<u64>() as f64;
-        for interval in timeline.composing.iter().filter(|interval| interval.counts) {
-            while let [first, rest @ ..] = spans
-                && first.to <= interval.from
-            {
-                spans = rest;
+    /// What [`Sums::add_sight`] counts of the icon's time, and nothing else, with a receiver that drops an icon `ttl` after its
+    /// latest TypingStarted.
+    fn of_arrivals(timeline: &Timeline, arrivals: &[Arrival], ttl: u64) -> Self {
+        let (mut on, mut on_composing) = (0, 0);
+        let mut intervals = timeline.composing.iter().filter(|interval| interval.counts).peekable();
+        let mut shown = |from: u64, to: u64| {
+            let to = to.min(from.saturating_add(ttl)).min(timeline.end);
+            if from >= to {
+                return;
             }
-            let within = spans.iter().take_while(|span| span.from < interval.to);
-            let both = within.map(|span| span.to.min(interval.to) - span.from.max(interval.from));
-            seen.on_composing += both.sum::<u64>() as f64;
+            on += to - from;
+            while intervals.next_if(|interval| interval.to <= from).is_some() {}
+            // The next icon may be within the last of these intervals, too.
+            while let Some(interval) = intervals.peek().filter(|interval| interval.from < to) {
+                on_composing += interval.to.min(to) - interval.from.max(from);
+                if interval.to >= to {
+                    break;
+                }
+                intervals.next();
+            }
+        };
+        let mut latest = None;
+        for arrival in arrivals {
+            if let Some(from) = latest {
+                shown(from, arrival.at);
+            }
+            latest = (arrival.reason.indicator() == Indicator::TypingStarted).then_some(arrival.at);
         }
-        seen
+        if let Some(from) = latest {
+            shown(from, u64::MAX);
+        }
+        Self { on: on as f64, on_composing: on_composing as f64 }
     }
 
     /// What `add` adds to `sums`.

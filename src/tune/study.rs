@@ -275,6 +275,7 @@ impl Study {
                 timeline.abandon(truth.away, || dice.f64() < share);
             }
             timeline.composing = truth.intervals(&timeline.events, timeline.end);
+            timeline.find_runs();
         }
     }
 }

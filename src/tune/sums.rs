@@ -199,7 +199,8 @@ mod tests {
     fn counted(kind: Kind, events: &[(u64, Happening)], on: &[IconSpan], end: u64) -> (Typed, Sums, Lags) {
         let events: Vec<Event> = events.iter().map(|(at, what)| Event::new(*at, *what)).collect();
         let composing = Truth { kind, away: 30_000 }.intervals(&events, end);
-        let timeline = Timeline { user: 0, channel: 0, begin: 0, inserted: 0, events, end, composing };
+        let timeline =
+            Timeline { user: 0, channel: 0, begin: 0, inserted: 0, events, end, composing, runs: Vec::new() };
         let (mut typed, mut sums, mut lags) = (Typed::default(), Sums::default(), Lags::default());
         typed.add(&timeline);
         let shown = Shown { spans: on.to_vec(), waits: Vec::new() };

@@ -25,6 +25,8 @@ const FAILS_LINES_MAX: usize = 3;
 /// The measures that have a column of their own.
 const COLUMNS: [Measure; 6] =
     [Measure::Requests, Measure::Missed, Measure::Flicker, Measure::OffP95, Measure::Check, Measure::Dismiss];
+/// How long the checks of a row may be, such as `10s (1s..15s)`: not much longer than a single one.
+const CHECKS_CHARS_MAX: usize = 13;
 /// Channels whose advice has a line of its own.
 const CHANNELS_APPLIED_MAX: usize = 2;
 /// The silence whose meaning is shown, in milliseconds: the documented dismissal.
@@ -38,9 +40,9 @@ pub fn report(report: &Report) -> String {
     let mut tail = of_silence(report);
     tail.extend(of_advice(report));
 
-    let mut rows: Vec<&Row> = advice::front(&report.rows, &report.ranking, &report.plan)
+    let front = advice::front(&report.rows, &report.ranking, &report.plan);
+    let mut rows: Vec<&Row> = advice::distinct(&report.rows, &front)
         .into_iter()
-        .take(ROWS_SHOWN_MAX)
         .chain(report.nearest.iter().map(|(place, _)| *place))
         .map(|place| &report.rows[place])
         .collect();
@@ -51,7 +53,7 @@ pub fn report(report: &Report) -> String {
     let taken = [&head, &heading, &against, &fails, &tail].iter().map(|part| part.len()).sum::<usize>() + 1;
     let room = LINES_MAX.saturating_sub(taken);
     let warnings = warnings(report, room.saturating_sub(rows.len().min(ROWS_KEPT)).max(1));
-    rows.truncate(room.saturating_sub(warnings.len()).max(1));
+    shorten(&mut rows, room.saturating_sub(warnings.len()).clamp(1, ROWS_SHOWN_MAX), report.current.setting);
     let mut table = ranking(report, &rows).into_iter();
 
     let mut lines = head;
@@ -63,6 +65,15 @@ pub fn report(report: &Report) -> String {
     lines.extend(fails);
     lines.extend(tail);
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// Leaves the best `count` of the rows, that in force among them if it is one of the rows.
+fn shorten(rows: &mut Vec<&Row>, count: usize, in_force: Setting) {
+    let place = rows.iter().position(|row| row.setting == in_force);
+    if let Some(place) = place.filter(|place| *place >= count && count > 1) {
+        rows.swap(count - 1, place);
+    }
+    rows.truncate(count);
 }
 
 /// What to do, in a line.
@@ -187,7 +198,12 @@ fn ranking(report: &Report, rows: &[&Row]) -> Vec<String> {
     let place = |row: &Row| rows.iter().position(|other| other.setting == row.setting).map_or(0, |place| place + 1);
     column("", &|row| place(row).to_string());
     column("mode", &|row| row.setting.mode.name().to_owned());
-    column("check", &|row| time(row.setting.check));
+    // Checks that make no difference but in requests are one row.
+    column("check", &|row| {
+        let alike = advice::alike_checks(&report.rows, row);
+        let all = alike.map(|(least, most)| format!("{} ({}..{})", time(row.setting.check), time(least), time(most)));
+        all.filter(|all| all.len() <= CHECKS_CHARS_MAX).unwrap_or_else(|| time(row.setting.check))
+    });
     column("dismiss", &|row| time(row.setting.dismiss));
     column("on while typing", &|row| format!("{}{}", percent(row.recall.value, 1), plus_minus(&row.recall)));
     column("flicker/msg", &|row| number(row.flicker_per_msg.value, 2));

@@ -19,7 +19,13 @@ pub struct Timeline {
     pub end: u64,
     /// When the user was composing.
     pub composing: Vec<Interval>,
+    /// Where its runs begin, by the place of their first event: keys that follow each other by less than [`RUN_GAP_MILLIS`],
+    /// or anything else by itself. None where keys report typing that lasts.
+    pub(super) runs: Vec<u32>,
 }
+
+/// Less than any dismissal that is tried by default.
+pub(super) const RUN_GAP_MILLIS: u64 = 500;
 
 /// Something that happened in a conversation, in eight bytes: a trace of a million keys is gone through hundreds of
 /// times. Two bits say what, sixteen for how long it lasts, the rest when.
@@ -100,7 +106,7 @@ impl Event {
 impl Timeline {
     /// The timeline of a conversation that begins at `begin`.
     pub(super) fn new(user: u32, channel: u32, begin: u64) -> Self {
-        Self { user, channel, begin, inserted: 0, events: Vec::new(), end: 0, composing: Vec::new() }
+        Self { user, channel, begin, inserted: 0, events: Vec::new(), end: 0, composing: Vec::new(), runs: Vec::new() }
     }
 
     /// Enters a signal; whether it was a keystroke that counts.
@@ -122,6 +128,24 @@ impl Timeline {
         }
         self.events.push(if key { Event::key(at, signal.lasts_millis) } else { Event::new(at, happening) });
         key
+    }
+
+    /// Finds the runs, once all events are as they are to be.
+    pub(super) fn find_runs(&mut self) {
+        self.runs.clear();
+        if self.events.iter().any(|event| event.is_key() && event.lasts_millis() > 0) {
+            return;
+        }
+        let mut before: Option<Event> = None;
+        for (place, event) in (0..).zip(&self.events) {
+            let goes_on =
+                |before: Event| before.is_key() && event.is_key() && event.at() - before.at() < RUN_GAP_MILLIS;
+            if !before.is_some_and(goes_on) {
+                self.runs.push(place);
+            }
+            before = Some(*event);
+        }
+        self.runs.shrink_to_fit();
     }
 
     pub(super) fn abandon(&mut self, away: u64, mut drawn: impl FnMut() -> bool) {

@@ -238,6 +238,7 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
         ca_file: None,
         proxy: None,
         connect_to: None,
+        places: Default::default(),
         auth: Auth::Cached,
     };
     let client = Client::with_cache(settings, clock, cache.clone()).unwrap();

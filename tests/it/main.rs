@@ -6,6 +6,7 @@
 
 mod admin;
 mod browser;
+mod candidates;
 mod clients;
 mod command;
 mod configuration;
@@ -27,6 +28,7 @@ mod fleet_stores;
 mod fleet_table;
 mod forms;
 mod front;
+mod goaway;
 mod harness;
 mod https;
 mod indicators;
@@ -34,6 +36,7 @@ mod ingest;
 mod journal;
 mod log;
 mod manual;
+mod memory;
 mod metrics;
 mod monitoring;
 mod node;

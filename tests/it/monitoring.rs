@@ -121,8 +121,9 @@ fn the_dashboard_asks_for_metrics_that_exist() {
             }
         }
     }
-    // Nobody looks at what stands on no panel.
-    let all: BTreeSet<_> = page.0.iter().map(|family| family.name.clone()).collect();
+    // Nobody looks at what stands on no panel; candidates stand in the console, while there are any.
+    let names = page.0.iter().map(|family| family.name.clone());
+    let all: BTreeSet<_> = names.filter(|name| !name.starts_with("typingd_candidate_")).collect();
     let unseen: Vec<_> = all.difference(&asked_for).map(String::as_str).collect();
     assert_eq!(unseen, ["process_virtual_memory_bytes", "typingd_answers_total"]);
 }

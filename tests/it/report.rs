@@ -1,7 +1,10 @@
 //! The report of `tune` for a browser: where it goes, and what happens when it can't.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use crate::bench::signal_of;
-use crate::process::run;
+use crate::process::{exists, run, until};
 
 #[test]
 fn the_report_is_written_or_its_path_is_named() {
@@ -36,4 +39,46 @@ fn the_report_is_written_or_its_path_is_named() {
     assert_eq!(failed.code, Some(1), "{failed:?}");
     assert!(failed.stderr.contains(&format!("--html {nowhere}: can't be written: ")), "{failed:?}");
     assert_eq!((failed.stderr.lines().count(), failed.stdout.as_str()), (1, ""), "it is tried before the work");
+}
+
+/// How many pages a browser prints of `page`.
+fn printed_pages(browser: &str, page: &Path) -> usize {
+    let directory = page.parent().unwrap();
+    let pdf = directory.join("page.pdf");
+    let mut printing = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"])
+        .arg(format!("--user-data-dir={}", directory.join("profile").display()))
+        .arg(format!("--print-to-pdf={}", pdf.display()))
+        .arg(page)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the printed pages", || printing.try_wait().unwrap().is_some());
+    // Each page is an object of that type; one of the type Pages has them all.
+    let pdf = String::from_utf8_lossy(&std::fs::read(pdf).unwrap()).into_owned();
+    let types = pdf.split("/Type").skip(1).map(str::trim_start);
+    types.filter(|kind| kind.starts_with("/Page") && !kind.starts_with("/Pages")).count()
+}
+
+#[test]
+fn the_report_prints_on_two_pages() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = directory.path().join("page.html");
+    let typists = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/typists.ndjson");
+    let browser = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|browser| exists(browser));
+    let many = "recall>=99%,requests<=1,flicker<=0.01,off_p95<=1s,wrong_stop<=1%,late_wait<=1s,off_early<=1%";
+    for options in [&[][..], &["--want", many, "--peak", "100000", "--current", "after_shown:5s/1s"]] {
+        let said = run(&[&["tune", typists, "--html", page.to_str().unwrap()], options].concat());
+        assert!(matches!(said.code, Some(0 | 3)), "{said:?}");
+        let text = std::fs::read_to_string(&page).unwrap();
+        // The verdict, then what the agent sees; all else is for the screen.
+        let print = text.split_once("@media print").unwrap().1;
+        assert!(print.contains("#trade, #ranking, #grid, #notes { display: none; }"), "{print}");
+        assert!(print.contains("#typing { break-before: page; margin-top: 0; }"), "{print}");
+        if let Some(browser) = browser {
+            assert_eq!(printed_pages(browser, &page), 2, "{options:?}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The report for the terminal: never wider than 80 columns nor longer than 25 lines, whatever it has to tell.
 
 use typingd::engine::policy::{Mode, Rules};
-use typingd::tune::plan::Plan;
+use typingd::tune::plan::{IconTtl, Plan, Setting};
 use typingd::tune::row::Estimate;
 use typingd::tune::{Report, table, tune};
 
@@ -176,4 +176,51 @@ fn what_does_not_fit_is_counted() {
     assert!(near.contains("recall>=66.6 % (it is just missed)"), "{near}");
     let far = asked(&only, "recall>=70%", message());
     assert!(far.contains("recall>=70 % (it is 66.6 %)"), "{far}");
+}
+
+#[test]
+fn rows_that_differ_in_requests_alone_are_one() {
+    let typing = made_up(&mut Rng::new(3), Shape { files: 1, users: 12, lines: 900, scale: 100 }).remove(0);
+    let choices = [("mode", "idle"), ("check", "1s..15s"), ("dismiss", "2s,4s"), ("icon-ttl", "none")];
+    let plan = Plan::new(&Rules::default()).with(choices).expect("these options are right");
+    let report = tune(study(&[typing]), &plan, 1, &|| {});
+    let text = fits("alike", &report);
+    let rows: Vec<&str> = text.lines().filter(|line| line.contains(" idle ") && line.contains("(1s..15s)")).collect();
+    let dismissals: Vec<bool> =
+        ["2s", "4s"].iter().map(|time| rows.iter().any(|row| row.contains(&format!(" {time} ")))).collect();
+    assert_eq!((rows.len(), dismissals), (2, vec![true, true]), "{text}");
+    // With a receiver that may drop icons the check is seen.
+    let unknown = tune(report.study, &Plan { icon_ttl: IconTtl::Unknown, ..plan }, 1, &|| {});
+    assert!(!fits("unknown", &unknown).contains("(1s..15s)"));
+}
+
+#[test]
+fn the_row_advised_and_that_in_force_are_never_cut() {
+    let (mut advised, mut in_force) = (0, 0);
+    for seed in 0..60 {
+        let mut rng = Rng::new(4_000 + seed);
+        let files = made_up(&mut rng, Shape { files: 2, users: 12, lines: 200, scale: 100 });
+        let report = tune(study(&files), &any_plan(&mut rng), 1, &|| {});
+        let text = fits(&format!("seed {seed}"), &report);
+        let row = |setting: Setting| {
+            let of = |line: &str| {
+                let cells: Vec<&str> = line.split_whitespace().collect();
+                let check = Setting::time(setting.check).to_string();
+                let dismiss = Setting::time(setting.dismiss).to_string();
+                cells.len() > 4
+                    && cells[1] == setting.mode.name()
+                    && cells[2] == check
+                    && cells[3..=4].contains(&&*dismiss)
+            };
+            text.lines().any(of)
+        };
+        if let Some(advice) = report.decision.advice {
+            advised += 1;
+            assert!(row(advice), "seed {seed}: {advice}:\n{text}");
+        }
+        let now = report.current.setting;
+        in_force += 1;
+        assert!(row(now) || text.contains(&format!("now   {now} ")), "seed {seed}: {now}:\n{text}");
+    }
+    assert!(advised > 5 && in_force == 60, "{advised}");
 }

@@ -1,8 +1,10 @@
 //! The verdict of `tune`: by its definition, on recordings that something is wrong with, and as recordings grow.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use typingd::engine::policy::{Mode, Rules};
+use typingd::model::ChannelAddress;
 use typingd::tune::decision::Verdict;
 use typingd::tune::plan::{IconTtl, Plan, Setting};
 use typingd::tune::row::Row;
@@ -353,6 +355,33 @@ fn two_channels_are_told_apart() {
     assert_eq!(alone.decision.best, report.channels[0].decision.best);
     assert_eq!(alone.current.recall, report.channels[0].current.recall);
     assert!(tuned(&lines, &small(&[("by-channel", "false")])).channels.is_empty());
+}
+
+#[test]
+fn a_channel_is_compared_with_its_own_timing() {
+    let mut rng = Rng::new(6);
+    let mut lines = chats(&mut rng, "web", 12, 12);
+    lines.extend(chats(&mut rng, "app", 12, 12));
+    lines.sort_by_key(|line| line.at);
+    let own = setting(Mode::AfterShown, 5_000, 2_000).rules(Duration::from_secs(300));
+    let app = ChannelAddress::new("app").unwrap();
+    let asked = |choices: &[(&'static str, &'static str)]| {
+        let plan = Plan::new(&Rules::default()).with_channels([(&app, &own)]);
+        let choices = [("check", "5s"), ("dismiss", "2s,5s")].into_iter().chain(choices.iter().copied());
+        tuned(&lines, &plan.with(choices).unwrap())
+    };
+    let current = |report: &Report| -> Vec<_> {
+        let channels = report.channels.iter().map(|channel| (&*channel.name, channel.current.setting.to_string()));
+        let mut channels: Vec<_> = channels.map(|(name, setting)| format!("{name} {setting}")).collect();
+        channels.sort();
+        channels
+    };
+    let report = asked(&[]);
+    assert_eq!(current(&report), ["app after_shown 5s/2s", "web idle 5s/2s"]);
+    assert_eq!(report.current.setting, setting(Mode::Idle, 5_000, 2_000));
+    assert_eq!(asked(&[("to", "app")]).current.setting, setting(Mode::AfterShown, 5_000, 2_000));
+    // Who names a setting means it everywhere.
+    assert_eq!(current(&asked(&[("current", "idle:5s/3s")])), ["app idle 5s/3s", "web idle 5s/3s"]);
 }
 
 #[test]

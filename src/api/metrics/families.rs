@@ -25,6 +25,7 @@ impl Collector for Numbers {
         let mut page = Page(encoder);
         self.timing(&mut page)?;
         self.timing_in_force(&mut page)?;
+        self.candidates(&mut page)?;
         self.signals(&mut page)?;
         self.delivery(&mut page)?;
         self.latency(&mut page)?;

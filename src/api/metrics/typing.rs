@@ -7,8 +7,12 @@ use crate::api::metrics::families::Numbers;
 use crate::api::metrics::page::Page;
 use crate::engine::policy::Rules;
 use crate::model::{Indicator, Reason};
+use crate::observe::typing::candidates::TimingCounts;
 use crate::observe::typing::{CHANNELS_NAMED_MAX, End, Tally, is_readable};
+use crate::tune::plan::Setting;
 
+/// The name of the timing in force among the candidates.
+const IN_FORCE: &str = "in force";
 const INDICATORS: [Indicator; 2] = [Indicator::TypingStarted, Indicator::TypingStopped];
 
 impl Numbers {
@@ -63,7 +67,7 @@ impl Numbers {
         page.counters("timer_stops", "Icons that a timer switched off", each(|tally| tally.timer_stops))?;
         page.counters(
             "timer_stops_resumed",
-            "Icons that a timer switched off within 3 s before the next key of the same message",
+            "Icons that a timer switched off before the next key of the same message, which came within 30 s",
             each(|tally| tally.timer_stops_resumed),
         )?;
         page.gauge("measured_conversations", "Conversations that are measured at present", figures.measured)?;
@@ -71,6 +75,56 @@ impl Numbers {
             "unmeasured_keystrokes",
             "Keystrokes that were not measured, for too many users typed at the same time",
             figures.unmeasured,
+        )
+    }
+
+    /// What candidates would have given and cost, beside the timing in force.
+    pub(super) fn candidates(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let figures = self.snapshot.typing.as_ref().and_then(|figures| figures.candidates.as_ref());
+        let names: Vec<String> = figures.iter().flat_map(|figures| &figures.settings).map(Setting::to_string).collect();
+        let channels = || figures.iter().flat_map(|figures| &figures.channels);
+        let each = |number: fn(&TimingCounts) -> u64| {
+            let names = &names;
+            channels().flat_map(move |channel| {
+                let names = std::iter::once(IN_FORCE).chain(names.iter().map(String::as_str));
+                let series = names.zip(&channel.counts.each);
+                series.map(move |(name, counts)| ([("channel", &*channel.name), ("candidate", name)], number(counts)))
+            })
+        };
+        page.seconds(
+            "candidate_composing",
+            "Time that end users spent composing messages since the candidates are measured",
+            channels().map(|channel| ([("channel", &*channel.name)], channel.counts.composing_micros)),
+        )?;
+        page.seconds(
+            "candidate_shown",
+            "Of the time that end users spent composing, that in which this timing would have shown the icon",
+            each(|counts| counts.shown_micros),
+        )?;
+        page.seconds(
+            "candidate_false",
+            "Time for which this timing would have shown the icon while the user was not composing",
+            each(|counts| counts.shown_falsely_micros),
+        )?;
+        page.counters(
+            "candidate_flickers",
+            "Times that this timing would have switched the icon off and on again within one message",
+            each(|counts| counts.flickers),
+        )?;
+        page.counters(
+            "candidate_timer_stops",
+            "Icons that a timer of this timing would have switched off",
+            each(|counts| counts.timer_stops),
+        )?;
+        page.counters(
+            "candidate_timer_stops_resumed",
+            "Icons that a timer of this timing would have switched off within 30 s before the next key",
+            each(|counts| counts.wrong_stops),
+        )?;
+        page.counters(
+            "candidate_requests",
+            "Requests that this timing would have sent, without retries",
+            each(|counts| counts.started + counts.stopped),
         )
     }
 

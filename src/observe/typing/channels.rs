@@ -69,6 +69,10 @@ impl Channels {
         &mut self.rows[usize::from(place)].1
     }
 
+    pub(super) fn name_of(&self, place: u16) -> &Arc<str> {
+        &self.rows[usize::from(place)].0
+    }
+
     pub(super) fn copy(&self) -> Vec<(Arc<str>, Tally)> {
         self.rows.clone()
     }

@@ -8,6 +8,7 @@
 //! after the last one's end. It ends with its message; or with its last key, or what that lasts, when [`AWAY`] goes by without another, the
 //! user clears the box, or the session ends.
 
+pub(crate) mod candidates;
 mod channels;
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,15 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::engine::Handled;
+use crate::engine::policy::Policy;
 use crate::model::{
-    ConversationRef, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Signal, SignalKind, micros,
+    ChannelAddress, ConversationRef, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Signal, SignalKind,
+    micros,
 };
 use crate::observe::histogram::Histogram;
 use crate::observe::loop_event::LoopEvent;
+use crate::tune::plan::Setting;
+use candidates::{CandidateFigures, Candidates, Trials};
 use channels::Channels;
 pub(crate) use channels::is_readable;
 pub use channels::{CHANNELS_NAMED_MAX, CHANNELS_OTHER_MAX, OTHER};
@@ -33,8 +38,6 @@ pub use channels::{CHANNELS_NAMED_MAX, CHANNELS_OTHER_MAX, OTHER};
 /// A longer silence means that the user has left the message alone. `tune` takes the same by default: the share of time
 /// that an icon misses depends on it, the order of settings does not.
 pub const AWAY: Duration = Duration::from_secs(30);
-/// A stop that is followed by a key within this time came too early: the user had only paused.
-pub const RESUMED_WITHIN: Duration = Duration::from_secs(3);
 /// Conversations that are measured at a time, in some ten megabytes: eighteen times the sessions that an org may have.
 pub const CONVERSATIONS_MAX: usize = 200_000;
 /// Silent conversations that are looked through at a signal. It brings at most one new one: more than one looked through
@@ -60,6 +63,10 @@ pub struct TypingStats {
     looks: VecDeque<(Instant, u64)>,
     hash: FixedState,
     unmeasured: u64,
+    /// Timings that are measured beside the one in force.
+    candidates: Option<Candidates>,
+    /// That of the candidates before them.
+    last_generation: u32,
 }
 
 /// The figures so far.
@@ -71,6 +78,8 @@ pub struct Figures {
     pub measured: usize,
     /// Keystrokes of conversations for which there was no room. While they come, the other figures are too small.
     pub unmeasured: u64,
+    /// Of the candidates, if there are any.
+    pub candidates: Option<CandidateFigures>,
 }
 
 /// What happened in a channel. All of it only ever grows.
@@ -84,7 +93,8 @@ pub struct Tally {
     pub gaps: Gaps,
     /// Icons that a timer switched off.
     pub timer_stops: u64,
-    /// Of these, how many were followed by a key of the same composing interval within [`RESUMED_WITHIN`].
+    /// Of these, how many were followed by a key of the same composing interval, that is within [`AWAY`]: they came too early,
+    /// as `tune` counts them.
     pub timer_stops_resumed: u64,
     /// The length of all composing intervals, in microseconds. It grows with each key and each message.
     pub composing_micros: u64,
@@ -152,7 +162,7 @@ struct Entry {
     /// are one to a thousand million.
     key: u64,
     last_key: Instant,
-    /// When a timer switched the icon off, if `hidden` or `awaited`.
+    /// When a timer switched the icon off, if `hidden`.
     stopped: Instant,
     channel: u16,
     /// How long after the last key the typing goes on that the keys so far have reported.
@@ -161,8 +171,10 @@ struct Entry {
     composing: bool,
     /// A timer has switched the icon off, and it has not come on again.
     hidden: bool,
-    /// A timer has switched the icon off, and no key has come since.
-    awaited: bool,
+    /// Times that a timer has switched the icon off since the last key.
+    awaited: u16,
+    /// The conversation as other timings would have it, while there are candidates.
+    trials: Option<Box<Trials>>,
 }
 
 impl Entry {
@@ -171,12 +183,13 @@ impl Entry {
         self.last_key + Duration::from_millis(u64::from(self.lasts_millis))
     }
 
-    fn press(&mut self, now: Instant, lasts_millis: u16, tally: &mut Tally) {
+    /// A keystroke. Returns whether it goes on with the composing interval that was under way.
+    fn press(&mut self, now: Instant, lasts_millis: u16, tally: &mut Tally) -> bool {
         let until = self.typing_until();
-        if self.composing && now.since(until) <= AWAY {
+        let goes_on = self.composing && now.since(until) <= AWAY;
+        if goes_on {
             tally.composing_micros += micros(now.since(self.last_key));
-            let resumed = self.awaited && now.since(self.stopped) <= RESUMED_WITHIN;
-            tally.timer_stops_resumed += u64::from(resumed);
+            tally.timer_stops_resumed += u64::from(self.awaited);
         } else {
             self.abandon(tally);
         }
@@ -185,12 +198,15 @@ impl Entry {
         self.lasts_millis = u16::try_from(left).unwrap_or(u16::MAX).max(lasts_millis);
         self.last_key = now;
         self.composing = true;
-        self.awaited = false;
+        self.awaited = 0;
+        goes_on
     }
 
-    fn finish(&mut self, now: Instant, end: End, tally: &mut Tally) {
+    /// Whatever ends an interval. Returns whether that comes within the one that was under way.
+    fn finish(&mut self, now: Instant, end: End, tally: &mut Tally) -> bool {
         let until = self.typing_until();
-        if self.composing && now.since(until) <= AWAY {
+        let in_time = self.composing && now.since(until) <= AWAY;
+        if in_time {
             // A user who sends has looked at the message until then; one who clears it may have left it long before.
             let composed = if end == End::Sent { now } else { until.min(now) };
             tally.composing_micros += micros(composed.since(self.last_key));
@@ -200,6 +216,7 @@ impl Entry {
             tally.untyped += u64::from(end == End::Sent);
             self.abandon(tally);
         }
+        in_time
     }
 
     /// Its interval, if one is under way, has ended with its last key, or what that lasted.
@@ -212,12 +229,12 @@ impl Entry {
     }
 
     fn close(&mut self) {
-        (self.composing, self.hidden, self.awaited) = (false, false, false);
+        (self.composing, self.hidden, self.awaited) = (false, false, 0);
     }
 
     fn hide(&mut self, at: Instant) {
         if self.composing {
-            (self.hidden, self.awaited, self.stopped) = (true, true, at);
+            (self.hidden, self.awaited, self.stopped) = (true, self.awaited.saturating_add(1), at);
         }
     }
 
@@ -238,6 +255,36 @@ impl TypingStats {
             looks: VecDeque::new(),
             hash: FixedState::with_seed(seed),
             unmeasured: 0,
+            candidates: None,
+            last_generation: 0,
+        }
+    }
+
+    /// Measures `settings` beside the timing of `policy`, from now on, in place of the candidates before; of no settings:
+    /// none. The same candidates as before are measured on.
+    pub fn measure_beside(&mut self, now: Instant, settings: Vec<Setting>, policy: &Policy) {
+        if self.candidates.as_ref().is_some_and(|candidates| candidates.settings() == settings) {
+            return;
+        }
+        if let Some(before) = self.candidates.take() {
+            self.last_generation = before.last_generation();
+        }
+        if !settings.is_empty() {
+            self.candidates = Some(Candidates::new(now, settings, policy, self.last_generation));
+        }
+    }
+
+    /// The figures of the candidates, if there are any.
+    pub(crate) fn candidates(&mut self, now: Instant) -> Option<CandidateFigures> {
+        self.look_through(now, LOOKS_PER_READING);
+        self.candidates.as_ref().map(Candidates::figures)
+    }
+
+    /// Another policy is in force.
+    pub(crate) fn on_policy(&mut self, policy: &Policy) {
+        self.name_channels(policy.channels.keys().map(ChannelAddress::as_str));
+        if let Some(candidates) = &mut self.candidates {
+            candidates.change_policy(policy);
         }
     }
 
@@ -271,7 +318,8 @@ impl TypingStats {
         self.channels.tally_mut(channel).requests[dispatch.indicator() as usize] += 1;
     }
 
-    fn on_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
+    /// A signal that counts was taken at `now`.
+    pub fn on_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         self.look_through(now, LOOKS_PER_SIGNAL);
         let end = match signal.kind {
             SignalKind::Keystroke => None,
@@ -287,9 +335,18 @@ impl TypingStats {
                     // Its channel may have been given a name since the last interval.
                     entry.channel = self.channels.find(conversation.to());
                 }
-                entry.press(now, signal.lasts_millis, self.channels.tally_mut(entry.channel));
+                let goes_on = entry.press(now, signal.lasts_millis, self.channels.tally_mut(entry.channel));
+                if let Some(candidates) = &mut self.candidates {
+                    let channel = (entry.channel, self.channels.name_of(entry.channel));
+                    candidates.key(now, signal.typing_until(now), goes_on, channel, &mut entry.trials);
+                }
             }
-            (Some(entry), Some(end)) => entry.finish(now, end, self.channels.tally_mut(entry.channel)),
+            (Some(entry), Some(end)) => {
+                let in_time = entry.finish(now, end, self.channels.tally_mut(entry.channel));
+                if let Some(candidates) = &mut self.candidates {
+                    candidates.stop(now, in_time, end, entry.channel, &mut entry.trials);
+                }
+            }
             (None, None) => self.begin(now, signal.lasts_millis, key, conversation.to()),
             (None, Some(End::Sent)) => {
                 let channel = self.channels.find(conversation.to());
@@ -322,7 +379,12 @@ impl TypingStats {
     /// The figures at `now`.
     pub fn figures(&mut self, now: Instant) -> Figures {
         self.look_through(now, LOOKS_PER_READING);
-        Figures { channels: self.channels.copy(), measured: self.entries.len(), unmeasured: self.unmeasured }
+        Figures {
+            channels: self.channels.copy(),
+            measured: self.entries.len(),
+            unmeasured: self.unmeasured,
+            candidates: self.candidates.as_ref().map(Candidates::figures),
+        }
     }
 
     /// When to call [`TypingStats::look`], though nothing happens before.
@@ -348,7 +410,7 @@ impl TypingStats {
             return;
         }
         let channel = self.channels.find(to);
-        let entry = Entry {
+        let mut entry = Entry {
             key,
             last_key: now,
             stopped: now,
@@ -356,8 +418,13 @@ impl TypingStats {
             lasts_millis,
             composing: true,
             hidden: false,
-            awaited: false,
+            awaited: 0,
+            trials: None,
         };
+        if let Some(candidates) = &mut self.candidates {
+            let until = now + Duration::from_millis(u64::from(lasts_millis));
+            candidates.key(now, until, false, (channel, self.channels.name_of(channel)), &mut entry.trials);
+        }
         self.entries.insert_unique(key, entry, |entry| entry.key);
         self.looks.push_back((now, key));
     }
@@ -373,12 +440,23 @@ impl TypingStats {
             self.looks.pop_front();
             let Ok(mut found) = self.entries.find_entry(key, |entry| entry.key == key) else { continue };
             let entry = found.get_mut();
-            if entry.composing && now.since(entry.typing_until()) <= AWAY {
-                self.looks.push_back((now, key));
-                continue;
+            let is_typing = entry.composing && now.since(entry.typing_until()) <= AWAY;
+            if !is_typing {
+                entry.abandon(self.channels.tally_mut(entry.channel));
             }
-            entry.abandon(self.channels.tally_mut(entry.channel));
-            found.remove();
+            let is_over = match &mut self.candidates {
+                None => {
+                    entry.trials = None;
+                    true
+                }
+                Some(_) if is_typing => false,
+                Some(candidates) => candidates.look(now, entry.channel, &mut entry.trials),
+            };
+            if is_typing || !is_over {
+                self.looks.push_back((now, key));
+            } else {
+                found.remove();
+            }
         }
         self.shrink();
     }

@@ -6,7 +6,7 @@ use super::cast::{Part, best};
 use super::column::{COLUMNS, undefined};
 use super::figure::{Shape, counted, time};
 use crate::tune::Report;
-use crate::tune::advice::front;
+use crate::tune::advice::{alike_checks, distinct, front};
 use crate::tune::row::Row;
 
 /// So many rows of the ranking are shown; the JSON has all.
@@ -19,7 +19,7 @@ type Line<'a> = (Option<usize>, &'a str, &'a str, &'a Row);
 /// first.
 fn choices(report: &Report) -> Vec<usize> {
     if !report.ranking.is_empty() {
-        return front(&report.rows, &report.ranking, &report.plan);
+        return distinct(&report.rows, &front(&report.rows, &report.ranking, &report.plan));
     }
     let mut front: Vec<usize> = (0..report.rows.len()).filter(|place| report.rows[*place].pareto).collect();
     let requests = |place: &usize| report.rows[*place].req_per_min.value.unwrap_or(f64::INFINITY);
@@ -60,7 +60,7 @@ pub(super) fn section(report: &Report, cast: &[Part<'_>]) -> Markup {
                     }
                 }
                 thead { (head(ttl)) }
-                tbody { @for line in &lines { (body(line, ttl)) } }
+                tbody { @for line in &lines { (body(line, ttl, &report.rows)) } }
             }
         }
         @for note in undefined(&COLUMNS, &rows) { p.note { (note) } }
@@ -90,11 +90,17 @@ fn head(ttl: Option<u64>) -> Markup {
     }
 }
 
-fn body((rank, class, name, row): &Line<'_>, ttl: Option<u64>) -> Markup {
+fn body((rank, class, name, row): &Line<'_>, ttl: Option<u64>, rows: &[Row]) -> Markup {
     html! {
         tr class=(class) {
             td.rank { @if let Some(rank) = rank { (rank) } }
-            th.setting scope="row" { (row.setting) @if !name.is_empty() { small { (name) } } }
+            th.setting scope="row" {
+                (row.setting)
+                @if !name.is_empty() { small { (name) } }
+                @if let Some((least, most)) = alike_checks(rows, row) {
+                    small { "check " (time(least)) " to " (time(most)) ": no difference but requests" }
+                }
+            }
             @for column in &COLUMNS {
                 td {
                     (column.shape.bare(row.get(column.measure)))

@@ -8,7 +8,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 use super::SECTIONS;
 use crate::engine::policy::Rules;
 use crate::signals::trace::TraceReader;
-use crate::tune::advice::front;
+use crate::tune::advice::{distinct, front};
 use crate::tune::plan::{Choice, Plan};
 use crate::tune::row::Row;
 use crate::tune::study::Study;
@@ -181,7 +181,7 @@ fn figures_in_tables_are_those_of_the_report() {
     let ranking = rows(of_class(&document, "ranking")[0]);
     let body: Vec<_> = ranking.iter().filter(|row| row[0].0 == "body").collect();
     assert!(body[0][1].1.starts_with("after_shown 5s/2s"), "what is in force comes first: {:?}", body[0]);
-    let choices = front(&found.rows, &found.ranking, &found.plan);
+    let choices = distinct(&found.rows, &front(&found.rows, &found.ranking, &found.plan));
     assert_eq!((body.len(), choices[0]), (1 + choices.len().min(12), found.ranking[0]));
     for (line, place) in body[1..].iter().zip(&choices) {
         let row = &found.rows[*place];

@@ -1,0 +1,45 @@
+//! What a crowd takes in memory goes with it: the whole process, as the system sees it.
+
+use std::time::Duration;
+
+use typingd::base::clock;
+
+use crate::bench::{Daemon, NDJSON, Sandbox};
+use crate::process::until;
+use crate::soak::size_of;
+
+const CROWD: usize = 100_000;
+/// As many fill what is kept of late, whose bound a crowd doesn't move.
+const USUAL: usize = 15_000;
+/// Typing counts as left alone after 30 s; the rest is for a busy machine.
+const SILENCE: Duration = Duration::from_secs(90);
+
+fn type_once(daemon: &Daemon, who: &str, users: usize) {
+    let line = |user: usize| format!("{{\"to\":\"c\",\"from\":\"{who}-{user}\",\"signal\":\"keystroke\"}}\n");
+    let lines: String = (0..users).map(line).collect();
+    let answer = daemon.address.call("POST", "/v1/signals", &[NDJSON], lines.as_bytes());
+    assert_eq!((answer.status, answer.json()["accepted"].as_u64()), (202, Some(users as u64)), "{answer:?}");
+}
+
+#[test]
+fn after_a_crowd_and_silence_memory_is_as_before() {
+    let sandbox = Sandbox::start(&[]);
+    let settings = "timing.dismiss_after = '6s'\nupstream.max_requests_per_second = 500";
+    let daemon = Daemon::start(&sandbox.address.url(), settings);
+    let in_memory = || daemon.address.get("/v1/status").json()["conversations"]["in_memory"].clone();
+    let resident = || size_of(&daemon.process).0;
+    type_once(&daemon, "usual", USUAL);
+    until("the usual have stopped", || in_memory() == 0);
+    let before = resident();
+    type_once(&daemon, "crowd", CROWD);
+    assert_eq!(in_memory(), CROWD);
+    let most = resident();
+    // What is asserted below would hold of a crowd that takes nothing.
+    assert!(most > before * 3 / 2, "{most} kB with the crowd, {before} before");
+    let watch = clock::stopwatch();
+    while resident() > before * 13 / 10 {
+        let after = resident();
+        assert!(watch.elapsed() < SILENCE, "{after} kB after the crowd, {most} with it, {before} before");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
