@@ -157,6 +157,19 @@ fn icons_of_two_dead_of_three_are_off_in_time() {
 }
 
 #[test]
+fn the_limit_holds_for_all_in_any_second() {
+    let Some(mut trial) = Trial::new(3, 80, "upstream.max_requests_per_second = 60\n") else { return };
+    trial.begin(true);
+    trial.leave_out(2);
+    trial.nodes[2].process.kill();
+    trial.pass(Duration::from_secs(4));
+    let since = trial.cease();
+    trial.until_off(since);
+    let tally = trial.account.tally();
+    assert!((20..=60).contains(&tally.peak), "{tally:?}");
+}
+
+#[test]
 #[ignore = "prints measurements"]
 fn measure() {
     if Trial::new(1, 1, "").is_none() {
