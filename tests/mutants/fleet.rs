@@ -218,8 +218,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a message at a node that has lost its conversation is forgotten",
         file: "../fleet/answers.rs",
-        right: "if let Some((signal, arrived)) = holding.untold {",
-        wrong: "if let Some((signal, arrived)) = holding.untold.filter(|_| false) {",
+        right: "if let Some((signal, arrived)) = untold {",
+        wrong: "if let Some((signal, arrived)) = untold.filter(|_| false) {",
     },
     Mistake {
         name: "shares grow while a lost store is told again",
