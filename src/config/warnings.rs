@@ -35,7 +35,7 @@ pub(super) fn warnings_beside(layers: &Layers, sandbox: bool) -> Vec<String> {
     // Where it listens, and with whom, has no warnings; what is wrong with it would keep the rest from being read.
     right.reset(|key| key.table() == "store" || key.name() == "listen");
     let Ok(config) = super::resolve(right, None, true) else { return found };
-    let is_right = |table: &str| !wrong.iter().any(|wrong| *wrong == table);
+    let is_right = |table: &str| !wrong.contains(&table);
     let timing = if is_right("timing") { timing_warnings(&config) } else { Vec::new() };
     found.splice(0..0, timing);
     if is_right("upstream") && is_right("delivery") {
