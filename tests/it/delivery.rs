@@ -149,7 +149,8 @@ fn a_refused_channel_is_left_alone_and_told_of_once() {
     assert_eq!(requests.iter().filter(|seen| seen["to"] == "bad").count(), 1);
     assert_eq!(requests.iter().filter(|seen| seen["from"] == "mallory").count(), 1);
     let log = daemon.process.log();
-    assert_eq!(log.matches("WARN").count(), 2, "{log}");
+    let warned = log.lines().filter(|line| line.contains("WARN") && !line.contains("configuration: "));
+    assert_eq!(warned.count(), 2, "{log}");
     assert!(!log.contains("mallory"), "{log}");
 }
 
