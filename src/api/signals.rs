@@ -1,6 +1,5 @@
 //! `POST /v1/signals`: reads signals, hands them to the loop, and answers with the result of each.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,9 +36,6 @@ const STREAM_SILENCE_MAX: Duration = Duration::from_secs(300);
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How far a caller's clock may be ahead of ours. Of a signal that is further ahead the time is ignored.
 const AHEAD_MILLIS_MAX: u64 = 60_000;
-/// An `at` within these is seconds (of the years 2001 to 5138): as milliseconds it would be a time before March 1973.
-/// Taken as such, every keystroke after a message would be late.
-const AT_SECONDS: RangeInclusive<u64> = 1_000_000_000..=99_999_999_999;
 
 /// The count of malformed signals. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -203,11 +199,9 @@ struct Batch {
 impl Batch {
     fn read(&mut self, index: usize, json: &[u8], tally: &mut Tally) {
         match json::parse(json) {
-            Ok(parsed) if parsed.signal.at.is_some_and(|at| AT_SECONDS.contains(&at)) => {
+            Ok(parsed) if parsed.signal.at.is_some_and(|at| json::AT_SECONDS.contains(&(at as f64))) => {
                 let at = parsed.signal.at.unwrap_or_default();
-                let expected = "expected milliseconds since the Unix epoch";
-                let error = format!("`at` is the number {at}, which can only be seconds; {expected}, such as {at}000");
-                tally.reject_malformed(index, error);
+                tally.reject_malformed(index, json::at_in_seconds(at, 1_000 * at));
             }
             Ok(mut parsed) => {
                 // A message from the future would silence its conversation until then.

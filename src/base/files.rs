@@ -51,7 +51,16 @@ pub(crate) fn must_be_regular(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether files can be made in the directory `path`.
+/// Whether there is a regular file at `path` that can be opened.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn must_be_readable(path: &Path) -> Result<()> {
+    must_be_regular(path)?;
+    File::open(path).map(drop)
+}
+
+/// Whether files can be made in the directory `path`. Nothing stays behind.
 ///
 /// # Errors
 /// Why not.
@@ -59,7 +68,15 @@ pub(crate) fn must_be_writable(path: &Path) -> Result<()> {
     if !std::fs::metadata(path)?.is_dir() {
         return Err(ErrorKind::NotADirectory.into());
     }
-    Ok(accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
+    accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
+    // Rights are not all: a file system may be mounted for reading, be full, or make its files by itself, as /proc does.
+    let probe = path.join(format!(".typingd-{}", std::process::id()));
+    match std::fs::create_dir(&probe) {
+        Ok(()) => std::fs::remove_dir(&probe),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::other("no files can be made there")),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a file can be written at `path`, without changing one that is there or making one that is not.

@@ -33,6 +33,12 @@ impl Pseudonyms {
         format!("#{:08x}", self.of_end_user(from) >> 32)
     }
 
+    /// The name in logs of a channel of which it is not known whether it is one: it may be an end user's id, where a caller
+    /// has swapped the two.
+    pub(crate) fn channel_log_name(&self, to: &str) -> String {
+        format!("#{:08x}", self.of_channel(to) >> 32)
+    }
+
     /// The same text means another thing in another `field`.
     fn of(&self, field: u8, id: &str) -> u64 {
         let mut hasher = self.key.build_hasher();

@@ -3,9 +3,8 @@
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
-use super::{Failure, load_file, note, online};
-use crate::base::files;
-use crate::config::{self, Config};
+use super::{Failure, note, online, read_file};
+use crate::config::{self, Draft, Problem};
 use crate::daemon;
 use crate::http::{Address, Listener};
 use crate::tune::outlook::outlook;
@@ -24,20 +23,20 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
-    let config = load_file(args.config, args.sandbox)?;
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(config.effective().as_bytes())?;
-    stdout.flush()?;
-    let mut problems = daemon::file_problems(&config);
-    let (wrong, in_use) = listen(&config);
-    problems.extend(wrong);
-    if !problems.is_empty() {
-        return Err(Failure::misconfigured(problems));
+    let draft = read_file(args.config, args.sandbox);
+    let config = draft.config();
+    if let Ok(config) = &config {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(config.effective().as_bytes())?;
+        stdout.flush()?;
     }
-    let warnings = config::warnings(&config).into_iter().chain(in_use).chain(state_dir(&config));
-    for warning in warnings.chain(daemon::token_file_warning(&config)) {
+    let (cannot_listen, may_listen) = listen(&draft);
+    let mut warnings: Vec<_> = config.iter().flat_map(config::warnings).collect();
+    warnings.extend(may_listen.iter().chain(&daemon::file_warnings(&draft)).map(ToString::to_string));
+    for warning in warnings {
         note(&format!("warning: {warning}"));
     }
+    let config = draft.config_with(|draft| [daemon::file_problems(draft), cannot_listen].concat())?;
     note(&config::capacity(&config));
     let scopes: Vec<_> = config::scopes(&config).collect();
     let limit = f64::from(config.policy.delivery.requests_per_second_max);
@@ -53,32 +52,21 @@ pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
 
 /// What keeps `run` from listening, and what may: an address that is in use, most likely by a typingd that is running, and a
 /// directory that systemd makes for the service.
-fn listen(config: &Config) -> (Vec<String>, Vec<String>) {
-    let (ingest, admin) = (&config.ingest.listen, &config.admin.listen);
-    let all: Vec<_> = ingest.iter().chain(admin).cloned().collect();
-    let keys = ingest.iter().map(|_| "ingest.listen").chain(admin.iter().map(|_| "admin.listen"));
+fn listen(draft: &Draft) -> (Vec<Problem>, Vec<Problem>) {
+    let addresses = ["ingest.listen", "admin.listen"].map(|key| (key, draft.addresses(key)));
+    let all: Vec<_> = addresses.iter().flat_map(|(_, addresses)| addresses).cloned().collect();
     let (mut wrong, mut uncertain) = (Vec::new(), Vec::new());
-    for (key, address) in keys.zip(&all) {
+    for (key, address) in addresses.iter().flat_map(|(key, addresses)| addresses.iter().map(move |at| (key, at))) {
         let Err((kind, why)) = Listener::probe(address, &all) else { continue };
-        let text = config.located(key, &format!("{key}: {why}"));
+        let text = format!("{key}: {why}");
         match (kind, address) {
-            (ErrorKind::AddrInUse, _) => uncertain.push(text),
+            (ErrorKind::AddrInUse, _) => uncertain.push(draft.problem(key, &text)),
             (ErrorKind::NotFound | ErrorKind::PermissionDenied, Address::Unix(path)) if path.starts_with("/run") => {
-                uncertain.push(format!("{text}; systemd makes one for a service with RuntimeDirectory="));
+                let text = format!("{text}; systemd makes one for a service with RuntimeDirectory=");
+                uncertain.push(draft.problem(key, &text));
             }
-            _ => wrong.push(text),
+            _ => wrong.push(draft.problem(key, &text)),
         }
     }
     (wrong, uncertain)
-}
-
-/// The daemon serves without its state directory all the same, so that this is no reason not to start.
-fn state_dir(config: &Config) -> Option<String> {
-    let dir = config.state_dir.as_ref()?;
-    // What is not there is made, in the nearest directory above it.
-    let nearest = dir.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(dir);
-    let error = files::must_be_writable(nearest).err()?;
-    let at = if nearest == dir { String::new() } else { format!(", as {} can't be used", nearest.display()) };
-    let text = format!("delivery.state_dir {} can't be used{at}: {error}; a crash may leave icons on", dir.display());
-    Some(config.located("delivery.state_dir", &text))
 }

@@ -38,7 +38,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::base::build_info;
-use crate::config::{Config, Flag, Origin, Overrides};
+use crate::config::{Config, Draft, Flag, Origin, Overrides, Problem};
 use crate::daemon::StartError;
 use crate::http;
 use crate::sandbox::SandboxArgs;
@@ -121,13 +121,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(explain_usage(error, &arguments)),
     };
-    match execute(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.report();
-            ExitCode::from(failure.code)
-        }
+    let ended = execute(cli.command);
+    if let Err(failure) = &ended {
+        failure.report();
     }
+    telemetry::flush();
+    ended.map_or_else(|failure| ExitCode::from(failure.code), |()| ExitCode::SUCCESS)
 }
 
 /// Prints what is asked for instead of a command, or what is wrong with the command line; returns the exit code.
@@ -137,17 +136,22 @@ fn explain_usage(mut error: clap::Error, arguments: &[OsString]) -> u8 {
         let _ = error.print();
         return 0;
     }
+    if arguments.get(1).is_some_and(|command| command == "run") {
+        // As far as that is known without the command line.
+        run::report_as(read_file(None, false).log_format());
+    }
     if let Some(told) = usage::empty_variable(&error, arguments, |name| std::env::var_os(name)) {
         telemetry::report(&told);
     } else {
         usage::suggest_command(&mut error);
-        match telemetry::is_for_the_journal() {
+        match telemetry::is_for_the_journal() || telemetry::is_json() {
             true => telemetry::report(&error.render().to_string()),
             false => drop(error.print()),
         }
     }
     let (passed, unusable) = http::passed();
     run::hold_sockets(&passed, &unusable);
+    telemetry::flush();
     WRONG_USAGE
 }
 
@@ -208,6 +212,15 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<Vec<Problem>> for Failure {
+    fn from(problems: Vec<Problem>) -> Self {
+        // A configuration that doesn't exist is a wrong configuration, even if a flag names it.
+        let by_flag = problems.iter().all(|problem| matches!(problem.origin, Origin::Flag(name) if name != "--config"));
+        let problems = problems.iter().map(ToString::to_string).collect();
+        if by_flag { Self::usage(problems) } else { Self::misconfigured(problems) }
+    }
+}
+
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
@@ -254,18 +267,13 @@ fn environment() -> Vec<(String, String)> {
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-/// The configuration of a file, or of the default one.
-fn load_file(file: Option<PathBuf>, sandbox: bool) -> Result<Config, Failure> {
-    load(&Overrides { file, environment: environment(), sandbox, ..Overrides::default() })
+/// The configuration of a file, or of the default one, as far as it can be read.
+fn read_file(file: Option<PathBuf>, sandbox: bool) -> Draft {
+    Draft::read(&Overrides { file, environment: environment(), sandbox, ..Overrides::default() })
 }
 
 fn load(overrides: &Overrides) -> Result<Config, Failure> {
-    crate::config::load(overrides).map_err(|problems| {
-        // A configuration that doesn't exist is a wrong configuration, even if a flag names it.
-        let by_flag = problems.iter().all(|problem| matches!(problem.origin, Origin::Flag(name) if name != "--config"));
-        let problems = problems.iter().map(ToString::to_string).collect();
-        if by_flag { Failure::usage(problems) } else { Failure::misconfigured(problems) }
-    })
+    crate::config::load(overrides).map_err(Failure::from)
 }
 
 /// The flags that stand for keys of the timing, if they are given.

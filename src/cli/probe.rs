@@ -8,15 +8,16 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::interrupt::Interrupt;
-use super::{Failure, block_on, load_file, note};
+use super::{Failure, block_on, note, read_file};
 use crate::base::clock::{self, Clock};
 use crate::base::duration::{self, Written};
+use crate::daemon;
 use crate::driver::Permit;
 use crate::model::{
     Cause, Conversation, ConversationRef, Dispatch, DispatchId, Indicator, Outcome, Reason, WireResult, check_id,
 };
 use crate::salesforce::settings::Auth;
-use crate::salesforce::{Client, TokenState, explain, file_problems};
+use crate::salesforce::{Client, TokenState, explain};
 use crate::signals::json::ID_CHARS_MAX;
 
 #[derive(Debug, clap::Args)]
@@ -59,16 +60,11 @@ pub(super) fn run(args: ProbeArgs) -> Result<(), Failure> {
     let conversation = conversation.and_then(|()| ConversationRef::new(&args.to, &args.from));
     let conversation = conversation.map(ConversationRef::to_owned);
     let conversation = conversation.map_err(|(field, error)| Failure::usage(vec![format!("--{field} {error}")]))?;
-    let config = load_file(args.config, false)?;
+    let config = read_file(args.config, false).config_with(daemon::upstream_file_problems)?;
     let settings = config.upstream.clone().ok_or("there is no upstream")?;
-    let problems = match settings.auth {
-        Auth::Cached => {
-            vec!["upstream.auth is missing: a probe has no connector whose credentials it could use".into()]
-        }
-        _ => file_problems(&settings).into_iter().map(|(key, text)| config.located(key, &text)).collect(),
-    };
-    if !problems.is_empty() {
-        return Err(Failure::misconfigured(problems));
+    if settings.auth == Auth::Cached {
+        let text = "upstream.auth is missing: a probe has no connector whose credentials it could use";
+        return Err(Failure::misconfigured(vec![text.to_owned()]));
     }
     note(&format!(
         "this is for real, at {}: an agent sees the icon, and if the two have no messaging session, Salesforce creates one",

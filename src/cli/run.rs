@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use tracing::level_filters::LevelFilter;
 
 use super::exit::{MISCONFIGURED, WRONG_USAGE};
-use super::{Failure, block_on, environment, load};
+use super::{Failure, block_on, environment};
 use crate::base::build_info;
-use crate::config::{self, Flag, Overrides};
+use crate::config::{self, Draft, Flag, Overrides};
 use crate::daemon::{self, Up};
 use crate::http::{self, Address, Passed};
 use crate::telemetry;
@@ -28,8 +28,20 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     let (mut passed, problems) = http::passed();
-    let ran =
-        if problems.is_empty() { serve(args, &mut passed) } else { Err(Failure::misconfigured(problems.clone())) };
+    let listen = args.listen.into_iter().map(|value| Flag { name: "--listen", key: "ingest.listen", value });
+    let overrides = Overrides {
+        file: args.config,
+        sockets: passed.iter().map(ToString::to_string).collect(),
+        flags: listen.collect(),
+        environment: environment(),
+        sandbox: args.sandbox,
+    };
+    let ran = if problems.is_empty() {
+        serve(overrides, &mut passed)
+    } else {
+        report_as(Draft::read(&overrides).log_format());
+        Err(Failure::misconfigured(problems.clone()))
+    };
     ran.map_err(|failure| match failure.code {
         MISCONFIGURED | WRONG_USAGE => {
             // The reason first: the sockets are held for some seconds.
@@ -49,21 +61,16 @@ pub(super) fn hold_sockets(passed: &[Passed], unusable: &[String]) {
     }
 }
 
-fn serve(args: RunArgs, passed: &mut Vec<Passed>) -> Result<(), Failure> {
-    let listen = args.listen.into_iter().map(|value| Flag { name: "--listen", key: "ingest.listen", value });
-    let overrides = Overrides {
-        file: args.config,
-        sockets: passed.iter().map(ToString::to_string).collect(),
-        flags: listen.collect(),
-        environment: environment(),
-        sandbox: args.sandbox,
-    };
-    let config = load(&overrides).inspect_err(|_| {
-        // Whoever reads JSON reads why it doesn't start, too.
-        if config::log_format(&overrides) == telemetry::Format::Json {
-            telemetry::start(telemetry::Format::Json, LevelFilter::ERROR);
-        }
-    })?;
+/// A reader of JSON reads in JSON why the daemon doesn't start, too.
+pub(super) fn report_as(format: telemetry::Format) {
+    if format == telemetry::Format::Json {
+        telemetry::start(format, LevelFilter::ERROR);
+    }
+}
+
+fn serve(overrides: Overrides, passed: &mut Vec<Passed>) -> Result<(), Failure> {
+    let draft = Draft::read(&overrides);
+    let config = draft.config_with(daemon::file_problems).inspect_err(|_| report_as(draft.log_format()))?;
     telemetry::start(config.log.format, config.log.level);
     for warning in config::warnings(&config) {
         tracing::warn!("configuration: {warning}");

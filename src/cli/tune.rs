@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::exit::NONE_FITS;
-use super::{Failure, load_file, progress};
+use super::{Failure, progress, read_file};
 use crate::base::files;
 use crate::signals::trace::TraceReader;
 use crate::tune::plan::{Choice, Plan};
@@ -123,7 +123,7 @@ impl TuneArgs {
 }
 
 pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
-    let config = load_file(args.config.clone(), true)?;
+    let config = read_file(args.config.clone(), true).config()?;
     let plan = Plan::new(&config.policy.rules).with_channels(&config.policy.channels).with(args.choices());
     let plan =
         plan.map_err(|problems| Failure::usage(problems.iter().map(|problem| format!("--{problem}")).collect()))?;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::environment::{FILE_VARIABLE, Variable};
@@ -134,13 +135,28 @@ impl Layers {
             }
         }
         self.broken = !lines.is_empty();
-        if !self.broken {
+        if self.broken {
+            let origin = |at| Origin::File { path: path.clone(), line: position(&text, at).0 };
+            self.set_log_format(table.get_ref(), origin, here);
+        } else {
             let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
             let places = Places { directory: absolute.parent().unwrap_or(here.directory), ..here };
-            FileReader { layers: self, text: &text, path: &path, places }.table("", table.get_ref());
+            let line_ends = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
+            FileReader { layers: self, line_ends, path: &path, places }.table("", table.get_ref());
         }
         self.problems.sort_by(|a, b| a.origin.cmp(&b.origin));
         self.file = Some(path);
+    }
+
+    /// Of a file that can't be read as a whole: whoever reads why may read JSON only.
+    fn set_log_format(&mut self, table: &DeTable<'_>, origin: impl Fn(usize) -> Origin, places: Places<'_>) {
+        let Some(DeValue::Table(log)) = table.get("log").map(Spanned::get_ref) else { return };
+        if let (Some(format), Some((index, key))) = (log.get("format"), keys::find("log.format"))
+            && let Ok(value) = key.kind.read(&Raw::from_toml(format.get_ref()), places)
+        {
+            let origin = origin(format.span().start);
+            self.global.0.insert(index, Setting { value: Some(value), origin });
+        }
     }
 
     fn set_environment(&mut self, overrides: &Overrides, places: Places<'_>) {
@@ -240,7 +256,8 @@ fn neighbour(key: &Key, raw: &Raw) -> Option<&'static str> {
 /// A walk through the file.
 struct FileReader<'a> {
     layers: &'a mut Layers,
-    text: &'a str,
+    /// Where lines end: to count them anew for each key takes seconds for thousands of channels.
+    line_ends: Vec<usize>,
     path: &'a Path,
     places: Places<'a>,
 }
@@ -321,7 +338,8 @@ impl FileReader<'_> {
     }
 
     fn origin(&self, offset: usize) -> Origin {
-        Origin::File { path: self.path.to_owned(), line: position(self.text, offset).0 }
+        let line = self.line_ends.partition_point(|end| *end < offset) + 1;
+        Origin::File { path: self.path.to_owned(), line }
     }
 }
 

@@ -75,6 +75,16 @@ impl Change {
         matches!((&self.what, &self.to), (What::Forget, None))
     }
 
+    /// What it changes, as [`Change::set`] and [`Change::forget`] take it: the channel, and the members that are set;
+    /// none: it is forgotten, or all of it.
+    pub fn parts(&self) -> (Option<&str>, Option<serde_json::Map<String, Value>>) {
+        let members = match &self.what {
+            What::Set(members) => Some(members.iter().map(|(name, raw)| (name.clone(), raw.to_json())).collect()),
+            What::Forget => None,
+        };
+        (self.to.as_ref().map(ChannelAddress::as_str), members)
+    }
+
     /// Removes a channel's own timing.
     pub fn forget(to: ChannelAddress) -> Self {
         Self { to: Some(to), what: What::Forget }
@@ -193,6 +203,17 @@ impl<'de> Deserialize<'de> for Members {
             }
         }
         deserializer.deserialize_map(Object)
+    }
+}
+
+impl Raw {
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Text(text) => Value::String(text.clone()),
+            Self::Flag(flag) => Value::Bool(*flag),
+            Self::Number(text, _) => serde_json::from_str(text).unwrap_or_default(),
+            Self::List(_) | Self::Other(_) => Value::Null,
+        }
     }
 }
 

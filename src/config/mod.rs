@@ -10,6 +10,7 @@
 //! directory, as on any command line.
 
 mod difference;
+mod draft;
 mod drop_in;
 mod environment;
 pub mod keys;
@@ -35,6 +36,7 @@ use tracing::level_filters::LevelFilter;
 use url::Url;
 
 pub use difference::KeyChange;
+pub use draft::Draft;
 pub use live::{Change, Refusal, TIMED_CHANNELS_MAX};
 pub use problem::{Origin, Problem};
 pub use report::{Changed, Keep, Origins, Report, Values};
@@ -47,7 +49,7 @@ use crate::drop_in as drop_in_edge;
 use crate::engine::policy::{Delivery, Mode, Policy, Rules};
 use crate::http::{self, Address};
 use crate::model::ChannelAddress;
-use crate::salesforce::settings::{Auth, JwtBearer, Settings};
+use crate::salesforce::settings::{Auth, JwtBearer, Places, Settings};
 use crate::telemetry::Format;
 use keys::{Absent, CHANNELS, Key};
 use layers::{Layers, Scope};
@@ -135,13 +137,7 @@ impl Overrides {
 /// # Errors
 /// All problems at once, in the order of the file's lines, then of the environment, of the flags, and what is missing.
 pub fn load(overrides: &Overrides) -> Result<Config, Vec<Problem>> {
-    let layers = Layers::read(overrides);
-    resolve(layers, None, overrides.sandbox)
-}
-
-/// The format of the log, as far as a wrong configuration says it.
-pub fn log_format(overrides: &Overrides) -> Format {
-    Layers::read(overrides).log_format()
+    Draft::read(overrides).config()
 }
 
 /// The problems of flags by themselves, for a command that passes their values on to a daemon.
@@ -159,7 +155,7 @@ fn resolve(mut layers: Layers, read: Option<&Arc<Layers>>, sandbox: bool) -> Res
     if !reader.layers.broken {
         problems.append(&mut reader.problems);
     }
-    problems.sort_by(|a, b| a.origin.cmp(&b.origin));
+    Problem::sort(&mut problems);
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(problems),
@@ -339,7 +335,15 @@ impl Reader {
             proxy,
             connect_to,
             auth: auth?,
+            places: self.places(),
         })
+    }
+
+    /// Where the keys of `[upstream]` are set.
+    fn places(&self) -> Places {
+        let set = self.layers.global.settings().filter(|(key, _)| key.path.starts_with("upstream."));
+        let set = set.filter(|(_, setting)| setting.origin != Origin::Default);
+        set.map(|(key, setting)| (key.path, printable(&setting.origin.to_string()))).collect()
     }
 
     fn auth(&mut self) -> Option<Auth> {

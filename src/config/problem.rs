@@ -56,6 +56,11 @@ impl Problem {
         Self { origin: origin.clone(), line }
     }
 
+    /// Puts problems in the order in which they are reported.
+    pub fn sort(problems: &mut [Self]) {
+        problems.sort_by(|a, b| a.origin.cmp(&b.origin));
+    }
+
     /// A syntax error.
     pub(super) fn syntax(path: &Path, (line, column): (usize, usize), message: &str) -> Self {
         let origin = Origin::File { path: path.to_owned(), line };

@@ -15,10 +15,18 @@ impl Reader {
     /// The Interaction Service's address, to which its paths are added.
     pub(super) fn base_url(&mut self) -> Option<Url> {
         let url: Url = self.required(BASE_URL)?;
-        let Some((before, _)) = url.as_str().split_once("/api/v1") else { return Some(url) };
+        // What follows `api` in an address of the Interaction Service is its version.
+        let whole = url.as_str();
+        let parts: Vec<_> = whole.split('/').collect();
+        let is_api = |at: &usize| {
+            let next = parts.get(at + 1).copied().unwrap_or_default();
+            parts[*at].eq_ignore_ascii_case("api") && (next.is_empty() || next.starts_with(['v', 'V']))
+        };
+        let Some(at) = (3..parts.len()).find(is_api) else { return Some(url) };
         let text = format!(
-            "{BASE_URL} = \"{}\": expected it without /api/v1 and what follows, which typingd adds: {before}",
-            url.as_str()
+            "{BASE_URL} = \"{whole}\": expected it without /{} and what follows, which typingd adds: {}",
+            parts[at..].iter().take(2).copied().collect::<Vec<_>>().join("/"),
+            parts[..at].join("/")
         );
         self.problem(BASE_URL, text);
         None

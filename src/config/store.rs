@@ -45,6 +45,7 @@ impl Reader {
             id.truncate(ORG_ID_BYTES);
             id
         });
+        let org = org_id.clone().unwrap_or_default();
         let group = self.get::<String>(GROUP).or(org_id);
         if group.is_none() && self.uses_cached_credentials() {
             let text = format!(
@@ -67,6 +68,7 @@ impl Reader {
             password_file: self.get("store.password_file"),
             ca_file: self.get("store.ca_file"),
             group,
+            org,
         };
         // What it would send is only compared: there is nothing to own.
         let in_use = self.get("drop_in.shadow") != Some(true) || self.get("drop_in.enabled") != Some(true);

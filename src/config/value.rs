@@ -234,10 +234,20 @@ impl Kind {
             (Self::Path, Raw::Text(text)) => return path(text, places).map(Value::Path),
             (Self::Proxy, Raw::Text(text)) => return Proxy::parse(text).map(Value::Proxy),
             (Self::Store, Raw::Text(text)) => return Place::parse(text).map(Value::Store),
-            (Self::Url, Raw::Text(text)) if text.matches("://").count() > 1 => {
+            (Self::Url, Raw::Text(text)) if text.matches("://").count() > 1 || is_without_slashes(text) => {
                 return Err(r#"expected "https://" once, at its beginning"#.into());
             }
-            (Self::Url, Raw::Text(text)) => url(text).map(Value::Url),
+            (Self::Url, Raw::Text(text))
+                if text.split_once("://").is_some_and(|(_, rest)| rest.trim_end_matches('/').contains("//")) =>
+            {
+                return Err("expected a path without an empty part, //".into());
+            }
+            (Self::Url, Raw::Text(text)) => match url(text) {
+                Some(url) if url.host_str().is_some_and(|host| host.ends_with('.')) => {
+                    return Err("expected the host's name without the dot at its end".into());
+                }
+                url => url.map(Value::Url),
+            },
             (Self::SocketAddress, Raw::Text(text)) => {
                 let address = text.parse().ok();
                 let usable = |address: &SocketAddr| address.port() > 0 && !address.ip().is_unspecified();
@@ -329,6 +339,13 @@ fn path(text: &str, places: Places<'_>) -> Result<PathBuf, String> {
     let path = places.directory.join(text);
     // Fails only without a working directory; the relative path is then as good as any.
     Ok(std::path::absolute(&path).unwrap_or(path))
+}
+
+/// Whether a scheme is there, and less than two slashes behind it: what reads addresses adds them.
+fn is_without_slashes(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, rest)| {
+        ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) && !rest.starts_with("//")
+    })
 }
 
 fn url(text: &str) -> Option<Url> {

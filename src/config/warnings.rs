@@ -21,11 +21,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
     found
 }
 
-/// Those of the timing alone.
+/// Those that another timing would not have: of the timing by itself, and beside other settings.
 pub(super) fn timing_warnings(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     for (scope, rules) in scopes(config) {
         of_timing(&scope, &rules, &mut found);
+        of_activity(config, &scope, &rules, &mut found);
     }
     found
 }
@@ -153,44 +154,85 @@ fn of_ingest(config: &Config, found: &mut Vec<String>) {
 /// Addresses of Salesforce that are others than those that are meant.
 fn of_addresses(config: &Config, found: &mut Vec<String>) {
     let Some(upstream) = &config.upstream else { return };
-    let host = upstream.base_url.host_str().unwrap_or_default();
-    let domain = ORG_HOSTS.iter().find_map(|ending| host.strip_suffix(ending));
-    if let Some(domain) = domain {
-        found.push(format!(
-            "upstream: base_url https://{host} is the org's own address, which has no Interaction Service; that one is \
-             https://{domain}{SERVICE_HOST}"
-        ));
+    let mut warn = |key: &str, value: &str, what: &str| {
+        found.push(config.located(key, &format!("{key} = {value:?}: {what}")));
+    };
+    let base_url = &upstream.base_url;
+    let port = base_url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    if let Some((whose, domain)) = without_interaction_service(base_url.host_str().unwrap_or_default()) {
+        let what =
+            format!("{whose}: there is no Interaction Service there; expected https://{domain}{SERVICE_HOST}{port}");
+        warn("upstream.base_url", shown(base_url), &what);
+    } else if let Some(host) = base_url.host_str().filter(|host| host.ends_with(SERVICE_HOST))
+        && base_url.path() != "/"
+    {
+        let what = format!("the Interaction Service has no path before its own; expected https://{host}{port}");
+        warn("upstream.base_url", shown(base_url), &what);
     }
     let Auth::JwtBearer(jwt) = &upstream.auth else { return };
-    let audience = Url::parse(&jwt.audience).ok().filter(|url| url.scheme() == "https");
+    let token_host = jwt.token_url.host_str().unwrap_or_default();
+    if is_salesforce(token_host) && !jwt.token_url.path().ends_with(TOKEN_PATH) {
+        let mut right = jwt.token_url.clone();
+        right.set_path(TOKEN_PATH);
+        let what = format!("no tokens come from this path; expected {right}");
+        warn("upstream.auth.jwt_bearer.token_url", shown(&jwt.token_url), &what);
+    }
     let login = |host: &str| {
         if host == TEST_LOGIN || TEST_MARKS.iter().any(|mark| host.contains(mark)) { TEST_LOGIN } else { LOGIN }
     };
-    let token_host = jwt.token_url.host_str().unwrap_or_default();
-    match audience.as_ref().and_then(Url::host_str) {
-        None => found.push(format!(
-            "upstream.auth.jwt_bearer: audience {:?} is no https address; expected https://{LOGIN}, or https://{TEST_LOGIN} for \
-             a sandbox org",
-            jwt.audience
-        )),
-        Some(audience)
-            if [LOGIN, TEST_LOGIN].contains(&audience) && is_salesforce(token_host) && login(token_host) != audience =>
+    let audience = Url::parse(&jwt.audience).ok().filter(|url| url.scheme() == "https");
+    let host = audience.as_ref().and_then(Url::host_str);
+    let what = match (host, &audience) {
+        (Some(host), Some(_))
+            if [LOGIN, TEST_LOGIN].contains(&host) && is_salesforce(token_host) && login(token_host) != host =>
         {
-            found.push(format!(
-                "upstream.auth.jwt_bearer: audience https://{audience} does not go with token_url https://{token_host}, which \
-                 refuses it; expected https://{}",
-                login(token_host)
-            ));
+            let right = login(token_host);
+            format!(
+                "it does not go with token_url {}, which refuses it; expected https://{right}",
+                shown(&jwt.token_url)
+            )
         }
-        Some(_) => {}
+        (Some(host), Some(url)) if is_salesforce(host) && url.path() != "/" => {
+            format!("an audience has no path; expected https://{host}")
+        }
+        (Some(_), Some(_)) => return,
+        _ => format!("it is no https address; expected https://{LOGIN}, or https://{TEST_LOGIN} for a sandbox org"),
+    };
+    warn("upstream.auth.jwt_bearer.audience", &jwt.audience, &what);
+}
+
+/// What `host` is, if it is one of Salesforce's that has no Interaction Service, and the org's domain as far as it says
+/// that.
+fn without_interaction_service(host: &str) -> Option<(&'static str, String)> {
+    if [LOGIN, TEST_LOGIN].contains(&host) {
+        return Some(("this is where tokens come from", "<MyDomain>".to_owned()));
     }
+    let org = ORG_HOSTS.iter().find_map(|(ending, whose)| Some((*whose, host.strip_suffix(ending)?)));
+    let Some((whose, domain)) = org else {
+        let other = OTHER_HOSTS.iter().any(|ending| host.ends_with(ending));
+        return other.then(|| ("this is another service of Salesforce", "<MyDomain>".to_owned()));
+    };
+    let domain = match (whose, domain.split_once('.').unwrap_or((domain, ""))) {
+        // What stands behind the last -- is a package, c for none.
+        (VISUALFORCE, (first, rest)) => {
+            let first = first.rsplit_once("--").map_or(first, |(domain, _)| domain);
+            if rest.is_empty() { first.to_owned() } else { format!("{first}.{rest}") }
+        }
+        _ => domain.to_owned(),
+    };
+    Some((whose, domain))
 }
 
 fn is_salesforce(host: &str) -> bool {
-    [LOGIN, TEST_LOGIN].contains(&host) || host.ends_with(ORG_HOSTS[0])
+    [LOGIN, TEST_LOGIN].contains(&host) || host.ends_with(ORG_HOSTS[0].0)
+}
+
+fn shown(url: &Url) -> &str {
+    url.as_str().trim_end_matches('/')
 }
 
 fn of_proxy(config: &Config, found: &mut Vec<String>) {
+    const KEY: &str = "upstream.proxy";
     let Some(upstream) = &config.upstream else { return };
     let token_url = match &upstream.auth {
         Auth::JwtBearer(jwt) => Some(&jwt.token_url),
@@ -199,8 +241,9 @@ fn of_proxy(config: &Config, found: &mut Vec<String>) {
     let mut urls = std::iter::once(&upstream.base_url).chain(token_url);
     match (&upstream.proxy, config.ambient_proxy) {
         (Some(proxy), _) => found.extend(urls.filter(|url| !Proxy::is_for(url)).map(|url| {
-            let url = url.as_str().trim_end_matches('/');
-            format!("upstream: proxy {proxy} is not used for {url}: addresses of this machine are reached directly")
+            let url = shown(url);
+            let text = format!("{KEY} {proxy} is not used for {url}: addresses of this machine are reached directly");
+            config.located(KEY, &text)
         })),
         (None, Some(variable)) if urls.any(Proxy::is_for) => found.push(format!(
             "upstream: {variable} is set in the environment, and not used; if Salesforce is to be reached through that \
@@ -210,25 +253,39 @@ fn of_proxy(config: &Config, found: &mut Vec<String>) {
     }
 }
 
-fn of_drop_in(config: &Config, found: &mut Vec<String>) {
+/// What connectors report through the drop-in, beside the timing.
+fn of_activity(config: &Config, scope: &str, rules: &Rules, found: &mut Vec<String>) {
     let Some(drop_in) = &config.drop_in else { return };
-    for (scope, rules) in scopes(config) {
-        let lasts = drop_in.activity_lasts + rules.dismiss_after();
-        if lasts < CONNECTOR_SPACING {
-            found.push(format!(
-                "drop_in: the icon will blink while the user is typing: connectors report typing once in {}, and activity_lasts with dismiss_after ({scope}) is {}",
-                Written(CONNECTOR_SPACING),
-                Written(lasts)
-            ));
-        }
+    let lasts = drop_in.activity_lasts + rules.dismiss_after();
+    if lasts < CONNECTOR_SPACING {
+        found.push(format!(
+            "drop_in: the icon will blink while the user is typing: connectors report typing once in {}, and activity_lasts with dismiss_after ({scope}) is {}",
+            Written(CONNECTOR_SPACING),
+            Written(lasts)
+        ));
     }
-    if drop_in.settle.is_zero() {
+}
+
+fn of_drop_in(config: &Config, found: &mut Vec<String>) {
+    if config.drop_in.is_some_and(|drop_in| drop_in.settle.is_zero()) {
         found.push("drop_in: with settle 0s a message does not wait until its icon is off".to_owned());
     }
 }
 
-/// How the addresses of orgs end that people see in their browsers.
-const ORG_HOSTS: [&str; 2] = [".my.salesforce.com", ".lightning.force.com"];
+/// How the addresses of orgs end that people see in their browsers, and what they are.
+const ORG_HOSTS: [(&str, &str); 6] = [
+    (".my.salesforce.com", "this is the org's own address"),
+    (".lightning.force.com", "this is the org's own address"),
+    (".my.salesforce-setup.com", "this is the org's own address"),
+    (".my.site.com", "this is the address of the org's sites"),
+    (".my.salesforce-sites.com", "this is the address of the org's sites"),
+    (".vf.force.com", VISUALFORCE),
+];
+/// How others of Salesforce's addresses end.
+const OTHER_HOSTS: [&str; 4] = [".salesforce.com", ".force.com", ".site.com", ".documentforce.com"];
+const VISUALFORCE: &str = "this is the address of the org's Visualforce pages";
+/// Where the token endpoint is, behind whatever site.
+const TOKEN_PATH: &str = "/services/oauth2/token";
 /// How the address of an org's Interaction Service ends.
 const SERVICE_HOST: &str = ".my.salesforce-scrt.com";
 /// Where tokens of production orgs, and of sandbox orgs, come from.

@@ -29,9 +29,9 @@ macro_rules! files {
 const PAGE: File = File { name: "", kind: "text/html; charset=utf-8", text: include_str!("page/index.html") };
 const STYLES: [File; 2] = files!["text/css; charset=utf-8": "console.css", "watch.css"];
 const PICTURES: [File; 1] = files!["image/svg+xml": "icon.svg"];
-const SCRIPTS: [File; 22] = files![
+const SCRIPTS: [File; 23] = files![
     "text/javascript; charset=utf-8":
-    "agent.js", "box.js", "conversation.js", "daemon.js", "dialogs.js", "dom.js", "figures.js", "followed.js", "lanes.js",
+    "agent.js", "box.js", "candidates.js", "conversation.js", "daemon.js", "dialogs.js", "dom.js", "figures.js", "followed.js", "lanes.js",
     "layout.js", "main.js", "newest.js", "paint.js", "replay.js", "report.js", "setting.js", "signals.js", "sliders.js", "strip.js", "timeline.js",
     "typist.js", "words.js",
 ];

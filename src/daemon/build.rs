@@ -3,7 +3,8 @@
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::parts::{self, bind_sandbox, caller_tokens, file_problems, open_journal, stats};
+use super::files::caller_tokens;
+use super::parts::{self, bind_sandbox, open_journal, stats};
 use super::service_manager::Supervisor;
 use super::spans::Spans;
 use super::upstream::Upstream;
@@ -54,11 +55,10 @@ pub(super) struct Parts {
 pub(super) async fn build(config: &Config, passed: &[Passed]) -> Result<Parts, StartError> {
     let clock = Clock::start();
     let started_at = clock.wall_millis(clock.now());
-    let problems = file_problems(config);
-    if !problems.is_empty() {
-        return Err(StartError::Configuration(problems));
-    }
-    let tokens = caller_tokens(config).map_err(StartError::Configuration)?;
+    // The files that it names have been tried when it was read.
+    let tokens = caller_tokens(&config.draft());
+    let tokens =
+        tokens.map_err(|problems| StartError::Configuration(problems.iter().map(ToString::to_string).collect()))?;
     let mut engine = Engine::new(config.policy.clone(), Uuid::new_v4().as_u64_pair().0);
     // Before the first decision: to switch off an icon that the last run left on is one.
     engine.observe_decisions();
@@ -88,7 +88,7 @@ pub(super) async fn build(config: &Config, passed: &[Passed]) -> Result<Parts, S
     let spans = Spans::start(config, &feed, &upstream.client, clock, &pseudonyms)?;
     let observers = Observers {
         stats: stats(config),
-        delivery_log: DeliveryLog::new(pseudonyms),
+        delivery_log: DeliveryLog::new(pseudonyms, parts::named_channels(config)),
         history: Some(history),
         journal: journal.map(JournalKeeper::new),
         heartbeat,

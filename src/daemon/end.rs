@@ -11,12 +11,12 @@ use crate::base::clock;
 
 /// What is kept of the grace for the last answers, when icons or messages take all of it: a tenth, and no more than this.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(250);
-/// How long after the grace a process that hangs is ended: where the log's reader does not read, for one, no thread of
-/// the runtime may get on.
+/// How long after the grace a process that hangs is ended: whatever it hangs in, and with its last lines unwritten where
+/// the log's reader does not read.
 const LAST_RESORT: Duration = Duration::from_millis(500);
 
-/// Ends the process in time if it is asked to stop by a signal and can't receive it: where the log's reader does not read,
-/// the thread that everything runs on waits for it.
+/// Ends the process in time if it is asked to stop by a signal and can't receive it, because the thread that everything
+/// runs on is stuck.
 pub(super) struct LastResort {
     grace: watch::Sender<Duration>,
 }

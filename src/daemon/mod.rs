@@ -6,12 +6,15 @@
 
 mod build;
 mod end;
+mod files;
 mod listeners;
 mod os_signals;
 mod parts;
 mod reload;
+pub(crate) mod retiming;
 mod serve;
-pub(crate) mod service_manager;
+mod service_manager;
+mod shared_timing;
 mod spans;
 pub(crate) mod status;
 mod timing_log;
@@ -37,8 +40,8 @@ use reload::Reloader;
 use spans::Spans;
 use upstream::Upstream;
 
+pub(crate) use files::{file_problems, file_warnings, upstream_file_problems};
 pub(crate) use os_signals::until_stopped;
-pub(crate) use parts::{file_problems, token_file_warning};
 pub(crate) use unconfigured::answer_unconfigured;
 
 /// What a part may take to end.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,12 +20,12 @@ use crate::drop_in::DropIn;
 use crate::engine::Engine;
 use crate::fleet::protocol::OwnerId;
 use crate::fleet::{self, Fleet};
-use crate::http::{self, Address, CallerTokens, Listener, Problem, TokenAuth};
+use crate::http::{self, Address, Listener, Problem, TokenAuth};
 use crate::journal::{Journal, OpenError};
 use crate::model::{ChannelAddress, Conversation};
 use crate::observe::typing::TypingStats;
-use crate::salesforce::settings::{Auth, Secret, Settings};
-use crate::salesforce::{self, Client, TokenState};
+use crate::salesforce::settings::{Auth, Places, Secret, Settings};
+use crate::salesforce::{Client, TokenState};
 use crate::store::Link;
 
 /// While the upstream has not answered yet it is asked this often at first, then less and less.
@@ -56,22 +55,13 @@ pub(super) async fn keep_token(client: Client, upstream: FirstAnswer) {
 /// The upstream's first answer, without which the daemon serves, but is not ready. No icon is shown for it, and the
 /// connection stays for the first one.
 pub(super) struct FirstAnswer {
-    /// Where the upstream's address is set, with a colon behind it; empty for the sandbox.
-    set_at: String,
-    base_url: String,
     /// Why there is none.
     missing: watch::Sender<Option<String>>,
 }
 
 impl FirstAnswer {
-    pub(super) fn new(config: &Config, client: &Client) -> Self {
-        const KEY: &str = "upstream.base_url";
-        let set_at = config.upstream.as_ref().map(|_| config.located(KEY, &format!("{KEY}: ")));
-        Self {
-            set_at: set_at.unwrap_or_default(),
-            base_url: client.settings().base_url.as_str().trim_end_matches('/').to_owned(),
-            missing: watch::Sender::new(Some("the upstream has not answered yet".to_owned())),
-        }
+    pub(super) fn new() -> Self {
+        Self { missing: watch::Sender::new(Some("the upstream has not answered yet".to_owned())) }
     }
 
     /// Why there is none yet, at each moment.
@@ -83,7 +73,7 @@ impl FirstAnswer {
     async fn ask(&self, client: &Client) -> bool {
         let why = self.look(client).await;
         if let Some(why) = &why {
-            warn!("not ready: {}{why}; trying again", self.set_at);
+            warn!("not ready: {why}; trying again");
         }
         why.is_none()
     }
@@ -101,18 +91,22 @@ impl FirstAnswer {
     }
 
     async fn look(&self, client: &Client) -> Option<String> {
-        let failed = client.reach().await.err();
-        let why = failed.map(|why| format!("{} can't be reached: {why}", self.base_url));
+        let why = client.reach().await.err();
         self.missing.send_replace(why.clone());
         why
     }
 }
 
+/// The channels that the configuration names.
+pub(super) fn named_channels(config: &Config) -> impl Iterator<Item = &ChannelAddress> {
+    let contexts = config.upstream.iter().flat_map(|upstream| upstream.channel_contexts.keys());
+    config.policy.channels.keys().chain(contexts)
+}
+
 /// Measures by channel those that the configuration names, from the start.
 pub(super) fn stats(config: &Config) -> TypingStats {
     let mut stats = TypingStats::new(Uuid::new_v4().as_u64_pair().0);
-    let contexts = config.upstream.iter().flat_map(|upstream| upstream.channel_contexts.keys());
-    let mut names: Vec<_> = config.policy.channels.keys().chain(contexts).map(ChannelAddress::as_str).collect();
+    let mut names: Vec<_> = named_channels(config).map(ChannelAddress::as_str).collect();
     names.sort_unstable();
     stats.name_channels(names);
     stats
@@ -183,39 +177,6 @@ pub(super) fn node(config: &Config, clock: Clock, engine: &mut Engine, left_on: 
     Some(Node::new(fleet, Link::new(link, host, me), clock, engine, left_on))
 }
 
-/// Everything that is wrong with the files that the configuration names. `run` refuses to start with any of it, `check`
-/// reports it. A token file that is not there yet is no problem: another program writes it, perhaps later.
-pub(crate) fn file_problems(config: &Config) -> Vec<String> {
-    let mut problems = caller_tokens(config).err().unwrap_or_default();
-    let upstream = config.upstream.iter().flat_map(salesforce::file_problems);
-    problems.extend(upstream.map(|(key, text)| config.located(key, &text)));
-    problems
-}
-
-/// Why the file of the upstream's token brings none at present. Another program keeps it, so that it may yet.
-pub(crate) fn token_file_warning(config: &Config) -> Option<String> {
-    const KEY: &str = "upstream.auth.token_file";
-    let Auth::TokenFile(path) = &config.upstream.as_ref()?.auth else { return None };
-    let why = salesforce::check_token_file(path).err()?;
-    Some(config.located(KEY, &format!("{KEY}: {why}; without a token typingd starts, but is not ready")))
-}
-
-/// The bearer tokens that callers must show.
-pub(super) fn caller_tokens(config: &Config) -> Result<CallerTokens, Vec<String>> {
-    let read = |name: &str, path: &Option<PathBuf>| {
-        let token = path.as_ref().map(|path| http::read_token(name, path)).transpose();
-        token.map_err(|text| config.located(name, &text))
-    };
-    match (read("ingest.token_file", &config.ingest.token_file), read("admin.token_file", &config.admin.token_file)) {
-        (Ok(Some(ingest)), Ok(Some(admin))) if ingest == admin => {
-            let text = "admin.token_file holds the token of ingest.token_file; expected another, or none";
-            Err(vec![config.located("admin.token_file", text)])
-        }
-        (Ok(ingest), Ok(admin)) => Ok(CallerTokens { ingest, admin }),
-        (ingest, admin) => Err(ingest.err().into_iter().chain(admin.err()).collect()),
-    }
-}
-
 pub(super) async fn bind_sandbox() -> Result<(Listener, String), StartError> {
     let address = |port| Address::Tcp((Ipv4Addr::LOCALHOST, port).into());
     let listener = match Listener::bind(&address(SANDBOX_PORT)).await {
@@ -239,5 +200,6 @@ pub(super) fn sandbox_settings(config: &Config, address: &Address, token: &str) 
         proxy: None,
         connect_to: None,
         auth: Auth::Fixed(Secret::new(token.to_owned())),
+        places: Places::default(),
     }
 }

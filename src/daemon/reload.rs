@@ -10,16 +10,17 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::end::LastResort;
+use super::files::{caller_tokens, file_problems, token_file_warning};
 use super::listeners::Served;
 use super::os_signals::{Request, Signals};
-use super::parts::{caller_tokens, file_problems, token_file_warning};
+use super::shared_timing::SharedTiming;
 use super::timing_log::TimingLog;
 use super::upstream::Upstream;
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
 use crate::api::timing::{Ask, Denial};
 use crate::base::clock;
 use crate::base::files;
-use crate::config::{self, Change, Changed, Config, KeyChange, Overrides, Report};
+use crate::config::{self, Change, Changed, Config, Draft, KeyChange, Overrides, Problem, Report};
 use crate::daemon::service_manager::Supervisor;
 use crate::driver::Controls;
 use crate::drop_in::DropIn;
@@ -56,6 +57,8 @@ pub(super) struct Reloader {
     /// The last failure, so that a caller who asks again and again doesn't fill the log with it.
     pub(super) logged: Option<Unchanged>,
     pub(super) timing_log: TimingLog,
+    /// Where several typingd share a store.
+    pub(super) shared_timing: Option<SharedTiming>,
 }
 
 /// A configuration that has been tried out: nothing that can fail is left to be done for it.
@@ -120,9 +123,17 @@ impl Reloader {
                 tokio::time::sleep_until(log_due?).await;
                 Some(())
             };
+            let shared_timing = &mut self.shared_timing;
+            let shared = async {
+                match shared_timing {
+                    Some(shared) => shared.news().await,
+                    None => std::future::pending().await,
+                }
+            };
             let next = tokio::select! {
                 request = signals.next() => Next::Signal(request),
                 next = next => next,
+                version = shared => Next::Timing(version),
                 Some(()) = log_due => {
                     self.timing_log.write();
                     continue;
@@ -143,8 +154,13 @@ impl Reloader {
                     continue;
                 }
                 Next::Ask(Ask { change: Some(change), answer }) => {
-                    let _ = answer.send(self.retime(&change).await);
+                    let retimed = self.retime(&change).await;
+                    if retimed.is_ok() {
+                        self.share_timing(&change).await;
+                    }
+                    let _ = answer.send(retimed);
                 }
+                Next::Timing(version) => self.follow_timing(version).await,
                 Next::Order(Order::Reload(answer)) if answer.is_closed() => {}
                 Next::Order(Order::Reload(answer)) => match self.reload(Asker::Caller, signals).await {
                     None => return self.config.shutdown_grace,
@@ -221,6 +237,9 @@ impl Reloader {
                 self.logged = Some(unchanged.clone());
             }
         }
+        if outcome.is_ok() {
+            self.reset_shared_timing().await;
+        }
         self.supervisor.reloaded().await;
         Some(outcome)
     }
@@ -234,13 +253,11 @@ impl Reloader {
         {
             return Err(Unchanged::Wrong(vec![format!("{} can't be read again: {error}", path.display())]));
         }
-        let config = config::load(&self.overrides)
-            .map_err(|problems| Unchanged::Wrong(problems.iter().map(ToString::to_string).collect()))?;
-        let problems = file_problems(&config);
-        if !problems.is_empty() {
-            return Err(Unchanged::Wrong(problems));
-        }
-        let mut tokens = caller_tokens(&config).map_err(Unchanged::Wrong)?;
+        let wrong =
+            |problems: Vec<Problem>| Unchanged::Wrong(problems.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let draft = Draft::read(&self.overrides);
+        let config = draft.config_with(file_problems).map_err(wrong)?;
+        let mut tokens = caller_tokens(&draft).map_err(wrong)?;
         self.guard_addresses_in_force(&config, &mut tokens)?;
         let warnings = config::warnings(&config);
         let upstream = self.upstream.prepare(&config).await?;
@@ -303,7 +320,7 @@ impl Reloader {
         warnings.extend(waiting.sentence());
         if waiting.another_org {
             // Those of the org in use have proven themselves; what is wrong with these would show at the next start only.
-            warnings.extend(token_file_warning(&config));
+            warnings.extend(token_file_warning(&config.draft()).map(|warning| warning.to_string()));
         }
         // Where the configuration says what it said, it is a caller's change that falls away.
         let same = self.config.log.level == config.log.level;
@@ -365,7 +382,7 @@ impl Reloader {
     }
 
     /// Each change of the timing is a line of the log and an event, and moves a metric.
-    fn note_timing(&mut self, by: &'static str, changed: &[Changed]) {
+    pub(super) fn note_timing(&mut self, by: &'static str, changed: &[Changed]) {
         if !changed.is_empty() {
             let at = clock::wall_millis();
             self.configuration.send_modify(|info| info.timing_changed_at = at);
@@ -375,7 +392,7 @@ impl Reloader {
 
     /// Gives a new policy to every loop, the daemon's own first. Returns whether that one takes it: a shadow's has no icon
     /// to answer for.
-    async fn hold_to(&self, policy: &Policy) -> bool {
+    pub(super) async fn hold_to(&self, policy: &Policy) -> bool {
         let mut held = Vec::new();
         for controls in std::iter::once(self.controls.clone()).chain(self.upstream.shadow()) {
             held.push(controls.set_policy(policy.clone(), DRIVER_TIMEOUT).await);
@@ -415,6 +432,8 @@ enum Next {
     Signal(Request),
     Ask(Ask),
     Order(Order),
+    /// Of the changes of the timing that hold for all typingd of a store.
+    Timing(u64),
 }
 
 /// Logs why nothing has been changed.

@@ -10,6 +10,7 @@ use super::end::LastResort;
 use super::listeners::Served;
 use super::parts::{FirstAnswer, keep_token};
 use super::reload::Reloader;
+use super::shared_timing::SharedTiming;
 use super::timing_log::TimingLog;
 use super::{Daemon, Up, status};
 use crate::api::signals::Ingest;
@@ -47,7 +48,7 @@ impl Parts {
         let drop_in = watch::Sender::new(upstream.drop_in().cloned());
         let ending = watch::Sender::new(None);
         let ingest = Ingest::new(self.inbox, body_bytes_max.subscribe());
-        let first_answer = FirstAnswer::new(&config, &upstream.client);
+        let first_answer = FirstAnswer::new();
         let runtime = status::Parts {
             unanswered: first_answer.missing(),
             client: upstream.client.clone(),
@@ -61,15 +62,9 @@ impl Parts {
             state_dir: config.state_dir.is_some(),
         };
         let observers = Observers { runtime: runtime.source(), ..self.observers };
-        tokio::spawn(driver::run(
-            engine,
-            clock,
-            upstream.client.clone(),
-            self.requests,
-            self.commands,
-            observers,
-            node,
-        ));
+        let shared_timing = node.as_ref().map(|node| SharedTiming::new(node.shared_timing()));
+        let carrier = upstream.client.clone();
+        tokio::spawn(driver::run(engine, clock, carrier, self.requests, self.commands, observers, node));
         let (timing, asked) = mpsc::channel(api::timing::REQUESTS_MAX);
         let timing_log = TimingLog::default();
         let (order, orders) = mpsc::channel(api::control::ORDERS_MAX);
@@ -108,6 +103,7 @@ impl Parts {
             last_resort,
             logged: None,
             timing_log,
+            shared_timing,
         };
         Daemon { up, asked, orders, reloader, servers, sandbox, spans: self.spans, token_keeper, stop, close, ending }
     }

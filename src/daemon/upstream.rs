@@ -159,7 +159,7 @@ impl Upstream {
         };
         self.client.prepare(settings).await.map(Some).map_err(|error| match error {
             PrepareError::Setup(error) => Unchanged::Wrong(vec![error_text(&error)]),
-            PrepareError::TokenFile(why) => Unchanged::Wrong(vec![format!("upstream.auth: {why}")]),
+            PrepareError::TokenFile(why) => Unchanged::Wrong(vec![why]),
             PrepareError::NoToken(why) => Unchanged::Hindered(vec![format!("upstream.auth: {why}")]),
         })
     }

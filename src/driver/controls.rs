@@ -11,6 +11,7 @@ use crate::observe::events::{Flight, Past};
 use crate::observe::recording::{Recording, Scope};
 use crate::observe::snapshot::Snapshot;
 use crate::observe::typing::candidates::CandidateFigures;
+use crate::store::Lookup;
 use crate::tune::plan::Setting;
 
 /// Commands that may wait for the loop.
@@ -59,6 +60,8 @@ pub struct Inquiry {
     pub past: Past,
     /// The timing of its channel.
     pub rules: Rules,
+    /// Where it is not this process's: what says whose it is.
+    pub elsewhere: Option<Lookup>,
 }
 
 /// How the icons were left.

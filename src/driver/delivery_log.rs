@@ -7,7 +7,9 @@ use tracing::{debug, error, info, warn};
 
 use crate::base::pseudonym::Pseudonyms;
 use crate::engine::{Counts, Notice};
-use crate::model::{Cause, ConversationRef, Dispatch, Instant, Outcome, Rejection, Transient, WireResult};
+use crate::model::{
+    Cause, ChannelAddress, ConversationRef, Dispatch, Instant, Outcome, Rejection, Transient, WireResult,
+};
 use crate::observe::loop_event::LoopEvent;
 
 /// So many failures without a success between them are logged, and make the daemon not ready.
@@ -27,7 +29,8 @@ pub struct DeliveryLog {
     /// That they fail has been logged: the end of that will be, too.
     failing_logged: bool,
     failures_log: Throttle,
-    /// Channels for which Salesforce has taken something: they are none of an end user's numbers.
+    /// Channels that the configuration names, or for which Salesforce has taken something: they are none of an end user's
+    /// numbers.
     known: HashSet<Box<str>>,
     /// Given-up stops that the log has mentioned.
     given_up_logged: u64,
@@ -44,8 +47,10 @@ pub struct DeliveryLog {
 }
 
 impl DeliveryLog {
-    pub(crate) fn new(pseudonyms: Pseudonyms) -> Self {
-        Self { pseudonyms, ..Self::default() }
+    /// `channels` are those that the configuration names.
+    pub(crate) fn new<'a>(pseudonyms: Pseudonyms, channels: impl IntoIterator<Item = &'a ChannelAddress>) -> Self {
+        let known = channels.into_iter().take(KNOWN_CHANNELS_MAX).map(|channel| channel.as_str().into()).collect();
+        Self { pseudonyms, known, ..Self::default() }
     }
 
     pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
@@ -59,13 +64,29 @@ impl DeliveryLog {
         let conversation = dispatch.conversation.as_ref();
         let (status, code) = (result.status, result.code);
         let detail = result.detail.as_deref().unwrap_or_default();
+        if result.outcome == Outcome::Delivered
+            && self.known.len() < KNOWN_CHANNELS_MAX
+            && !self.known.contains(conversation.to())
+        {
+            self.known.insert(conversation.to().into());
+        }
+        debug!(
+            channel = self.channel(conversation),
+            end_user = self.pseudonyms.log_name(conversation.from()),
+            indicator = dispatch.indicator().name(),
+            reason = dispatch.reason.name(),
+            attempt = dispatch.attempt,
+            outcome = ?result.outcome,
+            status,
+            code,
+            detail = result.detail,
+            elapsed = ?result.elapsed,
+            "request"
+        );
         match result.outcome {
             Outcome::Delivered => {
                 self.failures = 0;
                 self.unknown_channels = 0;
-                if self.known.len() < KNOWN_CHANNELS_MAX && !self.known.contains(conversation.to()) {
-                    self.known.insert(conversation.to().into());
-                }
                 self.failing = None;
                 if std::mem::take(&mut self.failing_logged) {
                     info!("indicators are delivered again");
@@ -74,18 +95,6 @@ impl DeliveryLog {
             // They say something about one channel or one user, and nothing about the others.
             Outcome::Rejected(Rejection::Channel | Rejection::Conversation) => {}
             outcome => {
-                debug!(
-                    channel = conversation.to(),
-                    end_user = %self.pseudonyms.log_name(conversation.from()),
-                    indicator = dispatch.indicator().name(),
-                    reason = dispatch.reason.name(),
-                    attempt = dispatch.attempt,
-                    ?outcome,
-                    status,
-                    code,
-                    detail,
-                    "not delivered"
-                );
                 // A token that has run out is renewed, and that is no failure. Nor are credentials of a connector. A configuration does not mend itself.
                 self.failures = match outcome {
                     Outcome::NotSent(Transient {
@@ -162,11 +171,11 @@ impl DeliveryLog {
         }
     }
 
-    /// The channel's address, of which only the beginning is shown while Salesforce has taken nothing for it: where `to` and
-    /// `from` are swapped it is an end user's id.
+    /// The channel's address; its keyed hash while the configuration does not name it and Salesforce has taken nothing for
+    /// it: where `to` and `from` are swapped it is an end user's id.
     fn channel(&self, conversation: ConversationRef<'_>) -> String {
         let to = conversation.to();
-        if self.known.contains(to) { to.to_owned() } else { beginning(to) }
+        if self.known.contains(to) { to.to_owned() } else { self.pseudonyms.channel_log_name(to) }
     }
 
     /// The loop has come round; so many owed Stoppeds wait for credentials.
@@ -197,20 +206,10 @@ impl DeliveryLog {
     }
 }
 
-/// Enough of a channel's address to recognise it by, and not enough to call an end user whose number it is.
-fn beginning(address: &str) -> String {
-    let chars = address.chars().count();
-    match chars > BEGINNING_CHARS {
-        true => format!("{}… ({chars} characters)", address.chars().take(BEGINNING_CHARS).collect::<String>()),
-        false => address.to_owned(),
-    }
-}
-
 /// Salesforce's code for a channel address that it does not know.
 const UNKNOWN_CHANNEL: i64 = 10_017;
 /// From so many unknown channels in a row on, the log asks whether they are channels at all.
 const UNKNOWN_CHANNELS_MAX: u32 = 3;
-const BEGINNING_CHARS: usize = 6;
 /// As many messaging channels as an org may have.
 const KNOWN_CHANNELS_MAX: usize = 2_000;
 
@@ -222,7 +221,7 @@ fn describe(result: &WireResult) -> String {
     let code = result.code.map(|code| format!(", code {code}")).unwrap_or_default();
     match result.status {
         Some(status) => format!("Salesforce answers with status {status}{code}: {detail}"),
-        None => format!("Salesforce does not answer: {detail}"),
+        None => format!("nothing is delivered: {detail}"),
     }
 }
 
@@ -256,7 +255,7 @@ mod tests {
     use crate::model::{DispatchId, Reason};
 
     #[test]
-    fn a_channel_is_named_in_full_once_salesforce_has_taken_from_it() {
+    fn a_channel_is_named_once_it_is_known_to_be_one() {
         let mut log = DeliveryLog::default();
         let dispatch = |to: &str| Dispatch {
             id: DispatchId { slot: 0, serial: 0 },
@@ -272,7 +271,11 @@ mod tests {
         log.on_outcome(Instant::ORIGIN, &known, &result(Outcome::Delivered));
         log.on_outcome(Instant::ORIGIN, &number, &result(Outcome::Rejected(Rejection::Channel)));
         assert_eq!(log.channel(known.conversation.as_ref()), "WhatsApp-4711");
-        assert_eq!(log.channel(number.conversation.as_ref()), "+15550… (12 characters)");
+        let hidden = log.channel(number.conversation.as_ref());
+        assert!(hidden.len() == 9 && hidden.starts_with('#'), "{hidden}");
+        let configured = ChannelAddress::new("+15550123456").unwrap();
+        let names = DeliveryLog::new(Pseudonyms::default(), [&configured]);
+        assert_eq!(names.channel(number.conversation.as_ref()), "+15550123456");
         for n in 0..2 * KNOWN_CHANNELS_MAX {
             log.on_outcome(Instant::ORIGIN, &dispatch(&n.to_string()), &result(Outcome::Delivered));
         }

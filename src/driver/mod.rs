@@ -10,6 +10,8 @@ mod observers;
 mod ownership;
 mod permit;
 mod state;
+mod waiter;
+mod waiters;
 
 use std::future::Future;
 

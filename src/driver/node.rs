@@ -5,12 +5,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::permit::{Lease, Permit, SleeplessClock};
+use super::waiter::Tickets;
 use crate::base::clock::Clock;
 use crate::engine::Engine;
 use crate::fleet::{Fleet, State};
 use crate::model::{Conversation, CredentialId, Dispatch, Indicator};
 use crate::observe::snapshot::StoreFigures;
-use crate::store::{Link, LinkState};
+use crate::store::{Link, LinkState, SharedText};
 
 /// How long a node remembers a conversation after its last event: one owner serves whoever pauses for less. It is the
 /// silence after which a message counts as given up.
@@ -27,6 +28,7 @@ pub struct Node {
     pub(super) leaving: VecDeque<(Dispatch, Permit)>,
     /// What was shown with signals that wait for the store's answer.
     pub(super) credentials: HashMap<Conversation, CredentialId>,
+    pub(super) tickets: Tickets,
 }
 
 impl Node {
@@ -39,7 +41,20 @@ impl Node {
         }
         let clock = SleeplessClock::new(clock);
         let lease = Arc::new(Lease::new(clock));
-        Self { fleet, link, clock, lease, leaving: VecDeque::new(), credentials: HashMap::new() }
+        Self {
+            fleet,
+            link,
+            clock,
+            lease,
+            leaving: VecDeque::new(),
+            credentials: HashMap::new(),
+            tickets: Tickets::default(),
+        }
+    }
+
+    /// A handle to the changes of the timing that hold for all nodes.
+    pub(crate) fn shared_timing(&self) -> SharedText {
+        self.link.shared_timing()
     }
 
     pub(super) fn permit(&self, dispatch: &Dispatch) -> Permit {

@@ -1,12 +1,19 @@
 //! What the loop does as one node of several: which signals are its own to take, which of its requests may leave, and
 //! what follows from what the store says. Without a store all is its own.
 
+use std::time::Duration;
+
 use super::node::Node;
 use super::permit::Permit;
 use super::state::LoopState;
+use super::waiter::{Answer, Waiter};
 use crate::engine::Notice;
+use crate::fleet::protocol::Ticket;
 use crate::fleet::{Demand, Effect, Route};
-use crate::model::{ConversationRef, CredentialId, Dispatch, Instant, Outcome, Signal, WireResult};
+use crate::model::{
+    Cause, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind, Transient,
+    WireResult,
+};
 use crate::store::News;
 
 /// Conversations whose credentials wait with a signal for the store's answer.
@@ -33,19 +40,30 @@ impl LoopState {
             News::Reply(number, reply) => node.fleet.handle_reply(at, number, reply),
             News::Silence => node.fleet.handle_silence(at),
             News::Mail(mail) => node.fleet.handle_mail(at, mail),
+            News::MailLost => node.fleet.handle_mail_lost(),
         }
         self.settle_ownership(now);
     }
 
     /// Whether the engine takes the signal now; another node may take it, or this one later.
+    /// The caller waits for so long until a message's icon is off.
     pub(super) fn takes(
         &mut self,
+        now: Instant,
         conversation: ConversationRef<'_>,
         signal: Signal,
         credentials: Option<CredentialId>,
+        wait: Option<Duration>,
     ) -> bool {
         let Some(node) = &mut self.node else { return true };
-        let route = node.fleet.handle_signal(node.clock.now(), conversation, signal);
+        let wait = wait.filter(|_| signal.kind == SignalKind::MessageSent);
+        let ticket = wait.map(|wait| node.tickets.next(wait));
+        let route = node.fleet.handle_signal(node.clock.now(), conversation, signal, ticket);
+        if let (Some(Ticket { number, .. }), Some(wait)) = (ticket, wait)
+            && route != Route::Here
+        {
+            node.tickets.open(number, now + wait, route == Route::Posted);
+        }
         if let (Route::Posted, Some(credentials)) = (route, credentials) {
             if node.credentials.len() >= CREDENTIALS_MAX {
                 node.credentials.clear();
@@ -91,11 +109,14 @@ impl LoopState {
         let Some(node) = &mut self.node else { return };
         let at = node.clock.now();
         match effect {
-            Effect::Signal(conversation, signal) => {
+            Effect::Signal(conversation, signal, awaited) => {
                 let credentials = node.credentials.remove(&conversation);
                 // At the end each keystroke is left to another process.
                 if self.stopping.is_none() {
                     let _ = self.take_signal(now, conversation.as_ref(), signal, credentials);
+                }
+                if let Some(awaited) = awaited {
+                    self.on_awaited(now, conversation, awaited);
                 }
             }
             Effect::Check(conversation) => {
@@ -103,10 +124,27 @@ impl LoopState {
                     node.fleet.handle_released(at, conversation.as_ref());
                 }
             }
-            Effect::Recover(conversation) => self.engine.handle_recovered(now, conversation.as_ref()),
+            Effect::Recover(conversation) => {
+                self.engine.handle_recovered(now, conversation.as_ref());
+                // Its former owner may have had none that are accepted.
+                if let Some(credentials) = node.credentials.remove(&conversation) {
+                    self.engine.handle_credentials(now, conversation.as_ref(), credentials);
+                }
+            }
             Effect::Lose(conversation) => {
                 let left = self.engine.handle_lost(now, conversation.as_ref());
                 node.fleet.handle_lost(conversation.as_ref(), left.maybe_on, left.in_flight);
+                self.answer_waiters(&conversation, false);
+            }
+            Effect::Yield(conversation) => {
+                let left = self.engine.handle_lost(now, conversation.as_ref());
+                node.fleet.handle_lost(conversation.as_ref(), false, left.in_flight);
+                self.answer_waiters(&conversation, false);
+            }
+            Effect::Answer(number, acknowledged) => {
+                if let Some(Waiter { answer: Answer::Caller(answer), .. }) = node.tickets.open.remove(&number) {
+                    let _ = answer.send(acknowledged);
+                }
             }
             Effect::Send(dispatch) => node.leaving.push_back((dispatch.clone(), node.permit(&dispatch))),
             Effect::Withhold(id) => self.engine.handle_withheld(now, id),
@@ -153,6 +191,9 @@ impl LoopState {
         if let Some(node) = &mut self.node {
             let is_off = self.engine.is_settled_off(conversation);
             node.fleet.handle_outcome(node.clock.now(), conversation, is_off);
+            if lacks_credentials(dispatch.indicator(), &result.outcome) {
+                node.fleet.handle_refused(conversation);
+            }
             self.settle_ownership(now);
         }
         notice
@@ -167,6 +208,13 @@ impl LoopState {
         engine.min(fleet)
     }
 
+    /// The configuration has a limit of requests a second.
+    pub(super) fn share_limit(&mut self, limit: u32) {
+        if let Some(node) = &mut self.node {
+            node.fleet.handle_limit(node.clock.now(), limit);
+        }
+    }
+
     /// The node leaves: it gives up what is off.
     pub(super) fn leave_fleet(&mut self, now: Instant) {
         if let Some(node) = &mut self.node {
@@ -178,5 +226,15 @@ impl LoopState {
     /// Whether nothing in the store has to wait for this process any more.
     pub(super) fn has_left_fleet(&self) -> bool {
         self.node.as_ref().is_none_or(Node::has_left)
+    }
+}
+
+/// Whether the request can't leave for want of credentials that the upstream accepts. A Started leaves with its
+/// conversation's own alone, a Stopped has tried the channel's others first.
+fn lacks_credentials(indicator: Indicator, outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::NotSent(Transient { cause: Cause::NoCredentials, .. }) => true,
+        Outcome::NotSent(Transient { cause: Cause::Credentials, .. }) => indicator == Indicator::TypingStarted,
+        _ => false,
     }
 }

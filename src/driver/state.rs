@@ -12,39 +12,30 @@ use super::journal_keeper::JournalKeeper;
 use super::node::Node;
 use super::observers::Observers;
 use super::permit::Permit;
+use super::waiter::Waiter;
 use crate::base::clock;
 use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, Rejected};
 use crate::model::{
-    Cause, Conversation, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind,
-    Transient, WireResult,
+    Cause, Conversation, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal, Transient,
+    WireResult,
 };
 use crate::observe::loop_event::LoopEvent;
 use crate::observe::recording::{self, Recording, Scope};
 use crate::observe::snapshot::Snapshot;
 
-/// Awaited conversations before those whose asker has gone are looked for.
-const WAITERS_SWEEP: usize = 1_024;
 /// While icons are on, it is checked this often whether the machine has slept.
 const SLEEP_CHECK_SPACING: Duration = Duration::from_secs(1);
 /// What two readings of clocks may differ by without a sleep between them.
 const SLEEP_MIN: Duration = Duration::from_millis(500);
-
-/// A caller that waits for a conversation's Stopped.
-struct Waiter {
-    /// For so long; [`Instant::NEVER`]: whatever happens.
-    until: Instant,
-    /// Takes whether it was acknowledged.
-    answer: oneshot::Sender<bool>,
-}
 
 pub(super) struct LoopState {
     pub(super) engine: Engine,
     /// Where several processes serve one org.
     pub(super) node: Option<Node>,
     observers: Observers,
-    waiters: HashMap<Conversation, Vec<Waiter>>,
+    pub(super) waiters: HashMap<Conversation, Vec<Waiter>>,
     /// How long the machine had slept at the last check, and when the next check is due.
     asleep: Duration,
     sleep_check_at: Instant,
@@ -162,22 +153,17 @@ impl LoopState {
         // At the end every icon goes off, whatever is signalled, and each keystroke is left to the next process.
         let taken = if self.stopping.is_some() { 0 } else { usize::MAX };
         for (index, (conversation, signal)) in request.batch.iter().enumerate().take(taken) {
-            if let Err(why) = self.on_signal(now, conversation, signal, request.batch.credentials()) {
+            if let Err(why) = self.on_signal(now, conversation, signal, request.batch.credentials(), request.wait) {
                 receipt.turned_away.push((index, why));
             }
+        }
+        if self.stopping.is_some() {
+            self.pass_on(now, &request);
         }
         self.waited = Duration::ZERO;
         if let Some(wait) = request.wait {
             receipt.wait_needed = self.observers.metrics.stopped_trips.wait_needed();
-            for (conversation, signal) in request.batch.iter() {
-                if signal.kind == SignalKind::MessageSent && !self.engine.is_settled_off(conversation) {
-                    let until = now + wait;
-                    receipt.blocked |= self.engine.stop_leaves_after(now, conversation) > until;
-                    let (answer, acknowledged) = oneshot::channel();
-                    self.add_waiter(conversation.to_owned(), Waiter { until, answer });
-                    receipt.unsettled.push(acknowledged);
-                }
-            }
+            self.await_stoppeds(now, &request.batch, wait, &mut receipt);
         }
         // A caller that does not wait for the receipt has hung up.
         let _ = request.receipt.send(receipt);
@@ -189,8 +175,9 @@ impl LoopState {
         conversation: ConversationRef<'_>,
         signal: Signal,
         credentials: Option<CredentialId>,
+        wait: Option<Duration>,
     ) -> Result<(), Rejected> {
-        let taken = if self.takes(conversation, signal, credentials) {
+        let taken = if self.takes(now, conversation, signal, credentials, wait) {
             self.take_signal(now, conversation, signal, credentials)
         } else {
             Ok(())
@@ -245,9 +232,7 @@ impl LoopState {
         self.observers.emit(now, LoopEvent::Answered { dispatch, result, notice, rate, icon_off });
         self.emit_decisions(now, None);
         if awaited && self.engine.is_settled_off(conversation) {
-            for waiter in self.waiters.remove(&dispatch.conversation).unwrap_or_default() {
-                let _ = waiter.answer.send(was_off || result.outcome == Outcome::Delivered);
-            }
+            self.answer_waiters(&dispatch.conversation, was_off || result.outcome == Outcome::Delivered);
         }
         if result.outcome != Outcome::Delivered {
             // No one knows when an upstream that fails takes the next try.
@@ -259,35 +244,6 @@ impl LoopState {
             }
             self.dismiss_waiters(now);
         }
-    }
-
-    fn add_waiter(&mut self, conversation: Conversation, waiter: Waiter) {
-        if self.waiters.len() >= WAITERS_SWEEP {
-            self.waiters.retain(|_, waiters| {
-                waiters.retain(|waiter| !waiter.answer.is_closed());
-                !waiters.is_empty()
-            });
-        }
-        self.waiters.entry(conversation).or_default().push(waiter);
-    }
-
-    /// Those who wait for this Stopped wait no longer, but those who wait whatever happens.
-    fn dismiss_waiters_of(&mut self, conversation: &Conversation) {
-        if let Some(waiters) = self.waiters.get_mut(conversation) {
-            waiters.retain(|waiter| waiter.until == Instant::NEVER);
-        }
-    }
-
-    /// None waits for a Stopped that can't leave any more in the time for which it waits.
-    fn dismiss_waiters(&mut self, now: Instant) {
-        let Self { engine, waiters, .. } = self;
-        waiters.retain(|conversation, waiters| {
-            let leaves_after = engine.stop_leaves_after(now, conversation.as_ref());
-            for waiter in waiters.extract_if(.., |waiter| waiter.until < leaves_after) {
-                let _ = waiter.answer.send(false);
-            }
-            !waiters.is_empty()
-        });
     }
 
     /// After a suspension the timers go on as if no time had passed; the agents have been looking at icons all the while.
@@ -309,6 +265,7 @@ impl LoopState {
     fn change_policy(&mut self, now: Instant) {
         if let Some((policy, waiting)) = self.policy.take_if(|_| self.engine.has_room_for_policy()) {
             self.observers.stats.on_policy(&policy);
+            self.share_limit(policy.delivery.requests_per_second_max);
             self.engine.handle_policy(now, *policy);
             for in_force in waiting {
                 let _ = in_force.send(());
@@ -361,7 +318,10 @@ impl LoopState {
         let in_flight = account.and_then(|account| account.in_flight);
         let flight = in_flight.and_then(|(_, number)| history.as_ref()?.flight(number));
         let past = history.map(|history| history.past(now, conversation)).unwrap_or_default();
-        Inquiry { at: now, account, flight, past, rules: self.engine.policy().rules_of(conversation.to()) }
+        let rules = self.engine.policy().rules_of(conversation.to());
+        let elsewhere =
+            self.node.as_ref().filter(|node| !node.fleet.holds(conversation)).map(|node| node.link.lookup());
+        Inquiry { at: now, account, flight, past, rules, elsewhere }
     }
 
     fn snapshot(&self, now: Instant) -> Snapshot {

@@ -1,6 +1,6 @@
 //! What follows from the store's answers, from its silence, and from mail.
 
-use super::protocol::{Answer, Content, Mail, Membership, Reply, Status, Value};
+use super::protocol::{Answer, Awaited, Content, Mail, Membership, Reply, Status, Value};
 use super::queue::{FRESH_MAX, Pending, Post, What};
 use super::{Asked, Effect, Fleet, UnderWay};
 use crate::model::{Conversation, Instant, Signal, SignalKind, micros};
@@ -55,9 +55,14 @@ impl Fleet {
         self.look(now);
         for Mail { posted_millis, conversation, content } in mail {
             match content {
-                Content::Signal { signal, hops } => {
+                Content::Signal { signal, hops, from, ticket } => {
                     self.counts.received += 1;
-                    self.handle_posted(now, self.age_millis(now, posted_millis), conversation, signal, hops);
+                    let from = Some(from);
+                    let post = Post { hops, from, ..Post::new(signal, now, ticket) };
+                    self.handle_posted(self.age_millis(now, posted_millis), conversation, post);
+                }
+                Content::Answer { number, acknowledged } => {
+                    self.effects.push_back(Effect::Answer(number, acknowledged));
                 }
                 Content::Stray { number, hops } => match self.holdings.get_mut(&conversation.as_ref()) {
                     Some(holding) => {
@@ -72,8 +77,8 @@ impl Fleet {
     }
 
     /// A signal that another node posted so many milliseconds ago.
-    fn handle_posted(&mut self, now: Instant, age: u64, conversation: Conversation, signal: Signal, hops: u8) {
-        let mut signal = signal;
+    fn handle_posted(&mut self, age: u64, conversation: Conversation, post: Post) {
+        let Post { mut signal, hops, .. } = post;
         if signal.kind == SignalKind::Keystroke {
             if u128::from(age) > FRESH_MAX.as_millis() {
                 self.counts.stale += 1;
@@ -81,13 +86,28 @@ impl Fleet {
             }
             signal.lasts_millis = signal.lasts_millis.saturating_sub(u16::try_from(age).unwrap_or(u16::MAX));
         }
-        if self.holdings.contains_key(&conversation.as_ref()) {
-            self.effects.push_back(Effect::Signal(conversation, signal));
+        let awaited = self.awaited(&post);
+        let poster = post.from.filter(|from| !self.is_self(*from));
+        if let Some(holding) = self.holdings.get_mut(&conversation.as_ref()) {
+            holding.poster = poster;
+            self.effects.push_back(Effect::Signal(conversation, signal, awaited));
         } else if hops < HOPS_MAX && self.queue.has_room() {
-            let post = Post { signal, arrived: now, hops: hops + 1, again: false };
-            self.queue.push(conversation, What::Post(post));
+            self.queue.push(conversation, What::Post(Post { signal, hops: hops + 1, ..post }));
         } else {
-            self.counts.dropped += 1;
+            self.drop_post(&conversation, &post);
+        }
+    }
+
+    /// Who waits for what becomes of a signal.
+    pub(super) fn awaited(&self, post: &Post) -> Option<Awaited> {
+        post.ticket.map(|ticket| Awaited { by: post.from.unwrap_or(self.tenure.me()), ticket })
+    }
+
+    /// No one takes the signal.
+    pub(super) fn drop_post(&mut self, conversation: &Conversation, post: &Post) {
+        self.counts.dropped += 1;
+        if let Some(awaited) = self.awaited(post) {
+            self.handle_answered(conversation.as_ref(), awaited, false);
         }
     }
 
@@ -110,6 +130,7 @@ impl Fleet {
             self.queue.drop_releases(|released| holdings.contains_key(&released.as_ref()));
             self.end_claims();
         }
+        self.give_refused();
         self.handle_mail(now, membership.mail);
     }
 
@@ -149,6 +170,16 @@ impl Fleet {
                     if matches!(answer, Answer::Granted | Answer::Mine | Answer::TakenOver) {
                         self.recover(now, conversation);
                     }
+                }
+                What::Answer { again: false, awaited, acknowledged } if answer == Answer::Undeclared => {
+                    again.push(Pending { conversation, what: What::Answer { awaited, acknowledged, again: true } });
+                }
+                // Who waits for it notices that none comes.
+                What::Answer { .. } => {}
+                What::Give { .. } if answer == Answer::Elsewhere => self.give(conversation),
+                What::Give { .. } => {
+                    // Once more with the next heartbeat.
+                    self.refused.insert(conversation);
                 }
                 What::Light | What::Claim | What::Dim => self.handle_own_answer(now, conversation, what, answer),
                 What::Release { .. } => {
@@ -192,7 +223,7 @@ impl Fleet {
                 return;
             }
             _ => {
-                self.counts.dropped += 1;
+                self.drop_post(&conversation, &post);
                 return;
             }
         }
@@ -257,7 +288,7 @@ impl Fleet {
 
     /// The conversation is owned, and its icon may be on because of another node: it is owed a Stopped now, and one
     /// more once no request of that node can be applied any more.
-    fn recover(&mut self, now: Instant, conversation: Conversation) {
+    pub(super) fn recover(&mut self, now: Instant, conversation: Conversation) {
         let suspect_until = now + self.settings.request_timeout;
         let me = self.tenure.me();
         let holding = self.holdings.entry(conversation.clone()).or_default();
@@ -279,16 +310,28 @@ impl Fleet {
 
     /// Another node owns the conversation.
     fn lose(&mut self, conversation: Conversation) {
-        let Some(holding) = self.holdings.remove(&conversation.as_ref()) else { return };
+        let Some(untold) = self.let_go(&conversation) else { return };
+        if let Some((signal, arrived)) = untold {
+            self.queue.push(conversation.clone(), What::Post(Post::new(signal, arrived, None)));
+        }
+        self.effects.push_back(Effect::Lose(conversation));
+    }
+
+    /// Another node has been given the conversation.
+    fn give(&mut self, conversation: Conversation) {
+        if self.let_go(&conversation).is_some() {
+            self.effects.push_back(Effect::Yield(conversation));
+        }
+    }
+
+    /// Returns what another owner would have to be told.
+    fn let_go(&mut self, conversation: &Conversation) -> Option<Option<(Signal, Instant)>> {
+        let holding = self.holdings.remove(&conversation.as_ref())?;
         self.counts.lost += 1;
         if let Some(dispatch) = holding.waiting {
             self.effects.push_back(Effect::Withhold(dispatch.id));
         }
-        if let Some((signal, arrived)) = holding.untold {
-            let post = Post { signal, arrived, hops: 0, again: false };
-            self.queue.push(conversation.clone(), What::Post(post));
-        }
-        self.effects.push_back(Effect::Lose(conversation));
+        Some(holding.untold)
     }
 
     fn handle_unanswered(&mut self, now: Instant, asked: Option<Vec<Pending>>) {
@@ -316,7 +359,8 @@ impl Fleet {
 
     fn deliver(&mut self, now: Instant, conversation: Conversation, post: Post) {
         if post.is_fresh(now) {
-            self.effects.push_back(Effect::Signal(conversation, post.signal));
+            let awaited = self.awaited(&post);
+            self.effects.push_back(Effect::Signal(conversation, post.signal, awaited));
         } else {
             self.counts.stale += 1;
         }

@@ -22,6 +22,7 @@
 mod answers;
 pub mod protocol;
 mod queue;
+mod requests;
 mod share;
 mod sweep;
 mod tenure;
@@ -33,7 +34,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{Equivalent, HashMap, HashSet};
 
 use crate::model::{Conversation, ConversationRef, Dispatch, DispatchId, Indicator, Instant, Signal, SignalKind};
-use protocol::{Command, Heartbeat, Op, OwnerId, Request};
+use protocol::{Awaited, OwnerId, Request, Ticket};
 use queue::{FRESH_MAX, Pending, Post, Queue, What};
 use share::Share;
 use sweep::Sweep;
@@ -71,14 +72,20 @@ pub enum Route {
 /// What is to be done with the engine, or for it.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// The engine takes a signal.
-    Signal(Conversation, Signal),
+    /// The engine takes a signal. If its answer is awaited, [`Fleet::handle_answered`] once the icon is off, or it is
+    /// sure that no one will know of that in time.
+    Signal(Conversation, Signal, Option<Awaited>),
     /// If the engine has no entry after the signals before this, [`Fleet::handle_released`].
     Check(Conversation),
     /// `Engine::handle_recovered`: the upstream may show the icon because of another node.
     Recover(Conversation),
     /// `Engine::handle_lost`, and its answer to [`Fleet::handle_lost`].
     Lose(Conversation),
+    /// `Engine::handle_lost`: another node has been given the conversation, and knows of its icon. Of the answer only
+    /// whether a request is in flight goes to [`Fleet::handle_lost`].
+    Yield(Conversation),
+    /// The answer to the ticket of that number, one of this node's own: whether the Stopped was acknowledged.
+    Answer(u32, bool),
     /// A dispatch leaves that [`Fleet::handle_dispatch`] has kept back.
     Send(Dispatch),
     /// `Engine::handle_withheld`: a dispatch does not leave.
@@ -118,6 +125,10 @@ struct Holding {
     /// The store knows that the icon may be on, or will know with the next claim.
     on: bool,
     strays: u32,
+    /// The node that last posted a signal of it.
+    poster: Option<OwnerId>,
+    /// The last request could not leave for want of credentials that the upstream accepts.
+    refused: bool,
     /// A Started that waits until the store knows of it.
     waiting: Option<Dispatch>,
     /// Until then a request of another node may still switch the icon on.
@@ -153,6 +164,8 @@ pub struct Fleet {
     holdings: HashMap<Conversation, Holding, FixedState>,
     /// Lost with a request in flight.
     lost_in_flight: HashSet<Conversation, FixedState>,
+    /// Refused, and no node is known that could be given them.
+    refused: HashSet<Conversation, FixedState>,
     queue: Queue,
     /// What is still to be claimed.
     claims: VecDeque<Conversation>,
@@ -196,6 +209,7 @@ impl Fleet {
             sweep: Sweep::new(settings.recover_within),
             holdings: HashMap::with_hasher(FixedState::with_seed(seed)),
             lost_in_flight: HashSet::with_hasher(FixedState::with_seed(seed)),
+            refused: HashSet::with_hasher(FixedState::with_seed(seed)),
             queue: Queue::default(),
             claims: VecDeque::new(),
             reclaims: false,
@@ -214,8 +228,15 @@ impl Fleet {
         }
     }
 
-    /// A signal has reached this node.
-    pub fn handle_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) -> Route {
+    /// A signal has reached this node. With a `ticket` and [`Route::Posted`] an [`Effect::Answer`] or an awaited
+    /// [`Effect::Signal`] follows, unless all who know of it go silent.
+    pub fn handle_signal(
+        &mut self,
+        now: Instant,
+        conversation: ConversationRef<'_>,
+        signal: Signal,
+        ticket: Option<Ticket>,
+    ) -> Route {
         self.look(now);
         let sure = self.tenure.state(now) == State::Tenured;
         if let Some(holding) = self.holdings.get_mut(&conversation) {
@@ -234,13 +255,60 @@ impl Fleet {
             self.effects.push_back(Effect::Check(conversation.to_owned()));
             return Route::Here;
         }
-        if self.leaving || self.tenure.state(now) == State::Dark || !self.queue.has_room() {
+        // A node that leaves still passes on what ends the typing. What it is granted with that, it gives up at once.
+        let leaves = self.left || (self.leaving && (alone || signal.kind == SignalKind::Keystroke));
+        if leaves || self.tenure.state(now) == State::Dark || !self.queue.has_room() {
             self.counts.dropped += 1;
             return Route::Dropped;
         }
-        let post = Post { signal, arrived: now, hops: 0, again: false };
-        self.queue.push(conversation.to_owned(), What::Post(post));
+        self.queue.push(conversation.to_owned(), What::Post(Post::new(signal, now, ticket)));
         Route::Posted
+    }
+
+    /// What is awaited has come, or will not: whether the Stopped was acknowledged.
+    pub fn handle_answered(&mut self, conversation: ConversationRef<'_>, awaited: Awaited, acknowledged: bool) {
+        if self.is_self(awaited.by) {
+            self.effects.push_back(Effect::Answer(awaited.ticket.number, acknowledged));
+        } else {
+            self.queue.push(conversation.to_owned(), What::Answer { awaited, acknowledged, again: false });
+        }
+    }
+
+    /// No credentials are known that the upstream accepts for the conversation's request; call it after
+    /// [`Fleet::handle_outcome`]. The node that last posted for it may have been shown some: it is given the
+    /// conversation.
+    pub fn handle_refused(&mut self, conversation: ConversationRef<'_>) {
+        if let Some(holding) = self.holdings.get_mut(&conversation) {
+            holding.refused = true;
+            self.refused.insert(conversation.to_owned());
+            self.give_refused();
+        }
+    }
+
+    /// Gives away what can be given, and keeps in mind what can't yet.
+    fn give_refused(&mut self) {
+        let Self { refused, holdings, queue, sweep, .. } = self;
+        refused.retain(|conversation| {
+            let holding = holdings.get(&conversation.as_ref()).filter(|holding| holding.refused);
+            let to = holding.and_then(|holding| holding.poster).filter(|to| sweep.members().contains(to));
+            if let Some(to) = to {
+                queue.push(conversation.clone(), What::Give { to });
+            }
+            holding.is_some() && to.is_none()
+        });
+    }
+
+    /// The configuration has another limit of requests a second.
+    pub fn handle_limit(&mut self, now: Instant, limit: u32) {
+        self.settings.limit = limit;
+        let alone = matches!(self.tenure.state(now), State::Alone | State::Dark);
+        self.share.set_limit(limit, alone);
+        self.effects.push_back(Effect::Share(self.share.in_force()));
+    }
+
+    /// Mail may have been lost on its way. What it said of icons is found in the store.
+    pub fn handle_mail_lost(&mut self) {
+        self.sweep.want();
     }
 
     /// The engine has forgotten a conversation.
@@ -285,6 +353,7 @@ impl Fleet {
             }
             return;
         };
+        holding.refused = false;
         if !is_off || !holding.on || now < holding.suspect_until {
             return;
         }
@@ -407,6 +476,11 @@ impl Fleet {
         self.holdings.contains_key(&conversation)
     }
 
+    /// Whether `owner` is this process, now or in an earlier tenure.
+    pub fn is_self(&self, owner: OwnerId) -> bool {
+        owner.is_same_process(self.tenure.me())
+    }
+
     /// How many conversations this node owns.
     pub fn len(&self) -> usize {
         self.holdings.len()
@@ -463,10 +537,15 @@ impl Fleet {
             if serves && now.since(post.arrived) <= FRESH_MAX {
                 self.holdings.entry(conversation.clone()).or_default();
                 self.checks.push(conversation.clone());
-                self.effects.push_back(Effect::Signal(conversation, post.signal));
+                let awaited = self.awaited(&post);
+                self.effects.push_back(Effect::Signal(conversation, post.signal, awaited));
             } else {
-                self.counts.dropped += 1;
+                self.drop_post(&conversation, &post);
             }
+        }
+        // No owner can be told. If the icon is on because of this node, or of an earlier life of it, it goes off.
+        for conversation in self.queue.take_strays() {
+            self.recover(now, conversation);
         }
         self.effects.extend(self.checks.drain(..).map(Effect::Check));
     }
@@ -484,96 +563,6 @@ impl Fleet {
         self.sweep.abort();
     }
 
-    fn next_command(&mut self, now: Instant, demand: Demand) -> Option<(Command, Asked)> {
-        let presses = self.share.presses(demand) && self.last_heartbeat + PRESSED_HEARTBEAT <= now;
-        if self.next_heartbeat <= now || presses {
-            return Some((Command::Heartbeat(self.heartbeat(now, demand)), Asked::Heartbeat));
-        }
-        if !self.tenure.is_member() {
-            return None;
-        }
-        let sweeps = std::mem::replace(&mut self.sweeps_next, false) && !self.tenure.is_claiming();
-        if sweeps && let Some(command) = self.sweep.poll(now) {
-            return Some((command, Asked::Other));
-        }
-        if let Some(turn) = self.turn(now) {
-            self.sweeps_next = true;
-            return Some(turn);
-        }
-        if self.tenure.is_claiming() {
-            return None;
-        }
-        if let Some(command) = self.sweep.poll(now) {
-            return Some((command, Asked::Other));
-        }
-        // A node that leaves with an icon on lets its lease run out: the others see to it.
-        (self.leaving && self.holdings.is_empty() && self.lost_in_flight.is_empty())
-            .then_some((Command::Leave, Asked::Other))
-    }
-
-    fn heartbeat(&mut self, now: Instant, demand: Demand) -> Heartbeat {
-        self.last_heartbeat = now;
-        self.next_heartbeat = now + HEARTBEAT;
-        let mut heartbeat = Heartbeat {
-            joins: self.tenure.joins(),
-            was: self.tenure.was(),
-            lease: self.tenure.store_lease(),
-            limit: 0,
-            hold: 0,
-            want: 0,
-        };
-        let before = self.share.in_force();
-        self.share.before_heartbeat(demand, &mut heartbeat);
-        if self.share.in_force() != before {
-            self.effects.push_back(Effect::Share(self.share.in_force()));
-        }
-        heartbeat
-    }
-
-    /// Claims before everything else, then what waits.
-    fn turn(&mut self, now: Instant) -> Option<(Command, Asked)> {
-        let (mut ops, mut asked) = (Vec::new(), Vec::new());
-        let claims = !self.claims.is_empty();
-        while asked.len() < OPS_MAX {
-            let pending = match self.claims.pop_front() {
-                Some(conversation) => Pending { conversation, what: What::Claim },
-                None if self.tenure.is_claiming() => break,
-                None => match self.queue.pop() {
-                    Some(pending) => pending,
-                    None => break,
-                },
-            };
-            if let Some(op) = self.op_of(now, &pending) {
-                ops.push((pending.conversation.clone(), op));
-                asked.push(pending);
-            }
-        }
-        if asked.is_empty() {
-            if claims {
-                self.end_claims();
-            }
-            return None;
-        }
-        Some((Command::Turn { inboxes: self.sweep.members().to_vec(), ops }, Asked::Turn(asked)))
-    }
-
-    /// What is asked about a conversation in its present state; `None` if there is nothing to ask any more.
-    fn op_of(&mut self, now: Instant, pending: &Pending) -> Option<Op> {
-        let holding = self.holdings.get(&pending.conversation.as_ref());
-        match pending.what {
-            What::Post(post) if post.is_fresh(now) => Some(Op::Post { signal: post.signal, hops: post.hops }),
-            What::Post(_) => {
-                self.counts.stale += 1;
-                None
-            }
-            What::Light => holding.map(|_| Op::Light),
-            What::Claim => holding.map(|held| Op::Claim { seen: held.owner, strays: held.strays, on: held.on }),
-            What::Dim => holding.filter(|held| !held.on).map(|held| Op::Dim { strays: held.strays }),
-            What::Release { seen, strays } => Some(Op::Release { seen, strays }),
-            What::Stray { hops } => Some(Op::Stray { hops }),
-        }
-    }
-
     /// Gives a conversation up that is off.
     fn release(&mut self, conversation: ConversationRef<'_>) {
         let Some(holding) = self.holdings.remove(&conversation) else { return };
@@ -587,9 +576,3 @@ impl Fleet {
 fn pop_due(queue: &mut VecDeque<(Instant, Conversation)>, now: Instant) -> Option<(Instant, Conversation)> {
     if queue.front()?.0 > now { None } else { queue.pop_front() }
 }
-
-/// How often a node gives a sign of life; and how often at most, if it presses for a larger share.
-const HEARTBEAT: Duration = Duration::from_millis(250);
-const PRESSED_HEARTBEAT: Duration = Duration::from_millis(20);
-/// Operations in one turn: the store does nothing else meanwhile.
-const OPS_MAX: usize = 800;

@@ -26,6 +26,11 @@ impl OwnerId {
         is_hex.then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
     }
 
+    /// Whether both name the same process.
+    pub const fn is_same_process(self, other: Self) -> bool {
+        self.0 & !TENURES == other.0 & !TENURES
+    }
+
     /// The id of the same process's next tenure.
     pub const fn next(self) -> Self {
         Self((self.0 & !TENURES) | (self.0.wrapping_add(1) & TENURES))
@@ -55,6 +60,29 @@ pub struct Value {
     pub on: bool,
     /// How many strays its owner has been sent.
     pub strays: u32,
+}
+
+/// A caller waits until the icon is off: `wait=`, or a message that passes through the drop-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Its number within the process.
+    pub number: u32,
+    /// For so long; [`Ticket::WITHOUT_END`]: whatever happens, within the owner's bound.
+    pub millis: u16,
+}
+
+impl Ticket {
+    /// The caller has a bound of its own, and wants an answer at any time.
+    pub const WITHOUT_END: u16 = u16::MAX;
+}
+
+/// Who takes the answer to a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// The node.
+    pub by: OwnerId,
+    /// Its ticket.
+    pub ticket: Ticket,
 }
 
 /// One request to the store.
@@ -137,6 +165,10 @@ pub enum Op {
         signal: Signal,
         /// How often it has been posted before.
         hops: u8,
+        /// The node that it reached first.
+        from: OwnerId,
+        /// A caller of that node waits.
+        ticket: Option<Ticket>,
     },
     /// A Started is about to leave: sets `on` if the conversation is owned, free or of an owner that has lapsed.
     Light,
@@ -154,6 +186,21 @@ pub enum Op {
     Dim {
         /// The strays that are known of.
         strays: u32,
+    },
+    /// Gives the conversation to another owner that is alive, with its icon on, and puts a stray that does not count
+    /// into its inbox. Does nothing if the conversation is not owned.
+    Give {
+        /// To whom.
+        to: OwnerId,
+    },
+    /// Puts the answer to a ticket into the inbox of its node. Changes nothing of the conversation.
+    Answer {
+        /// The node that waits.
+        to: OwnerId,
+        /// The ticket's number.
+        number: u32,
+        /// Whether the Stopped was acknowledged.
+        acknowledged: bool,
     },
     /// Removes the conversation if it is owned as `seen` and no further stray has come.
     Release {
@@ -179,11 +226,11 @@ pub enum Answer {
     Mine,
     /// It was taken over from an owner that has lapsed, and its icon may be on.
     TakenOver,
-    /// Another owner has it: a signal or a stray has been put into its inbox.
+    /// Another owner has it: a signal or a stray has been put into its inbox; or it has been given to that owner.
     Elsewhere,
     /// Another owner has it whose inbox was not named: nothing was done.
     Undeclared,
-    /// A dim or a release was executed, or had nothing to do.
+    /// It was executed, or had nothing to do.
     Done,
     /// It is owned, but the owner has missed mail: there have been so many strays.
     Stray(u32),
@@ -265,6 +312,17 @@ pub enum Content {
         signal: Signal,
         /// How often it has been posted before this time.
         hops: u8,
+        /// The node that it reached first.
+        from: OwnerId,
+        /// A caller of that node waits.
+        ticket: Option<Ticket>,
+    },
+    /// The answer to a ticket of this node.
+    Answer {
+        /// The ticket's number.
+        number: u32,
+        /// Whether the Stopped was acknowledged.
+        acknowledged: bool,
     },
     /// Another node may have switched the icon on.
     Stray {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::protocol::OwnerId;
+use super::protocol::{Awaited, OwnerId, Ticket};
 use crate::model::{Conversation, Instant, Signal, SignalKind};
 
 /// Something to ask about one conversation.
@@ -19,8 +19,22 @@ pub(super) enum What {
     Light,
     Claim,
     Dim,
-    Release { seen: OwnerId, strays: u32 },
-    Stray { hops: u8 },
+    Release {
+        seen: OwnerId,
+        strays: u32,
+    },
+    Stray {
+        hops: u8,
+    },
+    Give {
+        to: OwnerId,
+    },
+    Answer {
+        awaited: Awaited,
+        acknowledged: bool,
+        /// Its inbox was not named the last time.
+        again: bool,
+    },
 }
 
 /// A signal for a conversation that is not owned here.
@@ -29,11 +43,19 @@ pub(super) struct Post {
     pub(super) signal: Signal,
     pub(super) arrived: Instant,
     pub(super) hops: u8,
+    /// The node that it reached first, if that was another.
+    pub(super) from: Option<OwnerId>,
+    pub(super) ticket: Option<Ticket>,
     /// Its owner's inbox was not named the last time.
     pub(super) again: bool,
 }
 
 impl Post {
+    /// A signal that has reached this node.
+    pub(super) const fn new(signal: Signal, arrived: Instant, ticket: Option<Ticket>) -> Self {
+        Self { signal, arrived, hops: 0, from: None, ticket, again: false }
+    }
+
     /// Whether it may still count: a key that took too long says nothing about whether the user is typing now.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.signal.kind != SignalKind::Keystroke || now.since(self.arrived) <= FRESH_MAX
@@ -105,6 +127,14 @@ impl Queue {
         taken
     }
 
+    /// Takes out the strays.
+    pub(super) fn take_strays(&mut self) -> Vec<Conversation> {
+        let is_stray = |pending: &Pending| matches!(pending.what, What::Stray { .. });
+        let (strays, kept): (VecDeque<_>, _) = self.pending.drain(..).partition(is_stray);
+        self.pending = kept;
+        strays.into_iter().map(|pending| pending.conversation).collect()
+    }
+
     pub(super) fn drop_keystrokes(&mut self) -> u64 {
         let keystroke = |what| matches!(what, What::Post(post) if post.signal.kind == SignalKind::Keystroke);
         let before = self.pending.len();
@@ -116,7 +146,8 @@ impl Queue {
 
     /// Another tenure begins with claims, which say what lights and dims would.
     pub(super) fn drop_flags(&mut self) {
-        self.pending.retain(|pending| !matches!(pending.what, What::Light | What::Dim | What::Claim));
+        self.pending
+            .retain(|pending| !matches!(pending.what, What::Light | What::Dim | What::Claim | What::Give { .. }));
     }
 }
 

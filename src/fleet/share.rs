@@ -39,6 +39,18 @@ impl Share {
         self.in_force
     }
 
+    /// The node's own limit has changed. `alone`: no store says what the others' is.
+    pub(super) fn set_limit(&mut self, limit: u32, alone: bool) {
+        if self.limit == self.own_limit || limit < self.limit {
+            self.limit = limit;
+        }
+        self.own_limit = limit;
+        if alone && self.alone_since.is_none() {
+            self.in_force = self.limit / self.members;
+        }
+        self.in_force = self.in_force.min(limit).max(1);
+    }
+
     /// Whether more could be had before the next heartbeat is due.
     pub(super) fn presses(&self, demand: Demand) -> bool {
         demand.queued > QUEUED_MAX && self.in_force < self.limit

@@ -199,16 +199,16 @@ const RETRY_AFTER_MIN: Duration = Duration::from_millis(500);
 /// Nothing that is owed lives longer than a minute or so, and one wrong header must not stop all icons for an hour.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
-/// `text` without the end user, where the id is a word of its own: an id may be as short as a letter of other words.
-pub(super) fn unnamed(text: &str, end_user: &str) -> String {
+/// `text` with `name` in place of `id`, where that is a word of its own: an id may be as short as a letter of other words.
+pub(super) fn unnamed(text: &str, id: &str, name: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(end_user) {
-        let (before, after) = (&rest[..at], &rest[at + end_user.len()..]);
+    while let Some(at) = rest.find(id) {
+        let (before, after) = (&rest[..at], &rest[at + id.len()..]);
         kept.push_str(before);
         let glued = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         let inside = glued(kept.chars().next_back()) || glued(after.chars().next());
-        kept.push_str(if inside && end_user.chars().count() < ID_TELLING_CHARS { end_user } else { "(end user)" });
+        kept.push_str(if inside && id.chars().count() < ID_TELLING_CHARS { id } else { name });
         rest = after;
     }
     kept + rest
@@ -368,7 +368,7 @@ mod tests {
             ("bbb", "b", "bbb"),
             ("\u{e9}a a", "a", "\u{e9}a (end user)"),
         ] {
-            assert_eq!(unnamed(text, end_user), kept);
+            assert_eq!(unnamed(text, end_user, "(end user)"), kept);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use url::Url;
 use uuid::Uuid;
 
 use super::answer::{self, Verdict, not_sent, unknown};
-use super::connection::{Connection, SetupError, certificates};
+use super::connection::{self, Connection, SetupError, verifier};
 use super::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within};
 use super::payload::{self, Departure, Ids};
-use super::proxy::Proxy;
+use super::route::{BASE_URL, Route, TOKEN_URL};
 use super::settings::{Auth, Settings};
-use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens, check_key};
+use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens};
 use super::via;
 use crate::base::clock::{self, Clock};
 use crate::base::files;
@@ -41,11 +41,12 @@ struct Shared {
 }
 
 /// Everything that other settings change. Each request uses the one in force when it began.
+#[derive(Clone)]
 struct Setup {
     settings: Settings,
     files: Fingerprints,
     /// Where requests go, and the keys that say so, for failures.
-    place: String,
+    route: Route,
     connection: Connection,
     http: reqwest::Client,
     interactions: Url,
@@ -58,6 +59,8 @@ struct Setup {
 /// Other settings, tried out: nothing that can fail is left to be done for them.
 pub(crate) struct Prepared {
     setup: Option<Setup>,
+    /// Whether connections are made in another way.
+    reconnects: bool,
     token: Option<(Source, Replacement)>,
     /// Keys whose file has another content at the same path.
     pub(crate) changed_files: Vec<&'static str>,
@@ -66,7 +69,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Whether connections are made in another way.
     pub(crate) fn reconnects(&self) -> bool {
-        self.setup.is_some()
+        self.reconnects
     }
 }
 
@@ -131,7 +134,11 @@ impl Client {
             changed_files.push("upstream.auth.jwt_bearer.private_key_file");
         }
         let same = settings == current.settings && files == current.files;
-        let next = if same { None } else { Some(Setup::new(settings, files).map_err(PrepareError::Setup)?) };
+        let moved = !settings.places.are_those_of(&current.settings.places);
+        let next = match same {
+            false => Some(Setup::new(settings, files).map_err(PrepareError::Setup)?),
+            true => moved.then(|| current.set_at(settings)),
+        };
         let source = next.as_ref().unwrap_or(&current).source();
         let mut replacement = if same_auth && same_key { Replacement::Keep } else { Replacement::Restart };
         let is_file = matches!(source.auth, Auth::TokenFile(_));
@@ -151,8 +158,8 @@ impl Client {
                 replacement = Replacement::With(fetched);
             }
         }
-        let token = (!same || !matches!(replacement, Replacement::Keep)).then_some((source, replacement));
-        Ok(Prepared { setup: next, token, changed_files })
+        let token = (!same || moved || !matches!(replacement, Replacement::Keep)).then_some((source, replacement));
+        Ok(Prepared { setup: next, reconnects: !same, token, changed_files })
     }
 
     /// Puts in force what has been tried out. Requests under way end as they began.
@@ -172,23 +179,10 @@ impl Client {
         let setup = self.0.setup();
         let departure = Departure::new(permit);
         let deadline = clock::timer_after(setup.settings.request_timeout);
-        let result = match setup.settings.auth {
+        match setup.settings.auth {
             Auth::Cached => self.0.request_with_cached(&setup, dispatch, &departure, deadline).await,
             _ => self.0.request_with_token(&setup, dispatch, &departure, deadline).await,
-        };
-        tracing::debug!(
-            to = dispatch.conversation.to(),
-            indicator = dispatch.indicator().name(),
-            reason = dispatch.reason.name(),
-            attempt = dispatch.attempt,
-            outcome = ?result.outcome,
-            status = result.status,
-            code = result.code,
-            detail = result.detail,
-            elapsed = ?result.elapsed,
-            "request"
-        );
-        result
+        }
     }
 
     /// The `RequestId` of the requests of a decision: of the first, and of all that repeat it.
@@ -220,14 +214,14 @@ impl Client {
     /// Connects to the upstream, and asks it for nothing: the status of its answer, or why there is none.
     ///
     /// # Errors
-    /// What the name service, the network or TLS says.
+    /// What the name service, the network or TLS says, and which setting it blames.
     pub async fn reach(&self) -> Result<u16, String> {
         let setup = self.0.setup();
         let request = setup.http.head(setup.settings.base_url.clone()).header(VIA, via::own());
         match tokio::time::timeout(setup.settings.request_timeout, request.send()).await {
             Ok(Ok(response)) => Ok(response.status().as_u16()),
-            Ok(Err(error)) => Err(answer::error_text(error)),
-            Err(_) => Err("no answer in time".to_owned()),
+            Ok(Err(error)) => Err(setup.route.failure(error)),
+            Err(_) => Err(setup.route.no_answer("no answer in time")),
         }
     }
 
@@ -358,24 +352,25 @@ impl Shared {
                 return unanswered(Outcome::Rejected(Rejection::Request), Some(detail), stopwatch.elapsed());
             }
         };
-        let failed = |why: String| {
-            let detail = format!("{}: {why}", setup.place);
+        let failed = |detail: String| {
             let outcome =
                 if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
             unanswered(outcome, Some(detail), stopwatch.elapsed())
         };
         let response = match tokio::time::timeout_at(deadline, setup.http.execute(request)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return failed(answer::error_text(error)),
-            Err(_) if departure.has_happened() => return failed("no answer in time".into()),
-            Err(_) => return failed("no connection in time".into()),
+            Ok(Err(error)) => return failed(setup.route.failure(error)),
+            Err(_) if departure.has_happened() => return failed(setup.route.no_answer("no answer in time")),
+            Err(_) => return failed(setup.route.no_connection()),
         };
         let (status, headers) = (response.status(), response.headers().clone());
         let body = answer::read_body(response, deadline).await;
         let elapsed = stopwatch.elapsed();
         let Verdict { outcome, code, detail } = answer::classify(status, &headers, &body, credentials.secret());
-        // The upstream's message goes to logs, where end users have no names.
-        let detail = detail.map(|text| answer::unnamed(&text, dispatch.conversation.from()));
+        // The upstream's message goes to logs, where end users have no names; nor has a channel, which may be an end user's id
+        // that was swapped with it.
+        let (to, from) = (dispatch.conversation.to(), dispatch.conversation.from());
+        let detail = detail.map(|text| answer::unnamed(&answer::unnamed(&text, from, "(end user)"), to, "(channel)"));
         WireResult { outcome, status: Some(status.as_u16()), code, detail, elapsed }
     }
 
@@ -429,7 +424,7 @@ impl Setup {
                 .map(|text| header_value("authorization_context_type", text))
                 .transpose()?,
             files,
-            place: place(&settings),
+            route: Route::new(&settings, BASE_URL, &settings.base_url),
             connection,
             settings,
         })
@@ -439,14 +434,22 @@ impl Setup {
         self.channel_contexts.get(dispatch.conversation.to()).unwrap_or(&self.authorization_context)
     }
 
+    /// The same, whose settings are found in other places.
+    fn set_at(&self, settings: Settings) -> Self {
+        let route = Route::new(&settings, BASE_URL, &settings.base_url);
+        Self { settings, route, ..self.clone() }
+    }
+
     fn source(&self) -> Source {
-        let Settings { auth, request_timeout, .. } = &self.settings;
-        Source { auth: auth.clone(), http: self.http.clone(), timeout: *request_timeout }
+        let Settings { auth, request_timeout, places, .. } = &self.settings;
+        let url = if let Auth::JwtBearer(jwt) = auth { &jwt.token_url } else { &self.settings.base_url };
+        let route = Route::new(&self.settings, TOKEN_URL, url);
+        Source { auth: auth.clone(), http: self.http.clone(), timeout: *request_timeout, route, places: places.clone() }
     }
 }
 
 /// Tells one content of the files that settings name from another; `None` without a file.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Fingerprints {
     roots: Option<u64>,
     private_key: Option<u64>,
@@ -470,34 +473,17 @@ impl Fingerprints {
     }
 }
 
-fn place(settings: &Settings) -> String {
-    let base_url = settings.base_url.as_str().trim_end_matches('/');
-    let proxy = settings.proxy.as_ref().filter(|_| Proxy::is_for(&settings.base_url));
-    let proxy = proxy.map_or_else(String::new, |proxy| format!(", through upstream.proxy {proxy}"));
-    let address = settings.connect_to.map_or_else(String::new, |address| format!(", at upstream.connect_to {address}"));
-    format!("upstream.base_url {base_url}{proxy}{address}")
-}
-
 fn header_value(setting: &'static str, text: &str) -> Result<HeaderValue, SetupError> {
     HeaderValue::from_str(text).map_err(|_| SetupError::Header { setting })
 }
 
-/// What is wrong with the files that `settings` name, by the key that names them, for an answer at the start rather than at
-/// the first request. The system's root certificates are among them where https needs them, by the key that does. A token
-/// file is not among them: another program keeps it, and it may come later.
-pub fn file_problems(settings: &Settings) -> Vec<(&'static str, String)> {
-    let mut problems = Vec::new();
-    if let Some(path) = &settings.ca_file
-        && let Err(error) = certificates(path)
-    {
-        problems.push(("upstream.ca_file", error_text(&error)));
-    } else if let Err(error @ SetupError::Tls { .. }) = Connection::new(settings) {
-        problems.push(("upstream.base_url", error_text(&error)));
-    }
-    if let Auth::JwtBearer(jwt) = &settings.auth {
-        problems.extend(check_key(jwt).err().map(|text| ("upstream.auth.jwt_bearer.private_key_file", text)));
-    }
-    problems
+/// Whether https can be spoken with the system's root certificates and those of `ca_file`, for an answer at the start
+/// rather than at the first request.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn check_roots(ca_file: Option<&Path>) -> Result<(), String> {
+    verifier(ca_file, connection::provider()).map(drop).map_err(|error| error_text(&error))
 }
 
 /// `error` with its cause.

@@ -17,6 +17,7 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::rt::TokioIo;
 use reqwest::{NoProxy, redirect, retry};
 use rustls::ClientConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
@@ -183,26 +184,35 @@ struct ProxyError {
 
 /// Trusts the system's roots and those of `ca_file`.
 fn tls(settings: &Settings) -> Result<ClientConfig, SetupError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = provider();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
     let builder = builder.map_err(|source| SetupError::Tls { source: source.into() })?;
     let encrypted = settings.base_url.scheme() == "https"
         || matches!(&settings.auth, Auth::JwtBearer(jwt) if jwt.token_url.scheme() == "https");
-    let verifier = match &settings.ca_file {
-        // Loading the system's roots takes tens of milliseconds, and fails where there are none: a bare container that
-        // only ever speaks to the sandbox.
-        None if !encrypted => {
-            return Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
-        }
-        None => Verifier::new(provider).map_err(|source| SetupError::Tls { source: source.into() })?,
-        Some(path) => Verifier::new_with_extra_roots(certificates(path)?, provider)
-            .map_err(|source| SetupError::CaFile { path: path.clone(), source: source.into() })?,
-    };
+    // Loading the system's roots takes tens of milliseconds, and fails where there are none: a bare container that only
+    // ever speaks to the sandbox.
+    if settings.ca_file.is_none() && !encrypted {
+        return Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth());
+    }
+    let verifier = verifier(settings.ca_file.as_deref(), provider)?;
     Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// Verifies certificates by the system's roots and those of `ca_file`.
+pub(super) fn verifier(ca_file: Option<&Path>, provider: Arc<CryptoProvider>) -> Result<Verifier, SetupError> {
+    match ca_file {
+        None => Verifier::new(provider).map_err(|source| SetupError::Tls { source: source.into() }),
+        Some(path) => Verifier::new_with_extra_roots(certificates(path)?, provider)
+            .map_err(|source| SetupError::CaFile { path: path.to_owned(), source: source.into() }),
+    }
+}
+
 /// The certificates in a file in PEM.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
     let failed = |source| SetupError::CaFile { path: path.to_owned(), source };
     let pem = files::read(path, files::CA_FILE_BYTES_MAX).map_err(|error| failed(error.into()))?;
     let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
@@ -214,7 +224,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// `ca_file` can't be read or holds no certificate that could be a root.
-    #[error("can't take roots from ca_file {}", path.display())]
+    #[error("can't take roots from upstream.ca_file {}", path.display())]
     CaFile {
         /// The file.
         path: PathBuf,

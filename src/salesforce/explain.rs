@@ -56,7 +56,8 @@ const fn of_setback(cause: Cause, status: Option<u16>) -> (&'static str, &'stati
         ),
         (Cause::Unreachable, _) => (
             "there is no connection",
-            "check upstream.base_url, the name service, the firewall, and whether upstream.ca_file or upstream.proxy is needed",
+            "check the setting that the reason names, the name service, the firewall, and whether upstream.ca_file or \
+             upstream.proxy is needed",
         ),
         (Cause::NoAnswer, _) => (
             "there was no answer, and it may have been applied or not",

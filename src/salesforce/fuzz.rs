@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::answer::{self, Body};
-use super::settings::JwtBearer;
+use super::settings::{JwtBearer, Places};
 use super::token;
 use crate::model::Outcome;
 
@@ -45,7 +45,7 @@ pub fn token_answer(status: u16, headers: &[(&str, &[u8])], body: &[u8]) {
         audience: "https://login.salesforce.com".to_owned(),
         private_key_file: "/k.pem".into(),
     };
-    match token::read_answer(&jwt, status_of(status), &headers_of(headers), body, SECRET) {
+    match token::read_answer(&jwt, &Places::default(), status_of(status), &headers_of(headers), body, SECRET) {
         Ok((token, life)) => {
             assert!(life.as_secs() <= 86_400, "{life:?}");
             let _ = token::bearer(&token);

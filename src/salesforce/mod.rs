@@ -14,6 +14,7 @@ mod explain;
 pub mod fuzz;
 mod payload;
 pub(crate) mod proxy;
+mod route;
 pub mod settings;
 mod token;
 pub(crate) mod via;
@@ -21,11 +22,11 @@ pub(crate) mod via;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, file_problems};
-pub(crate) use client::{PrepareError, Prepared, error_text};
+pub use client::Client;
+pub(crate) use client::{PrepareError, Prepared, check_roots, error_text};
 pub use connection::{Connection, SetupError};
 pub use explain::{Explanation, explain};
 pub use proxy::Proxy;
 pub use settings::Settings;
-pub(crate) use token::check_token_file;
 pub use token::{TokenFigures, TokenState};
+pub(crate) use token::{check_key, check_token_file};

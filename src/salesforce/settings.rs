@@ -1,6 +1,6 @@
 //! The settings of the Salesforce adapter. `config` fills them in.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,7 +37,39 @@ pub struct Settings {
     pub connect_to: Option<SocketAddr>,
     /// Where the bearer token comes from.
     pub auth: Auth,
+    /// Where all of it is set, for messages.
+    pub places: Places,
 }
+
+/// Where keys are set, for messages: `FILE:LINE` by the key's path. Settings that differ in it alone are the same settings.
+#[derive(Clone, Debug, Default)]
+pub struct Places(BTreeMap<&'static str, String>);
+
+impl Places {
+    /// Where `key` is set, if that is known.
+    pub fn of(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// Whether all is set where `other` says.
+    pub(super) fn are_those_of(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl FromIterator<(&'static str, String)> for Places {
+    fn from_iter<I: IntoIterator<Item = (&'static str, String)>>(places: I) -> Self {
+        Self(places.into_iter().collect())
+    }
+}
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Places {}
 
 /// Where the bearer token comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

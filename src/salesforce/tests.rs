@@ -30,6 +30,7 @@ fn settings(base_url: &str) -> Settings {
         ca_file: None,
         proxy: None,
         connect_to: None,
+        places: Default::default(),
         auth: Auth::Fixed(Secret::new("t0ken.t0ken")),
     }
 }
@@ -141,7 +142,7 @@ async fn an_answer_is_what_its_code_body_and_headers_say() {
             r#"{"code":10017,"message":"no channel"}"#,
             Outcome::Rejected(Rejection::Channel),
             Some(10017),
-            Some("no channel"),
+            Some("no (channel)"),
         ),
         ("429 Slow", "Retry-After: 3\r\n", "", limited(after(3)), None, None),
         ("429 Slow", date, "", limited(after(60)), None, None),

@@ -9,6 +9,7 @@ use super::Options;
 use super::fault::{Fault, Faults, TokenFault};
 use crate::base::duration;
 use crate::http::{Address, read_token};
+use crate::model::{USER_CHARS_MAX, check_id};
 
 /// The stand-in Interaction Service alone
 #[derive(Clone, Debug, clap::Args)]
@@ -50,13 +51,13 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 1, help_heading = "Faults")]
     pub retry_after: u64,
     /// The channel address that there is; any other is refused with code 10017. May be given more than once
-    #[arg(long, value_name = "TO")]
+    #[arg(long, value_name = "TO", value_parser = id)]
     pub channel: Vec<String>,
     /// Refuse this channel address with code 10017
-    #[arg(long, value_name = "TO", help_heading = "Faults")]
+    #[arg(long, value_name = "TO", value_parser = id, help_heading = "Faults")]
     pub refuse_to: Vec<String>,
     /// Refuse this end user with code 10028
-    #[arg(long, value_name = "FROM", help_heading = "Faults")]
+    #[arg(long, value_name = "FROM", value_parser = id, help_heading = "Faults")]
     pub refuse_from: Vec<String>,
     /// How the token endpoint fails
     #[arg(long, value_name = "FAULT", help_heading = "Faults")]
@@ -99,6 +100,11 @@ impl SandboxArgs {
             seed: self.seed,
         })
     }
+}
+
+/// An end user's id may be longer than a channel's address.
+fn id(text: &str) -> Result<String, String> {
+    check_id(text, USER_CHARS_MAX).map(|()| text.to_owned()).map_err(|error| format!("it {error}"))
 }
 
 fn span(text: &str) -> Result<Duration, String> {
@@ -144,6 +150,10 @@ mod tests {
             "sandbox --listen nowhere",
         ] {
             assert!(options(wrong).is_err(), "{wrong}");
+        }
+        for name in ["--channel", "--refuse-to", "--refuse-from"] {
+            let error = options(&format!("sandbox {name} ")).map(drop).unwrap_err();
+            assert!(error.contains(name) && error.contains("it is empty"), "{error}");
         }
     }
 }

@@ -6,7 +6,7 @@
 //! | code | status | when | what it is to a client |
 //! | --- | --- | --- | --- |
 //! | [`TOKEN`] | 401 | `Authorization` missing, malformed, expired, or a token that is not taken | refresh once, retry |
-//! | [`CONTEXT`] | 403 | `AuthorizationContext` missing or empty | configuration |
+//! | [`CONTEXT`] | 403 | `AuthorizationContext` empty | configuration |
 //! | [`CHANNEL`] | 400 | `to` is among the refused | permanent for the channel |
 //! | [`END_USER`] | 400 | `from` is among the refused | permanent for the conversation |
 //! | [`HEADER`] | 400 | `OrgId` or `RequestId` missing or malformed | a defect of the client |

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -167,15 +168,32 @@ fn millis<T: TryFrom<u64> + PartialOrd, E: Error>(
         Value::Number(number) => T::try_from(number).ok().filter(|millis| *millis <= max),
         _ => None,
     };
-    millis.map(Some).ok_or_else(|| wrong(name, value, expected))
+    millis.map(Some).ok_or_else(|| match value {
+        // What a clock in seconds gives, such as Python's time.time().
+        Value::Fraction(seconds) if name == "at" && AT_SECONDS.contains(&seconds) => {
+            E::custom(at_in_seconds(seconds, (seconds * 1_000.0) as u64))
+        }
+        _ => wrong(name, value, expected),
+    })
 }
+
+/// Why an `at` in seconds is refused; in milliseconds it would be `millis`.
+pub(crate) fn at_in_seconds(seconds: impl fmt::Display, millis: u64) -> String {
+    format!(
+        "`at` is the number {seconds}, which can only be seconds; expected milliseconds since the Unix epoch, such as {millis}"
+    )
+}
+
+/// An `at` within these is seconds (of the years 2001 to 5138): as milliseconds it would be a time before March 1973.
+/// Taken as such, every keystroke after a message would be late.
+pub(crate) const AT_SECONDS: RangeInclusive<f64> = 1_000_000_000.0..=99_999_999_999.0;
 
 /// A JSON value, borrowed where it can be. Of those that no field has, only what they are.
 enum Value<'a> {
     Text(Cow<'a, str>),
     Number(u64),
     Negative(i64),
-    Fraction,
+    Fraction(f64),
     Boolean,
     Null,
     Array,
@@ -195,7 +213,7 @@ impl fmt::Display for Value<'_> {
             Self::Number(number) => return write!(f, "the number {number}"),
             Self::Negative(number) => return write!(f, "the number {number}"),
             Self::Text(_) => "a string",
-            Self::Fraction => "a number with a fraction or out of range",
+            Self::Fraction(_) => "a number with a fraction or out of range",
             Self::Boolean => "a boolean",
             Self::Null => "null",
             Self::Array => "an array",
@@ -241,7 +259,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
         // As JSON Schema has it, 5.0 is an integer.
         let whole = (0.0..=WHOLE_MAX).contains(&number) && number.fract() == 0.0;
-        Ok(if whole { Value::Number(number as u64) } else { Value::Fraction })
+        Ok(if whole { Value::Number(number as u64) } else { Value::Fraction(number) })
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
@@ -343,6 +361,10 @@ mod tests {
             (
                 r#"{"to":"c","from":"u","signal":"keystroke","at":1.5}"#,
                 "`at` is a number with a fraction or out of range; expected whole milliseconds since the Unix epoch, at most the year 9999",
+            ),
+            (
+                r#"{"to":"c","from":"u","signal":"keystroke","at":1700000000.123}"#,
+                "`at` is the number 1700000000.123, which can only be seconds; expected milliseconds since the Unix epoch, such as 1700000000123",
             ),
             (
                 r#"{"to":"c","from":"u","signal":"keystroke","at":1700000000123456}"#,

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use redis::Value as Answered;
 
-use crate::fleet::protocol::{Answer, Command, Content, Mail, Membership, Op, OwnerId, Reply, Request, Status, Value};
+use crate::fleet::protocol::{
+    Answer, Command, Content, Mail, Membership, Op, OwnerId, Reply, Request, Status, Ticket, Value,
+};
 use crate::model::{Conversation, ConversationRef, Signal, SignalKind};
 
 /// What the server is to execute.
@@ -20,11 +22,13 @@ pub enum Script {
     Bury,
     /// A leave.
     Leave,
+    /// Other changes of the timing.
+    Retime,
 }
 
 impl Script {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Heartbeat, Self::Turn, Self::Take, Self::Bury, Self::Leave];
+    pub const ALL: [Self; 6] = [Self::Heartbeat, Self::Turn, Self::Take, Self::Bury, Self::Leave, Self::Retime];
 
     /// Its text, in Lua.
     pub const fn text(self) -> &'static str {
@@ -39,6 +43,7 @@ impl Script {
             Self::Take => script!("take"),
             Self::Bury => script!("bury"),
             Self::Leave => script!("leave"),
+            Self::Retime => script!("retime"),
         }
     }
 }
@@ -60,6 +65,16 @@ impl Keys {
         self.of("held")
     }
 
+    /// What people call each owner; and as whom the first has introduced the group.
+    pub fn names(&self) -> String {
+        self.of("names")
+    }
+
+    /// Changes of the timing, and their version.
+    pub(super) fn timing(&self) -> String {
+        self.of("timing")
+    }
+
     /// What has been posted for an owner.
     pub fn inbox(&self, owner: OwnerId) -> String {
         format!("{}in:{owner}", self.prefix)
@@ -70,9 +85,18 @@ impl Keys {
     }
 
     /// Those of every script, in its order.
-    fn fixed(&self) -> Vec<String> {
-        ["held", "nodes", "shares", "numbers", "names"].map(|name| self.of(name)).into()
+    pub(super) fn fixed(&self) -> Vec<String> {
+        ["held", "nodes", "shares", "numbers", "names", "timing"].map(|name| self.of(name)).into()
     }
+}
+
+/// As whom a node introduces itself.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// What people call it.
+    pub name: String,
+    /// The org that it serves; nothing if it does not know.
+    pub org: String,
 }
 
 /// What is called.
@@ -84,8 +108,8 @@ pub enum Call {
     Scan(String, u64),
 }
 
-/// How `request` is called. `name` is what people call this node.
-pub fn call(keys: &Keys, request: &Request, name: &str) -> Call {
+/// How `request` of `who` is called.
+pub fn call(keys: &Keys, request: &Request, who: &Who) -> Call {
     let mut script_keys = keys.fixed();
     let mut args = vec![request.me.to_string(), request.number.to_string()];
     let script = match &request.command {
@@ -95,7 +119,8 @@ pub fn call(keys: &Keys, request: &Request, name: &str) -> Call {
             args.push(u8::from(heartbeat.joins).to_string());
             args.push(heartbeat.was.map_or_else(String::new, |was| was.to_string()));
             args.extend([millis.to_string(), heartbeat.limit.to_string()]);
-            args.extend([heartbeat.hold.to_string(), heartbeat.want.to_string(), name.to_owned()]);
+            args.extend([heartbeat.hold.to_string(), heartbeat.want.to_string(), who.name.clone()]);
+            args.extend([SCHEMA.to_owned(), who.org.clone()]);
             Script::Heartbeat
         }
         Command::Turn { inboxes, ops } => {
@@ -130,22 +155,36 @@ pub fn call(keys: &Keys, request: &Request, name: &str) -> Call {
 /// An operation's letter and its detail.
 fn op_args(conversation: &Conversation, op: &Op) -> (&'static str, String) {
     match *op {
-        Op::Post { signal, hops } => {
+        Op::Post { signal, hops, from, ticket } => {
             let letter = if signal.kind == SignalKind::Keystroke { "k" } else { "p" };
             let at = signal.at.map_or_else(String::new, |at| at.to_string());
-            let field = field(conversation.as_ref());
-            (letter, format!("{}:{hops}:{}:{at}:{field}", signal.kind.name(), signal.lasts_millis))
+            let ticket = ticket.map_or_else(String::new, |Ticket { number, millis }| format!("{number}/{millis}"));
+            let (name, lasts) = (signal.kind.name(), signal.lasts_millis);
+            (letter, format!("{name}:{hops}:{lasts}:{at}:{from}:{ticket}:{}", field(conversation.as_ref())))
+        }
+        Op::Give { to } => ("g", format!("{to}{}", stray(conversation, 0))),
+        Op::Answer { to, number, acknowledged } => {
+            let yes = u8::from(acknowledged);
+            ("a", format!("{to}{ANSWER}:0:{yes}:{number}:::{}", field(conversation.as_ref())))
         }
         Op::Light => ("l", String::new()),
         Op::Claim { seen, strays, on } => ("c", written(seen, on, strays)),
         Op::Dim { strays } => ("d", strays.to_string()),
         Op::Release { seen, strays } => ("r", written(Some(seen), false, strays)),
-        Op::Stray { hops } => ("s", format!("{STRAY}:{hops}:::{}", field(conversation.as_ref()))),
+        Op::Stray { hops } => ("s", stray(conversation, hops)),
     }
+}
+
+fn stray(conversation: &Conversation, hops: u8) -> String {
+    format!("{STRAY}:{hops}:::::{}", field(conversation.as_ref()))
 }
 
 /// What stands in mail in the place of a signal's name.
 const STRAY: &str = "stray";
+const ANSWER: &str = "answer";
+
+/// What is kept, and how. Typingd that keep it differently don't share a group.
+pub(super) const SCHEMA: &str = "1";
 
 /// A value as the store has it.
 fn written(owner: Option<OwnerId>, on: bool, strays: u32) -> String {
@@ -158,7 +197,7 @@ fn written(owner: Option<OwnerId>, on: bool, strays: u32) -> String {
 }
 
 /// A conversation as the store has it: how many bytes `to` has, `to` and `from`.
-fn field(conversation: ConversationRef<'_>) -> String {
+pub(super) fn field(conversation: ConversationRef<'_>) -> String {
     format!("{}:{}{}", conversation.to().len(), conversation.to(), conversation.from())
 }
 
@@ -219,10 +258,16 @@ fn answer(answered: Answered) -> Result<Answer, Strange> {
     })
 }
 
+/// The version of the changes of the timing that the answer to a heartbeat tells.
+pub(super) fn timing_version(command: &Command, answered: &Answered) -> Option<u64> {
+    let (Command::Heartbeat(_), Answered::Array(items)) = (command, answered) else { return None };
+    text(items.last()?.clone()).ok()?.parse().ok()
+}
+
 fn membership(answered: Answered) -> Result<Membership, Strange> {
     let expected = strange("an answer to a heartbeat");
-    let [status, share, fair, limit, members, lapsed, now, mail] =
-        <[Answered; 8]>::try_from(list(answered)?).map_err(|_| strange("an answer to a heartbeat"))?;
+    let [status, share, fair, limit, members, lapsed, now, mail, _timing] =
+        <[Answered; 9]>::try_from(list(answered)?).map_err(|_| strange("an answer to a heartbeat"))?;
     let status = match text(status)?.as_str() {
         "kept" => Status::Kept,
         "joined" => Status::Joined,
@@ -271,20 +316,28 @@ pub fn read_mail(answered: Answered) -> Result<Vec<Mail>, Strange> {
     Ok(list(answered)?.into_iter().filter_map(|line| letter(&text(line).ok()?)).collect())
 }
 
-/// `when:number:what:hops:lasts:at:conversation`.
+/// `when:number:what:hops:lasts:at:from:ticket:conversation`; in an answer `lasts` is 1 for yes, and `at` the ticket's
+/// number.
 fn letter(line: &str) -> Option<Mail> {
-    let mut parts = line.splitn(7, ':');
+    let mut parts = line.splitn(9, ':');
     let mut next = || parts.next();
     let posted_millis = next()?.parse().ok()?;
     let number = next()?.parse().ok()?;
     let (what, hops, lasts, at) = (next()?, next()?.parse().ok()?, next()?, next()?);
+    let (from, ticket) = (next()?, next()?);
     let conversation = conversation(next()?).ok()?;
     let content = if what == STRAY {
         Content::Stray { number, hops }
+    } else if what == ANSWER {
+        Content::Answer { number: at.parse().ok()?, acknowledged: lasts == "1" }
     } else {
         let at = if at.is_empty() { None } else { Some(at.parse().ok()?) };
         let signal = Signal { kind: SignalKind::from_name(what)?, lasts_millis: lasts.parse().ok()?, at };
-        Content::Signal { signal, hops }
+        let ticket = match ticket.split_once('/') {
+            Some((number, millis)) => Some(Ticket { number: number.parse().ok()?, millis: millis.parse().ok()? }),
+            None => None,
+        };
+        Content::Signal { signal, hops, from: OwnerId::from_hex(from)?, ticket }
     };
     Some(Mail { posted_millis, conversation, content })
 }
@@ -298,7 +351,7 @@ fn conversation(field: &str) -> Result<Conversation, Strange> {
     split().ok_or(strange("a conversation"))
 }
 
-fn value(text: &str) -> Result<Value, Strange> {
+pub(super) fn value(text: &str) -> Result<Value, Strange> {
     let split = || {
         let (owner, rest) = text.split_at_checked(16)?;
         let (on, strays) = rest.split_at_checked(1)?;

@@ -1,45 +1,20 @@
 //! A node's two connections to the store: one for its requests, one that waits for its mail. Each is made anew after
 //! whatever went wrong; what was under way then has no answer.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::Place;
-use super::codec::{Call, Keys, Script, call, read_mail, read_reply};
+use super::codec::{Call, Keys, Who, call, read_mail, read_reply, timing_version};
+use super::lookup::Lookup;
+use super::place::Settings;
+use super::server::{Failure, RESPONSE_TIMEOUT, Server, connect, prepare};
+use super::timing::SharedText;
 use crate::fleet::protocol::{Mail, OwnerId, Reply, Request};
-
-/// Where the store is, and as whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The server and its database.
-    pub place: Place,
-    /// The user of its access list; the server's default one without.
-    pub username: Option<String>,
-    /// The file that the password is read from at each connection.
-    pub password_file: Option<PathBuf>,
-    /// Certificates (PEM) that are trusted instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// The nodes that share an org.
-    pub group: String,
-}
-
-/// Where the server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// In clear; on the same machine.
-    Tcp(String, u16),
-    /// By TLS.
-    Tls(String, u16),
-    /// A Unix socket.
-    Unix(PathBuf),
-}
 
 /// What the store tells a node.
 #[derive(Debug)]
@@ -50,6 +25,8 @@ pub enum News {
     Silence,
     /// What was in the inbox.
     Mail(Vec<Mail>),
+    /// The connection that brings mail broke: what it was bringing is lost.
+    MailLost,
 }
 
 /// How the connection is, for people.
@@ -68,6 +45,9 @@ pub struct Link {
     news: mpsc::Receiver<News>,
     reader: watch::Sender<OwnerId>,
     state: Arc<Mutex<LinkState>>,
+    lookup: Lookup,
+    settings: Arc<Settings>,
+    versions: watch::Receiver<u64>,
 }
 
 impl Link {
@@ -78,9 +58,12 @@ impl Link {
         let (reader, reads) = watch::channel(me);
         let state = Arc::new(Mutex::new(LinkState::default()));
         let settings = Arc::new(settings);
-        tokio::spawn(serve_requests(settings.clone(), name, asked, told.clone(), state.clone()));
-        tokio::spawn(serve_inbox(settings, reads, told));
-        Self { requests, news, reader, state }
+        let lookup = Lookup::new(settings.clone());
+        let (version, versions) = watch::channel(0);
+        let shared = (state.clone(), version);
+        tokio::spawn(serve_requests(settings.clone(), name, asked, told.clone(), shared));
+        tokio::spawn(serve_inbox(settings.clone(), reads, told));
+        Self { requests, news, reader, state, lookup, settings, versions }
     }
 
     /// Sends a request. At most one may be under way.
@@ -108,27 +91,20 @@ impl Link {
         self.news.try_recv().ok()
     }
 
+    /// A handle that says whose a conversation is.
+    pub fn lookup(&self) -> Lookup {
+        self.lookup.clone()
+    }
+
+    /// A handle to the changes of the timing that hold for all.
+    pub fn shared_timing(&self) -> SharedText {
+        SharedText::new(self.settings.clone(), self.versions.clone())
+    }
+
     /// How it is, as a handle that others may keep.
     pub fn state(&self) -> Arc<Mutex<LinkState>> {
         self.state.clone()
     }
-}
-
-/// Why nothing was answered.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("{0}")]
-    Server(#[from] redis::RedisError),
-    #[error("no answer within {RESPONSE_TIMEOUT:?}")]
-    Late,
-    #[error("the file of its password, {}: {error}", path.display())]
-    Password { path: PathBuf, error: std::io::Error },
-    #[error("the file of its certificates, {}: {error}", path.display())]
-    Certificates { path: PathBuf, error: std::io::Error },
-    #[error("its answer is {0}")]
-    Strange(#[from] super::codec::Strange),
-    #[error("it is version {0}; 7.0 is the first that will do")]
-    Old(String),
 }
 
 async fn serve_requests(
@@ -136,20 +112,25 @@ async fn serve_requests(
     name: String,
     mut asked: mpsc::Receiver<Request>,
     told: mpsc::Sender<News>,
-    state: Arc<Mutex<LinkState>>,
+    (state, version): (Arc<Mutex<LinkState>>, watch::Sender<u64>),
 ) {
     let keys = Keys::new(&settings.group);
+    let who = Who { name, org: settings.org.clone() };
     let mut server = None;
+    let mut warned = false;
     let mut failures = 0;
     while let Some(request) = asked.recv().await {
         let number = request.number;
-        let call = call(&keys, &request, &name);
+        let call = call(&keys, &request, &who);
+        // Why the last connection failed, if none has been made since.
+        let mut last = None;
         let answered = timeout(RESPONSE_TIMEOUT, async {
             loop {
                 match execute(&settings, &mut server, &call).await {
                     // Nothing was sent: it may be tried again while there is time.
                     Err(failure) if server.is_none() => {
                         note(&state, Err(&failure));
+                        last = Some(failure);
                         sleep(reconnect_after(failures)).await;
                         failures += 1;
                     }
@@ -157,9 +138,20 @@ async fn serve_requests(
                 }
             }
         });
-        let answered = answered.await.unwrap_or(Err(Failure::Late));
-        let answered = answered.and_then(|answered| Ok(read_reply(&request.command, answered)?));
+        let answered = answered.await.unwrap_or_else(|_| Err(last.unwrap_or(Failure::Late)));
+        let answered = answered.and_then(|answered| {
+            if let Some(told) = timing_version(&request.command, &answered) {
+                version.send_if_modified(|known| std::mem::replace(known, told) != told);
+            }
+            Ok(read_reply(&request.command, answered)?)
+        });
         note(&state, answered.as_ref().map(|_| ()));
+        if let (false, Some(Server { facts: Some(facts), .. })) = (warned, &server) {
+            warned = true;
+            if let Some(warning) = facts.warning() {
+                warn!("the store: {warning}");
+            }
+        }
         let news = match answered {
             Ok(reply) => {
                 failures = 0;
@@ -177,13 +169,6 @@ async fn serve_requests(
             return;
         }
     }
-}
-
-/// A server that knows the scripts.
-struct Server {
-    connection: MultiplexedConnection,
-    /// By the order of [`Script::ALL`].
-    digests: Vec<String>,
 }
 
 async fn execute(settings: &Settings, server: &mut Option<Server>, call: &Call) -> Result<redis::Value, Failure> {
@@ -207,58 +192,6 @@ async fn execute(settings: &Settings, server: &mut Option<Server>, call: &Call) 
     Ok(command.query_async(&mut server.connection).await?)
 }
 
-async fn prepare(settings: &Settings) -> Result<Server, Failure> {
-    let mut connection = connect(settings, RESPONSE_TIMEOUT).await?;
-    check_version(&mut connection).await?;
-    let mut digests = Vec::with_capacity(Script::ALL.len());
-    for script in Script::ALL {
-        digests.push(redis::cmd("SCRIPT").arg("LOAD").arg(script.text()).query_async(&mut connection).await?);
-    }
-    Ok(Server { connection, digests })
-}
-
-/// A server whose access list forbids `INFO` is taken as it is.
-async fn check_version(connection: &mut MultiplexedConnection) -> Result<(), Failure> {
-    let Ok(info) = redis::cmd("INFO").arg("server").query_async::<String>(connection).await else { return Ok(()) };
-    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("7");
-    match version.split('.').next().and_then(|major| major.parse::<u32>().ok()) {
-        Some(major) if major < 7 => Err(Failure::Old(version.to_owned())),
-        _ => Ok(()),
-    }
-}
-
-async fn connect(settings: &Settings, response_timeout: Duration) -> Result<MultiplexedConnection, Failure> {
-    let mut as_whom = RedisConnectionInfo::default().set_db(settings.place.database.into()).set_skip_set_lib_name();
-    if let Some(username) = &settings.username {
-        as_whom = as_whom.set_username(username);
-    }
-    if let Some(path) = &settings.password_file {
-        let text = tokio::fs::read_to_string(path).await;
-        let text = text.map_err(|error| Failure::Password { path: path.clone(), error })?;
-        as_whom = as_whom.set_password(text.trim_end_matches(['\r', '\n']));
-    }
-    let address = match &settings.place.address {
-        Address::Tcp(host, port) => ConnectionAddr::Tcp(host.clone(), *port),
-        Address::Tls(host, port) => {
-            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
-        }
-        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
-    };
-    let info = address.into_connection_info()?.set_redis_settings(as_whom);
-    let client = match &settings.ca_file {
-        Some(path) => {
-            let root = tokio::fs::read(path).await;
-            let root = root.map_err(|error| Failure::Certificates { path: path.clone(), error })?;
-            Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert: Some(root) })?
-        }
-        None => Client::open(info)?,
-    };
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(RESPONSE_TIMEOUT))
-        .set_response_timeout(Some(response_timeout));
-    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
-}
-
 async fn serve_inbox(settings: Arc<Settings>, mut reads: watch::Receiver<OwnerId>, told: mpsc::Sender<News>) {
     let keys = Keys::new(&settings.group);
     let mut connection = None;
@@ -274,7 +207,9 @@ async fn serve_inbox(settings: Arc<Settings>, mut reads: watch::Receiver<OwnerId
             }
             Err(failure) => {
                 debug!(%failure, "the store gives no mail");
-                connection = None;
+                if connection.take().is_some() && told.send(News::MailLost).await.is_err() {
+                    return;
+                }
                 sleep(reconnect_after(failures)).await;
                 failures += 1;
             }
@@ -324,8 +259,6 @@ fn reconnect_after(failures: u32) -> Duration {
     (RECONNECT_MIN * 2_u32.saturating_pow(failures.min(8))).min(RECONNECT_MAX)
 }
 
-/// A request without an answer for so long has none.
-const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
 const RECONNECT_MIN: Duration = Duration::from_millis(100);
 const RECONNECT_MAX: Duration = Duration::from_secs(2);
 /// The server lets a reader wait so long for mail; and the reader the server.

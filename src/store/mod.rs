@@ -4,9 +4,17 @@
 //! of the tests does; a test holds both against each other. They know nothing of typing, and no message text can enter.
 
 mod codec;
+mod inspection;
 mod link;
+mod lookup;
 mod place;
+mod server;
+mod timing;
 
-pub use codec::{Call, Keys, Script, Strange, call, read_mail, read_reply};
-pub use link::{Address, Link, LinkState, News, Settings};
-pub use place::{EXPECTED, Place};
+pub use codec::{Call, Keys, Script, Strange, Who, call, read_mail, read_reply};
+pub use inspection::{Inspection, inspect};
+pub use link::{Link, LinkState, News};
+pub use lookup::{Holder, Lookup};
+pub use place::{Address, EXPECTED, Place, Settings};
+pub use server::Failure;
+pub use timing::SharedText;

@@ -5,7 +5,33 @@ use std::path::PathBuf;
 
 use url::{Host, Url};
 
-use super::link::Address;
+/// Where the store is, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The server and its database.
+    pub place: Place,
+    /// The user of its access list; the server's default one without.
+    pub username: Option<String>,
+    /// The file that the password is read from at each connection.
+    pub password_file: Option<PathBuf>,
+    /// Certificates (PEM) that are trusted instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The nodes that share an org.
+    pub group: String,
+    /// The org's id; nothing where connectors bring it.
+    pub org: String,
+}
+
+/// Where the server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// In clear; on the same machine.
+    Tcp(String, u16),
+    /// By TLS.
+    Tls(String, u16),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
 
 /// A server and one of its databases.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,11 +2,13 @@
 
 mod journald;
 mod level;
+mod queue;
 #[cfg(feature = "otlp")]
 pub(crate) mod spans;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::format::{self, JsonFields};
@@ -17,6 +19,7 @@ use tracing_subscriber::{Layer, fmt as log_fmt, reload};
 use journald::Prioritised;
 pub(crate) use journald::is_reading as is_for_the_journal;
 pub(crate) use level::{Change, level, set_level};
+use queue::LOG;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub(crate) fn report(reason: &str) {
     }
     let text = format!("typingd: {reason}\n");
     let text = if journald::is_reading() { journald::as_errors(&text) } else { text };
+    // After what has been logged.
+    flush();
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
@@ -49,7 +54,7 @@ fn report_panics_to_the_journal() {
 pub(crate) fn start(format: Format, level: LevelFilter) {
     let (filter, handle) = reload::Layer::new(level::filter(level));
     let registry = tracing_subscriber::registry();
-    let layer = log_fmt::layer().with_writer(std::io::stderr);
+    let layer = log_fmt::layer().with_writer(LOG.clone());
     // The journal stamps each line with its own time, and takes the weight from a prefix.
     let started = match (format, journald::is_reading()) {
         (Format::Text, false) => {
@@ -70,9 +75,23 @@ pub(crate) fn start(format: Format, level: LevelFilter) {
         report_panics_to_the_journal();
     }
     if started.is_ok() {
+        // Fails only where no thread can be had; nothing else starts then, either.
+        let _ = LOG.start(io::stderr(), |lines| {
+            tracing::warn!(lines, "lines of the log were dropped while its reader did not read");
+        });
         level::keep(level, handle);
         let _ = JSON.set(format == Format::Json);
     }
+}
+
+/// Waits until what has been logged is written; not for long, should its reader not read.
+pub(crate) fn flush() {
+    LOG.flush(FLUSH_MAX);
+}
+
+/// Lines of the log that have been dropped since the start, because its reader did not read.
+pub(crate) fn dropped() -> u64 {
+    LOG.dropped()
 }
 
 /// Whether the standard error is a log of JSON objects.
@@ -81,3 +100,6 @@ pub(crate) fn is_json() -> bool {
 }
 
 static JSON: OnceLock<bool> = OnceLock::new();
+
+/// A reader that is awake takes what there is in far less.
+const FLUSH_MAX: Duration = Duration::from_millis(500);

@@ -346,7 +346,7 @@ fn mode(text: &str) -> Result<Mode, ValueError> {
 /// A setting: `5s/2s`, or with its mode `idle:5s/2s` or `idle 5s/2s`.
 fn setting(text: &str) -> Result<(Option<Mode>, u64, u64), ValueError> {
     let text = text.trim();
-    let named = text.split_once(|c: char| c == ':' || c == ' ').filter(|(mode, _)| !mode.contains('/'));
+    let named = text.split_once([':', ' ']).filter(|(mode, _)| !mode.contains('/'));
     let (named, times) = named.map_or((None, text), |(mode, rest)| (Some(mode), rest));
     let mode = named.map(|name| Mode::from_name(name.trim()).ok_or(SETTING)).transpose()?;
     let (check, dismiss) = times.split_once('/').ok_or(SETTING)?;

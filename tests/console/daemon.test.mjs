@@ -199,7 +199,9 @@ for (const org of [false, true]) {
         await page.locator("#box").pressSequentially("k");
         await icon(page, "on");
         await shows(page, "#explained", "The user is typing");
+        await daemon.report({ to: "support", from: "bob", signal: "keystroke" }, { to: "support", from: "bob", signal: "message_sent" });
         if (org) await lane(page, "support / ann", "on").waitFor();
+        if (org) await lane(page, "support / bob", "off").waitFor();
         daemon.freeze();
         const frozen = performance.now();
         await icon(page, "unknown");
@@ -207,11 +209,25 @@ for (const org of [false, true]) {
         assert.ok(late < 1_000 + SLACK_MS, `${late} ms`);
         const told = await page.evaluate(() => document.body.innerText);
         assert.ok(!/ is typing/.test(told.replace("tells Salesforce when an end user is typing", "").replace(/whether the user is still typing/g, "")), told);
-        if (org) await lane(page, "support / ann", "unknown").waitFor();
+        await shows(page, "#state-text", /no answer since \d\d:\d\d:\d\d/);
+        await shows(page, "#f-requests", "–");
+        const dimmed = (selector) => page.locator(selector).evaluate((element) => getComputedStyle(element).opacity);
+        assert.equal(await dimmed("#tiles"), "0.55");
+        if (org) {
+          await lane(page, "support / ann", "unknown").waitFor();
+          await lane(page, "support / bob", "unknown").waitFor();
+          await shows(page, "#live-silent", /Nothing has been heard from typingd since \d\d:\d\d:\d\d/);
+          assert.equal(await page.textContent("#rate-text"), "unknown");
+          assert.deepEqual([await dimmed("#lanes"), await dimmed("#live-silent")], ["0.55", "1"]);
+        }
         daemon.thaw();
         await icon(page, "on");
         await shows(page, "#explained", "The user is typing");
+        await page.locator("html:not([data-silent])").waitFor({ state: "attached" });
         if (org) await lane(page, "support / ann", "on").waitFor();
+        if (org) await lane(page, "support / bob", "off").waitFor();
+        await shows(page, org ? "#rate-text" : "#f-limit", "of 2,000 a second");
+        assert.equal(await page.textContent("#live-silent"), "");
       },
       { lawful: /net::ERR_/ },
     );

@@ -70,3 +70,17 @@ export async function met(page) {
   await page.locator('#state[data-met="yes"]').waitFor();
   await page.locator("#box:enabled").waitFor();
 }
+
+/** How wide the page is, and what sticks out of it. */
+export function fits(page) {
+  return page.evaluate(() => {
+    const wide = document.documentElement.clientWidth;
+    const inside = (element) => element.closest(".scroll, .vh, pre, svg, dialog, .track");
+    const sticking = [...document.querySelectorAll("body *")]
+      .filter((element) => !inside(element) && element.getBoundingClientRect().right > wide + 1)
+      .map((element) => `${element.tagName}#${element.id}.${element.className}`);
+    const table = document.querySelector(".scroll");
+    if (table.scrollWidth > table.clientWidth) sticking.push("the latest indicators");
+    return { wide, scrolled: document.documentElement.scrollWidth, sticking };
+  });
+}

@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { test } from "node:test";
 
 import { Daemon, sandbox } from "./daemon.mjs";
-import { icon, met, shows, withPage } from "./page.mjs";
+import { fits, icon, met, shows, withPage } from "./page.mjs";
 
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
@@ -15,18 +15,6 @@ async function audit(page) {
   await page.evaluate((await import("node:fs")).readFileSync(AXE, "utf8"));
   const found = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
   return found.violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id} ${target}: ${failureSummary}`));
-}
-
-/** How wide the page is, and what sticks out of it. */
-function fits(page) {
-  return page.evaluate(() => {
-    const wide = document.documentElement.clientWidth;
-    const inside = (element) => element.closest(".scroll, .vh, pre, svg, dialog, .track");
-    const sticking = [...document.querySelectorAll("body *")]
-      .filter((element) => !inside(element) && element.getBoundingClientRect().right > wide + 1)
-      .map((element) => `${element.tagName}#${element.id}.${element.className}`);
-    return { wide, scrolled: document.documentElement.scrollWidth, sticking };
-  });
 }
 
 for (const scheme of /** @type {const} */ (["light", "dark"])) {
@@ -65,7 +53,12 @@ test("nothing keeps anybody out: a real org", async (t) => {
       assert.deepEqual(await audit(page), [], "at rest");
       await page.click('#lanes li[data-icon="on"] button');
       await shows(page, "#explained", "The user is typing");
-      assert.deepEqual(await audit(page), [], "with a conversation picked");
+      await page.focus("#check");
+      await page.keyboard.press("ArrowRight");
+      await page.click("#measure");
+      await daemon.report({ to: "support", from: "bob", signal: "keystroke" });
+      await shows(page, "#beside-say", "of composing");
+      assert.deepEqual(await audit(page), [], "with a conversation picked, and a timing measured");
     },
     { still: true },
   );

@@ -20,7 +20,8 @@ test("a dropped trace gives the whole report, as it looks on its own", async (t)
       return transfer;
     }, text);
     await page.dispatchEvent("body", "dragenter", { dataTransfer: files });
-    assert.ok(await page.locator(".dropzone").isVisible());
+    const { x, y, width, height } = await page.locator(".dropzone").boundingBox();
+    assert.deepEqual({ x, y, width, height }, { x: 0, y: 0, ...page.viewportSize() }, "it covers what is in view");
     await page.dispatchEvent("body", "drop", { dataTransfer: files });
     assert.ok(!(await page.locator(".dropzone").isVisible()));
     await page.locator("dialog#report[open]").waitFor();

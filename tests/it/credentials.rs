@@ -31,7 +31,7 @@ const TIMING: &str = "drop_in.activity_lasts = '400ms'\ntiming.dismiss_after = '
                       timing.check_interval = '200ms'\ndrop_in.settle = '20s'";
 
 /// A sandbox that takes the token `good`, and those that it issues until they are revoked.
-fn strict_sandbox() -> Sandbox {
+pub(crate) fn strict_sandbox() -> Sandbox {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("token");
     std::fs::write(&token, "good").unwrap();
@@ -39,7 +39,7 @@ fn strict_sandbox() -> Sandbox {
 }
 
 /// A token like those that a connector's process keeps.
-fn issue(sandbox: &Sandbox) -> String {
+pub(crate) fn issue(sandbox: &Sandbox) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let exp = clock::wall_since_epoch().as_secs() + 200;
     let assertion = format!(
@@ -53,7 +53,7 @@ fn issue(sandbox: &Sandbox) -> String {
     answer.json()["access_token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
 }
 
-fn revoke(sandbox: &Sandbox) {
+pub(crate) fn revoke(sandbox: &Sandbox) {
     let answer = sandbox.address.call("DELETE", "/tokens", &[], b"");
     assert!(answer.status < 300, "{answer:?}");
 }
@@ -238,6 +238,7 @@ async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bo
         ca_file: None,
         proxy: None,
         connect_to: None,
+        places: Default::default(),
         auth: Auth::Cached,
     };
     let client = Client::with_cache(settings, clock, cache.clone()).unwrap();

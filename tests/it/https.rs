@@ -96,16 +96,22 @@ fn acknowledged() -> Response<Body> {
     response
 }
 
+/// A certificate in PEM, and the TLS of a server that has it and offers these protocols.
+pub(crate) fn server_tls(protocols: &[&str]) -> (String, rustls::ServerConfig) {
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned(), NAME.to_owned()]).unwrap();
+    let (certificate, chain) = (key.cert.pem(), vec![key.cert.der().clone()]);
+    let private = PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut tls = tls.with_no_client_auth().with_single_cert(chain, private.into()).unwrap();
+    tls.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    (certificate, tls)
+}
+
 impl FarSide {
     /// `protocols` are those that it offers.
     pub(crate) fn start(protocols: &[&str]) -> Self {
-        let key = rcgen::generate_simple_self_signed(["localhost".to_owned(), NAME.to_owned()]).unwrap();
-        let (certificate, chain) = (key.cert.pem(), vec![key.cert.der().clone()]);
-        let private = PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let mut tls = tls.with_no_client_auth().with_single_cert(chain, private.into()).unwrap();
-        tls.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let (certificate, tls) = server_tls(protocols);
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let came = Arc::new(Mutex::new(Vec::new()));
         let (log, (tell, told)) = (Arc::clone(&came), mpsc::channel());

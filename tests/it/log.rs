@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::bench::{Daemon, Sandbox, pair};
-use crate::process::{run, typingd, until};
-use crate::wire::Answer;
+use crate::bench::{Daemon, JSON, Sandbox, pair, signal_of};
+use crate::process::{run_with, typingd, until};
+use crate::wire::{Address, Answer};
 
 const TOLD: &str = "the level of the log is changed";
 
@@ -117,17 +117,70 @@ fn with_json_logs_the_fatal_line_is_json() {
     let file = directory.path().join("typingd.toml");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("[ingest]\nlisten = ['{}']\n", taken.local_addr().unwrap());
-    for (text, code, words) in [
-        ("[log]\nformat = 'json'\n[ingest]\ntoken_file = 'none'\n".to_owned(), 78, "none: can't be read"),
-        ("[log]\nformat = 'json'\n[timing]\ncheck_interval = 5\n".to_owned(), 78, "timing.check_interval = 5"),
-        (format!("[log]\nformat = 'json'\n{listen}"), 1, "another process listens there"),
+    let file_arguments = ["--config", file.to_str().unwrap()];
+    for (text, by_variable, arguments, code, words) in [
+        ("[log]\nformat = 'json'\n[ingest]\ntoken_file = 'none'\n", false, &[][..], 78, "none: can't be read"),
+        ("[log]\nformat = 'json'\n[timing]\ncheck_interval = 5\n", false, &[], 78, "timing.check_interval = 5"),
+        (&format!("[log]\nformat = 'json'\n{listen}"), false, &[], 1, "another process listens there"),
+        // No TOML, whoever says that the log is JSON.
+        ("[log]\nformat = 'json'\n[timing\n", false, &[], 78, "typingd.toml:3:8: unclosed table"),
+        ("[timing\n", true, &[], 78, "typingd.toml:1:8: unclosed table"),
+        ("", true, &["--listen", "localhost"], 2, "is not an address"),
+        ("", true, &["--lisen", "localhost"], 2, "unexpected argument '--lisen'"),
     ] {
         std::fs::write(&file, text).unwrap();
-        let said = run(&["run", "--sandbox", "--config", file.to_str().unwrap()]);
+        let mut command = typingd(&[&["run", "--sandbox"], &file_arguments[..], arguments].concat());
+        if by_variable {
+            command.env("TYPINGD_LOG__FORMAT", "json");
+        }
+        let said = run_with(command, "");
         assert_eq!(said.code, Some(code), "{said:?}");
         let lines: Vec<Value> = said.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
         let fatal = lines.last().unwrap();
         assert_eq!(fatal["level"], "ERROR", "{said:?}");
         assert!(fatal["message"].as_str().unwrap().contains(words), "{said:?}");
     }
+}
+
+#[test]
+fn icons_go_on_and_off_while_nobody_reads_the_log() {
+    let sandbox = Sandbox::start(&[]);
+    let directory = tempfile::tempdir().unwrap();
+    let (file, socket) = (directory.path().join("typingd.toml"), directory.path().join("s"));
+    std::fs::write(directory.path().join("token"), "t0ken").unwrap();
+    let text = format!(
+        "upstream.base_url = '{}'\nupstream.org_id = '00DXX0000000001'\nupstream.authorization_context = 'A_B'\n\
+         upstream.auth.token_file = 'token'\ntiming.dismiss_after = '50ms'\nlog.level = 'debug'\n\
+         ingest.listen = ['unix:{}']\n",
+        sandbox.address.url(),
+        socket.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let (mut unread, log) = std::io::pipe().unwrap();
+    let mut command = typingd(&["run", "--config", file.to_str().unwrap()]);
+    let mut child = command.stdout(Stdio::null()).stderr(log.try_clone().unwrap()).spawn().unwrap();
+    drop(command);
+    let address = Address::Unix(socket);
+    until("the daemon", || address.try_call("GET", "/readyz", &[], b"").is_some_and(|answer| answer.status == 200));
+    rustix::io::ioctl_fionbio(&log, true).unwrap();
+    while std::io::Write::write(&mut &log, &[b'\n'; 512]).is_ok() {}
+    rustix::io::ioctl_fionbio(&log, false).unwrap();
+    for from in ["ann", "bob", "cyd"] {
+        let body = signal_of("c", from, "keystroke").to_string();
+        assert_eq!(address.call("POST", "/v1/signals", &[JSON], body.as_bytes()).status, 202);
+        sandbox.until_told("c", from, "+-");
+    }
+    let metrics = address.get("/metrics").body;
+    assert!(metrics.contains("\ntypingd_log_lines_dropped_total 0\n"), "{metrics}");
+    // The reader reads again, and finds what was logged meanwhile.
+    drop(log);
+    let reader = std::thread::spawn(move || {
+        let mut all = String::new();
+        std::io::Read::read_to_string(&mut unread, &mut all).map(|_| all)
+    });
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    let all = reader.join().unwrap().unwrap();
+    assert_eq!(all.matches(" DEBUG request ").count(), 6, "{all}");
+    assert!(all.ends_with("INFO stopped\n"), "{all}");
 }

@@ -95,10 +95,14 @@ fn checked(example: &str, head: &str, indent: &str) {
 }
 
 #[test]
-fn the_sidecar_s_configuration_is_right() {
-    let example = text("systemd/kubernetes/sidecar.yaml");
-    assert!(example.contains("\n      enableServiceLinks: false\n"), "a service named typingd would set TYPINGD_PORT");
-    checked(&example, "typingd.toml: |", "    ");
+fn configurations_for_kubernetes_are_right() {
+    for example in ["sidecar", "replicas"].map(|name| text(&format!("systemd/kubernetes/{name}.yaml"))) {
+        assert!(
+            example.contains("\n      enableServiceLinks: false\n"),
+            "a service named typingd would set TYPINGD_PORT"
+        );
+        checked(&example, "typingd.toml: |", "    ");
+    }
 }
 
 #[test]

@@ -79,7 +79,8 @@ fn each_failure_is_explained_and_shows_nothing() {
     let said = probe("http://127.0.0.1:1", &[]);
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stdout.contains("TypingStarted: no answer, after ") && said.stdout.contains("because: "), "{said:?}");
-    assert!(said.stdout.contains("check upstream.base_url") && !said.stdout.contains("TypingStopped"), "{said:?}");
+    let place = "typingd.toml:1: upstream.base_url http://127.0.0.1:1 can't be reached: ";
+    assert!(said.stdout.contains(place) && !said.stdout.contains("TypingStopped"), "{said:?}");
 
     // Another token than the one that is taken: a fresh one is tried once.
     let directory = tempfile::tempdir().unwrap();

@@ -11,6 +11,7 @@ use crate::bench::Daemon;
 use crate::connector::{Connector, read_until};
 use crate::far_side::FarSide as PlainFarSide;
 use crate::https::{Came, FarSide, NAME};
+use crate::key;
 use crate::process::{Process, run_with, typingd, until};
 
 /// A proxy that leads every tunnel to one place, and keeps what it was asked for.
@@ -184,4 +185,80 @@ fn proxies_of_the_environment_are_not_used_and_that_is_said() {
     assert_eq!(process.log().matches(unused).count(), 1, "{}", process.log());
     assert!(!process.log().contains("s3cret"), "{}", process.log());
     assert_eq!(trap.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_on_the_way_is_blamed_with_its_place() {
+    let far_side = FarSide::start(&[]);
+    let proxy = TunnelProxy::start(far_side.address, "407 Proxy Authentication Required");
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("token", "t0ken");
+    write("key.pem", &key::private());
+    write("root.pem", &rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem());
+    let file = directory.path().join("typingd.toml").display().to_string();
+    let token = "upstream.auth.token_file = 'token'";
+    let jwt = "upstream.auth.jwt_bearer = { token_url = 'https://login.invalid/services/oauth2/token', \
+               consumer_key = 'k', subject = 's', audience = 'https://login.salesforce.com', private_key_file = 'key.pem' }";
+    let base = format!("https://{NAME}");
+    for (way, auth, blamed) in [
+        (
+            format!("proxy = 'http://user:s3cret@{}'", proxy.address),
+            token,
+            vec![format!("{file}:5: upstream.proxy http://…@{} makes no tunnel: ", proxy.address)],
+        ),
+        (
+            "proxy = 'http://127.0.0.1:1'".to_owned(),
+            jwt,
+            vec![
+                format!("typingd: {file}:5: upstream.proxy http://127.0.0.1:1 can't be reached: "),
+                format!("there is no token: {file}:5: upstream.proxy http://127.0.0.1:1 can't be reached: "),
+            ],
+        ),
+        (
+            "connect_to = '127.0.0.1:1'".to_owned(),
+            jwt,
+            vec![
+                format!("{file}:5: upstream.connect_to 127.0.0.1:1 can't be reached: "),
+                format!("{file}:4: upstream.auth.jwt_bearer.token_url https://login.invalid/"),
+            ],
+        ),
+        (
+            format!("connect_to = '{}'", far_side.address),
+            token,
+            vec![format!(
+                "{file}:1: upstream.base_url {base}, at upstream.connect_to ({file}:5) {}: ",
+                far_side.address
+            )],
+        ),
+    ] {
+        write(
+            "typingd.toml",
+            &format!(
+                "upstream.base_url = '{base}'\nupstream.org_id = '00DXX0000000001'\n\
+                 upstream.authorization_context = 'A_B'\n{auth}\nupstream.{way}\nupstream.ca_file = 'root.pem'\n"
+            ),
+        );
+        let online = run_with(typingd(&["check", "--online", "--config", &file]), "");
+        assert_eq!(online.code, Some(1), "{online:?}");
+        for words in &blamed {
+            assert!(online.stderr.contains(words) && !online.stderr.contains("s3cret"), "{words}: {online:?}");
+        }
+        assert_eq!(online.stderr.matches("upstream.base_url").count(), blamed[0].matches("base_url").count());
+        if auth == token {
+            let probe = run_with(typingd(&["probe", "--config", &file, "--to", "c", "--from", "u"]), "");
+            assert!(probe.code == Some(1) && probe.stdout.contains(&blamed[0]), "{blamed:?}: {probe:?}");
+        }
+        let mut process = Process::start(typingd(&["run", "--config", &file, "--listen", "127.0.0.1:0"]));
+        let address = process.address();
+        process.until_logged(&format!("not ready: {}", blamed[0].trim_start_matches("typingd: ")));
+        // Of several reasons it names one.
+        let reason = |ready: &str| blamed.iter().any(|why| ready.contains(why.rsplit("typingd: ").next().unwrap()));
+        until("the reason", || {
+            let ready = address.get("/readyz");
+            ready.status == 503 && reason(&ready.problem())
+        });
+        process.stop();
+    }
+    assert!(far_side.came().is_empty());
 }

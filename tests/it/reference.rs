@@ -270,6 +270,7 @@ const LIMITS: &[[&str; 3]] = &[
     ["Events that such a reader may be behind", "{observe/events/BEHIND_MAX}", "The oldest are left out, with a count"],
     ["Signals that wait for a recording", "{observe/recording/SIGNALS_MAX}", "The recording breaks off"],
     ["Spans that wait for the collector; decisions in progress", "{telemetry/WAITING_MAX}; {telemetry/OPEN_MAX}", "They are lost"],
+    ["Lines of the log that wait for its reader; at the end", "{telemetry/queue/QUEUE_BYTES_MAX}; {telemetry/FLUSH_MAX}", "They are dropped, counted and reported"],
     ["An export of spans; its tries", "{telemetry/TRY_MAX}; {telemetry/TRIES_MAX}", "Its spans are lost"],
     ["Conversations that are measured", "{observe/typing/CONVERSATIONS_MAX}, while their users are typing", "Keystrokes of further ones are counted as unmeasured"],
     ["Channels with metrics of their own", "{observe/CHANNELS_NAMED_MAX} of the configuration, and {observe/CHANNELS_OTHER_MAX} others", "They are counted as `other`"],

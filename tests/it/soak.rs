@@ -54,7 +54,7 @@ fn type_away(address: &Address, over: &AtomicBool, taken: &AtomicU64) {
 }
 
 /// Kilobytes in memory, and open descriptors.
-fn size_of(process: &Process) -> (u64, usize) {
+pub(crate) fn size_of(process: &Process) -> (u64, usize) {
     let directory = format!("/proc/{}", process.id());
     let status = std::fs::read_to_string(format!("{directory}/status")).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

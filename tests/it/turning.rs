@@ -78,7 +78,10 @@ fn new_credentials_take_hold_only_when_they_are_good() {
     daemon.edit("'mine'", "'yours'");
     let said = daemon.tell_by("reload", &[]);
     assert_eq!(said.code, Some(78), "{said:?}");
-    assert!(said.stderr.contains("upstream.auth: ") && said.stderr.contains("yours"), "{said:?}");
+    assert!(
+        said.stderr.contains("typingd.toml:4: upstream.auth.token_file ") && said.stderr.contains("yours"),
+        "{said:?}"
+    );
     // An endpoint that nobody listens at, then one that never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let flow = |at: &str| {

@@ -43,9 +43,45 @@ pub(super) const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "a node leaves with an icon on",
-        file: "../fleet/mod.rs",
+        file: "../fleet/requests.rs",
         right: "(self.leaving && self.holdings.is_empty() && ",
         wrong: "(self.leaving && ",
+    },
+    Mistake {
+        name: "an owner without credentials keeps the icon",
+        file: "../fleet/mod.rs",
+        right: "let to = holding.and_then(|holding| holding.poster).filter(",
+        wrong: "let to = holding.and_then(|holding| holding.poster).filter(|_| false).filter(",
+    },
+    Mistake {
+        name: "what was given is not looked for when mail is lost",
+        file: "../fleet/mod.rs",
+        right: "        self.sweep.want();",
+        wrong: "        self.sweep.abort();",
+    },
+    Mistake {
+        name: "a node that leaves swallows messages",
+        file: "../fleet/mod.rs",
+        right: "(alone || signal.kind == SignalKind::Keystroke)",
+        wrong: "(alone || signal.kind != SignalKind::Opened)",
+    },
+    Mistake {
+        name: "icons of an earlier life wait for the silent store",
+        file: "../fleet/mod.rs",
+        right: "for conversation in self.queue.take_strays() {",
+        wrong: "for conversation in self.queue.take_strays().into_iter().take(0) {",
+    },
+    Mistake {
+        name: "a new limit is not reported",
+        file: "../fleet/share.rs",
+        right: "        self.own_limit = limit;\n",
+        wrong: "",
+    },
+    Mistake {
+        name: "no one is told what became of a message",
+        file: "../fleet/answers.rs",
+        right: "post.ticket.map(|ticket| Awaited {",
+        wrong: "post.ticket.filter(|_| self.left).map(|ticket| Awaited {",
     },
     Mistake {
         name: "a rejoin without claims",

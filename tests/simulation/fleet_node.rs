@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
-use typingd::fleet::protocol::{Mail, OwnerId, Reply, Request};
+use typingd::fleet::protocol::{Awaited, Mail, OwnerId, Reply, Request, Ticket};
 use typingd::fleet::{Demand, Effect, Fleet, Route, Settings};
-use typingd::model::{ConversationRef, Dispatch, Indicator, Instant, Outcome, Signal};
+use typingd::model::{Cause, Conversation, ConversationRef, Dispatch, Indicator, Instant, Outcome, Signal, Transient};
 
 pub(crate) struct Node {
     pub(crate) engine: Engine,
     pub(crate) fleet: Fleet,
     /// What the loop lets go, with the number of its tenure.
     pub(crate) sends: Vec<(Dispatch, u32)>,
+    /// Who waits until an icon is off.
+    waiters: Vec<(Conversation, Awaited)>,
+    /// The answers to its tickets.
+    pub(crate) answers: Vec<(u32, bool)>,
 }
 
 impl Node {
@@ -20,14 +24,31 @@ impl Node {
         let mut engine = Engine::new(policy, random);
         engine.observe_released(retained_for);
         let fleet = Fleet::new(settings, OwnerId::new(random), random);
-        let mut node = Self { engine, fleet, sends: Vec::new() };
+        let (sends, waiters, answers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut node = Self { engine, fleet, sends, waiters, answers };
         node.work(now);
         node
     }
 
     pub(crate) fn signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
-        if self.fleet.handle_signal(now, conversation, signal) == Route::Here {
-            self.take(now, conversation, signal);
+        self.signal_with(now, conversation, signal, None);
+    }
+
+    /// With a ticket of that number, whose answer is awaited.
+    pub(crate) fn signal_with(
+        &mut self,
+        now: Instant,
+        conversation: ConversationRef<'_>,
+        signal: Signal,
+        number: Option<u32>,
+    ) {
+        let ticket = number.map(|number| Ticket { number, millis: Ticket::WITHOUT_END });
+        let route = self.fleet.handle_signal(now, conversation, signal, ticket);
+        let awaited = ticket.map(|ticket| Awaited { by: self.fleet.me(), ticket });
+        match route {
+            Route::Here => self.take(now, conversation, signal, awaited),
+            Route::Dropped => self.answers.extend(number.map(|number| (number, false))),
+            Route::Posted => {}
         }
         self.work(now);
     }
@@ -66,6 +87,9 @@ impl Node {
     pub(crate) fn outcome(&mut self, now: Instant, dispatch: &Dispatch, outcome: Outcome) {
         let _ = self.engine.handle_outcome(now, dispatch.id, outcome);
         self.settled(now, dispatch);
+        if let Outcome::NotSent(Transient { cause: Cause::NoCredentials, .. }) = outcome {
+            self.fleet.handle_refused(dispatch.conversation.as_ref());
+        }
     }
 
     pub(crate) fn leave(&mut self, now: Instant) {
@@ -92,11 +116,33 @@ impl Node {
         let conversation = dispatch.conversation.as_ref();
         let is_off = self.engine.is_settled_off(conversation);
         self.fleet.handle_outcome(now, conversation, is_off);
+        if is_off {
+            self.answer(conversation, true);
+        }
         self.work(now);
     }
 
-    fn take(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
+    fn take(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal, awaited: Option<Awaited>) {
         let _ = self.engine.handle_signal(now, conversation, signal);
+        if let Some(awaited) = awaited {
+            self.waiters.push((conversation.to_owned(), awaited));
+            if self.engine.is_settled_off(conversation) {
+                self.answer(conversation, true);
+            }
+        }
+    }
+
+    /// All who wait for the conversation's icon wait no longer.
+    fn answer(&mut self, conversation: ConversationRef<'_>, acknowledged: bool) {
+        for (of, awaited) in self.waiters.extract_if(.., |(of, _)| of.as_ref() == conversation) {
+            self.fleet.handle_answered(of.as_ref(), awaited, acknowledged);
+        }
+    }
+
+    fn lose(&mut self, now: Instant, conversation: ConversationRef<'_>, given: bool) {
+        let left = self.engine.handle_lost(now, conversation);
+        self.fleet.handle_lost(conversation, left.maybe_on && !given, left.in_flight);
+        self.answer(conversation, false);
     }
 
     fn check(&mut self, now: Instant, conversation: ConversationRef<'_>) {
@@ -122,13 +168,14 @@ impl Node {
         loop {
             while let Some(effect) = self.fleet.poll_effect() {
                 match effect {
-                    Effect::Signal(conversation, signal) => self.take(now, conversation.as_ref(), signal),
+                    Effect::Signal(conversation, signal, awaited) => {
+                        self.take(now, conversation.as_ref(), signal, awaited);
+                    }
                     Effect::Check(conversation) => self.check(now, conversation.as_ref()),
                     Effect::Recover(conversation) => self.engine.handle_recovered(now, conversation.as_ref()),
-                    Effect::Lose(conversation) => {
-                        let left = self.engine.handle_lost(now, conversation.as_ref());
-                        self.fleet.handle_lost(conversation.as_ref(), left.maybe_on, left.in_flight);
-                    }
+                    Effect::Lose(conversation) => self.lose(now, conversation.as_ref(), false),
+                    Effect::Yield(conversation) => self.lose(now, conversation.as_ref(), true),
+                    Effect::Answer(number, acknowledged) => self.answers.push((number, acknowledged)),
                     Effect::Send(dispatch) => self.sends.push((dispatch, self.fleet.tenure())),
                     Effect::Withhold(id) => self.engine.handle_withheld(now, id),
                     Effect::Share(share) => self.engine.handle_share(share),

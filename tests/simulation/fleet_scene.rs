@@ -87,6 +87,22 @@ impl Scene {
         self.look(host);
     }
 
+    /// A message whose Stopped a caller waits for, with a ticket of that number.
+    pub(crate) fn awaited_message(&mut self, host: usize, number: u32) {
+        let now = self.local(host);
+        self.hosts[host].node.signal_with(now, pair("user"), Signal::new(SignalKind::MessageSent), Some(number));
+        self.look(host);
+    }
+
+    /// The oldest request can't leave: its node knows no credentials that are accepted.
+    pub(crate) fn refuse(&mut self) {
+        let Flight { host, dispatch, .. } = self.flights.remove(0);
+        let now = self.local(host);
+        let transient = Transient { cause: Cause::NoCredentials, retry_after: None };
+        self.hosts[host].node.outcome(now, &dispatch, Outcome::NotSent(transient));
+        self.look(host);
+    }
+
     /// One request to the store and its answer. Returns whether there was one.
     pub(crate) fn ask(&mut self, host: usize) -> bool {
         self.ask_slowly(host, 0)

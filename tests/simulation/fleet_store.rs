@@ -192,9 +192,23 @@ impl Store {
                 _ => self.acquire(now, me, conversation, on).unwrap_or(Answer::Elsewhere),
             },
             Op::Light => self.acquire(now, me, conversation, true).unwrap_or(Answer::Elsewhere),
-            Op::Post { signal, hops } => {
+            Op::Give { to } => match mine {
+                Some(_) if to != me && inboxes.contains(&to) && self.is_alive(now, to) && self.has_room(to) => {
+                    let content = Content::Stray { number: 0, hops: 0 };
+                    self.post(now, to, inboxes, conversation, content);
+                    self.set(conversation, Value { owner: to, on: true, strays: 0 }, Answer::Elsewhere)
+                }
+                _ => Answer::Done,
+            },
+            Op::Answer { to, number, acknowledged } => {
+                match self.post(now, to, inboxes, conversation, Content::Answer { number, acknowledged }) {
+                    Answer::Undeclared => Answer::Undeclared,
+                    _ => Answer::Done,
+                }
+            }
+            Op::Post { signal, hops, from, ticket } => {
                 let on = signal.kind == SignalKind::Keystroke;
-                let content = Content::Signal { signal, hops };
+                let content = Content::Signal { signal, hops, from, ticket };
                 self.acquire(now, me, conversation, on)
                     .unwrap_or_else(|owner| self.post(now, owner, inboxes, conversation, content))
             }
@@ -228,6 +242,10 @@ impl Store {
             Some(_) => (Value { owner: me, on, strays: 0 }, Answer::Granted),
         };
         Ok(self.set(conversation, value, answer))
+    }
+
+    fn has_room(&self, owner: OwnerId) -> bool {
+        self.inboxes.get(&owner).is_none_or(|inbox| inbox.len() < 2 * INBOX_MAX)
     }
 
     fn post(

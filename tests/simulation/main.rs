@@ -9,6 +9,7 @@ mod fleet_climate;
 mod fleet_exhaustive;
 mod fleet_faults;
 mod fleet_node;
+mod fleet_post;
 mod fleet_scene;
 mod fleet_store;
 mod fleet_world;

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use typingd::fleet::protocol::{Command, Heartbeat, Op, OwnerId, Reply, Request, Value};
+use typingd::fleet::protocol::{Command, Heartbeat, Op, OwnerId, Reply, Request, Ticket, Value};
 use typingd::model::{Conversation, ConversationRef, Signal, SignalKind};
-use typingd::store::{Call, Keys, Script, call, read_mail, read_reply};
+use typingd::store::{Call, Keys, Script, Who, call, read_mail, read_reply};
 
 use crate::fleet_store::Store;
 use crate::rng::Rng;
@@ -31,7 +31,8 @@ impl Server {
     }
 
     fn execute(&mut self, now: u64, request: &Request) -> Option<Reply> {
-        let Call::Script(script, keys, args) = call(&self.keys, request, "host") else { panic!("{request:?}") };
+        let who = Who { name: "host".to_owned(), org: "00DXX0000000001".to_owned() };
+        let Call::Script(script, keys, args) = call(&self.keys, request, &who) else { panic!("{request:?}") };
         let text = &self.texts.iter().find(|(of, _)| *of == script).unwrap().1;
         let mut command = redis::cmd("EVAL");
         command.arg(text).arg(keys.len() + 1).arg(keys);
@@ -148,12 +149,14 @@ impl Requests {
     fn op(&mut self) -> Op {
         let strays = self.below(3) as u32;
         let hops = self.below(4) as u8;
-        match self.below(9) {
+        match self.below(11) {
             0..=3 => {
                 let kind = if self.below(2) == 0 { SignalKind::Keystroke } else { SignalKind::ALL[self.below(5)] };
                 let lasts_millis = if kind == SignalKind::Keystroke { self.below(60_001) as u16 } else { 0 };
                 let at = (self.below(2) == 0).then_some(1_700_000_000_123);
-                Op::Post { signal: Signal { kind, lasts_millis, at }, hops }
+                let number = 4_000_000_000 + self.below(9) as u32;
+                let ticket = (self.below(3) == 0).then_some(Ticket { number, millis: Ticket::WITHOUT_END });
+                Op::Post { signal: Signal { kind, lasts_millis, at }, hops, from: self.owner(), ticket }
             }
             4 => Op::Light,
             5 => {
@@ -162,6 +165,8 @@ impl Requests {
             }
             6 => Op::Dim { strays },
             7 => Op::Release { seen: self.owner(), strays },
+            8 => Op::Give { to: self.owner() },
+            9 => Op::Answer { to: self.owner(), number: strays, acknowledged: hops > 1 },
             _ => Op::Stray { hops },
         }
     }
@@ -227,7 +232,7 @@ fn a_full_inbox_takes_no_keystroke_and_then_nothing() {
     both(reader, turn(vec![(ann.clone(), Op::Light)]));
     for _ in 0..26 {
         for kind in [SignalKind::Keystroke, SignalKind::MessageSent] {
-            let post = Op::Post { signal: Signal::new(kind), hops: 0 };
+            let post = Op::Post { signal: Signal::new(kind), hops: 0, from: writer, ticket: None };
             both(writer, turn(vec![(ann.clone(), post); 800]));
         }
     }

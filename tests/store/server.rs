@@ -41,6 +41,23 @@ impl Redis {
         redis::Client::open(self.url()).unwrap().get_connection().unwrap()
     }
 
+    /// Sends the server a signal: `STOP`, `CONT`.
+    #[allow(dead_code, reason = "not every suite does")]
+    pub(crate) fn tell(&self, signal: &str) {
+        let status = Command::new("kill").args([&format!("-{signal}"), &self.server.id().to_string()]).status();
+        assert!(status.unwrap().success(), "kill -{signal}");
+    }
+
+    /// The processor time that it has taken.
+    #[allow(dead_code, reason = "not every suite does")]
+    pub(crate) fn busy(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.server.id())).unwrap();
+        // Behind the name, which may hold anything, fields 14 and 15 of all, in hundredths of a second.
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(10 * ticks)
+    }
+
     /// Ends it, with all that it has in memory.
     #[allow(dead_code, reason = "not every suite does")]
     pub(crate) fn kill(&mut self) {

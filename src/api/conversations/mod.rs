@@ -14,6 +14,7 @@ use super::events::{self, SubjectJson, Transition, millis, subject};
 use super::options::{bad, id, value};
 use super::{Api, PATIENCE, loop_silent};
 use crate::base::duration::Written;
+use crate::base::text::printable;
 use crate::driver::Inquiry;
 use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Rules;
@@ -21,6 +22,7 @@ use crate::engine::{Account, PageQuery};
 use crate::http::{Options, Problem};
 use crate::model::{Conversation, ConversationRef, Indicator, Instant, SignalKind, Why};
 use crate::observe::events::{Event, What};
+use crate::store::{Failure, Holder};
 
 const PAGE_MAX: usize = 1_000;
 const PAGE_DEFAULT: usize = 100;
@@ -105,20 +107,23 @@ impl Api {
 
     async fn one(&self, conversation: &Conversation) -> Result<Response, Problem> {
         let inquiry = self.controls.inquire(conversation.clone(), PATIENCE).await.ok_or_else(loop_silent)?;
+        let holder = match &inquiry.elsewhere {
+            Some(lookup) => Some(lookup.holder(conversation.as_ref()).await),
+            None => None,
+        };
         if inquiry.account.is_none() && inquiry.past.events.is_empty() {
-            let several = self.snapshot().await?.store.is_some();
-            let detail = if several {
-                "this typingd does not know the conversation: another one of the store may own it, or nothing happened to it lately"
-            } else {
-                "this conversation is not known: the user is not typing, and nothing happened to it lately"
-            };
-            return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+            return Err(unknown(holder));
         }
-        Ok(Json(self.conversation(conversation, &inquiry)).into_response())
+        let mut answer = self.conversation(conversation, &inquiry);
+        if let Some(Ok(Some(holder))) = holder {
+            answer.explanation =
+                format!("{} It is {}, where its icon is decided.", answer.explanation, held_by(&holder));
+        }
+        Ok(Json(answer).into_response())
     }
 
     fn conversation<'a>(&self, conversation: &'a Conversation, inquiry: &'a Inquiry) -> ConversationJson<'a> {
-        let Inquiry { at: now, account, flight, past, rules } = inquiry;
+        let Inquiry { at: now, account, flight, past, rules, .. } = inquiry;
         let (now, account) = (*now, account.as_ref());
         let in_ms = |at: Instant| (at != Instant::NEVER).then(|| millis(at.since(now)));
         let deadlines = account.map(|account| account.deadlines);
@@ -164,6 +169,31 @@ impl Api {
         });
         let (at, kind) = key.into_iter().chain(other).max_by_key(|(at, _)| *at)?;
         Some(SignalJson { signal: kind.name(), at: self.clock.wall_millis(at), ago_ms: millis(now.since(at)) })
+    }
+}
+
+/// Nothing is known of the conversation here; where typingd share a store, it may be another's.
+fn unknown(holder: Option<Result<Option<Holder>, Failure>>) -> Problem {
+    const UNKNOWN: &str = "this conversation is not known: the user is not typing, and nothing happened to it lately";
+    let not_found = |detail: String| Problem::new(StatusCode::NOT_FOUND, detail);
+    match holder {
+        Some(Ok(Some(holder))) => {
+            let name = holder.name.clone().unwrap_or_else(|| holder.owner.to_string());
+            not_found(format!("{}; ask the typingd there", held_by(&holder))).with("held_by", name.into())
+        }
+        Some(Err(why)) => not_found(format!(
+            "this typingd does not know the conversation; whether another owns it can't be told, for the store gives \
+             no answer: {why}"
+        )),
+        Some(Ok(None)) | None => not_found(UNKNOWN.to_owned()),
+    }
+}
+
+fn held_by(holder: &Holder) -> String {
+    let Holder { owner, name } = holder;
+    match name {
+        Some(name) => format!("held by {} (node {owner})", printable(name)),
+        None => format!("held by node {owner}, which has lapsed"),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::api::metrics::page::Page;
 use crate::base::build_info::{COMMIT, VERSION};
 use crate::fleet::State;
 use crate::observe::snapshot::{JournalState, TokenState};
+use crate::telemetry;
 
 impl Numbers {
     pub(super) fn token(&self, page: &mut Page<'_>) -> Result<(), Error> {
@@ -96,6 +97,11 @@ impl Numbers {
             "configuration_last_reload_successful",
             "0 if the configuration was wrong when it was last read again, and an older one is in force",
             u32::from(configuration.last_reload.is_none_or(|reload| reload.ok)),
+        )?;
+        page.counter(
+            "log_lines_dropped",
+            "Lines of the log that were dropped, because its reader did not read",
+            telemetry::dropped(),
         )?;
         page.gauges(
             "build_info",

@@ -311,3 +311,12 @@ fn the_notes_have_a_bound() {
     let notes = none.timing().keep.unwrap().notes;
     assert_eq!((notes.len(), notes[100].as_str()), (101, "and 50 more like these"));
 }
+
+#[test]
+fn a_change_is_warned_of_in_all_that_check_would_say() {
+    let text = format!("{UPSTREAM}[drop_in]\nenabled = true\nactivity_lasts = '4s'\n");
+    let config = set(&load(&File::new(text).overrides()).unwrap(), "", r#"{"dismiss_after": "900ms"}"#).unwrap();
+    let told = config.timing().warnings;
+    assert!(told.len() == 2 && told[0].contains("is below 1s") && told[1].starts_with("drop_in: "), "{told:?}");
+    assert!(told.iter().all(|warning| warnings(&config).contains(warning)), "{told:?}");
+}

@@ -151,6 +151,7 @@ fn a_good_file_becomes_settings() {
             audience: "https://login.salesforce.com".into(),
             private_key_file: "/run/credentials/key.pem".into(),
         }),
+        places: Places::default(),
     };
     assert_eq!(config.upstream, Some(upstream));
     let listen = ["127.0.0.1:7480", "unix:/run/typingd.sock", "0.0.0.0:80"].map(|text| text.parse().unwrap());

@@ -97,8 +97,9 @@ fn a_proxy_that_is_not_used_is_pointed_out() {
     };
     let none = Vec::<String>::new();
     assert_eq!(told("https://h", "proxy = 'http://p:1'", &[("HTTPS_PROXY", "http://x")]), none);
-    let unused = "upstream: proxy http://…@p:1 is not used for https://localhost:8443: addresses of this machine are reached directly";
-    assert_eq!(told("https://localhost:8443", "proxy = 'http://u:s3cret@p:1'", &[]), [unused]);
+    let unused = "upstream.proxy http://…@p:1 is not used for https://localhost:8443: addresses of this machine are reached directly";
+    let found = told("https://localhost:8443", "proxy = 'http://u:s3cret@p:1'", &[]);
+    assert!(found.len() == 1 && found[0].ends_with(&format!("F:6: {unused}")), "{found:?}");
     for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         let found = told("https://h", "", &[("HTTP_PROXY", "http://y"), (variable, "http://u:s3cret@x:1")]);
         assert_eq!(found.len(), 1, "{found:?}");
@@ -131,23 +132,44 @@ fn an_address_that_can_not_be_right_is_refused_or_warned_of() {
             "F:2: upstream.base_url = \"https://h/api/v1/interactions\": expected it without /api/v1 and what follows, which \
              typingd adds: https://h",
         ),
+        (
+            "https://h/x/api",
+            "F:2: upstream.base_url = \"https://h/x/api\": expected it without /api and what follows, which typingd adds: \
+             https://h/x",
+        ),
+        (
+            "https://h/API/v2",
+            "F:2: upstream.base_url = \"https://h/API/v2\": expected it without /API/v2 and what follows, which typingd adds: \
+             https://h",
+        ),
+        ("https:/h", "F:2: upstream.base_url = \"https:/h\": expected \"https://\" once, at its beginning"),
+        ("https://h//x", "F:2: upstream.base_url = \"https://h//x\": expected a path without an empty part, //"),
+        (
+            "https://h.example.:8443",
+            "F:2: upstream.base_url = \"https://h.example.:8443\": expected the host's name without the dot at its end",
+        ),
     ] {
         let file = file(base_url, "");
         assert_eq!(file.told(&file.overrides()), [told]);
     }
-    for (host, domain) in [
-        ("mydomain.my.salesforce.com", "mydomain"),
-        ("mydomain.lightning.force.com", "mydomain"),
-        ("mydomain--uat.sandbox.my.salesforce.com", "mydomain--uat.sandbox"),
+    for (host, what, right) in [
+        ("mydomain.my.salesforce.com", "own address", "mydomain.my.salesforce-scrt.com"),
+        ("mydomain.my.salesforce.com:8443", "own address", "mydomain.my.salesforce-scrt.com:8443"),
+        ("mydomain.lightning.force.com", "own address", "mydomain.my.salesforce-scrt.com"),
+        ("mydomain--uat.sandbox.my.salesforce.com", "own address", "mydomain--uat.sandbox.my.salesforce-scrt.com"),
+        ("mydomain.my.site.com", "sites", "mydomain.my.salesforce-scrt.com"),
+        ("mydomain--c.vf.force.com", "Visualforce pages", "mydomain.my.salesforce-scrt.com"),
+        ("mydomain--uat--c.sandbox.vf.force.com", "Visualforce", "mydomain--uat.sandbox.my.salesforce-scrt.com"),
+        ("na1.salesforce.com", "another service", "<MyDomain>.my.salesforce-scrt.com"),
+        ("mydomain.file.force.com", "another service", "<MyDomain>.my.salesforce-scrt.com"),
+        ("login.salesforce.com", "where tokens come from", "<MyDomain>.my.salesforce-scrt.com"),
+        ("test.salesforce.com", "where tokens come from", "<MyDomain>.my.salesforce-scrt.com"),
     ] {
         let warned = warnings(&load(&file(&format!("https://{host}"), "").overrides()).unwrap());
-        assert_eq!(
-            warned,
-            [format!(
-                "upstream: base_url https://{host} is the org's own address, which has no Interaction Service; that one is \
-                 https://{domain}.my.salesforce-scrt.com"
-            )]
-        );
+        let (key, none) = ("upstream.base_url", "there is no Interaction Service there");
+        let place = warned[0].find(&format!("/F:2: {key} = \"https://{host}\": "));
+        assert!(warned.len() == 1 && place.is_some() && warned[0].contains(what), "{warned:?}");
+        assert!(warned[0].ends_with(&format!("{none}; expected https://{right}")), "{warned:?}");
     }
     let right = load(&file("https://mydomain.my.salesforce-scrt.com", "").overrides()).unwrap();
     assert_eq!(warnings(&right), Vec::<String>::new());
@@ -156,8 +178,9 @@ fn an_address_that_can_not_be_right_is_refused_or_warned_of() {
 #[test]
 fn an_audience_that_the_token_endpoint_refuses_is_warned_of() {
     let warned = |token_host: &str, audience: &str| {
+        let path = if token_host.contains('/') { "" } else { "/services/oauth2/token" };
         let jwt = format!(
-            "[upstream.auth.jwt_bearer]\ntoken_url = 'https://{token_host}/services/oauth2/token'\nconsumer_key = 'k'\n\
+            "[upstream.auth.jwt_bearer]\ntoken_url = 'https://{token_host}{path}'\nconsumer_key = 'k'\n\
              subject = 's'\naudience = '{audience}'\nprivate_key_file = '/k'\n"
         );
         warnings(&load(&File::new(UPSTREAM.replace("auth.token_file='/t'\n", &jwt)).overrides()).unwrap())
@@ -179,6 +202,18 @@ fn an_audience_that_the_token_endpoint_refuses_is_warned_of() {
         ("mydomain--uat.sandbox.my.salesforce.com", login, "expected https://test.salesforce.com"),
         ("login.salesforce.com", "login.salesforce.com", "is no https address; expected https://login.salesforce.com"),
         ("login.salesforce.com", "http://login.salesforce.com", "is no https address"),
+        (
+            "login.salesforce.com",
+            "https://login.salesforce.com/services/oauth2/token",
+            "/F:9: upstream.auth.jwt_bearer.audience = \"https://login.salesforce.com/services/oauth2/token\": an audience \
+             has no path; expected https://login.salesforce.com",
+        ),
+        (
+            "login.salesforce.com:8443/",
+            login,
+            "/F:6: upstream.auth.jwt_bearer.token_url = \"https://login.salesforce.com:8443\": no tokens come from this path; \
+             expected https://login.salesforce.com:8443/services/oauth2/token",
+        ),
     ] {
         let warned = warned(token_host, audience);
         assert!(warned.len() == 1 && warned[0].contains(words), "{token_host} {audience}: {warned:?}");

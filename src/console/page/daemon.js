@@ -54,6 +54,11 @@ export class Daemon extends EventTarget {
     return this.#fresh;
   }
 
+  /** When the last answer or event came, in the epoch's milliseconds; null before the first. */
+  get heard() {
+    return this.#answered === -Infinity ? null : performance.timeOrigin + this.#answered;
+  }
+
   #noteAnswer() {
     this.#answered = performance.now();
     this.#age();

@@ -51,6 +51,14 @@ export class Figures {
     at("f-notes").replaceChildren(...notes.map((note) => make("li", {}, note)));
   }
 
+  /** The daemon is silent: what it does now is not known. */
+  age() {
+    for (const name of ["f-conversations", "f-requests", "f-round"]) setText(at(name), "–");
+    for (const name of ["f-icons", "f-limit", "f-late"]) setText(at(name), "");
+    at("f-meter").value = at("rate").value = 0;
+    setText(at("rate-text"), "unknown");
+  }
+
   /** @param {number} requests */
   #spark(requests) {
     const second = Math.floor(performance.now() / 1_000);

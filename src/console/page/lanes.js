@@ -79,9 +79,9 @@ export class Lanes {
     this.#dirty = true;
   }
 
-  /** The daemon has not answered for a second: an icon that was on may be off. */
+  /** The daemon has not answered for a second: an icon that was on may be off, and one that was off on. */
   age() {
-    for (const lane of this.#lanes.values()) if (lane.icon.at(-1)?.shown) show(lane, now(), null);
+    for (const lane of this.#lanes.values()) show(lane, now(), null);
   }
 
   clear() {

@@ -2,6 +2,7 @@
 
 import { Agent, caption, pulse } from "./agent.js";
 import { Box } from "./box.js";
+import { Candidates } from "./candidates.js";
 import { Explained } from "./conversation.js";
 import { Daemon, Refusal, events, naming } from "./daemon.js";
 import { askToken, sure } from "./dialogs.js";
@@ -66,6 +67,7 @@ const signals = new Signals(daemon, (error) => {
 });
 const timing = new Timing(daemon, () => seen.conversation?.to ?? (sandbox ? USUAL.to : ""));
 const sliders = new Sliders(timing, sure, (error) => setText(at("tune-trouble"), error.message));
+new Candidates(sliders, (error) => setText(at("tune-trouble"), error.message));
 const replay = new Replay(daemon, typed.strip, sliders);
 const timeline = new Timeline(at("timeline"), typed.strip);
 new Report(daemon, sliders);
@@ -195,7 +197,7 @@ function begin(built_in) {
     at("tune-sub"),
     sandbox
       ? "Move a slider: the running daemon follows at once, and the strip below shows what would have been."
-      : "Move a slider: the strip shows what would have been. The running daemon follows when you apply it.",
+      : "Move a slider: the strip shows what would have been. The running daemon follows when you apply it. “Measure beside” counts on real traffic what it would do; nothing of it is sent.",
   );
   setText(
     at("whom-note"),
@@ -263,25 +265,37 @@ async function watch() {
 }
 
 daemon.addEventListener("link", () => {
-  document.documentElement.dataset.link = daemon.up ? "up" : "down";
   if (daemon.up) {
     replay.ask();
+    heard();
     setText(at("box-trouble"), "");
     setText(at("tune-trouble"), "");
     return setText(at("trouble"), "");
   }
   setText(at("trouble"), "typingd does not answer. Is it running? This page reconnects by itself.");
-  at("state").dataset.state = "down";
-  setText(at("state-text"), "no answer");
+  silent();
   agent.forget();
 });
 
+/** Nothing is heard of the daemon: the page says since when, and shows nothing as if it still were so. */
+function silent() {
+  const since = daemon.heard === null ? "" : ` since ${clock(daemon.heard)}`;
+  at("state").dataset.state = "down";
+  setText(at("state-text"), `no answer${since}`);
+  setText(at("live-silent"), `Nothing has been heard from typingd${since}. Icons and rates are unknown until it answers.`);
+  document.documentElement.dataset.silent = "yes";
+  lanes.age();
+  figures.age();
+}
+
+function heard() {
+  delete document.documentElement.dataset.silent;
+  setText(at("live-silent"), "");
+}
+
 daemon.addEventListener("fresh", () => {
-  if (!daemon.fresh) {
-    at("state").dataset.state = "down";
-    setText(at("state-text"), "no answer");
-    return lanes.age();
-  }
+  if (!daemon.fresh) return silent();
+  heard();
   // The streams report changes; their beginning is the state.
   if (typed.strip.shown === null || !sandbox) join();
 });

@@ -81,7 +81,7 @@ export class Newest {
       make("td", { class: "when" }, clock(row.at)),
       make("td", { class: started ? "up" : "down" }, marked(row.indicator)),
       make("td", {}, why(row.reason)),
-      make("td", {}, who),
+      make("td", { class: "for" }, who),
       make("td", { class: "what" }, row.what),
     );
   }

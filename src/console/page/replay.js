@@ -24,6 +24,8 @@ const AWAY_MS = 30_000;
 /** What is shown after the last signal. */
 const AFTER_MS = 8_000;
 const LANE = 30;
+/** Room for half a mark at the ends. */
+const EDGE = 6;
 /** Where each lane's ground is. */
 const KEYS_BASE = 40;
 const LANES = [106, 174];
@@ -104,7 +106,7 @@ export class Replay {
     this.#busy = false;
   }
 
-  /** What is replayed: the reader's last minute, or the sample user. */
+  /** What is replayed: the reader's last minute, or the made-up user. */
   #taken() {
     if (!this.#own) return this.#stroke;
     const end = now();
@@ -188,7 +190,7 @@ export class Replay {
     paint.clear();
     if (!this.#lanes) return;
     const { signals, length } = this.#shown;
-    const x = (/** @type {number} */ ms) => (ms / length) * paint.width;
+    const x = (/** @type {number} */ ms) => EDGE + (ms / length) * (paint.width - 2 * EDGE);
     for (let ms = 0; ms <= length; ms += 10_000) {
       paint.upright("rule", x(ms) + 0.5, 14, FOOT - 8);
       const text = ms === 0 ? "0\u00a0s" : String(ms / 1_000);

@@ -2,10 +2,11 @@
 
 import { millis, same, span } from "./words.js";
 
-/** How often it is fetched: another caller may have changed it. */
+/** How often it is fetched: another caller may have changed it; and while others are measured beside it. */
 const REFRESH_MS = 5_000;
+const MEASURED_MS = 1_000;
 
-/** Dispatches `change` when it is another. */
+/** Dispatches `change` when it is another, `measured` when there are figures of those that are measured beside it. */
 export class Timing extends EventTarget {
   /** @type {import("./words.js").Setting | null} */
   held = null;
@@ -13,11 +14,14 @@ export class Timing extends EventTarget {
   keep = null;
   /** What it does badly, a sentence each. @type {string[]} */
   warnings = [];
+  /** What is measured beside it. @type {import("./candidates.js").Measured | null} */
+  measured = null;
   /** Whether the channel has timing of its own. */
   own = false;
   #wanted = /** @type {import("./words.js").Setting | null} */ (null);
   #running = /** @type {Promise<void> | null} */ (null);
   #refreshed = -REFRESH_MS;
+  #measures = 0;
 
   /**
    * @param {import("./daemon.js").Daemon} daemon
@@ -34,11 +38,28 @@ export class Timing extends EventTarget {
    * @param {boolean} [force] Even then.
    */
   async refresh(force = false) {
-    if (this.#running || (!force && performance.now() - this.#refreshed < REFRESH_MS)) return;
+    if (this.#running || (!force && performance.now() - this.#refreshed < (this.measured ? MEASURED_MS : REFRESH_MS))) return;
     this.#refreshed = performance.now();
+    const measures = this.#measures;
     const report = await this.daemon.get("/v1/timing");
     // The answer to a change meanwhile is newer.
-    if (!this.#running) this.#take(report);
+    if (!this.#running && measures === this.#measures) this.#take(report);
+  }
+
+  /**
+   * Measures these timings beside it, from now on, and no others.
+   * @param {string[]} timings
+   */
+  async measure(timings) {
+    this.#measures += 1;
+    this.#measured(await this.daemon.give("PUT", "/v1/timing/candidates", timings));
+  }
+
+  /** @param {import("./candidates.js").Measured | null} measured */
+  #measured(measured) {
+    const news = this.measured !== null || measured !== null;
+    this.measured = measured;
+    if (news) this.dispatchEvent(new Event("measured"));
   }
 
   /**
@@ -75,5 +96,6 @@ export class Timing extends EventTarget {
     const news = !this.held || !same(this.held, held) || JSON.stringify([keep, warnings]) !== before;
     [this.held, this.keep, this.warnings, this.own] = [held, keep, warnings, own !== undefined];
     if (news) this.dispatchEvent(new Event("change"));
+    this.#measured(report.candidates ?? null);
   }
 }

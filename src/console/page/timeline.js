@@ -75,7 +75,7 @@ export class Timeline {
     paint.clear();
     this.#grid(moment, x);
     if (!this.#moving(moment)) {
-      const text = this.real ? "Pick a conversation above: its last seconds are shown here." : "Press a key above, or let the page type for you.";
+      const text = this.real ? "Pick a live conversation: its last seconds are shown here." : "Press a key above, or let the page type for you.";
       paint.lines(text, x(moment) / 2, 46, x(moment) - 24);
     }
     for (const { at, signal } of strip.signals) {

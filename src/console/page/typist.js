@@ -1,4 +1,4 @@
-// A sample user: what she types, and with which pauses.
+// A made-up user: what she types, and with which pauses.
 
 /** `|4.2` is a pause in seconds, `>` sends, `<` wipes the box. */
 const SCRIPT =

@@ -172,6 +172,17 @@ export function named(setting) {
 }
 
 /**
+ * Reads a setting as the daemon writes it: `idle 5s/2500ms`.
+ * @param {string} text
+ * @returns {Setting}
+ */
+export function setting(text) {
+  const [mode, times] = text.split(" ");
+  const [check, dismiss] = times.split("/").map(millis);
+  return { mode, check, dismiss };
+}
+
+/**
  * Whether two settings are the same.
  * @param {Setting} one
  * @param {Setting} other

@@ -1,5 +1,6 @@
 //! The OAuth 2.0 JWT bearer flow: an assertion, signed with the private key, for an access token.
 
+use std::path::Path;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -12,7 +13,8 @@ use super::refusal::Refusal;
 use super::state::Failure;
 use crate::base::{clock, files};
 use crate::salesforce::answer::{self, Body};
-use crate::salesforce::settings::JwtBearer;
+use crate::salesforce::route::Route;
+use crate::salesforce::settings::{JwtBearer, Places};
 
 #[derive(Serialize)]
 struct Claims {
@@ -22,18 +24,26 @@ struct Claims {
     exp: u64,
 }
 
+/// How the token endpoint is reached.
+pub(super) struct Endpoint<'a> {
+    pub(super) http: &'a reqwest::Client,
+    pub(super) timeout: Duration,
+    pub(super) route: &'a Route,
+    pub(super) places: &'a Places,
+}
+
 /// Whether the private key can be read and is one, for an answer at the start rather than at the first fetch.
 ///
 /// # Errors
 /// Names the file and what is wrong with it.
-pub(in crate::salesforce) fn check_key(jwt: &JwtBearer) -> Result<(), String> {
-    let path = &jwt.private_key_file;
+pub(crate) fn check_key(path: &Path) -> Result<(), String> {
     let file = files::read(path, files::KEY_FILE_BYTES_MAX)
-        .map_err(|error| format!("private_key_file {} can't be read: {error}", path.display()))?;
+        .map_err(|error| format!("{PRIVATE_KEY_FILE} {} can't be read: {error}", path.display()))?;
     // A key that can be parsed may still be unable to sign: one that is too short.
     let signed = sign(&file, &serde_json::Map::new());
     signed.map(drop).map_err(|why| {
-        format!("private_key_file {} {why}; expected an RSA key in PEM, PKCS#1 or PKCS#8", path.display())
+        let expected = if why.contains("expected") { "" } else { "; expected an RSA key in PEM, PKCS#1 or PKCS#8" };
+        format!("{PRIVATE_KEY_FILE} {} {why}{expected}", path.display())
     })
 }
 
@@ -42,16 +52,21 @@ fn sign(file: &[u8], claims: &impl Serialize) -> Result<String, String> {
     let block = pem::private_key(file)?;
     let signed = EncodingKey::from_rsa_pem(block.as_bytes())
         .and_then(|key| jsonwebtoken::encode(&Header::new(Algorithm::RS256), claims, &key));
-    signed.map_err(|error| format!("is no RSA key of 2048 bits or more that can sign ({error})"))
+    signed.map_err(|error| match error.to_string() {
+        error if error.contains("TooSmall") => {
+            "is too short a key; expected an RSA key of 2048 bits or more".to_owned()
+        }
+        error => format!("is damaged, or no RSA key ({error})"),
+    })
 }
 
 /// The OAuth 2.0 JWT bearer flow: a signed assertion for an access token and the time it is good for.
 pub(super) async fn exchange(
     jwt: &JwtBearer,
     file: Vec<u8>,
-    http: &reqwest::Client,
-    timeout: Duration,
+    endpoint: Endpoint<'_>,
 ) -> Result<(String, Duration), Failure> {
+    let Endpoint { http, timeout, route, places } = endpoint;
     let deadline = clock::timer_after(timeout);
     let claims = Claims {
         iss: jwt.consumer_key.clone(),
@@ -61,20 +76,18 @@ pub(super) async fn exchange(
     };
     // Parsing the key and signing take up to 50 ms.
     let signed = tokio::task::spawn_blocking(move || sign(&file, &claims)).await;
-    let assertion = signed
-        .map_err(|_| Failure::new("signing broke off"))?
-        .map_err(|why| Failure::new(format!("private_key_file {} {why}", jwt.private_key_file.display())))?;
+    let assertion = signed.map_err(|_| Failure::new("signing broke off"))?.map_err(|why| {
+        let key = places.before(PRIVATE_KEY_FILE);
+        Failure::new(format!("{key} {} {why}", jwt.private_key_file.display()))
+    })?;
     let form = [("grant_type", GRANT_TYPE), ("assertion", assertion.as_str())];
     let request = http.post(jwt.token_url.clone()).header(ACCEPT, "application/json").form(&form);
-    let response = request
-        .send()
-        .await
-        .map_err(|error| Failure::new(format!("token_url {}: {}", jwt.token_url, answer::error_text(error))))?;
+    let response = request.send().await.map_err(|error| Failure::new(route.failure(error)))?;
     let (status, headers) = (response.status(), response.headers().clone());
     match answer::read_body(response, deadline).await {
-        Body::Whole(bytes) => read(jwt, status, &headers, &bytes, &assertion),
+        Body::Whole(bytes) => read(jwt, places, status, &headers, &bytes, &assertion),
         Body::Cut(why) => Err(Failure {
-            text: format!("the token endpoint answered {status}; {why}"),
+            text: route.no_answer(&format!("the token endpoint answered {status}; {why}")),
             retry_after: answer::retry_after(&headers),
         }),
     }
@@ -83,6 +96,7 @@ pub(super) async fn exchange(
 /// The token in an answer, or why there is none. `assertion` is what that must not repeat.
 pub(in crate::salesforce) fn read(
     jwt: &JwtBearer,
+    places: &Places,
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],
@@ -98,7 +112,7 @@ pub(in crate::salesforce) fn read(
             let said =
                 error.map(|error| format!("{error}: {}", error_description.as_deref().unwrap_or("no description")));
             let said = said.and_then(|said| answer::readable(&said, assertion));
-            Err(Refusal { status, headers, body, said }.explain(jwt, clock::wall_since_epoch()))
+            Err(Refusal { status, headers, body, said }.explain(jwt, places, clock::wall_since_epoch()))
         }
     }
 }
@@ -132,6 +146,10 @@ fn life_of(token: &str, expires_in: Option<serde_json::Value>) -> Duration {
     let seconds = by_clock.into_iter().chain(by_itself).min().or(stated);
     seconds.map_or(LIFE_ASSUMED, Duration::from_secs).min(LIFE_MAX)
 }
+
+/// The key that names the private key's file.
+pub(super) const PRIVATE_KEY_FILE: &str = "upstream.auth.jwt_bearer.private_key_file";
+
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// Salesforce takes assertions whose end is at most a few minutes ahead; three leave room for a clock that is slow.

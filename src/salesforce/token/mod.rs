@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::base::clock::Clock;
 use crate::model::Instant;
 use crate::salesforce::settings::Auth;
-pub(super) use jwt::check_key;
+pub(crate) use jwt::check_key;
 pub(super) use source::Source;
 pub(crate) use source::check_token_file;
 use state::{Ask, State};

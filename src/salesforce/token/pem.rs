@@ -1,6 +1,9 @@
 //! The private key in a file in PEM, among whatever else stands there (RFC 7468): certificates before it, comments in any
 //! encoding, attributes as `openssl pkcs12` writes them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
 use crate::base::text::without_bom;
 
 /// The block with the RSA key, or why there is none, to be read after the file's name.
@@ -9,12 +12,22 @@ pub(super) fn private_key(file: &[u8]) -> Result<String, String> {
         return Err("is UTF-16; expected ASCII or UTF-8".to_owned());
     }
     let text = String::from_utf8_lossy(without_bom(file));
+    let beginning = text.trim_start();
+    if beginning.starts_with(BEGIN_IN_BASE64) {
+        return Err("is Base64 of a PEM file, as Kubernetes shows secrets; base64 -d FILE gives the key".to_owned());
+    }
+    if beginning.starts_with(['"', '\'']) && beginning.contains("-----BEGIN ") {
+        return Err("is in quotes, as JSON or a shell has it; expected the key alone, as openssl writes it".to_owned());
+    }
     let blocks = blocks(&text)?;
     let labelled = |labels: &[&str]| blocks.iter().filter(|(label, _)| labels.contains(label)).collect::<Vec<_>>();
     match labelled(&["PRIVATE KEY", "RSA PRIVATE KEY"]).as_slice() {
         // The headers of old-style encryption (RFC 1421).
         [(_, block)] if block.contains("\nProc-Type:") && block.contains("ENCRYPTED") => Err(ENCRYPTED.to_owned()),
-        [(_, block)] => Ok(block.clone()),
+        [(_, block)] => match other_algorithm(block) {
+            Some(what) => Err(format!("is of the kind {what}; Salesforce wants RS256, and so a plain RSA key")),
+            None => Ok(block.clone()),
+        },
         [] if !labelled(&["ENCRYPTED PRIVATE KEY"]).is_empty() => Err(ENCRYPTED.to_owned()),
         [] if !labelled(&["EC PRIVATE KEY"]).is_empty() => {
             Err("is an elliptic curve key; Salesforce wants RS256".to_owned())
@@ -29,9 +42,21 @@ pub(super) fn private_key(file: &[u8]) -> Result<String, String> {
         [] if file.first() == Some(&DER_SEQUENCE) => {
             Err("is binary (DER or PKCS#12); openssl pkey, or openssl pkcs12 -nodes, writes it as PEM".to_owned())
         }
+        [] if text.contains("-----BEGIN ") => {
+            let before = "has something before -----BEGIN …-----, such as a quotation mark or a variable's name";
+            Err(format!("{before}; expected the key alone, as openssl writes it"))
+        }
         [] => Err("is no RSA key: it holds no line such as -----BEGIN PRIVATE KEY-----".to_owned()),
         several => Err(format!("holds {} private keys, and which one is meant is not known", several.len())),
     }
+}
+
+/// The algorithm that a key in PKCS#8 names, where it is not RSA.
+fn other_algorithm(block: &str) -> Option<&'static str> {
+    let body: String = block.lines().skip(1).flat_map(str::chars).take(ALGORITHM_BASE64_CHARS).collect();
+    let head = STANDARD_NO_PAD.decode(body).ok()?;
+    let named = ALGORITHMS.iter().find(|(id, _)| head.windows(id.len()).any(|window| window == *id));
+    named.map(|(_, what)| *what)
 }
 
 /// The label and the text of each block.
@@ -66,6 +91,23 @@ fn is_label(text: &str) -> bool {
 
 /// Longer than any that is in use.
 const LABEL_BYTES_MAX: usize = 40;
+
+/// `-----BEGIN`, in Base64.
+const BEGIN_IN_BASE64: &str = "LS0tLS1CRUdJTi";
+
+/// What is before the algorithm's identifier, and the longest of them, come to less than these characters stand for: 30
+/// bytes.
+const ALGORITHM_BASE64_CHARS: usize = 40;
+
+/// Object identifiers in DER, tag and length first (RFC 8017, 5480, 8410).
+const ALGORITHMS: [(&[u8], &str); 6] = [
+    (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a", "RSA-PSS"),
+    (b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01", "elliptic curve"),
+    (b"\x06\x07\x2a\x86\x48\xce\x38\x04\x01", "DSA"),
+    (b"\x06\x03\x2b\x65\x6e", "X25519"),
+    (b"\x06\x03\x2b\x65\x70", "Ed25519"),
+    (b"\x06\x03\x2b\x65\x71", "Ed448"),
+];
 
 const ENCRYPTED: &str = "is encrypted; typingd can't ask for the pass phrase (openssl pkey -in FILE takes it off)";
 
@@ -118,6 +160,19 @@ mod tests {
             (key.clone() + &key, "holds 2 private keys"),
             (key.replace("-----END", "-----"), "breaks off: there is no line -----END PRIVATE KEY-----"),
             ("0\u{2}".to_owned(), "is binary"),
+            (format!("\"{}\"", key.replace('\n', "\\n")), "is in quotes"),
+            (format!("'{key}'\n"), "is in quotes"),
+            (format!("KEY=\"{key}\"\n"), "has something before -----BEGIN"),
+            (base64::engine::general_purpose::STANDARD.encode(&key), "is Base64 of a PEM file"),
+            (
+                block("PRIVATE KEY", "MC4CAQAwBQYDK2VwBCIEIMFDIRkI0ifxOYJxaiZkvEkCTgiWupiZeWtOxok53/UT"),
+                "of the kind Ed25519",
+            ),
+            (
+                block("PRIVATE KEY", "MIIEugIBADALBgkqhkiG9w0BAQoEggSmMIIEogIBAAKCAQEAog5thQVO3m53FhLI"),
+                "of the kind RSA-PSS",
+            ),
+            (block("PRIVATE KEY", "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg"), "of the kind elliptic curve"),
             ("two words".to_owned(), "is no RSA key"),
             (String::new(), "is no RSA key"),
         ] {

@@ -9,7 +9,8 @@ use super::state::Failure;
 use crate::base::duration::Written;
 use crate::base::text::printable;
 use crate::salesforce::answer;
-use crate::salesforce::settings::JwtBearer;
+use crate::salesforce::route::TOKEN_URL;
+use crate::salesforce::settings::{JwtBearer, Places};
 
 /// An answer that brings no token.
 pub(super) struct Refusal<'a> {
@@ -22,20 +23,20 @@ pub(super) struct Refusal<'a> {
 
 impl Refusal<'_> {
     /// Why there is no token. `now` is the time of this machine's clock since the epoch.
-    pub(super) fn explain(&self, jwt: &JwtBearer, now: Duration) -> Failure {
+    pub(super) fn explain(&self, jwt: &JwtBearer, places: &Places, now: Duration) -> Failure {
         let clock = self.clock_difference(now);
         let text = match &self.said {
-            Some(said) => format!("{said}: {}", advice(&said.to_ascii_lowercase(), jwt, clock)),
-            None => self.without_words(jwt),
+            Some(said) => format!("{said}: {}", advice(&said.to_ascii_lowercase(), jwt, places, clock)),
+            None => self.without_words(jwt, places),
         };
         Failure { text, retry_after: answer::retry_after(self.headers) }
     }
 
     /// An answer that is none of OAuth: it comes from something else, or from a service in trouble.
-    fn without_words(&self, jwt: &JwtBearer) -> String {
+    fn without_words(&self, jwt: &JwtBearer, places: &Places) -> String {
         let Self { status, headers, body, .. } = self;
         let endpoint = "expected https://login.salesforce.com/services/oauth2/token or the like";
-        let token_url = &jwt.token_url;
+        let (token_url, key) = (&jwt.token_url, places.after(TOKEN_URL));
         let media = headers.get(CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
         let html = media.starts_with(b"text/html") || body.trim_ascii_start().starts_with(b"<");
         if status.is_redirection() {
@@ -43,26 +44,23 @@ impl Refusal<'_> {
             let host = place.as_ref().and_then(Url::host_str).unwrap_or("another address");
             return format!(
                 "the token endpoint answered {status}, a redirect to {}, which is not followed: \
-                 upstream.auth.jwt_bearer.token_url, {token_url}, is not the endpoint itself; {endpoint}",
+                 {key}, {token_url}, is not the endpoint itself; {endpoint}",
                 printable(host)
             );
         }
         match (*status, html) {
             (StatusCode::TOO_MANY_REQUESTS, _) => {
-                format!("the token endpoint answered {status}: too many logins in a short time; trying again later")
+                format!("the token endpoint answered {status}: {TOO_MANY_LOGINS}")
             }
             (StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _)
             | (StatusCode::INTERNAL_SERVER_ERROR, _) => format!(
-                "the token endpoint answered {status}: it fails at the moment; trying again (status.salesforce.com reports \
-                 disturbances)"
+                "the token endpoint answered {status}: it fails at the moment (status.salesforce.com reports disturbances)"
             ),
             (_, true) => format!(
-                "the token endpoint answered {status} with a page for people (HTML): upstream.auth.jwt_bearer.token_url, \
-                 {token_url}, is no token endpoint, or a proxy answers in its place; {endpoint}"
+                "the token endpoint answered {status} with a page for people (HTML): {key}, {token_url}, is no token endpoint, or a proxy answers in its place; {endpoint}"
             ),
             _ => format!(
-                "the token endpoint answered {status} without an access_token: check upstream.auth.jwt_bearer.token_url, \
-                 {token_url}; {endpoint}"
+                "the token endpoint answered {status} without an access_token: check {key}, {token_url}; {endpoint}"
             ),
         }
     }
@@ -86,8 +84,9 @@ fn rounded(span: Duration) -> Duration {
 }
 
 /// What to do about what the endpoint `said`, in small letters.
-fn advice(said: &str, jwt: &JwtBearer, clock: Option<String>) -> String {
+fn advice(said: &str, jwt: &JwtBearer, places: &Places, clock: Option<String>) -> String {
     let JwtBearer { audience, subject, private_key_file, .. } = jwt;
+    let key = |name: &str| places.after(&format!("upstream.auth.jwt_bearer.{name}"));
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let clock_says = |otherwise: &str| match &clock {
         Some(clock) => format!("{clock}; set it (NTP), for an assertion is good for a few minutes only"),
@@ -95,47 +94,53 @@ fn advice(said: &str, jwt: &JwtBearer, clock: Option<String>) -> String {
     };
     if has(&["audience"]) {
         format!(
-            "upstream.auth.jwt_bearer.audience is {audience:?}; expected https://login.salesforce.com, or \
-             https://test.salesforce.com for a sandbox org"
+            "{} is {audience:?}; expected https://login.salesforce.com, or https://test.salesforce.com for a sandbox org",
+            key("audience")
         )
     } else if has(&["hasn't approved", "not approved", "not admin approved", "invalid_app_access"]) {
         format!(
             "in the connected app's or External Client App's policies, set Permitted Users to admin approved users, and \
-             give its permission set or profile to the user {subject:?} (upstream.auth.jwt_bearer.subject)"
+             give its permission set or profile to the user {subject:?}, {}",
+            key("subject")
         )
     } else if has(&["expired"]) {
-        clock_says(
-            "the clocks agree, so the assertion was under way for too long, or a proxy repeats an old answer; see \
-             upstream.auth.jwt_bearer.token_url",
-        )
+        clock_says(&format!(
+            "the clocks agree, so the assertion was under way for too long, or a proxy repeats an old answer; see {}",
+            key("token_url")
+        ))
     } else if has(&["inactive_user", "inactive user", "user is inactive", "inactive_org", "frozen"]) {
-        format!(
-            "the user {subject:?} (upstream.auth.jwt_bearer.subject) is inactive or frozen, or its org is; activate it"
-        )
+        format!("the user {subject:?}, {}, is inactive or frozen, or its org is; activate it", key("subject"))
     } else if has(&["rate", "too many", "retry your request", "exceeded"]) {
-        "too many logins in a short time; trying again later".to_owned()
+        TOO_MANY_LOGINS.to_owned()
     } else if has(&["invalid_client", "client identifier", "client credentials", "consumer key"]) {
-        "upstream.auth.jwt_bearer.consumer_key is not the consumer key of an app in this org (a new app takes up to 10 \
-         minutes), or the app is of another org than token_url's"
-            .to_owned()
+        format!(
+            "{} is not the consumer key of an app in this org (a new app takes up to 10 minutes), or the app is of another \
+             org than token_url's",
+            key("consumer_key")
+        )
     } else if has(&["assertion", "signature"]) {
         clock_says(&format!(
-            "upstream.auth.jwt_bearer.private_key_file, {}, must belong to the certificate that was uploaded to the app of \
-             consumer_key",
+            "{}, {}, must belong to the certificate that was uploaded to the app of consumer_key",
+            key("private_key_file"),
             private_key_file.display()
         ))
     } else if has(&["unsupported_grant_type", "grant type"]) {
-        "enable the JWT bearer flow (use digital signatures, enable OAuth) in the app of \
-         upstream.auth.jwt_bearer.consumer_key"
-            .to_owned()
+        format!(
+            "enable the JWT bearer flow (use digital signatures, enable OAuth) in the app of {}",
+            key("consumer_key")
+        )
     } else if has(&["scope"]) {
-        "give the app of upstream.auth.jwt_bearer.consumer_key the OAuth scope interaction_api".to_owned()
+        format!("give the app of {} the OAuth scope interaction_api", key("consumer_key"))
     } else {
         clock_says(&format!(
-            "check upstream.auth.jwt_bearer: the user {subject:?} must exist in the org of token_url and may use the app"
+            "check upstream.auth.jwt_bearer: the user {subject:?}, {}, must exist in the org of token_url and may use the app",
+            key("subject")
         ))
     }
 }
+
+/// The caller says whether it is tried again: the daemon does, a command doesn't.
+const TOO_MANY_LOGINS: &str = "too many logins of this user in a short time, by all programs together";
 
 /// A response is under way for seconds at most, and `Date` has whole ones.
 const CLOCKS_AGREE: Duration = Duration::from_secs(30);
@@ -155,8 +160,11 @@ mod tests {
         };
         let status = StatusCode::from_u16(status).unwrap();
         let said = said.map(str::to_owned);
-        Refusal { status, headers: &headers, body: body.as_bytes(), said }
-            .explain(&jwt, Duration::from_secs(1_700_000_000))
+        Refusal { status, headers: &headers, body: body.as_bytes(), said }.explain(
+            &jwt,
+            &Places::default(),
+            Duration::from_secs(1_700_000_000),
+        )
     }
 
     #[test]
@@ -192,6 +200,7 @@ mod tests {
         ] {
             let failure = explained(status, &headers, body, None);
             assert!(failure.text.contains(words), "{}", failure.text);
+            assert!(!failure.text.contains("again"), "{}", failure.text);
         }
     }
 

@@ -8,7 +8,8 @@ use reqwest::header::HeaderValue;
 use super::jwt;
 use super::state::{Failure, Fetched, POLL_INTERVAL};
 use crate::base::files;
-use crate::salesforce::settings::Auth;
+use crate::salesforce::route::{Route, TOKEN_FILE};
+use crate::salesforce::settings::{Auth, Places};
 
 /// A source of tokens, and the means to ask it.
 #[derive(Clone)]
@@ -16,6 +17,9 @@ pub(in crate::salesforce) struct Source {
     pub(in crate::salesforce) auth: Auth,
     pub(in crate::salesforce) http: reqwest::Client,
     pub(in crate::salesforce) timeout: Duration,
+    /// The way to the token endpoint.
+    pub(in crate::salesforce) route: Route,
+    pub(in crate::salesforce) places: Places,
 }
 
 impl Source {
@@ -29,7 +33,7 @@ impl Source {
         let fetched = tokio::time::timeout(self.timeout, self.fetch_unbounded()).await;
         fetched.unwrap_or_else(|_| {
             Err(Failure::new(match &self.auth {
-                Auth::JwtBearer(jwt) => format!("token_url {}: no token in time", jwt.token_url),
+                Auth::JwtBearer(_) => self.route.no_answer("no token in time"),
                 _ => "no token in time".to_owned(),
             }))
         })
@@ -40,15 +44,19 @@ impl Source {
             Auth::Cached => Err(Failure::new("credentials are cached, not fetched")),
             Auth::Fixed(secret) => Ok(Fetched { bearer: bearer(secret.expose())?, refresh_after: None, life: None }),
             Auth::TokenFile(path) => {
-                let file = read("token_file", path.clone(), files::TOKEN_FILE_BYTES_MAX).await?;
+                let file = read(&self.places.before(TOKEN_FILE), path.clone(), files::TOKEN_FILE_BYTES_MAX).await?;
                 let text = String::from_utf8_lossy(&file);
-                let named = |failure: Failure| Failure::new(format!("token_file {}: {}", path.display(), failure.text));
+                let key = self.places.before(TOKEN_FILE);
+                let named = |failure: Failure| Failure::new(format!("{key} {}: {}", path.display(), failure.text));
                 Ok(Fetched { bearer: bearer(&text).map_err(named)?, refresh_after: Some(POLL_INTERVAL), life: None })
             }
             Auth::JwtBearer(jwt) => {
                 // Read each time, so that a new key needs no restart.
-                let file = read("private_key_file", jwt.private_key_file.clone(), files::KEY_FILE_BYTES_MAX).await?;
-                let (token, life) = jwt::exchange(jwt, file, &self.http, self.timeout).await?;
+                let Self { http, timeout, route, places, .. } = self;
+                let endpoint = jwt::Endpoint { http, timeout: *timeout, route, places };
+                let key = places.before(jwt::PRIVATE_KEY_FILE);
+                let file = read(&key, jwt.private_key_file.clone(), files::KEY_FILE_BYTES_MAX).await?;
+                let (token, life) = jwt::exchange(jwt, file, endpoint).await?;
                 Ok(Fetched { bearer: bearer(&token)?, refresh_after: Some(life / 5 * 4), life: Some(life) })
             }
         }

@@ -6,4 +6,4 @@ local share = redis.call('HGET', SHARES, dead)
 -- It may be cut off and still be sending.
 if share then redis.call('HSET', SHARES, '~' .. dead, string.match(share, '%d+') .. ':' .. now + 60000) end
 forget(dead)
-return take_mail(KEYS[6])
+return take_mail(KEYS[7])

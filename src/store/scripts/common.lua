@@ -1,4 +1,4 @@
--- The beginning of every script. KEYS: held, nodes, shares, numbers, names, then what the script says. ARGV: the owner
+-- The beginning of every script. KEYS: held, nodes, shares, numbers, names, timing, then what the script says. ARGV: the owner
 -- that asks, the number of its request, then what the script says.
 --
 -- held     conversation -> owner, + or - (its icon may be on, or not), strays (nothing for 0)
@@ -6,9 +6,10 @@
 -- shares   owner -> requests:limit:lease; ~owner of one that is buried -> requests:until; ! -> until when somebody has
 --          too little; ? -> until when nobody's share grows
 -- numbers  owner -> the number of its last request
--- names    owner -> what people call it
+-- names    owner -> what people call it; @ -> schema:org of the group
+-- timing   version and changes of the timing while running, which hold for all
 -- All moments are in milliseconds of the store's clock.
-local HELD, NODES, SHARES, NUMBERS, NAMES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local HELD, NODES, SHARES, NUMBERS, NAMES, TIMING = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local me, number = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,13 +1,38 @@
 -- KEYS: the inbox of the former owner, if there was one. ARGV: 1 if the owner joins, the former owner or nothing, the
--- lease in milliseconds, the limit, the share that is kept to, the share that is wanted, a name for people.
+-- lease in milliseconds, the limit, the share that is kept to, the share that is wanted, a name for people, the schema,
+-- the org or nothing.
 local joins, was, lease = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
 local limit, hold, want = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+-- All of a group have one schema and serve one org. The first that is there says which.
+local introduced = redis.call('HGET', NAMES, '@')
+if introduced ~= ARGV[10] .. ':' .. ARGV[11] then
+  local schema, org = string.match(introduced or '', '^(%d+):(.*)$')
+  local other_schema = schema and schema ~= ARGV[10]
+  -- Where connectors bring the org's id, it is not known.
+  local other_org = org and org ~= '' and ARGV[11] ~= '' and org ~= ARGV[11]
+  if other_schema or other_org then
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', NODES, '(' .. now, '+inf')) do
+      if member ~= me then
+        return redis.error_reply(other_schema and 'ANOTHERSCHEMA ' .. schema or 'ANOTHERORG ' .. org)
+      end
+    end
+  end
+  if not introduced or other_schema or ARGV[11] ~= '' then
+    redis.call('HSET', NAMES, '@', ARGV[10] .. ':' .. ARGV[11])
+  end
+end
+
 local known = redis.call('ZSCORE', NODES, me)
 local status = 'lapsed'
 if known then
   if now < tonumber(known) then status = 'kept' end
 elseif joins then
   status = 'joined'
+end
+
+-- What was changed while running ends with the last that runs.
+if status == 'joined' and was == '' and #redis.call('ZRANGEBYSCORE', NODES, '(' .. now, '+inf') == 0 then
+  redis.call('DEL', TIMING)
 end
 
 local mail = {}
@@ -17,7 +42,7 @@ if status ~= 'lapsed' then
   redis.call('HSET', NAMES, me, ARGV[9])
   if was ~= '' then
     redis.call('HDEL', SHARES, was, '~' .. was)
-    mail = take_mail(KEYS[6])
+    mail = take_mail(KEYS[7])
   end
 end
 
@@ -91,4 +116,4 @@ if status ~= 'lapsed' then
   smallest = math.min(limit, smallest_of_others)
 end
 local fair = now < pressed_until and math.floor(smallest / math.max(#members, 1)) or -1
-return { status, share, fair, smallest, members, lapsed, now, mail }
+return { status, share, fair, smallest, members, lapsed, now, mail, redis.call('HGET', TIMING, 'version') or '0' }

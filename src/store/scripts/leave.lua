@@ -1,4 +1,4 @@
 -- KEYS: the inbox of the owner that asks.
 forget(me)
-redis.call('DEL', KEYS[6])
+redis.call('DEL', KEYS[7])
 return 'OK'

@@ -5,12 +5,14 @@
 --   c, r  claim, release                the value as it was seen
 --   d     dim                           the strays that are known of
 --   s     stray                         what follows the number in its mail
+--   g     give                          the owner that it is given to, then what follows the number in its mail
+--   a     answer to a ticket            the owner that waits, then what follows the number in its mail
 -- Answers each: G granted, M mine, T taken over, E elsewhere, U its inbox was not named, D done, S and how many strays.
 -- Answers L, and does nothing, if the owner that asks has lapsed.
 if not is_alive(me) then return 'L' end
 local count = tonumber(ARGV[3])
 local inboxes = {}
-for i = 1, count do inboxes[ARGV[3 + i]] = KEYS[5 + i] end
+for i = 1, count do inboxes[ARGV[3 + i]] = KEYS[6 + i] end
 local first = 4 + count
 
 local names, known = {}, {}
@@ -54,24 +56,29 @@ local function acquire(name, lit)
   end
 end
 
-local mail, room = {}, {}
+local mail, length = {}, {}
+local function has_room(to, most)
+  if not mail[to] then
+    mail[to], length[to] = {}, redis.call('LLEN', inboxes[to])
+  end
+  return length[to] < most
+end
+
+local function send(to, nth, detail)
+  length[to] = length[to] + 1
+  table.insert(mail[to], now .. ':' .. nth .. ':' .. detail)
+end
+
 local function post(name, kind, detail)
   local holder = owner[name]
-  local inbox = inboxes[holder]
-  if not inbox then return 'U' end
-  if not mail[holder] then
-    mail[holder], room[holder] = {}, redis.call('LLEN', inbox)
-  end
+  if not inboxes[holder] then return 'U' end
   local nth = 0
   if kind == 's' then
     nth = strays[name] + 1
     set(name, holder, true, nth)
   end
   -- Who doesn't read gives up keystrokes first: they would be too old.
-  if room[holder] < (kind == 'k' and 10000 or 20000) then
-    room[holder] = room[holder] + 1
-    table.insert(mail[holder], now .. ':' .. nth .. ':' .. detail)
-  end
+  if has_room(holder, kind == 'k' and 10000 or 20000) then send(holder, nth, detail) end
   return 'E'
 end
 
@@ -103,6 +110,20 @@ for i = first, #ARGV, 3 do
       end
     elseif holder and lives(holder) then
       answer = 'E'
+    end
+  elseif op == 'g' then
+    local to = string.sub(detail, 1, 16)
+    if holder == me and to ~= me and inboxes[to] and lives(to) and has_room(to, 20000) then
+      set(name, to, true, 0)
+      send(to, 0, string.sub(detail, 17))
+      answer = 'E'
+    end
+  elseif op == 'a' then
+    local to = string.sub(detail, 1, 16)
+    if not inboxes[to] then
+      answer = 'U'
+    elseif has_room(to, 20000) then
+      send(to, 0, string.sub(detail, 17))
     end
   elseif op == 'r' then
     local seen, _, nth = read(detail)

@@ -1,5 +1,6 @@
 //! What the tests share: a process under test, a daemon with its sandbox, clients and upstreams that misbehave.
 
+pub(crate) mod account;
 pub(crate) mod bench;
 pub(crate) mod connector;
 pub(crate) mod exposition;

@@ -114,7 +114,7 @@ impl Candidates {
                 *channel = None;
             }
         }
-        self.policy = Box::new(policy.clone());
+        *self.policy = policy.clone();
     }
 
     /// A keystroke at `now` in the channel at `place`, of a conversation that has `trials`. `goes_on`: in the composing

@@ -1,0 +1,113 @@
+//! What a node asks of the store next.
+
+use std::time::Duration;
+
+use super::protocol::{Command, Heartbeat, Op};
+use super::queue::{Pending, What};
+use super::{Asked, Demand, Effect, Fleet};
+use crate::model::Instant;
+
+impl Fleet {
+    pub(super) fn next_command(&mut self, now: Instant, demand: Demand) -> Option<(Command, Asked)> {
+        let presses = self.share.presses(demand) && self.last_heartbeat + PRESSED_HEARTBEAT <= now;
+        if self.next_heartbeat <= now || presses {
+            return Some((Command::Heartbeat(self.heartbeat(now, demand)), Asked::Heartbeat));
+        }
+        if !self.tenure.is_member() {
+            return None;
+        }
+        let sweeps = std::mem::replace(&mut self.sweeps_next, false) && !self.tenure.is_claiming();
+        if sweeps && let Some(command) = self.sweep.poll(now) {
+            return Some((command, Asked::Other));
+        }
+        if let Some(turn) = self.turn(now) {
+            self.sweeps_next = true;
+            return Some(turn);
+        }
+        if self.tenure.is_claiming() {
+            return None;
+        }
+        if let Some(command) = self.sweep.poll(now) {
+            return Some((command, Asked::Other));
+        }
+        // A node that leaves with an icon on lets its lease run out: the others see to it.
+        (self.leaving && self.holdings.is_empty() && self.lost_in_flight.is_empty())
+            .then_some((Command::Leave, Asked::Other))
+    }
+
+    fn heartbeat(&mut self, now: Instant, demand: Demand) -> Heartbeat {
+        self.last_heartbeat = now;
+        self.next_heartbeat = now + HEARTBEAT;
+        let mut heartbeat = Heartbeat {
+            joins: self.tenure.joins(),
+            was: self.tenure.was(),
+            lease: self.tenure.store_lease(),
+            limit: 0,
+            hold: 0,
+            want: 0,
+        };
+        let before = self.share.in_force();
+        self.share.before_heartbeat(demand, &mut heartbeat);
+        if self.share.in_force() != before {
+            self.effects.push_back(Effect::Share(self.share.in_force()));
+        }
+        heartbeat
+    }
+
+    /// Claims before everything else, then what waits.
+    fn turn(&mut self, now: Instant) -> Option<(Command, Asked)> {
+        let (mut ops, mut asked) = (Vec::new(), Vec::new());
+        let claims = !self.claims.is_empty();
+        while asked.len() < OPS_MAX {
+            let pending = match self.claims.pop_front() {
+                Some(conversation) => Pending { conversation, what: What::Claim },
+                None if self.tenure.is_claiming() => break,
+                None => match self.queue.pop() {
+                    Some(pending) => pending,
+                    None => break,
+                },
+            };
+            if let Some(op) = self.op_of(now, &pending) {
+                ops.push((pending.conversation.clone(), op));
+                asked.push(pending);
+            }
+        }
+        if asked.is_empty() {
+            if claims {
+                self.end_claims();
+            }
+            return None;
+        }
+        Some((Command::Turn { inboxes: self.sweep.members().to_vec(), ops }, Asked::Turn(asked)))
+    }
+
+    /// What is asked about a conversation in its present state; `None` if there is nothing to ask any more.
+    fn op_of(&mut self, now: Instant, pending: &Pending) -> Option<Op> {
+        let holding = self.holdings.get(&pending.conversation.as_ref());
+        match pending.what {
+            What::Post(post) if post.is_fresh(now) => {
+                let from = post.from.unwrap_or(self.tenure.me());
+                Some(Op::Post { signal: post.signal, hops: post.hops, from, ticket: post.ticket })
+            }
+            What::Post(_) => {
+                self.counts.stale += 1;
+                None
+            }
+            What::Light => holding.map(|_| Op::Light),
+            What::Claim => holding.map(|held| Op::Claim { seen: held.owner, strays: held.strays, on: held.on }),
+            What::Dim => holding.filter(|held| !held.on).map(|held| Op::Dim { strays: held.strays }),
+            What::Release { seen, strays } => Some(Op::Release { seen, strays }),
+            What::Stray { hops } => Some(Op::Stray { hops }),
+            What::Give { to } => holding.filter(|held| held.poster == Some(to)).map(|_| Op::Give { to }),
+            What::Answer { awaited, acknowledged, .. } => {
+                Some(Op::Answer { to: awaited.by, number: awaited.ticket.number, acknowledged })
+            }
+        }
+    }
+}
+
+/// How often a node gives a sign of life; and how often at most, if it presses for a larger share.
+const HEARTBEAT: Duration = Duration::from_millis(250);
+const PRESSED_HEARTBEAT: Duration = Duration::from_millis(20);
+/// Operations in one turn: the store does nothing else meanwhile.
+const OPS_MAX: usize = 800;

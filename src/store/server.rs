@@ -1,0 +1,156 @@
+//! A connection to the server, what the server says of itself, and why there is no answer.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError};
+
+use super::codec::{SCHEMA, Script};
+use super::place::{Address, Settings};
+
+/// Why nothing was answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The server, or the way to it, says so.
+    #[error("{}", explained(.0))]
+    Server(#[from] RedisError),
+    /// Nothing came.
+    #[error("no answer within {RESPONSE_TIMEOUT:?}")]
+    Late,
+    /// The password can't be read.
+    #[error("the file of its password, {}: {error}", path.display())]
+    Password {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The certificates can't be read.
+    #[error("the file of its certificates, {}: {error}", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// It is no store of typingd's.
+    #[error("its answer is {0}")]
+    Strange(#[from] super::codec::Strange),
+    /// The server is too old.
+    #[error("it is version {0}; expected 7.0 or newer")]
+    Old(String),
+}
+
+/// What the operator can do about an answer, or the answer as it is.
+fn explained(error: &RedisError) -> String {
+    let detail = error.detail().unwrap_or_default();
+    match error.code() {
+        Some("OOM") => "it is full: its maxmemory is reached; expected more memory, and noeviction".to_owned(),
+        Some("READONLY") => "it is a replica, which takes no writes; expected the address of its primary".to_owned(),
+        Some("NOREPLICAS") => "it takes no writes while it has too few replicas (min-replicas-to-write)".to_owned(),
+        Some("MISCONF") => format!("it takes no writes while it can't save to disk: {detail}"),
+        Some(ANOTHER_ORG) => {
+            format!("another org ({detail}) shares the group; expected a store.group of its own for each org")
+        }
+        Some(ANOTHER_SCHEMA) => format!(
+            "typingd of another schema ({detail}, and this is {SCHEMA}) share the group; expected one version of \
+             typingd, or another store.group until all are updated"
+        ),
+        _ => error.to_string(),
+    }
+}
+
+/// How the script of a heartbeat begins its refusal.
+const ANOTHER_ORG: &str = "ANOTHERORG";
+const ANOTHER_SCHEMA: &str = "ANOTHERSCHEMA";
+
+/// What a server says of itself.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) version: String,
+    policy: String,
+}
+
+impl Facts {
+    /// `None` where the access list forbids to ask.
+    async fn of(connection: &mut MultiplexedConnection) -> Option<Self> {
+        let info = redis::cmd("INFO").query_async::<String>(connection).await.ok()?;
+        let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Some(Self {
+            version: value("valkey_version").or(value("redis_version")).unwrap_or("7").trim().to_owned(),
+            policy: value("maxmemory_policy").unwrap_or("noeviction").trim().to_owned(),
+        })
+    }
+
+    fn is_old(&self) -> bool {
+        self.version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 7)
+    }
+
+    /// What will do for now, and should be otherwise.
+    pub(super) fn warning(&self) -> Option<String> {
+        let policy = &self.policy;
+        (policy != "noeviction").then(|| {
+            format!(
+                "its maxmemory-policy is {policy}: it may forget whose a conversation is, and its icon would stay on; \
+                 expected noeviction"
+            )
+        })
+    }
+}
+
+/// A server that knows the scripts.
+pub(super) struct Server {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) facts: Option<Facts>,
+    /// By the order of [`Script::ALL`].
+    pub(super) digests: Vec<String>,
+}
+
+pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
+    let mut connection = connect(settings, RESPONSE_TIMEOUT).await?;
+    let facts = Facts::of(&mut connection).await;
+    if let Some(facts) = facts.as_ref().filter(|facts| facts.is_old()) {
+        return Err(Failure::Old(facts.version.clone()));
+    }
+    let mut digests = Vec::with_capacity(Script::ALL.len());
+    for script in Script::ALL {
+        digests.push(redis::cmd("SCRIPT").arg("LOAD").arg(script.text()).query_async(&mut connection).await?);
+    }
+    Ok(Server { connection, facts, digests })
+}
+
+pub(super) async fn connect(settings: &Settings, response_timeout: Duration) -> Result<MultiplexedConnection, Failure> {
+    let mut as_whom = RedisConnectionInfo::default().set_db(settings.place.database.into()).set_skip_set_lib_name();
+    if let Some(username) = &settings.username {
+        as_whom = as_whom.set_username(username);
+    }
+    if let Some(path) = &settings.password_file {
+        let text = tokio::fs::read_to_string(path).await;
+        let text = text.map_err(|error| Failure::Password { path: path.clone(), error })?;
+        as_whom = as_whom.set_password(text.trim_end_matches(['\r', '\n']));
+    }
+    let address = match &settings.place.address {
+        Address::Tcp(host, port) => ConnectionAddr::Tcp(host.clone(), *port),
+        Address::Tls(host, port) => {
+            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
+        }
+        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
+    };
+    let info = address.into_connection_info()?.set_redis_settings(as_whom);
+    let client = match &settings.ca_file {
+        Some(path) => {
+            let root = tokio::fs::read(path).await;
+            let root = root.map_err(|error| Failure::Certificates { path: path.clone(), error })?;
+            Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert: Some(root) })?
+        }
+        None => Client::open(info)?,
+    };
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(RESPONSE_TIMEOUT))
+        .set_response_timeout(Some(response_timeout));
+    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+}
+
+/// A request without an answer for so long has none.
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);

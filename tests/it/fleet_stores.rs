@@ -1,0 +1,168 @@
+//! Stores that won't do: each is said in a sentence, signals are served all the same, and no icon stays on.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+
+use redis::Commands;
+
+use crate::bench::{Daemon, Sandbox};
+use crate::fleet::{SETTINGS, fleet};
+use crate::process::{run, until};
+use crate::redis_server::Redis;
+
+fn node(sandbox: &Sandbox, store: &str, settings: &str) -> Daemon {
+    Daemon::start(&sandbox.address.url(), &format!("store.url = '{store}'\n{SETTINGS}{settings}"))
+}
+
+fn configure(redis: &Redis, name: &str, value: &str) {
+    let _: () = redis::cmd("CONFIG").arg("SET").arg(name).arg(value).query(&mut redis.connect()).unwrap();
+}
+
+/// What `check --online` says of the node's configuration.
+fn checked(node: &Daemon) -> (Option<i32>, String) {
+    let said = run(&["check", "--online", "--config", node.file("typingd.toml").to_str().unwrap()]);
+    (said.code, said.stderr)
+}
+
+/// The node says why it has no store, once, and serves a user alone.
+fn serves_alone(sandbox: &Sandbox, node: &mut Daemon, user: &str, why: &str) {
+    node.process.until_logged(why);
+    until("the user is served", || {
+        node.give("c", user, "keystroke");
+        sandbox.told("c", user).ends_with('+')
+    });
+    node.give("c", user, "message_sent");
+    until("the icon is off", || sandbox.told("c", user).ends_with('-'));
+    let log = node.process.log();
+    assert_eq!(log.matches("the store does not answer").count(), 1, "{log}");
+    let status = node.tell_by("status", &[]);
+    assert!(status.stdout.contains(why), "{status:?}");
+    let (code, said) = checked(node);
+    assert!(code == Some(1) && said.contains(why), "{said}");
+}
+
+#[test]
+fn a_store_that_fills_up_leaves_no_icon_on() {
+    let Some(mut fleet) = fleet(2, "") else { return };
+    fleet.nodes[0].give("c", "ann", "keystroke");
+    fleet.sandbox.until_told("c", "ann", "+");
+    configure(&fleet.redis, "maxmemory", "1");
+    for node in &mut fleet.nodes {
+        node.process.until_logged("it is full: its maxmemory is reached; expected more memory");
+    }
+    fleet.nodes[0].give("c", "ann", "message_sent");
+    fleet.sandbox.until_told("c", "ann", "+-");
+    serves_alone(&fleet.sandbox, &mut fleet.nodes[1], "bob", "it is full");
+    configure(&fleet.redis, "maxmemory", "0");
+    for node in &mut fleet.nodes {
+        until("the store answers again", || node.process.log().matches("the store answers").count() == 2);
+    }
+}
+
+#[test]
+fn a_store_that_becomes_a_replica_leaves_no_icon_on() {
+    let Some(mut fleet) = fleet(1, "") else { return };
+    fleet.nodes[0].give("c", "ann", "keystroke");
+    fleet.sandbox.until_told("c", "ann", "+");
+    let _: () = redis::cmd("REPLICAOF").arg("127.0.0.1").arg("1").query(&mut fleet.redis.connect()).unwrap();
+    fleet.nodes[0].give("c", "ann", "message_sent");
+    fleet.sandbox.until_told("c", "ann", "+-");
+    serves_alone(&fleet.sandbox, &mut fleet.nodes[0], "bob", "it is a replica, which takes no writes");
+}
+
+#[test]
+fn a_store_without_its_replicas_leaves_no_icon_on() {
+    let Some(mut fleet) = fleet(1, "") else { return };
+    fleet.nodes[0].give("c", "ann", "keystroke");
+    fleet.sandbox.until_told("c", "ann", "+");
+    configure(&fleet.redis, "min-replicas-to-write", "1");
+    fleet.nodes[0].give("c", "ann", "message_sent");
+    fleet.sandbox.until_told("c", "ann", "+-");
+    serves_alone(&fleet.sandbox, &mut fleet.nodes[0], "bob", "it takes no writes while it has too few replicas");
+}
+
+#[test]
+fn two_orgs_do_not_share_a_group() {
+    let Some(fleet) = fleet(1, "store.group = 'shared'") else { return };
+    fleet.nodes[0].give("c", "ann", "keystroke");
+    fleet.sandbox.until_told("c", "ann", "+");
+    let other = Sandbox::start(&[]);
+    let mut stranger = node(&other, &fleet.redis.url(), "store.group = 'shared'");
+    stranger.edit("00DXX0000000001", "00DXX0000000002");
+    stranger.crash();
+    stranger.process.until_logged("another org (00DXX0000000001) shares the group; expected a store.group of its own");
+    until("ann is served in both", || {
+        stranger.give("c", "ann", "keystroke");
+        other.told("c", "ann").ends_with('+')
+    });
+    stranger.give("c", "ann", "message_sent");
+    until("the icon is off", || other.told("c", "ann").ends_with('-'));
+    assert_eq!(fleet.sandbox.told("c", "ann"), "+");
+    fleet.nodes[0].give("c", "ann", "message_sent");
+    fleet.sandbox.until_told("c", "ann", "+-");
+    assert!(!fleet.nodes[0].process.log().contains("does not answer"));
+}
+
+#[test]
+fn typingd_of_two_schemas_do_not_share_a_group() {
+    let Some(fleet) = fleet(1, "") else { return };
+    let names = "typingd:1:{00DXX0000000001}:names";
+    let _: () = fleet.redis.connect().hset(names, "@", "9:00DXX0000000001").unwrap();
+    let mut other = node(&fleet.sandbox, &fleet.redis.url(), "");
+    other.process.until_logged("typingd of another schema (9, and this is 1) share the group");
+    until("ann is served", || {
+        other.give("c", "ann", "keystroke");
+        fleet.sandbox.told("c", "ann").ends_with('+')
+    });
+    other.give("c", "ann", "message_sent");
+    until("the icon is off", || fleet.sandbox.told("c", "ann").ends_with('-'));
+}
+
+#[test]
+fn an_old_store_is_called_old() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || answer_like_an_old_one(stream));
+        }
+    });
+    let sandbox = Sandbox::start(&[]);
+    let mut node = node(&sandbox, &url, "");
+    serves_alone(&sandbox, &mut node, "ann", "it is version 6.2.14; expected 7.0 or newer");
+}
+
+/// Commands come as arrays of texts.
+fn answer_like_an_old_one(stream: std::net::TcpStream) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let mut stream = stream;
+    while let Some(head) = lines.next() {
+        let words: usize = head.trim_start_matches('*').parse().unwrap();
+        let command: Vec<_> = (0..words).filter_map(|_| lines.by_ref().nth(1)).collect();
+        let info = "redis_version:6.2.14\r\nmaxmemory_policy:noeviction\r\n";
+        let answer = match command.first().map(String::as_str) {
+            Some("INFO") => format!("${}\r\n{info}\r\n", info.len()),
+            Some("BLMPOP") => "-ERR unknown command 'BLMPOP'\r\n".to_owned(),
+            _ => "+OK\r\n".to_owned(),
+        };
+        if stream.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_store_that_may_forget_is_warned_of_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(redis) = Redis::start_in(directory, &["--maxmemory-policy", "allkeys-lru"]) else { return };
+    let sandbox = Sandbox::start(&[]);
+    let mut node = node(&sandbox, &redis.url(), "");
+    let warning = "its maxmemory-policy is allkeys-lru";
+    node.process.until_logged(warning);
+    let (code, said) = checked(&node);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(warning) && said.contains("store: redis+unix://"), "{said}");
+    let kept: Vec<String> = redis.connect().hkeys("typingd:1:{00DXX0000000001}:names").unwrap();
+    assert_eq!(kept.len(), 2, "the check leaves nothing behind: {kept:?}");
+    assert_eq!(node.process.log().matches(warning).count(), 1);
+}

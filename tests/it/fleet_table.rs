@@ -1,0 +1,259 @@
+//! The table of failures, with real processes, a real store, and an upstream that keeps its own account. Two rows are
+//! tried always; `cargo test --test it -- --ignored --nocapture --exact fleet_table::measure` prints all of them, and what
+//! a store costs.
+#![expect(clippy::print_stdout, reason = "what is measured is printed")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::account::Account;
+use crate::bench::{Daemon, JSON, signal_of};
+use crate::process::{until, wait_for};
+use crate::redis_server::Redis;
+
+const LEASE: Duration = Duration::from_secs(3);
+const CHECK: Duration = Duration::from_secs(5);
+const DISMISS: Duration = Duration::from_secs(2);
+/// People press a key this often.
+const GAP: Duration = Duration::from_millis(300);
+/// The keys of so many at a time are one call.
+const SLICES: usize = 6;
+
+/// Some nodes before one upstream, with people whose every key reaches another of them.
+struct Trial {
+    nodes: Vec<Daemon>,
+    account: Arc<Account>,
+    redis: Option<Redis>,
+    /// The balancer leaves out the others.
+    up: Arc<[AtomicBool]>,
+    typing: Arc<AtomicBool>,
+    people: usize,
+    typists: Option<JoinHandle<()>>,
+}
+
+impl Trial {
+    fn new(nodes: usize, people: usize, settings: &str) -> Option<Self> {
+        let redis = Redis::start()?;
+        let settings = format!("store.url = '{}'\nstore.lease = '3s'\n{settings}", redis.url());
+        Some(Self::before(nodes, people, &settings, Some(redis)))
+    }
+
+    fn before(nodes: usize, people: usize, settings: &str, redis: Option<Redis>) -> Self {
+        let account = Arc::new(Account::start(CHECK, DISMISS));
+        let mut nodes: Vec<_> = (0..nodes).map(|_| Daemon::start(&account.url(), settings)).collect();
+        for node in nodes.iter_mut().filter(|_| redis.is_some()) {
+            node.process.until_logged("the store answers");
+        }
+        let up = nodes.iter().map(|_| AtomicBool::new(true)).collect();
+        Self { nodes, account, redis, up, typing: Arc::default(), people, typists: None }
+    }
+
+    /// All begin to type, and their icons are on.
+    fn begin(&mut self, hops: bool) {
+        self.typing.store(true, Ordering::SeqCst);
+        let (up, typing, account) = (self.up.clone(), self.typing.clone(), self.account.clone());
+        let addresses: Vec<_> = self.nodes.iter().map(|node| node.address.clone()).collect();
+        let people = self.people;
+        let turn = AtomicUsize::new(0);
+        self.typists = Some(thread::spawn(move || {
+            while typing.load(Ordering::SeqCst) {
+                let slice = turn.fetch_add(1, Ordering::SeqCst);
+                let mut bodies = vec![Vec::new(); addresses.len()];
+                for person in (slice % SLICES..people).step_by(SLICES) {
+                    let first = person + if hops { slice / SLICES } else { 0 };
+                    let node = (0..addresses.len()).map(|k| (first + k) % addresses.len());
+                    let Some(node) = node.into_iter().find(|node| up[*node].load(Ordering::SeqCst)) else { continue };
+                    let name = format!("user-{person}");
+                    account.key(&name);
+                    bodies[node].push(signal_of("c", &name, "keystroke"));
+                }
+                for (address, body) in addresses.iter().zip(bodies).filter(|(_, body)| !body.is_empty()) {
+                    // One that has just died.
+                    let _ = address.try_call("POST", "/v1/signals", &[JSON], Value::from(body).to_string().as_bytes());
+                }
+                thread::sleep(GAP / SLICES as u32);
+            }
+        }));
+        let people = self.people;
+        until("all icons are on", || self.account.shown() == people);
+    }
+
+    fn pass(&self, time: Duration) {
+        let end = self.account.now() + time;
+        wait_for("some time", || (self.account.now() >= end).then_some(()));
+    }
+
+    /// The balancer passes the node over from now on.
+    fn leave_out(&self, node: usize) {
+        self.up[node].store(false, Ordering::SeqCst);
+    }
+
+    /// Everybody stops typing at once.
+    fn cease(&mut self) -> Duration {
+        self.typing.store(false, Ordering::SeqCst);
+        self.typists.take().unwrap().join().unwrap();
+        self.account.cease();
+        self.account.now()
+    }
+
+    /// Waits until no icon is on. Returns how long after `since` the last one went off.
+    fn until_off(&self, since: Duration) -> Duration {
+        until("all icons are off", || self.account.shown() == 0);
+        self.account.last_off().saturating_sub(since)
+    }
+}
+
+fn row(name: &str, trial: &mut Trial) {
+    let off = {
+        let since = trial.cease();
+        trial.until_off(since)
+    };
+    let tally = trial.account.tally();
+    println!("| {name} | 0 | {} | {} | {} | {off:.2?} | {} |", tally.flickers, tally.repeated, tally.extra, tally.peak);
+}
+
+#[test]
+fn keys_that_hop_show_each_icon_once_and_without_flicker() {
+    let Some(mut trial) = Trial::new(3, 60, "") else { return };
+    trial.begin(true);
+    trial.pass(Duration::from_secs(7));
+    let since = trial.cease();
+    trial.until_off(since);
+    let tally = trial.account.tally();
+    assert_eq!((tally.repeated, tally.extra, tally.flickers), (0, 0, 0), "{tally:?}");
+}
+
+#[test]
+fn icons_of_two_dead_of_three_are_off_in_time() {
+    let Some(mut trial) = Trial::new(3, 60, "") else { return };
+    trial.begin(true);
+    trial.pass(Duration::from_secs(1));
+    let since = trial.cease();
+    for node in 0..2 {
+        trial.nodes[node].process.kill();
+    }
+    let off = trial.until_off(since);
+    assert!(off <= LEASE + Duration::from_secs(1), "{off:?}");
+    // A second Stopped each, against what the dead may have sent, comes later.
+    let tally = trial.account.tally();
+    assert!(tally.extra <= 60, "{tally:?}");
+}
+
+#[test]
+#[ignore = "prints measurements"]
+fn measure() {
+    if Trial::new(1, 1, "").is_none() {
+        return;
+    }
+    println!("| what fails | icons left | flickers | Starteds twice | extra Stoppeds | off after | peak a second |");
+    let second = Duration::from_secs(1);
+    let people = 300;
+    let start = |settings: &str| {
+        let mut trial = Trial::new(3, people, settings).unwrap();
+        trial.begin(true);
+        trial.pass(2 * second);
+        trial
+    };
+    let mut trial = start("");
+    trial.pass(10 * second);
+    row("nothing, 14 s", &mut trial);
+
+    let mut trial = start("");
+    let since = trial.cease();
+    trial.nodes[0].process.kill();
+    trial.nodes[1].process.kill();
+    let off = trial.until_off(since);
+    let tally = trial.account.tally();
+    println!(
+        "| 2 of 3 killed as all cease | 0 | {} | {} | {} | {off:.2?} | {} |",
+        tally.flickers, tally.repeated, tally.extra, tally.peak
+    );
+
+    let mut trial = start("");
+    trial.leave_out(0);
+    trial.nodes[0].process.kill();
+    trial.pass(8 * second);
+    row("1 of 3 killed, all type on", &mut trial);
+
+    let mut trial = start("");
+    trial.leave_out(0);
+    trial.nodes[0].process.stop();
+    trial.pass(5 * second);
+    row("1 of 3 stopped by SIGTERM", &mut trial);
+
+    let mut trial = start("");
+    trial.leave_out(0);
+    trial.nodes[0].process.tell("STOP");
+    trial.pass(LEASE + 3 * second);
+    trial.nodes[0].process.tell("CONT");
+    trial.pass(2 * second);
+    row("1 of 3 paused for 6 s", &mut trial);
+
+    for (name, settings) in [("alone", ""), ("dark", "store.when_unreachable = 'dark'\n")] {
+        let mut trial = start(settings);
+        trial.redis.as_mut().unwrap().kill();
+        trial.pass(8 * second);
+        trial.redis.as_mut().unwrap().restart();
+        trial.pass(5 * second);
+        row(&format!("store killed, back empty after 8 s, {name}"), &mut trial);
+    }
+
+    let mut trial = start("");
+    trial.redis.as_ref().unwrap().tell("STOP");
+    trial.pass(6 * second);
+    trial.redis.as_ref().unwrap().tell("CONT");
+    trial.pass(5 * second);
+    row("store hangs for 6 s", &mut trial);
+
+    let mut trial = start("");
+    trial.redis.as_ref().unwrap().tell("STOP");
+    trial.pass(second / 2);
+    trial.redis.as_ref().unwrap().tell("CONT");
+    trial.pass(5 * second);
+    row("store blinks for 0.5 s", &mut trial);
+    costs();
+}
+
+/// What a store costs: the first Started's way, and the server's time.
+fn costs() {
+    let first = |name: &str, trial: &Trial| {
+        let mut took: Vec<_> = (0..200)
+            .map(|n| {
+                let user = format!("{name}-{n}");
+                let given = trial.account.now();
+                trial.nodes[n % trial.nodes.len()].give("c", &user, "keystroke");
+                wait_for("the icon", || trial.account.first_shown(&user)) - given
+            })
+            .collect();
+        took.sort();
+        println!("first Started, {name}: p50 {:.2?}, p95 {:.2?}", took[took.len() / 2], took[took.len() * 95 / 100]);
+    };
+    first("without a store", &Trial::before(2, 0, "", None));
+    first("with a store", &Trial::new(2, 0, "").unwrap());
+    for hops in [false, true] {
+        let mut trial = Trial::new(2, 600, "").unwrap();
+        trial.begin(hops);
+        trial.pass(Duration::from_secs(3));
+        let redis = trial.redis.as_ref().unwrap();
+        let count = |trial: &Trial| {
+            let signals =
+                |node: &Daemon| node.address.get("/v1/status").json()["signals"]["keystroke"].as_u64().unwrap();
+            trial.nodes.iter().map(signals).sum::<u64>()
+        };
+        let (busy, keys, since) = (redis.busy(), count(&trial), trial.account.now());
+        trial.pass(Duration::from_secs(10));
+        let (busy, keys) = (redis.busy() - busy, count(&trial) - keys);
+        let time = trial.account.now() - since;
+        println!(
+            "store, {}: {:.0} keys a second, {:.1} % of a core",
+            if hops { "hopping" } else { "sticky" },
+            keys as f64 / time.as_secs_f64(),
+            100.0 * busy.as_secs_f64() / time.as_secs_f64()
+        );
+        trial.cease();
+    }
+}
