@@ -17,7 +17,7 @@ pub(super) struct CheckArgs {
     /// Check it as `run --sandbox` would
     #[arg(long)]
     sandbox: bool,
-    /// Also resolve, connect and fetch a token; no icon is shown
+    /// Also resolve, connect, fetch a token and try the store; no icon is shown
     #[arg(long, conflicts_with = "sandbox")]
     online: bool,
 }

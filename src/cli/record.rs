@@ -179,6 +179,7 @@ async fn record(remote: &Remote, args: &RecordArgs) -> Result<Summary, Failure> 
         answer = remote.open(request) => answer?,
         _ = interrupt.next() => return Err("interrupted before the daemon answered".into()),
     };
+    remote.note_if_several().await;
     let file = if is_stdout { None } else { Some(create(&args.output, args.force)?) };
     let clock = Clock::start();
     let mut tape = Tape::new(remote, args, file);

@@ -168,6 +168,7 @@ pub(super) fn node(config: &Config, clock: Clock, engine: &mut Engine, left_on: 
         limit: config.policy.delivery.requests_per_second_max,
         request_timeout,
         recover_within: config.recover_within,
+        needs_credentials: config.upstream.as_ref().is_some_and(|upstream| upstream.auth == Auth::Cached),
     };
     let (random, seed) = Uuid::new_v4().as_u64_pair();
     let me = OwnerId::new(random);
