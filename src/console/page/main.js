@@ -17,15 +17,13 @@ import { Report } from "./report.js";
 import { Timing } from "./setting.js";
 import { Signals } from "./signals.js";
 import { Sliders } from "./sliders.js";
-import { Skew, now } from "./strip.js";
+import { Skew, counted, now } from "./strip.js";
 import { Timeline } from "./timeline.js";
 import { became, clock, visible, why } from "./words.js";
 
 /** How often the daemon's status is fetched: while it answers, and while it does not, the last for all that follow. */
 const BEAT_MS = 400;
 const AGAIN_MS = [250, 500, 1_000, 2_000];
-/** The times of what is explained are written anew this often. */
-const COUNT_MS = 100;
 /** A hidden page closes its streams: a browser has six connections to one daemon, over all its pages. */
 const UNSEEN_MS = 5_000;
 /** Requests listed in words beside the timeline. */
@@ -126,15 +124,22 @@ function take(event, data) {
   }
 }
 
-/** What is beside the timeline, in words: its times go down as the timeline moves. */
-setInterval(() => {
+/** What is beside the timeline, in words: its times go down as the timeline moves, all of them at once. */
+let written = 0;
+daemon.addEventListener("explained", () => (written = 0));
+function count() {
+  requestAnimationFrame(count);
+  if (written === counted()) return;
+  written = counted();
+  explained.count();
   setText(at("explained"), seen.explanation);
   const lines = seen.strip.requests.slice(-LISTED_MAX).reverse().map((request) => {
     const result = request.outcome === null ? "on its way" : became(request.outcome);
     return make("li", {}, `${clock(request.at)} ${request.indicator}, ${why(request.reason)}: ${result}`);
   });
   write(at("requests-list"), ...lines);
-}, COUNT_MS);
+}
+count();
 
 /** @param {Followed} followed */
 function see(followed) {
