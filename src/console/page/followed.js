@@ -12,7 +12,7 @@ const REFRESH_SOON_MS = 90;
 const AFTERWARDS_MS = 10_000;
 
 /** What the upstream shows, by name. @type {Record<string, boolean | null>} */
-const SHOWN = { on: true, off: false, unknown: null };
+export const SHOWN = { on: true, off: false, unknown: null };
 
 export class Followed {
   strip = new Strip();
@@ -142,10 +142,7 @@ export class Followed {
   #see(found, moment) {
     const { strip } = this;
     if (this.#elsewhere) {
-      const past = this.#past(found.transitions ?? []);
-      // A history is finite: the icon may have gone on before it.
-      if (found.shown === "on" && past.icon.length === 0) past.icon.push({ at: 0, shown: true });
-      strip.replace(past);
+      strip.replace(past(found, this.skew()));
       const last = found.last_signal;
       if (last?.signal === "keystroke") strip.key(moment - last.ago_ms);
     }
@@ -155,30 +152,6 @@ export class Followed {
     const typing = found.state !== "forgotten";
     strip.expect(typing ? due(found.deadlines?.check_in_ms) : null, typing ? due(found.deadlines?.dismiss_in_ms) : null, moment);
     this.#explanation = { text: found.explanation ?? "", at: moment, deadlines: deadlines(found) };
-  }
-
-  /**
-   * The daemon's history, as a strip has it.
-   * @param {any[]} transitions
-   */
-  #past(transitions) {
-    /** @type {Strip["signals"]} */
-    const signals = [];
-    /** @type {Strip["requests"]} */
-    const requests = [];
-    /** @type {Strip["icon"]} */
-    const icon = [];
-    for (const one of transitions) {
-      const at = this.skew().earlier(one.at, one.ago_ms);
-      if (one.event === "signal") signals.push({ at, signal: one.signal });
-      if (one.event === "decided") requests.push({ id: one.id, at, indicator: one.indicator, reason: one.reason, outcome: null });
-      if (one.event !== "result" && one.event !== "dropped") continue;
-      const request = requests.findLast(({ id }) => id === one.id);
-      if (request) request.outcome = one.event === "result" ? one.outcome : one.why;
-      const shown = acknowledged(one.event, one);
-      if (shown !== undefined && shown !== (icon.at(-1)?.shown ?? false)) icon.push({ at, shown });
-    }
-    return { signals, requests, icon };
   }
 
   /** The explanation with its times counted down to now. */
@@ -206,6 +179,36 @@ export class Followed {
     this.#known = this.#elsewhere;
     this.#age();
   }
+}
+
+/**
+ * The daemon's history of a conversation, as a strip has it. A history is finite: `since` is where it begins, and
+ * Infinity if there is none.
+ * @param {any} found The daemon's answer.
+ * @param {import("./strip.js").Skew} skew
+ */
+export function past(found, skew) {
+  /** @type {Strip["signals"]} */
+  const signals = [];
+  /** @type {Strip["requests"]} */
+  const requests = [];
+  /** @type {Strip["icon"]} */
+  const icon = [];
+  let since = Infinity;
+  for (const one of found.transitions ?? []) {
+    const at = skew.earlier(one.at, one.ago_ms);
+    since = Math.min(since, at);
+    if (one.event === "signal") signals.push({ at, signal: one.signal });
+    if (one.event === "decided") requests.push({ id: one.id, at, indicator: one.indicator, reason: one.reason, outcome: null });
+    if (one.event !== "result" && one.event !== "dropped") continue;
+    const request = requests.findLast(({ id }) => id === one.id);
+    if (request) request.outcome = one.event === "result" ? one.outcome : one.why;
+    const shown = acknowledged(one.event, one);
+    if (shown !== undefined && shown !== (icon.at(-1)?.shown ?? false)) icon.push({ at, shown });
+  }
+  // The icon may have gone on before the history begins.
+  if (found.shown === "on" && icon.length === 0) icon.push({ at: 0, shown: true });
+  return { signals, requests, icon, since };
 }
 
 /**

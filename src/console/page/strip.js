@@ -21,9 +21,12 @@ export function now() {
 
 let step = { number: 0, at: 0 };
 
-/** The instant to which the whole page counts its times down: it moves in steps, so that all that is seen agrees. */
+/**
+ * The instant to which the whole page counts its times down: it moves in steps and is the same throughout a frame, so
+ * that all that is seen agrees.
+ */
 export function counted() {
-  const moment = now();
+  const moment = performance.timeOrigin + Number(document.timeline.currentTime);
   const number = Math.floor(moment / (still() ? STILL_STEP_MS : STEP_MS));
   if (number !== step.number) step = { number, at: moment };
   return step.at;
