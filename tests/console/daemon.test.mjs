@@ -160,6 +160,93 @@ test("a conversation that is picked fills the timeline", async (t) => {
   });
 });
 
+/** Counts the triangles of the requests in each picture, as it was drawn last. */
+function noteMarks() {
+  const { clearRect, closePath } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.clearRect = function (...all) {
+    this.canvas.dataset.marks = "0";
+    return clearRect.apply(this, all);
+  };
+  CanvasRenderingContext2D.prototype.closePath = function () {
+    this.canvas.dataset.marks = String(Number(this.canvas.dataset.marks) + 1);
+    return closePath.call(this);
+  };
+}
+
+test("what came before the page was opened is in its lanes", async (t) => {
+  const daemon = await Daemon.start(t, { upstream: (await sandbox(t)).url, settings: 'timing.dismiss_after = "1m"' });
+  const delivered = (number) => until(`${number} delivered`, async () => (await daemon.get("/v1/status")).deliveries.delivered === number);
+  for (const [number, signal] of ["keystroke", "message_sent", "keystroke"].entries()) {
+    await daemon.report({ to: "support", from: "ann", signal });
+    await delivered(number + 1);
+  }
+  await withPage(
+    daemon.url,
+    async (page) => {
+      const drawn = () => lane(page, "support / ann", "on").locator('canvas[data-marks="3"]').waitFor();
+      await drawn();
+      for (const reason of ["first key", "message sent"]) await shows(page, "#newest", reason);
+      assert.equal(await page.locator("#newest tr").count(), 3);
+      await shows(page, "#newest-past", "before this page connected");
+      // What no history tells of is not drawn as if the icon had been off.
+      await page.locator('#lanes li[data-known="in part"]').waitFor();
+      await shows(page, "#lanes-past", "Hatched: it is not known whether the icon was on");
+      await daemon.report({ to: "support", from: "ann", signal: "message_sent" });
+      await lane(page, "support / ann", "off").locator('canvas[data-marks="4"]').waitFor();
+      await shows(page, "#newest tr:nth-child(1)", "Stopped");
+      assert.equal(await page.locator("#newest tr").count(), 4, "nothing is listed twice");
+    },
+    { before: noteMarks },
+  );
+});
+
+test("the sandbox's page lists what came before it", async (t) => {
+  const daemon = await Daemon.start(t, { settings: 'timing.dismiss_after = "1m"' });
+  await daemon.report({ to: "support", from: "bob", signal: "keystroke" });
+  await withPage(daemon.url, async (page) => {
+    await shows(page, "#newest", "support / bob");
+    await shows(page, "#newest", "first key");
+  });
+});
+
+/** Notes what the timeline said last of when the icon goes off. */
+function noteOff() {
+  const { fillText } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+    if (text.startsWith("off in")) window.off = text;
+    return fillText.call(this, text, ...place);
+  };
+}
+
+for (const still of [false, true]) {
+  test(`a deadline is one time all over the page: ${still ? "no motion" : "motion"}`, async (t) => {
+    await withOrg(
+      t,
+      async (page) => {
+        await lane(page, "support / early", "on").getByRole("button").click();
+        await shows(page, "#explained", "goes off in");
+        await shows(page, "#facts", "icon off in");
+        const seen = await page.evaluate(async () => {
+          const frames = [];
+          const end = performance.now() + 2_000;
+          while (performance.now() < end) {
+            await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+            const text = (id) => document.getElementById(id).textContent;
+            const of = (one) => /off in\s*(?:\d+\smin\s)?[\d.]+\ss/.exec(one)?.[0].replace(/^off in\s*/, "");
+            frames.push(["explained", "found-say", "facts"].map((id) => of(text(id))).concat(of(window.off ?? "")));
+          }
+          return frames;
+        });
+        const whole = seen.filter((times) => times.every(Boolean));
+        assert.ok(whole.length > seen.length / 2, JSON.stringify(seen.slice(0, 5)));
+        assert.ok(new Set(whole.map(String)).size > 2, "they go down");
+        for (const times of whole) assert.equal(new Set(times).size, 1, `${times}`);
+      },
+      { still, before: noteOff, settings: 'timing.dismiss_after = "50s"' },
+    );
+  });
+}
+
 test("a busy org's lanes stay where they are", async (t) => {
   await withOrg(t, async (page, daemon) => {
     const users = Array.from({ length: 30 }, (_, number) => `user-${number}`);
@@ -243,6 +330,7 @@ test("figures move, and a conversation is explained", async (t) => {
     await shows(page, "#newest", "support / bob");
     await shows(page, "#f-conversations", "1");
     await shows(page, "#f-delivered", "1");
+    for (const id of ["f-delivered", "f-round"]) await shows(page, `.tile:has(#${id}) h3`, "since typingd’s start");
     await page.click("#newest button");
     await shows(page, "#facts", "icon");
     assert.notEqual(await page.textContent("#found-say"), "");

@@ -97,6 +97,19 @@ test("colours of a contrast theme leave every text readable", async (t) => {
       assert.deepEqual(disabled, { apart: true, forcedColorAdjust: "none", opacity: "1" });
       const slider = await page.locator("#check").evaluate((element) => getComputedStyle(element).forcedColorAdjust);
       assert.equal(slider, "none", "the slider's track is drawn");
+      // The ground left of the pill's text, at its middle, is of one colour: nothing shows through.
+      const picture = (await page.locator(".node").screenshot()).toString("base64");
+      const ground = await page.evaluate(async (picture) => {
+        const image = new Image();
+        image.src = `data:image/png;base64,${picture}`;
+        await image.decode();
+        const pen = new OffscreenCanvas(image.width, image.height).getContext("2d");
+        pen.drawImage(image, 0, 0);
+        const middle = Math.round(image.height / 2);
+        const pixels = new Uint32Array(pen.getImageData(5, middle - 4, 6, 8).data.buffer);
+        return [...new Set(pixels)].map((pixel) => pixel.toString(16));
+      }, picture);
+      assert.equal(ground.length, 1, `the line shows through the pill: ${ground}`);
     },
     { forced: true },
   );

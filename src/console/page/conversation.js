@@ -1,8 +1,10 @@
 // One conversation, found and explained.
 
-import { Refusal, Unreachable, naming } from "./daemon.js";
+import { Refusal, Unreachable } from "./daemon.js";
 import { at, id, make, setText } from "./dom.js";
-import { answered, clock, later, marked, spell, visible, why } from "./words.js";
+import { deadlines } from "./followed.js";
+import { elapsed } from "./strip.js";
+import { answered, clock, later, left, marked, spell, visible, why } from "./words.js";
 
 /** An explanation in view is fetched anew this often. */
 const AGAIN_MS = 400;
@@ -27,6 +29,8 @@ export class Explained {
   #shown = null;
   /** @type {import("./daemon.js").Conversation | null} */
   #picked = null;
+  /** What is shown: the daemon's answer, when it was true, and where its deadlines are written. */
+  #account = /** @type {{found: any, at: number, due: [HTMLElement, number][]} | null} */ (null);
   #busy = false;
   #offered = 0;
   /** Whether conversations are offered to choose from; with a real org the lanes do that. */
@@ -44,6 +48,11 @@ export class Explained {
       };
       void this.show({ to: named("to"), from: named("from") });
     });
+    daemon.addEventListener("explained", (event) => {
+      const { conversation, found, at } = /** @type {CustomEvent} */ (event).detail;
+      const shown = this.#shown?.to === conversation.to && this.#shown?.from === conversation.from;
+      if (shown && at >= (this.#account?.at ?? 0)) this.#see(found, at);
+    });
     daemon.addEventListener("link", () => (daemon.up ? (this.#offered = 0) : this.#silent()));
     daemon.addEventListener("fresh", () => daemon.fresh || this.#silent());
     setInterval(() => !document.hidden && this.daemon.up && void this.#refresh(), AGAIN_MS);
@@ -53,6 +62,7 @@ export class Explained {
   async show(conversation) {
     this.#shown = conversation;
     this.#picked = conversation;
+    this.#account = null;
     at("find-to").value = conversation.to;
     at("find-from").value = conversation.from;
     await this.#refresh();
@@ -63,7 +73,7 @@ export class Explained {
     if (this.#busy) return;
     this.#busy = true;
     try {
-      if (this.#shown) await this.#explain(this.#shown);
+      if (this.#shown) await this.daemon.explain(this.#shown);
       else if (this.offers && performance.now() - this.#offered > OFFER_MS) await this.#offer();
       else if (!this.offers && performance.now() > this.#offered) this.#none("Name a conversation, or pick one above.");
     } catch (error) {
@@ -89,6 +99,7 @@ export class Explained {
 
   /** @param {string} text */
   #none(text) {
+    this.#account = null;
     setText(at("found-say"), text);
     at("found").hidden = true;
   }
@@ -110,24 +121,41 @@ export class Explained {
     setText(at("found-say"), names.length > 0 ? "Typing now:" : "No one is typing at the moment. Name a conversation, or pick one from the table.");
   }
 
-  /** @param {import("./daemon.js").Conversation} conversation */
-  async #explain(conversation) {
-    const found = await this.daemon.get(`/v1/conversations?${naming(conversation)}`);
+  /** Writes the times of what is explained as they are now. */
+  count() {
+    if (!this.#account) return;
+    const { found, at: given, due } = this.#account;
+    const passed = elapsed(given);
+    for (const [element, ms] of due) setText(element, left(ms - passed));
+    const text = found.explanation ? later(found.explanation, passed, deadlines(found)) : "It is no longer in memory; this is its history.";
+    // One that is over stays until the next.
+    if (text) setText(at("found-say"), text);
+  }
+
+  /**
+   * @param {any} found
+   * @param {number} given When it was true.
+   */
+  #see(found, given) {
     this.#offerNone();
     at("found").hidden = false;
-    setText(at("found-say"), found.explanation ? later(found.explanation, 0) : "It is no longer in memory; this is its history.");
     const facts = [
       ["state", found.state],
       ["icon", found.icon ? "on" : "off"],
       ["the upstream shows", found.shown],
-      ["last signal", found.last_signal ? `${found.last_signal.signal.replace("_", " ")}, ${spell(found.last_signal.ago_ms)} ago` : "–"],
+      ["last signal", found.last_signal ? `${found.last_signal.signal.replace("_", " ")}, ${spell(Math.round(found.last_signal.ago_ms / 100) * 100)} ago` : "–"],
       ["timing", found.timing ? `${found.timing.dismiss}, check ${found.timing.check_interval}, dismiss ${found.timing.dismiss_after}` : "–"],
       ["last answer", found.last_result ? answered(found.last_result) : "–"],
-      ...Object.entries(DEADLINES)
-        .filter(([name]) => typeof found.deadlines?.[name] === "number")
-        .map(([name, text]) => [text, spell(found.deadlines[name])]),
     ];
-    at("facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value ?? "–"))]));
+    const due = Object.entries(DEADLINES)
+      .filter(([name]) => typeof found.deadlines?.[name] === "number")
+      .map(([name, text]) => ({ text, element: make("dd"), ms: found.deadlines[name] }));
+    at("facts").replaceChildren(
+      ...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value ?? "–"))]),
+      ...due.flatMap(({ text, element }) => [make("dt", {}, text), element]),
+    );
+    this.#account = { found, at: given, due: due.map(({ element, ms }) => [element, ms]) };
+    this.count();
     const past = [...(found.transitions ?? [])].reverse();
     at("past").replaceChildren(
       ...past.map((/** @type {any} */ one) => make("li", {}, make("span", { class: "when" }, clock(one.at)), ` ${line(one)}`)),

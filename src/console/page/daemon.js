@@ -1,6 +1,7 @@
 // The daemon, as the page calls it: the token in memory only, the reasons of its refusals, streams that go on.
 
 import { pause } from "./dom.js";
+import { now } from "./strip.js";
 
 /** The daemon refused a call, with a reason. */
 export class Refusal extends Error {
@@ -33,7 +34,10 @@ const AGAIN_MS = [250, 500, 1_000, 2_000, 4_000];
 /** A daemon without the call may have it after an upgrade. */
 const LACKING_MS = 15_000;
 
-/** Dispatches `link` when it comes or goes, `fresh` when what is shown of it becomes old, or new again. */
+/**
+ * Dispatches `link` when it comes or goes, `fresh` when what is shown of it becomes old, or new again, and `explained`
+ * with each explanation of a conversation.
+ */
 export class Daemon extends EventTarget {
   #answered = -Infinity;
   #fresh = false;
@@ -133,6 +137,20 @@ export class Daemon extends EventTarget {
    */
   async get(path) {
     return this.#whole(await this.call("GET", path, { limit: ANSWER_MAX_MS }));
+  }
+
+  /**
+   * One conversation, explained. Everything on the page that shows it takes the same answer, whichever part asked.
+   * @param {Conversation} conversation
+   * @returns {Promise<any>}
+   */
+  async explain(conversation) {
+    const asked = now();
+    const found = await this.get(`/v1/conversations?${naming(conversation)}`);
+    // The answer describes a moment between the request and its arrival.
+    const detail = { conversation, found, asked, at: (asked + now()) / 2 };
+    this.dispatchEvent(new CustomEvent("explained", { detail }));
+    return found;
   }
 
   /**
@@ -248,3 +266,11 @@ export function naming({ to, from }) {
 }
 
 /** @typedef {{to: string, from: string}} Conversation */
+
+/**
+ * @typedef {object} Explanation
+ * @property {Conversation} conversation
+ * @property {any} found The daemon's answer.
+ * @property {number} asked
+ * @property {number} at When it was true, on this page's clock.
+ */

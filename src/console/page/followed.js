@@ -1,7 +1,7 @@
 // One conversation, followed: what happens to it, by the daemon's events, and what comes next, by the daemon's own account.
 
-import { Refusal, naming } from "./daemon.js";
-import { Strip, now } from "./strip.js";
+import { Refusal } from "./daemon.js";
+import { Strip, elapsed, now } from "./strip.js";
 import { later } from "./words.js";
 
 /** How often it is fetched: while something happens, otherwise, and how soon after an event. */
@@ -12,7 +12,7 @@ const REFRESH_SOON_MS = 90;
 const AFTERWARDS_MS = 10_000;
 
 /** What the upstream shows, by name. @type {Record<string, boolean | null>} */
-const SHOWN = { on: true, off: false, unknown: null };
+export const SHOWN = { on: true, off: false, unknown: null };
 
 export class Followed {
   strip = new Strip();
@@ -27,8 +27,9 @@ export class Followed {
   #timer = 0;
   #soon = false;
   #fetching = false;
-  /** The daemon's explanation, when it was given, and how many events there had been by then. */
-  #explanation = { text: "", at: 0 };
+  /** The daemon's explanation, and when it was true. */
+  #explanation = { text: "", at: 0, deadlines: /** @type {number[]} */ ([]) };
+  /** When the last event came. */
   #taken = 0;
 
   /**
@@ -38,6 +39,7 @@ export class Followed {
   constructor(daemon, skew) {
     this.daemon = daemon;
     this.skew = skew;
+    daemon.addEventListener("explained", (event) => this.#apply(/** @type {CustomEvent} */ (event).detail));
     daemon.addEventListener("link", () => daemon.up || this.#lose());
     daemon.addEventListener("fresh", () => (daemon.fresh ? this.refreshSoon() : this.#age()));
   }
@@ -51,7 +53,7 @@ export class Followed {
     this.#elsewhere = elsewhere;
     this.#known = elsewhere;
     this.strip.clear();
-    this.#explain("");
+    this.#outdate();
     void this.#refresh();
   }
 
@@ -75,8 +77,8 @@ export class Followed {
    */
   take(event, data, here) {
     // What was explained before it is older than it.
-    this.#taken += 1;
-    this.#explain("");
+    this.#taken = now();
+    this.#outdate();
     this.refreshSoon();
     if (event === "ignored") return undefined;
     this.#known = true;
@@ -113,23 +115,24 @@ export class Followed {
     if (this.#fetching) return;
     this.#fetching = true;
     try {
-      const asked = now();
-      const before = this.#taken;
-      const found = await this.daemon.get(`/v1/conversations?${naming(conversation)}`);
-      if (conversation !== this.conversation) return;
-      if (this.#taken !== before) return this.refreshSoon();
-      // The answer describes a moment between the request and its arrival.
-      this.#see(found, (asked + now()) / 2);
+      await this.daemon.explain(conversation);
     } catch (error) {
       if (!(error instanceof Refusal) || conversation !== this.conversation) return;
       // It is out of memory, and fetched again when there is an event of it.
       if (error.status === 404) this.#known = false;
       if (error.status === 404 && strip.shown !== false) strip.show(now(), false);
       strip.expect(null, null);
-      this.#explain("");
+      this.#outdate();
     } finally {
       this.#fetching = false;
     }
+  }
+
+  /** @param {import("./daemon.js").Explanation} explanation */
+  #apply({ conversation, found, asked, at }) {
+    if (!this.is(conversation) || at < this.#explanation.at) return;
+    if (this.#taken < asked) this.#see(found, at);
+    else this.refreshSoon();
   }
 
   /**
@@ -139,10 +142,7 @@ export class Followed {
   #see(found, moment) {
     const { strip } = this;
     if (this.#elsewhere) {
-      const past = this.#past(found.transitions ?? []);
-      // A history is finite: the icon may have gone on before it.
-      if (found.shown === "on" && past.icon.length === 0) past.icon.push({ at: 0, shown: true });
-      strip.replace(past);
+      strip.replace(past(found, this.skew()));
       const last = found.last_signal;
       if (last?.signal === "keystroke") strip.key(moment - last.ago_ms);
     }
@@ -150,53 +150,26 @@ export class Followed {
     if (!this.inView && strip.shown === null && SHOWN[found.shown] !== null) strip.show(moment, SHOWN[found.shown] ?? null);
     const due = (/** @type {number | null | undefined} */ ms) => (typeof ms === "number" ? moment + ms : null);
     const typing = found.state !== "forgotten";
-    strip.expect(typing ? due(found.deadlines?.check_in_ms) : null, typing ? due(found.deadlines?.dismiss_in_ms) : null);
-    this.#explain(found.explanation ?? "", moment);
-  }
-
-  /**
-   * The daemon's history, as a strip has it.
-   * @param {any[]} transitions
-   */
-  #past(transitions) {
-    /** @type {Strip["signals"]} */
-    const signals = [];
-    /** @type {Strip["requests"]} */
-    const requests = [];
-    /** @type {Strip["icon"]} */
-    const icon = [];
-    for (const one of transitions) {
-      const at = this.skew().earlier(one.at, one.ago_ms);
-      if (one.event === "signal") signals.push({ at, signal: one.signal });
-      if (one.event === "decided") requests.push({ id: one.id, at, indicator: one.indicator, reason: one.reason, outcome: null });
-      if (one.event !== "result" && one.event !== "dropped") continue;
-      const request = requests.findLast(({ id }) => id === one.id);
-      if (request) request.outcome = one.event === "result" ? one.outcome : one.why;
-      const shown = acknowledged(one.event, one);
-      if (shown !== undefined && shown !== (icon.at(-1)?.shown ?? false)) icon.push({ at, shown });
-    }
-    return { signals, requests, icon };
+    strip.expect(typing ? due(found.deadlines?.check_in_ms) : null, typing ? due(found.deadlines?.dismiss_in_ms) : null, moment);
+    this.#explanation = { text: found.explanation ?? "", at: moment, deadlines: deadlines(found) };
   }
 
   /** The explanation with its times counted down to now. */
   get explanation() {
-    const { text, at } = this.#explanation;
-    const left = later(text, Math.max(0, now() - at));
+    const { text, at, deadlines } = this.#explanation;
+    const left = later(text, elapsed(at), deadlines);
     if (text && !left) this.refreshSoon();
     return left;
   }
 
-  /**
-   * @param {string} text
-   * @param {number} [at] When it was true.
-   */
-  #explain(text, at = now()) {
-    this.#explanation = { text, at };
+  /** What was explained is no longer so. */
+  #outdate() {
+    this.#explanation = { text: "", at: 0, deadlines: [] };
   }
 
   /** The daemon has not answered for a second: what was shown may no longer be so. */
   #age() {
-    this.#explain("");
+    this.#outdate();
     this.strip.expect(null, null);
     if (this.strip.shown) this.strip.show(now(), null);
   }
@@ -206,6 +179,45 @@ export class Followed {
     this.#known = this.#elsewhere;
     this.#age();
   }
+}
+
+/**
+ * The daemon's history of a conversation, as a strip has it. A history is finite: `since` is where it begins, and
+ * Infinity if there is none.
+ * @param {any} found The daemon's answer.
+ * @param {import("./strip.js").Skew} skew
+ */
+export function past(found, skew) {
+  /** @type {Strip["signals"]} */
+  const signals = [];
+  /** @type {Strip["requests"]} */
+  const requests = [];
+  /** @type {Strip["icon"]} */
+  const icon = [];
+  let since = Infinity;
+  for (const one of found.transitions ?? []) {
+    const at = skew.earlier(one.at, one.ago_ms);
+    since = Math.min(since, at);
+    if (one.event === "signal") signals.push({ at, signal: one.signal });
+    if (one.event === "decided") requests.push({ id: one.id, at, indicator: one.indicator, reason: one.reason, outcome: null });
+    if (one.event !== "result" && one.event !== "dropped") continue;
+    const request = requests.findLast(({ id }) => id === one.id);
+    if (request) request.outcome = one.event === "result" ? one.outcome : one.why;
+    const shown = acknowledged(one.event, one);
+    if (shown !== undefined && shown !== (icon.at(-1)?.shown ?? false)) icon.push({ at, shown });
+  }
+  // The icon may have gone on before the history begins.
+  if (found.shown === "on" && icon.length === 0) icon.push({ at: 0, shown: true });
+  return { signals, requests, icon, since };
+}
+
+/**
+ * What is due, in milliseconds.
+ * @param {any} found The daemon's answer for a conversation.
+ * @returns {number[]}
+ */
+export function deadlines(found) {
+  return Object.values(found.deadlines ?? {}).filter((ms) => typeof ms === "number");
 }
 
 /**

@@ -1,7 +1,7 @@
 // The conversations of a real org as they live: a lane for each, with its icon and its requests of the last minute.
 
 import { at, id, make, setText, still } from "./dom.js";
-import { acknowledged } from "./followed.js";
+import { SHOWN, acknowledged, past } from "./followed.js";
 import { Paint } from "./paint.js";
 import { now } from "./strip.js";
 import { count } from "./words.js";
@@ -20,6 +20,9 @@ const QUIET_MS = 15_000;
 /** The lanes are drawn anew this often, at most; and for a reader who wants no motion. */
 const DRAW_MS = 100;
 const STILL_MS = 500;
+/** What hatching means, in words. */
+const PARTLY =
+  "Hatched: it is not known whether the icon was on, before this page connected or while typingd did not answer. Conversations that were over by then are left out.";
 /** In a lane: the icon, and the marks of the requests. */
 const ICON = { top: 5, height: 15 };
 const MARKS = 28;
@@ -33,9 +36,15 @@ export class Lanes {
   #dirty = true;
   /** @type {import("./daemon.js").Conversation | null} */
   #picked = null;
+  /** When the stream of events began: of what came before only a history tells. */
+  #since = Infinity;
 
-  /** @param {(conversation: import("./daemon.js").Conversation) => void} pick */
-  constructor(pick) {
+  /**
+   * @param {(conversation: import("./daemon.js").Conversation) => void} pick
+   * @param {(conversation: import("./daemon.js").Conversation) => void} recall Fetches a history, and gives it to `fill`.
+   */
+  constructor(pick, recall) {
+    this.recall = recall;
     for (let row = 0; row < ROWS_MAX; row += 1) this.#rows.push(new Row(pick, () => (this.#dirty = true)));
     at("lanes").replaceChildren(...this.#rows.map(({ element }) => element));
     const step = () => {
@@ -73,9 +82,35 @@ export class Lanes {
    */
   begin(conversations, all) {
     const moment = now();
+    this.#since = moment;
+    for (const lane of this.#lanes.values()) [lane.since, lane.recalled] = [moment, false];
     const on = new Set(conversations.map(key));
     for (const [name, lane] of this.#lanes) if (all && !on.has(name)) show(lane, moment, false);
     for (const one of conversations.slice(0, KEPT_MAX)) show(this.#lane(one, moment), moment, true);
+    this.#dirty = true;
+  }
+
+  /**
+   * The daemon's history of a conversation. One that has been quiet for longer than lanes show gets none.
+   * @param {any} found The daemon's answer.
+   * @param {import("./strip.js").Skew} skew
+   * @param {number} asked When it was asked for.
+   */
+  fill(found, skew, asked) {
+    const { requests, icon, since } = past(found, skew);
+    const name = key(found);
+    const last = Math.max(requests.at(-1)?.at ?? 0, icon.at(-1)?.at ?? 0);
+    if (!this.#lanes.has(name) && now() - last > WIDE_MS) return;
+    const lane = this.#lanes.get(name) ?? this.#lane(found, last);
+    // Something has happened since: the next answer has it.
+    if (lane.last > asked) return void (lane.recalled = false);
+    lane.recalled = true;
+    lane.requests = requests.slice(-MARKS_MAX);
+    lane.icon = icon.slice(-MARKS_MAX);
+    // Unknown is also what it is while a refresh is on its way.
+    const shown = SHOWN[found.shown] ?? null;
+    if (shown !== null) show(lane, now(), shown);
+    lane.since = Math.min(lane.since, since);
     this.#dirty = true;
   }
 
@@ -86,6 +121,7 @@ export class Lanes {
 
   clear() {
     this.#lanes.clear();
+    this.#since = Infinity;
     this.#dirty = true;
   }
 
@@ -102,7 +138,7 @@ export class Lanes {
    */
   #lane({ to, from }, here) {
     const name = key({ to, from });
-    const lane = this.#lanes.get(name) ?? { to, from, icon: [], requests: [], last: here };
+    const lane = this.#lanes.get(name) ?? { to, from, icon: [], requests: [], last: here, since: Math.min(this.#since, here), recalled: false };
     lane.last = here;
     // The map is in the order of their last events.
     this.#lanes.delete(name);
@@ -127,10 +163,17 @@ export class Lanes {
       if (moment - lane.last > span && !lane.icon.at(-1)?.shown) this.#lanes.delete(name);
     }
     const waiting = this.#assign(moment);
+    for (const { lane } of this.#rows) {
+      if (!lane || lane.recalled || lane.since < moment - span) continue;
+      lane.recalled = true;
+      this.recall({ to: lane.to, from: lane.from });
+    }
     for (const row of this.#rows) row.draw(moment, span, row.lane !== null && this.#is(row.lane));
     at("lanes-axis").hidden = this.#lanes.size === 0;
     setText(at("lanes-from"), `−${span / 1_000}\u00a0s`);
     at("lanes-none").hidden = this.#lanes.size > 0;
+    const hatched = this.#rows.some(({ element, lane }) => lane && element.dataset.known !== "all");
+    setText(at("lanes-past"), hatched ? PARTLY : "");
     const more = `${count(waiting)}${this.#lanes.size < KEPT_MAX ? "" : " or"} more ${waiting === 1 ? "conversation" : "conversations"}`;
     setText(at("lanes-more"), waiting > 0 ? more : "");
   }
@@ -207,8 +250,11 @@ class Row {
       const from = Math.max(x(at), -6);
       const width = Math.max(to - from, 1.5);
       if (shown) paint.bar("seen", from, ICON.top, width, ICON.height, 4);
-      else paint.bar("past", from, ICON.top + ICON.height - 4, width, 4);
+      else paint.piece("unknown", from, width, ICON.top + ICON.height, ICON.height);
     });
+    const known = x(lane.since);
+    element.dataset.known = known > 0 ? "in part" : "all";
+    if (known > 0) paint.piece("unknown", 0, known, ICON.top + ICON.height, ICON.height);
     paint.bar("rule", 0, ICON.top + ICON.height, paint.width, 1);
     for (const request of lane.requests) if (x(request.at) > -6) paint.mark(request, x(request.at), MARKS);
   }
@@ -237,4 +283,6 @@ function key({ to, from }) {
  * @property {{at: number, shown: boolean | null}[]} icon The changes of its icon; null: not known.
  * @property {import("./strip.js").Request[]} requests
  * @property {number} last When something happened last.
+ * @property {number} since What came before is not known.
+ * @property {boolean} recalled Whether its history has been asked for.
  */

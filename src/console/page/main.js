@@ -17,21 +17,20 @@ import { Report } from "./report.js";
 import { Timing } from "./setting.js";
 import { Signals } from "./signals.js";
 import { Sliders } from "./sliders.js";
-import { Skew, now } from "./strip.js";
+import { Skew, counted, now } from "./strip.js";
 import { Timeline } from "./timeline.js";
 import { became, clock, visible, why } from "./words.js";
 
 /** How often the daemon's status is fetched: while it answers, and while it does not, the last for all that follow. */
 const BEAT_MS = 400;
 const AGAIN_MS = [250, 500, 1_000, 2_000];
-/** The times of what is explained are written anew this often. */
-const COUNT_MS = 100;
 /** A hidden page closes its streams: a browser has six connections to one daemon, over all its pages. */
 const UNSEEN_MS = 5_000;
 /** Requests listed in words beside the timeline. */
 const LISTED_MAX = 8;
-/** Icons that are on when the page begins to follow them. */
+/** Icons that are on when the page begins to follow them; and conversations whose history is fetched then. */
 const ICONS_MAX = 100;
+const RECALLED_MAX = 12;
 
 /** The conversation of the sandbox, as in the manual. */
 const USUAL = { to: "support", from: "ann" };
@@ -45,6 +44,9 @@ let sandbox = true;
 let skew = new Skew();
 let streams = new AbortController();
 let started = 0;
+/** Whether the beginning of the stream is being caught up with, and has to be once more. */
+let beginning = false;
+let again = false;
 /** Ends the pause before the status is fetched again. */
 let wake = new AbortController();
 /** Whether the focus is to be set: the token was asked for before the box could have it. */
@@ -59,7 +61,7 @@ let seen = typed;
 const agent = new Agent(typed.strip);
 const figures = new Figures();
 const explained = new Explained(daemon);
-const lanes = new Lanes((conversation) => pick(conversation));
+const lanes = new Lanes((conversation) => pick(conversation), (conversation) => void recall(conversation));
 const newest = new Newest((conversation) => pick(conversation));
 const signals = new Signals(daemon, (error) => {
   setText(at("box-trouble"), visible(error?.message ?? ""));
@@ -93,15 +95,42 @@ function join() {
   });
 }
 
-/** The stream of indicators has begun: the icons that are on already are fetched. */
+/** The stream of indicators has begun, or has left events out. */
 async function begun() {
-  if (sandbox) return;
+  again = true;
+  if (beginning) return;
+  beginning = true;
+  while (again) {
+    again = false;
+    await begins();
+  }
+  beginning = false;
+}
+
+/** The icons that are on already are fetched, and what came before of some conversations. */
+async function begins() {
   try {
     const { conversations, next } = await daemon.get(`/v1/conversations?icon=true&limit=${ICONS_MAX}`);
-    lanes.begin(conversations, next === null);
+    if (!sandbox) lanes.begin(conversations, next === null);
+    const { conversations: others } = await daemon.get(`/v1/conversations?limit=${RECALLED_MAX}`);
+    // The lanes ask for the histories of their own.
+    const asked = [...(sandbox ? conversations : []), ...others.filter((/** @type {any} */ one) => !one.icon)];
+    for (const conversation of asked.slice(0, RECALLED_MAX)) await recall(conversation);
   } catch (error) {
     if (error instanceof Refusal) setText(at("lanes-none"), visible(error.message));
   }
+}
+
+/**
+ * Fetches the history of a conversation. One that cannot be had is shown as not known.
+ * @param {import("./daemon.js").Conversation} conversation
+ */
+async function recall({ to, from }) {
+  const asked = now();
+  const found = await daemon.explain({ to, from }).catch(() => null);
+  if (!found) return;
+  if (!sandbox) lanes.fill(found, skew, asked);
+  newest.fill(found);
 }
 
 /**
@@ -126,15 +155,22 @@ function take(event, data) {
   }
 }
 
-/** What is beside the timeline, in words: its times go down as the timeline moves. */
-setInterval(() => {
+/** What is beside the timeline, in words: its times go down as the timeline moves, all of them at once. */
+let written = 0;
+daemon.addEventListener("explained", () => (written = 0));
+function count() {
+  requestAnimationFrame(count);
+  if (written === counted()) return;
+  written = counted();
+  explained.count();
   setText(at("explained"), seen.explanation);
   const lines = seen.strip.requests.slice(-LISTED_MAX).reverse().map((request) => {
     const result = request.outcome === null ? "on its way" : became(request.outcome);
     return make("li", {}, `${clock(request.at)} ${request.indicator}, ${why(request.reason)}: ${result}`);
   });
   write(at("requests-list"), ...lines);
-}, COUNT_MS);
+}
+count();
 
 /** @param {Followed} followed */
 function see(followed) {

@@ -35,7 +35,7 @@ export class Newest {
     if (event === "lagged") this.#missed += data.missed;
     else {
       const { at, to, from, indicator, reason } = data;
-      const row = this.#rows.get(data.id) ?? { id: data.id, at, to, from, indicator, reason, what: "on its way", state: "" };
+      const row = this.#rows.get(data.id) ?? { id: data.id, at, to, from, indicator, reason, what: "on its way", state: "", past: false };
       if (event === "result") {
         row.what = data.outcome === "delivered" ? `${data.status ?? "delivered"} in ${lag(data.round_trip_ms)}` : result(data.outcome, data.status);
         if (data.outcome !== "delivered" && data.detail) row.what += `: ${visible(data.detail)}`;
@@ -48,6 +48,20 @@ export class Newest {
       while (this.#rows.size > AWAITED_MAX) this.#rows.delete(/** @type {number} */ (this.#rows.keys().next().value));
     }
     this.#soon();
+  }
+
+  /**
+   * The daemon's history of a conversation: what came before the stream of events began.
+   * @param {any} found The daemon's answer.
+   */
+  fill({ to, from, transitions = [] }) {
+    const known = new Set(this.#rows.keys());
+    for (const { event, ...data } of transitions) {
+      if (["decided", "result", "dropped"].includes(event) && !known.has(data.id)) this.take(event, { ...data, to, from });
+    }
+    // They are numbered in their order.
+    this.#rows = new Map([...this.#rows].sort(([one], [other]) => one - other));
+    for (const [id, row] of this.#rows) row.past ||= !known.has(id);
   }
 
   clear() {
@@ -67,6 +81,8 @@ export class Newest {
     at("newest").replaceChildren(...rows.map((row) => this.#line(row)));
     if (focused) at("newest").querySelector(`tr[data-id="${focused}"] button`)?.focus();
     at("newest-none").hidden = rows.length > 0;
+    const past = rows.some((row) => row.past);
+    setText(at("newest-past"), past ? "What came before this page connected is listed for some of the conversations in memory only." : "");
     setText(at("newest-missed"), this.#missed > 0 ? `${this.#missed} came too fast to show.` : "");
   }
 
@@ -87,4 +103,4 @@ export class Newest {
   }
 }
 
-/** @typedef {{id: number, at: number, to: string, from: string, indicator: string, reason: string, what: string, state: string}} Row */
+/** @typedef {{id: number, at: number, to: string, from: string, indicator: string, reason: string, what: string, state: string, past: boolean}} Row `past`: it came before the stream of events began. */

@@ -14,6 +14,7 @@ export class Paint {
   #family = "sans-serif";
   #hatch = /** @type {CanvasPattern | null} */ (null);
   #dots = /** @type {CanvasPattern | null} */ (null);
+  #unknown = /** @type {CanvasPattern | null} */ (null);
 
   /**
    * @param {HTMLCanvasElement} canvas
@@ -44,6 +45,13 @@ export class Paint {
       pen.lineWidth = 2;
       pen.beginPath();
       for (const x of [-6, 0, 6]) pen.moveTo(x, 6), pen.lineTo(x + 6, 0);
+      pen.stroke();
+    });
+    this.#unknown = this.#pattern(8, "card", (pen) => {
+      pen.strokeStyle = this.colour("past");
+      pen.lineWidth = 1;
+      pen.beginPath();
+      for (const x of [-8, 0, 8]) pen.moveTo(x, 8), pen.lineTo(x + 8, 0);
       pen.stroke();
     });
     this.#dots = this.#pattern(5, "wrong-ground", (pen) => {
@@ -98,8 +106,8 @@ export class Paint {
   }
 
   /**
-   * A piece of a lane: right as a plain bar, wrong as a patterned one, so that it is seen without its colour.
-   * @param {"seen" | "missed" | "wrong"} kind
+   * A piece of a lane: right as a plain bar, wrong or unknown as a patterned one, so that it is seen without its colour.
+   * @param {"seen" | "missed" | "wrong" | "unknown"} kind
    * @param {number} x
    * @param {number} width
    * @param {number} base
@@ -107,7 +115,8 @@ export class Paint {
    */
   piece(kind, x, width, base, height) {
     const tall = kind === "missed" ? height * 0.42 : height;
-    this.pen.fillStyle = (kind === "missed" ? this.#hatch : kind === "wrong" ? this.#dots : null) ?? this.colour(kind);
+    const pattern = { seen: null, missed: this.#hatch, wrong: this.#dots, unknown: this.#unknown }[kind];
+    this.pen.fillStyle = pattern ?? this.colour(kind);
     this.pen.fillRect(x, base - tall, width, tall);
   }
 

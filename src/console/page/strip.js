@@ -1,9 +1,15 @@
 // What one conversation did lately: keys, sends, requests, the icon. It holds times, and nothing of what was typed.
 
+import { still } from "./dom.js";
+
 /** How long it is remembered. */
 const KEPT_MS = 180_000;
 /** Things of one kind that are remembered, at most: a looping key makes thirty a second. */
 const KEPT_MAX = 6_000;
+
+/** Times that are counted down move on this often; and for a reader who wants no motion. */
+const STEP_MS = 100;
+const STILL_STEP_MS = 500;
 
 /** Two reports of the same key are at most this far apart. */
 const SAME_KEY_MS = 40;
@@ -11,6 +17,27 @@ const SAME_KEY_MS = 40;
 /** Now, on a clock that doesn't jump, in the epoch's milliseconds. */
 export function now() {
   return performance.timeOrigin + performance.now();
+}
+
+let step = { number: 0, at: 0 };
+
+/**
+ * The instant to which the whole page counts its times down: it moves in steps and is the same throughout a frame, so
+ * that all that is seen agrees.
+ */
+export function counted() {
+  const moment = performance.timeOrigin + Number(document.timeline.currentTime);
+  const number = Math.floor(moment / (still() ? STILL_STEP_MS : STEP_MS));
+  if (number !== step.number) step = { number, at: moment };
+  return step.at;
+}
+
+/**
+ * How long ago that was, for a time that is counted down.
+ * @param {number} at
+ */
+export function elapsed(at) {
+  return Math.max(0, counted() - at);
 }
 
 /**
@@ -49,8 +76,11 @@ export class Strip extends EventTarget {
   icon = [];
   /** Checks that have come. @type {number[]} */
   checks = [];
-  /** What comes next, by the daemon's own account. @type {{check: number | null, dismiss: number | null, from: number}} */
-  ahead = { check: null, dismiss: null, from: 0 };
+  /**
+   * What comes next, by the daemon's own account, which was true at `at`.
+   * @type {{check: number | null, dismiss: number | null, from: number, at: number}}
+   */
+  ahead = { check: null, dismiss: null, from: 0, at: 0 };
 
   /** @param {string} signal */
   signal(signal) {
@@ -103,10 +133,11 @@ export class Strip extends EventTarget {
   /**
    * @param {number | null} check
    * @param {number | null} dismiss
+   * @param {number} [at] When the daemon said so.
    */
-  expect(check, dismiss) {
+  expect(check, dismiss, at = now()) {
     this.#pass();
-    this.ahead = { check, dismiss, from: now() };
+    this.ahead = { check, dismiss, from: now(), at };
     this.dispatchEvent(new Event("change"));
   }
 
@@ -146,7 +177,7 @@ export class Strip extends EventTarget {
     this.requests = [];
     this.icon = [];
     this.checks = [];
-    this.ahead = { check: null, dismiss: null, from: 0 };
+    this.ahead = { check: null, dismiss: null, from: 0, at: 0 };
     this.dispatchEvent(new Event("change"));
   }
 

@@ -3,8 +3,8 @@
 
 import { still } from "./dom.js";
 import { Paint } from "./paint.js";
-import { now } from "./strip.js";
-import { became, spell, why } from "./words.js";
+import { counted, elapsed, now } from "./strip.js";
+import { became, left, why } from "./words.js";
 
 /** The lanes, from above: where each is, in pixels. */
 const KEYS = { top: 20, height: 26 };
@@ -12,8 +12,6 @@ const ICON = { top: 60, height: 26 };
 const MARKS = 106;
 const CHECKS = 146;
 const FOOT = 164;
-/** Someone who wants no motion sees a new picture this often. */
-const STILL_MS = 500;
 /** Room for a reason beneath its mark. */
 const REASON_GAP = 8;
 
@@ -34,7 +32,8 @@ export class Timeline {
     const step = () => {
       requestAnimationFrame(step);
       const moment = now();
-      if (this.#dirty || (this.#moving(moment) && moment - this.#drawn >= (still() ? STILL_MS : 0))) this.#draw(moment);
+      // Someone who wants no motion sees a new picture with each step of what is counted down.
+      if (this.#dirty || (this.#moving(moment) && (!still() || this.#drawn !== counted()))) this.#draw(moment);
     };
     step();
   }
@@ -67,7 +66,7 @@ export class Timeline {
   /** @param {number} moment */
   #draw(moment) {
     this.#dirty = false;
-    this.#drawn = moment;
+    this.#drawn = counted();
     this.strip.forget();
     const { paint, strip } = this;
     const { past, ahead } = this.#view;
@@ -179,7 +178,8 @@ export class Timeline {
    */
   #ahead(moment, x) {
     const { paint, strip } = this;
-    const { check, dismiss } = strip.ahead;
+    const { check, dismiss, at: given } = strip.ahead;
+    const until = (/** @type {number} */ at) => left(at - given - elapsed(given));
     const edge = paint.width;
     if (dismiss !== null && dismiss > moment) {
       // The icon goes on to here if no further key comes.
@@ -187,12 +187,12 @@ export class Timeline {
       const to = Math.min(x(dismiss), edge + 4);
       paint.bar("accent-soft", from, ICON.top, to - from, ICON.height, 5);
       if (to < edge) paint.upright("accent", to, ICON.top - 4, ICON.top + ICON.height + 4, [], 2);
-      this.#beside(from, `off in ${spell(Math.ceil((dismiss - moment) / 100) * 100)}`, ICON.top - 8, "ink");
+      this.#beside(from, `off in ${until(dismiss)}`, ICON.top - 8, "ink");
     }
     if (check !== null && check > moment) {
       const place = x(check);
       if (place < edge - 4) this.#check(place, "accent");
-      this.#beside(x(moment), `check in ${spell(Math.ceil((check - moment) / 100) * 100)}`, CHECKS - 14, "soft");
+      this.#beside(x(moment), `check in ${until(check)}`, CHECKS - 14, "soft");
     }
   }
 

@@ -146,18 +146,29 @@ export function visible(text) {
 }
 
 /**
+ * A time that is left, to the tenth of a second, rounded up: the page counts all of them down in this way.
+ * @param {number} ms
+ */
+export function left(ms) {
+  const tenths = Math.max(0, Math.ceil(ms / 100));
+  if (tenths < 600) return `${(tenths / 10).toFixed(1)}\u00a0s`;
+  return `${Math.floor(tenths / 600)}\u00a0min\u00a0${Math.floor((tenths % 600) / 10)}\u00a0s`;
+}
+
+/**
  * An explanation of the daemon so long after it was given: its times go down, and it is over with the first of them.
  * @param {string} text
  * @param {number} ms
+ * @param {number[]} deadlines What the daemon cut to tenths or seconds for the text, in milliseconds.
  */
-export function later(text, ms) {
+export function later(text, ms, deadlines) {
   let over = false;
   const counted = text.replace(/(?:(\d+) min )?(\d+(?:\.\d)?) (ms|s)\b/g, (_, minutes, number, unit) => {
-    const left = Number(minutes ?? 0) * 60_000 + Number(number) * (unit === "s" ? 1_000 : 1) - ms;
-    over ||= left < 0;
-    const tenths = Math.max(0, Math.ceil(left / 100));
-    if (tenths < 600) return `${(tenths / 10).toFixed(1)}\u00a0s`;
-    return `${Math.floor(tenths / 600)}\u00a0min ${Math.floor((tenths % 600) / 10)}\u00a0s`.replaceAll(" ", "\u00a0");
+    const cut = Math.round(Number(minutes ?? 0) * 60_000 + Number(number) * (unit === "s" ? 1_000 : 1));
+    const lost = minutes ? 1_000 : unit === "s" ? 100 : 1;
+    const whole = deadlines.find((deadline) => deadline >= cut && deadline < cut + lost) ?? cut;
+    over ||= whole < ms;
+    return left(whole - ms);
   });
   return over ? "" : counted;
 }
