@@ -103,8 +103,9 @@ pub(crate) fn router(
     // Who may send the process a SIGHUP may as well ask for its answer: `systemctl reload` knows no token, and no address
     // of operators.
     let reload = || post(control::reload);
-    let nothing = async || Problem::of_nothing_here();
-    let local_reload = Router::new().route("/v1/reload", reload().layer(from_fn(require_signaller)).fallback(nothing));
+    let elsewhere = async || Problem::of_operators();
+    let local_reload =
+        Router::new().route("/v1/reload", reload().layer(from_fn(require_signaller)).fallback(elsewhere));
     let local_reload = local_reload.with_state(api.clone());
     let reload = Router::new().route("/v1/reload", reload()).with_state(api.clone());
     let reload = reload.route_layer(from_fn_with_state(gates.admin.clone(), require_token_or_signaller));
@@ -113,11 +114,32 @@ pub(crate) fn router(
     match apart {
         false => Routes { ingest: behind(&gates.ingest, reports).merge(steering), admin: None },
         true => Routes {
-            ingest: behind(&gates.ingest, signals).merge(local_reload).merge(health),
+            ingest: OPERATORS
+                .iter()
+                .fold(behind(&gates.ingest, signals).merge(local_reload), |routes, path| {
+                    routes.route(path, any(elsewhere))
+                })
+                .merge(health),
             admin: Some(behind(&gates.either, reports).merge(steering)),
         },
     }
 }
+
+/// What callers of signals are pointed elsewhere for, where operators have addresses of their own.
+const OPERATORS: [&str; 12] = [
+    "/v1/conversations",
+    "/v1/indicators",
+    "/v1/log",
+    "/v1/shutdown",
+    "/v1/signals/stream",
+    "/v1/simulate",
+    "/v1/status",
+    "/v1/timing",
+    "/v1/timing/{*rest}",
+    "/v1/tune",
+    "/metrics",
+    "/openapi.json",
+];
 
 /// What reports, and neither changes anything nor goes on for long.
 fn reports(api: Arc<Api>) -> Router {
@@ -294,6 +316,12 @@ mod tests {
             _ => assert_eq!(status, StatusCode::NOT_FOUND, "{call}"),
         })
         .await;
+        for path in OPERATORS.iter().map(|path| path.replace("{*rest}", "c")).chain(["/v1/reload".to_owned()]) {
+            let call = Request::builder().method("POST").uri(path.as_str()).body(Body::empty()).unwrap();
+            let answer = ingest.clone().oneshot(call).await.unwrap();
+            let said = axum::body::to_bytes(answer.into_body(), 1_024).await.unwrap();
+            assert!(String::from_utf8_lossy(&said).contains("served at the addresses of admin.listen"), "{path}");
+        }
         // What needs no token on the addresses of ingest needs one here.
         call_each(&admin.unwrap(), "", |call, status| assert_eq!(status, StatusCode::UNAUTHORIZED, "{call}")).await;
     }

@@ -17,10 +17,13 @@ pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     chain(error).map(|cause| in_plain_words(cause.to_string())).collect::<Vec<_>>().join(": ")
 }
 
+/// How the sentence on an answer that is no TLS begins.
+pub(crate) const NO_TLS: &str = "https was spoken to an http port";
+
 /// What rustls says of an answer that is no TLS is meant for those who know its messages.
 fn in_plain_words(error: String) -> String {
     match error.contains("InvalidContentType") {
-        true => "https was spoken to an http port: what answers there does not speak TLS".to_owned(),
+        true => format!("{NO_TLS}: what answers there does not speak TLS"),
         false => error,
     }
 }

@@ -59,10 +59,10 @@ struct Report {
     sent_late_ms: Option<Quantiles>,
     indicators_delivered: u64,
     indicators_per_second: f64,
-    /// Of the daemon since its start.
-    signal_to_wire_ms: Value,
-    round_trip_ms: Value,
-    timer_lateness_ms: Value,
+    /// Of the daemon in this time, whatever it did before.
+    signal_to_wire_ms: Option<Quantiles>,
+    round_trip_ms: Option<Quantiles>,
+    timer_lateness_ms: Option<Quantiles>,
     resident_bytes: Option<f64>,
     /// Processors that the daemon kept busy.
     processors: Option<f64>,
@@ -240,6 +240,13 @@ impl Reading {
     fn metric(&self, name: &str) -> Option<f64> {
         self.metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
     }
+
+    /// What the histogram `name`, without labels, counted up to each of its bounds, and in all.
+    fn buckets(&self, name: &str) -> Vec<u64> {
+        let start = format!("{name}_bucket{{le=\"");
+        let lines = self.metrics.lines().filter_map(|line| line.strip_prefix(&start)?.split_once("\"} "));
+        lines.filter_map(|(_, count)| count.trim().parse().ok()).collect()
+    }
 }
 
 impl Report {
@@ -247,7 +254,7 @@ impl Report {
         let seconds = elapsed.as_secs_f64();
         let signals = all.iter().map(|counted| counted.signals).sum();
         let delivered = after.delivered().saturating_sub(before.delivered());
-        let latency = |name: &str| after.status["latency"][name].clone();
+        let latency = |name: &str| quantiles([latencies_between(&before.buckets(name), &after.buckets(name))?].iter());
         let cpu = |reading: &Reading| reading.metric("process_cpu_seconds_total");
         let busy = cpu(after).zip(cpu(before)).map(|(after, before)| (after - before) / seconds);
         Self {
@@ -260,13 +267,29 @@ impl Report {
             sent_late_ms: quantiles(all.iter().map(|counted| &counted.late)),
             indicators_delivered: delivered,
             indicators_per_second: rounded(delivered as f64 / seconds),
-            signal_to_wire_ms: latency("signal_to_wire_ms"),
-            round_trip_ms: latency("round_trip_ms"),
-            timer_lateness_ms: latency("timer_lateness_ms"),
+            signal_to_wire_ms: latency("typingd_signal_to_wire_seconds"),
+            round_trip_ms: latency("typingd_request_seconds"),
+            timer_lateness_ms: latency("typingd_timer_lateness_seconds"),
             resident_bytes: after.metric("process_resident_memory_bytes"),
             processors: busy.map(|busy| (busy * 1e3).round() / 1e3),
         }
     }
+}
+
+/// What was counted between two readings of a histogram; `None` if they are not of this build's bounds.
+fn latencies_between(before: &[u64], after: &[u64]) -> Option<Latencies> {
+    let mut between = Latencies::default();
+    let places = between.counts.len() + 1;
+    if before.len() != places || after.len() != places {
+        return None;
+    }
+    let mut below = 0;
+    for (place, (before, after)) in before.iter().zip(after).enumerate() {
+        let up_to = after.saturating_sub(*before);
+        *between.counts.get_mut(place).unwrap_or(&mut between.beyond) = up_to.saturating_sub(below);
+        below = below.max(up_to);
+    }
+    Some(between)
 }
 
 /// The worst of the workers: they share the work evenly, and the slowest is what a caller may meet.
@@ -285,10 +308,6 @@ fn describe(report: &Report) -> String {
         Some(Quantiles { p50, p99 }) => format!("p50 {p50} ms, p99 {p99} ms"),
         None => "not measured".to_owned(),
     };
-    let told = |value: &Value| match (value["p50"].as_f64(), value["p99"].as_f64()) {
-        (Some(p50), Some(p99)) => format!("p50 {p50:.1} ms, p99 {p99:.1} ms"),
-        _ => "not measured".to_owned(),
-    };
     let memory =
         report.resident_bytes.map_or_else(|| "not known".to_owned(), |bytes| format!("{:.1} MiB", bytes / MIB));
     let processors = report.processors.map_or_else(|| "not known".to_owned(), |busy| format!("{busy:.2} processors"));
@@ -301,9 +320,9 @@ fn describe(report: &Report) -> String {
         ("answers", own(&report.answer_ms)),
         ("sent late", own(&report.sent_late_ms)),
         ("indicators", format!("{} delivered, {} a second", report.indicators_delivered, report.indicators_per_second)),
-        ("signal to wire", told(&report.signal_to_wire_ms)),
-        ("round trip", told(&report.round_trip_ms)),
-        ("timer lateness", told(&report.timer_lateness_ms)),
+        ("signal to wire", own(&report.signal_to_wire_ms)),
+        ("round trip", own(&report.round_trip_ms)),
+        ("timer lateness", own(&report.timer_lateness_ms)),
         ("memory", memory),
         ("CPU", processors),
     ]
@@ -324,3 +343,30 @@ const TYPISTS_MAX: i64 = 1_000_000;
 const SPAN_MIN: Duration = Duration::from_millis(100);
 const SPAN_MAX: Duration = Duration::from_secs(3_600);
 const MIB: f64 = 1_048_576.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_daemon_did_before_is_not_measured() {
+        let reading = |counts: [u64; 17]| {
+            let bucket =
+                |(place, count): (usize, &u64)| format!("typingd_request_seconds_bucket{{le=\"{place}\"}} {count}\n");
+            let metrics = counts.iter().enumerate().map(bucket).collect();
+            Reading { status: Value::Null, metrics }
+        };
+        // Ten slow requests, and then a hundred of 5 to 10 ms.
+        let mut counts = [0; 17];
+        counts[15..].fill(10);
+        let before = reading(counts);
+        counts[6..15].fill(100);
+        counts[15..].fill(110);
+        let after = reading(counts);
+        let name = "typingd_request_seconds";
+        let between = latencies_between(&before.buckets(name), &after.buckets(name)).unwrap();
+        assert_eq!(between.count(), 100);
+        assert_eq!(quantiles([between].iter()).map(|all| (all.p50, all.p99)), Some((7.5, 10.0)));
+        assert!(latencies_between(&before.buckets("typingd_other_seconds"), &after.buckets(name)).is_none());
+    }
+}

@@ -165,6 +165,17 @@ impl Remote {
         }
     }
 
+    /// Notes on stderr that this daemon is one of several, if it is: what others own is not to be had of it.
+    pub(super) async fn note_if_several(&self) {
+        let status = self.json(self.request(Method::GET, &["v1", "status"])).await;
+        let members = status.ok().and_then(|(status, _)| status.pointer("/store/members")?.as_u64());
+        if let Some(members) = members.filter(|members| *members > 1) {
+            super::note(&format!(
+                "this typingd, of {members} that share a store: conversations of the others are not in it"
+            ));
+        }
+    }
+
     /// Sends a request whose response is a stream, and waits for its beginning.
     pub(super) async fn open(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let begun = async {

@@ -140,7 +140,7 @@ fn explain_usage(mut error: clap::Error, arguments: &[OsString]) -> u8 {
         // As far as that is known without the command line.
         run::report_as(read_file(None, false).log_format());
     }
-    if let Some(told) = usage::empty_variable(&error, arguments, |name| std::env::var_os(name)) {
+    if let Some(told) = usage::wrong_variable(&error, arguments, |name| std::env::var_os(name)) {
         telemetry::report(&told);
     } else {
         usage::suggest_command(&mut error);

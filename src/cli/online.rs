@@ -2,9 +2,10 @@
 
 use super::{Failure, block_on, note};
 use crate::base::clock::{self, Clock};
+use crate::base::text::NO_TLS;
 use crate::config::Config;
 use crate::salesforce::settings::Auth;
-use crate::salesforce::{Client, Settings, TokenState};
+use crate::salesforce::{Client, NO_TLS_ADVICE, Settings, TokenState};
 use crate::store::{self, Inspection};
 
 /// Resolves, connects, and fetches a token. Says what works; what doesn't is the failure, all of it.
@@ -28,6 +29,7 @@ async fn problems(config: &Config, settings: Settings) -> Result<Vec<String>, Fa
         Ok(status) => {
             note(&format!("upstream: {shown} answers after {} ms (status {status})", stopwatch.elapsed().as_millis()));
         }
+        Err(why) if why.contains(NO_TLS) => problems.push(format!("{why}; {NO_TLS_ADVICE}")),
         Err(why) => problems.push(format!(
             "{why}; check its name, the name service, the firewall, and whether upstream.ca_file or upstream.proxy is needed"
         )),

@@ -79,6 +79,9 @@ pub(super) fn run(args: &RecordArgs) -> Result<(), Failure> {
     let remote = Remote::new(&args.remote)?;
     let summary = block_on(record(&remote, args))??;
     let line = serde_json::to_string(&summary).map_err(io::Error::from)?;
+    if let (Some(to), 0) = (&args.to, summary.signals) {
+        note(&unseen(to));
+    }
     if !summary.enough && summary.signals > 0 {
         note(&format!("not enough to advise on: {}", summary.lacks().join("; ")));
     }
@@ -95,6 +98,14 @@ pub(super) fn run(args: &RecordArgs) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// What a recording of one channel says in which nothing was seen.
+fn unseen(to: &ChannelAddress) -> String {
+    let to = to.as_str();
+    format!(
+        "no signal of the channel {to:?} was seen; typingd tap and GET /v1/conversations name the channels that have any"
+    )
 }
 
 /// A stream without a byte for this long has lost its daemon: four of its heartbeats.
@@ -179,6 +190,7 @@ async fn record(remote: &Remote, args: &RecordArgs) -> Result<Summary, Failure> 
         answer = remote.open(request) => answer?,
         _ = interrupt.next() => return Err("interrupted before the daemon answered".into()),
     };
+    remote.note_if_several().await;
     let file = if is_stdout { None } else { Some(create(&args.output, args.force)?) };
     let clock = Clock::start();
     let mut tape = Tape::new(remote, args, file);

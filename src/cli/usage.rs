@@ -22,8 +22,8 @@ const VARIABLES: [(&str, &str, &str); 2] = [
     ("TYPINGD_TOKEN_FILE", "--token-file", "the path of a file"),
 ];
 
-/// The sentence for an option's value that is empty because a variable is; `None` if that is not the error.
-pub(super) fn empty_variable(
+/// The sentence for an option's value that is empty or wrong because a variable is; `None` if that is not the error.
+pub(super) fn wrong_variable(
     error: &Error,
     arguments: &[OsString],
     variable: impl Fn(&str) -> Option<OsString>,
@@ -31,9 +31,15 @@ pub(super) fn empty_variable(
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
     let (name, flag, expected) = VARIABLES.into_iter().find(|(_, flag, _)| option.split(' ').next() == Some(*flag))?;
     let is_flag = |argument: &OsString| argument.as_encoded_bytes().starts_with(flag.as_bytes());
-    let is_empty = variable(name).as_deref() == Some(OsStr::new(""));
-    let told = || format!("environment variable {name} is empty; expected {expected}, or no such variable");
-    (is_empty && !arguments.iter().any(is_flag)).then(told)
+    let value = variable(name).filter(|_| !arguments.iter().any(is_flag))?;
+    if value == OsStr::new("") {
+        return Some(format!("environment variable {name} is empty; expected {expected}, or no such variable"));
+    }
+    let why = std::error::Error::source(error).filter(|_| error.kind() == ErrorKind::ValueValidation)?;
+    // A password in an address is not repeated.
+    let value = value.to_string_lossy();
+    let shown = if value.contains('@') { "is wrong".to_owned() } else { format!("is {value:?}") };
+    Some(format!("environment variable {name} {shown}: {why}"))
 }
 
 /// Names the command that was most likely meant by an unknown one.
@@ -88,16 +94,32 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_variable_is_blamed_by_its_name() {
+        for (value, told) in [
+            (
+                "nowhere",
+                "environment variable TYPINGD_URL is \"nowhere\": relative URL without a base; expected http://host",
+            ),
+            ("http://u:p@h", "environment variable TYPINGD_URL is wrong: expected an address without user name"),
+        ] {
+            let error = Cli::try_parse_from(["typingd", "status", "--url", value]).unwrap_err();
+            let said = wrong_variable(&error, &["status".into()], |_| Some(value.into())).unwrap();
+            assert!(said.starts_with(told) && !said.contains("u:p"), "{said}");
+            assert_eq!(wrong_variable(&error, &["status".into(), "--url".into()], |_| Some(value.into())), None);
+        }
+    }
+
+    #[test]
     fn an_empty_variable_is_blamed_by_its_name() {
         let empty = |_: &str| Some(OsString::new());
         for (flag, name) in [("--url", "TYPINGD_URL"), ("--token-file", "TYPINGD_TOKEN_FILE")] {
             // As clap sees the variable.
             let error = Cli::try_parse_from(["typingd", "status", flag, ""]).unwrap_err();
-            let told = empty_variable(&error, &["status".into()], empty).unwrap();
+            let told = wrong_variable(&error, &["status".into()], empty).unwrap();
             assert!(told.starts_with(&format!("environment variable {name} is empty; expected ")), "{told}");
-            assert_eq!(empty_variable(&error, &["status".into(), flag.into(), "".into()], empty), None);
-            assert_eq!(empty_variable(&error, &["status".into(), format!("{flag}=").into()], empty), None);
-            assert_eq!(empty_variable(&error, &["status".into()], |_| None), None);
+            assert_eq!(wrong_variable(&error, &["status".into(), flag.into(), "".into()], empty), None);
+            assert_eq!(wrong_variable(&error, &["status".into(), format!("{flag}=").into()], empty), None);
+            assert_eq!(wrong_variable(&error, &["status".into()], |_| None), None);
         }
     }
 }

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::layers::Layers;
 use super::value::FromValue;
-use super::{Config, Overrides, Problem, resolve};
+use super::{Config, Overrides, Problem, resolve, warnings};
 use crate::http::Address;
 use crate::telemetry::Format;
 
@@ -47,6 +47,14 @@ impl Draft {
         config.filter(|_| problems.is_empty()).ok_or(problems)
     }
 
+    /// What the settings do badly; beside wrong ones, what is known of the others.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        match self.config() {
+            Ok(config) => warnings::warnings(&config),
+            Err(_) => warnings::warnings_beside(&self.layers, self.sandbox),
+        }
+    }
+
     /// The format of the log, as far as it is known.
     pub fn log_format(&self) -> Format {
         self.layers.log_format()
@@ -62,9 +70,9 @@ impl Draft {
         self.get(key)
     }
 
-    /// The listening addresses of `key`.
+    /// The listening addresses of `key`; of a list with wrong ones the right ones.
     pub(crate) fn addresses(&self, key: &str) -> Vec<Address> {
-        self.get(key).unwrap_or_default()
+        self.get(key).or_else(|| self.layers.usable_addresses.get(key).cloned()).unwrap_or_default()
     }
 
     /// A problem with what `key` names, with the place where it is set.

@@ -12,9 +12,10 @@ use toml::de::{DeTable, DeValue};
 use super::environment::{FILE_VARIABLE, Variable};
 use super::keys::{self, Absent, CHANNELS, KEYS, Key};
 use super::problem::{Origin, Problem};
-use super::value::{FromValue, Kind, Places, Quoted, Raw, Value};
+use super::value::{self, FromValue, Kind, Places, Quoted, Raw, Value};
 use super::{Flag, Overrides, TIMING};
 use crate::engine::policy::Mode;
+use crate::http::Address;
 use crate::model::ChannelAddress;
 
 /// A key that is set, or that has a default.
@@ -62,6 +63,8 @@ pub(super) struct Layers {
     pub(super) ambient_proxy: Option<&'static str>,
     /// The file could not be read as a whole, so that nothing is known of what it lacks.
     pub(super) broken: bool,
+    /// The right ones of a list that has wrong ones too, by the list's key.
+    pub(super) usable_addresses: BTreeMap<&'static str, Vec<Address>>,
     /// Environment variables that begin like a key's and are foreign.
     pub(super) foreign_variables: Vec<String>,
     pub(super) problems: Vec<Problem>,
@@ -85,6 +88,42 @@ impl Layers {
         let overrides = Overrides { flags: flags.to_vec(), ..Overrides::default() };
         layers.set_flags(&overrides, Places { directory: Path::new(""), credentials: None });
         layers
+    }
+
+    /// A sentence on what the key `path` names, with the place where it is set.
+    pub(super) fn located(&self, path: &str, text: &str) -> String {
+        match self.global.origin(path) {
+            Origin::Default => text.to_owned(),
+            origin => Problem::at(&origin, text).to_string(),
+        }
+    }
+
+    /// Takes wrong values out, as if they had not been set, and the problems; returns the tables that they were in, which
+    /// may not be what they are meant to be.
+    pub(super) fn take_out_wrong(&mut self) -> Vec<&'static str> {
+        self.problems.clear();
+        let is_wrong = |(key, setting): &(&'static Key, &Setting)| setting.value.is_none().then(|| key.table());
+        let scopes = std::iter::once(&self.global).chain(self.channels.values());
+        let wrong: Vec<_> = scopes.flat_map(Scope::settings).filter_map(|set| is_wrong(&set)).collect();
+        for own in self.channels.values_mut() {
+            own.0.retain(|_, setting| setting.value.is_some());
+        }
+        let global: Vec<_> =
+            self.global.settings().filter(|(_, set)| set.value.is_none()).map(|(key, _)| key.path).collect();
+        self.reset(|key| global.contains(&key.path));
+        wrong
+    }
+
+    /// Sets what is chosen to what it is without being set.
+    pub(super) fn reset(&mut self, is_chosen: impl Fn(&Key) -> bool) {
+        let mut defaults = Self::default();
+        defaults.set_defaults(Places { directory: Path::new(""), credentials: None });
+        for (index, _) in KEYS.iter().enumerate().filter(|(_, key)| is_chosen(key)) {
+            match defaults.global.0.remove(&index) {
+                Some(default) => drop(self.global.0.insert(index, default)),
+                None => drop(self.global.0.remove(&index)),
+            }
+        }
     }
 
     /// The channels with timing of their own.
@@ -229,9 +268,20 @@ impl Layers {
             self.problems.push(Problem::at(&origin, text));
             return Setting { value: None, origin };
         }
-        let value = match key.kind.read(raw, places) {
-            Ok(value) => Some(value),
-            Err((value, right)) => {
+        let read = key.kind.read(raw, places);
+        self.usable_addresses.remove(key.path);
+        let value = match (read, raw) {
+            (Ok(value), _) => Some(value),
+            (Err((value, _)), Raw::List(items)) if matches!(key.kind, Kind::Addresses { .. }) && !items.is_empty() => {
+                let (usable, wrong) = value::addresses(items);
+                let how = if matches!(origin, Origin::Environment(_)) { LIST_IN_A_VARIABLE } else { "" };
+                for right in wrong {
+                    self.problems.push(Problem::at(&origin, format!("{shown} = {value}: {right}{how}")));
+                }
+                self.usable_addresses.insert(key.path, usable);
+                None
+            }
+            (Err((value, right)), _) => {
                 let hint = neighbour(key, raw).map_or_else(String::new, |other| format!("; {other}"));
                 self.problems.push(Problem::at(&origin, format!("{shown} = {value}: {right}{hint}")));
                 None
@@ -401,6 +451,9 @@ const LISTEN: &str = "ingest.listen";
 
 /// The file that is read when none is named, if there is one.
 pub(super) const FILE_DEFAULT: &str = "/etc/typingd/typingd.toml";
+
+/// How a list is written where there is no TOML.
+const LIST_IN_A_VARIABLE: &str = "; a variable has them bare, with commas between: 127.0.0.1:7480,unix:/path";
 
 /// Where other programs look for a proxy.
 const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];

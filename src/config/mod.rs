@@ -179,10 +179,7 @@ impl Config {
 
     /// A problem with what the key `path` names, with the place where it is set.
     pub fn located(&self, path: &str, text: &str) -> String {
-        match self.layers.global.origin(path) {
-            Origin::Default => text.to_owned(),
-            origin => Problem::at(&origin, text).to_string(),
-        }
+        self.layers.located(path, text)
     }
 
     /// The settings in force as TOML that reads back to the same, with the origin of each as a comment. No secrets:
@@ -352,25 +349,19 @@ impl Reader {
         let jwt = keys::KEYS.iter().filter(|key| key.table() == JWT_BEARER).filter_map(set).min();
         match (token, jwt) {
             (Some(token), Some(jwt)) => {
-                let text = format!("{TOKEN_FILE} and [{JWT_BEARER}] ({jwt}) are both set; expected one of them");
+                // Whoever keeps the keys of the flow is to know at once what they lack.
+                let of_flow = keys::KEYS.iter().filter(|key| key.table() == JWT_BEARER);
+                let lacking: Vec<_> = of_flow.filter(|key| set(key).is_none()).map(Key::name).collect();
+                let lacks = match lacking.is_empty() {
+                    true => String::new(),
+                    false => format!("; [{JWT_BEARER}] lacks {}", lacking.join(", ")),
+                };
+                let text = format!("{TOKEN_FILE} and [{JWT_BEARER}] ({jwt}) are both set; expected one of them{lacks}");
                 self.problems.push(Problem::at(&token, text));
                 None
             }
             (Some(_), None) => Some(Auth::TokenFile(self.get(TOKEN_FILE)?)),
-            (None, Some(_)) => {
-                let token_url = self.required("upstream.auth.jwt_bearer.token_url");
-                let consumer_key = self.required("upstream.auth.jwt_bearer.consumer_key");
-                let subject = self.required("upstream.auth.jwt_bearer.subject");
-                let audience = self.required("upstream.auth.jwt_bearer.audience");
-                let private_key_file = self.required("upstream.auth.jwt_bearer.private_key_file");
-                Some(Auth::JwtBearer(JwtBearer {
-                    token_url: token_url?,
-                    consumer_key: consumer_key?,
-                    subject: subject?,
-                    audience: audience?,
-                    private_key_file: private_key_file?,
-                }))
-            }
+            (None, Some(_)) => self.jwt_bearer().map(Auth::JwtBearer),
             (None, None) if self.uses_cached_credentials() => Some(Auth::Cached),
             (None, None) => {
                 let text = format!("upstream.auth is missing: write {TOKEN_FILE}, or the keys of [{JWT_BEARER}]");
@@ -378,6 +369,21 @@ impl Reader {
                 None
             }
         }
+    }
+
+    fn jwt_bearer(&mut self) -> Option<JwtBearer> {
+        let token_url = self.required("upstream.auth.jwt_bearer.token_url");
+        let consumer_key = self.required("upstream.auth.jwt_bearer.consumer_key");
+        let subject = self.required("upstream.auth.jwt_bearer.subject");
+        let audience = self.required("upstream.auth.jwt_bearer.audience");
+        let private_key_file = self.required("upstream.auth.jwt_bearer.private_key_file");
+        Some(JwtBearer {
+            token_url: token_url?,
+            consumer_key: consumer_key?,
+            subject: subject?,
+            audience: audience?,
+            private_key_file: private_key_file?,
+        })
     }
 
     fn ingest(&mut self, admin: Option<&http::AdminSettings>) -> Option<http::Settings> {

@@ -229,7 +229,8 @@ impl Kind {
             (Self::Flag, Raw::Flag(flag)) => Some(Value::Flag(*flag)),
             (Self::OneOf(words), Raw::Text(text)) => words.contains(&text.as_str()).then(|| Value::Text(text.clone())),
             (Self::Addresses { min }, Raw::List(items)) if items.len() >= min => {
-                return addresses(items).map(Value::Addresses);
+                let (addresses, wrong) = addresses(items);
+                return if wrong.is_empty() { Ok(Value::Addresses(addresses)) } else { Err(wrong.join("; ")) };
             }
             (Self::Path, Raw::Text(text)) => return path(text, places).map(Value::Path),
             (Self::Proxy, Raw::Text(text)) => return Proxy::parse(text).map(Value::Proxy),
@@ -245,6 +246,9 @@ impl Kind {
             (Self::Url, Raw::Text(text)) => match url(text) {
                 Some(url) if url.host_str().is_some_and(|host| host.ends_with('.')) => {
                     return Err("expected the host's name without the dot at its end".into());
+                }
+                None if has_more(text).is_some() => {
+                    return Err(format!("it has {}; expected {self}", has_more(text).unwrap_or_default()));
                 }
                 url => url.map(Value::Url),
             },
@@ -294,29 +298,36 @@ impl Kind {
     }
 }
 
-fn addresses(items: &[Raw]) -> Result<Vec<Address>, String> {
-    let mut addresses = Vec::with_capacity(items.len());
+/// The addresses in a list, and what is wrong with each of the others.
+pub(super) fn addresses(items: &[Raw]) -> (Vec<Address>, Vec<String>) {
+    let (mut addresses, mut wrong) = (Vec::with_capacity(items.len()), Vec::new());
     for item in items {
         let address: Option<Address> = if let Raw::Text(text) = item { text.parse().ok() } else { None };
-        let Some(address) = address else {
-            let expected = "expected an IP address with a port (127.0.0.1:7480) or unix:/path";
-            return Err(format!("{item} is not an address; {expected}"));
-        };
-        if let Address::Unix(path) = &address
-            && path.as_os_str().len() > SOCKET_PATH_BYTES_MAX
-        {
-            return Err(format!(
-                "{item} is too long for a socket; expected a path of at most {SOCKET_PATH_BYTES_MAX} bytes"
-            ));
-        }
         // Port 0 is a fresh port each time.
-        let fresh = matches!(&address, Address::Tcp(address) if address.port() == 0);
-        if addresses.contains(&address) && !fresh {
-            return Err(format!("{item} is given twice; expected it once"));
+        let fresh = matches!(&address, Some(Address::Tcp(address)) if address.port() == 0);
+        match address {
+            None => wrong.push(format!("{item} is not an address; {}", expected_address(item))),
+            Some(Address::Unix(path)) if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX => wrong.push(format!(
+                "{item} is too long for a socket; expected a path of at most {SOCKET_PATH_BYTES_MAX} bytes"
+            )),
+            Some(address) if addresses.contains(&address) && !fresh => {
+                wrong.push(format!("{item} is given twice; expected it once"));
+            }
+            Some(address) => addresses.push(address),
         }
-        addresses.push(address);
     }
-    Ok(addresses)
+    (addresses, wrong)
+}
+
+/// What is expected in the place of a listening address that is none.
+fn expected_address(item: &Raw) -> &'static str {
+    let Raw::Text(text) = item else { return EXPECTED_ADDRESS };
+    match text.strip_prefix("unix:") {
+        Some(path) if path.starts_with('~') => "~ is not replaced; expected an absolute path, unix:/path",
+        Some(_) => "its path is relative; expected an absolute one, such as unix:/run/typingd/typingd.sock",
+        None if text.starts_with(['/', '~', '.']) => "expected unix: before a path, and the path absolute: unix:/path",
+        None => EXPECTED_ADDRESS,
+    }
 }
 
 fn path(text: &str, places: Places<'_>) -> Result<PathBuf, String> {
@@ -333,6 +344,9 @@ fn path(text: &str, places: Places<'_>) -> Result<PathBuf, String> {
             return Err("CREDENTIALS_DIRECTORY is not set; systemd sets it for services with LoadCredential=".into());
         }
     };
+    if text == "~" || text.starts_with("~/") {
+        return Err("~ is not replaced; expected an absolute path, or one relative to the configuration file".into());
+    }
     if text.contains("${") {
         return Err(format!("{CREDENTIALS} alone is understood in paths"));
     }
@@ -363,6 +377,16 @@ fn url(text: &str) -> Option<Url> {
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Some(url)
+}
+
+/// What an address has that none here may have.
+fn has_more(text: &str) -> Option<&'static str> {
+    let url = Url::parse(text).ok()?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Some("a user name or a password, before @");
+    }
+    let query = url.query().map(|_| "a query, from ? on");
+    query.or_else(|| url.fragment().map(|_| "a fragment, from # on"))
 }
 
 /// Whether an org id of 18 characters ends with the checksum of its first 15. One of 15 has none.
@@ -479,6 +503,8 @@ from_value! {
 pub(super) const ORG_ID_BYTES: usize = 15;
 
 const CHECKSUM_DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345";
+
+const EXPECTED_ADDRESS: &str = "expected an IP address with a port (127.0.0.1:7480) or unix:/path";
 
 /// `sockaddr_un` has room for 108 bytes, of which the last is a zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::Config;
+use super::layers::Layers;
 use crate::base::duration::Written;
 use crate::engine::policy::{Mode, Policy, Rules};
 use crate::salesforce::Proxy;
@@ -15,9 +16,37 @@ pub fn warnings(config: &Config) -> Vec<String> {
     let mut found = timing_warnings(config);
     of_delivery(config, &mut found);
     of_ingest(config, &mut found);
-    of_addresses(config, &mut found);
+    if config.upstream.is_some() {
+        of_addresses(&config.layers, &mut found);
+    }
     of_proxy(config, &mut found);
     of_drop_in(config, &mut found);
+    found
+}
+
+/// Those of a configuration that may be wrong: of its right settings, and of no table that has a wrong one.
+pub(super) fn warnings_beside(layers: &Layers, sandbox: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    if !sandbox {
+        of_addresses(layers, &mut found);
+    }
+    let mut right = Layers::clone(layers);
+    let wrong = right.take_out_wrong();
+    // Where it listens, and with whom, has no warnings; what is wrong with it would keep the rest from being read.
+    right.reset(|key| key.table() == "store" || key.name() == "listen");
+    let Ok(config) = super::resolve(right, None, true) else { return found };
+    let is_right = |table: &str| !wrong.iter().any(|wrong| *wrong == table);
+    let timing = if is_right("timing") { timing_warnings(&config) } else { Vec::new() };
+    found.splice(0..0, timing);
+    if is_right("upstream") && is_right("delivery") {
+        of_delivery(&config, &mut found);
+    }
+    if is_right("ingest") && is_right("admin") {
+        of_ingest(&config, &mut found);
+    }
+    if is_right("drop_in") {
+        of_drop_in(&config, &mut found);
+    }
     found
 }
 
@@ -28,11 +57,19 @@ pub(super) fn timing_warnings(config: &Config) -> Vec<String> {
         of_timing(&scope, &rules, &mut found);
         of_activity(config, &scope, &rules, &mut found);
     }
+    of_capacity(config, &mut found);
     found
 }
 
-/// How many people can type at a time before refreshes are shed, as a sentence.
-pub fn capacity(config: &Config) -> String {
+/// How many people can type at a time before refreshes are shed, as a sentence; `None` where that is a warning.
+pub fn capacity(config: &Config) -> Option<String> {
+    let (people, sentence) = tightest(config);
+    (people >= TYPING_AT_A_TIME)
+        .then(|| format!("{sentence}; pauses add a Stopped and a Started each; both are counted below"))
+}
+
+/// How many people can type at a time, by the timing that allows the fewest, and the sentence on it.
+fn tightest(config: &Config) -> (u64, String) {
     let rate = config.policy.delivery.requests_per_second_max;
     let (people, scope, check) = scopes(config)
         .map(|(scope, rules)| {
@@ -43,10 +80,19 @@ pub fn capacity(config: &Config) -> String {
         .expect("the timing of [timing] is always there");
     let beyond = if people < ORG_SESSIONS_MAX { ", fewer than the 11000 sessions an org may have" } else { "" };
     let check = Written(check);
-    format!(
+    let sentence = format!(
         "if no user paused, {people} people could type at a time before refreshes are shed{beyond} ({scope}: \
-         check_interval {check}, {rate} requests a second); pauses add a Stopped and a Started each; both are counted below"
-    )
+         check_interval {check}, {rate} requests a second)"
+    );
+    (people, sentence)
+}
+
+/// Too many requests for each person who is typing: the icons of the others are shed.
+fn of_capacity(config: &Config, found: &mut Vec<String>) {
+    let (people, sentence) = tightest(config);
+    if people < TYPING_AT_A_TIME {
+        found.push(format!("{sentence}; a longer check_interval leaves room for more"));
+    }
 }
 
 /// The timing of all, and that of each channel that has another, each with its table.
@@ -152,53 +198,83 @@ fn of_ingest(config: &Config, found: &mut Vec<String>) {
 }
 
 /// Addresses of Salesforce that are others than those that are meant.
-fn of_addresses(config: &Config, found: &mut Vec<String>) {
-    let Some(upstream) = &config.upstream else { return };
+fn of_addresses(layers: &Layers, found: &mut Vec<String>) {
+    const TOKEN_URL: &str = "upstream.auth.jwt_bearer.token_url";
+    const AUDIENCE: &str = "upstream.auth.jwt_bearer.audience";
     let mut warn = |key: &str, value: &str, what: &str| {
-        found.push(config.located(key, &format!("{key} = {value:?}: {what}")));
+        found.push(layers.located(key, &format!("{key} = {value:?}: {what}")));
     };
-    let base_url = &upstream.base_url;
-    let port = base_url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    if let Some((whose, domain)) = without_interaction_service(base_url.host_str().unwrap_or_default()) {
-        let what =
-            format!("{whose}: there is no Interaction Service there; expected https://{domain}{SERVICE_HOST}{port}");
-        warn("upstream.base_url", shown(base_url), &what);
-    } else if let Some(host) = base_url.host_str().filter(|host| host.ends_with(SERVICE_HOST))
-        && base_url.path() != "/"
+    if let Some(base_url) = layers.global.get::<Url>("upstream.base_url")
+        && let Some(what) = of_base_url(&base_url)
     {
-        let what = format!("the Interaction Service has no path before its own; expected https://{host}{port}");
-        warn("upstream.base_url", shown(base_url), &what);
+        warn("upstream.base_url", shown(&base_url), &what);
     }
-    let Auth::JwtBearer(jwt) = &upstream.auth else { return };
-    let token_host = jwt.token_url.host_str().unwrap_or_default();
-    if is_salesforce(token_host) && !jwt.token_url.path().ends_with(TOKEN_PATH) {
-        let mut right = jwt.token_url.clone();
+    let Some(token_url) = layers.global.get::<Url>(TOKEN_URL) else { return };
+    if let Some(what) = of_token_url(&token_url) {
+        warn(TOKEN_URL, shown(&token_url), &what);
+    }
+    if let Some(audience) = layers.global.get::<String>(AUDIENCE)
+        && let Some(what) = of_audience(&audience, &token_url)
+    {
+        warn(AUDIENCE, &audience, &what);
+    }
+}
+
+/// What is wrong with the address of the Interaction Service.
+fn of_base_url(url: &Url) -> Option<String> {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    if let Some((whose, domain)) = without_interaction_service(host) {
+        return Some(format!(
+            "{whose}: there is no Interaction Service there; expected https://{domain}{SERVICE_HOST}{port}"
+        ));
+    }
+    if let Some(domain) = host.strip_suffix(SERVICE_DOMAIN).filter(|_| !host.ends_with(SERVICE_HOST)) {
+        return Some(format!("there is no such address; expected https://{domain}{SERVICE_HOST}{port}"));
+    }
+    (host.ends_with(SERVICE_HOST) && url.path() != "/")
+        .then(|| format!("the Interaction Service has no path before its own; expected https://{host}{port}"))
+}
+
+/// What is wrong with the address of the token endpoint.
+fn of_token_url(url: &Url) -> Option<String> {
+    let host = url.host_str().unwrap_or_default();
+    let domain = [SERVICE_DOMAIN, ".lightning.force.com"].iter().find_map(|ending| host.strip_suffix(ending));
+    if let Some(domain) = domain {
+        let domain = domain.strip_suffix(".my").unwrap_or(domain);
+        return Some(format!(
+            "no tokens come from this host; expected https://{domain}{}{TOKEN_PATH}, or https://{LOGIN}{TOKEN_PATH}",
+            ORG_HOSTS[0].0
+        ));
+    }
+    (is_salesforce(host) && !url.path().ends_with(TOKEN_PATH)).then(|| {
+        let mut right = url.clone();
         right.set_path(TOKEN_PATH);
-        let what = format!("no tokens come from this path; expected {right}");
-        warn("upstream.auth.jwt_bearer.token_url", shown(&jwt.token_url), &what);
-    }
+        format!("no tokens come from this path; expected {right}")
+    })
+}
+
+/// What is wrong with the audience of assertions for `token_url`.
+fn of_audience(audience: &str, token_url: &Url) -> Option<String> {
+    let token_host = token_url.host_str().unwrap_or_default();
     let login = |host: &str| {
         if host == TEST_LOGIN || TEST_MARKS.iter().any(|mark| host.contains(mark)) { TEST_LOGIN } else { LOGIN }
     };
-    let audience = Url::parse(&jwt.audience).ok().filter(|url| url.scheme() == "https");
+    let audience = Url::parse(audience).ok().filter(|url| url.scheme() == "https");
     let host = audience.as_ref().and_then(Url::host_str);
-    let what = match (host, &audience) {
+    Some(match (host, &audience) {
         (Some(host), Some(_))
             if [LOGIN, TEST_LOGIN].contains(&host) && is_salesforce(token_host) && login(token_host) != host =>
         {
             let right = login(token_host);
-            format!(
-                "it does not go with token_url {}, which refuses it; expected https://{right}",
-                shown(&jwt.token_url)
-            )
+            format!("it does not go with token_url {}, which refuses it; expected https://{right}", shown(token_url))
         }
         (Some(host), Some(url)) if is_salesforce(host) && url.path() != "/" => {
             format!("an audience has no path; expected https://{host}")
         }
-        (Some(_), Some(_)) => return,
+        (Some(_), Some(_)) => return None,
         _ => format!("it is no https address; expected https://{LOGIN}, or https://{TEST_LOGIN} for a sandbox org"),
-    };
-    warn("upstream.auth.jwt_bearer.audience", &jwt.audience, &what);
+    })
 }
 
 /// What `host` is, if it is one of Salesforce's that has no Interaction Service, and the org's domain as far as it says
@@ -288,6 +364,7 @@ const VISUALFORCE: &str = "this is the address of the org's Visualforce pages";
 const TOKEN_PATH: &str = "/services/oauth2/token";
 /// How the address of an org's Interaction Service ends.
 const SERVICE_HOST: &str = ".my.salesforce-scrt.com";
+const SERVICE_DOMAIN: &str = ".salesforce-scrt.com";
 /// Where tokens of production orgs, and of sandbox orgs, come from.
 const LOGIN: &str = "login.salesforce.com";
 const TEST_LOGIN: &str = "test.salesforce.com";
@@ -299,6 +376,9 @@ const CONNECTOR_SPACING: Duration = Duration::from_secs(5);
 const ORG_REQUESTS_PER_SECOND_MAX: u32 = 2_000;
 /// Salesforce's documented limit of simultaneous active messaging sessions.
 const ORG_SESSIONS_MAX: u64 = 11_000;
+/// In a full org one session in ten may well have its user typing; a rate that is not enough for those sheds icons day in,
+/// day out.
+const TYPING_AT_A_TIME: u64 = ORG_SESSIONS_MAX / 10;
 /// Typists pause for about that long between words and for longer between thoughts.
 const BLINK: Duration = Duration::from_secs(1);
 /// The rate is held over a window of one second, so that is how long a turn may be in coming.

@@ -12,7 +12,7 @@ const ADMIN_TOKEN: &str = "admin.token_file";
 const CA_FILE: &str = "upstream.ca_file";
 const PRIVATE_KEY: &str = "upstream.auth.jwt_bearer.private_key_file";
 const UPSTREAM_TOKEN: &str = "upstream.auth.token_file";
-const STATE_DIR: &str = "delivery.state_dir";
+pub(super) const STATE_DIR: &str = "delivery.state_dir";
 
 /// Everything that is wrong with the files that `draft` names, in the order in which problems are reported. `run` refuses to
 /// start with any of it, `check` reports it. A token file that is not there yet is no problem: another program writes it,

@@ -16,10 +16,12 @@ use crate::http::{Ends, Listener, Passed, Serving, serve_on};
 pub(super) async fn bind(config: &Config, passed: &[Passed]) -> Result<(Vec<Listener>, Vec<Listener>), String> {
     let all: Vec<_> = config.ingest.listen.iter().chain(&config.admin.listen).cloned().collect();
     let mut bound = Vec::new();
-    for wanted in &all {
+    for (place, wanted) in all.iter().enumerate() {
+        let key = if place < config.ingest.listen.len() { "ingest.listen" } else { "admin.listen" };
+        let located = |why: String| config.located(key, &format!("{key}: {why}"));
         bound.push(match passed.iter().find(|passed| passed.address() == wanted) {
             Some(passed) => passed.listener()?,
-            None => Listener::bind_beside(wanted, &all, config.ingest.socket_mode).await?,
+            None => Listener::bind_beside(wanted, &all, config.ingest.socket_mode).await.map_err(located)?,
         });
     }
     let admin = bound.split_off(config.ingest.listen.len());

@@ -12,6 +12,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::StartError;
+use super::files::STATE_DIR;
 use crate::base::clock::{self, Clock};
 use crate::config::{Config, Store};
 use crate::console;
@@ -140,9 +141,11 @@ pub(super) fn open_journal(config: &Config) -> Result<(Option<Journal>, Vec<Conv
     let Some(dir) = &config.state_dir else { return Ok((None, Vec::new())) };
     let (journal, recovered) = match Journal::open(dir, clock::wall_millis(), config.recover_within) {
         Ok(opened) => opened,
-        Err(error @ OpenError::Held { .. }) => return Err(StartError::Held(error.to_string())),
+        Err(error @ OpenError::Held { .. }) => {
+            return Err(StartError::Held(config.located(STATE_DIR, &error.to_string())));
+        }
         Err(error) => {
-            warn!("{error}");
+            warn!("{}", config.located(STATE_DIR, &error.to_string()));
             return Ok((None, Vec::new()));
         }
     };
@@ -168,6 +171,7 @@ pub(super) fn node(config: &Config, clock: Clock, engine: &mut Engine, left_on: 
         limit: config.policy.delivery.requests_per_second_max,
         request_timeout,
         recover_within: config.recover_within,
+        needs_credentials: config.upstream.as_ref().is_some_and(|upstream| upstream.auth == Auth::Cached),
     };
     let (random, seed) = Uuid::new_v4().as_u64_pair();
     let me = OwnerId::new(random);

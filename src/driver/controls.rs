@@ -30,8 +30,8 @@ pub enum Command {
     Candidates(Option<Vec<Setting>>, oneshot::Sender<Option<CandidateFigures>>),
     /// Begin a recording.
     Record(Scope, oneshot::Sender<Result<Recording, NotRecorded>>),
-    /// Some conversations, and how many there are.
-    Page(PageQuery, oneshot::Sender<(Page, usize)>),
+    /// Some conversations, how many there are, and how many typingd share a store, if there is one.
+    Page(PageQuery, oneshot::Sender<(Page, usize, Option<usize>)>),
     /// Credentials of these channels were accepted that were not before.
     Accepted(Vec<Box<str>>),
     /// Everything about one conversation.
@@ -117,8 +117,8 @@ impl Controls {
         self.ask(timeout, |answer| Command::Record(scope, answer)).await
     }
 
-    /// Some conversations, and how many there are.
-    pub(crate) async fn page(&self, query: PageQuery, timeout: Duration) -> Option<(Page, usize)> {
+    /// Some conversations, how many there are, and how many typingd share a store.
+    pub(crate) async fn page(&self, query: PageQuery, timeout: Duration) -> Option<(Page, usize, Option<usize>)> {
         self.ask(timeout, |answer| Command::Page(query, answer)).await
     }
 

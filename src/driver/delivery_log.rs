@@ -129,7 +129,13 @@ impl DeliveryLog {
                 self.unknown_channels = self.unknown_channels.saturating_add(1);
                 if self.unknown_channels < UNKNOWN_CHANNELS_MAX {
                     let channel = self.channel(conversation);
-                    warn!(channel, status, code, detail, "channel muted: Salesforce does not know it");
+                    warn!(
+                        channel,
+                        status,
+                        code,
+                        detail,
+                        "channel muted: Salesforce does not know it; typingd tap and GET /v1/conversations name it in full"
+                    );
                 } else if let Some(more) = self.swapped.pass(now, 1) {
                     warn!(
                         channels = self.unknown_channels,

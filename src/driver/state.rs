@@ -131,13 +131,17 @@ impl LoopState {
             }
             Some(Command::Record(scope, answer)) => drop(answer.send(self.start_recording(now, scope))),
             Some(Command::Page(query, answer)) => {
-                let _ = answer.send((self.engine.page(now, &query), self.engine.census().conversations));
+                let members = self.node.as_ref().map(|node| node.fleet.members());
+                let _ = answer.send((self.engine.page(now, &query), self.engine.census().conversations, members));
             }
             Some(Command::Inquire(conversation, answer)) => {
                 let _ = answer.send(self.inquire(now, conversation.as_ref()));
             }
             Some(Command::Accepted(channels)) => {
                 for channel in channels {
+                    if let Some(node) = &mut self.node {
+                        node.fleet.handle_accepted(&channel);
+                    }
                     self.engine.handle_acceptance(now, &channel);
                 }
             }

@@ -104,31 +104,9 @@ impl Timing {
         deadlines
     }
 
-    /// An instant before which no timer falls due, whatever keystrokes come until then that decide nothing. For callers
-    /// that step through millions of keys: most keys need not look at a timer at all.
-    #[inline]
-    pub fn quiet_until(&self, rules: &Rules) -> Instant {
-        if self.is_idle() {
-            return Instant::NEVER;
-        }
-        // A keystroke moves every deadline further away, but for `max_typing` of typing that was about to break.
-        let max_typing = self.run_start.saturating_add(rules.max_typing);
-        Instant::from_micros(self.next(rules, 0).0.min(max_typing))
-    }
-
-    /// As [`Timing::quiet_until`], where the next keystroke decides nothing either; else [`Instant::ORIGIN`].
-    #[inline]
-    pub fn calm_until(&self, rules: &Rules) -> Instant {
-        let is_taken_silently = match self.phase {
-            Phase::Idle => false,
-            Phase::Burst => self.icon || rules.mode == Mode::AfterShown,
-            Phase::Silent => true,
-        };
-        if is_taken_silently { self.quiet_until(rules) } else { Instant::ORIGIN }
-    }
-
-    /// As [`Timing::calm_until`], as long as no two keystrokes are a pause of `dismiss_after` apart: the icon's idle deadline
-    /// moves on with each of them.
+    /// An instant before which keystrokes decide nothing, and no timer but the icon's idle deadline falls due, as long as no two
+    /// keystrokes are a pause of `dismiss_after` apart: then that deadline moves on with each of them. [`Instant::ORIGIN`] if the
+    /// next keystroke decides something. For callers that step through millions of keys: most need not be looked at.
     #[inline]
     pub fn unbroken_until(&self, rules: &Rules) -> Instant {
         let never = u64::MAX;
@@ -152,7 +130,7 @@ impl Timing {
         Instant::from_micros(until)
     }
 
-    /// Keystrokes came before [`Timing::calm_until`] or [`Timing::unbroken_until`], no two of them a pause apart, and what they report goes on until
+    /// Keystrokes came before [`Timing::unbroken_until`], no two of them a pause apart, and what they report goes on until
     /// `until`: as [`Timing::keystroke`] for each of them, for callers that skip them.
     #[inline]
     pub fn keystrokes_skipped(&mut self, until: Instant) {
@@ -552,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_falls_due_in_the_quiet_whatever_keys_come() {
+    fn keys_that_are_skipped_would_have_decided_nothing() {
         // Every gap and every rule that could bring a deadline nearer, in both modes.
         for (mode, max_typing, gaps) in [Mode::Idle, Mode::AfterShown]
             .into_iter()
@@ -561,19 +539,27 @@ mod tests {
         {
             let mut r = rules(mode, 5, 2);
             r.max_typing = max_typing * 1_000;
-            let (mut timing, mut now, mut quiet) = (Timing::default(), 0, Instant::ORIGIN);
+            // One is told every key, the other those that may decide something.
+            let (mut told, mut spared) = (Timing::default(), Timing::default());
+            let (mut now, mut last, mut unbroken_until, mut skipped) = (0, 0, Instant::ORIGIN, None);
             for place in 0..6 {
                 now += gaps / 4u64.pow(place) % 4;
                 let at = Instant::from_millis(now);
-                let mut decided = false;
-                while timing.due(&r) <= at {
-                    assert!(timing.due(&r) >= quiet, "{mode:?} {max_typing} {gaps}");
-                    decided |= timing.step(&r, at).is_some();
+                let what = format!("{mode:?} {max_typing} {gaps}");
+                if at < unbroken_until && now - last < 2 {
+                    assert_eq!((told.step(&r, at), told.keystroke(&r, at, at)), (None, None), "{what}");
+                    skipped = Some(at);
+                } else {
+                    if let Some(until) = skipped.take() {
+                        spared.keystrokes_skipped(until);
+                    }
+                    let timers = |timing: &mut Timing| std::iter::from_fn(|| timing.step(&r, at)).collect::<Vec<_>>();
+                    assert_eq!(timers(&mut told), timers(&mut spared), "{what}");
+                    assert_eq!(told.keystroke(&r, at, at), spared.keystroke(&r, at, at), "{what}");
+                    assert_eq!(told, spared, "{what}");
+                    unbroken_until = spared.unbroken_until(&r);
                 }
-                decided |= timing.keystroke(&r, at, at).is_some();
-                if decided || at >= quiet {
-                    quiet = timing.quiet_until(&r);
-                }
+                last = now;
             }
         }
     }

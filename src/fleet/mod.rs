@@ -56,6 +56,9 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// For how long an icon that was left on is owed a Stopped.
     pub recover_within: Duration,
+    /// Credentials are shown by callers, channel by channel: icons of the dead are taken over only where some are known
+    /// ([`Fleet::handle_accepted`]).
+    pub needs_credentials: bool,
 }
 
 /// What is to be done with a signal.
@@ -206,7 +209,7 @@ impl Fleet {
             tenure: Tenure::new(me, settings.lease, settings.when_unreachable),
             effects: VecDeque::from([Effect::Share(share.in_force())]),
             share,
-            sweep: Sweep::new(settings.recover_within),
+            sweep: Sweep::new(settings.recover_within, settings.needs_credentials),
             holdings: HashMap::with_hasher(FixedState::with_seed(seed)),
             lost_in_flight: HashSet::with_hasher(FixedState::with_seed(seed)),
             refused: HashSet::with_hasher(FixedState::with_seed(seed)),
@@ -304,6 +307,11 @@ impl Fleet {
         let alone = matches!(self.tenure.state(now), State::Alone | State::Dark);
         self.share.set_limit(limit, alone);
         self.effects.push_back(Effect::Share(self.share.in_force()));
+    }
+
+    /// Credentials were accepted for the channel.
+    pub fn handle_accepted(&mut self, channel: &str) {
+        self.sweep.handle_accepted(channel);
     }
 
     /// Mail may have been lost on its way. What it said of icons is found in the store.

@@ -12,6 +12,8 @@ use crate::model::{Conversation, Instant};
 #[derive(Debug)]
 pub(super) struct Sweep {
     recover_within: Duration,
+    /// The channels of which conversations can be taken; `None`: all.
+    spoken_for: Option<BTreeSet<Box<str>>>,
     members: Vec<OwnerId>,
     /// Owners that have lapsed, and since when this node has known it.
     lapsed: BTreeMap<OwnerId, Instant>,
@@ -32,12 +34,17 @@ struct UnderWay {
     /// Those of them, and unknown ones, that something was found of.
     found: BTreeSet<OwnerId>,
     takes: VecDeque<(OwnerId, Vec<Conversation>)>,
+    /// Owners that have lapsed so recently that nothing of theirs is taken without credentials.
+    recent: BTreeSet<OwnerId>,
+    /// Something was left for want of credentials.
+    skips: bool,
 }
 
 impl Sweep {
-    pub(super) fn new(recover_within: Duration) -> Self {
+    pub(super) fn new(recover_within: Duration, needs_credentials: bool) -> Self {
         Self {
             recover_within,
+            spoken_for: needs_credentials.then(BTreeSet::new),
             members: Vec::new(),
             lapsed: BTreeMap::new(),
             alive: BTreeMap::new(),
@@ -50,6 +57,16 @@ impl Sweep {
 
     pub(super) fn members(&self) -> &[OwnerId] {
         &self.members
+    }
+
+    /// The channel's conversations can be taken from now on.
+    pub(super) fn handle_accepted(&mut self, channel: &str) {
+        if let Some(channels) = &mut self.spoken_for
+            && channels.len() < CHANNELS_MAX
+            && channels.insert(channel.into())
+        {
+            self.not_before = Instant::ORIGIN;
+        }
     }
 
     /// The node has just claimed what it owned: answers may have been lost.
@@ -82,8 +99,10 @@ impl Sweep {
             let ripe = self.lapsed.iter().filter(|(_, since)| **since + GRACE <= now);
             let ripe: BTreeSet<_> = ripe.map(|(owner, _)| *owner).collect();
             if std::mem::take(&mut self.wanted) || !ripe.is_empty() {
+                let recent = self.lapsed.iter().filter(|(_, since)| now < **since + SKIPPED_MAX);
+                let recent = recent.map(|(owner, _)| *owner).collect();
                 let (found, takes) = (BTreeSet::new(), VecDeque::new());
-                self.under_way = Some(UnderWay { cursor: Some(0), ripe, found, takes });
+                self.under_way = Some(UnderWay { cursor: Some(0), ripe, found, takes, recent, skips: false });
                 self.not_before = now + SPACING;
             }
         }
@@ -97,7 +116,10 @@ impl Sweep {
             return Some(Command::Scan { cursor });
         }
         // Only an owner of which nothing was found is buried. Nothing can be added to what a lapsed owner has.
-        let UnderWay { ripe, found, .. } = self.under_way.take()?;
+        let UnderWay { ripe, found, skips, .. } = self.under_way.take()?;
+        if skips {
+            self.not_before = now + SKIPPED_SPACING;
+        }
         self.burials.extend(ripe.difference(&found));
         self.burials.pop_front().map(|dead| Command::Bury { dead })
     }
@@ -133,6 +155,13 @@ impl Sweep {
                 continue;
             }
             under_way.found.insert(owner);
+            // Another node may know credentials, or this one later: it is looked at again.
+            if under_way.recent.contains(&owner)
+                && self.spoken_for.as_ref().is_some_and(|channels| !channels.contains(conversation.to()))
+            {
+                under_way.skips = true;
+                continue;
+            }
             match under_way.takes.iter_mut().find(|(dead, some)| *dead == owner && some.len() < TAKEN_MAX) {
                 Some((_, some)) => some.push(conversation),
                 None => under_way.takes.push_back((owner, vec![conversation])),
@@ -147,5 +176,11 @@ impl Sweep {
 const GRACE: Duration = Duration::from_millis(300);
 /// Sweeps begin no more often.
 const SPACING: Duration = Duration::from_millis(100);
+/// What was left for want of credentials is looked at again so much later.
+const SKIPPED_SPACING: Duration = Duration::from_secs(1);
+/// Then it is taken all the same, and waits for credentials where it can be seen.
+const SKIPPED_MAX: Duration = Duration::from_secs(30);
+/// As many messaging channels as an org may have.
+const CHANNELS_MAX: usize = 2_000;
 /// Conversations in one take.
 const TAKEN_MAX: usize = 256;

@@ -149,11 +149,11 @@ pub(crate) async fn require_token_or_signaller(
     Ok(next.run(request).await)
 }
 
-/// Lets requests on whose caller may send this process a signal; for any other caller there is nothing here.
+/// Lets requests on whose caller may send this process a signal; any other caller is to call the addresses of operators.
 pub(crate) async fn require_signaller(request: Request, next: Next) -> Result<Response, Problem> {
     match ViaUnix::may_signal(&request) {
         true => Ok(next.run(request).await),
-        false => Err(Problem::of_nothing_here()),
+        false => Err(Problem::of_operators()),
     }
 }
 

@@ -30,6 +30,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "there is nothing at this address; signals go to /v1/signals")
     }
 
+    /// The answer to an operator's call on an address of signals, where operators have addresses of their own.
+    pub(crate) fn of_operators() -> Self {
+        let detail = "this call is served at the addresses of admin.listen; here are signals, /healthz and /readyz";
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
     /// The status of the answer.
     pub(crate) const fn status(&self) -> StatusCode {
         self.status

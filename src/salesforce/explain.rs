@@ -1,5 +1,6 @@
 //! What an answer means to the person who set typingd up, and what to do about it.
 
+use crate::base::text::NO_TLS;
 use crate::model::{Cause, Outcome, Rejection, WireResult};
 
 /// What a result means.
@@ -26,11 +27,19 @@ pub fn explain(result: &WireResult) -> Explanation {
         (Some(10019), _) => ("the org is read-only while it is migrated", "try again later"),
         (Some(10055 | 10056), _) => ("a precondition was not met, or the request was aborted", "try again"),
         (_, Outcome::Delivered) => return Explanation { meaning: "acknowledged", advice: None },
+        (_, Outcome::NotSent(_) | Outcome::Unknown(_))
+            if result.detail.as_ref().is_some_and(|why| why.contains(NO_TLS)) =>
+        {
+            ("there is no connection", NO_TLS_ADVICE)
+        }
         (_, Outcome::NotSent(setback) | Outcome::Unknown(setback)) => of_setback(setback.cause, result.status),
         (_, Outcome::Rejected(refusal)) => of_refusal(refusal),
     };
     Explanation { meaning, advice: Some(advice) }
 }
+
+/// What to do where the name and the way to it are right, for something answers.
+pub(crate) const NO_TLS_ADVICE: &str = "something listens on that port and speaks plain http; check the port in the setting that is named, or what stands there";
 
 const fn of_setback(cause: Cause, status: Option<u16>) -> (&'static str, &'static str) {
     match (cause, status) {
@@ -101,6 +110,14 @@ mod tests {
 
     fn explained(outcome: Outcome, status: Option<u16>, code: Option<i64>) -> Explanation {
         explain(&WireResult { outcome, status, code, detail: None, elapsed: Duration::ZERO })
+    }
+
+    #[test]
+    fn https_spoken_to_an_http_port_is_no_matter_of_names() {
+        let outcome = Outcome::NotSent(Transient { cause: Cause::Unreachable, retry_after: None });
+        let detail = Some(format!("upstream.base_url https://h:80: {NO_TLS}: what answers there does not speak TLS"));
+        let told = explain(&WireResult { outcome, status: None, code: None, detail, elapsed: Duration::ZERO });
+        assert_eq!(told.advice, Some(NO_TLS_ADVICE));
     }
 
     #[test]

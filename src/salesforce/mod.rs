@@ -25,6 +25,7 @@ mod tests;
 pub use client::Client;
 pub(crate) use client::{PrepareError, Prepared, check_roots, error_text};
 pub use connection::{Connection, SetupError};
+pub(crate) use explain::NO_TLS_ADVICE;
 pub use explain::{Explanation, explain};
 pub use proxy::Proxy;
 pub use settings::Settings;

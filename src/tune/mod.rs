@@ -224,13 +224,17 @@ impl Findings {
 fn measured(study: &Study, plan: &Plan, typed: &[Typed], threads: usize, done: &(dyn Fn() + Sync)) -> Vec<Row> {
     let in_grid = plan.grid.contains(&plan.current);
     let settings: Vec<Setting> = plan.grid.iter().copied().chain((!in_grid).then_some(plan.current)).collect();
+    // What is counted of each user and conversation is held for all of these at a time.
+    let events: usize = study.timelines.iter().map(|timeline| timeline.events.len()).sum();
+    let together = (COUNTED_MAX / (study.users + events).max(1)).clamp(1, TOGETHER_MAX);
+    let blocks: Vec<&[Setting]> = settings.chunks(together).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut meter = Meter::new(study, plan, typed);
         let mut measured = Vec::new();
-        while let Some(setting) = settings.get(next.fetch_add(1, Ordering::Relaxed)) {
-            measured.push(meter.measure(*setting));
-            done();
+        while let Some(block) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            measured.extend(meter.measure_all(block));
+            block.iter().for_each(|_| done());
         }
         measured
     };
@@ -283,5 +287,9 @@ fn channels(study: &Study, plan: &Plan, suspects: &Suspects, threads: usize) -> 
 
 /// The most users that are measured under every setting; of more, so many are drawn.
 pub(crate) const USERS_MEASURED_MAX: usize = 20_000;
+/// Settings that are measured together, at most: half of the dismissals tried by default.
+const TOGETHER_MAX: usize = 6;
+/// Users and events times the settings that are measured together, at most: some ten bytes for an event, two hundred for a user.
+const COUNTED_MAX: usize = 6_500_000;
 /// The most channels that are studied one by one.
 pub const CHANNELS_MAX: usize = 20;

@@ -118,10 +118,15 @@ impl Stage<'_> {
         let pause = self.rules.dismiss;
         // Keys before this decide nothing, if they come without a pause after `last`; in microseconds.
         let (mut unbroken_until, mut last) = (0, 0);
-        for (number, start) in timeline.runs.iter().enumerate() {
-            let end = timeline.runs.get(number + 1).map_or(events.len(), |next| *next as usize);
-            let mut place = *start as usize;
-            let last_of_run = micros(events[end - 1]);
+        for (number, run) in timeline.runs.iter().enumerate() {
+            let last_of_run = run.last();
+            if run.is_of_keys() && last_of_run < unbroken_until && run.first - last < pause {
+                last = last_of_run;
+                self.skipped = Some(last);
+                continue;
+            }
+            let end = timeline.runs.get(number + 1).map_or(events.len(), |next| next.start());
+            let mut place = run.start();
             while place < end {
                 let event = events[place];
                 let at = micros(event);
@@ -130,15 +135,16 @@ impl Stage<'_> {
                     unbroken_until = self.timing.unbroken_until(self.rules).as_micros();
                     last = at;
                     place += 1;
-                } else if last_of_run < unbroken_until {
-                    last = last_of_run;
-                    self.skipped = Some(last);
-                    break;
-                } else {
-                    place += events[place..end].partition_point(|event| micros(*event) < unbroken_until);
-                    last = micros(events[place - 1]);
-                    self.skipped = Some(last);
+                    continue;
                 }
+                // Within a run there is no pause.
+                place = if last_of_run < unbroken_until {
+                    end
+                } else {
+                    place + events[place..end].partition_point(|event| micros(*event) < unbroken_until)
+                };
+                last = micros(events[place - 1]);
+                self.skipped = Some(last);
             }
         }
     }

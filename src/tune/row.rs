@@ -11,6 +11,7 @@ use super::study::Study;
 use super::sums::{Delays, Lags, Sums, Typed, quantile, ratio};
 use super::timeline::Timeline;
 use super::truth::Truth;
+use crate::engine::policy::Rules;
 use crate::model::Indicator;
 
 /// A measure with its confidence; `None` where it is undefined.
@@ -208,6 +209,35 @@ impl Row {
     }
 }
 
+/// What is counted under one setting.
+struct Count {
+    setting: Setting,
+    rules: Rules,
+    sums: Vec<Sums>,
+    /// With the receiver that is shown beside the first, if there is one.
+    dropped: Option<Vec<Sums>>,
+    lags: Lags,
+    dropped_lags: Lags,
+    waits: Vec<u64>,
+    /// With each receiver that is possible.
+    seen: Vec<Seen>,
+}
+
+impl Count {
+    fn new(setting: Setting, plan: &Plan, users: usize) -> Self {
+        Self {
+            setting,
+            rules: setting.rules(plan.max_typing),
+            sums: vec![Sums::default(); users],
+            dropped: plan.icon_ttl.second().map(|_| vec![Sums::default(); users]),
+            lags: Lags::default(),
+            dropped_lags: Lags::default(),
+            waits: Vec::new(),
+            seen: vec![Seen::default(); plan.icon_ttl.cases().len()],
+        }
+    }
+}
+
 /// What the measuring of one setting needs, and what it leaves for the next one to use again.
 pub(super) struct Meter<'a> {
     study: &'a Study,
@@ -225,46 +255,59 @@ impl<'a> Meter<'a> {
 
     /// Plays every conversation under `setting`, and counts.
     pub(super) fn measure(&mut self, setting: Setting) -> Row {
-        let plan = self.plan;
-        let rules = setting.rules(plan.max_typing);
-        let mut sums = vec![Sums::default(); self.study.users];
-        let mut dropped = plan.icon_ttl.second().map(|_| vec![Sums::default(); self.study.users]);
-        let (mut lags, mut dropped_lags, mut waits) = (Lags::default(), Lags::default(), Vec::new());
-        let cases = plan.icon_ttl.cases();
-        let mut seen = vec![Seen::default(); cases.len()];
+        self.measure_all(&[setting]).remove(0)
+    }
+
+    /// The same under each of `settings`, conversation by conversation: what is read of one is at hand for the next setting.
+    pub(super) fn measure_all(&mut self, settings: &[Setting]) -> Vec<Row> {
+        let cases = self.plan.icon_ttl.cases();
+        let users = self.study.users;
+        let mut counts: Vec<Count> = settings.iter().map(|setting| Count::new(*setting, self.plan, users)).collect();
         for (number, timeline) in self.study.timelines.iter().enumerate() {
-            let seed = plan.seed.wrapping_add(number as u64);
-            plan.link.play(timeline, &rules, plan.truth.away, seed, &mut self.play);
-            self.shown.follow(&self.play.arrivals, plan.icon_ttl.first(), timeline.end);
-            waits.extend_from_slice(&self.shown.waits);
-            let longest = self.shown.waits.iter().copied().max().unwrap_or_default();
-            let user = timeline.user as usize;
-            let first = Seen::added(&mut sums[user], |sums| sums.add(timeline, &self.play, &self.shown, &mut lags));
-            for (ttl, seen) in cases.iter().zip(&mut seen) {
-                let same = *ttl == plan.icon_ttl.first() || ttl.is_some_and(|ttl| longest < ttl);
-                *seen += match &mut dropped {
-                    Some(dropped) if *ttl == plan.icon_ttl.second() => {
-                        if !same {
-                            self.shown.follow(&self.play.arrivals, *ttl, timeline.end);
-                        }
-                        let add = |sums: &mut Sums| sums.add_sight(timeline, &self.shown, &mut dropped_lags);
-                        Seen::added(&mut dropped[user], add)
-                    }
-                    // No icon is old enough to be dropped.
-                    _ if same => first,
-                    _ => Seen::of_arrivals(timeline, &self.play.arrivals, ttl.unwrap_or(u64::MAX)),
-                };
+            for count in &mut counts {
+                self.count(number, timeline, &cases, count);
             }
         }
+        counts.into_iter().map(|count| self.row_of_count(&cases, count)).collect()
+    }
+
+    fn count(&mut self, number: usize, timeline: &Timeline, cases: &[Option<u64>], count: &mut Count) {
+        let (plan, user) = (self.plan, timeline.user as usize);
+        let seed = plan.seed.wrapping_add(number as u64);
+        plan.link.play(timeline, &count.rules, plan.truth.away, seed, &mut self.play);
+        self.shown.follow(&self.play.arrivals, plan.icon_ttl.first(), timeline.end);
+        count.waits.extend_from_slice(&self.shown.waits);
+        let longest = self.shown.waits.iter().copied().max().unwrap_or_default();
+        let (play, shown, lags) = (&self.play, &mut self.shown, &mut count.lags);
+        let first = Seen::added(&mut count.sums[user], |sums| sums.add(timeline, play, shown, lags));
+        for (ttl, seen) in cases.iter().zip(&mut count.seen) {
+            let same = *ttl == plan.icon_ttl.first() || ttl.is_some_and(|ttl| longest < ttl);
+            *seen += match &mut count.dropped {
+                Some(dropped) if *ttl == plan.icon_ttl.second() => {
+                    if !same {
+                        shown.follow(&play.arrivals, *ttl, timeline.end);
+                    }
+                    let lags = &mut count.dropped_lags;
+                    Seen::added(&mut dropped[user], |sums| sums.add_sight(timeline, shown, lags))
+                }
+                // No icon is old enough to be dropped.
+                _ if same => first,
+                _ => Seen::of_arrivals(timeline, &play.arrivals, ttl.unwrap_or(u64::MAX)),
+            };
+        }
+    }
+
+    fn row_of_count(&mut self, cases: &[Option<u64>], mut count: Count) -> Row {
         let composing = Typed::total(self.typed).composing;
         let sight = |(ttl, seen): (&Option<u64>, &Seen)| Sight {
             icon_ttl: *ttl,
-            cost: ratio(seen.cost(composing, plan.false_cost) / 1_000.0, minutes(composing)),
+            cost: ratio(seen.cost(composing, self.plan.false_cost) / 1_000.0, minutes(composing)),
             recall: ratio(seen.on_composing, composing),
         };
-        let sights = cases.iter().zip(&seen).map(sight).collect();
-        let dropped = dropped.map(|sums| Box::new(self.sight_row(setting, &sums, &mut dropped_lags)));
-        Row { dropped, sights, ..self.row(setting, &sums, &mut lags, &mut waits) }
+        let sights = cases.iter().zip(&count.seen).map(sight).collect();
+        let dropped = count.dropped.take();
+        let dropped = dropped.map(|sums| Box::new(self.sight_row(count.setting, &sums, &mut count.dropped_lags)));
+        Row { dropped, sights, ..self.row(count.setting, &count.sums, &mut count.lags, &mut count.waits) }
     }
 
     /// What each of `settings` costs for each minute of composing, where `truth` says when that is, with the receiver that

@@ -19,9 +19,39 @@ pub struct Timeline {
     pub end: u64,
     /// When the user was composing.
     pub composing: Vec<Interval>,
-    /// Where its runs begin, by the place of their first event: keys that follow each other by less than [`RUN_GAP_MILLIS`],
-    /// or anything else by itself. None where keys report typing that lasts.
-    pub(super) runs: Vec<u32>,
+    /// Its runs, in order; none where keys report typing that lasts.
+    pub(super) runs: Vec<Run>,
+}
+
+/// Keys that follow each other by less than [`RUN_GAP_MILLIS`], or anything else by itself, in sixteen bytes: of most runs
+/// nothing else need be looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// When the first of its events happened, in microseconds.
+    pub(super) first: u64,
+    /// From its first event to its last, in milliseconds.
+    length: u32,
+    /// The place of the first event, and in the highest bit whether it is a key.
+    start: u32,
+}
+
+impl Run {
+    const KEY: u32 = 1 << 31;
+
+    /// The place of its first event.
+    pub(super) const fn start(self) -> usize {
+        (self.start & !Self::KEY) as usize
+    }
+
+    /// Whether it is of keys.
+    pub(super) const fn is_of_keys(self) -> bool {
+        self.start & Self::KEY != 0
+    }
+
+    /// When the last of its events happened, in microseconds.
+    pub(super) const fn last(self) -> u64 {
+        self.first + self.length as u64 * 1_000
+    }
 }
 
 /// Less than any dismissal that is tried by default.
@@ -137,11 +167,17 @@ impl Timeline {
             return;
         }
         let mut before: Option<Event> = None;
-        for (place, event) in (0..).zip(&self.events) {
-            let goes_on =
+        for (place, event) in (0..Run::KEY).zip(&self.events) {
+            let is_near =
                 |before: Event| before.is_key() && event.is_key() && event.at() - before.at() < RUN_GAP_MILLIS;
-            if !before.is_some_and(goes_on) {
-                self.runs.push(place);
+            let run = self.runs.last_mut().filter(|_| before.is_some_and(is_near));
+            let grown = run.and_then(|run| {
+                run.length = u32::try_from(event.at() - run.first / 1_000).ok()?;
+                Some(())
+            });
+            if grown.is_none() {
+                let start = if event.is_key() { place | Run::KEY } else { place };
+                self.runs.push(Run { first: event.at() * 1_000, length: 0, start });
             }
             before = Some(*event);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::Commands;
 
 use crate::bench::{Daemon, Sandbox};
-use crate::process::{run, until};
+use crate::process::{Process, run, typingd, until};
 use crate::redis_server::Redis;
 
 /// The shortest lease, and timing in which nothing happens by itself while a test runs.
@@ -59,6 +59,11 @@ fn a_user_whose_keys_hop_has_one_icon() {
     let explained = fleet.nodes[1].tell_by("explain", &["c", "ann"]);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     assert!(explained.stderr.contains(&format!("held by {host} (node ")), "{explained:?}");
+    let listed = || fleet.nodes[0].address.get("/v1/conversations").json();
+    until("both are members", || listed()["typingd"] == 2);
+    assert_eq!(listed()["total"], 1);
+    let mut tap = Process::start(typingd(&["tap", "--url", &fleet.nodes[1].address.url()]));
+    tap.until_logged("this typingd, of 2 that share a store");
     fleet.nodes[1].give("c", "ann", "message_sent");
     fleet.sandbox.until_told("c", "ann", "+-");
     fleet.nodes[0].give("c", "ann", "keystroke");

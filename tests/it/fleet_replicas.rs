@@ -86,6 +86,23 @@ fn a_replica_with_a_dead_token_gives_its_icon_away() {
 }
 
 #[test]
+fn an_icon_of_a_dead_replica_goes_off_by_who_has_a_token() {
+    let Some(mut fleet) = fleet_before(3, strict_sandbox(), DROP_IN, LASTS) else { return };
+    let [first, second] = [0, 1].map(|node| Connector::new(&fleet.nodes[node].address, "good"));
+    assert_eq!(first.started("ann").status, 202);
+    fleet.sandbox.until_told("c", "ann", "+");
+    let dead = fleet.owner_of("ann");
+    // Of the others one has been shown a token, and the last none.
+    assert_eq!(second.started("bob").status, 202);
+    fleet.sandbox.until_told("c", "bob", "+");
+    let owner = fleet.owner_of("bob");
+    fleet.nodes[0].process.kill();
+    fleet.sandbox.until_told("c", "ann", "+-");
+    let now = fleet.owner_of("ann");
+    assert!(now != dead && (now.is_none() || now == owner), "{now:?}");
+}
+
+#[test]
 fn a_new_limit_holds_for_all_replicas_at_once() {
     let Some(mut fleet) = fleet(2, "upstream.max_requests_per_second = 1000\n") else { return };
     let share = |node: &Daemon| {

@@ -1,10 +1,10 @@
 //! The table of failures, with real processes, a real store, and an upstream that keeps its own account. Two rows are
-//! tried always; `cargo test --test it -- --ignored --nocapture --exact fleet_table::measure` prints all of them, and what
-//! a store costs.
+//! tried always; `cargo test --test it -- --ignored --nocapture --test-threads 1 fleet_table` prints all of them, and
+//! what a store costs.
 #![expect(clippy::print_stdout, reason = "what is measured is printed")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,12 +14,15 @@ use crate::account::Account;
 use crate::bench::{Daemon, JSON, signal_of};
 use crate::process::{until, wait_for};
 use crate::redis_server::Redis;
+use crate::wire::Address;
 
 const LEASE: Duration = Duration::from_secs(3);
 const CHECK: Duration = Duration::from_secs(5);
 const DISMISS: Duration = Duration::from_secs(2);
 /// People press a key this often.
 const GAP: Duration = Duration::from_millis(300);
+/// One after the other, with a third of a second between them.
+const KILLS: usize = 100;
 /// The keys of so many at a time are one call.
 const SLICES: usize = 6;
 
@@ -30,6 +33,7 @@ struct Trial {
     redis: Option<Redis>,
     /// The balancer leaves out the others.
     up: Arc<[AtomicBool]>,
+    addresses: Arc<Mutex<Vec<Address>>>,
     typing: Arc<AtomicBool>,
     people: usize,
     typists: Option<JoinHandle<()>>,
@@ -49,19 +53,20 @@ impl Trial {
             node.process.until_logged("the store answers");
         }
         let up = nodes.iter().map(|_| AtomicBool::new(true)).collect();
-        Self { nodes, account, redis, up, typing: Arc::default(), people, typists: None }
+        let addresses = Arc::new(Mutex::new(nodes.iter().map(|node| node.address.clone()).collect()));
+        Self { nodes, account, redis, up, addresses, typing: Arc::default(), people, typists: None }
     }
 
     /// All begin to type, and their icons are on.
     fn begin(&mut self, hops: bool) {
         self.typing.store(true, Ordering::SeqCst);
         let (up, typing, account) = (self.up.clone(), self.typing.clone(), self.account.clone());
-        let addresses: Vec<_> = self.nodes.iter().map(|node| node.address.clone()).collect();
-        let people = self.people;
+        let (addresses, people) = (self.addresses.clone(), self.people);
         let turn = AtomicUsize::new(0);
         self.typists = Some(thread::spawn(move || {
             while typing.load(Ordering::SeqCst) {
                 let slice = turn.fetch_add(1, Ordering::SeqCst);
+                let addresses = addresses.lock().unwrap().clone();
                 let mut bodies = vec![Vec::new(); addresses.len()];
                 for person in (slice % SLICES..people).step_by(SLICES) {
                     let first = person + if hops { slice / SLICES } else { 0 };
@@ -90,6 +95,14 @@ impl Trial {
     /// The balancer passes the node over from now on.
     fn leave_out(&self, node: usize) {
         self.up[node].store(false, Ordering::SeqCst);
+    }
+
+    /// Kills a node and starts it anew.
+    fn crash(&mut self, node: usize) {
+        self.leave_out(node);
+        self.nodes[node].crash();
+        self.addresses.lock().unwrap()[node] = self.nodes[node].address.clone();
+        self.up[node].store(true, Ordering::SeqCst);
     }
 
     /// Everybody stops typing at once.
@@ -144,6 +157,19 @@ fn icons_of_two_dead_of_three_are_off_in_time() {
 }
 
 #[test]
+fn the_limit_holds_for_all_in_any_second() {
+    let Some(mut trial) = Trial::new(3, 80, "upstream.max_requests_per_second = 60\n") else { return };
+    trial.begin(true);
+    trial.leave_out(2);
+    trial.nodes[2].process.kill();
+    trial.pass(Duration::from_secs(4));
+    let since = trial.cease();
+    trial.until_off(since);
+    let tally = trial.account.tally();
+    assert!((20..=60).contains(&tally.peak), "{tally:?}");
+}
+
+#[test]
 #[ignore = "prints measurements"]
 fn measure() {
     if Trial::new(1, 1, "").is_none() {
@@ -193,6 +219,14 @@ fn measure() {
     trial.pass(2 * second);
     row("1 of 3 paused for 6 s", &mut trial);
 
+    let mut trial = Trial::new(4, people, "").unwrap();
+    trial.begin(true);
+    for kill in 0..KILLS {
+        trial.pass(second / 3);
+        trial.crash(kill * 7 % 4);
+    }
+    row(&format!("{KILLS} times 1 of 4 killed and started anew"), &mut trial);
+
     for (name, settings) in [("alone", ""), ("dark", "store.when_unreachable = 'dark'\n")] {
         let mut trial = start(settings);
         trial.redis.as_mut().unwrap().kill();
@@ -215,27 +249,44 @@ fn measure() {
     trial.redis.as_ref().unwrap().tell("CONT");
     trial.pass(5 * second);
     row("store blinks for 0.5 s", &mut trial);
-    costs();
 }
 
 /// What a store costs: the first Started's way, and the server's time.
+#[test]
+#[ignore = "prints measurements"]
 fn costs() {
-    let first = |name: &str, trial: &Trial| {
+    if Trial::new(1, 1, "").is_none() {
+        return;
+    }
+    // Each user's first key; or one at another node than the owner's, which remembers the user.
+    let first = |name: &str, trial: &Trial, known: bool| {
         let mut took: Vec<_> = (0..200)
             .map(|n| {
-                let user = format!("{name}-{n}");
+                let user = format!("user-{n}");
+                let give = |node: usize, signal| trial.nodes[node % trial.nodes.len()].give("c", &user, signal);
+                if known {
+                    give(n + 1, "keystroke");
+                    until("the icon", || trial.account.shown_since(&user).is_some());
+                    give(n + 1, "message_sent");
+                    until("no icon", || trial.account.shown_since(&user).is_none());
+                }
                 let given = trial.account.now();
-                trial.nodes[n % trial.nodes.len()].give("c", &user, "keystroke");
-                wait_for("the icon", || trial.account.first_shown(&user)) - given
+                give(n, "keystroke");
+                wait_for("the icon", || trial.account.shown_since(&user)) - given
             })
             .collect();
         took.sort();
         println!("first Started, {name}: p50 {:.2?}, p95 {:.2?}", took[took.len() / 2], took[took.len() * 95 / 100]);
     };
-    first("without a store", &Trial::before(2, 0, "", None));
-    first("with a store", &Trial::new(2, 0, "").unwrap());
+    first("without a store", &Trial::before(2, 0, "", None), false);
+    let trial = Trial::new(2, 0, "").unwrap();
+    trial.pass(Duration::from_secs(1));
+    first("sticky", &trial, false);
+    let trial = Trial::new(2, 0, "").unwrap();
+    trial.pass(Duration::from_secs(1));
+    first("hopping", &trial, true);
     for hops in [false, true] {
-        let mut trial = Trial::new(2, 600, "").unwrap();
+        let mut trial = Trial::new(2, 3_000, "").unwrap();
         trial.begin(hops);
         trial.pass(Duration::from_secs(3));
         let redis = trial.redis.as_ref().unwrap();

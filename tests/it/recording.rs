@@ -398,3 +398,12 @@ fn one_channel_is_recorded_and_keeps_its_address_if_asked() {
     let wrong = daemon.address.get("/v1/signals/stream?name_channels=yes");
     assert_eq!((wrong.status, wrong.problem().as_str()), (400, "`name_channels` is \"yes\"; expected true or false"));
 }
+
+#[test]
+fn a_channel_that_has_no_signals_is_said_to_have_none() {
+    let (_sandbox, daemon) = pair(ON);
+    let file = daemon.file("none");
+    let mut process = record(&daemon, &file, &["--to", "nosuch", "--for", "100ms"]);
+    assert_eq!(summary(&mut process, 0)["signals"], 0);
+    assert!(process.log().contains("no signal of the channel \"nosuch\" was seen"), "{}", process.log());
+}

@@ -54,6 +54,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "let to = holding.and_then(|holding| holding.poster).filter(|_| false).filter(",
     },
     Mistake {
+        name: "icons of the dead go to who knows no credentials",
+        file: "../fleet/sweep.rs",
+        right: "if under_way.recent.contains(&owner)",
+        wrong: "if under_way.recent.is_empty()",
+    },
+    Mistake {
         name: "what was given is not looked for when mail is lost",
         file: "../fleet/mod.rs",
         right: "        self.sweep.want();",
@@ -212,8 +218,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a message at a node that has lost its conversation is forgotten",
         file: "../fleet/answers.rs",
-        right: "if let Some((signal, arrived)) = holding.untold {",
-        wrong: "if let Some((signal, arrived)) = holding.untold.filter(|_| false) {",
+        right: "if let Some((signal, arrived)) = untold {",
+        wrong: "if let Some((signal, arrived)) = untold.filter(|_| false) {",
     },
     Mistake {
         name: "shares grow while a lost store is told again",

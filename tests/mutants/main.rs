@@ -2,7 +2,8 @@
 //!
 //! The engine names nothing but `std`, the model and the hash table, and the suite nothing but these two, so that a
 //! copy of them is a crate of its own that builds in seconds. The test is ignored by default, for it runs cargo for
-//! each: `cargo test --test mutants -- --ignored`. `TYPINGD_MISTAKES=credentials` plants those that have this in their name.
+//! each: `cargo test --test mutants -- --ignored`. `TYPINGD_MISTAKES=fleet` plants those that have this in their
+//! name or in their file's.
 
 mod fleet;
 
@@ -313,7 +314,8 @@ const SUITE_SECONDS_MAX: u32 = 60;
 fn the_simulation_notices_every_planted_mistake() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named = std::env::var("TYPINGD_MISTAKES").unwrap_or_default();
-    let chosen = mistakes().filter(|(mistake, _)| mistake.name.contains(&named));
+    let chosen =
+        mistakes().filter(|(mistake, _)| [mistake.name, mistake.file].iter().any(|text| text.contains(&named)));
     let (next, missed) = (Mutex::new(chosen), Mutex::new(Vec::new()));
     // Each builds and runs by itself: much of either keeps no more than one core busy.
     let worker = || {

@@ -54,6 +54,8 @@ pub(crate) struct History {
     pub(crate) extra_stops: u64,
     pub(crate) refused_departures: u64,
     pub(crate) faults: u64,
+    /// Messages of which was told what became of them.
+    pub(crate) answers: u64,
     pub(crate) counts: [u64; 9],
 }
 
@@ -74,6 +76,7 @@ pub(crate) fn settings(limit: u32, when_unreachable: WhenUnreachable) -> Setting
         limit,
         request_timeout: REQUEST_TIMEOUT,
         recover_within: Duration::from_secs(600),
+        needs_credentials: false,
     }
 }
 

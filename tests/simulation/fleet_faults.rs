@@ -1,5 +1,6 @@
 //! What goes wrong in a simulated fleet, and what must hold all the same.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use typingd::fleet::State;
@@ -9,7 +10,41 @@ use crate::fleet_climate::{Fault, pair};
 use crate::fleet_store::Store;
 use crate::fleet_world::{Event, Happening, World};
 
+/// Messages whose Stopped is waited for: whose, until each is answered.
+#[derive(Debug, Default)]
+pub(crate) struct Tickets {
+    last: u32,
+    open: BTreeMap<u32, usize>,
+}
+
+impl Tickets {
+    pub(crate) fn next(&mut self, person: usize) -> u32 {
+        self.last += 1;
+        self.open.insert(self.last, person);
+        self.last
+    }
+}
+
 impl World {
+    /// Where all is well each ticket is answered once, and with the truth.
+    pub(crate) fn check_answers(&mut self, answers: &[(u32, bool)]) {
+        let (seed, all_is_well) = (self.seed, self.climate.faults.is_empty());
+        for (number, acknowledged) in answers {
+            let Some(person) = self.tickets.open.remove(number) else {
+                // A request whose answer is lost is executed twice, and who has an answer takes no other.
+                assert!(!all_is_well, "seed {seed}: answered twice");
+                continue;
+            };
+            self.history.answers += 1;
+            let typed_on = self.people[person].last_key.is_some();
+            assert!(!all_is_well || *acknowledged, "seed {seed}: a message is not settled, at {:?}", self.now);
+            assert!(
+                !all_is_well || typed_on || !self.shown[person],
+                "seed {seed}: an icon that is told to be off is on"
+            );
+        }
+    }
+
     /// Lets a fault happen, and sees to its end.
     pub(crate) fn strike(&mut self, fault: Fault, host: usize) {
         self.history.faults += 1;
@@ -122,6 +157,8 @@ impl World {
     pub(crate) fn check_the_end(&mut self) {
         let seed = self.seed;
         let stuck: Vec<_> = (0..self.shown.len()).filter(|i| self.shown[*i]).collect();
+        let open = &self.tickets.open;
+        assert!(!self.climate.faults.is_empty() || open.is_empty(), "seed {seed}: never answered: {open:?}");
         assert!(stuck.is_empty(), "seed {seed}: icons stuck on {stuck:?}");
         assert!(self.store.held.is_empty(), "seed {seed}: the store still has {:?}", self.store.held);
         for host in &self.hosts {

@@ -190,3 +190,33 @@ fn icons_of_an_earlier_life_go_off_though_the_store_is_silent() {
     assert!(!scene.shown);
     scene.check_the_end("the store comes back");
 }
+
+#[test]
+fn icons_of_the_dead_go_to_who_knows_credentials() {
+    let mut scene = Scene::with(3, |settings| settings.needs_credentials = true);
+    scene.signal(0, Keystroke);
+    scene.talk(0);
+    scene.answer();
+    scene.kill(0);
+    scene.hosts[2].node.fleet.handle_accepted(pair("user").to());
+    scene.pass_without(4_000, Some(0));
+    assert_eq!([1, 2].map(|host| scene.holds(host)), [false, true]);
+    scene.answer();
+    assert!(!scene.shown);
+    scene.check_the_end("the owner died");
+}
+
+#[test]
+fn icons_of_the_dead_are_taken_though_no_one_knows_credentials() {
+    let mut scene = Scene::with(2, |settings| settings.needs_credentials = true);
+    scene.signal(0, Keystroke);
+    scene.talk(0);
+    scene.answer();
+    scene.kill(0);
+    scene.pass_without(20_000, None);
+    assert_eq!([0, 1].map(|host| scene.holds(host)), [false, false], "they wait for who knows some");
+    scene.pass_without(20_000, None);
+    scene.answer();
+    assert!(!scene.shown);
+    scene.check_the_end("the owner died");
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use typingd::engine::policy::Policy;
 use typingd::fleet::protocol::{Command, Reply, Request, Status};
-use typingd::fleet::{State, WhenUnreachable};
+use typingd::fleet::{Settings, State, WhenUnreachable};
 use typingd::model::{Cause, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind, Transient};
 
 use crate::fleet_climate::{pair, settings};
@@ -47,12 +47,21 @@ pub(crate) struct Scene {
     /// What has reached the upstream.
     pub(crate) applied: Vec<Indicator>,
     lives: u64,
+    settings: Settings,
 }
 
 impl Scene {
     /// So many nodes that have joined.
     pub(crate) fn new(nodes: usize) -> Self {
+        Self::with(nodes, |_| {})
+    }
+
+    /// The same with other settings.
+    pub(crate) fn with(nodes: usize, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = settings(2_000, WhenUnreachable::Alone);
+        change(&mut settings);
         let mut scene = Self {
+            settings,
             now: Instant::from_millis(1_000_000),
             store: Store::default(),
             step_millis: 1_000_000_000,
@@ -271,8 +280,7 @@ impl Scene {
     fn born(&mut self, lag: Duration) -> Host {
         self.lives += 1;
         let now = self.now.before(lag);
-        let settings = settings(2_000, WhenUnreachable::Alone);
-        let node = Node::new(now, Policy::default(), settings, RETAINED, self.lives << 32);
+        let node = Node::new(now, Policy::default(), self.settings, RETAINED, self.lives << 32);
         Host { node, life: self.lives, lag, lease_until: Instant::ORIGIN, fooled: false }
     }
 

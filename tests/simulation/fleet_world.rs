@@ -10,6 +10,7 @@ use typingd::fleet::protocol::{Command, Heartbeat, Mail, Reply, Request, Status}
 use typingd::model::{Cause, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind, Transient};
 
 use crate::fleet_climate::{Climate, Fault, History, REQUEST_TIMEOUT, pair, settings};
+use crate::fleet_faults::Tickets;
 use crate::fleet_node::Node;
 use crate::fleet_store::Store;
 use crate::rng::Rng;
@@ -109,6 +110,7 @@ pub(crate) struct World {
     /// When the store's clock has jumped.
     pub(crate) stepped: Instant,
     pub(crate) history: History,
+    pub(crate) tickets: Tickets,
 }
 
 impl World {
@@ -146,6 +148,7 @@ impl World {
             wiped: false,
             stepped: Instant::ORIGIN,
             history: History::default(),
+            tickets: Tickets::default(),
             rng,
             climate,
         };
@@ -306,6 +309,7 @@ impl World {
         let Some(node) = &mut own.node else { return };
         let request = if own.call.is_none() && !own.reconnecting { node.request(now) } else { None };
         let sends = std::mem::take(&mut node.sends);
+        let answers = std::mem::take(&mut node.answers);
         let (due, left) = (node.due(now), node.fleet.has_left());
         for (dispatch, tenure) in sends {
             let person = self.by_name[dispatch.conversation.from()];
@@ -337,6 +341,7 @@ impl World {
             let wait = due.since(self.now).as_micros().div_ceil(1_000) as u64;
             self.process(host, wait.max(1), Happening::Tick);
         }
+        self.check_answers(&answers);
         self.check_shares();
     }
 
@@ -434,7 +439,8 @@ impl World {
         if let Some(host) = host.filter(|host| !self.hosts[*host].paused) {
             let now = self.local(host);
             let node = self.hosts[host].node.as_mut().expect("it is there");
-            node.signal(now, pair(&self.people[i].name), Signal::new(kind));
+            let ticket = (kind == SignalKind::MessageSent).then(|| self.tickets.next(i));
+            node.signal_with(now, pair(&self.people[i].name), Signal::new(kind), ticket);
             self.drive(host);
         }
         self.after(wait.max(1), Event::Person(i));

@@ -91,7 +91,7 @@ impl Api {
         let mut turns = 0;
         loop {
             query.limit = limit - rows.len();
-            let (page, total) = self.controls.page(query.clone(), PATIENCE).await.ok_or_else(loop_silent)?;
+            let (page, total, typingd) = self.controls.page(query.clone(), PATIENCE).await.ok_or_else(loop_silent)?;
             rows.extend(page.rows);
             turns += 1;
             match page.next {
@@ -99,7 +99,7 @@ impl Api {
                 next => {
                     let conversations = rows.iter().map(RowJson::new).collect();
                     let next = next.map(|next| next.to_string());
-                    return Ok(Json(PageJson { conversations, total, next }).into_response());
+                    return Ok(Json(PageJson { conversations, total, next, typingd }).into_response());
                 }
             }
         }
@@ -234,6 +234,9 @@ struct PageJson<'a> {
     conversations: Vec<RowJson<'a>>,
     total: usize,
     next: Option<String>,
+    /// How many share the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    typingd: Option<usize>,
 }
 
 #[derive(Serialize)]

@@ -117,6 +117,7 @@ async fn tap(
             (Ok(mut answer), _) => {
                 if !std::mem::replace(&mut announced, true) {
                     note(&format!("watching {} of {place}; Ctrl-C ends it", whom(query)));
+                    remote.note_if_several().await;
                 }
                 if absent.is_some() {
                     note(&format!("{place} is back; events in between are missing"));

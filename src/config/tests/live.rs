@@ -320,3 +320,14 @@ fn a_change_is_warned_of_in_all_that_check_would_say() {
     assert!(told.len() == 2 && told[0].contains("is below 1s") && told[1].starts_with("drop_in: "), "{told:?}");
     assert!(told.iter().all(|warning| warnings(&config).contains(warning)), "{told:?}");
 }
+
+#[test]
+fn a_change_that_starves_is_warned_of() {
+    let config = load(&File::new(UPSTREAM).overrides()).unwrap();
+    let config = set(&config, "", r#"{"check_interval": "1ms", "dismiss_after": "60s"}"#).unwrap();
+    let told = config.timing().warnings;
+    let words =
+        "if no user paused, 2 people could type at a time before refreshes are shed, fewer than the 11000 sessions";
+    assert!(told.len() == 1 && told[0].starts_with(words), "{told:?}");
+    assert_eq!((warnings(&config), capacity(&config)), (told, None), "check says the same, once");
+}

@@ -302,7 +302,7 @@ fn warnings_are_few_and_true() {
     let told = |text: &str| {
         let file = File::new(format!("{UPSTREAM}{text}"));
         let config = load(&file.overrides()).unwrap();
-        (warnings(&config), capacity(&config))
+        (warnings(&config), capacity(&config).unwrap_or_default())
     };
     let (none, people) = told("");
     assert_eq!(none, Vec::<String>::new());
@@ -333,6 +333,11 @@ fn warnings_are_few_and_true() {
             "[drop_in]\nenabled = true\nactivity_lasts = '2s'",
             "drop_in: the icon will blink while the user is typing: connectors report typing once in 5s, and activity_lasts with dismiss_after (timing) is 4s",
         ),
+        (
+            "[timing]\ncheck_interval = '549ms'",
+            "if no user paused, 1098 people could type at a time before refreshes are shed",
+        ),
+        ("max_requests_per_second = 200", "if no user paused, 1000 people could type at a time"),
         ("[drop_in]\nenabled = true\nsettle = '0s'", "drop_in: with settle 0s a message does not wait"),
     ] {
         let (found, _) = told(text);
@@ -341,6 +346,7 @@ fn warnings_are_few_and_true() {
     for quiet in ["[timing]\ndismiss_after = '9s'", "[timing]\ndismiss = 'after_shown'\ndismiss_after = '5s'"] {
         assert_eq!(told(quiet).0, Vec::<String>::new(), "{quiet}");
     }
+    assert_eq!(told("[timing]\ncheck_interval = '1ms'").1, "", "it is said once");
     assert!(told("[channels.a]\ndismiss = 'after_shown'").1.contains(", 5000 people could type"));
     assert!(
         told("[timing]\ncheck_interval = '6s'")

@@ -118,12 +118,12 @@ fn a_wrong_value_is_reported_with_place_and_expectation() {
         (
             "upstream",
             "base_url = 'https://u:secret@h'",
-            "F:2: upstream.base_url = (not shown): expected an https address, or plain http to a loopback address, without user name, password, query and fragment",
+            "F:2: upstream.base_url = (not shown): it has a user name or a password, before @; expected an https address, or plain http to a loopback address, without user name, password, query and fragment",
         ),
         (
             "upstream",
             "base_url = 'https://h?t=secret'",
-            "F:2: upstream.base_url = (not shown): expected an https address, or plain http to a loopback address, without user name, password, query and fragment",
+            "F:2: upstream.base_url = (not shown): it has a query, from ? on; expected an https address, or plain http to a loopback address, without user name, password, query and fragment",
         ),
         (
             "upstream.auth.jwt_bearer",
@@ -275,7 +275,8 @@ fn a_real_upstream_is_asked_for_in_full() {
         ]
     );
     let file = File::new(format!("{UPSTREAM}auth.jwt_bearer.subject = 'me'\n"));
-    let both = "F:5: upstream.auth.token_file and [upstream.auth.jwt_bearer] (F:6) are both set; expected one of them";
+    let both = "F:5: upstream.auth.token_file and [upstream.auth.jwt_bearer] (F:6) are both set; expected one of them; \
+                [upstream.auth.jwt_bearer] lacks token_url, consumer_key, audience, private_key_file";
     assert_eq!(file.told(&file.overrides()), [both]);
     let file = File::new(UPSTREAM.replace("token_file='/t'", "jwt_bearer.subject='me'"));
     let told = file.told(&file.overrides());
@@ -427,4 +428,29 @@ fn an_address_that_another_one_includes_is_a_problem() {
     for (listen, admin) in [("'0.0.0.0:1', '[::]:1'", "'127.0.0.1:2'"), ("'0.0.0.0:0', '127.0.0.1:0'", "'[::1]:0'")] {
         assert!(load(&of(listen, admin).1).is_ok(), "{listen} {admin}");
     }
+}
+
+#[test]
+fn every_wrong_entry_of_a_list_is_reported() {
+    let (file, mut overrides) =
+        sandbox("[ingest]\nlisten = ['localhost', '127.0.0.1:1', 'unix:run/x', 'unix:~/x', '127.0.0.1:1', '/run/x']\n");
+    let at = |words: &str| format!("F:2: ingest.listen = [6 items]: {words}");
+    assert_eq!(
+        file.told(&overrides),
+        [
+            at("\"localhost\" is not an address; expected an IP address with a port (127.0.0.1:7480) or unix:/path"),
+            at("\"unix:run/x\" is not an address; its path is relative; expected an absolute one, such as \
+                unix:/run/typingd/typingd.sock"),
+            at("\"unix:~/x\" is not an address; ~ is not replaced; expected an absolute path, unix:/path"),
+            at("\"127.0.0.1:1\" is given twice; expected it once"),
+            at("\"/run/x\" is not an address; expected unix: before a path, and the path absolute: unix:/path"),
+        ]
+    );
+    let right: Vec<Address> = vec!["127.0.0.1:1".parse().unwrap()];
+    assert_eq!(Draft::read(&overrides).addresses("ingest.listen"), right, "what is right of it can be tried");
+    overrides.environment.push(environment("TYPINGD_INGEST__LISTEN", "[\"127.0.0.1:1\"]"));
+    let told = file.told(&overrides);
+    assert!(told.last().unwrap().ends_with("bare, with commas between: 127.0.0.1:7480,unix:/path"), "{told:?}");
+    let (file, overrides) = sandbox("[ingest]\ntoken_file = '~/token'\n");
+    assert!(file.told(&overrides)[0].contains("~ is not replaced; expected an absolute path"));
 }

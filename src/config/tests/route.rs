@@ -219,3 +219,23 @@ fn an_audience_that_the_token_endpoint_refuses_is_warned_of() {
         assert!(warned.len() == 1 && warned[0].contains(words), "{token_host} {audience}: {warned:?}");
     }
 }
+
+#[test]
+fn addresses_of_other_services_are_warned_of_beside_errors() {
+    let text = "[upstream]\nbase_url = 'https://d.salesforce-scrt.com'\norg_id = 'x'\n[upstream.auth.jwt_bearer]\n\
+                token_url = 'https://d--uat.sandbox.lightning.force.com/services/oauth2/token'\n\
+                [timing]\ndismiss_after = '900ms'\n[ingest]\nlisten = ['0.0.0.0:1']\n";
+    let draft = |text: &str| Draft::read(&File::new(text).overrides());
+    let told = draft(text).warnings();
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert!(told[0].starts_with("timing: the icon will blink"), "{told:?}");
+    assert!(told[1].contains(":2: upstream.base_url = ") && told[1].ends_with("https://d.my.salesforce-scrt.com"));
+    let endpoint = "https://d--uat.sandbox.my.salesforce.com/services/oauth2/token, or https://login.";
+    assert!(told[2].contains(":5: upstream.auth.jwt_bearer.token_url = ") && told[2].contains(endpoint), "{told:?}");
+    let service = text.replace("d--uat.sandbox.lightning.force.com", "d.my.salesforce-scrt.com");
+    assert!(draft(&service).warnings()[2].contains("expected https://d.my.salesforce.com/services/oauth2/token"));
+    // What a wrong value was meant to be is not known.
+    let wrong = text.replace("[ingest]", "check_interval = 5\n[ingest]");
+    assert_eq!(draft(&wrong).warnings(), told[1..]);
+    assert_eq!(draft("[timing").warnings(), Vec::<String>::new());
+}

@@ -6,7 +6,6 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION};
 use reqwest::{StatusCode, Url};
 
 use super::state::Failure;
-use crate::base::duration::Written;
 use crate::base::text::printable;
 use crate::salesforce::answer;
 use crate::salesforce::route::TOKEN_URL;
@@ -50,11 +49,11 @@ impl Refusal<'_> {
         }
         match (*status, html) {
             (StatusCode::TOO_MANY_REQUESTS, _) => {
-                format!("the token endpoint answered {status}: {TOO_MANY_LOGINS}")
+                format!("the token endpoint, {key}, {token_url}, answered {status}: {TOO_MANY_LOGINS}")
             }
             (StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _)
             | (StatusCode::INTERNAL_SERVER_ERROR, _) => format!(
-                "the token endpoint answered {status}: it fails at the moment (status.salesforce.com reports disturbances)"
+                "the token endpoint, {key}, {token_url}, answered {status}: it fails at the moment (status.salesforce.com reports disturbances)"
             ),
             (_, true) => format!(
                 "the token endpoint answered {status} with a page for people (HTML): {key}, {token_url}, is no token endpoint, or a proxy answers in its place; {endpoint}"
@@ -70,17 +69,18 @@ impl Refusal<'_> {
         let there = answer::date(self.headers, DATE)?;
         let apart = there.abs_diff(now);
         let way = if there > now { "behind" } else { "ahead of" };
-        (apart > CLOCKS_AGREE)
-            .then(|| format!("this machine's clock is {} {way} Salesforce's", Written(rounded(apart))))
+        (apart > CLOCKS_AGREE).then(|| format!("this machine's clock is {} {way} Salesforce's", difference(apart)))
     }
 }
 
-/// To a minute, or below two minutes to a second.
-fn rounded(span: Duration) -> Duration {
-    match span.as_secs() {
-        seconds @ ..120 => Duration::from_secs(seconds),
-        seconds => Duration::from_secs((seconds + 30) / 60 * 60),
-    }
+/// In hours, minutes and seconds, such as 3m20s; from two minutes on to ten seconds.
+fn difference(span: Duration) -> String {
+    let seconds = match span.as_secs() {
+        seconds @ ..120 => seconds,
+        seconds => (seconds + 5) / 10 * 10,
+    };
+    let parts = [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    parts.iter().filter(|(number, _)| *number > 0).map(|(number, unit)| format!("{number}{unit}")).collect()
 }
 
 /// What to do about what the endpoint `said`, in small letters.
@@ -92,7 +92,18 @@ fn advice(said: &str, jwt: &JwtBearer, places: &Places, clock: Option<String>) -
         Some(clock) => format!("{clock}; set it (NTP), for an assertion is good for a few minutes only"),
         None => otherwise.to_owned(),
     };
-    if has(&["audience"]) {
+    if has(&["ip restricted", "restricted ip"]) {
+        format!(
+            "the address of this machine is outside the login IP ranges of the profile of the user {subject:?}, {}; add it \
+             there, or relax IP restrictions in the policies of the app of consumer_key",
+            key("subject")
+        )
+    } else if has(&["login hours"]) {
+        format!(
+            "the profile of the user {subject:?}, {}, has login hours, and it is outside of them; widen them",
+            key("subject")
+        )
+    } else if has(&["audience"]) {
         format!(
             "{} is {audience:?}; expected https://login.salesforce.com, or https://test.salesforce.com for a sandbox org",
             key("audience")
@@ -111,7 +122,7 @@ fn advice(said: &str, jwt: &JwtBearer, places: &Places, clock: Option<String>) -
     } else if has(&["inactive_user", "inactive user", "user is inactive", "inactive_org", "frozen"]) {
         format!("the user {subject:?}, {}, is inactive or frozen, or its org is; activate it", key("subject"))
     } else if has(&["rate", "too many", "retry your request", "exceeded"]) {
-        TOO_MANY_LOGINS.to_owned()
+        format!("{TOO_MANY_LOGINS}, at {}, {}", key("token_url"), jwt.token_url)
     } else if has(&["invalid_client", "client identifier", "client credentials", "consumer key"]) {
         format!(
             "{} is not the consumer key of an app in this org (a new app takes up to 10 minutes), or the app is of another \
@@ -179,6 +190,15 @@ mod tests {
             ("inactive_user: user is inactive", "user@example.com"),
             ("unsupported_grant_type: grant type not supported", "JWT bearer flow"),
             ("invalid_scope: the requested scope is not allowed", "interaction_api"),
+            (
+                "invalid_grant: ip restricted",
+                "outside the login IP ranges of the profile of the user \"user@example.com\"",
+            ),
+            ("invalid_grant: invalid login hours", "has login hours"),
+            (
+                "invalid_grant: login rate exceeded",
+                "at upstream.auth.jwt_bearer.token_url, https://login.salesforce.com/x",
+            ),
             ("invalid_grant: something new", "check upstream.auth.jwt_bearer"),
         ] {
             let failure = explained(400, &[], "", Some(said));
@@ -194,8 +214,19 @@ mod tests {
             (302, vec![("location", "/login")], "", "a redirect to another address"),
             (200, vec![html], "<html>", "a page for people (HTML)"),
             (404, vec![], " <!DOCTYPE html>", "a page for people (HTML)"),
-            (503, vec![html], "<html>", "it fails at the moment"),
-            (429, vec![], "", "too many logins"),
+            (
+                503,
+                vec![html],
+                "<html>",
+                "token_url, https://login.salesforce.com/x, answered 503 Service Unavailable: it fails",
+            ),
+            (500, vec![], "", "token_url, https://login.salesforce.com/x, answered 500"),
+            (
+                429,
+                vec![],
+                "",
+                "token_url, https://login.salesforce.com/x, answered 429 Too Many Requests: too many logins",
+            ),
             (200, vec![], "{}", "without an access_token"),
         ] {
             let failure = explained(status, &headers, body, None);
@@ -213,6 +244,8 @@ mod tests {
         assert!(ahead.contains("this machine's clock is 15m behind Salesforce's; set it"), "{ahead}");
         let nearly = at("Tue, 14 Nov 2023 22:28:19 GMT", expired);
         assert!(nearly.contains("15m behind"), "{nearly}");
+        let some = at("Tue, 14 Nov 2023 22:16:40 GMT", expired);
+        assert!(some.contains("3m20s behind"), "{some}");
         let behind = at("Tue, 14 Nov 2023 21:13:20 GMT", "invalid_grant: invalid assertion");
         assert!(behind.contains("this machine's clock is 1h ahead of Salesforce's"), "{behind}");
         let same = at("Tue, 14 Nov 2023 22:13:30 GMT", expired);

@@ -8,7 +8,7 @@ use reqwest::header::HeaderValue;
 use super::jwt;
 use super::state::{Failure, Fetched, POLL_INTERVAL};
 use crate::base::files;
-use crate::salesforce::route::{Route, TOKEN_FILE};
+use crate::salesforce::route::{Route, TOKEN_FILE, TOKEN_URL};
 use crate::salesforce::settings::{Auth, Places};
 
 /// A source of tokens, and the means to ask it.
@@ -57,7 +57,15 @@ impl Source {
                 let key = places.before(jwt::PRIVATE_KEY_FILE);
                 let file = read(&key, jwt.private_key_file.clone(), files::KEY_FILE_BYTES_MAX).await?;
                 let (token, life) = jwt::exchange(jwt, file, endpoint).await?;
-                Ok(Fetched { bearer: bearer(&token)?, refresh_after: Some(life / 5 * 4), life: Some(life) })
+                let named = |failure: Failure| {
+                    let key = places.before(TOKEN_URL);
+                    Failure::new(format!("{key} {}: its access_token is none: {}", jwt.token_url, failure.text))
+                };
+                Ok(Fetched {
+                    bearer: bearer(&token).map_err(named)?,
+                    refresh_after: Some(life / 5 * 4),
+                    life: Some(life),
+                })
             }
         }
     }
@@ -66,22 +74,47 @@ impl Source {
 pub(in crate::salesforce) fn bearer(text: &str) -> Result<HeaderValue, Failure> {
     // What an editor may put first, of which nothing is to be seen.
     let text = text.trim_start_matches('\u{feff}').trim();
-    if text.starts_with(['{', '[', '"', '<']) {
-        let what = if text.starts_with('<') { "a page of HTML or XML" } else { "JSON" };
-        return Err(Failure::new(format!(
-            "this is {what}, not a token; expected the access token alone, such as `jq -r .access_token` prints it"
-        )));
-    }
-    if text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer ")) {
-        return Err(Failure::new("expected the token alone, without `Bearer`"));
-    }
-    if text.is_empty() || text.len() > TOKEN_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::new(format!("a token is 1 to {TOKEN_BYTES_MAX} visible ASCII characters; this is not")));
+    if let Some(why) = no_token(text) {
+        return Err(Failure::new(why));
     }
     let value = HeaderValue::try_from(format!("Bearer {text}"));
     let mut value = value.map_err(|_| Failure::new("the token can't be a header's value"))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Why `text` is no token. It may be another secret, and is not repeated.
+fn no_token(text: &str) -> Option<String> {
+    const ALONE: &str = "expected the access token alone, such as `jq -r .access_token` prints it";
+    let starts = |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    let why = if text.is_empty() {
+        format!("it is empty; {ALONE}")
+    } else if text == "null" {
+        "this is JSON null, not a token: the answer held no access_token; its error says why".to_owned()
+    } else if text.contains("-----BEGIN ") {
+        format!("this is a PEM block (a key or a certificate), not a token; {ALONE}")
+    } else if text.starts_with('<') {
+        format!("this is a page of HTML or XML, not a token; {ALONE}")
+    } else if text.starts_with(['{', '[', '"']) {
+        format!("this is JSON, not a token; {ALONE}")
+    } else if text.starts_with('\'') {
+        "this is in single quotes; expected the access token without them".to_owned()
+    } else if starts("access_token=") || starts("access_token:") || starts("token=") {
+        "this begins with the token's name; expected the access token alone, without it".to_owned()
+    } else if starts("bearer ") {
+        "expected the token alone, without `Bearer`".to_owned()
+    } else if text.lines().count() > 1 {
+        format!("this has {} lines; expected the access token alone, on one", text.lines().count())
+    } else if text.contains(char::is_whitespace) {
+        "there is a space within it; expected the access token alone".to_owned()
+    } else if text.len() > TOKEN_BYTES_MAX {
+        format!("this has {} bytes; a token has at most {TOKEN_BYTES_MAX}", text.len())
+    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "a token is visible ASCII characters; this has others".to_owned()
+    } else {
+        return None;
+    };
+    Some(why)
 }
 
 /// Whether the file at `path` brings a token.
@@ -119,9 +152,17 @@ mod tests {
             ("\"x\"", "this is JSON"),
             ("<html>", "this is a page of HTML"),
             ("Bearer x", "without `Bearer`"),
+            ("null\n", "this is JSON null, not a token: the answer held no access_token"),
+            ("'abc'", "in single quotes"),
+            ("access_token=abc", "begins with the token's name"),
+            ("\n", "it is empty"),
+            ("abc\ndef\n", "this has 2 lines"),
+            ("abc def", "there is a space within it"),
+            ("-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----", "this is a PEM block"),
+            ("\u{e9}", "visible ASCII"),
         ] {
             let why = bearer(whole).unwrap_err().text;
-            assert!(why.contains(words), "{whole}: {why}");
+            assert!(why.contains(words) && !why.contains("abc"), "{whole}: {why}");
         }
         for wrong in ["", " \n", "a b", "a\nb", "é", "a\u{0}", &"x".repeat(TOKEN_BYTES_MAX + 1)] {
             assert!(bearer(wrong).is_err(), "{wrong:?}");

@@ -28,7 +28,6 @@ pub(crate) struct Tally {
 struct User {
     /// Since when the icon is on, or refreshed.
     shown: Option<Duration>,
-    first_shown: Option<Duration>,
     /// The last key, unless something has ended the typing since.
     key: Option<Duration>,
 }
@@ -96,9 +95,9 @@ impl Account {
         self.with(|books| books.users.values().filter(|user| user.shown.is_some()).count())
     }
 
-    /// When a user's icon went on first.
-    pub(crate) fn first_shown(&self, user: &str) -> Option<Duration> {
-        self.with(|books| books.users.get(user)?.first_shown)
+    /// Since when a user's icon is on, or refreshed.
+    pub(crate) fn shown_since(&self, user: &str) -> Option<Duration> {
+        self.with(|books| books.users.get(user)?.shown)
     }
 
     /// When the last icon that went off did.
@@ -128,7 +127,6 @@ impl Books {
             self.tally.starteds += 1;
             self.tally.repeated += u64::from(user.shown.is_some_and(|since| now < since + self.refresh));
             user.shown = Some(now);
-            user.first_shown.get_or_insert(now);
             return;
         }
         self.tally.stoppeds += 1;

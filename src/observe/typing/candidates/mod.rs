@@ -10,7 +10,7 @@ mod trial;
 
 use std::sync::Arc;
 
-use crate::engine::policy::{Mode, Policy, Rules};
+use crate::engine::policy::{Policy, Rules};
 use crate::model::{Instant, micros};
 use crate::observe::typing::{AWAY, End};
 use crate::tune::plan::Setting;
@@ -43,7 +43,7 @@ struct Channel {
     since: Instant,
     /// The timing in force, then the candidates.
     rules: Box<[Rules]>,
-    /// A key after a longer silence than this may break typing that shows the icon at times only.
+    /// The shortest dismissal: a silence as long as that breaks the typing, under some timing.
     pause: u64,
     counts: Counts,
 }
@@ -191,8 +191,7 @@ impl Channel {
     fn new(now: Instant, name: Arc<str>, generation: u32, in_force: Rules, settings: &[Setting]) -> Self {
         let candidates = settings.iter().map(|setting| setting.rules(in_force.max_typing()));
         let rules: Box<[Rules]> = std::iter::once(in_force).chain(candidates).collect();
-        let after_shown = rules.iter().filter(|rules| rules.mode == Mode::AfterShown);
-        let pause = after_shown.map(|rules| micros(rules.dismiss_after())).min().unwrap_or(u64::MAX);
+        let pause = rules.iter().map(|rules| micros(rules.dismiss_after())).min().unwrap_or_default();
         let each = vec![TimingCounts::default(); rules.len()].into();
         Self { name, generation, since: now, rules, pause, counts: Counts { composing_micros: 0, each } }
     }

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use super::*;
+use crate::engine::policy::Mode;
 use crate::model::{ConversationRef, Signal, SignalKind};
 use crate::observe::typing::TypingStats;
 use crate::signals::trace::TraceReader;

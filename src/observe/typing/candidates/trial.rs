@@ -20,8 +20,8 @@ pub(in crate::observe) struct Trials {
     counted: u64,
     /// When the typing that the keys so far have reported ends.
     until: u64,
-    /// Before this no timing decides anything, whatever keys come.
-    calm_until: u64,
+    /// Before this no timing decides anything, as long as keys come without a pause.
+    unbroken_until: u64,
     /// Keys have come that the timings have not been told.
     skipped: bool,
     each: Box<[Trial]>,
@@ -48,7 +48,7 @@ struct Trial {
 impl Trials {
     pub(super) fn new(generation: u32, timings: usize) -> Self {
         let each = vec![Trial::default(); timings].into();
-        Self { generation, composing: false, counted: 0, until: 0, calm_until: 0, skipped: false, each }
+        Self { generation, composing: false, counted: 0, until: 0, unbroken_until: 0, skipped: false, each }
     }
 
     /// A keystroke at `now` whose typing goes on until `until`; `goes_on`: in the composing interval that is under way.
@@ -63,7 +63,7 @@ impl Trials {
         counts: &mut Counts,
     ) {
         // Most keys move nothing but the end of the typing.
-        if now < self.calm_until && goes_on && self.composing && now.saturating_sub(self.until) < pause {
+        if now < self.unbroken_until && goes_on && self.composing && now.saturating_sub(self.until) < pause {
             self.until = self.until.max(until);
             self.skipped = true;
             return;
@@ -80,13 +80,13 @@ impl Trials {
             self.close(now, End::Abandoned, true, rules, counts);
             (self.composing, self.counted, self.until) = (true, now, until);
         }
-        self.calm_until = u64::MAX;
+        self.unbroken_until = u64::MAX;
         for (trial, (rules, counts)) in self.each.iter_mut().zip(rules.iter().zip(&mut counts.each)) {
             let (now, until) = (Instant::from_micros(now), Instant::from_micros(until));
             if let Some(reason) = trial.timing.keystroke(rules, now, until) {
                 trial.decide(self.counted, now, reason, counts);
             }
-            self.calm_until = self.calm_until.min(trial.timing.calm_until(rules).as_micros());
+            self.unbroken_until = self.unbroken_until.min(trial.timing.unbroken_until(rules).as_micros());
         }
     }
 
