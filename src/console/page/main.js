@@ -31,6 +31,8 @@ const LISTED_MAX = 8;
 /** Icons that are on when the page begins to follow them; and conversations whose history is fetched then. */
 const ICONS_MAX = 100;
 const RECALLED_MAX = 12;
+/** How long it waits before it catches up once more. */
+const BEGIN_AGAIN_MS = 500;
 
 /** The conversation of the sandbox, as in the manual. */
 const USUAL = { to: "support", from: "ann" };
@@ -103,6 +105,8 @@ async function begun() {
   while (again) {
     again = false;
     await begins();
+    // A daemon that is too busy for this page leaves events out all the time.
+    if (again) await pause(BEGIN_AGAIN_MS);
   }
   beginning = false;
 }
@@ -115,7 +119,10 @@ async function begins() {
     const { conversations: others } = await daemon.get(`/v1/conversations?limit=${RECALLED_MAX}`);
     // The lanes ask for the histories of their own.
     const asked = [...(sandbox ? conversations : []), ...others.filter((/** @type {any} */ one) => !one.icon)];
-    for (const conversation of asked.slice(0, RECALLED_MAX)) await recall(conversation);
+    for (const conversation of asked.slice(0, RECALLED_MAX)) {
+      if (again) return;
+      await recall(conversation);
+    }
   } catch (error) {
     if (error instanceof Refusal) setText(at("lanes-none"), visible(error.message));
   }
