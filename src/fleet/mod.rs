@@ -1,5 +1,5 @@
 //! Several typingd for one org: who owns which conversation. One value that knows one node's part; the store that all
-//! share is behind [`Command`]s and [`protocol::Reply`]s.
+//! share is behind [`protocol::Command`]s and [`protocol::Reply`]s.
 //!
 //! Each conversation has at most one owner at a time. Its owner's engine has an entry for it, decides and sends; the
 //! other nodes post signals to it. A node owns what it owns as long as its lease lasts; from then on another may take
