@@ -12,6 +12,7 @@ use super::client::Remote;
 use super::{Failure, block_on};
 use crate::base::duration::Written;
 use crate::base::text::printable;
+use crate::observe::typing::AWAY;
 use crate::observe::typing::candidates::report::{CandidateReport, ChannelReport, Measured};
 use crate::tune::plan::Setting;
 
@@ -20,7 +21,7 @@ pub(super) fn measure(remote: &Remote, timings: &[String], as_json: bool) -> Res
     let timings = if timings == ["none"] { &[] } else { timings };
     let wrong = timings.iter().filter_map(|text| {
         let error = text.parse::<Setting>().err()?;
-        Some(format!("--try {text:?}: {error}, or none alone"))
+        Some(format!("--try {text:?}: {error}; the one word none ends the measuring"))
     });
     let wrong: Vec<_> = wrong.collect();
     if !wrong.is_empty() {
@@ -58,6 +59,14 @@ pub(super) fn describe(report: &CandidateReport, to: Option<&str>, now: u64) -> 
     for (name, channel) in channels {
         let typing = Written(Duration::from_secs(channel.composing_s as u64));
         let _ = writeln!(text, "\nchannel {name:?}, {typing} of typing in {}", ago(channel.since));
+        if channel.composing_s <= 0.0 && channel.in_force.false_s <= 0.0 {
+            let away = Written(AWAY);
+            let _ = writeln!(
+                text,
+                "  nothing to compare yet: typing counts when its message is sent, or {away} after the last key"
+            );
+            continue;
+        }
         let _ = writeln!(
             text,
             "  {:<30}{:>9}{:>10}{:>9}{:>10}{:>10}",
@@ -86,4 +95,21 @@ fn row(channel: &ChannelReport, timing: &Measured, note: &str, text: &mut String
         format!("{:.1} s", timing.false_s),
         timing.flicker
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn before_typing_counts_the_table_says_when_it_will() {
+        let timing = |timing: &str| Measured { timing: timing.into(), ..Measured::default() };
+        let (in_force, candidates) = (timing("idle 5s/2s"), vec![timing("idle 10s/5s")]);
+        let channel = ChannelReport { since: 0, composing_s: 0.0, in_force, candidates };
+        let channels = [("support".to_owned(), channel)].into();
+        let report = CandidateReport { timings: vec!["idle 10s/5s".into()], since: 0, channels };
+        let said = describe(&report, None, 6_000);
+        let when = "  nothing to compare yet: typing counts when its message is sent, or 30s after the last key\n";
+        assert!(said.ends_with(when), "{said}");
+    }
 }
