@@ -61,8 +61,9 @@ impl Link {
         let lookup = Lookup::new(settings.clone());
         let (version, versions) = watch::channel(0);
         let shared = (state.clone(), version);
-        tokio::spawn(serve_requests(settings.clone(), name, asked, told.clone(), shared));
-        tokio::spawn(serve_inbox(settings.clone(), reads, told));
+        let (refused, refusals) = watch::channel(None);
+        tokio::spawn(serve_requests(settings.clone(), name, (asked, refusals), told.clone(), shared));
+        tokio::spawn(serve_inbox(settings.clone(), reads, told, refused));
         Self { requests, news, reader, state, lookup, settings, versions }
     }
 
@@ -110,7 +111,7 @@ impl Link {
 async fn serve_requests(
     settings: Arc<Settings>,
     name: String,
-    mut asked: mpsc::Receiver<Request>,
+    (mut asked, refusals): (mpsc::Receiver<Request>, watch::Receiver<Option<String>>),
     told: mpsc::Sender<News>,
     (state, version): (Arc<Mutex<LinkState>>, watch::Sender<u64>),
 ) {
@@ -125,6 +126,10 @@ async fn serve_requests(
         // Why the last connection failed, if none has been made since.
         let mut last = None;
         let answered = timeout(RESPONSE_TIMEOUT, async {
+            // It would own conversations, and hear nothing of what others post.
+            if let Some(why) = refusals.borrow().clone() {
+                return Err(Failure::NoMail(why));
+            }
             loop {
                 match execute(&settings, &mut server, &call).await {
                     // Nothing was sent: it may be tried again while there is time.
@@ -192,7 +197,12 @@ async fn execute(settings: &Settings, server: &mut Option<Server>, call: &Call) 
     Ok(command.query_async(&mut server.connection).await?)
 }
 
-async fn serve_inbox(settings: Arc<Settings>, mut reads: watch::Receiver<OwnerId>, told: mpsc::Sender<News>) {
+async fn serve_inbox(
+    settings: Arc<Settings>,
+    mut reads: watch::Receiver<OwnerId>,
+    told: mpsc::Sender<News>,
+    refused: watch::Sender<Option<String>>,
+) {
     let keys = Keys::new(&settings.group);
     let mut connection = None;
     let mut failures = 0;
@@ -201,12 +211,19 @@ async fn serve_inbox(settings: Arc<Settings>, mut reads: watch::Receiver<OwnerId
         match read_inbox(&settings, &mut connection, &inbox).await {
             Ok(mail) => {
                 failures = 0;
+                refused.send_if_modified(|why| why.take().is_some());
                 if !mail.is_empty() && told.send(News::Mail(mail)).await.is_err() {
                     return;
                 }
             }
             Err(failure) => {
                 debug!(%failure, "the store gives no mail");
+                // What the server says itself does not pass with the next connection.
+                if let Failure::Server(error) = &failure
+                    && error.code().is_some()
+                {
+                    refused.send_replace(Some(failure.to_string()));
+                }
                 if connection.take().is_some() && told.send(News::MailLost).await.is_err() {
                     return;
                 }

@@ -37,6 +37,18 @@ pub enum Failure {
     /// It is no store of typingd's.
     #[error("its answer is {0}")]
     Strange(#[from] super::codec::Strange),
+    /// The user of its access list may not do all that typingd does.
+    #[error("its user may not execute {}; expected in its access list: +{}", .0.join(", "), .0.join(" +"))]
+    Forbidden(Vec<&'static str>),
+    /// It answers requests, and refuses to hand over mail.
+    #[error("it hands over no mail: {0}")]
+    NoMail(String),
+    /// Typingd that serve another org have the group.
+    #[error("{}", another_org(.0))]
+    AnotherOrg(String),
+    /// Typingd of another schema have the group.
+    #[error("{}", another_schema(.0))]
+    AnotherSchema(String),
     /// The server is too old.
     #[error("it is version {0}; expected 7.0 or newer")]
     Old(String),
@@ -50,16 +62,26 @@ fn explained(error: &RedisError) -> String {
         Some("READONLY") => "it is a replica, which takes no writes; expected the address of its primary".to_owned(),
         Some("NOREPLICAS") => "it takes no writes while it has too few replicas (min-replicas-to-write)".to_owned(),
         Some("MISCONF") => format!("it takes no writes while it can't save to disk: {detail}"),
-        Some(ANOTHER_ORG) => {
-            format!("another org ({detail}) shares the group; expected a store.group of its own for each org")
-        }
-        Some(ANOTHER_SCHEMA) => format!(
-            "typingd of another schema ({detail}, and this is {SCHEMA}) share the group; expected one version of \
-             typingd, or another store.group until all are updated"
-        ),
+        Some(NO_PERMISSION) => format!("its user lacks a permission: {detail}"),
+        Some(ANOTHER_ORG) => another_org(detail),
+        Some(ANOTHER_SCHEMA) => another_schema(detail),
         _ => error.to_string(),
     }
 }
+
+fn another_org(org: &str) -> String {
+    format!("another org ({org}) shares the group; expected a store.group of its own for each org")
+}
+
+fn another_schema(schema: &str) -> String {
+    format!(
+        "typingd of another schema ({schema}, and this is {SCHEMA}) share the group; expected one version of typingd, or \
+         another store.group until all are updated"
+    )
+}
+
+/// What the access list forbids.
+pub(super) const NO_PERMISSION: &str = "NOPERM";
 
 /// How the script of a heartbeat begins its refusal.
 const ANOTHER_ORG: &str = "ANOTHERORG";
