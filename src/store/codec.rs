@@ -80,7 +80,12 @@ impl Keys {
         format!("{}in:{owner}", self.prefix)
     }
 
-    fn of(&self, name: &str) -> String {
+    /// Until when each owner's lease lasts.
+    pub(super) fn nodes(&self) -> String {
+        self.of("nodes")
+    }
+
+    pub(super) fn of(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 

@@ -82,6 +82,33 @@ fn a_store_without_its_replicas_leaves_no_icon_on() {
 }
 
 #[test]
+fn a_store_that_hands_over_no_mail_is_not_used() {
+    let Some(mut fleet) = fleet(1, "") else { return };
+    fleet.nodes[0].give("c", "ann", "keystroke");
+    fleet.sandbox.until_told("c", "ann", "+");
+    let _: () = redis::cmd("ACL").arg(&["SETUSER", "default", "-blmpop"]).query(&mut fleet.redis.connect()).unwrap();
+    fleet.nodes[0].give("c", "ann", "message_sent");
+    fleet.sandbox.until_told("c", "ann", "+-");
+    serves_alone(&fleet.sandbox, &mut fleet.nodes[0], "bob", "blmpop");
+    let _: () = redis::cmd("ACL").arg(&["SETUSER", "default", "+blmpop"]).query(&mut fleet.redis.connect()).unwrap();
+    let node = &mut fleet.nodes[0];
+    until("it is used again", || node.process.log().matches("the store answers").count() == 2);
+}
+
+#[test]
+fn a_check_names_all_that_the_access_list_forbids() {
+    let Some(fleet) = fleet(1, "") else { return };
+    let mut forbid = redis::cmd("ACL");
+    forbid.arg(&["SETUSER", "default", "-hscan", "-zscore", "-lrange"]);
+    let _: () = forbid.query(&mut fleet.redis.connect()).unwrap();
+    let (code, said) = checked(&fleet.nodes[0]);
+    let expected = "its user may not execute hscan, lrange, zscore; expected in its access list: +hscan +lrange +zscore";
+    assert!(code == Some(1) && said.contains(expected), "{said}");
+    let left: Vec<String> = redis::cmd("KEYS").arg("*check*").query(&mut fleet.redis.connect()).unwrap();
+    assert_eq!(left, [""; 0], "the check leaves nothing behind");
+}
+
+#[test]
 fn two_orgs_do_not_share_a_group() {
     let Some(fleet) = fleet(1, "store.group = 'shared'") else { return };
     fleet.nodes[0].give("c", "ann", "keystroke");
@@ -90,7 +117,10 @@ fn two_orgs_do_not_share_a_group() {
     let mut stranger = node(&other, &fleet.redis.url(), "store.group = 'shared'");
     stranger.edit("00DXX0000000001", "00DXX0000000002");
     stranger.crash();
-    stranger.process.until_logged("another org (00DXX0000000001) shares the group; expected a store.group of its own");
+    let why = "another org (00DXX0000000001) shares the group; expected a store.group of its own";
+    stranger.process.until_logged(why);
+    let (code, said) = checked(&stranger);
+    assert!(code == Some(1) && said.contains(why), "{said}");
     until("ann is served in both", || {
         stranger.give("c", "ann", "keystroke");
         other.told("c", "ann").ends_with('+')
@@ -109,7 +139,10 @@ fn typingd_of_two_schemas_do_not_share_a_group() {
     let names = "typingd:1:{00DXX0000000001}:names";
     let _: () = fleet.redis.connect().hset(names, "@", "9:00DXX0000000001").unwrap();
     let mut other = node(&fleet.sandbox, &fleet.redis.url(), "");
-    other.process.until_logged("typingd of another schema (9, and this is 1) share the group");
+    let why = "typingd of another schema (9, and this is 1) share the group";
+    other.process.until_logged(why);
+    let (code, said) = checked(&other);
+    assert!(code == Some(1) && said.contains(why), "{said}");
     until("ann is served", || {
         other.give("c", "ann", "keystroke");
         fleet.sandbox.told("c", "ann").ends_with('+')
