@@ -245,6 +245,11 @@ fn what_is_wrong_with_the_store_is_said_before_the_start() {
     for (settings, problem) in [
         ("store.url = 'redis://redis.internal'", "would cross the network in clear"),
         ("store.group = 'a'", "store.group is set without a store; expected store.url beside it"),
+        ("store.lease = '5s'", "store.lease is set without a store; expected store.url beside it"),
+        ("store.when_unreachable = 'dark'", "store.when_unreachable is set without a store"),
+        ("store.url = 'redis://localhost'\nstore.ca_file = 'token'", "without TLS; expected rediss:// beside it"),
+        ("store.url = 'rediss://localhost'\nstore.ca_file = 'typingd.toml'", "can't take roots from store.ca_file"),
+        ("store.url = 'rediss://localhost'\nstore.username = 'a'", "expected store.password_file beside it"),
         ("store.url = 'redis://localhost'\ntiming.require_open = true", "timing has require_open"),
         ("store.url = 'redis://localhost'\nstore.group = 'a}b'", "expected letters, digits, dots, - and _"),
         ("store.url = 'redis://localhost'\nstore.lease = '1s'", "expected a time from \"2s\" to \"30s\""),
