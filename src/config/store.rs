@@ -79,7 +79,8 @@ impl Reader {
             org,
         };
         if link.ca_file.is_some() && !matches!(link.place.address, Address::Tls(..)) {
-            let text = format!("{CA_FILE} is set, and {URL} is {}, without TLS; expected rediss:// beside it", link.place);
+            let text =
+                format!("{CA_FILE} is set, and {URL} is {}, without TLS; expected rediss:// beside it", link.place);
             self.problem(CA_FILE, text);
         }
         if let (Some(username), None) = (&link.username, &link.password_file) {

@@ -80,6 +80,7 @@ impl LoopState {
         let Some(node) = &mut self.node else { return };
         let at = node.clock.now();
         node.fleet.handle_timeout(at);
+        node.log_changes();
         let queued = self.engine.census().queued.iter().sum();
         let demand = Demand { counted: self.engine.counted(now), queued };
         node.link.read_inbox_of(node.fleet.me());

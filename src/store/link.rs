@@ -118,7 +118,7 @@ async fn serve_requests(
     let keys = Keys::new(&settings.group);
     let who = Who { name, org: settings.org.clone() };
     let mut server = None;
-    let mut warned = false;
+    let (mut warned, mut logged) = (false, Vec::new());
     let mut failures = 0;
     while let Some(request) = asked.recv().await {
         let number = request.number;
@@ -134,7 +134,7 @@ async fn serve_requests(
                 match execute(&settings, &mut server, &call).await {
                     // Nothing was sent: it may be tried again while there is time.
                     Err(failure) if server.is_none() => {
-                        note(&state, Err(&failure));
+                        note(&state, &mut logged, Err(&failure));
                         last = Some(failure);
                         sleep(reconnect_after(failures)).await;
                         failures += 1;
@@ -150,7 +150,7 @@ async fn serve_requests(
             }
             Ok(read_reply(&request.command, answered)?)
         });
-        note(&state, answered.as_ref().map(|_| ()));
+        note(&state, &mut logged, answered.as_ref().map(|_| ()));
         if let (false, Some(Server { facts: Some(facts), .. })) = (warned, &server) {
             warned = true;
             if let Some(warning) = facts.warning() {
@@ -253,19 +253,21 @@ async fn read_inbox(
     }
 }
 
-/// Tells a change once.
-fn note(state: &Mutex<LinkState>, outcome: Result<(), &Failure>) {
+/// Logs a change, and each cause once until the store can be used again.
+fn note(state: &Mutex<LinkState>, logged: &mut Vec<String>, outcome: Result<(), &Failure>) {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     match outcome {
         Ok(()) if !state.up => {
             info!("the store answers");
+            logged.clear();
             *state = LinkState { up: true, problem: None };
         }
         Ok(()) => {}
         Err(failure) => {
             let problem = failure.to_string();
-            if state.up || state.problem.is_none() {
-                warn!(failure = problem, "the store does not answer");
+            if logged.len() < CAUSES_MAX && !logged.contains(&problem) {
+                warn!(failure = problem, "the store can't be used");
+                logged.push(problem.clone());
             }
             *state = LinkState { up: false, problem: Some(problem) };
         }
@@ -276,6 +278,8 @@ fn reconnect_after(failures: u32) -> Duration {
     (RECONNECT_MIN * 2_u32.saturating_pow(failures.min(8))).min(RECONNECT_MAX)
 }
 
+/// Causes that are logged until the store can be used again.
+const CAUSES_MAX: usize = 4;
 const RECONNECT_MIN: Duration = Duration::from_millis(100);
 const RECONNECT_MAX: Duration = Duration::from_secs(2);
 /// The server lets a reader wait so long for mail; and the reader the server.

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+};
 
 use super::codec::{SCHEMA, Script};
 use super::place::{Address, Settings};
@@ -15,6 +17,9 @@ pub enum Failure {
     /// The server, or the way to it, says so.
     #[error("{}", explained(.0))]
     Server(#[from] RedisError),
+    /// It ends the connection at the first word, and is spoken to in clear.
+    #[error("it closes the connection; if it speaks TLS, expected rediss:// in store.url")]
+    Closes,
     /// Nothing came.
     #[error("no answer within {RESPONSE_TIMEOUT:?}")]
     Late,
@@ -62,9 +67,17 @@ fn explained(error: &RedisError) -> String {
         Some("READONLY") => "it is a replica, which takes no writes; expected the address of its primary".to_owned(),
         Some("NOREPLICAS") => "it takes no writes while it has too few replicas (min-replicas-to-write)".to_owned(),
         Some("MISCONF") => format!("it takes no writes while it can't save to disk: {detail}"),
+        Some("NOAUTH") => "it wants a password; expected store.password_file".to_owned(),
         Some(NO_PERMISSION) => format!("its user lacks a permission: {detail}"),
         Some(ANOTHER_ORG) => another_org(detail),
         Some(ANOTHER_SCHEMA) => another_schema(detail),
+        _ if error.kind() == ErrorKind::AuthenticationFailed => {
+            "it refuses the password or the user; expected those of its access list in store.username and \
+             store.password_file"
+                .to_owned()
+        }
+        _ if error.is_timeout() => format!("no answer within {RESPONSE_TIMEOUT:?}"),
+        _ if error.is_connection_refusal() => "nothing listens at its address".to_owned(),
         _ => error.to_string(),
     }
 }
@@ -137,7 +150,12 @@ pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
     }
     let mut digests = Vec::with_capacity(Script::ALL.len());
     for script in Script::ALL {
-        digests.push(redis::cmd("SCRIPT").arg("LOAD").arg(script.text()).query_async(&mut connection).await?);
+        let mut load = redis::cmd("SCRIPT");
+        let loaded = load.arg("LOAD").arg(script.text()).query_async(&mut connection).await;
+        digests.push(loaded.map_err(|error: RedisError| {
+            let in_clear = matches!(settings.place.address, Address::Tcp(..));
+            if in_clear && error.is_connection_dropped() { Failure::Closes } else { error.into() }
+        })?);
     }
     Ok(Server { connection, facts, digests })
 }
