@@ -158,6 +158,25 @@ fn a_node_that_slept_past_its_lease_sends_nothing() {
 }
 
 #[test]
+fn a_key_that_was_posted_to_the_dead_is_not_lost() {
+    let Some(mut fleet) = fleet(2, "") else { return };
+    for user in ["ann", "bob"] {
+        fleet.nodes[0].give("c", user, "keystroke");
+        fleet.sandbox.until_told("c", user, "+");
+    }
+    fleet.nodes[0].give("c", "bob", "message_sent");
+    fleet.sandbox.until_told("c", "bob", "+-");
+    fleet.nodes[0].process.kill();
+    // Its lease goes on: the store has these for it.
+    for user in ["ann", "bob"] {
+        fleet.nodes[1].give("c", user, "keystroke");
+    }
+    fleet.sandbox.until_told("c", "ann", "++");
+    fleet.sandbox.until_told("c", "bob", "+-+");
+    fleet.nodes[1].process.until_logged("another typingd has died");
+}
+
+#[test]
 fn a_crash_of_the_only_node_leaves_no_icon_on() {
     let Some(mut fleet) = fleet(1, "delivery.state_dir = 'state'") else { return };
     fleet.nodes[0].give("c", "ann", "keystroke");
