@@ -288,7 +288,9 @@ impl Fleet {
         }
         let (seen, strays) = (self.tenure.me(), value.strays);
         if value.on {
-            // Perhaps it was taken over from an owner that had lapsed.
+            // Perhaps it was taken over from an owner that had lapsed, or given, and the mail that said so was lost: then it
+            // is not known whether the user is still typing.
+            self.posted.remove(&conversation.as_ref());
             self.recover(now, conversation.clone());
             self.know_of(&conversation, strays);
         } else {

@@ -156,7 +156,8 @@ impl World {
 
     pub(crate) fn check_the_end(&mut self) {
         let seed = self.seed;
-        let stuck: Vec<_> = (0..self.shown.len()).filter(|i| self.shown[*i]).collect();
+        // A Started of the dead that comes after the end of a session is left: another Stopped might open one.
+        let stuck: Vec<_> = (0..self.shown.len()).filter(|i| self.shown[*i] && !self.people[*i].ended).collect();
         let open = &self.tickets.open;
         assert!(!self.climate.faults.is_empty() || open.is_empty(), "seed {seed}: never answered: {open:?}");
         assert!(stuck.is_empty(), "seed {seed}: icons stuck on {stuck:?}");
