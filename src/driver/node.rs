@@ -86,11 +86,11 @@ impl Node {
             match state {
                 State::Tenured => info!(members, "this typingd shares the org by the store"),
                 State::InDoubt if before == State::Tenured => {
-                    info!("the lease was not renewed in time: nothing is sent until the store answers");
+                    info!("the lease was not renewed in time: nothing is sent for now");
                 }
-                State::InDoubt => info!("the store answers: what this typingd owns is claimed again"),
-                State::Alone => warn!("the store is silent: this typingd serves alone"),
-                State::Dark => warn!("the store is silent: this typingd shows no icon"),
+                State::InDoubt => info!("what this typingd owns is claimed again"),
+                State::Alone => warn!("without a store: this typingd serves alone"),
+                State::Dark => warn!("without a store: this typingd shows no icon"),
             }
         }
         let taken = self.fleet.counts().taken + self.fleet.counts().reaped;

@@ -42,9 +42,9 @@ struct UnderWay {
 }
 
 impl Fleet {
-    /// How many nodes have died of which something may be left.
+    /// How many other nodes have died of which something may be left.
     pub fn lapsed(&self) -> usize {
-        self.sweep.lapsed.len()
+        self.sweep.lapsed.keys().filter(|owner| !self.is_self(**owner)).count()
     }
 }
 

@@ -126,12 +126,8 @@ async fn serve_requests(
         // Why the last connection failed, if none has been made since.
         let mut last = None;
         let answered = timeout(RESPONSE_TIMEOUT, async {
-            // It would own conversations, and hear nothing of what others post.
-            if let Some(why) = refusals.borrow().clone() {
-                return Err(Failure::NoMail(why));
-            }
             loop {
-                match execute(&settings, &mut server, &call).await {
+                match execute(&settings, &mut server, &call, &refusals).await {
                     // Nothing was sent: it may be tried again while there is time.
                     Err(failure) if server.is_none() => {
                         note(&state, &mut logged, Err(&failure));
@@ -176,11 +172,20 @@ async fn serve_requests(
     }
 }
 
-async fn execute(settings: &Settings, server: &mut Option<Server>, call: &Call) -> Result<redis::Value, Failure> {
+async fn execute(
+    settings: &Settings,
+    server: &mut Option<Server>,
+    call: &Call,
+    refusals: &watch::Receiver<Option<String>>,
+) -> Result<redis::Value, Failure> {
     let server = match server {
         Some(server) => server,
         None => server.insert(prepare(settings).await?),
     };
+    // It would own conversations, and hear nothing of what others post.
+    if let Some(why) = refusals.borrow().clone() {
+        return Err(Failure::NoMail(why));
+    }
     let command = match call {
         Call::Script(script, keys, args) => {
             let mut command = redis::cmd("EVALSHA");
@@ -265,7 +270,9 @@ fn note(state: &Mutex<LinkState>, logged: &mut Vec<String>, outcome: Result<(), 
         Ok(()) => {}
         Err(failure) => {
             let problem = failure.to_string();
-            if logged.len() < CAUSES_MAX && !logged.contains(&problem) {
+            // The same may keep mail back, and requests.
+            let is_logged = logged.iter().any(|cause| problem.ends_with(cause) || cause.ends_with(&problem));
+            if logged.len() < CAUSES_MAX && !is_logged {
                 warn!(failure = problem, "the store can't be used");
                 logged.push(problem.clone());
             }
