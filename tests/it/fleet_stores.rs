@@ -112,6 +112,19 @@ fn a_check_names_all_that_the_access_list_forbids() {
 }
 
 #[test]
+fn a_check_finds_another_schema_in_the_group() {
+    let Some(fleet) = fleet(1, "") else { return };
+    // With someone alive who goes on with that schema.
+    let key = |name: &str| format!("typingd:1:{{00DXX0000000001}}:{name}");
+    let mut both = redis::pipe();
+    both.atomic().zadd(key("nodes"), "00000000000f0000", 99_999_999_999_999_u64);
+    both.hset(key("names"), "@", "9:00DXX0000000001");
+    let _: () = both.query(&mut fleet.redis.connect()).unwrap();
+    let (code, said) = checked(&fleet.nodes[0]);
+    assert!(code == Some(1) && said.contains("typingd of another schema (9, and this is 1) share the group"), "{said}");
+}
+
+#[test]
 fn two_orgs_do_not_share_a_group() {
     let Some(fleet) = fleet(1, "store.group = 'shared'") else { return };
     fleet.nodes[0].give("c", "ann", "keystroke");
@@ -142,10 +155,7 @@ fn typingd_of_two_schemas_do_not_share_a_group() {
     let names = "typingd:1:{00DXX0000000001}:names";
     let _: () = fleet.redis.connect().hset(names, "@", "9:00DXX0000000001").unwrap();
     let mut other = node(&fleet.sandbox, &fleet.redis.url(), "");
-    let why = "typingd of another schema (9, and this is 1) share the group";
-    other.process.until_logged(why);
-    let (code, said) = checked(&other);
-    assert!(code == Some(1) && said.contains(why), "{said}");
+    other.process.until_logged("typingd of another schema (9, and this is 1) share the group");
     until("ann is served", || {
         other.give("c", "ann", "keystroke");
         fleet.sandbox.told("c", "ann").ends_with('+')
