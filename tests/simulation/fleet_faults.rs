@@ -117,7 +117,8 @@ impl World {
         }
         let (mut sum, mut cut_off) = (0, 0);
         for host in self.hosts.iter().filter(|host| host.lease_until > Instant::ORIGIN) {
-            let Some(node) = &host.node else { continue };
+            // One that has not heard yet that it has joined sends nothing.
+            let Some(node) = host.node.as_ref().filter(|node| node.fleet.members() > 0) else { continue };
             let tenured = node.fleet.state(self.now.before(host.lag)) == State::Tenured;
             *if tenured { &mut sum } else { &mut cut_off } += node.fleet.share();
         }
