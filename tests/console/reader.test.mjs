@@ -97,19 +97,14 @@ test("colours of a contrast theme leave every text readable", async (t) => {
       assert.deepEqual(disabled, { apart: true, forcedColorAdjust: "none", opacity: "1" });
       const slider = await page.locator("#check").evaluate((element) => getComputedStyle(element).forcedColorAdjust);
       assert.equal(slider, "none", "the slider's track is drawn");
-      // The ground left of the pill's text, at its middle, is of one colour: nothing shows through.
-      const picture = (await page.locator(".node").screenshot()).toString("base64");
-      const ground = await page.evaluate(async (picture) => {
-        const image = new Image();
-        image.src = `data:image/png;base64,${picture}`;
-        await image.decode();
-        const pen = new OffscreenCanvas(image.width, image.height).getContext("2d");
-        pen.drawImage(image, 0, 0);
-        const middle = Math.round(image.height / 2);
-        const pixels = new Uint32Array(pen.getImageData(5, middle - 4, 6, 8).data.buffer);
-        return [...new Set(pixels)].map((pixel) => pixel.toString(16));
-      }, picture);
-      assert.equal(ground.length, 1, `the line shows through the pill: ${ground}`);
+      // A contrast theme's grounds may let through what is behind them: the wire ends at the pill.
+      const widths = await page.evaluate(() => {
+        const track = document.querySelector(".track");
+        const side = (name) => parseFloat(getComputedStyle(track, name).width);
+        const pill = track.querySelector(".node").getBoundingClientRect().width;
+        return { left: side("::before"), right: side("::after"), pill, all: track.getBoundingClientRect().width };
+      });
+      assert.ok(widths.left > 0 && widths.left + widths.pill + widths.right <= widths.all + 1, JSON.stringify(widths));
     },
     { forced: true },
   );
