@@ -125,6 +125,8 @@ impl LoopState {
             Effect::Check(conversation) => {
                 if !self.engine.holds(conversation.as_ref()) {
                     node.fleet.handle_released(at, conversation.as_ref());
+                } else if self.engine.is_settled_off(conversation.as_ref()) {
+                    node.fleet.handle_outcome(at, conversation.as_ref(), true);
                 }
             }
             Effect::Recover(conversation) => {

@@ -79,7 +79,7 @@ pub enum Effect {
     /// The engine takes a signal. If its answer is awaited, [`Fleet::handle_answered`] once the icon is off, or it is
     /// sure that no one will know of that in time.
     Signal(Conversation, Signal, Option<Awaited>),
-    /// If the engine has no entry after the signals before this, [`Fleet::handle_released`].
+    /// [`Fleet::handle_released`] if the engine has no entry by now, [`Fleet::handle_outcome`] if its icon is off.
     Check(Conversation),
     /// `Engine::handle_recovered`: the upstream may show the icon because of another node.
     Recover(Conversation),

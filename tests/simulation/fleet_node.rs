@@ -151,6 +151,8 @@ impl Node {
     fn check(&mut self, now: Instant, conversation: ConversationRef<'_>) {
         if !self.engine.holds(conversation) {
             self.fleet.handle_released(now, conversation);
+        } else if self.engine.is_settled_off(conversation) {
+            self.fleet.handle_outcome(now, conversation, true);
         }
     }
 

@@ -361,6 +361,8 @@ fn a_session_that_is_over_gets_no_second_stopped() {
     outlive(&mut scene, 4_000);
     scene.answer();
     scene.signal(1, Ended);
+    scene.talk(1);
+    assert!(scene.store.held.values().all(|value| !value.on), "no one else sends one");
     outlive(&mut scene, 8_000);
     assert_eq!((scene.flights.len(), &scene.applied[..]), (0, &[TypingStarted, TypingStopped][..]));
     scene.check_the_end("it was taken over, and ended");
