@@ -288,7 +288,9 @@ fn reconnect_after(failures: u32) -> Duration {
 /// Causes that are logged until the store can be used again.
 const CAUSES_MAX: usize = 4;
 const RECONNECT_MIN: Duration = Duration::from_millis(100);
-const RECONNECT_MAX: Duration = Duration::from_secs(2);
+/// Short, so that all share the org within a second of the store's return; and the store waits for it before any share grows
+/// (`scripts/heartbeat.lua`).
+const RECONNECT_MAX: Duration = Duration::from_millis(500);
 /// The server lets a reader wait so long for mail; and the reader the server.
 const INBOX_WAIT: Duration = Duration::from_secs(1);
 const INBOX_TIMEOUT: Duration = Duration::from_secs(3);

@@ -182,8 +182,32 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a share is reported before it is in force",
         file: "../fleet/share.rs",
-        right: "        self.in_force = hold;\n",
-        wrong: "",
+        right: "self.in_force = hold.min(want);",
+        wrong: "let _ = want;",
+    },
+    Mistake {
+        name: "a share that is used to the full is never given up",
+        file: "../fleet/share.rs",
+        right: "self.in_force = membership.share.min(self.wanted);",
+        wrong: "self.in_force = membership.share;",
+    },
+    Mistake {
+        name: "shares are idle while someone starves",
+        file: "../fleet/share.rs",
+        right: "let want = if self.is_sought {",
+        wrong: "let want = if self.is_sought && self.members > 99 {",
+    },
+    Mistake {
+        name: "a share that brought all there was presses without end",
+        file: "../fleet/share.rs",
+        right: "if self.granted < self.wanted { VAIN_HEARTBEAT }",
+        wrong: "if self.granted > self.wanted { VAIN_HEARTBEAT }",
+    },
+    Mistake {
+        name: "what others lack of a fair share is taken first",
+        file: STORE,
+        right: "let most = if lacking > 0 {",
+        wrong: "let most = if lacking > limit {",
     },
     Mistake {
         name: "the reaper acts at the very lapse",
@@ -248,8 +272,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a share stays small for an hour after the store's clock went back",
         file: STORE,
-        right: "self.settles_at = self.settles_at.map(|at| at.min(now + 2 * lease_millis));",
-        wrong: "self.settles_at = self.settles_at.map(|at| at.max(2 * lease_millis));",
+        right: "self.settles_at = self.settles_at.map(|at| at.min(now + SETTLES_MILLIS));",
+        wrong: "self.settles_at = self.settles_at.map(|at| at.max(SETTLES_MILLIS));",
     },
     Mistake {
         name: "a message at a node that has lost its conversation is forgotten",

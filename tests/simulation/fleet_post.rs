@@ -169,7 +169,7 @@ fn a_new_limit_reaches_the_shares_of_all() {
     assert!(sum(&scene) > 400, "{}", sum(&scene));
     let now = scene.now;
     scene.hosts[0].node.fleet.handle_limit(now, 300);
-    scene.pass_without(1_000, None);
+    scene.pass_without(2_500, None);
     assert!((50..=300).contains(&sum(&scene)), "{}", sum(&scene));
     let now = scene.now;
     scene.hosts[0].node.fleet.handle_limit(now, 2_000);
