@@ -89,19 +89,39 @@ fn describe(status: &Value) -> String {
     }
     if at("/store").is_object() {
         let problem = at("/store/problem").as_str().map(|why| format!(": {}", printable(why))).unwrap_or_default();
+        // While the store answers, a heartbeat's time is no news.
+        let members = match at("/store/members_age_ms").as_u64() {
+            None => "how many typingd share it is not known yet".to_owned(),
+            Some(..=MEMBERS_FRESH_MS) => format!("{} typingd", count("/store/members")),
+            Some(age) => {
+                format!("{} typingd {} ago", count("/store/members"), Written(Duration::from_secs(age / 1_000)))
+            }
+        };
         line(
             "store",
             format!(
-                "{}{problem}; {} typingd, {} conversations are this one's, and {} requests a second",
+                "{}{problem}; {members}, {} conversations are this one's, and {} requests a second",
                 text("/store/state").replace('_', " "),
-                count("/store/members"),
                 count("/store/owned"),
                 count("/store/requests_per_second")
+            ),
+        );
+        line(
+            "node",
+            format!(
+                "{} of group {}, {} signals posted to other typingd, {} taken from them",
+                text("/store/node"),
+                text("/store/group"),
+                count("/store/posted"),
+                count("/store/received")
             ),
         );
     }
     lines
 }
+
+/// Members that are known for so long, in milliseconds, are said without their age: some heartbeats' time.
+const MEMBERS_FRESH_MS: u64 = 2_000;
 
 fn file(file: &Value) -> String {
     file.as_str().map_or_else(|| "no file".to_owned(), printable)

@@ -36,14 +36,18 @@ impl Fleet {
         self.share.go_alone(now);
         let serves = self.tenure.state(now) == State::Alone && !self.leaving;
         for (conversation, post) in self.queue.take_posts(|_| true) {
-            if serves && now.since(post.arrived) <= FRESH_MAX {
-                self.holdings.entry(conversation.clone()).or_default();
-                self.checks.push(conversation.clone());
-                let awaited = self.awaited(&post);
-                self.effects.push_back(Effect::Signal(conversation, post.signal, awaited));
-            } else {
+            let Some(signal) = post.signal_at(now).filter(|_| serves) else {
                 self.drop_post(&conversation, &post);
+                continue;
+            };
+            self.holdings.entry(conversation.clone()).or_default();
+            self.checks.push(conversation.clone());
+            let mut awaited = self.awaited(&post);
+            // Another owner has kept the icon on for long, perhaps: nothing of it is known here.
+            if let Some(awaited) = awaited.take_if(|_| now.since(post.arrived) > FRESH_MAX) {
+                self.handle_answered(conversation.as_ref(), awaited, false);
             }
+            self.effects.push_back(Effect::Signal(conversation, signal, awaited));
         }
         // No owner can be told. If the icon is on because of this node, or of an earlier life of it, it goes off.
         for conversation in self.queue.take_strays() {

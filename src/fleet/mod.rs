@@ -16,7 +16,7 @@
 //! 4. after each outcome, calls [`Fleet::handle_outcome`];
 //! 5. sends what [`Fleet::poll_request`] returns, and hands the reply to [`Fleet::handle_reply`], or calls
 //!    [`Fleet::handle_silence`] where there is none in time or the connection broke. At most one request is under
-//!    way. Hands what it finds in its inbox ([`Fleet::me`]) to [`Fleet::handle_mail`];
+//!    way; and [`Fleet::handle_store_refusal`] each time that the store says that it will not serve. Hands what it finds in its inbox ([`Fleet::me`]) to [`Fleet::handle_mail`];
 //! 6. calls [`Fleet::handle_timeout`] when the instant of [`Fleet::poll_timeout`] has come.
 
 mod answers;
@@ -332,6 +332,12 @@ impl Fleet {
         self.sweep.want();
     }
 
+    /// The store has said for certain that it will not serve this node: waiting for it is in vain. [`Fleet::handle_silence`]
+    /// follows for a request that is under way.
+    pub fn handle_store_refusal(&mut self, now: Instant) {
+        self.tenure.refuse(now);
+    }
+
     /// The engine has forgotten a conversation.
     pub fn handle_released(&mut self, now: Instant, conversation: ConversationRef<'_>) {
         // What is under suspicion is owed another Stopped.
@@ -520,6 +526,11 @@ impl Fleet {
     /// How many nodes were alive, this one included, when the store said so last.
     pub fn members(&self) -> usize {
         self.sweep.members().len()
+    }
+
+    /// How long ago the heartbeat was sent that the store answered last; `None` if it never has.
+    pub fn answered(&self, now: Instant) -> Option<Duration> {
+        self.store_clock.map(|(_, sent)| now.since(sent))
     }
 
     /// What has happened so far.

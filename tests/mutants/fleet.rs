@@ -115,9 +115,9 @@ pub(super) const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "a key that was posted to the dead counts anew",
-        file: "../fleet/posted.rs",
-        right: "Signal { ago_millis, ..post.signal }",
-        wrong: "Signal { ago_millis: ago_millis.min(0), ..post.signal }",
+        file: "../fleet/queue.rs",
+        right: "Signal { ago_millis, ..self.signal }",
+        wrong: "Signal { ago_millis: ago_millis.min(0), ..self.signal }",
     },
     Mistake {
         name: "what was posted is played after the message",
@@ -178,6 +178,24 @@ pub(super) const MISTAKES: &[Mistake] = &[
         file: "../fleet/tenure.rs",
         right: "self.doubt_since.filter(|_| !paused).unwrap_or(now)",
         wrong: "self.doubt_since.filter(|_| !paused || true).unwrap_or(now)",
+    },
+    Mistake {
+        name: "keys that wait for a store that is dead are lost",
+        file: "../fleet/queue.rs",
+        right: "let counts = now < self.counts_until || ",
+        wrong: "let counts = ",
+    },
+    Mistake {
+        name: "a store that refuses is waited for as one that is silent",
+        file: "../fleet/tenure.rs",
+        right: "let alone = now >= ended.min(since + self.doubt_max());",
+        wrong: "let _ = ended;\n        let alone = now >= since + self.doubt_max();",
+    },
+    Mistake {
+        name: "a refusal is taken for the end of all leases",
+        file: "../fleet/tenure.rs",
+        right: "|refused| refused + self.store_lease",
+        wrong: "|refused| refused",
     },
     Mistake {
         name: "a share is reported before it is in force",
