@@ -4,7 +4,7 @@
 use super::protocol::{Answer, OwnerId};
 use super::queue::{Post, What};
 use super::{Effect, Fleet};
-use crate::model::{Conversation, ConversationRef, Instant, Signal, SignalKind};
+use crate::model::{Conversation, ConversationRef, Instant, SignalKind};
 
 impl Fleet {
     /// The engine is given a signal of a conversation that is owned. Call it once the signal is among the effects.

@@ -1,6 +1,9 @@
-//! The table of failures, with real processes, a real store, and an upstream that keeps its own account. Two rows are
+//! The table of failures, with real processes, a real store, and an upstream that keeps its own account. Some rows are
 //! tried always; `cargo test --test it -- --ignored --nocapture --test-threads 1 fleet_table` prints all of them, and
 //! what a store costs.
+//!
+//! How much is tried is a matter of the environment: `TYPINGD_FLEET_KILLS` (100), `TYPINGD_FLEET_PAUSES` (3),
+//! `TYPINGD_FLEET_EPISODES` (1000), `TYPINGD_FLEET_NODES` (4), `TYPINGD_FLEET_PEOPLE` (300).
 #![expect(clippy::print_stdout, reason = "what is measured is printed")]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::account::Account;
+use crate::account::{Account, Tally};
 use crate::bench::{Daemon, JSON, signal_of};
 use crate::process::{until, wait_for};
 use crate::redis_server::Redis;
@@ -21,8 +24,6 @@ const CHECK: Duration = Duration::from_secs(5);
 const DISMISS: Duration = Duration::from_secs(2);
 /// People press a key this often.
 const GAP: Duration = Duration::from_millis(300);
-/// One after the other, with a third of a second between them.
-const KILLS: usize = 100;
 /// The keys of so many at a time are one call.
 const SLICES: usize = 6;
 
@@ -121,12 +122,18 @@ impl Trial {
 }
 
 fn row(name: &str, trial: &mut Trial) {
-    let off = {
-        let since = trial.cease();
-        trial.until_off(since)
-    };
-    let tally = trial.account.tally();
+    let since = trial.cease();
+    let off = trial.until_off(since);
+    print_row(name, off, &trial.account.tally());
+}
+
+/// No icon is on by now.
+fn print_row(name: &str, off: Duration, tally: &Tally) {
     println!("| {name} | 0 | {} | {} | {} | {off:.2?} | {} |", tally.flickers, tally.repeated, tally.extra, tally.peak);
+}
+
+fn from_environment(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
 }
 
 #[test]
@@ -176,8 +183,10 @@ fn measure() {
         return;
     }
     println!("| what fails | icons left | flickers | Starteds twice | extra Stoppeds | off after | peak a second |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
     let second = Duration::from_secs(1);
-    let people = 300;
+    let people = from_environment("TYPINGD_FLEET_PEOPLE", 300);
+    let nodes = from_environment("TYPINGD_FLEET_NODES", 4);
     let start = |settings: &str| {
         let mut trial = Trial::new(3, people, settings).unwrap();
         trial.begin(true);
@@ -193,11 +202,7 @@ fn measure() {
     trial.nodes[0].process.kill();
     trial.nodes[1].process.kill();
     let off = trial.until_off(since);
-    let tally = trial.account.tally();
-    println!(
-        "| 2 of 3 killed as all cease | 0 | {} | {} | {} | {off:.2?} | {} |",
-        tally.flickers, tally.repeated, tally.extra, tally.peak
-    );
+    print_row("2 of 3 killed as all cease", off, &trial.account.tally());
 
     let mut trial = start("");
     trial.leave_out(0);
@@ -219,13 +224,9 @@ fn measure() {
     trial.pass(2 * second);
     row("1 of 3 paused for 6 s", &mut trial);
 
-    let mut trial = Trial::new(4, people, "").unwrap();
-    trial.begin(true);
-    for kill in 0..KILLS {
-        trial.pass(second / 3);
-        trial.crash(kill * 7 % 4);
-    }
-    row(&format!("{KILLS} times 1 of 4 killed and started anew"), &mut trial);
+    kills(nodes, people);
+    pauses(nodes, people);
+    episodes(nodes, people);
 
     for (name, settings) in [("alone", ""), ("dark", "store.when_unreachable = 'dark'\n")] {
         let mut trial = start(settings);
@@ -249,6 +250,68 @@ fn measure() {
     trial.redis.as_ref().unwrap().tell("CONT");
     trial.pass(5 * second);
     row("store blinks for 0.5 s", &mut trial);
+}
+
+/// Kills one node after the other, with a third of a second between them, and starts each anew.
+fn kills(nodes: usize, people: usize) {
+    let kills = from_environment("TYPINGD_FLEET_KILLS", 100);
+    let mut trial = Trial::new(nodes, people, "").unwrap();
+    trial.begin(true);
+    for kill in 0..kills {
+        trial.pass(Duration::from_millis(333));
+        trial.crash(kill * 7 % nodes);
+    }
+    row(&format!("{kills} times 1 of {nodes} killed and started anew"), &mut trial);
+}
+
+/// Pauses one node after the other past its lease. No Started leaves when it goes on.
+fn pauses(nodes: usize, people: usize) {
+    let pauses = from_environment("TYPINGD_FLEET_PAUSES", 3);
+    let mut trial = Trial::new(nodes, people, "").unwrap();
+    trial.begin(true);
+    for pause in 0..pauses {
+        let node = pause * 7 % nodes;
+        trial.leave_out(node);
+        trial.nodes[node].process.tell("STOP");
+        trial.pass(LEASE + Duration::from_secs(1));
+        trial.nodes[node].process.tell("CONT");
+        trial.pass(Duration::from_millis(500));
+        trial.up[node].store(true, Ordering::SeqCst);
+    }
+    row(&format!("{pauses} times 1 of {nodes} paused past its lease"), &mut trial);
+}
+
+/// Icons that go on at a key and off at a message, each signal at another node, without any failure.
+fn episodes(nodes: usize, people: usize) {
+    let episodes = from_environment("TYPINGD_FLEET_EPISODES", 1_000);
+    let trial = Trial::new(nodes, people, "").unwrap();
+    let rounds = episodes.div_ceil(people);
+    for round in 0..rounds {
+        for (turn, kind) in ["keystroke", "keystroke", "message_sent"].into_iter().enumerate() {
+            for node in 0..nodes {
+                let users = (0..people).filter(|user| (user + round + turn) % nodes == node);
+                let names: Vec<_> = users.map(|user| format!("user-{user}")).collect();
+                if kind == "keystroke" {
+                    names.iter().for_each(|name| trial.account.key(name));
+                } else {
+                    names.iter().for_each(|name| trial.account.end(name));
+                }
+                let body: Vec<_> = names.iter().map(|name| signal_of("c", name, kind)).collect();
+                trial.nodes[node].address.call(
+                    "POST",
+                    "/v1/signals",
+                    &[JSON],
+                    Value::from(body).to_string().as_bytes(),
+                );
+            }
+            let shown = if kind == "keystroke" { people } else { 0 };
+            until("all icons are as the signals say", || trial.account.shown() == shown);
+        }
+    }
+    let tally = trial.account.tally();
+    let name = format!("{} episodes, each signal at another of {nodes}", rounds * people);
+    print_row(&name, Duration::ZERO, &tally);
+    assert_eq!((tally.repeated, tally.extra, tally.flickers), (0, 0, 0), "{tally:?}");
 }
 
 /// What a store costs: the first Started's way, and the server's time.

@@ -523,7 +523,8 @@ fn a_lease_counts_from_when_it_was_asked_for() {
 /// Node `me` sends its heartbeat at `now`. Returns the share that it is given.
 fn share_of(store: &mut Store, now: u64, me: OwnerId, hold: u32, want: u32) -> u32 {
     let lease = Duration::from_millis(2_500);
-    let heartbeat = Heartbeat { joins: !store.is_alive(now, me), was: None, lease, limit: 2_000, hold, need: want, want };
+    let heartbeat =
+        Heartbeat { joins: !store.is_alive(now, me), was: None, lease, limit: 2_000, hold, need: want, want };
     match store.execute(now, &Request { number: now, me, command: Command::Heartbeat(heartbeat) }) {
         Some(Reply::Heartbeat(membership)) => membership.share,
         reply => panic!("{reply:?}"),

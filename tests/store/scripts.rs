@@ -227,7 +227,8 @@ fn a_full_inbox_takes_no_keystroke_and_then_nothing() {
         let (real, modelled) = (server.execute(1_000, &request), model.execute(1_000, &request));
         assert_eq!(sorted(real), sorted(modelled));
     };
-    let heartbeat = Heartbeat { joins: true, was: None, lease: Duration::from_secs(2), limit: 9, hold: 1, need: 1, want: 1 };
+    let heartbeat =
+        Heartbeat { joins: true, was: None, lease: Duration::from_secs(2), limit: 9, hold: 1, need: 1, want: 1 };
     let turn = |ops| Command::Turn { inboxes: vec![reader], ops };
     both(reader, Command::Heartbeat(heartbeat));
     both(writer, Command::Heartbeat(heartbeat));
