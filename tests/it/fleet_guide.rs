@@ -94,5 +94,8 @@ fn two_configurations_of_the_guide_share_an_upstream() {
     let mut started: Vec<_> = restart.lines().map(|line| reader.start(line)).collect();
     assert_eq!(started.len(), 3, "{restart}");
     reader.types(&mut started[1..], keys);
-    until("the sandbox shows no icon", || reader.said("curl -sS http://127.0.0.1:7490/icons").contains("[]"));
+    until("the icon has come and gone", || {
+        let icons = reader.said("curl -sS http://127.0.0.1:7490/icons");
+        icons.contains("ann") && icons.contains("\"shown\":0")
+    });
 }
