@@ -56,6 +56,15 @@ impl SharedText {
     }
 
     async fn ask<T: redis::FromRedisValue>(&mut self, command: redis::Cmd) -> Result<T, Failure> {
+        let is_old = self.server.is_some();
+        match self.ask_once(&command).await {
+            // The server has restarted since: it is asked at once, for others may be telling it theirs.
+            Err(Failure::Server(error)) if is_old && error.is_connection_dropped() => self.ask_once(&command).await,
+            asked => asked,
+        }
+    }
+
+    async fn ask_once<T: redis::FromRedisValue>(&mut self, command: &redis::Cmd) -> Result<T, Failure> {
         let server = self.server().await?;
         let asked = timeout(RESPONSE_TIMEOUT, command.query_async(&mut server.connection)).await;
         let asked = asked.map_or(Err(Failure::Late), |asked| Ok(asked?));
