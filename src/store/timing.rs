@@ -43,15 +43,15 @@ impl SharedText {
         Ok((version.unwrap_or_default(), text.unwrap_or_default()))
     }
 
-    /// Writes another text over that of `version`. Returns whether it was that one still; then it is `version + 1`.
+    /// Writes another text over that of `version`. Returns whether it was that one still; then it is `next`.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn write(&mut self, version: u64, text: &str) -> Result<bool, Failure> {
+    pub async fn write(&mut self, version: u64, next: u64, text: &str) -> Result<bool, Failure> {
         let keys = Keys::new(&self.settings.group).fixed();
         let mut write = redis::cmd("EVALSHA");
         let digest = self.server().await?.digests[Script::Retime as usize].clone();
-        write.arg(digest).arg(keys.len()).arg(keys).arg("").arg(0).arg(version).arg(text);
+        write.arg(digest).arg(keys.len()).arg(keys).arg("").arg(0).arg(version).arg(next).arg(text);
         self.ask(write).await
     }
 
