@@ -5,10 +5,10 @@
 //! `cargo bench --bench fleet`; `BENCH_QUICK=1` only shows that it works. Without a `redis-server` it is left out.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
-#[allow(dead_code, reason = "the tests use the rest")]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use the rest, and fail as tests do")]
 #[path = "../tests/it/harness/account.rs"]
 mod account;
-#[allow(dead_code, reason = "the tests use the rest")]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use the rest, and fail as tests do")]
 #[path = "../tests/store/server.rs"]
 mod server;
 mod support;
