@@ -298,6 +298,9 @@ impl Fleet {
             self.posted.remove(&conversation.as_ref());
             self.recover(now, conversation.clone());
             self.know_of(&conversation, strays);
+        } else if self.queue.claims(&conversation) {
+            // The answer that was lost is asked for again, before what would be given up here: it is looked at once more.
+            self.sweep.want();
         } else {
             self.queue.push(conversation, What::Release { seen, strays });
         }

@@ -120,6 +120,12 @@ impl Queue {
         self.pending.iter().any(|pending| release(pending.what) && pending.conversation == *conversation)
     }
 
+    /// Whether something waits that makes the conversation this node's own.
+    pub(super) fn claims(&self, conversation: &Conversation) -> bool {
+        let claim = |what| matches!(what, What::Post(_) | What::Stray { .. } | What::TakeOver { .. });
+        self.pending.iter().any(|pending| claim(pending.what) && pending.conversation == *conversation)
+    }
+
     /// What is owned again is not given up.
     pub(super) fn drop_releases(&mut self, is_owned: impl Fn(&Conversation) -> bool) {
         let dropped =

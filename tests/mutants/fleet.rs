@@ -180,6 +180,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "self.doubt_since.filter(|_| !paused || true).unwrap_or(now)",
     },
     Mistake {
+        name: "what is about to be claimed is given up",
+        file: "../fleet/answers.rs",
+        right: "} else if self.queue.claims(&conversation) {",
+        wrong: "} else if self.left && self.queue.claims(&conversation) {",
+    },
+    Mistake {
         name: "keys that wait for a store that is dead are lost",
         file: "../fleet/queue.rs",
         right: "let counts = now < self.counts_until || ",

@@ -370,6 +370,17 @@ fn a_session_that_is_over_gets_no_second_stopped() {
     scene.check_the_end("it was taken over, and ended");
 }
 
+#[test]
+fn a_lost_answer_makes_no_owner_whom_the_store_does_not_know() {
+    let mut scene = Scene::new(2);
+    scene.pass_without(1_000, None);
+    scene.signal(0, MessageSent);
+    scene.ask_in_vain(0);
+    scene.talk(0);
+    assert_eq!(scene.holds(0), scene.store.held.len() == 1, "another may take it");
+    scene.check_the_end("the answer to a message was lost");
+}
+
 /// Node 0 has just started, and the store gives no answer: time passes until it serves alone.
 fn pass_until_alone(scene: &mut Scene) {
     for _ in 0..20 {
