@@ -125,8 +125,7 @@ impl Share {
 
 /// A node that has not joined since its start keeps to this part of the limit.
 const UNJOINED_PART: u32 = 10;
-/// What a node keeps to without demand, of an equal part: a burst, and what comes while the store is silent. All together
-/// it is as much as is kept for those that are cut off.
+/// What a node keeps to without demand, of an equal part: a burst, and what comes while the store is silent.
 const IDLE_PART: u32 = 2;
 /// The same while some node could use more.
 const SOUGHT_PART: u32 = 20;

@@ -317,4 +317,16 @@ pub(super) const MISTAKES: &[Mistake] = &[
         right: "(share.requests, now + RESERVED_MILLIS)",
         wrong: "(share.requests, now)",
     },
+    Mistake {
+        name: "no more than half is kept for those that are cut off",
+        file: STORE,
+        right: "limit.saturating_sub(others + reserved)",
+        wrong: "limit.saturating_sub(others + reserved.min(limit / 2))",
+    },
+    Mistake {
+        name: "what a node still keeps to is given away",
+        file: STORE,
+        right: "let kept = requests.max(heartbeat.hold);",
+        wrong: "let kept = requests;",
+    },
 ];

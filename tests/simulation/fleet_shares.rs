@@ -250,6 +250,39 @@ fn the_share_of_one_that_is_cut_off_is_kept_for_a_minute() {
     assert_eq!(share_of(&mut store, 70_100, other, 1_400, 2_000), 2_000);
 }
 
+#[test]
+fn the_shares_of_all_that_are_cut_off_are_kept() {
+    let mut store = Store::default();
+    let [one, other, third] = [1, 2, 3].map(|process| OwnerId::new(process << 16));
+    share_of(&mut store, 1_000, one, 200, 200);
+    share_of(&mut store, 3_000, one, 200, 200);
+    assert_eq!(share_of(&mut store, 4_000, one, 200, 1_000), 1_000);
+    assert_eq!(share_of(&mut store, 4_001, other, 0, 700), 700);
+    let bury = |store: &mut Store, now, dead| {
+        store.execute(now, &Request { number: now, me: third, command: Command::Bury { dead } })
+    };
+    bury(&mut store, 7_000, one);
+    bury(&mut store, 7_001, other);
+    assert_eq!(share_of(&mut store, 7_002, third, 0, 2_000), 300, "1,700 are kept for them");
+}
+
+#[test]
+fn what_a_node_keeps_to_is_not_given_away_before_it_knows() {
+    let mut store = Store::default();
+    let [one, other, late] = [1, 2, 3].map(|process| OwnerId::new(process << 16));
+    share_of(&mut store, 1_000, one, 200, 200);
+    share_of(&mut store, 3_000, one, 200, 200);
+    assert_eq!(share_of(&mut store, 4_000, one, 200, 1_000), 1_000);
+    assert_eq!(share_of(&mut store, 4_001, other, 0, 900), 900);
+    // It was on its own for long, and keeps to more than is left.
+    assert_eq!(share_of(&mut store, 4_002, late, 600, 600), 100);
+    // The answer may be lost.
+    assert_eq!(share_of(&mut store, 4_003, one, 500, 500), 500);
+    assert_eq!(share_of(&mut store, 4_004, other, 900, 1_500), 900);
+    assert_eq!(share_of(&mut store, 4_005, late, 100, 100), 100);
+    assert_eq!(share_of(&mut store, 4_006, other, 900, 1_500), 1_400);
+}
+
 /// The way to the store and back takes one.
 const STEP: Duration = Duration::from_millis(5);
 /// A request counts for so long after its answer.
