@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use typingd::fleet::protocol::{Command, Heartbeat, OwnerId, Reply, Request};
-use typingd::fleet::{Demand, Effect, Fleet, WhenUnreachable};
+use typingd::fleet::{Demand, Effect, Fleet, State, WhenUnreachable};
 use typingd::model::Instant;
 
 use crate::fleet_climate::settings;
+use crate::fleet_scene::Scene;
 use crate::fleet_store::Store;
 use crate::rng::Rng;
 
@@ -233,7 +234,7 @@ fn share_of(store: &mut Store, now: u64, me: OwnerId, hold: u32, want: u32) -> u
 }
 
 #[test]
-fn the_share_of_one_that_is_cut_off_is_kept_for_a_minute() {
+fn half_the_share_of_one_that_is_cut_off_is_kept_a_minute() {
     let mut store = Store::default();
     let (one, other) = (OwnerId::new(1 << 16), OwnerId::new(2 << 16));
     for now in [1_000, 3_000] {
@@ -245,25 +246,40 @@ fn the_share_of_one_that_is_cut_off_is_kept_for_a_minute() {
     assert_eq!(share_of(&mut store, 10_000, other, 1_400, 2_000), 1_400);
     store.execute(10_001, &Request { number: 10_001, me: other, command: Command::Bury { dead: one } });
     for now in (12_000..70_000).step_by(2_000) {
-        assert_eq!(share_of(&mut store, now, other, 1_400, 2_000), 1_400);
+        assert_eq!(share_of(&mut store, now, other, 1_400, 2_000), 1_700);
     }
-    assert_eq!(share_of(&mut store, 70_100, other, 1_400, 2_000), 2_000);
+    assert_eq!(share_of(&mut store, 70_100, other, 1_700, 2_000), 2_000);
 }
 
 #[test]
-fn the_shares_of_all_that_are_cut_off_are_kept() {
+fn what_is_kept_for_many_that_are_cut_off_is_kept_for_all() {
     let mut store = Store::default();
     let [one, other, third] = [1, 2, 3].map(|process| OwnerId::new(process << 16));
     share_of(&mut store, 1_000, one, 200, 200);
     share_of(&mut store, 3_000, one, 200, 200);
-    assert_eq!(share_of(&mut store, 4_000, one, 200, 1_000), 1_000);
-    assert_eq!(share_of(&mut store, 4_001, other, 0, 700), 700);
     let bury = |store: &mut Store, now, dead| {
-        store.execute(now, &Request { number: now, me: third, command: Command::Bury { dead } })
+        store.execute(now, &Request { number: now, me: third, command: Command::Bury { dead } });
     };
+    assert_eq!(share_of(&mut store, 4_000, one, 200, 2_000), 2_000);
     bury(&mut store, 7_000, one);
-    bury(&mut store, 7_001, other);
-    assert_eq!(share_of(&mut store, 7_002, third, 0, 2_000), 300, "1,700 are kept for them");
+    assert_eq!(share_of(&mut store, 7_001, other, 0, 2_000), 1_000);
+    bury(&mut store, 10_000, other);
+    assert_eq!(share_of(&mut store, 10_001, third, 0, 2_000), 500, "1,500 are kept");
+}
+
+#[test]
+fn one_that_is_cut_off_keeps_to_what_is_kept_for_it() {
+    let mut scene = Scene::new(2);
+    scene.pass_without(3_000, None);
+    let had = scene.hosts[0].node.fleet.share();
+    scene.pass_without(8_000, Some(0));
+    scene.timeout(0);
+    for _ in 0..8 {
+        scene.pass(400);
+    }
+    assert_eq!((scene.state(0), scene.hosts[0].node.fleet.share()), (State::Alone, had.div_ceil(2)));
+    scene.talk(0);
+    assert_eq!(scene.state(0), State::Tenured);
 }
 
 #[test]

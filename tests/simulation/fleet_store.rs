@@ -25,7 +25,7 @@ pub(crate) struct Store {
     /// When each owner's lease ends.
     nodes: BTreeMap<OwnerId, u64>,
     shares: BTreeMap<OwnerId, Share>,
-    /// Shares of the buried, and until when they are kept.
+    /// What is kept for the buried, and until when.
     reserved: BTreeMap<OwnerId, (u32, u64)>,
     /// Until when nobody's share grows: a store that has lost its memory doesn't know what others keep to.
     settles_at: Option<u64>,
@@ -308,7 +308,7 @@ impl Store {
             return Vec::new();
         }
         if let Some(share) = self.shares.get(&dead) {
-            self.reserved.insert(dead, (share.requests, now + RESERVED_MILLIS));
+            self.reserved.insert(dead, (share.requests.div_ceil(2), now + RESERVED_MILLIS));
         }
         self.forget(dead);
         self.read_inbox(dead)
