@@ -92,9 +92,21 @@ impl World {
                 if fault == Fault::Wipe {
                     self.store = Store::default();
                     self.wiped = true;
+                    self.note_forgotten();
                     self.excuse(lasts + CONVERGES);
                 }
             }
+        }
+    }
+
+    /// What is not promised: icons of a node that dies while the store has lost its memory.
+    pub(crate) fn note_forgotten(&mut self) {
+        for (person, shown) in self.people.iter_mut().zip(&self.shown) {
+            let conversation = pair(&person.name);
+            let mut nodes = self.hosts.iter().filter_map(|host| host.node.as_ref());
+            let recorded = self.store.held.get(&conversation.to_owned()).is_some_and(|value| value.on);
+            let known = recorded || nodes.any(|node| node.fleet.holds(conversation));
+            person.forgotten |= self.wiped && *shown && !known;
         }
     }
 
@@ -158,7 +170,8 @@ impl World {
     pub(crate) fn check_the_end(&mut self) {
         let seed = self.seed;
         // A Started of the dead that comes after the end of a session is left: another Stopped might open one.
-        let stuck: Vec<_> = (0..self.shown.len()).filter(|i| self.shown[*i] && !self.people[*i].ended).collect();
+        let excused = |i: usize| self.people[i].ended || self.people[i].forgotten;
+        let stuck: Vec<_> = (0..self.shown.len()).filter(|i| self.shown[*i] && !excused(*i)).collect();
         let open = &self.tickets.open;
         assert!(!self.climate.faults.is_empty() || open.is_empty(), "seed {seed}: never answered: {open:?}");
         assert!(stuck.is_empty(), "seed {seed}: icons stuck on {stuck:?}");

@@ -73,6 +73,8 @@ pub(crate) struct Person {
     pub(crate) last_key: Option<Instant>,
     /// The session is over.
     pub(crate) ended: bool,
+    /// Its icon was left on by a node that died while the store had lost its memory: no one knows of it.
+    pub(crate) forgotten: bool,
     pub(crate) home: usize,
 }
 
@@ -126,6 +128,7 @@ impl World {
                 keys_left: 0,
                 last_key: None,
                 ended: false,
+                forgotten: false,
                 home: i % climate.nodes,
             })
             .collect();
@@ -494,8 +497,10 @@ impl World {
             let types = since.is_some_and(|since| since > HEARD_WITHIN && since < Duration::from_millis(1_800));
             self.history.flickers += u64::from(shown && types);
         }
+        self.people[person].forgotten &= on;
         if gone {
             self.flights.remove(&number);
+            self.note_forgotten();
         }
     }
 
@@ -522,6 +527,8 @@ impl World {
             self.history.add(counts);
         }
         *own = Host { life: own.life + 1, lag: own.lag, ..Host::new() };
+        self.note_forgotten();
+        let own = &self.hosts[host];
         let life = own.life;
         // What has not departed never does.
         let hosts = &self.hosts;
