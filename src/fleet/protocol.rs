@@ -128,8 +128,8 @@ pub enum Command {
         /// At most 256.
         conversations: Vec<Conversation>,
     },
-    /// Forgets an owner that has lapsed and owns nothing. Its share stays reserved for a minute, for it may be cut
-    /// off and still be sending; its mail is returned.
+    /// Forgets an owner that has lapsed and owns nothing. Half of its share stays reserved for a minute, for it may
+    /// be cut off and still be sending; its mail is returned.
     Bury {
         /// Which owner.
         dead: OwnerId,

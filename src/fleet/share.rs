@@ -1,6 +1,7 @@
 //! The part of the org's rate that a node keeps to. No request waits for the store: a node sends within what it has,
 //! and asks for more or less with each heartbeat. The sum of all shares is never above the limit, for a share is
-//! lowered before that is reported, and raised after it has been granted.
+//! lowered before that is reported, and raised after it has been granted. A node that is cut off keeps to half of its
+//! share, and the store keeps as much for it.
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub(super) struct Share {
     /// Another node could use more than there is.
     is_sought: bool,
     members: u32,
-    /// The store knows this node no more, or is silent: the share is half of what was granted.
+    /// What was granted last is over, and half of it is kept; or nothing has been granted yet.
     is_cut: bool,
     /// Since when the store has been silent.
     alone_since: Option<Instant>,
@@ -43,7 +44,7 @@ impl Share {
         let in_force = (limit / UNJOINED_PART).max(1);
         let (granted, wanted) = (in_force, in_force);
         let (own_limit, most, is_sought, members) = (limit, limit, false, 1);
-        Self { own_limit, limit, in_force, granted, wanted, most, is_sought, members, is_cut: false, alone_since: None }
+        Self { own_limit, limit, in_force, granted, wanted, most, is_sought, members, is_cut: true, alone_since: None }
     }
 
     pub(super) const fn in_force(&self) -> u32 {

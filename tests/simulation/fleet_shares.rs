@@ -283,6 +283,17 @@ fn one_that_is_cut_off_keeps_to_what_is_kept_for_it() {
 }
 
 #[test]
+fn a_node_that_never_joined_keeps_to_a_tenth() {
+    let mut fleet = Fleet::new(settings(2_000, WhenUnreachable::Alone), OwnerId::new(1 << 32), 1);
+    let mut now = Instant::from_millis(1_000_000);
+    for _ in 0..30 {
+        now = now + Duration::from_millis(200);
+        fleet.handle_timeout(now);
+    }
+    assert_eq!((fleet.state(now), fleet.share()), (State::Alone, 200));
+}
+
+#[test]
 fn what_a_node_keeps_to_is_not_given_away_before_it_knows() {
     let mut store = Store::default();
     let [one, other, late] = [1, 2, 3].map(|process| OwnerId::new(process << 16));
