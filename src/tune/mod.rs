@@ -3,7 +3,7 @@
 //! The daemon's own state machine plays every conversation under every setting, in virtual time; there is no second
 //! implementation of the rules. In reading order: [`timeline`] and [`study`] (the typing), [`suspects`] (what is none),
 //! [`truth`] (when the user was composing), [`mod@play`] (what is sent), [`icon`] (what is seen), [`sums`] (what is
-//! counted), [`confidence`] (how sure that is), [`row`] (one setting, measured), [`silence`] (what a pause means),
+//! counted), [`confidence`] (how sure that is), `meter` and [`row`] (one setting, measured), [`silence`] (what a pause means),
 //! [`advice`] (which setting is the best), [`decision`] and `reasons` (whether to change to it), [`strip`] (what else to
 //! show), [`diff`] (before and after); [`plan`] is what is asked, and [`json`], [`table`] and [`html`] are how it is
 //! reported.
@@ -16,6 +16,7 @@ pub(crate) mod html;
 pub(crate) mod icon;
 pub mod json;
 pub(crate) mod measure;
+mod meter;
 pub(crate) mod outlook;
 pub mod plan;
 pub mod play;
@@ -37,7 +38,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use decision::{Decision, Evidence, Verdict};
 use plan::{Plan, Setting};
-use row::{Meter, Row};
+use meter::Meter;
+use row::Row;
 use silence::Silences;
 use study::{Input, Study};
 use sums::{Typed, ratio};

@@ -6,7 +6,8 @@ use super::confidence::Ratio;
 use super::decision::{Compared, Evidence, MESSAGES_MIN, USERS_MIN, Verdict, paired};
 use super::measure::Measure;
 use super::plan::{Setting, Side, TTL_ASSUMED_MILLIS, Want};
-use super::row::{Meter, Row, headroom, minutes};
+use super::meter::Meter;
+use super::row::{Row, headroom, minutes};
 use super::sums::{Typed, ratio};
 use super::table::seconds;
 
