@@ -1,16 +1,17 @@
 //! How settings are measured: every conversation is played under each of them, and counted by user.
 
 use super::confidence::{Ratio, Tally};
+use super::family::Family;
 use super::icon::Shown;
 use super::measure::Measure;
 use super::plan::{Plan, Setting, Side};
-use super::play::{Arrival, Play};
+use super::play::{Arrival, Link, Play};
 use super::row::{Estimate, Quantiles, Row, Sight, Spread, headroom, minutes};
 use super::study::Study;
 use super::sums::{Lags, Sums, Typed, ratio};
 use super::timeline::Timeline;
 use super::truth::Truth;
-use crate::engine::policy::Rules;
+use crate::engine::policy::{Mode, Rules};
 use crate::model::Indicator;
 
 /// What is counted under one setting.
@@ -18,8 +19,8 @@ struct Count {
     setting: Setting,
     rules: Rules,
     sums: Vec<Sums>,
-    /// With the receiver that is shown beside the first, if there is one.
-    dropped: Option<Vec<Sums>>,
+    /// With the receiver that is shown beside the first, if there is one: the sums of all users.
+    dropped: Sums,
     lags: Lags,
     dropped_lags: Lags,
     waits: Vec<u64>,
@@ -33,13 +34,20 @@ impl Count {
             setting,
             rules: setting.rules(plan.max_typing),
             sums: vec![Sums::default(); users],
-            dropped: plan.icon_ttl.second().map(|_| vec![Sums::default(); users]),
+            dropped: Sums::default(),
             lags: Lags::default(),
             dropped_lags: Lags::default(),
             waits: Vec::new(),
             seen: vec![Seen::default(); plan.icon_ttl.cases().len()],
         }
     }
+}
+
+/// What is counted with one receiver for all settings of a family with which it is the same.
+#[derive(Default)]
+struct Alike {
+    sums: Sums,
+    lags: Lags,
 }
 
 /// What the measuring of one setting needs, and what it leaves for the next one to use again.
@@ -62,23 +70,170 @@ impl<'a> Meter<'a> {
         self.measure_all(&[setting]).remove(0)
     }
 
-    /// The same under each of `settings`, conversation by conversation: what is read of one is at hand for the next setting.
+    /// The same under each of `settings`, which are of one family, conversation by conversation: what is read of one is at
+    /// hand for the next setting, and what is the same for all is done once.
     pub(super) fn measure_all(&mut self, settings: &[Setting]) -> Vec<Row> {
-        let cases = self.plan.icon_ttl.cases();
-        let users = self.study.users;
-        let mut counts: Vec<Count> = settings.iter().map(|setting| Count::new(*setting, self.plan, users)).collect();
-        for (number, timeline) in self.study.timelines.iter().enumerate() {
-            for count in &mut counts {
-                self.count(number, timeline, &cases, count);
+        let (users, plan) = (self.study.users, self.plan);
+        let mut counts: Vec<Count> = settings.iter().map(|setting| Count::new(*setting, plan, users)).collect();
+        if plan.link != Link::PERFECT {
+            for (number, timeline) in self.study.timelines.iter().enumerate() {
+                for count in &mut counts {
+                    self.play_over_link(number, timeline, count);
+                    self.count(timeline, count);
+                }
             }
+            return counts.into_iter().map(|count| self.row_of_count(count)).collect();
         }
-        counts.into_iter().map(|count| self.row_of_count(&cases, count)).collect()
+        let mut family = Family::new(settings, plan);
+        match settings.first().map(|setting| setting.mode) {
+            // With a receiver that drops icons it matters when they are refreshed.
+            _ if plan.icon_ttl.first().is_some() => self.measure_each(&mut family, counts),
+            Some(Mode::AfterShown) => self.measure_dismissals(&mut family, counts),
+            Some(Mode::Idle) => self.measure_checks(&mut family, counts),
+            None => Vec::new(),
+        }
     }
 
-    fn count(&mut self, number: usize, timeline: &Timeline, cases: &[Option<u64>], count: &mut Count) {
-        let (plan, user) = (self.plan, timeline.user as usize);
+    fn measure_each(&mut self, family: &mut Family, mut counts: Vec<Count>) -> Vec<Row> {
+        for timeline in &self.study.timelines {
+            family.play(timeline);
+            for count in &mut counts {
+                family.play_own(timeline, &count.setting, &count.rules, &mut self.play);
+                self.count(timeline, count);
+            }
+        }
+        counts.into_iter().map(|count| self.row_of_count(count)).collect()
+    }
+
+    /// Of settings that differ in their checks alone: a receiver that keeps icons shows the same with all of them.
+    fn measure_checks(&mut self, family: &mut Family, mut counts: Vec<Count>) -> Vec<Row> {
+        let (plan, cases) = (self.plan, self.plan.icon_ttl.cases());
+        let mut lags = Lags::default();
+        for timeline in &self.study.timelines {
+            family.play(timeline);
+            self.shown.follow(&family.common.arrivals, None, timeline.end);
+            let before = (lags.off.len(), lags.on.len());
+            let mut alike = Sums::default();
+            alike.add_sight(timeline, &self.shown, &mut lags);
+            let (own_off, own_on) = (&lags.off[before.0..], &lags.on[before.1..]);
+            for count in &mut counts {
+                family.play_own(timeline, &count.setting, &count.rules, &mut self.play);
+                let (play, shown) = (&self.play, &mut self.shown);
+                let longest = shown.find_waits(&play.arrivals, timeline.end);
+                count.waits.extend_from_slice(&shown.waits);
+                let sums = &mut count.sums[timeline.user as usize];
+                *sums += alike;
+                sums.add_play(play, &shown.waits);
+                for (ttl, seen) in cases.iter().zip(&mut count.seen) {
+                    let same = ttl.is_none_or(|ttl| longest < ttl);
+                    *seen += if same {
+                        if ttl.is_some() && *ttl == plan.icon_ttl.second() {
+                            count.dropped += alike;
+                            count.dropped_lags.off.extend_from_slice(own_off);
+                            count.dropped_lags.on.extend_from_slice(own_on);
+                        }
+                        Seen::of_sums(&alike)
+                    } else if *ttl == plan.icon_ttl.second() {
+                        shown.follow(&play.arrivals, *ttl, timeline.end);
+                        let lags = &mut count.dropped_lags;
+                        Seen::added(&mut count.dropped, |sums| sums.add_sight(timeline, shown, lags))
+                    } else {
+                        Seen::of_arrivals(timeline, &play.arrivals, ttl.unwrap_or(u64::MAX))
+                    };
+                }
+            }
+        }
+        let longest = counts.iter().map(|count| count.setting.longest(plan)).max().unwrap_or_default();
+        let quantiles = self.quantiles(&mut lags, longest);
+        counts.into_iter().map(|count| self.row_of_count_with(count, Some(quantiles))).collect()
+    }
+
+    /// Of settings that differ in their dismissals alone: a receiver that drops icons before any of them shows the same with
+    /// all of them.
+    fn measure_dismissals(&mut self, family: &mut Family, mut counts: Vec<Count>) -> Vec<Row> {
+        let (plan, cases) = (self.plan, self.plan.icon_ttl.cases());
+        let mut alikes: Vec<Alike> = cases.iter().map(|_| Alike::default()).collect();
+        let is_alike = |ttl: Option<u64>, setting: &Setting| ttl.is_some_and(|ttl| ttl < setting.dismiss);
+        let any = |ttl: Option<u64>| counts.iter().any(|count| is_alike(ttl, &count.setting));
+        let wanted: Vec<bool> = cases.iter().map(|ttl| any(*ttl)).collect();
+        for timeline in &self.study.timelines {
+            family.play(timeline);
+            if !family.is_common {
+                for count in &mut counts {
+                    family.play_own(timeline, &count.setting, &count.rules, &mut self.play);
+                    self.count(timeline, count);
+                }
+                continue;
+            }
+            for (ttl, alike) in cases.iter().zip(&mut alikes).zip(&wanted).filter(|(_, is)| **is).map(|(case, _)| case) {
+                if *ttl == plan.icon_ttl.second() {
+                    self.shown.follow(&family.common.arrivals, *ttl, timeline.end);
+                    alike.sums.add_sight(timeline, &self.shown, &mut alike.lags);
+                } else {
+                    let seen = Seen::of_arrivals(timeline, &family.common.arrivals, ttl.unwrap_or(u64::MAX));
+                    (alike.sums.on, alike.sums.on_composing) =
+                        (alike.sums.on + seen.on, alike.sums.on_composing + seen.on_composing);
+                }
+            }
+            for count in &mut counts {
+                family.play_own(timeline, &count.setting, &count.rules, &mut self.play);
+                let (play, shown) = (&self.play, &mut self.shown);
+                shown.follow(&play.arrivals, None, timeline.end);
+                count.waits.extend_from_slice(&shown.waits);
+                let before = (count.lags.off.len(), count.lags.on.len());
+                let mut own = Sums::default();
+                own.add_sight(timeline, shown, &mut count.lags);
+                let sums = &mut count.sums[timeline.user as usize];
+                *sums += own;
+                sums.add_play(play, &shown.waits);
+                for (ttl, seen) in cases.iter().zip(&mut count.seen) {
+                    if is_alike(*ttl, &count.setting) {
+                        continue;
+                    }
+                    *seen += Seen::of_sums(&own);
+                    if ttl.is_some() && *ttl == plan.icon_ttl.second() {
+                        count.dropped += own;
+                        count.dropped_lags.off.extend_from_slice(&count.lags.off[before.0..]);
+                        count.dropped_lags.on.extend_from_slice(&count.lags.on[before.1..]);
+                    }
+                }
+            }
+        }
+        for alike in &mut alikes {
+            alike.lags.off.sort_unstable();
+            alike.lags.on.sort_unstable();
+        }
+        let row = |mut count: Count| {
+            for ((ttl, alike), seen) in cases.iter().zip(&alikes).zip(&mut count.seen) {
+                if !is_alike(*ttl, &count.setting) {
+                    continue;
+                }
+                *seen += Seen::of_sums(&alike.sums);
+                if *ttl == plan.icon_ttl.second() {
+                    count.dropped += alike.sums;
+                    for (own, all) in [
+                        (&mut count.dropped_lags.off, &alike.lags.off),
+                        (&mut count.dropped_lags.on, &alike.lags.on),
+                    ] {
+                        own.extend_from_slice(all);
+                    }
+                }
+            }
+            self.row_of_count(count)
+        };
+        counts.into_iter().map(row).collect()
+    }
+
+    fn play_over_link(&mut self, number: usize, timeline: &Timeline, count: &Count) {
+        let plan = self.plan;
         let seed = plan.seed.wrapping_add(number as u64);
         plan.link.play(timeline, &count.rules, plan.truth.away, seed, &mut self.play);
+    }
+
+    /// Counts what was played last.
+    fn count(&mut self, timeline: &Timeline, count: &mut Count) {
+        let (plan, user) = (self.plan, timeline.user as usize);
+        let cases = plan.icon_ttl.cases();
         self.shown.follow(&self.play.arrivals, plan.icon_ttl.first(), timeline.end);
         count.waits.extend_from_slice(&self.shown.waits);
         let longest = self.shown.waits.iter().copied().max().unwrap_or_default();
@@ -86,32 +241,49 @@ impl<'a> Meter<'a> {
         let first = Seen::added(&mut count.sums[user], |sums| sums.add(timeline, play, shown, lags));
         for (ttl, seen) in cases.iter().zip(&mut count.seen) {
             let same = *ttl == plan.icon_ttl.first() || ttl.is_some_and(|ttl| longest < ttl);
-            *seen += match &mut count.dropped {
-                Some(dropped) if *ttl == plan.icon_ttl.second() => {
-                    if !same {
-                        shown.follow(&play.arrivals, *ttl, timeline.end);
-                    }
-                    let lags = &mut count.dropped_lags;
-                    Seen::added(&mut dropped[user], |sums| sums.add_sight(timeline, shown, lags))
+            *seen += if ttl.is_some() && *ttl == plan.icon_ttl.second() {
+                if !same {
+                    shown.follow(&play.arrivals, *ttl, timeline.end);
                 }
+                let lags = &mut count.dropped_lags;
+                Seen::added(&mut count.dropped, |sums| sums.add_sight(timeline, shown, lags))
+            } else if same {
                 // No icon is old enough to be dropped.
-                _ if same => first,
-                _ => Seen::of_arrivals(timeline, &play.arrivals, ttl.unwrap_or(u64::MAX)),
+                first
+            } else {
+                Seen::of_arrivals(timeline, &play.arrivals, ttl.unwrap_or(u64::MAX))
             };
         }
     }
 
-    fn row_of_count(&mut self, cases: &[Option<u64>], mut count: Count) -> Row {
+    fn row_of_count(&mut self, count: Count) -> Row {
+        self.row_of_count_with(count, None)
+    }
+
+    /// The row of `count`, with the quantiles of its delays if these are known.
+    fn row_of_count_with(&mut self, mut count: Count, known: Option<[Quantiles; 2]>) -> Row {
+        let (plan, setting) = (self.plan, count.setting);
         let composing = Typed::total(self.typed).composing;
         let sight = |(ttl, seen): (&Option<u64>, &Seen)| Sight {
             icon_ttl: *ttl,
-            cost: ratio(seen.cost(composing, self.plan.false_cost) / 1_000.0, minutes(composing)),
+            cost: ratio(seen.cost(composing, plan.false_cost) / 1_000.0, minutes(composing)),
             recall: ratio(seen.on_composing, composing),
         };
-        let sights = cases.iter().zip(&count.seen).map(sight).collect();
-        let dropped = count.dropped.take();
-        let dropped = dropped.map(|sums| Box::new(self.sight_row(count.setting, &sums, &mut count.dropped_lags)));
-        Row { dropped, sights, ..self.row(count.setting, &count.sums, &mut count.lags, &mut count.waits) }
+        let sights = plan.icon_ttl.cases().iter().zip(&count.seen).map(sight).collect();
+        let longest = setting.longest(plan);
+        let dropped = plan.icon_ttl.second().map(|_| {
+            let quantiles = self.quantiles(&mut count.dropped_lags, longest);
+            Box::new(self.sight_row(setting, &count.dropped, quantiles))
+        });
+        let quantiles = known.unwrap_or_else(|| self.quantiles(&mut count.lags, longest));
+        Row { dropped, sights, ..self.row(setting, &count.sums, quantiles, &mut count.waits) }
+    }
+
+    /// Of the delays until the icon is off, none of which exceeds `longest`, and of those until it is on.
+    fn quantiles(&mut self, lags: &mut Lags, longest: u64) -> [Quantiles; 2] {
+        let (users, tally) = (self.study.users, &mut self.tally);
+        let off = Quantiles::of(&mut lags.off, tally, users, longest);
+        [off, Quantiles::of(&mut lags.on, tally, users, u64::MAX)]
     }
 
     /// What each of `settings` costs for each minute of composing, where `truth` says when that is, with the receiver that
@@ -154,30 +326,28 @@ impl<'a> Meter<'a> {
     }
 
     /// What of a row can be seen: without the intervals and the single users, which are not shown of it.
-    fn sight_row(&mut self, setting: Setting, sums: &[Sums], lags: &mut Lags) -> Row {
-        let whole = parts(&Sums::total(sums), &Typed::total(self.typed));
+    fn sight_row(&mut self, setting: Setting, sums: &Sums, quantiles: [Quantiles; 2]) -> Row {
+        let whole = parts(sums, &Typed::total(self.typed));
         let estimates = whole.map(|(part, base)| Estimate::sure(ratio(part, base)));
-        self.row_of(setting, (sums, estimates, Spread::default()), lags, &mut [])
+        self.row_of(setting, sums, (estimates, Spread::default()), quantiles, &mut [])
     }
 
-    fn row(&mut self, setting: Setting, sums: &[Sums], lags: &mut Lags, waits: &mut [u64]) -> Row {
+    fn row(&mut self, setting: Setting, sums: &[Sums], quantiles: [Quantiles; 2], waits: &mut [u64]) -> Row {
         let users = spread(sums, self.typed, self.plan);
-        self.row_of(setting, (sums, measures(sums, self.typed), users), lags, waits)
+        self.row_of(setting, &Sums::total(sums), (measures(sums, self.typed), users), quantiles, waits)
     }
 
     fn row_of(
         &mut self,
         setting: Setting,
-        (sums, estimates, spread): (&[Sums], [Estimate; MEASURES], Spread),
-        lags: &mut Lags,
+        all: &Sums,
+        (estimates, spread): ([Estimate; MEASURES], Spread),
+        [off, on]: [Quantiles; 2],
         waits: &mut [u64],
     ) -> Row {
-        let (all, typed) = (Sums::total(sums), Typed::total(self.typed));
+        let typed = Typed::total(self.typed);
         let estimate = |i: usize| estimates[i];
         let (room, duty) = (self.room(estimates[REQUESTS].value, &typed), ratio(typed.composing, typed.life));
-        let (users, longest, tally) = (sums.len(), setting.longest(self.plan), &mut self.tally);
-        let (off, on) =
-            (Quantiles::of(&mut lags.off, tally, users, longest), Quantiles::of(&mut lags.on, tally, users, u64::MAX));
         Row {
             setting,
             started: all.started as u64,
@@ -225,6 +395,10 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    fn of_sums(sums: &Sums) -> Self {
+        Self { on: sums.on, on_composing: sums.on_composing }
+    }
+
     /// What [`Sums::add_sight`] counts of the icon's time, and nothing else, with a receiver that drops an icon `ttl` after its
     /// latest TypingStarted.
     fn of_arrivals(timeline: &Timeline, arrivals: &[Arrival], ttl: u64) -> Self {

@@ -12,6 +12,7 @@ pub(crate) mod advice;
 pub(crate) mod confidence;
 pub mod decision;
 pub mod diff;
+mod family;
 pub(crate) mod html;
 pub(crate) mod icon;
 pub mod json;
@@ -229,7 +230,7 @@ fn measured(study: &Study, plan: &Plan, typed: &[Typed], threads: usize, done: &
     // What is counted of each user and conversation is held for all of these at a time.
     let events: usize = study.timelines.iter().map(|timeline| timeline.events.len()).sum();
     let together = (COUNTED_MAX / (study.users + events).max(1)).clamp(1, TOGETHER_MAX);
-    let blocks: Vec<&[Setting]> = settings.chunks(together).collect();
+    let blocks = family::families(&settings, together);
     let next = AtomicUsize::new(0);
     let work = || {
         let mut meter = Meter::new(study, plan, typed);
@@ -289,8 +290,8 @@ fn channels(study: &Study, plan: &Plan, suspects: &Suspects, threads: usize) -> 
 
 /// The most users that are measured under every setting; of more, so many are drawn.
 pub(crate) const USERS_MEASURED_MAX: usize = 20_000;
-/// Settings that are measured together, at most: half of the dismissals tried by default.
-const TOGETHER_MAX: usize = 6;
+/// Settings of one family that are measured together, at most: as many as are tried by default.
+const TOGETHER_MAX: usize = 16;
 /// Users and events times the settings that are measured together, at most: some ten bytes for an event, two hundred for a user.
 const COUNTED_MAX: usize = 6_500_000;
 /// The most channels that are studied one by one.

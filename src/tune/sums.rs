@@ -100,33 +100,28 @@ impl Sums {
     pub(crate) fn total(users: &[Self]) -> Self {
         let mut all = Self::default();
         for user in users {
-            all.on += user.on;
-            all.on_composing += user.on_composing;
-            all.flickers += user.flickers;
-            all.sent_unannounced += user.sent_unannounced;
-            all.on_abandoned += user.on_abandoned;
-            all.started += user.started;
-            all.stopped += user.stopped;
-            all.timer_stops += user.timer_stops;
-            all.wrong_stops += user.wrong_stops;
-            all.waits_squared += user.waits_squared;
-            all.waited += user.waited;
+            all += *user;
         }
         all
     }
 
     /// Counts one conversation of which `play` was sent and `shown` was seen.
     pub(crate) fn add(&mut self, timeline: &Timeline, play: &Play, shown: &Shown, lags: &mut Lags) {
+        self.add_play(play, &shown.waits);
+        self.add_sight(timeline, shown, lags);
+    }
+
+    /// Counts what was sent of one conversation, with the `waits` for something new.
+    pub(crate) fn add_play(&mut self, play: &Play, waits: &[u64]) {
         self.started += play.started as f64;
         self.stopped += play.stopped as f64;
         self.timer_stops += play.timer_stops as f64;
         self.wrong_stops += play.wrong_stops as f64;
-        for wait in &shown.waits {
+        for wait in waits {
             let wait = *wait as f64;
             self.waited += wait;
             self.waits_squared += wait * wait;
         }
-        self.add_sight(timeline, shown, lags);
     }
 
     /// Counts what the agent sees of one conversation.
@@ -174,6 +169,22 @@ impl Sums {
                 Close::Cleared | Close::Closed | Close::Censored => {}
             }
         }
+    }
+}
+
+impl std::ops::AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.on += other.on;
+        self.on_composing += other.on_composing;
+        self.flickers += other.flickers;
+        self.sent_unannounced += other.sent_unannounced;
+        self.on_abandoned += other.on_abandoned;
+        self.started += other.started;
+        self.stopped += other.stopped;
+        self.timer_stops += other.timer_stops;
+        self.wrong_stops += other.wrong_stops;
+        self.waits_squared += other.waits_squared;
+        self.waited += other.waited;
     }
 }
 
