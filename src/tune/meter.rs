@@ -11,6 +11,7 @@ use super::study::Study;
 use super::sums::{Lags, Sums, Typed, ratio};
 use super::timeline::Timeline;
 use super::truth::Truth;
+use super::waits::Waits;
 use crate::engine::policy::{Mode, Rules};
 use crate::model::Indicator;
 
@@ -23,7 +24,7 @@ struct Count {
     dropped: Sums,
     lags: Lags,
     dropped_lags: Lags,
-    waits: Vec<u64>,
+    waits: Waits,
     /// With each receiver that is possible.
     seen: Vec<Seen>,
 }
@@ -37,7 +38,7 @@ impl Count {
             dropped: Sums::default(),
             lags: Lags::default(),
             dropped_lags: Lags::default(),
-            waits: Vec::new(),
+            waits: Waits::default(),
             seen: vec![Seen::default(); plan.icon_ttl.cases().len()],
         }
     }
@@ -120,7 +121,7 @@ impl<'a> Meter<'a> {
                 family.play_own(timeline, &count.setting, &count.rules, &mut self.play);
                 let (play, shown) = (&self.play, &mut self.shown);
                 let longest = shown.find_waits(&play.arrivals, timeline.end);
-                count.waits.extend_from_slice(&shown.waits);
+                count.waits.add(&shown.waits);
                 let sums = &mut count.sums[timeline.user as usize];
                 *sums += alike;
                 sums.add_play(play, &shown.waits);
@@ -179,7 +180,7 @@ impl<'a> Meter<'a> {
                 family.play_own(timeline, &count.setting, &count.rules, &mut self.play);
                 let (play, shown) = (&self.play, &mut self.shown);
                 shown.follow(&play.arrivals, None, timeline.end);
-                count.waits.extend_from_slice(&shown.waits);
+                count.waits.add(&shown.waits);
                 let before = (count.lags.off.len(), count.lags.on.len());
                 let mut own = Sums::default();
                 own.add_sight(timeline, shown, &mut count.lags);
@@ -235,7 +236,7 @@ impl<'a> Meter<'a> {
         let (plan, user) = (self.plan, timeline.user as usize);
         let cases = plan.icon_ttl.cases();
         self.shown.follow(&self.play.arrivals, plan.icon_ttl.first(), timeline.end);
-        count.waits.extend_from_slice(&self.shown.waits);
+        count.waits.add(&self.shown.waits);
         let longest = self.shown.waits.iter().copied().max().unwrap_or_default();
         let (play, shown, lags) = (&self.play, &mut self.shown, &mut count.lags);
         let first = Seen::added(&mut count.sums[user], |sums| sums.add(timeline, play, shown, lags));
@@ -329,10 +330,10 @@ impl<'a> Meter<'a> {
     fn sight_row(&mut self, setting: Setting, sums: &Sums, quantiles: [Quantiles; 2]) -> Row {
         let whole = parts(sums, &Typed::total(self.typed));
         let estimates = whole.map(|(part, base)| Estimate::sure(ratio(part, base)));
-        self.row_of(setting, sums, (estimates, Spread::default()), quantiles, &mut [])
+        self.row_of(setting, sums, (estimates, Spread::default()), quantiles, &mut Waits::default())
     }
 
-    fn row(&mut self, setting: Setting, sums: &[Sums], quantiles: [Quantiles; 2], waits: &mut [u64]) -> Row {
+    fn row(&mut self, setting: Setting, sums: &[Sums], quantiles: [Quantiles; 2], waits: &mut Waits) -> Row {
         let users = spread(sums, self.typed, self.plan);
         self.row_of(setting, &Sums::total(sums), (measures(sums, self.typed), users), quantiles, waits)
     }
@@ -343,7 +344,7 @@ impl<'a> Meter<'a> {
         all: &Sums,
         (estimates, spread): ([Estimate; MEASURES], Spread),
         [off, on]: [Quantiles; 2],
-        waits: &mut [u64],
+        waits: &mut Waits,
     ) -> Row {
         let typed = Typed::total(self.typed);
         let estimate = |i: usize| estimates[i];
@@ -364,7 +365,7 @@ impl<'a> Meter<'a> {
             off_early: estimate(7),
             late_wait: estimate(8),
             wrong_stop: estimate(9),
-            late_wait_p99: wait_quantile(waits, 0.99),
+            late_wait_p99: waits.quantile(0.99),
             off,
             on,
             safe_composers: room.map(|room| room as u64),
@@ -514,39 +515,4 @@ fn spread(sums: &[Sums], typed: &[Typed], plan: &Plan) -> Spread {
         (!recalls.is_empty()).then(|| *recalls.select_nth_unstable_by(place, f64::total_cmp).1)
     };
     Spread { p10: at(0.1), p50: at(0.5), p90: at(0.9), below }
-}
-
-/// The wait that a share `q` of all moments in `waits` does not exceed: an agent who begins to look within a time of length
-/// l waits for anything up to l.
-fn wait_quantile(waits: &mut [u64], q: f64) -> Option<u64> {
-    waits.sort_unstable();
-    let all: f64 = waits.iter().map(|wait| *wait as f64).sum();
-    if all == 0.0 {
-        return None;
-    }
-    // Of all moments, min(l, w) of each time wait no longer than w. Between two lengths that sum is a straight line.
-    let (mut passed, mut from) = (0.0, 0.0);
-    for (i, wait) in waits.iter().enumerate() {
-        let (wait, longer) = (*wait as f64, (waits.len() - i) as f64);
-        let here = (wait - from) * longer;
-        if passed + here >= q * all {
-            return Some((from + (q * all - passed) / longer).round() as u64);
-        }
-        (passed, from) = (passed + here, wait);
-    }
-    waits.last().copied()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_is_anything_up_to_the_time_to_the_next_news() {
-        assert_eq!(wait_quantile(&mut [], 0.99), None);
-        assert_eq!(wait_quantile(&mut [1_000], 0.99), Some(990));
-        assert_eq!(wait_quantile(&mut [1_000, 1_000], 0.5), Some(500));
-        // 1,000 + 3,000 moments: by 1,000 ms 2,000 of them are over, then one for each millisecond.
-        assert_eq!(wait_quantile(&mut [3_000, 1_000], 0.75), Some(2_000));
-    }
 }

@@ -34,6 +34,7 @@ pub mod timeline;
 pub mod truth;
 pub mod typist;
 pub(crate) mod value;
+mod waits;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
