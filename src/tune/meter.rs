@@ -8,10 +8,10 @@ use super::plan::{Plan, Setting, Side};
 use super::play::{Arrival, Link, Play};
 use super::row::{Estimate, Quantiles, Row, Sight, Spread, headroom, minutes};
 use super::study::Study;
-use super::sums::{Lags, Sums, Typed, ratio};
+use super::sums::{Delay, Lags, Sums, Typed, ratio};
 use super::timeline::Timeline;
 use super::truth::Truth;
-use super::waits::Waits;
+use super::waits::{WAITS_BYTES, Waits};
 use crate::engine::policy::{Mode, Rules};
 use crate::model::Indicator;
 
@@ -64,6 +64,14 @@ pub(super) struct Meter<'a> {
 impl<'a> Meter<'a> {
     pub(super) fn new(study: &'a Study, plan: &'a Plan, typed: &'a [Typed]) -> Self {
         Self { study, plan, typed, play: Play::default(), shown: Shown::default(), tally: Tally::default() }
+    }
+
+    /// What is held of `study` while it is counted under one setting, in bytes at most.
+    pub(super) fn bytes(study: &Study, plan: &Plan) -> usize {
+        let (counted, abandoned) = study.intervals();
+        let receivers = 1 + usize::from(plan.icon_ttl.second().is_some());
+        // A list of delays may have been made twice as long as it need be.
+        study.users * size_of::<Sums>() + (counted + abandoned) * size_of::<Delay>() * 2 * receivers + WAITS_BYTES
     }
 
     /// Plays every conversation under `setting`, and counts.

@@ -228,9 +228,10 @@ impl Findings {
 fn measured(study: &Study, plan: &Plan, typed: &[Typed], threads: usize, done: &(dyn Fn() + Sync)) -> Vec<Row> {
     let in_grid = plan.grid.contains(&plan.current);
     let settings: Vec<Setting> = plan.grid.iter().copied().chain((!in_grid).then_some(plan.current)).collect();
-    // What is counted of each user and conversation is held for all of these at a time.
-    let events: usize = study.timelines.iter().map(|timeline| timeline.events.len()).sum();
-    let together = (COUNTED_MAX / (study.users + events).max(1)).clamp(1, TOGETHER_MAX);
+    // What is counted is held for all of these at a time.
+    let bytes = Meter::bytes(study, plan).max(1);
+    let threads = threads.min(COUNTED_BYTES_MAX / bytes).max(1);
+    let together = (COUNTED_BYTES_MAX / threads / bytes).clamp(1, TOGETHER_MAX);
     let blocks = family::families(&settings, together);
     let next = AtomicUsize::new(0);
     let work = || {
@@ -293,7 +294,7 @@ fn channels(study: &Study, plan: &Plan, suspects: &Suspects, threads: usize) -> 
 pub(crate) const USERS_MEASURED_MAX: usize = 20_000;
 /// Settings of one family that are measured together, at most: as many as are tried by default.
 const TOGETHER_MAX: usize = 16;
-/// Users and events times the settings that are measured together, at most: some ten bytes for an event, two hundred for a user.
-const COUNTED_MAX: usize = 6_500_000;
+/// What is counted at a time may take, in bytes.
+const COUNTED_BYTES_MAX: usize = 64_000_000;
 /// The most channels that are studied one by one.
 pub const CHANNELS_MAX: usize = 20;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::confidence::{Interval, Ratio, Tally, chance};
 use super::measure::Measure;
 use super::plan::{Setting, Side, Want};
-use super::sums::{Delays, quantile, ratio};
+use super::sums::{Delay, Delays, quantile, ratio};
 
 /// A measure with its confidence; `None` where it is undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -72,7 +72,7 @@ impl Quantiles {
     /// Of `delays` of up to `users` users, none of which a setting lets exceed `longest`.
     pub(super) fn of(delays: &mut Delays, tally: &mut Tally, users: usize, longest: u64) -> Self {
         delays.sort_unstable();
-        let at = |q| quantile(delays, q).map(|(delay, _)| delay);
+        let at = |q| quantile(delays, q).map(Delay::millis);
         let [p50_ci, p95_ci] = [0.5, 0.95].map(|q| tally.interval(delays, q, users, longest));
         Self { n: delays.len(), p50: at(0.5), p95: at(0.95), max: at(1.0), p50_ci, p95_ci }
     }

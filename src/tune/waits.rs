@@ -52,6 +52,8 @@ impl Waits {
 
 /// Two minutes: with the intervals that are tried by default hardly any wait is longer.
 const SHORT_MAX: usize = 1 << 17;
+/// What they take, but for those that are longer.
+pub(super) const WAITS_BYTES: usize = SHORT_MAX * size_of::<u32>();
 /// So many are counted at least, so that the list seldom grows.
 const SHORT_LEAST: usize = 1 << 12;
 
