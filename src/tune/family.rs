@@ -168,3 +168,89 @@ fn is_doubled(timeline: &Timeline, place: usize) -> bool {
 
 /// An interval that never passes, far enough from the largest number to be added to any time, in microseconds.
 const NEVER_MICROS: u64 = u64::MAX / 4;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::tune::icon::Shown;
+    use crate::tune::timeline::{Event, Happening};
+
+    /// Pauses about those that decide something, and short ones between them.
+    const GAPS_MILLIS: [u64; 12] = [0, 1, 120, 250, 300, 499, 500, 501, 999, 1_000, 1_500, 2_000];
+    const INTERVALS_MILLIS: [u64; 7] = [300, 499, 500, 1_000, 1_500, 2_000, 5_000];
+
+    fn timeline(dice: &mut fastrand::Rng) -> Timeline {
+        let mut timeline = Timeline::new(0, 0, 0);
+        // Some report typing that lasts, some hardly ever pause.
+        let (lasts, gaps) = (dice.u8(..8) == 0, &GAPS_MILLIS[..if dice.bool() { 12 } else { 5 }]);
+        let mut at = dice.u64(..3_000);
+        for _ in 0..dice.usize(1..40) {
+            timeline.events.push(match dice.u8(..14) {
+                0 => Event::new(at, Happening::Sent),
+                1 => Event::new(at, [Happening::Cleared, Happening::Closed][dice.usize(..2)]),
+                _ => Event::key(at, if lasts { dice.u16(..3_000) } else { 0 }),
+            });
+            at += gaps[dice.usize(..gaps.len())];
+        }
+        timeline.end = at + dice.u64(..3) * 1_000;
+        timeline.find_runs();
+        timeline
+    }
+
+    fn plan(dice: &mut fastrand::Rng) -> Plan {
+        let away = [200, 700, 30_000][dice.usize(..3)];
+        let max_typing = Duration::from_millis([3_000, 7_500, 300_000][dice.usize(..3)]);
+        let plan = Plan::new(&Rules::default());
+        Plan { max_typing, truth: crate::tune::truth::Truth { away, ..plan.truth }, ..plan }
+    }
+
+    #[test]
+    fn each_setting_of_a_family_does_what_it_does_alone() {
+        let mut dice = fastrand::Rng::with_seed(16);
+        let settings: Vec<Setting> = [Mode::Idle, Mode::AfterShown]
+            .into_iter()
+            .flat_map(|mode| INTERVALS_MILLIS.map(|check| (mode, check)))
+            .flat_map(|(mode, check)| INTERVALS_MILLIS.map(|dismiss| Setting { mode, check, dismiss }))
+            .collect();
+        let (mut own, mut alone, mut shared) = (Play::default(), Play::default(), 0);
+        for round in 0..2_000 {
+            let (plan, timeline) = (plan(&mut dice), timeline(&mut dice));
+            for block in families(&settings, 16) {
+                let mut family = Family::new(&block, &plan);
+                family.play(&timeline);
+                shared += u32::from(family.is_common);
+                for setting in block {
+                    let rules = setting.rules(plan.max_typing);
+                    family.play_own(&timeline, &setting, &rules, &mut own);
+                    play(&timeline, &rules, plan.truth.away, &mut alone);
+                    assert_eq!(own, alone, "round {round}: {setting} of {timeline:?} and {plan:?}");
+                }
+            }
+        }
+        assert!(shared > 20_000, "only {shared} of 28000 have something in common");
+    }
+
+    #[test]
+    fn an_icon_dropped_before_its_dismissal_is_seen_alike() {
+        let mut dice = fastrand::Rng::with_seed(17);
+        let (mut own, mut alike, mut alone) = (Play::default(), Shown::default(), Shown::default());
+        for round in 0..2_000 {
+            let (plan, timeline) = (plan(&mut dice), timeline(&mut dice));
+            let block = INTERVALS_MILLIS.map(|dismiss| Setting { mode: Mode::AfterShown, check: 1_000, dismiss });
+            let mut family = Family::new(&block, &plan);
+            family.play(&timeline);
+            for (setting, ttl) in block.iter().flat_map(|setting| INTERVALS_MILLIS.map(|ttl| (setting, ttl))) {
+                family.play_own(&timeline, setting, &setting.rules(plan.max_typing), &mut own);
+                alone.follow(&own.arrivals, Some(ttl), timeline.end);
+                match ttl < setting.dismiss {
+                    _ if !family.is_common => continue,
+                    true => alike.follow(&family.common.arrivals, Some(ttl), timeline.end),
+                    false => alike.follow(&own.arrivals, None, timeline.end),
+                }
+                assert_eq!(alike.spans, alone.spans, "round {round}: {setting} and {ttl} ms of {timeline:?}");
+            }
+        }
+    }
+}
