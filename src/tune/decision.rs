@@ -169,17 +169,16 @@ impl Evidence<'_> {
         let tried = self.ranking.iter().map(|row| self.rows[*row].setting);
         let alike = |own: &Setting| (own.mode, own.check) == (best.setting.mode, best.setting.check);
         let settings: Vec<Setting> = tried.filter(alike).collect();
-        let mut meter = Meter::new(self.study, self.plan, self.users);
-        let mut of = |away: u64| {
-            let costs = meter.costs(&settings, Truth { away, ..self.plan.truth });
-            let linger_max = Silences::of(self.study, away).linger_max(self.plan.false_cost);
+        let others: Vec<u64> = AWAYS_MILLIS.into_iter().filter(|away| *away != self.plan.truth.away).collect();
+        let truths: Vec<Truth> = others.iter().map(|away| Truth { away: *away, ..self.plan.truth }).collect();
+        let costs = Meter::new(self.study, self.plan, self.users).costs(&settings, &truths);
+        let of = |place: usize| {
+            let linger_max = Silences::of(self.study, others[place]).linger_max(self.plan.false_cost);
             let question = Question { linger_max, ..self.question() };
-            question.dismissal(settings.iter().copied().zip(costs).filter_map(|(own, cost)| Some((own, cost?))))
+            question.dismissal(costs[place].iter().filter_map(|(own, cost)| Some((*own, (*cost)?))))
         };
-        AWAYS_MILLIS
-            .iter()
-            .map(|away| (*away, if *away == self.plan.truth.away { Some(best.setting) } else { of(*away) }))
-            .collect()
+        let found = |away: u64| others.iter().position(|other| *other == away).map_or(Some(best.setting), of);
+        AWAYS_MILLIS.iter().map(|away| (*away, found(*away))).collect()
     }
 
     /// The best setting against the one in force, user by user, each with the receiver that is the worst for it.

@@ -82,6 +82,11 @@ impl Family {
         }
     }
 
+    /// Whether a receiver that keeps icons shows the same with all of them.
+    pub(super) fn is_shown_alike(&self) -> bool {
+        self.rules.mode == Mode::Idle
+    }
+
     /// What came of `timeline`, which was played last, under `setting` of this family.
     pub(super) fn play_own(&self, timeline: &Timeline, setting: &Setting, rules: &Rules, result: &mut Play) {
         match setting.mode {

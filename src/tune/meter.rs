@@ -1,7 +1,7 @@
 //! How settings are measured: every conversation is played under each of them, and counted by user.
 
 use super::confidence::{Ratio, Tally};
-use super::family::Family;
+use super::family::{Family, families};
 use super::icon::Shown;
 use super::measure::Measure;
 use super::plan::{Plan, Setting, Side};
@@ -9,7 +9,7 @@ use super::play::{Arrival, Link, Play};
 use super::row::{Estimate, Quantiles, Row, Sight, Spread, headroom, minutes};
 use super::study::Study;
 use super::sums::{Delay, Lags, Sums, Typed, ratio};
-use super::timeline::Timeline;
+use super::timeline::{Interval, Timeline};
 use super::truth::Truth;
 use super::waits::{WAITS_BYTES, Waits};
 use crate::engine::policy::{Mode, Rules};
@@ -87,7 +87,7 @@ impl<'a> Meter<'a> {
         if plan.link != Link::PERFECT {
             for (number, timeline) in self.study.timelines.iter().enumerate() {
                 for count in &mut counts {
-                    self.play_over_link(number, timeline, count);
+                    self.play_over_link(number, timeline, &count.rules);
                     self.count(timeline, count);
                 }
             }
@@ -147,7 +147,7 @@ impl<'a> Meter<'a> {
                         let lags = &mut count.dropped_lags;
                         Seen::added(&mut count.dropped, |sums| sums.add_sight(timeline, shown, lags))
                     } else {
-                        Seen::of_arrivals(timeline, &play.arrivals, ttl.unwrap_or(u64::MAX))
+                        Seen::of_sums(&alike).without_dropped(timeline, &play.arrivals, ttl.unwrap_or(u64::MAX))
                     };
                 }
             }
@@ -179,7 +179,7 @@ impl<'a> Meter<'a> {
                     self.shown.follow(&family.common.arrivals, *ttl, timeline.end);
                     alike.sums.add_sight(timeline, &self.shown, &mut alike.lags);
                 } else {
-                    let seen = Seen::of_arrivals(timeline, &family.common.arrivals, ttl.unwrap_or(u64::MAX));
+                    let seen = Seen::of_arrivals(&timeline.composing, timeline.end, &family.common.arrivals, ttl.unwrap_or(u64::MAX));
                     (alike.sums.on, alike.sums.on_composing) =
                         (alike.sums.on + seen.on, alike.sums.on_composing + seen.on_composing);
                 }
@@ -233,10 +233,10 @@ impl<'a> Meter<'a> {
         counts.into_iter().map(row).collect()
     }
 
-    fn play_over_link(&mut self, number: usize, timeline: &Timeline, count: &Count) {
+    fn play_over_link(&mut self, number: usize, timeline: &Timeline, rules: &Rules) {
         let plan = self.plan;
         let seed = plan.seed.wrapping_add(number as u64);
-        plan.link.play(timeline, &count.rules, plan.truth.away, seed, &mut self.play);
+        plan.link.play(timeline, rules, plan.truth.away, seed, &mut self.play);
     }
 
     /// Counts what was played last.
@@ -260,7 +260,7 @@ impl<'a> Meter<'a> {
                 // No icon is old enough to be dropped.
                 first
             } else {
-                Seen::of_arrivals(timeline, &play.arrivals, ttl.unwrap_or(u64::MAX))
+                Seen::of_arrivals(&timeline.composing, timeline.end, &play.arrivals, ttl.unwrap_or(u64::MAX))
             };
         }
     }
@@ -295,26 +295,53 @@ impl<'a> Meter<'a> {
         [off, Quantiles::of(&mut lags.on, tally, users, u64::MAX)]
     }
 
-    /// What each of `settings` costs for each minute of composing, where `truth` says when that is, with the receiver that
-    /// is known.
-    pub(super) fn costs(&mut self, settings: &[Setting], truth: Truth) -> Vec<Option<f64>> {
-        let (plan, ttl) = (self.plan, self.plan.icon_ttl.first());
-        let mut seen = vec![Seen::default(); settings.len()];
-        let mut composing = 0.0;
+    /// What each of `settings` costs for each minute of composing, where each of `truths` says when that is, with the receiver
+    /// that is known: a list for each truth.
+    pub(super) fn costs(&mut self, settings: &[Setting], truths: &[Truth]) -> Vec<Vec<(Setting, Option<f64>)>> {
+        let plan = self.plan;
+        let ttl = plan.icon_ttl.first();
+        let families = families(settings, settings.len());
+        let ordered: Vec<Setting> = families.iter().flatten().copied().collect();
+        let mut played: Vec<Family> = families.iter().map(|family| Family::new(family, plan)).collect();
+        let mut seen = vec![vec![Seen::default(); settings.len()]; truths.len()];
+        let mut composing = vec![0.0; truths.len()];
         for (number, timeline) in self.study.timelines.iter().enumerate() {
-            let (events, runs) = (timeline.events.clone(), timeline.runs.clone());
-            let mut own = Timeline { events, runs, composing: Vec::new(), ..*timeline };
-            own.composing = truth.intervals(&own.events, own.end);
-            let counted = own.composing.iter().filter(|interval| interval.counts);
-            composing += counted.map(|interval| interval.to - interval.from).sum::<u64>() as f64;
-            for (setting, seen) in settings.iter().zip(&mut seen) {
-                let (rules, seed) = (setting.rules(plan.max_typing), plan.seed.wrapping_add(number as u64));
-                plan.link.play(&own, &rules, truth.away, seed, &mut self.play);
-                *seen += Seen::of_arrivals(&own, &self.play.arrivals, ttl.unwrap_or(u64::MAX));
+            let intervals: Vec<Vec<Interval>> =
+                truths.iter().map(|truth| truth.intervals(&timeline.events, timeline.end)).collect();
+            for (own, composing) in intervals.iter().zip(&mut composing) {
+                let counted = own.iter().filter(|interval| interval.counts);
+                *composing += counted.map(|interval| interval.to - interval.from).sum::<u64>() as f64;
+            }
+            let mut place = 0;
+            for (family, settings) in played.iter_mut().zip(&families) {
+                if plan.link == Link::PERFECT {
+                    family.play(timeline);
+                }
+                for setting in settings {
+                    let rules = setting.rules(plan.max_typing);
+                    // Refreshes show nothing more.
+                    let is_common = plan.link == Link::PERFECT && family.is_shown_alike() && ttl.is_none();
+                    if plan.link != Link::PERFECT {
+                        self.play_over_link(number, timeline, &rules);
+                    } else if !is_common {
+                        family.play_own(timeline, setting, &rules, &mut self.play);
+                    }
+                    let play = if is_common { &family.common } else { &self.play };
+                    for (own, seen) in intervals.iter().zip(&mut seen) {
+                        let ttl = ttl.unwrap_or(u64::MAX);
+                        seen[place] += Seen::of_arrivals(own, timeline.end, &play.arrivals, ttl);
+                    }
+                    place += 1;
+                }
             }
         }
-        let cost = |seen: &Seen| ratio(seen.cost(composing, plan.false_cost) / 1_000.0, minutes(composing));
-        seen.iter().map(cost).collect()
+        let cost = |(seen, composing): (&Seen, f64)| {
+            ratio(seen.cost(composing, plan.false_cost) / 1_000.0, minutes(composing))
+        };
+        let of_truth = |(seen, composing): (&Vec<Seen>, &f64)| {
+            ordered.iter().zip(seen).map(|(setting, seen)| (*setting, cost((seen, *composing)))).collect()
+        };
+        seen.iter().zip(&composing).map(of_truth).collect()
     }
 
     /// What each user gets from `setting` with a receiver that drops icons after `ttl`.
@@ -326,7 +353,7 @@ impl<'a> Meter<'a> {
             self.plan.link.play(timeline, &rules, self.plan.truth.away, seed, &mut self.play);
             let user = &mut users[timeline.user as usize];
             user.requests += (self.play.started + self.play.stopped) as f64;
-            user.seen += Seen::of_arrivals(timeline, &self.play.arrivals, ttl.unwrap_or(u64::MAX));
+            user.seen += Seen::of_arrivals(&timeline.composing, timeline.end, &self.play.arrivals, ttl.unwrap_or(u64::MAX));
         }
         for (user, typed) in users.iter_mut().zip(self.typed) {
             user.composing = typed.composing;
@@ -410,11 +437,11 @@ impl Seen {
 
     /// What [`Sums::add_sight`] counts of the icon's time, and nothing else, with a receiver that drops an icon `ttl` after its
     /// latest TypingStarted.
-    fn of_arrivals(timeline: &Timeline, arrivals: &[Arrival], ttl: u64) -> Self {
+    fn of_arrivals(composing: &[Interval], end: u64, arrivals: &[Arrival], ttl: u64) -> Self {
         let (mut on, mut on_composing) = (0, 0);
-        let mut intervals = timeline.composing.iter().filter(|interval| interval.counts).peekable();
+        let mut intervals = composing.iter().filter(|interval| interval.counts).peekable();
         let mut shown = |from: u64, to: u64| {
-            let to = to.min(from.saturating_add(ttl)).min(timeline.end);
+            let to = to.min(from.saturating_add(ttl)).min(end);
             if from >= to {
                 return;
             }
@@ -440,6 +467,27 @@ impl Seen {
             shown(from, u64::MAX);
         }
         Self { on: on as f64, on_composing: on_composing as f64 }
+    }
+
+    /// What is left of it with a receiver that drops an icon `ttl` after its latest TypingStarted: as [`Seen::of_arrivals`],
+    /// where few icons get so old.
+    fn without_dropped(self, timeline: &Timeline, arrivals: &[Arrival], ttl: u64) -> Self {
+        let (mut on, mut on_composing) = (0, 0);
+        for (number, arrival) in arrivals.iter().enumerate() {
+            let to = arrivals.get(number + 1).map_or(u64::MAX, |next| next.at).min(timeline.end);
+            if to.saturating_sub(arrival.at) <= ttl || arrival.reason.indicator() != Indicator::TypingStarted {
+                continue;
+            }
+            let from = arrival.at + ttl;
+            on += to - from;
+            let first = timeline.composing.partition_point(|interval| interval.to <= from);
+            let within = timeline.composing[first..].iter().take_while(|interval| interval.from < to);
+            on_composing += within
+                .filter(|interval| interval.counts)
+                .map(|interval| interval.to.min(to) - interval.from.max(from))
+                .sum::<u64>();
+        }
+        Self { on: self.on - on as f64, on_composing: self.on_composing - on_composing as f64 }
     }
 
     /// What `add` adds to `sums`.

@@ -187,10 +187,10 @@ impl Timeline {
     /// Whether the user may have typed for `max_typing` without a pause of `dismiss` or anything else in between, that pause
     /// included; both in microseconds. It is never denied if it is so.
     pub(super) fn may_be_unbroken(&self, dismiss: u64, max_typing: u64) -> bool {
-        if let ([first, ..], [.., last]) = (&self.runs[..], &self.runs[..])
-            && last.last() - first.first + dismiss < max_typing
-        {
-            return false;
+        if let ([first, ..], [.., last]) = (&self.runs[..], &self.runs[..]) {
+            // All of it may be too short for that; else its runs tell, within which there is no such pause.
+            return last.last() - first.first + dismiss >= max_typing
+                && self.are_runs_unbroken(dismiss.max(RUN_GAP_MILLIS * 1_000), max_typing);
         }
         let mut since = 0;
         let mut until = None;
@@ -206,6 +206,22 @@ impl Timeline {
             let typing = until.unwrap_or_default().max(event.typing_until() * 1_000);
             until = Some(typing);
             (typing - since).saturating_add(dismiss) >= max_typing
+        })
+    }
+
+    fn are_runs_unbroken(&self, dismiss: u64, max_typing: u64) -> bool {
+        let mut since = 0;
+        let mut last = None;
+        self.runs.iter().any(|run| {
+            if !run.is_of_keys() {
+                last = None;
+                return false;
+            }
+            if last.is_none_or(|last| run.first - last >= dismiss) {
+                since = run.first;
+            }
+            last = Some(run.last());
+            (run.last() - since).saturating_add(dismiss) >= max_typing
         })
     }
 
