@@ -184,11 +184,10 @@ impl Evidence<'_> {
     /// The best setting against the one in force, user by user, each with the receiver that is the worst for it.
     fn compare(&self, best: &Row) -> Option<Compared> {
         let mut meter = Meter::new(self.study, self.plan, self.users);
-        let mut shares = |row: &Row, ttl: Option<u64>| meter.by_user(row.setting, ttl);
-        let (now_ttl, best_ttl) = (self.current.worst()?.icon_ttl, best.worst()?.icon_ttl);
         let first = self.plan.icon_ttl.first();
-        let seen = [shares(self.current, first), shares(best, first)];
-        let worst = [shares(self.current, now_ttl), shares(best, best_ttl)];
+        let [now_seen, now_worst] = meter.by_user(self.current.setting, [first, self.current.worst()?.icon_ttl]);
+        let [best_seen, best_worst] = meter.by_user(best.setting, [first, best.worst()?.icon_ttl]);
+        let (seen, worst) = ([now_seen, best_seen], [now_worst, best_worst]);
         let false_cost = self.plan.false_cost;
         let cost = |user: &UserShare| user.cost(false_cost);
         let differences = |pair: &[Vec<UserShare>; 2], of: &dyn Fn(&UserShare) -> f64| -> Vec<(f64, f64)> {

@@ -344,21 +344,29 @@ impl<'a> Meter<'a> {
         seen.iter().zip(&composing).map(of_truth).collect()
     }
 
-    /// What each user gets from `setting` with a receiver that drops icons after `ttl`.
-    pub(super) fn by_user(&mut self, setting: Setting, ttl: Option<u64>) -> Vec<UserShare> {
-        let rules = setting.rules(self.plan.max_typing);
-        let mut users = vec![UserShare::default(); self.study.users];
+    /// What each user gets from `setting` with each of some receivers, which drop icons after a time or never.
+    pub(super) fn by_user<const N: usize>(&mut self, setting: Setting, ttls: [Option<u64>; N]) -> [Vec<UserShare>; N] {
+        let plan = self.plan;
+        let rules = setting.rules(plan.max_typing);
+        let mut family = Family::new(&[setting], plan);
+        let mut shares = vec![[UserShare::default(); N]; self.study.users];
         for (number, timeline) in self.study.timelines.iter().enumerate() {
-            let seed = self.plan.seed.wrapping_add(number as u64);
-            self.plan.link.play(timeline, &rules, self.plan.truth.away, seed, &mut self.play);
-            let user = &mut users[timeline.user as usize];
-            user.requests += (self.play.started + self.play.stopped) as f64;
-            user.seen += Seen::of_arrivals(&timeline.composing, timeline.end, &self.play.arrivals, ttl.unwrap_or(u64::MAX));
+            if plan.link == Link::PERFECT {
+                family.play(timeline);
+                family.play_own(timeline, &setting, &rules, &mut self.play);
+            } else {
+                self.play_over_link(number, timeline, &rules);
+            }
+            for (share, ttl) in shares[timeline.user as usize].iter_mut().zip(ttls) {
+                let (composing, arrivals) = (&timeline.composing, &self.play.arrivals);
+                share.requests += (self.play.started + self.play.stopped) as f64;
+                share.seen += Seen::of_arrivals(composing, timeline.end, arrivals, ttl.unwrap_or(u64::MAX));
+            }
         }
-        for (user, typed) in users.iter_mut().zip(self.typed) {
-            user.composing = typed.composing;
-        }
-        users
+        std::array::from_fn(|place| {
+            let users = shares.iter().zip(self.typed);
+            users.map(|(share, typed)| UserShare { composing: typed.composing, ..share[place] }).collect()
+        })
     }
 
     /// What of a row can be seen: without the intervals and the single users, which are not shown of it.
