@@ -303,6 +303,7 @@ impl<'a> Meter<'a> {
         let families = families(settings, settings.len());
         let ordered: Vec<Setting> = families.iter().flatten().copied().collect();
         let mut played: Vec<Family> = families.iter().map(|family| Family::new(family, plan)).collect();
+        let mut common = Play::default();
         let mut seen = vec![vec![Seen::default(); settings.len()]; truths.len()];
         let mut composing = vec![0.0; truths.len()];
         for (number, timeline) in self.study.timelines.iter().enumerate() {
@@ -314,6 +315,8 @@ impl<'a> Meter<'a> {
             }
             let mut place = 0;
             for (family, settings) in played.iter_mut().zip(&families) {
+                // The lists are lent from one to the next: a conversation may be long.
+                std::mem::swap(&mut family.common, &mut common);
                 if plan.link == Link::PERFECT {
                     family.play(timeline);
                 }
@@ -333,6 +336,7 @@ impl<'a> Meter<'a> {
                     }
                     place += 1;
                 }
+                std::mem::swap(&mut family.common, &mut common);
             }
         }
         let cost = |(seen, composing): (&Seen, f64)| {
