@@ -5,8 +5,8 @@
 use super::advice::Question;
 use super::confidence::{Interval, Ratio};
 use super::measure::Measure;
-use super::plan::{IconTtl, Plan, Setting};
 use super::meter::{Meter, UserShare};
+use super::plan::{IconTtl, Plan, Setting};
 use super::row::Row;
 use super::silence::Silences;
 use super::study::Study;

@@ -117,7 +117,8 @@ impl Family {
                 }
                 // Within a run the last key is less than a check ago.
                 let last = runs[place].last() / 1_000;
-                if last >= at || last > latest || (last == latest && (latest > first.at || is_doubled(timeline, place))) {
+                if last >= at || last > latest || (last == latest && (latest > first.at || is_doubled(timeline, place)))
+                {
                     result.arrivals.push(Arrival { at, reason: Reason::Check });
                     latest = at;
                 }

@@ -174,12 +174,18 @@ impl<'a> Meter<'a> {
                 }
                 continue;
             }
-            for (ttl, alike) in cases.iter().zip(&mut alikes).zip(&wanted).filter(|(_, is)| **is).map(|(case, _)| case) {
+            for (ttl, alike) in cases.iter().zip(&mut alikes).zip(&wanted).filter(|(_, is)| **is).map(|(case, _)| case)
+            {
                 if *ttl == plan.icon_ttl.second() {
                     self.shown.follow(&family.common.arrivals, *ttl, timeline.end);
                     alike.sums.add_sight(timeline, &self.shown, &mut alike.lags);
                 } else {
-                    let seen = Seen::of_arrivals(&timeline.composing, timeline.end, &family.common.arrivals, ttl.unwrap_or(u64::MAX));
+                    let seen = Seen::of_arrivals(
+                        &timeline.composing,
+                        timeline.end,
+                        &family.common.arrivals,
+                        ttl.unwrap_or(u64::MAX),
+                    );
                     (alike.sums.on, alike.sums.on_composing) =
                         (alike.sums.on + seen.on, alike.sums.on_composing + seen.on_composing);
                 }
@@ -220,10 +226,9 @@ impl<'a> Meter<'a> {
                 *seen += Seen::of_sums(&alike.sums);
                 if *ttl == plan.icon_ttl.second() {
                     count.dropped += alike.sums;
-                    for (own, all) in [
-                        (&mut count.dropped_lags.off, &alike.lags.off),
-                        (&mut count.dropped_lags.on, &alike.lags.on),
-                    ] {
+                    for (own, all) in
+                        [(&mut count.dropped_lags.off, &alike.lags.off), (&mut count.dropped_lags.on, &alike.lags.on)]
+                    {
                         own.extend_from_slice(all);
                     }
                 }

@@ -39,8 +39,8 @@ mod waits;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use decision::{Decision, Evidence, Verdict};
-use plan::{Plan, Setting};
 use meter::Meter;
+use plan::{Plan, Setting};
 use row::Row;
 use silence::Silences;
 use study::{Input, Study};

@@ -116,7 +116,8 @@ impl Counts {
             Length { millis: alike[0].0, all: alike.len() as u64, resumed: resumed as u64 }
         });
         let short = (0..).zip(&self.short).filter(|(_, [all, _])| *all > 0);
-        let short = short.map(|(millis, [all, resumed])| Length { millis, all: (*all).into(), resumed: (*resumed).into() });
+        let short =
+            short.map(|(millis, [all, resumed])| Length { millis, all: (*all).into(), resumed: (*resumed).into() });
         let mut lengths: Vec<Length> = short.chain(long).collect();
         let (mut all, mut resumed) = (0, 0);
         for length in lengths.iter_mut().rev() {
