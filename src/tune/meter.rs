@@ -2,7 +2,7 @@
 
 use super::confidence::{Ratio, Tally};
 use super::family::{Family, families};
-use super::icon::Shown;
+use super::icon::{IconSpan, Shown};
 use super::measure::Measure;
 use super::plan::{Plan, Setting, Side};
 use super::play::{Arrival, Link, Play};
@@ -56,6 +56,8 @@ pub(super) struct Meter<'a> {
     study: &'a Study,
     plan: &'a Plan,
     typed: &'a [Typed],
+    /// Of all users.
+    total: Typed,
     play: Play,
     shown: Shown,
     tally: Tally,
@@ -63,7 +65,15 @@ pub(super) struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     pub(super) fn new(study: &'a Study, plan: &'a Plan, typed: &'a [Typed]) -> Self {
-        Self { study, plan, typed, play: Play::default(), shown: Shown::default(), tally: Tally::default() }
+        let (total, tally) = (Typed::total(typed), Tally::default());
+        Self { study, plan, typed, total, play: Play::default(), shown: Shown::default(), tally }
+    }
+
+    /// What is held of the longest conversation of `study` while it is played, in bytes at most: an icon for each key, as it
+    /// is sent by all and by one setting, and as it is seen.
+    pub(super) fn playing_bytes(study: &Study) -> usize {
+        let longest = study.timelines.iter().map(|timeline| timeline.events.len()).max().unwrap_or_default();
+        longest * (4 * size_of::<Arrival>() + size_of::<IconSpan>() + size_of::<u64>())
     }
 
     /// What is held of `study` while it is counted under one setting, in bytes at most.
@@ -277,7 +287,7 @@ impl<'a> Meter<'a> {
     /// The row of `count`, with the quantiles of its delays if these are known.
     fn row_of_count_with(&mut self, mut count: Count, known: Option<[Quantiles; 2]>) -> Row {
         let (plan, setting) = (self.plan, count.setting);
-        let composing = Typed::total(self.typed).composing;
+        let composing = self.total.composing;
         let sight = |(ttl, seen): (&Option<u64>, &Seen)| Sight {
             icon_ttl: *ttl,
             cost: ratio(seen.cost(composing, plan.false_cost) / 1_000.0, minutes(composing)),
@@ -380,14 +390,16 @@ impl<'a> Meter<'a> {
 
     /// What of a row can be seen: without the intervals and the single users, which are not shown of it.
     fn sight_row(&mut self, setting: Setting, sums: &Sums, quantiles: [Quantiles; 2]) -> Row {
-        let whole = parts(sums, &Typed::total(self.typed));
+        let whole = parts(sums, &self.total);
         let estimates = whole.map(|(part, base)| Estimate::sure(ratio(part, base)));
         self.row_of(setting, sums, (estimates, Spread::default()), quantiles, &mut Waits::default())
     }
 
     fn row(&mut self, setting: Setting, sums: &[Sums], quantiles: [Quantiles; 2], waits: &mut Waits) -> Row {
         let users = spread(sums, self.typed, self.plan);
-        self.row_of(setting, &Sums::total(sums), (measures(sums, self.typed), users), quantiles, waits)
+        let all = Sums::total(sums);
+        let whole = parts(&all, &self.total);
+        self.row_of(setting, &all, (measures(sums, self.typed, &whole), users), quantiles, waits)
     }
 
     fn row_of(
@@ -398,7 +410,7 @@ impl<'a> Meter<'a> {
         [off, on]: [Quantiles; 2],
         waits: &mut Waits,
     ) -> Row {
-        let typed = Typed::total(self.typed);
+        let typed = self.total;
         let estimate = |i: usize| estimates[i];
         let (room, duty) = (self.room(estimates[REQUESTS].value, &typed), ratio(typed.composing, typed.life));
         Row {
@@ -568,9 +580,8 @@ fn parts(sums: &Sums, typed: &Typed) -> [(f64, f64); MEASURES] {
 /// The measures that are shares, none above 1.
 const SHARES: [usize; 4] = [0, 1, 7, 9];
 
-fn measures(sums: &[Sums], typed: &[Typed]) -> [Estimate; MEASURES] {
-    let whole = parts(&Sums::total(sums), &Typed::total(typed));
-    let ratios = Ratio::all(sums.iter().zip(typed).map(|(sums, typed)| parts(sums, typed)), &whole);
+fn measures(sums: &[Sums], typed: &[Typed], whole: &[(f64, f64); MEASURES]) -> [Estimate; MEASURES] {
+    let ratios = Ratio::all(sums.iter().zip(typed).map(|(sums, typed)| parts(sums, typed)), whole);
     std::array::from_fn(|i| {
         let most = if SHARES.contains(&i) { 1.0 } else { f64::INFINITY };
         let ci = ratios[i].map(|ratio| ratio.interval.map(|bound| bound.clamp(0.0, most)));

@@ -230,7 +230,7 @@ fn measured(study: &Study, plan: &Plan, typed: &[Typed], threads: usize, done: &
     let settings: Vec<Setting> = plan.grid.iter().copied().chain((!in_grid).then_some(plan.current)).collect();
     // What is counted is held for all of these at a time.
     let bytes = Meter::bytes(study, plan).max(1);
-    let threads = threads.min(COUNTED_BYTES_MAX / bytes).max(1);
+    let threads = threads.min(COUNTED_BYTES_MAX / (bytes + Meter::playing_bytes(study))).max(1);
     let together = (COUNTED_BYTES_MAX / threads / bytes).clamp(1, TOGETHER_MAX);
     let blocks = family::families(&settings, together);
     let next = AtomicUsize::new(0);
