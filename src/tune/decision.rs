@@ -5,9 +5,10 @@
 use super::advice::Question;
 use super::confidence::{Interval, Ratio};
 use super::measure::Measure;
-use super::meter::{Meter, UserShare};
+use super::meter::Meter;
 use super::plan::{IconTtl, Plan, Setting};
 use super::row::Row;
+use super::seen::UserShare;
 use super::silence::Silences;
 use super::study::Study;
 use super::sums::Typed;

@@ -2,8 +2,8 @@
 //!
 //! The daemon's own state machine plays every conversation under every setting, in virtual time; there is no second
 //! implementation of the rules. In reading order: [`timeline`] and [`study`] (the typing), [`suspects`] (what is none),
-//! [`truth`] (when the user was composing), [`mod@play`] (what is sent), [`icon`] (what is seen), [`sums`] (what is
-//! counted), [`confidence`] (how sure that is), `meter` and [`row`] (one setting, measured), [`silence`] (what a pause means),
+//! [`truth`] (when the user was composing), [`mod@play`] (what is sent), `family` (by settings that are played at once), [`icon`] (what is seen), [`sums`] (what is
+//! counted), `seen` and `waits` (parts of it), [`confidence`] (how sure that is), `meter` and [`row`] (one setting, measured), [`silence`] (what a pause means),
 //! [`advice`] (which setting is the best), [`decision`] and `reasons` (whether to change to it), [`strip`] (what else to
 //! show), [`diff`] (before and after); [`plan`] is what is asked, and [`json`], [`table`] and [`html`] are how it is
 //! reported.
@@ -23,6 +23,7 @@ pub mod plan;
 pub mod play;
 mod reasons;
 pub mod row;
+mod seen;
 pub(crate) mod silence;
 pub mod simulate;
 pub(crate) mod strip;
