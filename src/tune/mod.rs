@@ -1,12 +1,13 @@
 //! `typingd tune`: what each check and dismiss interval costs and gives, on recorded typing.
 //!
-//! The daemon's own state machine plays every conversation under every setting, in virtual time; there is no second
-//! implementation of the rules. In reading order: [`timeline`] and [`study`] (the typing), [`suspects`] (what is none),
-//! [`truth`] (when the user was composing), [`mod@play`] (what is sent), `family` (by settings that are played at once), [`icon`] (what is seen), [`sums`] (what is
-//! counted), `seen` and `waits` (parts of it), [`confidence`] (how sure that is), `meter` and [`row`] (one setting, measured), [`silence`] (what a pause means),
-//! [`advice`] (which setting is the best), [`decision`] and `reasons` (whether to change to it), [`strip`] (what else to
-//! show), [`diff`] (before and after); [`plan`] is what is asked, and [`json`], [`table`] and [`html`] are how it is
-//! reported.
+//! The daemon's own state machine plays every conversation, in virtual time: once for all settings that differ in one
+//! interval alone, or else under every setting. There is no second implementation of the rules; what an interval adds is
+//! held to what the state machine does. In reading order: [`timeline`] and [`study`] (the typing), [`suspects`] (what is
+//! none), [`truth`] (when the user was composing), [`mod@play`] (what is sent) and `family` (by many settings at once),
+//! [`icon`] (what is seen), [`sums`], `seen` and `waits` (what is counted), [`confidence`] (how sure that is), `meter` and
+//! [`row`] (one setting, measured), [`silence`] (what a pause means), [`advice`] (which setting is the best), [`decision`]
+//! and `reasons` (whether to change to it), [`strip`] (what else to show), [`diff`] (before and after); [`plan`] is what is
+//! asked, and [`json`], [`table`] and [`html`] are how it is reported.
 
 pub(crate) mod advice;
 pub(crate) mod confidence;
