@@ -156,7 +156,7 @@ impl Engine {
                 What::Stop(reason) => {
                     concerned = true;
                     self.advance_under(at, slot, &before);
-                    if let Some(reason) = self.tracker.state_mut(slot).0.timing.stop(*reason) {
+                    if let Some(reason) = self.tracker.timing_mut(slot).0.stop(*reason) {
                         self.decide(slot, at, reason);
                     }
                 }
@@ -175,14 +175,14 @@ impl Engine {
         // What was due under the old rules happens under the old rules.
         self.advance_under(at, slot, before);
         // A conversation that was served without `opened` so far must not fall silent in mid-session.
-        self.tracker.state_mut(slot).0.opened |= !before.require_open;
-        while let Some(reason) = self.tracker.state_mut(slot).0.timing.change(after, at) {
+        self.tracker.entry_mut(slot).opened |= !before.require_open;
+        while let Some(reason) = self.tracker.timing_mut(slot).0.change(after, at) {
             self.decide(slot, at, reason);
         }
     }
 
     fn advance_under(&mut self, until: Instant, slot: u32, rules: &Rules) {
-        while let Some((at, reason)) = self.tracker.state_mut(slot).0.timing.step_late(rules, until) {
+        while let Some((at, reason)) = self.tracker.timing_mut(slot).0.step_late(rules, until) {
             self.decide(slot, at, reason);
         }
     }

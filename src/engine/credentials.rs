@@ -14,14 +14,14 @@ impl Engine {
     /// conversation's own. Ignored for a conversation that is not in memory.
     pub fn handle_credentials(&mut self, now: Instant, conversation: ConversationRef<'_>, credentials: CredentialId) {
         let Some(slot) = self.tracker.find(conversation).filter(|slot| self.follow(now, *slot)) else { return };
-        let (state, _) = self.tracker.state_mut(slot);
-        if state.credentials.replace(credentials) == Some(credentials) {
+        if self.tracker.entry_mut(slot).credentials.replace(credentials) == Some(credentials) {
             return;
         }
+        let Some(extras) = self.tracker.known_extras_mut(slot) else { return };
         // What was rejected with the old ones may be accepted with these.
-        state.muted = false;
-        if state.outbox.is_blocked() {
-            state.outbox.unblock();
+        extras.muted = false;
+        if extras.outbox.is_blocked() {
+            extras.outbox.unblock();
             self.update(now, slot);
         }
     }
@@ -39,8 +39,7 @@ impl Engine {
     pub(super) fn unblock_some(&mut self, now: Instant) {
         for _ in 0..UNBLOCKED_PER_CALL {
             let Some(slot) = self.tracker.next_accepted() else { return };
-            let (state, _) = self.tracker.state_mut(slot);
-            state.outbox.unblock();
+            self.tracker.extras_mut(slot).outbox.unblock();
             // Out of the queue first, whatever its timers have done to it meanwhile: each is looked at once.
             self.move_to(slot, Queue::None);
             self.bring_up_to(now, slot);
@@ -56,7 +55,7 @@ impl Engine {
         if entry.queue == Queue::Blocked {
             return Instant::NEVER;
         }
-        let outbox = &entry.state.outbox;
+        let outbox = self.tracker.outbox(slot);
         // The outcome of a Started in flight comes first, and says more.
         if outbox.in_flight().is_some_and(|reason| reason.indicator() == Indicator::TypingStarted) {
             return now.max(muted_until);
@@ -69,9 +68,9 @@ impl Engine {
     /// A request that found no credentials may have looked before some were accepted, and come back after.
     pub(super) fn unblock_if_accepted_since(&mut self, slot: u32) {
         let acceptances = self.tracker.channel(slot).acceptances;
-        let (state, _) = self.tracker.state_mut(slot);
-        if state.acceptances_seen != acceptances {
-            state.outbox.unblock();
+        let extras = self.tracker.extras_mut(slot);
+        if extras.acceptances_seen != acceptances {
+            extras.outbox.unblock();
         }
     }
 

@@ -43,7 +43,7 @@ use outbox::{Lifespans, Loss, Losses, Urgency};
 use owner::Ownership;
 use pace::Pace;
 use policy::Policy;
-use tracker::{QUEUES, Queue, RETAINED, Tracker};
+use tracker::{Extras, QUEUES, Queue, RETAINED, Tracker};
 use wheel::{Place, Wheel};
 
 pub use inquiry::{Account, Page, PageQuery, Stage};
@@ -84,6 +84,9 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Conversations that [`Engine::look_ahead`] looks at in one call.
+    pub const LOOK_AHEAD_MAX: usize = tracker::LOOK_AHEAD_MAX;
+
     /// `seed` keys the hash of the ids and spreads the retries: random in the daemon, fixed in a test.
     pub fn new(policy: Policy, seed: u64) -> Self {
         let pace = Pace::new(policy.delivery, seed);
@@ -107,6 +110,12 @@ impl Engine {
         }
     }
 
+    /// The signals that are handled next are of these conversations, in this order; no more than [`Engine::LOOK_AHEAD_MAX`]
+    /// of them are looked at. It changes nothing but speed: memory is read for all of them at once.
+    pub fn look_ahead<'a>(&mut self, conversations: impl Iterator<Item = ConversationRef<'a>>) {
+        self.tracker.look_ahead(conversations);
+    }
+
     /// A signal arrived at `now`.
     ///
     /// # Errors
@@ -120,6 +129,24 @@ impl Engine {
         if self.stopping {
             return Err(Rejected::Stopping);
         }
+        let next = (self.tracker.place_of_next(conversation), conversation);
+        if signal.kind == SignalKind::Keystroke
+            && self.tracker.take_quiet_key(now, next, signal, self.changes.generation)
+        {
+            self.counts.signals[SignalKind::Keystroke as usize] += 1;
+            return Ok(Handled::Accepted);
+        }
+        self.handle_other(now, conversation, signal)
+    }
+
+    /// A signal that may change more than the last key.
+    #[inline(never)]
+    fn handle_other(
+        &mut self,
+        now: Instant,
+        conversation: ConversationRef<'_>,
+        signal: Signal,
+    ) -> Result<Handled, Rejected> {
         let found = self.tracker.find(conversation);
         let Some(slot) = found.filter(|slot| self.follow(now, *slot)) else {
             return self.handle_first(now, conversation, signal);
@@ -137,9 +164,8 @@ impl Engine {
             self.tracker.insert(conversation, self.changes.generation, rules)
         });
         self.advance(now, slot);
-        let (state, _) = self.tracker.state_mut(slot);
-        state.outbox.doubt();
-        if !state.timing.icon() {
+        self.tracker.extras_mut(slot).outbox.doubt();
+        if !self.tracker.entry(slot).timing.icon() {
             self.decide(slot, now, Reason::Recovered);
         }
         self.update(now, slot);
@@ -160,8 +186,8 @@ impl Engine {
         self.advance(now, id.slot);
         let lifespans = self.lifespans(id.slot);
         let Self { tracker, pace, .. } = self;
-        let (state, _) = tracker.state_mut(id.slot);
-        let losses = state.outbox.on_outcome(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
+        let outbox = &mut tracker.extras_mut(id.slot).outbox;
+        let losses = outbox.on_outcome(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
         let given_up = losses[0].filter(|loss| loss.why == Why::GivenUp).map(|loss| loss.reason);
         self.unblock_if_accepted_since(id.slot);
         self.record_dropped(now, id.slot, losses);
@@ -216,9 +242,10 @@ impl Engine {
             }
             self.move_to(slot, Queue::None);
             let (conversation, acceptances) = (self.tracker.conversation(slot), self.tracker.channel(slot).acceptances);
-            let (state, _) = self.tracker.state_mut(slot);
-            let Some(dispatch) = state.outbox.on_dispatch(slot, conversation, state.credentials) else { continue };
-            state.acceptances_seen = acceptances;
+            let credentials = self.tracker.entry(slot).credentials;
+            let extras = self.tracker.extras_mut(slot);
+            let Some(dispatch) = extras.outbox.on_dispatch(slot, conversation, credentials) else { continue };
+            extras.acceptances_seen = acceptances;
             self.pace.on_dispatch(now, slot);
             self.counts.sent += 1;
             self.counts.retried += u64::from(dispatch.attempt > 0);
@@ -288,7 +315,7 @@ impl Engine {
         if !self.tracker.holds(id.slot) {
             return false;
         }
-        let outbox = &self.tracker.entry(id.slot).state.outbox;
+        let outbox = self.tracker.outbox(id.slot);
         outbox.in_flight().is_some() && outbox.in_flight_number() == id.serial
     }
 
@@ -341,27 +368,20 @@ impl Engine {
     }
 
     fn handle_keystroke(&mut self, now: Instant, slot: u32, signal: Signal) -> Handled {
-        let (state, rules) = self.tracker.state_mut(slot);
-        if signal.at.is_some_and(|at| at < state.barrier) {
+        let barrier = self.tracker.extras(slot).map_or(0, |extras| extras.barrier);
+        if signal.at.is_some_and(|at| at < barrier) {
             self.counts.late += 1;
             return Handled::Late;
         }
-        if rules.require_open && !state.opened {
+        let require_open = self.tracker.channel(slot).rules.require_open;
+        if require_open && !self.tracker.entry(slot).opened {
             self.counts.unopened += 1;
             return Handled::Unopened;
         }
-        let due = state.timing.due(rules);
-        let fell_due = due <= now;
-        if fell_due {
-            self.advance(now, slot);
-        }
-        let (state, rules) = self.tracker.state_mut(slot);
-        match state.timing.keystroke(rules, now, signal.typing_until(now)) {
-            // The common keystroke, of a user who is typing already, has moved one field and no timer. Only a key that
-            // keeps typing unbroken which was about to break can bring a deadline nearer: that of max_typing.
-            None if !fell_due && state.timing.due(rules) >= due => return Handled::Accepted,
-            None => {}
-            Some(reason) => self.decide(slot, now, reason),
+        self.advance(now, slot);
+        let (timing, rules) = self.tracker.timing_mut(slot);
+        if let Some(reason) = timing.keystroke(rules, now, signal.typing_until(now)) {
+            self.decide(slot, now, reason);
         }
         self.update(now, slot);
         Handled::Accepted
@@ -370,32 +390,33 @@ impl Engine {
     /// Any signal but a keystroke.
     fn handle_control(&mut self, now: Instant, slot: u32, signal: Signal) {
         self.advance(now, slot);
-        let (state, rules) = self.tracker.state_mut(slot);
+        let require_open = self.tracker.channel(slot).rules.require_open;
         let reason = match signal.kind {
             SignalKind::Keystroke => None,
             SignalKind::Opened => {
-                state.opened = rules.require_open;
+                self.tracker.entry_mut(slot).opened = require_open;
                 None
             }
             SignalKind::Stopped => Some(Reason::Stopped),
             SignalKind::MessageSent => {
-                state.opened |= rules.require_open;
+                self.tracker.entry_mut(slot).opened |= require_open;
                 if let Some(at) = signal.at {
-                    state.barrier = state.barrier.max(at.saturating_add(1));
-                    state.hold_until = state.hold_until.max(now + self.ownership.barrier_kept());
+                    let extras = self.tracker.extras_mut(slot);
+                    extras.barrier = extras.barrier.max(at.saturating_add(1));
+                    extras.hold_until = extras.hold_until.max(now + self.ownership.barrier_kept());
                 }
                 Some(Reason::MessageSent)
             }
             SignalKind::Ended => {
-                state.opened = false;
-                state.barrier = 0;
-                if !state.muted {
-                    state.hold_until = Instant::ORIGIN;
+                self.tracker.entry_mut(slot).opened = false;
+                if let Some(extras) = self.tracker.known_extras_mut(slot) {
+                    extras.forget_session();
                 }
                 Some(Reason::Ended)
             }
         };
-        if let Some(reason) = reason.and_then(|reason| state.timing.stop(reason)) {
+        let (timing, _) = self.tracker.timing_mut(slot);
+        if let Some(reason) = reason.and_then(|reason| timing.stop(reason)) {
             self.decide(slot, now, reason);
         }
         self.update(now, slot);
@@ -411,9 +432,9 @@ impl Engine {
                 news.then_some(Notice::ChannelMuted)
             }
             Rejection::Conversation => {
-                let (state, _) = self.tracker.state_mut(slot);
-                state.muted = true;
-                state.hold_until = state.hold_until.max(until);
+                let extras = self.tracker.extras_mut(slot);
+                extras.muted = true;
+                extras.hold_until = extras.hold_until.max(until);
                 Some(Notice::ConversationMuted)
             }
             Rejection::Request => {
@@ -427,8 +448,8 @@ impl Engine {
     /// Runs the timers of one conversation that are due at `now`.
     fn advance(&mut self, now: Instant, slot: u32) {
         loop {
-            let (state, rules) = self.tracker.state_mut(slot);
-            let Some((at, reason)) = state.timing.step_late(rules, now) else { return };
+            let (timing, rules) = self.tracker.timing_mut(slot);
+            let Some((at, reason)) = timing.step_late(rules, now) else { return };
             self.decide(slot, at, reason);
         }
     }
@@ -443,8 +464,7 @@ impl Engine {
 
     fn decide(&mut self, slot: u32, at: Instant, reason: Reason) {
         self.last_decision += 1;
-        let (state, _) = self.tracker.state_mut(slot);
-        let losses = state.outbox.set_desired(reason, at, self.last_decision);
+        let losses = self.tracker.extras_mut(slot).outbox.set_desired(reason, at, self.last_decision);
         if reason.indicator() == Indicator::TypingStarted {
             let [replaced, _] = losses;
             let shed = replaced.is_some_and(|loss| loss.reason.indicator() == Indicator::TypingStarted);
@@ -465,42 +485,33 @@ impl Engine {
     /// left to remember.
     fn update(&mut self, now: Instant, slot: u32) {
         let lifespans = self.lifespans(slot);
-        let channel_muted = self.tracker.channel(slot).muted_until > now;
-        let (state, rules) = self.tracker.state_mut(slot);
-        state.muted &= state.hold_until > now;
-        let (mut muted, mut expired) = (None, None);
-        if state.outbox.in_flight().is_none() {
-            if state.muted || channel_muted {
-                muted = state.outbox.drop_started();
-                self.counts.muted += u64::from(muted.is_some());
-            }
-            expired = state.outbox.expire(now, &lifespans);
+        self.drop_unsendable(now, slot, &lifespans);
+        let outbox = self.tracker.outbox(slot);
+        let (entry, rules) = (self.tracker.entry(slot), &self.tracker.channel(slot).rules);
+        let (icon_on, unsettled) = (entry.timing.icon(), !outbox.is_empty());
+        let busy = unsettled || !entry.timing.is_idle();
+        let mut due = entry.timing.due(rules).min(outbox.due(now, &lifespans));
+        let kept_open = entry.opened && rules.require_open;
+        if busy && self.ownership.retained_for > Duration::ZERO {
+            self.tracker.extras_mut(slot).retained_until = now + self.ownership.retained_for;
         }
-        let icon_on = state.timing.icon();
-        let unsettled = !state.outbox.is_empty();
-        if unsettled || !state.timing.is_idle() {
-            state.retained_until = now + self.ownership.retained_for;
-        }
-        let retained_until = state.hold_until.max(state.retained_until);
-        let mut due = state.timing.due(rules).min(state.outbox.due(now, &lifespans));
+        let retained_until = self.tracker.extras(slot).map_or(Instant::ORIGIN, Extras::retained_until);
         let mut forgotten = false;
-        let queue = if let Some(urgency) = state.outbox.ready(now) {
-            Queue::Ready(urgency as u8)
-        } else if state.outbox.is_blocked() {
+        let queue = if let Some(urgency) = outbox.ready(now) {
+            Queue::Ready(urgency)
+        } else if outbox.is_blocked() {
             Queue::Blocked
-        } else if unsettled || !state.timing.is_idle() {
+        } else if busy {
             Queue::None
         } else if retained_until > now {
             due = due.min(retained_until);
             Queue::Retained
-        } else if state.opened && rules.require_open {
+        } else if kept_open {
             Queue::Retained
         } else {
             forgotten = true;
             Queue::None
         };
-        self.record_dropped(now, slot, [muted, expired]);
-        self.count_dropped(expired.map(|loss| loss.reason));
         let entry = self.tracker.entry_mut(slot);
         self.census.icons = self.census.icons + usize::from(icon_on) - usize::from(entry.icon_on);
         self.census.unsettled = self.census.unsettled + usize::from(unsettled) - usize::from(entry.unsettled);
@@ -513,6 +524,25 @@ impl Engine {
         let place = self.tracker.entry(slot).place;
         let place = self.wheel.arm(&mut self.tracker, now, slot, place, due);
         self.tracker.entry_mut(slot).place = place;
+        self.tracker.rearm(now, slot);
+    }
+
+    /// Drops what a conversation may no longer send: it is muted, or the decision is past its lifespan.
+    fn drop_unsendable(&mut self, now: Instant, slot: u32, lifespans: &Lifespans) {
+        let channel_muted = self.tracker.channel(slot).muted_until > now;
+        let Some(extras) = self.tracker.known_extras_mut(slot) else { return };
+        extras.muted &= extras.hold_until > now;
+        if extras.outbox.in_flight().is_some() {
+            return;
+        }
+        let mut muted = None;
+        if extras.muted || channel_muted {
+            muted = extras.outbox.drop_started();
+            self.counts.muted += u64::from(muted.is_some());
+        }
+        let expired = extras.outbox.expire(now, lifespans);
+        self.record_dropped(now, slot, [muted, expired]);
+        self.count_dropped(expired.map(|loss| loss.reason));
     }
 
     /// Moves a conversation to another queue; one that is in it already keeps its place.

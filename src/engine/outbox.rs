@@ -92,6 +92,19 @@ pub(super) struct Lifespans {
 }
 
 impl Outbox {
+    /// One with nothing to do, for which nothing but the acknowledged state has to be kept. `decided` is the last
+    /// decision that is known.
+    pub(super) fn at_rest(acknowledged: Acknowledged, decided: Instant) -> Self {
+        Self { acknowledged, decided, ..Self::default() }
+    }
+
+    /// Whether [`Outbox::at_rest`] with its acknowledged state would be the same from now on.
+    pub(super) fn is_at_rest(&self) -> bool {
+        // That a refresh was shed only counts as long as the icon is on: a dispatch shows it, and forgets that.
+        let overdue = self.overdue && self.acknowledged == Acknowledged::On;
+        self.desired.is_none() && self.in_flight.is_none() && !overdue
+    }
+
     /// Whether nothing is desired, in flight, or shown.
     pub(super) const fn is_empty(&self) -> bool {
         self.desired.is_none() && self.in_flight.is_none() && matches!(self.acknowledged, Acknowledged::Off)
