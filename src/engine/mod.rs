@@ -28,6 +28,7 @@ mod slab;
 mod table;
 pub mod timing;
 mod tracker;
+mod upkeep;
 mod wheel;
 
 use std::time::Duration;
@@ -37,13 +38,14 @@ use crate::model::{
     SignalKind, Why,
 };
 use changes::Changes;
-use list::{Link, List};
+use list::List;
 use observed::Observed;
-use outbox::{Lifespans, Loss, Losses, Urgency};
+use outbox::{Loss, Losses, Urgency};
 use owner::Ownership;
 use pace::Pace;
 use policy::Policy;
-use tracker::{Extras, QUEUES, Queue, RETAINED, Tracker};
+use tracker::{Parts, QUEUES, Queue, RETAINED, Tracker};
+use upkeep::lifespans;
 use wheel::{Place, Wheel};
 
 pub use inquiry::{Account, Page, PageQuery, Stage};
@@ -56,8 +58,6 @@ const SWEEP_SPACING: Duration = Duration::from_secs(60);
 const TIMERS_PER_CALL: usize = 512;
 /// Conversations that turn out to have nothing to send in one call of [`Engine::poll_dispatch`].
 const STALE_PER_CALL: usize = 512;
-/// Without an explicit lifespan no Started leaves later than this after its decision.
-const STARTED_LIFESPAN_MAX: Duration = Duration::from_secs(5);
 
 /// The engine. See the module for the order of calls.
 #[derive(Debug)]
@@ -129,25 +129,25 @@ impl Engine {
         if self.stopping {
             return Err(Rejected::Stopping);
         }
-        let next = (self.tracker.place_of_next(conversation), conversation);
+        let place = self.tracker.place_of_next(conversation);
         if signal.kind == SignalKind::Keystroke
-            && self.tracker.take_quiet_key(now, next, signal, self.changes.generation)
+            && self.tracker.take_quiet_key(now, (place, conversation), signal, self.changes.generation)
         {
             self.counts.signals[SignalKind::Keystroke as usize] += 1;
             return Ok(Handled::Accepted);
         }
-        self.handle_other(now, conversation, signal)
+        self.handle_other(now, (place, conversation), signal)
     }
 
-    /// A signal that may change more than the last key.
+    /// A signal that may change more than the last key, of a conversation that most likely is at `place`.
     #[inline(never)]
     fn handle_other(
         &mut self,
         now: Instant,
-        conversation: ConversationRef<'_>,
+        (place, conversation): (u32, ConversationRef<'_>),
         signal: Signal,
     ) -> Result<Handled, Rejected> {
-        let found = self.tracker.find(conversation);
+        let found = self.tracker.find_at(place, conversation);
         let Some(slot) = found.filter(|slot| self.follow(now, *slot)) else {
             return self.handle_first(now, conversation, signal);
         };
@@ -184,7 +184,7 @@ impl Engine {
         // with a request in flight stays in the table.
         self.follow(now, id.slot);
         self.advance(now, id.slot);
-        let lifespans = self.lifespans(id.slot);
+        let lifespans = lifespans(&self.policy.delivery, &self.tracker.channel(id.slot).rules);
         let Self { tracker, pace, .. } = self;
         let outbox = &mut tracker.extras_mut(id.slot).outbox;
         let losses = outbox.on_outcome(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
@@ -236,7 +236,12 @@ impl Engine {
             }
             // While the driver was late the conversation may have fallen idle, been muted or expired.
             let queue = self.tracker.entry(slot).queue;
-            self.bring_up_to(now, slot);
+            if !self.follow(now, slot) {
+                continue;
+            }
+            if !self.is_ready(now, slot) {
+                self.bring_up_to(now, slot);
+            }
             if !self.tracker.holds(slot) || self.tracker.entry(slot).queue != queue {
                 continue;
             }
@@ -311,12 +316,20 @@ impl Engine {
         &self.counts
     }
 
+    /// Whether [`Engine::bring_up_to`] would leave a conversation in its queue of those that are ready.
+    fn is_ready(&mut self, now: Instant, slot: u32) -> bool {
+        let Parts { entry, channel, extras } = self.tracker.parts_mut(slot);
+        let lifespans = lifespans(&self.policy.delivery, &channel.rules);
+        let sendable = extras.is_some_and(|extras| {
+            let ready = extras.outbox.ready(now).is_some_and(|urgency| entry.queue == Queue::Ready(urgency));
+            ready && !extras.muted && !extras.outbox.is_expired(now, &lifespans)
+        });
+        sendable && channel.muted_until <= now && entry.timing.due(&channel.rules) > now
+    }
+
     fn is_in_flight(&self, id: DispatchId) -> bool {
-        if !self.tracker.holds(id.slot) {
-            return false;
-        }
-        let outbox = self.tracker.outbox(id.slot);
-        outbox.in_flight().is_some() && outbox.in_flight_number() == id.serial
+        let Some(extras) = self.tracker.known_extras(id.slot) else { return false };
+        extras.outbox.in_flight().is_some() && extras.outbox.in_flight_number() == id.serial
     }
 
     /// A signal of a conversation that is not in the table.
@@ -478,110 +491,6 @@ impl Engine {
     fn record_dropped(&mut self, at: Instant, slot: u32, losses: Losses) {
         for Loss { number, reason, why } in losses.into_iter().flatten() {
             self.dropped.push(|| Dropped { number, at, conversation: self.tracker.conversation(slot), reason, why });
-        }
-    }
-
-    /// Brings a conversation's queue, deadline and counts in line with its state, and forgets it when there is nothing
-    /// left to remember.
-    fn update(&mut self, now: Instant, slot: u32) {
-        let lifespans = self.lifespans(slot);
-        self.drop_unsendable(now, slot, &lifespans);
-        let outbox = self.tracker.outbox(slot);
-        let (entry, rules) = (self.tracker.entry(slot), &self.tracker.channel(slot).rules);
-        let (icon_on, unsettled) = (entry.timing.icon(), !outbox.is_empty());
-        let busy = unsettled || !entry.timing.is_idle();
-        let mut due = entry.timing.due(rules).min(outbox.due(now, &lifespans));
-        let kept_open = entry.opened && rules.require_open;
-        if busy && self.ownership.retained_for > Duration::ZERO {
-            self.tracker.extras_mut(slot).retained_until = now + self.ownership.retained_for;
-        }
-        let retained_until = self.tracker.extras(slot).map_or(Instant::ORIGIN, Extras::retained_until);
-        let mut forgotten = false;
-        let queue = if let Some(urgency) = outbox.ready(now) {
-            Queue::Ready(urgency)
-        } else if outbox.is_blocked() {
-            Queue::Blocked
-        } else if busy {
-            Queue::None
-        } else if retained_until > now {
-            due = due.min(retained_until);
-            Queue::Retained
-        } else if kept_open {
-            Queue::Retained
-        } else {
-            forgotten = true;
-            Queue::None
-        };
-        let entry = self.tracker.entry_mut(slot);
-        self.census.icons = self.census.icons + usize::from(icon_on) - usize::from(entry.icon_on);
-        self.census.unsettled = self.census.unsettled + usize::from(unsettled) - usize::from(entry.unsettled);
-        (entry.icon_on, entry.unsettled) = (icon_on, unsettled);
-        if forgotten {
-            self.remove(slot, now);
-            return;
-        }
-        self.move_to(slot, queue);
-        let place = self.tracker.entry(slot).place;
-        let place = self.wheel.arm(&mut self.tracker, now, slot, place, due);
-        self.tracker.entry_mut(slot).place = place;
-        self.tracker.rearm(now, slot);
-    }
-
-    /// Drops what a conversation may no longer send: it is muted, or the decision is past its lifespan.
-    fn drop_unsendable(&mut self, now: Instant, slot: u32, lifespans: &Lifespans) {
-        let channel_muted = self.tracker.channel(slot).muted_until > now;
-        let Some(extras) = self.tracker.known_extras_mut(slot) else { return };
-        extras.muted &= extras.hold_until > now;
-        if extras.outbox.in_flight().is_some() {
-            return;
-        }
-        let mut muted = None;
-        if extras.muted || channel_muted {
-            muted = extras.outbox.drop_started();
-            self.counts.muted += u64::from(muted.is_some());
-        }
-        let expired = extras.outbox.expire(now, lifespans);
-        self.record_dropped(now, slot, [muted, expired]);
-        self.count_dropped(expired.map(|loss| loss.reason));
-    }
-
-    /// Moves a conversation to another queue; one that is in it already keeps its place.
-    fn move_to(&mut self, slot: u32, queue: Queue) {
-        let old = std::mem::replace(&mut self.tracker.entry_mut(slot).queue, queue);
-        if old == queue {
-            return;
-        }
-        if let Some(index) = old.index() {
-            self.queues[index].remove(&mut self.tracker, Link::Queue, slot);
-            self.queued[index] -= 1;
-        } else if old == Queue::Blocked {
-            self.change_blocked(slot, List::remove);
-            self.census.blocked -= 1;
-        }
-        if let Some(index) = queue.index() {
-            self.queues[index].push_back(&mut self.tracker, Link::Queue, slot);
-            self.queued[index] += 1;
-        } else if queue == Queue::Blocked {
-            self.change_blocked(slot, List::push_back);
-            self.census.blocked += 1;
-        }
-    }
-
-    fn remove(&mut self, slot: u32, now: Instant) {
-        self.move_to(slot, Queue::None);
-        let place = self.tracker.entry(slot).place;
-        self.wheel.disarm(&mut self.tracker, slot, place);
-        self.tracker.entry_mut(slot).place = Place::NONE;
-        self.ownership.on_released(|| self.tracker.conversation(slot));
-        self.tracker.remove(slot, now);
-    }
-
-    fn lifespans(&self, slot: u32) -> Lifespans {
-        let delivery = &self.policy.delivery;
-        let check = self.tracker.channel(slot).rules.check_interval();
-        Lifespans {
-            started: delivery.started_lifespan.unwrap_or(check.min(STARTED_LIFESPAN_MAX)),
-            stopped: delivery.stopped_lifespan,
         }
     }
 

@@ -211,12 +211,15 @@ impl Outbox {
         if self.not_before > now { self.not_before.min(expiry) } else { expiry }
     }
 
+    /// Whether a decision that is not in flight is past its lifespan.
+    pub(super) fn is_expired(&self, now: Instant, lifespans: &Lifespans) -> bool {
+        let waiting = self.desired.filter(|_| self.in_flight.is_none());
+        waiting.is_some_and(|reason| now >= self.decided + lifespans.of(reason))
+    }
+
     /// Drops a decision past its lifespan that is not in flight. Returns it.
     pub(super) fn expire(&mut self, now: Instant, lifespans: &Lifespans) -> Option<Loss> {
-        let reason = self.desired.filter(|_| self.in_flight.is_none())?;
-        if now < self.decided + lifespans.of(reason) {
-            return None;
-        }
+        let reason = self.desired.filter(|_| self.is_expired(now, lifespans))?;
         self.overdue |= self.acknowledged == Acknowledged::On;
         self.give_up();
         let why = match reason.indicator() {

@@ -144,12 +144,13 @@ impl Timing {
         self.key_since |= self.phase == Phase::Burst;
     }
 
-    /// As [`Timing::unbroken_until`], where no such keystroke makes a timer due before [`Timing::due`] either: it moves
-    /// one field, and nothing has to be armed.
-    pub(super) fn quiet_until(&self, rules: &Rules) -> Instant {
+    /// As [`Timing::unbroken_until`], where no such keystroke makes a timer due before `due` either, which is
+    /// [`Timing::due`]: it moves one field, and nothing has to be armed.
+    #[inline]
+    pub(super) fn quiet_until(&self, rules: &Rules, due: Instant) -> Instant {
         let until = self.unbroken_until(rules);
         // In after_shown a key that keeps typing unbroken which was about to break brings `max_typing` into play.
-        if until < self.due(rules) { Instant::ORIGIN } else { until }
+        if until < due { Instant::ORIGIN } else { until }
     }
 
     /// How long before `now` the last key was; nothing while typing reported with `lasts` goes on.

@@ -6,7 +6,7 @@
 use super::changes::Generation;
 use super::id::{Id, IdHash};
 use super::list::{Link, Links, List, NIL, Neighbours};
-use super::outbox::{Acknowledged, Outbox, Urgency};
+use super::outbox::{Acknowledged, Lifespans, Losses, Outbox, Urgency};
 use super::policy::Rules;
 use super::slab::Slab;
 use super::table::{Chain, Chained, Table};
@@ -25,7 +25,7 @@ pub(super) struct Entry {
     /// The pause that breaks the typing, in microseconds; no more than what fits.
     pause: u32,
     /// Until then a keystroke that keeps the typing unbroken changes the last key and nothing else, as of the last
-    /// [`Tracker::rearm`].
+    /// [`Entry::learn_quiet`].
     quiet_until: Instant,
     pub(super) timing: Timing,
     /// [`NIL`] while there is nothing to keep in them.
@@ -66,10 +66,38 @@ pub(super) struct Extras {
 
 const _: () = assert!(size_of::<Option<Entry>>() == 128);
 
+/// A conversation, its channel, and its extras if it has some.
+pub(super) struct Parts<'a> {
+    pub(super) entry: &'a mut Entry,
+    pub(super) channel: &'a Channel,
+    pub(super) extras: Option<&'a mut Extras>,
+}
+
+impl Entry {
+    /// Finds out how long keystrokes change nothing; `due` is when the next timer is.
+    #[inline]
+    pub(super) fn learn_quiet(&mut self, rules: &Rules, due: Instant) {
+        let unopened = rules.require_open && !self.opened;
+        self.quiet_until = if unopened { Instant::ORIGIN } else { self.timing.quiet_until(rules, due) };
+        self.pause = u32::try_from(rules.dismiss).unwrap_or(u32::MAX);
+    }
+
+    /// Whether the upstream may show an icon, of a conversation without extras.
+    pub(super) fn is_shown_at_rest(&self) -> bool {
+        self.acknowledged != Acknowledged::Off
+    }
+}
+
 impl Extras {
-    /// Until when the conversation is remembered although nothing is going on.
-    pub(super) fn retained_until(&self) -> Instant {
-        self.hold_until.max(self.retained_until)
+    /// Drops what may no longer be sent: the conversation is muted or its channel is, or the decision is past its lifespan.
+    /// Returns what either has cost, in this order.
+    pub(super) fn drop_unsendable(&mut self, now: Instant, lifespans: &Lifespans, channel_muted: bool) -> Losses {
+        self.muted &= self.hold_until > now;
+        if self.outbox.in_flight().is_some() {
+            return [None; 2];
+        }
+        let muted = if self.muted || channel_muted { self.outbox.drop_started() } else { None };
+        [muted, self.outbox.expire(now, lifespans)]
     }
 
     /// The session is over, or another process's: its messages' times are forgotten, a refusal is not.
@@ -82,7 +110,8 @@ impl Extras {
 
     /// Whether nothing is lost without them.
     fn are_idle(&self, now: Instant) -> bool {
-        !self.muted && self.retained_until() <= now && self.barrier == 0 && self.outbox.is_at_rest()
+        let retained = self.hold_until > now || self.retained_until > now;
+        !self.muted && !retained && self.barrier == 0 && self.outbox.is_at_rest()
     }
 }
 
@@ -178,6 +207,14 @@ impl Tracker {
         }
         let hash = self.hash.of(conversation.to(), conversation.from());
         self.entries.next_with(self.entries.first_of(hash), hash)
+    }
+
+    /// As [`Tracker::find`], where it most likely is at `place`.
+    pub(super) fn find_at(&self, place: u32, conversation: ConversationRef<'_>) -> Option<u32> {
+        match self.entries.get(place) {
+            Some(entry) if self.is(entry, conversation) => Some(place),
+            _ => self.find(conversation),
+        }
     }
 
     /// Looks conversations up whose signals come next, so that memory is read for all of them at once and not for one
@@ -281,19 +318,9 @@ impl Tracker {
         true
     }
 
-    /// The conversation's state has changed: finds out anew how long its keystrokes change nothing, and gives up extras
-    /// in which there is nothing left.
-    pub(super) fn rearm(&mut self, now: Instant, slot: u32) {
-        let entry = self.entries.get_mut(slot).expect(KNOWN);
-        let rules = &self.channels.get(entry.channel).expect(KNOWN).rules;
-        let unopened = rules.require_open && !entry.opened;
-        entry.quiet_until = if unopened { Instant::ORIGIN } else { entry.timing.quiet_until(rules) };
-        entry.pause = u32::try_from(rules.dismiss).unwrap_or(u32::MAX);
-        let idle = self.extras.get(entry.extras).filter(|extras| extras.are_idle(now));
-        if let (Queue::None, Some(extras)) = (entry.queue, idle) {
-            entry.acknowledged = extras.outbox.acknowledged();
-            self.extras.remove(std::mem::replace(&mut entry.extras, NIL));
-        }
+    /// The extras, of a place that may hold no conversation.
+    pub(super) fn known_extras(&self, place: u32) -> Option<&Extras> {
+        self.extras.get(self.entries.get(place)?.extras)
     }
 
     pub(super) fn extras(&self, slot: u32) -> Option<&Extras> {
@@ -312,6 +339,25 @@ impl Tracker {
             entry.extras = self.extras.insert(Extras { outbox, ..Extras::default() });
         }
         self.extras.get_mut(entry.extras).expect(KNOWN)
+    }
+
+    /// Gives up extras in which there is nothing left.
+    pub(super) fn drop_idle_extras(&mut self, now: Instant, slot: u32) {
+        let entry = self.entries.get_mut(slot).expect(KNOWN);
+        let Some(extras) = self.extras.get(entry.extras) else { return };
+        if entry.queue == Queue::None && extras.are_idle(now) {
+            entry.acknowledged = extras.outbox.acknowledged();
+            self.extras.remove(std::mem::replace(&mut entry.extras, NIL));
+        }
+    }
+
+    /// All that is known of the conversation.
+    #[inline]
+    pub(super) fn parts_mut(&mut self, slot: u32) -> Parts<'_> {
+        let entry = self.entries.get_mut(slot).expect(KNOWN);
+        let channel = self.channels.get(entry.channel).expect(KNOWN);
+        let extras = self.extras.get_mut(entry.extras);
+        Parts { entry, channel, extras }
     }
 
     /// The conversation's outbox, to look at.
