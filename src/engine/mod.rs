@@ -111,7 +111,7 @@ impl Engine {
     }
 
     /// The signals that are handled next are of these conversations, in this order; no more than [`Engine::LOOK_AHEAD_MAX`]
-    /// of them are looked at. It changes nothing but speed: memory is read for all of them at once.
+    /// of them are taken. It changes nothing but speed: memory is read for all of them at once.
     pub fn look_ahead<'a>(&mut self, conversations: impl Iterator<Item = ConversationRef<'a>>) {
         self.tracker.look_ahead(conversations);
     }

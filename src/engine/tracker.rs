@@ -222,7 +222,7 @@ impl Tracker {
     pub(super) fn look_ahead<'a>(&mut self, conversations: impl Iterator<Item = ConversationRef<'a>>) {
         let mut hashes = [0; LOOK_AHEAD_MAX];
         let mut count = 0;
-        for (conversation, hash) in conversations.zip(&mut hashes) {
+        for (conversation, hash) in conversations.take(LOOK_AHEAD_MAX).zip(&mut hashes) {
             *hash = self.hash.of(conversation.to(), conversation.from());
             count += 1;
         }
