@@ -143,7 +143,7 @@ impl Engine {
         let mut concerned = false;
         for number in changes.len().saturating_sub(missed)..changes.len() {
             let at = changes[number].at;
-            let name = self.tracker.channel(slot).name.as_str();
+            let name = self.tracker.channels.name(self.tracker.entry(slot).channel);
             let before = rules_before(&changes[number..], &self.policy, name);
             match &changes[number].what {
                 What::Policy { lifespans_differ, .. } => {
@@ -164,7 +164,8 @@ impl Engine {
         }
         self.changes.under_way = changes;
         let Self { tracker, policy, .. } = self;
-        tracker.refresh_channel(slot, generation, |name| policy.rules_of(name));
+        let channel = tracker.entry(slot).channel;
+        tracker.channels.refresh(channel, generation, |name| policy.rules_of(name));
         if concerned {
             self.advance(now, slot);
             self.update(now, slot);

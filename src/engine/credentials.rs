@@ -30,7 +30,7 @@ impl Engine {
     /// some may leave, a slice at a time.
     pub fn handle_acceptance(&mut self, now: Instant, to: &str) {
         if let Some(channel) = self.tracker.find_channel(to) {
-            self.tracker.accept(channel);
+            self.tracker.channels.accept(channel);
             self.unblock_some(now);
         }
     }
@@ -50,8 +50,8 @@ impl Engine {
     /// the upstream fails, limits the rate or rejects the channel. [`Instant::NEVER`]: not before another outcome.
     pub fn stop_leaves_after(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Instant {
         let Some(slot) = self.tracker.find(conversation) else { return now };
-        let muted_until = self.tracker.channel(slot).muted_until;
         let entry = self.tracker.entry(slot);
+        let muted_until = self.tracker.channels.muted_until(entry.channel);
         if entry.queue == Queue::Blocked {
             return Instant::NEVER;
         }
@@ -67,7 +67,7 @@ impl Engine {
 
     /// A request that found no credentials may have looked before some were accepted, and come back after.
     pub(super) fn unblock_if_accepted_since(&mut self, slot: u32) {
-        let acceptances = self.tracker.channel(slot).acceptances;
+        let acceptances = self.tracker.channels.acceptances(self.tracker.entry(slot).channel);
         let extras = self.tracker.extras_mut(slot);
         if extras.acceptances_seen != acceptances {
             extras.outbox.unblock();
@@ -76,8 +76,9 @@ impl Engine {
 
     /// Changes the queue of blocked conversations of the channel of `slot`.
     pub(super) fn change_blocked(&mut self, slot: u32, change: fn(&mut List, &mut Tracker, Link, u32)) {
-        let mut blocked = self.tracker.channel(slot).blocked;
+        let channel = self.tracker.entry(slot).channel;
+        let mut blocked = self.tracker.channels.extras_mut(channel).blocked;
         change(&mut blocked, &mut self.tracker, Link::Queue, slot);
-        self.tracker.channel_mut(slot).blocked = blocked;
+        self.tracker.channels.extras_mut(channel).blocked = blocked;
     }
 }

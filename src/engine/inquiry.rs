@@ -155,12 +155,13 @@ impl Engine {
     }
 
     fn account_of(&self, now: Instant, slot: u32) -> Account {
-        let (entry, channel) = (self.tracker.entry(slot), self.tracker.channel(slot));
-        let rules = channel.rules;
+        let entry = self.tracker.entry(slot);
+        let rules = *self.tracker.rules(slot);
         let own = self.tracker.extras(slot).filter(|extras| extras.muted);
         let own = own.map_or(Instant::ORIGIN, |extras| extras.hold_until);
         // The longer one is what keeps the icon off in the end.
-        let muted = (own, Rejection::Conversation).max((channel.muted_until, Rejection::Channel));
+        let muted =
+            (own, Rejection::Conversation).max((self.tracker.channels.muted_until(entry.channel), Rejection::Channel));
         let outbox = self.tracker.outbox(slot);
         Account {
             stage: stage(entry),

@@ -24,6 +24,12 @@ impl Neighbours {
     pub(super) const NONE: Self = Self { before: NIL, after: NIL };
 }
 
+impl Default for List {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 impl Default for Neighbours {
     fn default() -> Self {
         Self::NONE

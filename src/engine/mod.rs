@@ -13,6 +13,7 @@
 //! one at once.
 
 mod changes;
+mod channels;
 mod credentials;
 mod id;
 mod inquiry;
@@ -184,7 +185,7 @@ impl Engine {
         // with a request in flight stays in the table.
         self.follow(now, id.slot);
         self.advance(now, id.slot);
-        let lifespans = lifespans(&self.policy.delivery, &self.tracker.channel(id.slot).rules);
+        let lifespans = lifespans(&self.policy.delivery, self.tracker.rules(id.slot));
         let Self { tracker, pace, .. } = self;
         let outbox = &mut tracker.extras_mut(id.slot).outbox;
         let losses = outbox.on_outcome(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
@@ -222,7 +223,7 @@ impl Engine {
         self.trim_pending = self.tracker.trim();
         if self.swept_at + SWEEP_SPACING <= now {
             self.swept_at = now;
-            self.tracker.sweep_channels(now);
+            self.tracker.channels.sweep(now);
         }
     }
 
@@ -246,7 +247,8 @@ impl Engine {
                 continue;
             }
             self.move_to(slot, Queue::None);
-            let (conversation, acceptances) = (self.tracker.conversation(slot), self.tracker.channel(slot).acceptances);
+            let acceptances = self.tracker.channels.acceptances(self.tracker.entry(slot).channel);
+            let conversation = self.tracker.conversation(slot);
             let credentials = self.tracker.entry(slot).credentials;
             let extras = self.tracker.extras_mut(slot);
             let Some(dispatch) = extras.outbox.on_dispatch(slot, conversation, credentials) else { continue };
@@ -264,7 +266,7 @@ impl Engine {
     /// [`Instant::NEVER`]: not at all.
     #[must_use]
     pub fn poll_timeout(&mut self, now: Instant) -> Instant {
-        if self.changes.are_under_way() || self.trim_pending || self.tracker.has_accepted() {
+        if self.changes.are_under_way() || self.trim_pending || self.tracker.channels.has_accepted() {
             return now;
         }
         let waiting = self.queued[..Urgency::COUNT].iter().any(|queued| *queued > 0);
@@ -318,13 +320,13 @@ impl Engine {
 
     /// Whether [`Engine::bring_up_to`] would leave a conversation in its queue of those that are ready.
     fn is_ready(&mut self, now: Instant, slot: u32) -> bool {
-        let Parts { entry, channel, extras } = self.tracker.parts_mut(slot);
-        let lifespans = lifespans(&self.policy.delivery, &channel.rules);
+        let Parts { entry, rules, channel_muted_until, extras } = self.tracker.parts_mut(slot);
+        let lifespans = lifespans(&self.policy.delivery, rules);
         let sendable = extras.is_some_and(|extras| {
             let ready = extras.outbox.ready(now).is_some_and(|urgency| entry.queue == Queue::Ready(urgency));
             ready && !extras.muted && !extras.outbox.is_expired(now, &lifespans)
         });
-        sendable && channel.muted_until <= now && entry.timing.due(&channel.rules) > now
+        sendable && channel_muted_until <= now && entry.timing.due(rules) > now
     }
 
     fn is_in_flight(&self, id: DispatchId) -> bool {
@@ -386,7 +388,7 @@ impl Engine {
             self.counts.late += 1;
             return Handled::Late;
         }
-        let require_open = self.tracker.channel(slot).rules.require_open;
+        let require_open = self.tracker.rules(slot).require_open;
         if require_open && !self.tracker.entry(slot).opened {
             self.counts.unopened += 1;
             return Handled::Unopened;
@@ -403,7 +405,7 @@ impl Engine {
     /// Any signal but a keystroke.
     fn handle_control(&mut self, now: Instant, slot: u32, signal: Signal) {
         self.advance(now, slot);
-        let require_open = self.tracker.channel(slot).rules.require_open;
+        let require_open = self.tracker.rules(slot).require_open;
         let reason = match signal.kind {
             SignalKind::Keystroke => None,
             SignalKind::Opened => {
@@ -439,7 +441,7 @@ impl Engine {
         let until = now + self.policy.delivery.mute_for;
         match rejection {
             Rejection::Channel => {
-                let channel = self.tracker.channel_mut(slot);
+                let channel = self.tracker.channels.extras_mut(self.tracker.entry(slot).channel);
                 let news = channel.muted_until <= now && until > now;
                 channel.muted_until = until;
                 news.then_some(Notice::ChannelMuted)

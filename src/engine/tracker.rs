@@ -4,8 +4,9 @@
 //! needs, and [`Extras`] only while there is something in them.
 
 use super::changes::Generation;
+use super::channels::Channels;
 use super::id::{Id, IdHash};
-use super::list::{Link, Links, List, NIL, Neighbours};
+use super::list::{Link, Links, NIL, Neighbours};
 use super::outbox::{Acknowledged, Lifespans, Losses, Outbox, Urgency};
 use super::policy::Rules;
 use super::slab::Slab;
@@ -66,10 +67,11 @@ pub(super) struct Extras {
 
 const _: () = assert!(size_of::<Option<Entry>>() == 128);
 
-/// A conversation, its channel, and its extras if it has some.
+/// A conversation, what counts of its channel, and its extras if it has some.
 pub(super) struct Parts<'a> {
     pub(super) entry: &'a mut Entry,
-    pub(super) channel: &'a Channel,
+    pub(super) rules: &'a Rules,
+    pub(super) channel_muted_until: Instant,
     pub(super) extras: Option<&'a mut Extras>,
 }
 
@@ -144,24 +146,6 @@ impl Queue {
     }
 }
 
-/// A channel: what its conversations share.
-#[derive(Debug)]
-pub(super) struct Channel {
-    chain: Chain,
-    pub(super) name: Id,
-    pub(super) rules: Rules,
-    pub(super) muted_until: Instant,
-    /// Conversations whose Stopped waits until credentials of this channel are accepted.
-    pub(super) blocked: List,
-    /// How often credentials of this channel have been accepted that were not before; wraps.
-    pub(super) acceptances: u16,
-    conversations: u32,
-    /// It is in `Tracker::left_muted`.
-    left_muted: bool,
-    /// The change since which its rules are these.
-    generation: Generation,
-}
-
 #[derive(Debug)]
 pub(super) struct Tracker {
     /// Where the conversations of the next signals were when they were looked up ahead, and how many of them have come.
@@ -169,11 +153,7 @@ pub(super) struct Tracker {
     come: usize,
     pub(super) entries: Table<Entry>,
     extras: Slab<Extras>,
-    pub(super) channels: Table<Channel>,
-    /// Channels whose last conversation was removed while they were muted.
-    left_muted: Vec<u32>,
-    /// Channels that have accepted credentials, while there are blocked conversations to go through.
-    accepted: Vec<u32>,
+    pub(super) channels: Channels,
     hash: IdHash,
 }
 
@@ -185,9 +165,7 @@ impl Tracker {
             come: LOOK_AHEAD_MAX,
             entries: Table::new(),
             extras: Slab::new(),
-            channels: Table::new(),
-            left_muted: Vec::new(),
-            accepted: Vec::new(),
+            channels: Channels::new(),
             hash: IdHash::new(seed),
         }
     }
@@ -238,13 +216,14 @@ impl Tracker {
 
     #[inline]
     fn is(&self, entry: &Entry, conversation: ConversationRef<'_>) -> bool {
-        entry.from.is(conversation.from()) && self.channel_at(entry.channel).name.is(conversation.to())
+        entry.from.is(conversation.from()) && self.channels.is(entry.channel, conversation.to())
     }
 
     /// Adds a conversation that is not in the table. `rules` are those of its channel since the change `generation`.
     pub(super) fn insert(&mut self, conversation: ConversationRef<'_>, generation: Generation, rules: Rules) -> u32 {
         let hash = self.hash.of(conversation.to(), conversation.from());
-        let channel = self.join_channel(conversation.to(), generation, rules);
+        let channel_hash = self.hash.of(conversation.to(), "");
+        let channel = self.channels.join(channel_hash, conversation.to(), generation, rules);
         let entry = Entry {
             chain: Chain::NONE,
             timing: Timing::default(),
@@ -271,7 +250,7 @@ impl Tracker {
         let Some(entry) = self.entries.remove(slot) else { return };
         debug_assert!(entry.place == Place::NONE && entry.queue == Queue::None);
         self.extras.remove(entry.extras);
-        self.leave_channel(entry.channel, now);
+        self.channels.leave(entry.channel, now);
     }
 
     #[inline]
@@ -288,7 +267,7 @@ impl Tracker {
     #[inline]
     pub(super) fn timing_mut(&mut self, slot: u32) -> (&mut Timing, &Rules) {
         let entry = self.entries.get_mut(slot).expect(KNOWN);
-        (&mut entry.timing, &self.channels.get(entry.channel).expect(KNOWN).rules)
+        (&mut entry.timing, self.channels.rules(entry.channel))
     }
 
     /// Whether the conversation is at `place`, and a keystroke of it changes nothing but the last key. If so, that is done.
@@ -301,8 +280,7 @@ impl Tracker {
         newest: Generation,
     ) -> bool {
         let Some(entry) = self.entries.get_mut(place) else { return false };
-        let Some(channel) = self.channels.get(entry.channel) else { return false };
-        if !entry.from.is(conversation.from()) || !channel.name.is(conversation.to()) {
+        if !entry.from.is(conversation.from()) || !self.channels.is(entry.channel, conversation.to()) {
             return false;
         }
         let broken = entry.timing.micros_since_key(now) >= u64::from(entry.pause);
@@ -355,9 +333,10 @@ impl Tracker {
     #[inline]
     pub(super) fn parts_mut(&mut self, slot: u32) -> Parts<'_> {
         let entry = self.entries.get_mut(slot).expect(KNOWN);
-        let channel = self.channels.get(entry.channel).expect(KNOWN);
+        let rules = self.channels.rules(entry.channel);
+        let channel_muted_until = self.channels.muted_until(entry.channel);
         let extras = self.extras.get_mut(entry.extras);
-        Parts { entry, channel, extras }
+        Parts { entry, rules, channel_muted_until, extras }
     }
 
     /// The conversation's outbox, to look at.
@@ -377,16 +356,8 @@ impl Tracker {
         self.entries.get(slot).is_some()
     }
 
-    pub(super) fn channel(&self, slot: u32) -> &Channel {
-        self.channel_at(self.entry(slot).channel)
-    }
-
-    pub(super) fn channel_mut(&mut self, slot: u32) -> &mut Channel {
-        self.channel_at_mut(self.entry(slot).channel)
-    }
-
-    fn channel_at(&self, channel: u32) -> &Channel {
-        self.channels.get(channel).expect(KNOWN)
+    pub(super) fn rules(&self, slot: u32) -> &Rules {
+        self.channels.rules(self.entry(slot).channel)
     }
 
     pub(super) fn conversation(&self, slot: u32) -> Conversation {
@@ -395,109 +366,23 @@ impl Tracker {
 
     pub(super) fn conversation_ref(&self, slot: u32) -> ConversationRef<'_> {
         let entry = self.entry(slot);
-        ConversationRef::new(self.channel_at(entry.channel).name.as_str(), entry.from.as_str())
+        ConversationRef::new(self.channels.name(entry.channel), entry.from.as_str())
             .expect("it was valid when it was put in")
     }
 
     pub(super) fn find_channel(&self, name: &str) -> Option<u32> {
-        self.channels.find(self.hash.of(name, ""), |channel| channel.name.is(name))
-    }
-
-    pub(super) fn channel_at_mut(&mut self, channel: u32) -> &mut Channel {
-        self.channels.get_mut(channel).expect(KNOWN)
-    }
-
-    /// Gives the channel of `slot` the rules of the change `generation`, if it has older ones.
-    pub(super) fn refresh_channel(&mut self, slot: u32, generation: Generation, rules: impl FnOnce(&str) -> Rules) {
-        let channel = self.channel_mut(slot);
-        if channel.generation != generation {
-            channel.generation = generation;
-            channel.rules = rules(channel.name.as_str());
-        }
-    }
-
-    fn join_channel(&mut self, name: &str, generation: Generation, rules: Rules) -> u32 {
-        if let Some(found) = self.find_channel(name) {
-            let channel = self.channel_at_mut(found);
-            // A change reaches a channel through its conversations: one without any may have missed some.
-            if channel.generation != generation || channel.conversations == 0 {
-                (channel.generation, channel.rules) = (generation, rules);
-            }
-            channel.conversations += 1;
-            return found;
-        }
-        let new = Channel {
-            chain: Chain::NONE,
-            name: Id::new(name),
-            rules,
-            muted_until: Instant::ORIGIN,
-            blocked: List::EMPTY,
-            acceptances: 0,
-            conversations: 1,
-            left_muted: false,
-            generation,
-        };
-        self.channels.insert(self.hash.of(name, ""), new)
-    }
-
-    fn leave_channel(&mut self, channel: u32, now: Instant) {
-        let left = self.channel_at_mut(channel);
-        left.conversations -= 1;
-        // A muted channel is remembered: forgetting it would try it again with the next conversation.
-        if left.conversations == 0 {
-            if left.muted_until <= now {
-                self.drop_channel(channel);
-            } else if !std::mem::replace(&mut left.left_muted, true) {
-                self.left_muted.push(channel);
-            }
-        }
-    }
-
-    /// Forgets the channels without conversations that are no longer muted.
-    pub(super) fn sweep_channels(&mut self, now: Instant) {
-        for channel in std::mem::take(&mut self.left_muted) {
-            // Its place may have gone to another channel meanwhile.
-            let Some(left) = self.channels.get_mut(channel).filter(|left| left.left_muted) else { continue };
-            if left.conversations > 0 {
-                left.left_muted = false;
-            } else if left.muted_until <= now {
-                self.drop_channel(channel);
-            } else {
-                self.left_muted.push(channel);
-            }
-        }
-    }
-
-    fn drop_channel(&mut self, channel: u32) {
-        self.accepted.retain(|accepted| *accepted != channel);
-        self.channels.remove(channel);
-    }
-
-    /// Credentials of the channel were accepted that were not before.
-    pub(super) fn accept(&mut self, channel: u32) {
-        let known = self.channel_at_mut(channel);
-        known.acceptances = known.acceptances.wrapping_add(1);
-        if !known.blocked.is_empty() && !self.accepted.contains(&channel) {
-            self.accepted.push(channel);
-        }
-    }
-
-    /// Whether some conversations have not gone on yet since an acceptance.
-    pub(super) const fn has_accepted(&self) -> bool {
-        !self.accepted.is_empty()
+        self.channels.find(self.hash.of(name, ""), name)
     }
 
     /// The next conversation that was blocked before an acceptance.
     pub(super) fn next_accepted(&mut self) -> Option<u32> {
-        while let Some(channel) = self.accepted.first() {
-            let known = self.channel_at(*channel);
+        while let Some((blocked, acceptances)) = self.channels.first_accepted() {
             // Those blocked since the acceptance are behind the others.
             let seen = |slot| self.extras(slot).map_or(0, |extras| extras.acceptances_seen);
-            let waits = |slot: &u32| seen(*slot) != known.acceptances;
-            if let Some(slot) = known.blocked.front().filter(waits) {
+            if let Some(slot) = blocked.filter(|slot| seen(*slot) != acceptances) {
                 return Some(slot);
             }
-            self.accepted.remove(0);
+            self.channels.drop_accepted();
         }
         None
     }
@@ -519,16 +404,6 @@ impl Chained for Entry {
     }
 
     #[inline]
-    fn chain_mut(&mut self) -> &mut Chain {
-        &mut self.chain
-    }
-}
-
-impl Chained for Channel {
-    fn chain(&self) -> &Chain {
-        &self.chain
-    }
-
     fn chain_mut(&mut self) -> &mut Chain {
         &mut self.chain
     }

@@ -17,8 +17,7 @@ impl Engine {
         if self.ownership.retained_for > Duration::ZERO {
             self.tracker.extras_mut(slot);
         }
-        let Parts { entry, channel, extras } = self.tracker.parts_mut(slot);
-        let rules = &channel.rules;
+        let Parts { entry, rules, channel_muted_until, extras } = self.tracker.parts_mut(slot);
         let idle = entry.timing.is_idle();
         let timing_due = entry.timing.due(rules);
         entry.learn_quiet(rules, timing_due);
@@ -26,7 +25,7 @@ impl Engine {
         let mut losses = [None; 2];
         let (queue, unsettled) = if let Some(extras) = extras {
             let lifespans = lifespans(&self.policy.delivery, rules);
-            losses = extras.drop_unsendable(now, &lifespans, channel.muted_until > now);
+            losses = extras.drop_unsendable(now, &lifespans, channel_muted_until > now);
             let unsettled = !extras.outbox.is_empty();
             due = due.min(extras.outbox.due(now, &lifespans));
             let busy = unsettled || !idle;

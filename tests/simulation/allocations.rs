@@ -16,7 +16,7 @@ fn ids() -> Vec<(String, String)> {
 }
 
 fn conversations(ids: &[(String, String)]) -> impl Iterator<Item = ConversationRef<'_>> + Clone {
-    ids.iter().map(|(to, from)| ConversationRef::new(to, from).unwrap())
+    ids.iter().map(|(to, from)| ConversationRef::new(to, from).expect("ids of 36 characters"))
 }
 
 fn acknowledge(engine: &mut Engine, now: Instant) {
@@ -32,7 +32,7 @@ fn typing(ids: &[(String, String)]) -> (Engine, Instant) {
     let mut now = Instant::ORIGIN;
     for conversation in conversations(ids) {
         now = now + Duration::from_millis(100);
-        engine.handle_signal(now, conversation, KEY).unwrap();
+        engine.handle_signal(now, conversation, KEY).expect("there is room");
         acknowledge(&mut engine, now);
     }
     assert_eq!(engine.census().icons, CONVERSATIONS);
@@ -48,7 +48,7 @@ fn a_further_keystroke_allocates_nothing() {
         let allocated = measure(|| {
             engine.look_ahead(conversations.clone());
             for conversation in conversations.clone() {
-                engine.handle_signal(now, conversation, key).unwrap();
+                engine.handle_signal(now, conversation, key).expect("there is room");
             }
         });
         assert_eq!(allocated.count_total, 0, "{key:?}");
@@ -60,7 +60,7 @@ fn a_refresh_allocates_the_two_ids_of_its_request() {
     let ids = ids();
     let (mut engine, now) = typing(&ids);
     for conversation in conversations(&ids) {
-        engine.handle_signal(now, conversation, KEY).unwrap();
+        engine.handle_signal(now, conversation, KEY).expect("there is room");
     }
     let mut refresh = |tenth: u64| {
         let sent = engine.counts().sent;
