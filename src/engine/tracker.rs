@@ -198,19 +198,16 @@ impl Tracker {
     /// Looks conversations up whose signals come next, so that memory is read for all of them at once and not for one
     /// after the other.
     pub(super) fn look_ahead<'a>(&mut self, conversations: impl Iterator<Item = ConversationRef<'a>>) {
-        let mut hashes = [0; LOOK_AHEAD_MAX];
+        let mut found = [(0, NIL); LOOK_AHEAD_MAX];
         let mut count = 0;
-        for (conversation, hash) in conversations.take(LOOK_AHEAD_MAX).zip(&mut hashes) {
+        for (conversation, (hash, place)) in conversations.take(LOOK_AHEAD_MAX).zip(&mut found) {
             *hash = self.hash.of(conversation.to(), conversation.from());
+            *place = self.entries.first_of(*hash);
             count += 1;
         }
         self.come = LOOK_AHEAD_MAX - count;
-        let ahead = &mut self.ahead[self.come..];
-        for (place, hash) in ahead.iter_mut().zip(hashes) {
-            *place = self.entries.first_of(hash);
-        }
-        for (place, hash) in ahead.iter_mut().zip(hashes) {
-            *place = self.entries.next_with(*place, hash);
+        for (ahead, (hash, place)) in self.ahead[self.come..].iter_mut().zip(found) {
+            *ahead = self.entries.next_with(place, hash);
         }
     }
 
