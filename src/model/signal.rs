@@ -116,7 +116,7 @@ impl SignalBatch {
     }
 
     /// The signals in the order they were added.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (ConversationRef<'_>, Signal)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (ConversationRef<'_>, Signal)> + Clone {
         self.items.iter().map(|item| self.item(item))
     }
 
