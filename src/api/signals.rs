@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::Router;
+use axum::http::{Request, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, Router};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
@@ -21,7 +23,9 @@ use crate::base::duration;
 use crate::base::text::without_bom;
 use crate::driver::inbox::{Inbox, Receipt, Undeliverable};
 use crate::engine::Rejected;
-use crate::http::{BODY_STALL_MAX, Options, Problem, StreamControl, check_encoding, media_type, next_data, read_body};
+use crate::http::{self, Ends, Limits, Listener, Serving, SignalsRoute, TakeSignals, Taking, TokenAuth, Traffic};
+use crate::http::{BODY_STALL_MAX, Options, Problem, StreamControl};
+use crate::http::{check_encoding, media_type, next_data, read_body, require_token, too_large};
 use crate::model::{SignalBatch, SignalKind};
 use crate::signals::json::{self, LINE_BYTES_MAX};
 use crate::signals::lines::{Lines, Overlong};
@@ -76,6 +80,35 @@ impl Ingest {
     pub fn router(self) -> Router {
         Router::new().route("/v1/signals", post(take_signals)).with_state(self)
     }
+
+    /// The short way of a single signal, for callers that show the token of `auth`, if there is one.
+    pub(crate) fn short_way(self, auth: TokenAuth) -> SignalsRoute {
+        SignalsRoute::new(auth, self)
+    }
+
+    /// Serves signals on `listener`, and nothing else, until `stop` becomes true. Callers need no token.
+    pub async fn serve(self, listener: Listener, stop: watch::Receiver<bool>) {
+        let auth = TokenAuth::default();
+        let router = self.clone().router().route_layer(from_fn_with_state(auth.clone(), require_token));
+        let router = http::guard(router, auth.clone());
+        let signals = Some(self.short_way(auth));
+        let serving = Serving { router, signals, limits: Limits::default(), traffic: Traffic::default() };
+        let (_serving, serving) = watch::channel(serving);
+        http::serve_on(listener, serving, Ends { stop: stop.clone(), close: stop }).await;
+    }
+}
+
+impl TakeSignals for Ingest {
+    fn take(&self, body: Bytes) -> Taking<'_> {
+        Box::pin(async move {
+            let bytes_max = *self.body_bytes_max.borrow();
+            let taken = match body.len() > bytes_max {
+                true => Err(too_large(bytes_max, TOO_LARGE_ADVICE)),
+                false => take_json(self, body.slice_ref(without_bom(&body)), None).await,
+            };
+            taken.and_then(Tally::answer).map_err(IntoResponse::into_response)
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -98,7 +131,9 @@ async fn take_signals(
     check_encoding(&head.headers)?;
     let tally = match media_type(&head.headers) {
         Some(media) if media.eq_ignore_ascii_case("application/json") => {
-            take_json(&ingest, &head.headers, body, wait).await?
+            let bytes_max = *ingest.body_bytes_max.borrow();
+            let body = read_body(&head.headers, body, bytes_max, TOO_LARGE_ADVICE).await?;
+            take_json(&ingest, body, wait).await?
         }
         Some(media) if media.eq_ignore_ascii_case("application/x-ndjson") => {
             if wait.is_some() {
@@ -112,13 +147,12 @@ async fn take_signals(
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
     };
-    tally.answer()
+    let json = tally.answer()?;
+    Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
-/// A signal or an array of them, read as a whole.
-async fn take_json(ingest: &Ingest, headers: &HeaderMap, body: Body, wait: Option<Duration>) -> Result<Tally, Problem> {
-    let bytes_max = *ingest.body_bytes_max.borrow();
-    let body = read_body(headers, body, bytes_max, TOO_LARGE_ADVICE).await?;
+/// A signal or an array of them, in a whole body.
+async fn take_json(ingest: &Ingest, body: Bytes, wait: Option<Duration>) -> Result<Tally, Problem> {
     let mut tally = Tally::default();
     let mut batch = Batch::default();
     if body.trim_ascii_start().starts_with(b"[") {
@@ -264,7 +298,17 @@ impl Tally {
         receipt.unsettled
     }
 
-    fn answer(mut self) -> Result<Response, Problem> {
+    /// The JSON of a 202.
+    ///
+    /// # Errors
+    /// When no signal could be taken.
+    fn answer(mut self) -> Result<Bytes, Problem> {
+        if self.rejected_total == 0 && self.settled.is_none() {
+            return Ok(match self.accepted {
+                1 => Bytes::from_static(br#"{"accepted":1,"rejected":[]}"#),
+                accepted => format!(r#"{{"accepted":{accepted},"rejected":[]}}"#).into(),
+            });
+        }
         // Found while reading or when handing over; answered in the order of the request.
         self.rejected.sort_by_key(|(index, _)| *index);
         let rejected: Vec<_> =
@@ -301,7 +345,7 @@ impl Tally {
         if let Some(settled) = self.settled {
             body["settled"] = settled.into();
         }
-        Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+        Ok(body.to_string().into())
     }
 }
 
