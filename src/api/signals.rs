@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::Router;
 use axum::http::{Request, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
@@ -227,7 +227,37 @@ async fn take_stream(ingest: &Ingest, mut body: Body, control: Option<&StreamCon
 #[derive(Default)]
 struct Batch {
     signals: SignalBatch,
-    indexes: Vec<usize>,
+    indexes: Indexes,
+    /// The latest time that is taken, by the clock when the first signal with a time was read.
+    latest_at: Option<u64>,
+}
+
+/// The indexes of a batch's signals in their request: the first, and the others while they follow it one by one.
+#[derive(Default)]
+struct Indexes {
+    first: usize,
+    count: usize,
+    /// Each of them, as soon as one is left out.
+    each: Vec<usize>,
+}
+
+impl Indexes {
+    fn push(&mut self, index: usize) {
+        if self.count == 0 {
+            self.first = index;
+        } else if self.each.is_empty() && index != self.first + self.count {
+            self.each = (self.first..self.first + self.count).collect();
+        }
+        if !self.each.is_empty() {
+            self.each.push(index);
+        }
+        self.count += 1;
+    }
+
+    /// That of the signal at `place` of the batch.
+    fn of(&self, place: usize) -> usize {
+        self.each.get(place).copied().unwrap_or(self.first + place)
+    }
 }
 
 impl Batch {
@@ -239,7 +269,8 @@ impl Batch {
             }
             Ok(mut parsed) => {
                 // A message from the future would silence its conversation until then.
-                parsed.signal.at = parsed.signal.at.filter(|at| *at <= clock::wall_millis() + AHEAD_MILLIS_MAX);
+                let latest = || clock::wall_millis() + AHEAD_MILLIS_MAX;
+                parsed.signal.at = parsed.signal.at.filter(|at| *at <= *self.latest_at.get_or_insert_with(latest));
                 self.signals.push(parsed.conversation(), parsed.signal);
                 self.indexes.push(index);
             }
@@ -285,15 +316,15 @@ impl Tally {
     }
 
     /// Enters the loop's receipt for a batch whose signals have these `indexes`.
-    fn enter(&mut self, indexes: &[usize], receipt: Receipt) -> Vec<tokio::sync::oneshot::Receiver<bool>> {
-        self.accepted += indexes.len() - receipt.turned_away.len();
+    fn enter(&mut self, indexes: &Indexes, receipt: Receipt) -> Vec<tokio::sync::oneshot::Receiver<bool>> {
+        self.accepted += indexes.count - receipt.turned_away.len();
         for (place, why) in receipt.turned_away {
             self.turned_away = Some(why);
             let error = match why {
                 Rejected::TableFull => "no room for another conversation; try again, or raise ingest.max_conversations",
                 Rejected::Stopping => "typingd is shutting down",
             };
-            self.reject(indexes[place], error.to_owned());
+            self.reject(indexes.of(place), error.to_owned());
         }
         receipt.unsettled
     }
