@@ -79,7 +79,7 @@ pub(super) async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> i
     {
         match whole(&mut body) {
             Ok(whole) => return Ok(answer_signals(head, whole, &signals, &traffic, &shared).await),
-            Err(data) => begun = data,
+            Err(part) => begun = part,
         }
     }
     let answer = answer_routed(head, TrackedBody::new(begun, body, Arc::clone(&shared.slot)), route, &shared);
@@ -94,6 +94,8 @@ impl Shared {
             && head.uri.query().is_none()
             && media_type(&head.headers).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
             && !head.headers.contains_key(header::CONTENT_ENCODING)
+            // To read of its body would ask for it.
+            && !head.headers.contains_key(header::EXPECT)
             && !self.slot.is_reserved();
         if !plain {
             return None;
@@ -106,17 +108,16 @@ impl Shared {
 /// The whole of a body that has arrived with its head.
 ///
 /// # Errors
-/// When it has not: what of it has.
-fn whole(body: &mut Incoming) -> Result<Bytes, Option<Bytes>> {
+/// When it has not: what of it has been read, or that it broke off.
+fn whole(body: &mut Incoming) -> Result<Bytes, Option<Begun>> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let polled = Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop()));
-    let data = match polled {
-        Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
-        _ => None,
-    };
-    data.filter(|_| !body.is_end_stream()).map_or_else(|| Err(None), |data| Err(Some(data)))
+    match Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Ok(frame))) if body.is_end_stream() => Ok(frame.into_data().unwrap_or_default()),
+        Poll::Ready(begun) => Err(begun),
+        Poll::Pending => Err(None),
+    }
 }
 
 /// Answers a request whose signals are in hand, without the layers and the routes that others go through. It checks what
@@ -256,6 +257,9 @@ fn malformed(head: &Parts) -> Option<Problem> {
     None
 }
 
+/// A piece of a body.
+type Begun = Result<Frame<Bytes>, hyper::Error>;
+
 /// A request's body, shared by its handler and its connection: what the handler leaves is the connection's to read.
 struct TrackedBody {
     shared: Arc<Mutex<Tracked>>,
@@ -264,13 +268,13 @@ struct TrackedBody {
 
 struct Tracked {
     /// What has been read of it already.
-    begun: Option<Bytes>,
+    begun: Option<Begun>,
     body: Incoming,
     at_end: bool,
 }
 
 impl TrackedBody {
-    fn new(begun: Option<Bytes>, body: Incoming, slot: Arc<ConnectionSlot>) -> Self {
+    fn new(begun: Option<Begun>, body: Incoming, slot: Arc<ConnectionSlot>) -> Self {
         let at_end = begun.is_none() && body.is_end_stream();
         slot.note_body(!at_end);
         Self { shared: Arc::new(Mutex::new(Tracked { begun, body, at_end })), slot }
@@ -296,7 +300,7 @@ impl HttpBody for TrackedBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let mut shared = self.lock();
         let polled = match shared.begun.take() {
-            Some(begun) => Poll::Ready(Some(Ok(Frame::data(begun)))),
+            begun @ Some(_) => Poll::Ready(begun),
             None => Pin::new(&mut shared.body).poll_frame(cx),
         };
         if let Poll::Ready(Some(Ok(frame))) = &polled {
@@ -317,7 +321,8 @@ impl HttpBody for TrackedBody {
 
     fn size_hint(&self) -> SizeHint {
         let shared = self.lock();
-        let begun = shared.begun.as_ref().map_or(0, |begun| begun.len() as u64);
+        let data = shared.begun.as_ref().and_then(|begun| begun.as_ref().ok()?.data_ref());
+        let begun = data.map_or(0, |data| data.len() as u64);
         let rest = shared.body.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + begun);
