@@ -236,7 +236,12 @@ mod tests {
     use super::*;
 
     fn verdict(status: u16, body: &str) -> Verdict {
-        classify(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), &Body::Whole(body.to_owned().into()), "s3cret")
+        classify(
+            StatusCode::from_u16(status).unwrap(),
+            &HeaderMap::new(),
+            &Body::Whole(body.to_owned().into()),
+            "s3cret",
+        )
     }
 
     #[test]

@@ -451,7 +451,13 @@ impl Setup {
         let Settings { auth, request_timeout, places, .. } = &self.settings;
         let url = if let Auth::JwtBearer(jwt) = auth { &jwt.token_url } else { &self.settings.base_url };
         let route = Route::new(&self.settings, TOKEN_URL, url);
-        Source { auth: auth.clone(), http: self.token_client.clone(), timeout: *request_timeout, route, places: places.clone() }
+        Source {
+            auth: auth.clone(),
+            http: self.token_client.clone(),
+            timeout: *request_timeout,
+            route,
+            places: places.clone(),
+        }
     }
 }
 
