@@ -10,6 +10,7 @@ use super::layers::Layers;
 use super::value::FromValue;
 use super::{Config, Overrides, Problem, resolve, warnings};
 use crate::http::Address;
+use crate::store::{self, Place};
 use crate::telemetry::Format;
 
 /// What the file, the environment and the flags say, valid or not.
@@ -68,6 +69,11 @@ impl Draft {
     /// The address of a server that `key` names.
     pub(crate) fn url(&self, key: &str) -> Option<Url> {
         self.get(key)
+    }
+
+    /// Whether the store is reached by TLS.
+    pub(crate) fn store_has_tls(&self) -> bool {
+        self.get::<Place>("store.url").is_some_and(|place| matches!(place.address, store::Address::Tls(..)))
     }
 
     /// The listening addresses of `key`; of a list with wrong ones the right ones.

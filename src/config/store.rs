@@ -8,7 +8,7 @@ use super::warnings::scopes_of;
 use super::{Origin, Reader};
 use crate::engine::policy::Policy;
 use crate::fleet::WhenUnreachable;
-use crate::store::{Place, Settings};
+use crate::store::{Address, Place, Settings};
 
 /// What `[store]` says.
 #[derive(Clone, Debug)]
@@ -26,8 +26,16 @@ impl Reader {
     pub(super) fn store(&mut self, policy: Option<&Policy>) -> Option<Option<Store>> {
         let Some(place) = self.get::<Place>(URL) else {
             let is_set = |key: &Key| self.layers.global.origin(key.path) != Origin::Default;
-            // A wrong address has its own problem. The defaults of the others may be written down.
-            let is_lost = |key: &&Key| key.table() == "store" && matches!(key.absent, Absent::Unset(_)) && is_set(key);
+            // The defaults of the others may be written down.
+            let other = [
+                (LEASE, self.get::<Duration>(LEASE).is_some_and(|lease| lease != LEASE_DEFAULT)),
+                (WHEN_UNREACHABLE, self.get::<String>(WHEN_UNREACHABLE).is_some_and(|what| what != "alone")),
+            ];
+            let is_other = |key: &Key| other.contains(&(key.path, true));
+            let is_lost = |key: &&Key| {
+                key.table() == "store" && is_set(key) && (matches!(key.absent, Absent::Unset(_)) || is_other(key))
+            };
+            // A wrong address has its own problem.
             if let Some(key) = KEYS.iter().find(is_lost).filter(|key| key.path != URL) {
                 self.problem(key.path, format!("{} is set without a store; expected {URL} beside it", key.path));
             }
@@ -58,23 +66,39 @@ impl Reader {
         if !group.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
             self.problem(GROUP, format!("{GROUP} = {group:?}: expected letters, digits, dots, - and _"));
         }
-        let when_unreachable = match self.get::<String>("store.when_unreachable")?.as_str() {
+        let when_unreachable = match self.get::<String>(WHEN_UNREACHABLE)?.as_str() {
             "dark" => WhenUnreachable::Dark,
             _ => WhenUnreachable::Alone,
         };
         let link = Settings {
             place,
-            username: self.get("store.username"),
-            password_file: self.get("store.password_file"),
-            ca_file: self.get("store.ca_file"),
+            username: self.get(USERNAME),
+            password_file: self.get(PASSWORD_FILE),
+            ca_file: self.get(CA_FILE),
             group,
             org,
         };
+        if link.ca_file.is_some() && !matches!(link.place.address, Address::Tls(..)) {
+            let text =
+                format!("{CA_FILE} is set, and {URL} is {}, without TLS; expected rediss:// beside it", link.place);
+            self.problem(CA_FILE, text);
+        }
+        if let (Some(username), None) = (&link.username, &link.password_file) {
+            let text = format!("{USERNAME} = {username:?}: expected {PASSWORD_FILE} beside it");
+            self.problem(USERNAME, text);
+        }
         // What it would send is only compared: there is nothing to own.
         let in_use = self.get("drop_in.shadow") != Some(true) || self.get("drop_in.enabled") != Some(true);
-        Some(in_use.then_some(Store { link, lease: self.get("store.lease")?, when_unreachable }))
+        Some(in_use.then_some(Store { link, lease: self.get(LEASE)?, when_unreachable }))
     }
 }
 
 const URL: &str = "store.url";
 const GROUP: &str = "store.group";
+const USERNAME: &str = "store.username";
+const PASSWORD_FILE: &str = "store.password_file";
+const CA_FILE: &str = "store.ca_file";
+const LEASE: &str = "store.lease";
+const WHEN_UNREACHABLE: &str = "store.when_unreachable";
+/// As the table of all keys has it.
+const LEASE_DEFAULT: Duration = Duration::from_secs(3);

@@ -10,6 +10,8 @@ use crate::salesforce;
 const INGEST_TOKEN: &str = "ingest.token_file";
 const ADMIN_TOKEN: &str = "admin.token_file";
 const CA_FILE: &str = "upstream.ca_file";
+const STORE_CA_FILE: &str = "store.ca_file";
+const STORE_PASSWORD: &str = "store.password_file";
 const PRIVATE_KEY: &str = "upstream.auth.jwt_bearer.private_key_file";
 const UPSTREAM_TOKEN: &str = "upstream.auth.token_file";
 pub(super) const STATE_DIR: &str = "delivery.state_dir";
@@ -21,6 +23,7 @@ pub(crate) fn file_problems(draft: &Draft) -> Vec<Problem> {
     let mut problems = caller_tokens(draft).err().unwrap_or_default();
     problems.extend(same_sockets(draft));
     problems.extend(upstream_file_problems(draft));
+    problems.extend(store_file_problem(draft));
     Problem::sort(&mut problems);
     problems
 }
@@ -43,6 +46,14 @@ pub(crate) fn upstream_file_problems(draft: &Draft) -> Vec<Problem> {
         problems.push(draft.problem(PRIVATE_KEY, &why));
     }
     problems
+}
+
+/// What is wrong with the certificates of the store.
+fn store_file_problem(draft: &Draft) -> Option<Problem> {
+    // Where it is of no use, that is its problem.
+    let path = draft.path(STORE_CA_FILE).filter(|_| draft.store_has_tls())?;
+    let why = salesforce::check_roots(Some(&path)).err()?;
+    Some(draft.problem(STORE_CA_FILE, &why.replace(CA_FILE, STORE_CA_FILE)))
 }
 
 /// The bearer tokens that callers must show.
@@ -94,14 +105,17 @@ fn real_path(path: &std::path::Path) -> PathBuf {
 /// What the daemon starts without, and then lacks: files that another program may yet write, and its state directory.
 pub(crate) fn file_warnings(draft: &Draft) -> Vec<Problem> {
     let mut warnings: Vec<_> = token_file_warning(draft).into_iter().chain(state_dir_warning(draft)).collect();
-    warnings.extend(["store.password_file", "store.ca_file"].into_iter().filter_map(|key| {
-        let why = files::must_be_readable(&draft.path(key)?).err()?;
-        let path = draft.path(key)?;
-        let text = format!("{key} {} can't be read: {why}; without it the store can't be used", path.display());
-        Some(draft.problem(key, &text))
-    }));
+    warnings.extend(password_warning(draft));
     Problem::sort(&mut warnings);
     warnings
+}
+
+/// Why the store's password can't be read at present. Another program may keep the file.
+fn password_warning(draft: &Draft) -> Option<Problem> {
+    let path = draft.path(STORE_PASSWORD)?;
+    let why = files::must_be_readable(&path).err()?;
+    let text = format!("{STORE_PASSWORD} {} can't be read: {why}; without it the store can't be used", path.display());
+    Some(draft.problem(STORE_PASSWORD, &text))
 }
 
 /// Why the file of the upstream's token brings none at present. Another program keeps it, so that it may yet.

@@ -13,7 +13,7 @@ use super::end::LastResort;
 use super::files::{caller_tokens, file_problems, token_file_warning};
 use super::listeners::Served;
 use super::os_signals::{Request, Signals};
-use super::shared_timing::SharedTiming;
+use super::shared_timing::{News, SharedTiming};
 use super::timing_log::TimingLog;
 use super::upstream::Upstream;
 use crate::api::control::{Order, Reloaded, TakesHold, Unchanged};
@@ -133,7 +133,7 @@ impl Reloader {
             let next = tokio::select! {
                 request = signals.next() => Next::Signal(request),
                 next = next => next,
-                version = shared => Next::Timing(version),
+                news = shared => Next::Timing(news),
                 Some(()) = log_due => {
                     self.timing_log.write();
                     continue;
@@ -156,11 +156,11 @@ impl Reloader {
                 Next::Ask(Ask { change: Some(change), answer }) => {
                     let retimed = self.retime(&change).await;
                     if retimed.is_ok() {
-                        self.share_timing(&change).await;
+                        self.share_timing(&change);
                     }
                     let _ = answer.send(retimed);
                 }
-                Next::Timing(version) => self.follow_timing(version).await,
+                Next::Timing(news) => self.follow_timing(news).await,
                 Next::Order(Order::Reload(answer)) if answer.is_closed() => {}
                 Next::Order(Order::Reload(answer)) => match self.reload(Asker::Caller, signals).await {
                     None => return self.config.shutdown_grace,
@@ -238,7 +238,7 @@ impl Reloader {
             }
         }
         if outcome.is_ok() {
-            self.reset_shared_timing().await;
+            self.reset_shared_timing();
         }
         self.supervisor.reloaded().await;
         Some(outcome)
@@ -433,7 +433,7 @@ enum Next {
     Ask(Ask),
     Order(Order),
     /// Of the changes of the timing that hold for all typingd of a store.
-    Timing(u64),
+    Timing(News),
 }
 
 /// Logs why nothing has been changed.

@@ -1,6 +1,8 @@
 //! Changes of the timing that hold for all typingd of a store: what was changed while running, since the configuration
 //! was last read. The store keeps it as JSON with a version, which every heartbeat tells.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -8,13 +10,36 @@ use crate::base::clock;
 use crate::config::Change;
 use crate::store::{Failure, SharedText};
 
-/// The owner's end.
+/// The owner's end. Only [`SharedTiming::news`] waits for the store.
 pub(super) struct SharedTiming {
     store: SharedText,
-    pub(super) version: u64,
+    version: u64,
     pub(super) changes: Vec<Entry>,
-    /// The store does not have `changes` yet.
-    pub(super) unwritten: bool,
+    /// What of them the store does not have yet.
+    own: Option<Own>,
+    /// The version that a heartbeat has told, until it has been looked at.
+    told: Option<u64>,
+    /// `changes` has some of others that the owner does not know of.
+    adopts: bool,
+    /// The store has not answered: it is asked again then.
+    again_at: Option<tokio::time::Instant>,
+}
+
+/// Changes that were made here.
+#[derive(Default)]
+struct Own {
+    /// All earlier ones are undone first.
+    resets: bool,
+    entries: Vec<Entry>,
+}
+
+/// What the owner of the settings has to know.
+#[derive(Debug)]
+pub(super) enum News {
+    /// Others have changed the timing.
+    Changed,
+    /// The store does not answer, for the first time. `unwritten`: it does not have what was changed here.
+    Failed { failure: Failure, unwritten: bool },
 }
 
 /// What was changed of one channel, or of all others.
@@ -26,46 +51,104 @@ pub(super) struct Entry {
     pub(super) set: Map<String, Value>,
 }
 
-/// What could not be written is tried again this often.
-const AGAIN_SPACING: std::time::Duration = std::time::Duration::from_secs(1);
+/// What has failed is tried again this often.
+const AGAIN_SPACING: Duration = Duration::from_secs(1);
+/// Changes that others make meanwhile are taken in so often before it is tried later.
+const TRIES: usize = 3;
 
 impl SharedTiming {
     pub(super) const fn new(store: SharedText) -> Self {
-        Self { store, version: 0, changes: Vec::new(), unwritten: false }
+        Self { store, version: 0, changes: Vec::new(), own: None, told: None, adopts: false, again_at: None }
     }
 
-    /// The version that the store has, once it is another; or the one that is known, if it is time to write again.
-    pub(super) async fn news(&mut self) -> u64 {
-        if !self.unwritten {
-            return self.store.changed().await;
-        }
-        tokio::select! {
-            version = self.store.changed() => version,
-            () = tokio::time::sleep_until(clock::timer_after(AGAIN_SPACING)) => self.version,
+    /// A change has been made here: it holds for all once the store has it.
+    pub(super) fn share(&mut self, change: &Change) {
+        add(&mut self.changes, change);
+        let own = self.own.get_or_insert_default();
+        own.resets |= matches!(change.parts(), (None, None));
+        add(&mut own.entries, change);
+    }
+
+    /// Writes what was changed here, and reads what others have changed, whenever there is something. Cancel-safe: what was
+    /// under way is done again.
+    pub(super) async fn news(&mut self) -> News {
+        loop {
+            if std::mem::take(&mut self.adopts) {
+                return News::Changed;
+            }
+            self.wait().await;
+            match self.exchange().await {
+                Ok(()) => (self.told, self.again_at) = (None, None),
+                Err(failure) => {
+                    let is_first = self.again_at.replace(clock::timer_after(AGAIN_SPACING)).is_none();
+                    if is_first {
+                        return News::Failed { failure, unwritten: self.own.is_some() };
+                    }
+                }
+            }
         }
     }
 
-    /// Writes `self.changes`. Returns whether it held against those of others.
-    pub(super) async fn write(&mut self) -> Result<bool, Failure> {
-        let text = serde_json::to_string(&self.changes).unwrap_or_default();
-        let written = self.store.write(self.version, &text).await?;
-        if written {
-            self.version += 1;
-            self.unwritten = false;
+    /// Until there is something to ask.
+    async fn wait(&mut self) {
+        let is_due = self.own.is_some() || self.told.is_some();
+        match self.again_at {
+            None if is_due => {}
+            Some(at) if is_due => tokio::select! {
+                version = self.store.changed() => self.told = Some(version),
+                () = tokio::time::sleep_until(at) => {}
+            },
+            _ => self.told = Some(self.store.changed().await),
         }
-        Ok(written)
     }
 
-    /// Takes the store's changes instead of one's own.
-    pub(super) async fn read(&mut self) -> Result<(), Failure> {
-        let (version, text) = self.store.read().await?;
-        self.version = version;
-        self.changes = serde_json::from_str(&text).unwrap_or_default();
+    async fn exchange(&mut self) -> Result<(), Failure> {
+        // A store that has lost its memory is told again.
+        if let Some(told) = self.told.filter(|told| *told < self.version) {
+            self.version = told;
+            if !self.changes.is_empty() {
+                self.own = Some(Own { resets: false, entries: self.changes.clone() });
+            }
+        }
+        for _ in 0..TRIES {
+            if self.own.is_some() {
+                let text = serde_json::to_string(&self.changes).unwrap_or_default();
+                if self.store.write(self.version, &text).await? {
+                    self.version += 1;
+                    self.own = None;
+                    return Ok(());
+                }
+            } else if self.told.is_none_or(|told| told == self.version) {
+                return Ok(());
+            }
+            let (version, text) = self.store.read().await?;
+            let mut changes = serde_json::from_str(&text).unwrap_or_default();
+            if let Some(own) = &self.own {
+                own.apply(&mut changes);
+            }
+            (self.version, self.changes, self.adopts) = (version, changes, true);
+            self.told = self.told.map(|_| version);
+        }
         Ok(())
     }
 }
 
-pub(super) fn add(changes: &mut Vec<Entry>, change: &Change) {
+impl Own {
+    fn apply(&self, changes: &mut Vec<Entry>) {
+        if self.resets {
+            changes.clear();
+        }
+        for own in &self.entries {
+            match changes.iter_mut().find(|entry| entry.to == own.to) {
+                Some(entry) if own.forgets => *entry = own.clone(),
+                Some(entry) => entry.set.extend(own.set.clone()),
+                None => changes.push(own.clone()),
+            }
+        }
+    }
+}
+
+fn add(changes: &mut Vec<Entry>, change: &Change) {
     let (to, set) = change.parts();
     let entry = changes.iter_mut().find(|entry| entry.to.as_deref() == to);
     match (to, set, entry) {

@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tracing::{info, warn};
+
 use super::permit::{Lease, Permit, SleeplessClock};
 use super::waiter::Tickets;
 use crate::base::clock::Clock;
@@ -29,6 +31,16 @@ pub struct Node {
     /// What was shown with signals that wait for the store's answer.
     pub(super) credentials: HashMap<Conversation, CredentialId>,
     pub(super) tickets: Tickets,
+    logged: Logged,
+}
+
+/// What the log has said of the node.
+#[derive(Debug)]
+struct Logged {
+    state: State,
+    /// The dead of which something may be left, and what had been taken over before the first of them.
+    lapsed: usize,
+    taken: u64,
 }
 
 impl Node {
@@ -49,6 +61,7 @@ impl Node {
             leaving: VecDeque::new(),
             credentials: HashMap::new(),
             tickets: Tickets::default(),
+            logged: Logged { state: State::InDoubt, lapsed: 0, taken: 0 },
         }
     }
 
@@ -63,6 +76,33 @@ impl Node {
             // An icon that goes off does so whoever owns it.
             Indicator::TypingStopped => Permit::default(),
         }
+    }
+
+    /// Logs what has changed of the node, and which others have died.
+    pub(super) fn log_changes(&mut self) {
+        let (state, lapsed, members) = (self.fleet.state(self.clock.now()), self.fleet.lapsed(), self.fleet.members());
+        let before = std::mem::replace(&mut self.logged.state, state);
+        if state != before {
+            match state {
+                State::Tenured => info!(members, "this typingd shares the org by the store"),
+                State::InDoubt if before == State::Tenured => {
+                    info!("the lease was not renewed in time: nothing is sent for now");
+                }
+                State::InDoubt => info!("what this typingd owns is claimed again"),
+                State::Alone => warn!("without a store: this typingd serves alone"),
+                State::Dark => warn!("without a store: this typingd shows no icon"),
+            }
+        }
+        let taken = self.fleet.counts().taken + self.fleet.counts().reaped;
+        if lapsed > self.logged.lapsed {
+            if self.logged.lapsed == 0 {
+                self.logged.taken = taken;
+            }
+            info!(members, "another typingd has died, or is cut off from the store");
+        } else if lapsed == 0 && self.logged.lapsed > 0 {
+            info!(icons = taken - self.logged.taken, "what it owned is taken over");
+        }
+        self.logged.lapsed = lapsed;
     }
 
     pub(super) fn figures(&self) -> StoreFigures {

@@ -8,6 +8,7 @@ use super::permit::Permit;
 use super::state::LoopState;
 use super::waiter::{Answer, Waiter};
 use crate::engine::Notice;
+use crate::engine::outbox::Acknowledged;
 use crate::fleet::protocol::Ticket;
 use crate::fleet::{Demand, Effect, Route};
 use crate::model::{
@@ -58,7 +59,8 @@ impl LoopState {
         let Some(node) = &mut self.node else { return true };
         let wait = wait.filter(|_| signal.kind == SignalKind::MessageSent);
         let ticket = wait.map(|wait| node.tickets.next(wait));
-        let route = node.fleet.handle_signal(node.clock.now(), conversation, signal, ticket);
+        let dismiss_after = self.engine.policy().rules_of(conversation.to()).dismiss_after();
+        let route = node.fleet.handle_signal(node.clock.now(), conversation, signal, dismiss_after, ticket);
         if let (Some(Ticket { number, .. }), Some(wait)) = (ticket, wait)
             && route != Route::Here
         {
@@ -78,6 +80,7 @@ impl LoopState {
         let Some(node) = &mut self.node else { return };
         let at = node.clock.now();
         node.fleet.handle_timeout(at);
+        node.log_changes();
         let queued = self.engine.census().queued.iter().sum();
         let demand = Demand { counted: self.engine.counted(now), queued };
         node.link.read_inbox_of(node.fleet.me());
@@ -122,6 +125,8 @@ impl LoopState {
             Effect::Check(conversation) => {
                 if !self.engine.holds(conversation.as_ref()) {
                     node.fleet.handle_released(at, conversation.as_ref());
+                } else if self.engine.is_settled_off(conversation.as_ref()) {
+                    node.fleet.handle_outcome(at, conversation.as_ref(), true);
                 }
             }
             Effect::Recover(conversation) => {
@@ -192,7 +197,8 @@ impl LoopState {
             let is_off = self.engine.is_settled_off(conversation);
             node.fleet.handle_outcome(node.clock.now(), conversation, is_off);
             if lacks_credentials(dispatch.indicator(), &result.outcome) {
-                node.fleet.handle_refused(conversation);
+                let left_on = self.engine.acknowledged(conversation) != Acknowledged::Off;
+                node.fleet.handle_refused(conversation, left_on);
             }
             self.settle_ownership(now);
         }

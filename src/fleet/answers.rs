@@ -61,6 +61,7 @@ impl Fleet {
                     let post = Post { hops, from, ..Post::new(signal, now, ticket) };
                     self.handle_posted(self.age_millis(now, posted_millis), conversation, post);
                 }
+                Content::Given { on, typing } => self.handle_given(now, conversation, on, typing),
                 Content::Answer { number, acknowledged } => {
                     self.effects.push_back(Effect::Answer(number, acknowledged));
                 }
@@ -90,7 +91,8 @@ impl Fleet {
         let poster = post.from.filter(|from| !self.is_self(*from));
         if let Some(holding) = self.holdings.get_mut(&conversation.as_ref()) {
             holding.poster = poster;
-            self.effects.push_back(Effect::Signal(conversation, signal, awaited));
+            self.effects.push_back(Effect::Signal(conversation.clone(), signal, awaited));
+            self.note_signal(conversation.as_ref(), signal.kind);
         } else if hops < HOPS_MAX && self.queue.has_room() {
             self.queue.push(conversation, What::Post(Post { signal, hops: hops + 1, ..post }));
         } else {
@@ -117,6 +119,7 @@ impl Fleet {
             return;
         }
         let joined = self.tenure.renew(now, sent);
+        self.take_over_posted(now, &membership.members);
         self.store_clock = Some((membership.now_millis, sent));
         self.sweep.handle_membership(now, &membership);
         let before = self.share.in_force();
@@ -168,6 +171,10 @@ impl Fleet {
                 What::Post(post) => self.handle_post_answer(now, conversation, post, answer),
                 What::Stray { .. } => {
                     if matches!(answer, Answer::Granted | Answer::Mine | Answer::TakenOver) {
+                        if answer == Answer::Granted {
+                            // Its owner has heard all that was posted, and forgotten it.
+                            self.posted.remove(&conversation.as_ref());
+                        }
                         self.recover(now, conversation);
                     }
                 }
@@ -181,6 +188,7 @@ impl Fleet {
                     // Once more with the next heartbeat.
                     self.refused.insert(conversation);
                 }
+                What::TakeOver { given } => self.handle_take_over(now, conversation, given, answer),
                 What::Light | What::Claim | What::Dim => self.handle_own_answer(now, conversation, what, answer),
                 What::Release { .. } => {
                     if let Answer::Stray(number) = answer {
@@ -203,6 +211,12 @@ impl Fleet {
     fn handle_post_answer(&mut self, now: Instant, conversation: Conversation, post: Post, answer: Answer) {
         let me = Some(self.tenure.me());
         let is_keystroke = post.signal.kind == SignalKind::Keystroke;
+        if answer == Answer::Elsewhere {
+            self.counts.posted += 1;
+            self.keep_posted(now, conversation, post);
+            return;
+        }
+        self.posted.remove(&conversation.as_ref());
         match answer {
             Answer::Granted => {
                 let holding = self.holdings.entry(conversation.clone()).or_default();
@@ -218,10 +232,6 @@ impl Fleet {
                 // Taken before with an answer that was lost.
                 None => self.recover(now, conversation.clone()),
             },
-            Answer::Elsewhere => {
-                self.counts.posted += 1;
-                return;
-            }
             _ => {
                 self.drop_post(&conversation, &post);
                 return;
@@ -278,7 +288,9 @@ impl Fleet {
         }
         let (seen, strays) = (self.tenure.me(), value.strays);
         if value.on {
-            // Perhaps it was taken over from an owner that had lapsed.
+            // Perhaps it was taken over from an owner that had lapsed, or given, and the mail that said so was lost: then it
+            // is not known whether the user is still typing.
+            self.posted.remove(&conversation.as_ref());
             self.recover(now, conversation.clone());
             self.know_of(&conversation, strays);
         } else {
@@ -298,7 +310,8 @@ impl Fleet {
         holding.on = true;
         holding.suspect_until = suspect_until;
         self.suspects.push_back((suspect_until, conversation.clone()));
-        self.effects.push_back(Effect::Recover(conversation));
+        self.effects.push_back(Effect::Recover(conversation.clone()));
+        self.play_posted(now, conversation);
     }
 
     /// The store has counted so many strays. Mail may have said more: of an earlier time at which it was owned.
@@ -360,7 +373,8 @@ impl Fleet {
     fn deliver(&mut self, now: Instant, conversation: Conversation, post: Post) {
         if post.is_fresh(now) {
             let awaited = self.awaited(&post);
-            self.effects.push_back(Effect::Signal(conversation, post.signal, awaited));
+            self.effects.push_back(Effect::Signal(conversation.clone(), post.signal, awaited));
+            self.note_signal(conversation.as_ref(), post.signal.kind);
         } else {
             self.counts.stale += 1;
         }

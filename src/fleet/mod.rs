@@ -20,6 +20,7 @@
 //! 6. calls [`Fleet::handle_timeout`] when the instant of [`Fleet::poll_timeout`] has come.
 
 mod answers;
+mod posted;
 pub mod protocol;
 mod queue;
 mod requests;
@@ -78,7 +79,7 @@ pub enum Effect {
     /// The engine takes a signal. If its answer is awaited, [`Fleet::handle_answered`] once the icon is off, or it is
     /// sure that no one will know of that in time.
     Signal(Conversation, Signal, Option<Awaited>),
-    /// If the engine has no entry after the signals before this, [`Fleet::handle_released`].
+    /// [`Fleet::handle_released`] if the engine has no entry by now, [`Fleet::handle_outcome`] if its icon is off.
     Check(Conversation),
     /// `Engine::handle_recovered`: the upstream may show the icon because of another node.
     Recover(Conversation),
@@ -132,6 +133,10 @@ struct Holding {
     poster: Option<OwnerId>,
     /// The last request could not leave for want of credentials that the upstream accepts.
     refused: bool,
+    /// Then the upstream may show the icon all the same.
+    left_on: bool,
+    /// The last signal was a keystroke.
+    typing: bool,
     /// A Started that waits until the store knows of it.
     waiting: Option<Dispatch>,
     /// Until then a request of another node may still switch the icon on.
@@ -170,6 +175,8 @@ pub struct Fleet {
     /// Refused, and no node is known that could be given them.
     refused: HashSet<Conversation, FixedState>,
     queue: Queue,
+    /// The last keystroke that was posted of each conversation that another owns, while it says that the user is typing.
+    posted: HashMap<Conversation, Post, FixedState>,
     /// What is still to be claimed.
     claims: VecDeque<Conversation>,
     /// Everything is to be claimed after the next heartbeat: an answer was lost.
@@ -214,6 +221,7 @@ impl Fleet {
             lost_in_flight: HashSet::with_hasher(FixedState::with_seed(seed)),
             refused: HashSet::with_hasher(FixedState::with_seed(seed)),
             queue: Queue::default(),
+            posted: HashMap::with_hasher(FixedState::with_seed(seed)),
             claims: VecDeque::new(),
             reclaims: false,
             waits: VecDeque::new(),
@@ -231,13 +239,15 @@ impl Fleet {
         }
     }
 
-    /// A signal has reached this node. With a `ticket` and [`Route::Posted`] an [`Effect::Answer`] or an awaited
-    /// [`Effect::Signal`] follows, unless all who know of it go silent.
+    /// A signal has reached this node. A keystroke says for `dismiss_after` that the user is typing. With a `ticket` and
+    /// [`Route::Posted`] an [`Effect::Answer`] or an awaited [`Effect::Signal`] follows, unless all who know of it go
+    /// silent.
     pub fn handle_signal(
         &mut self,
         now: Instant,
         conversation: ConversationRef<'_>,
         signal: Signal,
+        dismiss_after: Duration,
         ticket: Option<Ticket>,
     ) -> Route {
         self.look(now);
@@ -250,6 +260,7 @@ impl Fleet {
             {
                 self.effects.push_back(Effect::Withhold(dispatch.id));
             }
+            self.note_signal(conversation, signal.kind);
             return Route::Here;
         }
         let alone = self.tenure.state(now) == State::Alone;
@@ -264,7 +275,8 @@ impl Fleet {
             self.counts.dropped += 1;
             return Route::Dropped;
         }
-        self.queue.push(conversation.to_owned(), What::Post(Post::new(signal, now, ticket)));
+        let counts_until = signal.typing_until(now) + dismiss_after;
+        self.queue.push(conversation.to_owned(), What::Post(Post { counts_until, ..Post::new(signal, now, ticket) }));
         Route::Posted
     }
 
@@ -279,10 +291,10 @@ impl Fleet {
 
     /// No credentials are known that the upstream accepts for the conversation's request; call it after
     /// [`Fleet::handle_outcome`]. The node that last posted for it may have been shown some: it is given the
-    /// conversation.
-    pub fn handle_refused(&mut self, conversation: ConversationRef<'_>) {
+    /// conversation. `left_on`: the upstream may show its icon.
+    pub fn handle_refused(&mut self, conversation: ConversationRef<'_>, left_on: bool) {
         if let Some(holding) = self.holdings.get_mut(&conversation) {
-            holding.refused = true;
+            (holding.refused, holding.left_on) = (true, left_on);
             self.refused.insert(conversation.to_owned());
             self.give_refused();
         }
@@ -567,6 +579,8 @@ impl Fleet {
             }
         }
         self.queue.drop_flags();
+        // What else reaches their owners is not known any more.
+        self.posted.clear();
         self.claims.clear();
         self.sweep.abort();
     }

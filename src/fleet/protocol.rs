@@ -187,11 +187,18 @@ pub enum Op {
         /// The strays that are known of.
         strays: u32,
     },
-    /// Gives the conversation to another owner that is alive, with its icon on, and puts a stray that does not count
-    /// into its inbox. Does nothing if the conversation is not owned.
+    /// Takes the conversation with its icon on if its owner has lapsed, or if it is owned already. Does nothing if it is
+    /// free or of another.
+    TakeOver,
+    /// Gives the conversation to another owner that is alive, and says so in its inbox. Does nothing if the conversation is
+    /// not owned.
     Give {
         /// To whom.
         to: OwnerId,
+        /// The upstream may show its icon.
+        on: bool,
+        /// The last signal was a keystroke.
+        typing: bool,
     },
     /// Puts the answer to a ticket into the inbox of its node. Changes nothing of the conversation.
     Answer {
@@ -323,6 +330,13 @@ pub enum Content {
         number: u32,
         /// Whether the Stopped was acknowledged.
         acknowledged: bool,
+    },
+    /// Its owner has given the conversation to this node.
+    Given {
+        /// The upstream may show its icon.
+        on: bool,
+        /// The last signal that the giver knows of was a keystroke.
+        typing: bool,
     },
     /// Another node may have switched the icon on.
     Stray {

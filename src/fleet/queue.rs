@@ -29,6 +29,11 @@ pub(super) enum What {
     Give {
         to: OwnerId,
     },
+    /// A key that was posted to a node that has died is to be taken back; or what another has given, with its icon on or
+    /// not.
+    TakeOver {
+        given: Option<bool>,
+    },
     Answer {
         awaited: Awaited,
         acknowledged: bool,
@@ -48,12 +53,14 @@ pub(super) struct Post {
     pub(super) ticket: Option<Ticket>,
     /// Its owner's inbox was not named the last time.
     pub(super) again: bool,
+    /// Of a keystroke that has reached this node first: until when it says that the user is typing.
+    pub(super) counts_until: Instant,
 }
 
 impl Post {
     /// A signal that has reached this node.
     pub(super) const fn new(signal: Signal, arrived: Instant, ticket: Option<Ticket>) -> Self {
-        Self { signal, arrived, hops: 0, from: None, ticket, again: false }
+        Self { signal, arrived, hops: 0, from: None, ticket, again: false, counts_until: Instant::ORIGIN }
     }
 
     /// Whether it may still count: a key that took too long says nothing about whether the user is typing now.
@@ -146,8 +153,9 @@ impl Queue {
 
     /// Another tenure begins with claims, which say what lights and dims would.
     pub(super) fn drop_flags(&mut self) {
-        self.pending
-            .retain(|pending| !matches!(pending.what, What::Light | What::Dim | What::Claim | What::Give { .. }));
+        let ends =
+            |what| matches!(what, What::Light | What::Dim | What::Claim | What::Give { .. } | What::TakeOver { .. });
+        self.pending.retain(|pending| !ends(pending.what));
     }
 }
 

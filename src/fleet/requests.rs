@@ -98,7 +98,14 @@ impl Fleet {
             What::Dim => holding.filter(|held| !held.on).map(|held| Op::Dim { strays: held.strays }),
             What::Release { seen, strays } => Some(Op::Release { seen, strays }),
             What::Stray { hops } => Some(Op::Stray { hops }),
-            What::Give { to } => holding.filter(|held| held.poster == Some(to)).map(|_| Op::Give { to }),
+            What::Give { to } => holding.filter(|held| held.poster == Some(to)).map(|held| {
+                let (on, typing) = (held.left_on, held.typing);
+                Op::Give { to, on, typing }
+            }),
+            What::TakeOver { given } => {
+                let wanted = given.is_some() || self.posted.contains_key(&pending.conversation.as_ref());
+                (wanted && holding.is_none()).then_some(Op::TakeOver)
+            }
             What::Answer { awaited, acknowledged, .. } => {
                 Some(Op::Answer { to: awaited.by, number: awaited.ticket.number, acknowledged })
             }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::Fleet;
 use super::protocol::{Command, Membership, OwnerId, Value};
 use crate::model::{Conversation, Instant};
 
@@ -38,6 +39,13 @@ struct UnderWay {
     recent: BTreeSet<OwnerId>,
     /// Something was left for want of credentials.
     skips: bool,
+}
+
+impl Fleet {
+    /// How many other nodes have died of which something may be left.
+    pub fn lapsed(&self) -> usize {
+        self.sweep.lapsed.keys().filter(|owner| !self.is_self(**owner)).count()
+    }
 }
 
 impl Sweep {

@@ -177,7 +177,7 @@ impl Why {
 pub struct DispatchId {
     /// The conversation's place in the engine's table.
     pub(crate) slot: u32,
-    /// Tells this request from an older one of the same place.
+    /// That of its decision: tells it from older ones of the same place, if not from an earlier try of the same.
     pub(crate) serial: u64,
 }
 

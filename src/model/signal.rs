@@ -53,6 +53,9 @@ pub struct Signal {
     /// Of a keystroke: the typing goes on for so long after it, in milliseconds, at most [`LASTS_MILLIS_MAX`]. It comes
     /// from a channel that reports typing once in a while. 0: the moment of the key.
     pub lasts_millis: u16,
+    /// Of a keystroke: it was pressed so long before it reaches the engine, in milliseconds. 0 but where the owner that it
+    /// was posted to has died.
+    pub ago_millis: u16,
     /// When it happened by the caller's wall clock, Unix epoch milliseconds, at most [`AT_MILLIS_MAX`]. It only
     /// separates late keystrokes from fresh ones; it drives no timer.
     pub at: Option<u64>,
@@ -61,12 +64,13 @@ pub struct Signal {
 impl Signal {
     /// A signal of that kind without a time of its own, for the moment at which it arrives.
     pub const fn new(kind: SignalKind) -> Self {
-        Self { kind, lasts_millis: 0, at: None }
+        Self { kind, lasts_millis: 0, ago_millis: 0, at: None }
     }
 
     /// When the typing that it reports ends, if it arrives at `now`.
     pub const fn typing_until(self, now: Instant) -> Instant {
-        Instant::from_micros(now.as_micros().saturating_add(self.lasts_millis as u64 * 1_000))
+        let until = now.as_micros().saturating_add(self.lasts_millis as u64 * 1_000);
+        Instant::from_micros(until.saturating_sub(self.ago_millis as u64 * 1_000))
     }
 }
 

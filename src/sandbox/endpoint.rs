@@ -410,7 +410,7 @@ const ABOUT: &str = "\
 typingd's sandbox: a stand-in for the Salesforce Interaction Service. No org is behind it.
 
 POST /api/v1/interactions     what a connector sends; strict, with the documented answers
-POST /services/oauth2/token   the JWT bearer flow; its tokens are accepted, as is any placeholder
+POST /services/oauth2/token   the JWT bearer flow; its tokens are accepted, as is any placeholder unless --strict-tokens
 GET  /icons                   what an agent would see: ?shown=true, ?to=, ?from=, ?limit=
 GET  /icons?watch=true        a line for each icon that is on, then for each that comes on or goes off (curl -N)
 GET  /requests                what was sent: ?since=<number>, ?limit=; and peak_per_second

@@ -135,7 +135,7 @@ impl<'de> Visitor<'de> for SignalVisitor {
             let name = kind.name();
             return Err(A::Error::custom(format_args!("`lasts` is given with {name}; expected with keystroke only")));
         }
-        let signal = Signal { kind, lasts_millis: lasts.unwrap_or(0), at: at.flatten() };
+        let signal = Signal { lasts_millis: lasts.unwrap_or(0), at: at.flatten(), ..Signal::new(kind) };
         Ok(ParsedSignal { to, from, signal })
     }
 }

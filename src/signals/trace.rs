@@ -83,6 +83,8 @@ enum Fault {
     Signal(SignalError),
     #[error("`at` is missing; expected milliseconds on every line of a trace")]
     NoTime,
+    #[error("{}", json::at_in_seconds(.0, .0 * 1_000))]
+    Seconds(u64),
     #[error("`at` goes back from {before} to {at}; expected times that do not decrease")]
     Decreases { before: u64, at: u64 },
 }
@@ -202,6 +204,10 @@ fn read_line(line: &[u8], before: u64) -> Result<(u64, ParsedSignal<'_>), Fault>
     if at < before {
         return Err(Fault::Decreases { before, at });
     }
+    // A trace may count from its beginning, but none begins after eleven days.
+    if before == 0 && json::AT_SECONDS.contains(&(at as f64)) {
+        return Err(Fault::Seconds(at));
+    }
     Ok((at, parsed))
 }
 
@@ -245,6 +251,10 @@ mod tests {
             read(bare),
             [Err("t.ndjson:1: `at` is missing; expected milliseconds on every line of a trace".into())]
         );
+        let seconds = good.replace('5', "1700000000").leak().as_bytes();
+        let why = "t.ndjson:1: `at` is the number 1700000000, which can only be seconds; expected milliseconds since the Unix \
+                   epoch, such as 1700000000000";
+        assert_eq!(read(seconds), [Err(why.into())]);
         let endless = "x".repeat(LINE_BYTES_MAX * 3).leak().as_bytes();
         assert_eq!(read(endless), [Err("t.ndjson:1: is longer than 8192 bytes; expected one signal a line".into())]);
     }

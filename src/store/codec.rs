@@ -80,7 +80,12 @@ impl Keys {
         format!("{}in:{owner}", self.prefix)
     }
 
-    fn of(&self, name: &str) -> String {
+    /// Until when each owner's lease lasts.
+    pub(super) fn nodes(&self) -> String {
+        self.of("nodes")
+    }
+
+    pub(super) fn of(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
@@ -162,12 +167,16 @@ fn op_args(conversation: &Conversation, op: &Op) -> (&'static str, String) {
             let (name, lasts) = (signal.kind.name(), signal.lasts_millis);
             (letter, format!("{name}:{hops}:{lasts}:{at}:{from}:{ticket}:{}", field(conversation.as_ref())))
         }
-        Op::Give { to } => ("g", format!("{to}{}", stray(conversation, 0))),
+        Op::Give { to, on, typing } => {
+            let (flag, yes) = (if on { '+' } else { '-' }, [u8::from(typing), u8::from(on)]);
+            ("g", format!("{to}{flag}{GIVEN}:0:{}:{}:::{}", yes[0], yes[1], field(conversation.as_ref())))
+        }
         Op::Answer { to, number, acknowledged } => {
             let yes = u8::from(acknowledged);
             ("a", format!("{to}{ANSWER}:0:{yes}:{number}:::{}", field(conversation.as_ref())))
         }
         Op::Light => ("l", String::new()),
+        Op::TakeOver => ("t", String::new()),
         Op::Claim { seen, strays, on } => ("c", written(seen, on, strays)),
         Op::Dim { strays } => ("d", strays.to_string()),
         Op::Release { seen, strays } => ("r", written(Some(seen), false, strays)),
@@ -182,6 +191,7 @@ fn stray(conversation: &Conversation, hops: u8) -> String {
 /// What stands in mail in the place of a signal's name.
 const STRAY: &str = "stray";
 const ANSWER: &str = "answer";
+const GIVEN: &str = "given";
 
 /// What is kept, and how. Typingd that keep it differently don't share a group.
 pub(super) const SCHEMA: &str = "1";
@@ -317,7 +327,7 @@ pub fn read_mail(answered: Answered) -> Result<Vec<Mail>, Strange> {
 }
 
 /// `when:number:what:hops:lasts:at:from:ticket:conversation`; in an answer `lasts` is 1 for yes, and `at` the ticket's
-/// number.
+/// number; in what is given `lasts` is 1 if the user is typing, and `at` if the icon may be on.
 fn letter(line: &str) -> Option<Mail> {
     let mut parts = line.splitn(9, ':');
     let mut next = || parts.next();
@@ -328,11 +338,14 @@ fn letter(line: &str) -> Option<Mail> {
     let conversation = conversation(next()?).ok()?;
     let content = if what == STRAY {
         Content::Stray { number, hops }
+    } else if what == GIVEN {
+        Content::Given { typing: lasts == "1", on: at == "1" }
     } else if what == ANSWER {
         Content::Answer { number: at.parse().ok()?, acknowledged: lasts == "1" }
     } else {
         let at = if at.is_empty() { None } else { Some(at.parse().ok()?) };
-        let signal = Signal { kind: SignalKind::from_name(what)?, lasts_millis: lasts.parse().ok()?, at };
+        let kind = SignalKind::from_name(what)?;
+        let signal = Signal { lasts_millis: lasts.parse().ok()?, at, ..Signal::new(kind) };
         let ticket = match ticket.split_once('/') {
             Some((number, millis)) => Some(Ticket { number: number.parse().ok()?, millis: millis.parse().ok()? }),
             None => None,

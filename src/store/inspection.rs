@@ -1,10 +1,14 @@
 //! Whether a store will do, without joining those that share it.
 
+use std::hash::{BuildHasher, RandomState};
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, cmd};
 use tokio::time::timeout;
 
-use super::codec::{Call, Keys, Who, call};
+use super::codec::{Call, Keys, SCHEMA, Who, call};
 use super::place::Settings;
-use super::server::{Failure, RESPONSE_TIMEOUT, Server, prepare};
+use super::server::{Failure, NO_PERMISSION, RESPONSE_TIMEOUT, Server, prepare};
 use crate::fleet::protocol::{Command, OwnerId, Request};
 
 /// What was found of a store that answers and takes writes.
@@ -16,7 +20,8 @@ pub struct Inspection {
     pub warning: Option<String>,
 }
 
-/// Connects, loads the scripts, executes one that changes nothing, and writes and removes a field.
+/// Connects, loads the scripts, executes one that changes nothing, tries each command that is used with keys of its own,
+/// which it removes, and looks who has the group.
 ///
 /// # Errors
 /// Why it won't do.
@@ -27,14 +32,55 @@ pub async fn inspect(settings: &Settings) -> Result<Inspection, Failure> {
 async fn look(settings: &Settings) -> Result<Inspection, Failure> {
     let mut server = prepare(settings).await?;
     let keys = Keys::new(&settings.group);
+    try_commands(&mut server.connection, &keys).await?;
     // Of one that is not there nothing is left.
     leave(&mut server, &keys).await?;
-    let names = keys.names();
-    let connection = &mut server.connection;
-    redis::cmd("HSET").arg(&names).arg(FIELD).arg("typingd check").query_async::<()>(connection).await?;
-    redis::cmd("HDEL").arg(&names).arg(FIELD).query_async::<()>(connection).await?;
+    compare_group(&mut server.connection, &keys, &settings.org).await?;
     let warning = server.facts.as_ref().and_then(|facts| facts.warning());
     Ok(Inspection { version: server.facts.map(|facts| facts.version), warning })
+}
+
+/// Executes each command that typingd uses, itself or in a script. All that are forbidden are one failure.
+async fn try_commands(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<(), Failure> {
+    let number = RandomState::new().hash_one(0);
+    let [hash, list, set] = ["hash", "list", "set"].map(|kind| keys.of(&format!("check:{number:016x}:{kind}")));
+    let of = |name: &'static str, key: &str, args: &[&str]| {
+        let mut command = cmd(name);
+        command.arg(key).arg(args);
+        (name, command)
+    };
+    let mut pop = cmd("blmpop");
+    pop.arg("0.01").arg(1).arg(&list).arg("LEFT").arg("COUNT").arg(1);
+    let tried: [(&str, Cmd); 17] = [
+        ("time", cmd("time")),
+        of("hset", &hash, &["field", "typingd check"]),
+        of("hget", &hash, &["field"]),
+        of("hmget", &hash, &["field"]),
+        of("hgetall", &hash, &[]),
+        of("hscan", &hash, &["0", "COUNT", "1"]),
+        of("hdel", &hash, &["field"]),
+        of("rpush", &list, &["typingd check"]),
+        of("pexpire", &list, &["10000"]),
+        of("llen", &list, &[]),
+        of("lrange", &list, &["0", "-1"]),
+        ("blmpop", pop),
+        of("zadd", &set, &["1", "typingd check"]),
+        of("zscore", &set, &["typingd check"]),
+        of("zrangebyscore", &set, &["-inf", "+inf"]),
+        of("zrem", &set, &["typingd check"]),
+        of("del", &list, &[&hash, &set]),
+    ];
+    let mut forbidden = Vec::new();
+    for (name, command) in tried {
+        match command.query_async::<redis::Value>(connection).await {
+            // One that concerns a key would be the same for all commands.
+            Err(error) if error.code() == Some(NO_PERMISSION) && error.to_string().contains(name) => {
+                forbidden.push(name);
+            }
+            answered => drop(answered?),
+        }
+    }
+    if forbidden.is_empty() { Ok(()) } else { Err(Failure::Forbidden(forbidden)) }
 }
 
 async fn leave(server: &mut Server, keys: &Keys) -> Result<(), Failure> {
@@ -42,11 +88,30 @@ async fn leave(server: &mut Server, keys: &Keys) -> Result<(), Failure> {
     let who = Who { name: String::new(), org: String::new() };
     if let Call::Script(script, keys, args) = call(keys, &request, &who) {
         let digest = &server.digests[script as usize];
-        let mut command = redis::cmd("EVALSHA");
+        let mut command = cmd("EVALSHA");
         command.arg(digest).arg(keys.len()).arg(keys).arg(args);
         command.query_async::<()>(&mut server.connection).await?;
     }
     Ok(())
 }
 
-const FIELD: &str = "check";
+/// Whether those who have the group now would refuse this typingd, as the script of a heartbeat does.
+async fn compare_group(connection: &mut MultiplexedConnection, keys: &Keys, org: &str) -> Result<(), Failure> {
+    let introduced: Option<String> = cmd("HGET").arg(keys.names()).arg("@").query_async(connection).await?;
+    let Some((its_schema, its_org)) = introduced.as_deref().and_then(|text| text.split_once(':')) else {
+        return Ok(());
+    };
+    let another_schema = its_schema != SCHEMA;
+    if !another_schema && (its_org.is_empty() || org.is_empty() || its_org == org) {
+        return Ok(());
+    }
+    let (seconds, micros): (u64, u64) = cmd("TIME").query_async(connection).await?;
+    let alive = format!("({}", seconds * 1_000 + micros / 1_000);
+    let mut range = cmd("ZRANGEBYSCORE");
+    let members: Vec<String> = range.arg(keys.nodes()).arg(alive).arg("+inf").query_async(connection).await?;
+    match (members.is_empty(), another_schema) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Failure::AnotherSchema(its_schema.to_owned())),
+        (false, false) => Err(Failure::AnotherOrg(its_org.to_owned())),
+    }
+}

@@ -61,8 +61,9 @@ impl Link {
         let lookup = Lookup::new(settings.clone());
         let (version, versions) = watch::channel(0);
         let shared = (state.clone(), version);
-        tokio::spawn(serve_requests(settings.clone(), name, asked, told.clone(), shared));
-        tokio::spawn(serve_inbox(settings.clone(), reads, told));
+        let (refused, refusals) = watch::channel(None);
+        tokio::spawn(serve_requests(settings.clone(), name, (asked, refusals), told.clone(), shared));
+        tokio::spawn(serve_inbox(settings.clone(), reads, told, refused));
         Self { requests, news, reader, state, lookup, settings, versions }
     }
 
@@ -110,14 +111,14 @@ impl Link {
 async fn serve_requests(
     settings: Arc<Settings>,
     name: String,
-    mut asked: mpsc::Receiver<Request>,
+    (mut asked, refusals): (mpsc::Receiver<Request>, watch::Receiver<Option<String>>),
     told: mpsc::Sender<News>,
     (state, version): (Arc<Mutex<LinkState>>, watch::Sender<u64>),
 ) {
     let keys = Keys::new(&settings.group);
     let who = Who { name, org: settings.org.clone() };
     let mut server = None;
-    let mut warned = false;
+    let (mut warned, mut logged) = (false, Vec::new());
     let mut failures = 0;
     while let Some(request) = asked.recv().await {
         let number = request.number;
@@ -126,10 +127,10 @@ async fn serve_requests(
         let mut last = None;
         let answered = timeout(RESPONSE_TIMEOUT, async {
             loop {
-                match execute(&settings, &mut server, &call).await {
+                match execute(&settings, &mut server, &call, &refusals).await {
                     // Nothing was sent: it may be tried again while there is time.
                     Err(failure) if server.is_none() => {
-                        note(&state, Err(&failure));
+                        note(&state, &mut logged, Err(&failure));
                         last = Some(failure);
                         sleep(reconnect_after(failures)).await;
                         failures += 1;
@@ -145,7 +146,7 @@ async fn serve_requests(
             }
             Ok(read_reply(&request.command, answered)?)
         });
-        note(&state, answered.as_ref().map(|_| ()));
+        note(&state, &mut logged, answered.as_ref().map(|_| ()));
         if let (false, Some(Server { facts: Some(facts), .. })) = (warned, &server) {
             warned = true;
             if let Some(warning) = facts.warning() {
@@ -171,11 +172,20 @@ async fn serve_requests(
     }
 }
 
-async fn execute(settings: &Settings, server: &mut Option<Server>, call: &Call) -> Result<redis::Value, Failure> {
+async fn execute(
+    settings: &Settings,
+    server: &mut Option<Server>,
+    call: &Call,
+    refusals: &watch::Receiver<Option<String>>,
+) -> Result<redis::Value, Failure> {
     let server = match server {
         Some(server) => server,
         None => server.insert(prepare(settings).await?),
     };
+    // It would own conversations, and hear nothing of what others post.
+    if let Some(why) = refusals.borrow().clone() {
+        return Err(Failure::NoMail(why));
+    }
     let command = match call {
         Call::Script(script, keys, args) => {
             let mut command = redis::cmd("EVALSHA");
@@ -192,7 +202,12 @@ async fn execute(settings: &Settings, server: &mut Option<Server>, call: &Call) 
     Ok(command.query_async(&mut server.connection).await?)
 }
 
-async fn serve_inbox(settings: Arc<Settings>, mut reads: watch::Receiver<OwnerId>, told: mpsc::Sender<News>) {
+async fn serve_inbox(
+    settings: Arc<Settings>,
+    mut reads: watch::Receiver<OwnerId>,
+    told: mpsc::Sender<News>,
+    refused: watch::Sender<Option<String>>,
+) {
     let keys = Keys::new(&settings.group);
     let mut connection = None;
     let mut failures = 0;
@@ -201,12 +216,19 @@ async fn serve_inbox(settings: Arc<Settings>, mut reads: watch::Receiver<OwnerId
         match read_inbox(&settings, &mut connection, &inbox).await {
             Ok(mail) => {
                 failures = 0;
+                refused.send_if_modified(|why| why.take().is_some());
                 if !mail.is_empty() && told.send(News::Mail(mail)).await.is_err() {
                     return;
                 }
             }
             Err(failure) => {
                 debug!(%failure, "the store gives no mail");
+                // What the server says itself does not pass with the next connection.
+                if let Failure::Server(error) = &failure
+                    && error.code().is_some()
+                {
+                    refused.send_replace(Some(failure.to_string()));
+                }
                 if connection.take().is_some() && told.send(News::MailLost).await.is_err() {
                     return;
                 }
@@ -236,19 +258,23 @@ async fn read_inbox(
     }
 }
 
-/// Tells a change once.
-fn note(state: &Mutex<LinkState>, outcome: Result<(), &Failure>) {
+/// Logs a change, and each cause once until the store can be used again.
+fn note(state: &Mutex<LinkState>, logged: &mut Vec<String>, outcome: Result<(), &Failure>) {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     match outcome {
         Ok(()) if !state.up => {
             info!("the store answers");
+            logged.clear();
             *state = LinkState { up: true, problem: None };
         }
         Ok(()) => {}
         Err(failure) => {
             let problem = failure.to_string();
-            if state.up || state.problem.is_none() {
-                warn!(failure = problem, "the store does not answer");
+            // The same may keep mail back, and requests.
+            let is_logged = logged.iter().any(|cause| problem.ends_with(cause) || cause.ends_with(&problem));
+            if logged.len() < CAUSES_MAX && !is_logged {
+                warn!(failure = problem, "the store can't be used");
+                logged.push(problem.clone());
             }
             *state = LinkState { up: false, problem: Some(problem) };
         }
@@ -259,6 +285,8 @@ fn reconnect_after(failures: u32) -> Duration {
     (RECONNECT_MIN * 2_u32.saturating_pow(failures.min(8))).min(RECONNECT_MAX)
 }
 
+/// Causes that are logged until the store can be used again.
+const CAUSES_MAX: usize = 4;
 const RECONNECT_MIN: Duration = Duration::from_millis(100);
 const RECONNECT_MAX: Duration = Duration::from_secs(2);
 /// The server lets a reader wait so long for mail; and the reader the server.

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+};
 
 use super::codec::{SCHEMA, Script};
 use super::place::{Address, Settings};
@@ -15,6 +17,9 @@ pub enum Failure {
     /// The server, or the way to it, says so.
     #[error("{}", explained(.0))]
     Server(#[from] RedisError),
+    /// It ends the connection at the first word, and is spoken to in clear.
+    #[error("it closes the connection; if it speaks TLS, expected rediss:// in store.url")]
+    Closes,
     /// Nothing came.
     #[error("no answer within {RESPONSE_TIMEOUT:?}")]
     Late,
@@ -37,6 +42,18 @@ pub enum Failure {
     /// It is no store of typingd's.
     #[error("its answer is {0}")]
     Strange(#[from] super::codec::Strange),
+    /// The user of its access list may not do all that typingd does.
+    #[error("its user may not execute {}; expected in its access list: +{}", .0.join(", "), .0.join(" +"))]
+    Forbidden(Vec<&'static str>),
+    /// It answers requests, and refuses to hand over mail.
+    #[error("it hands over no mail: {0}")]
+    NoMail(String),
+    /// Typingd that serve another org have the group.
+    #[error("{}", another_org(.0))]
+    AnotherOrg(String),
+    /// Typingd of another schema have the group.
+    #[error("{}", another_schema(.0))]
+    AnotherSchema(String),
     /// The server is too old.
     #[error("it is version {0}; expected 7.0 or newer")]
     Old(String),
@@ -50,16 +67,34 @@ fn explained(error: &RedisError) -> String {
         Some("READONLY") => "it is a replica, which takes no writes; expected the address of its primary".to_owned(),
         Some("NOREPLICAS") => "it takes no writes while it has too few replicas (min-replicas-to-write)".to_owned(),
         Some("MISCONF") => format!("it takes no writes while it can't save to disk: {detail}"),
-        Some(ANOTHER_ORG) => {
-            format!("another org ({detail}) shares the group; expected a store.group of its own for each org")
+        Some("NOAUTH") => "it wants a password; expected store.password_file".to_owned(),
+        Some(NO_PERMISSION) => format!("its user lacks a permission: {detail}"),
+        Some(ANOTHER_ORG) => another_org(detail),
+        Some(ANOTHER_SCHEMA) => another_schema(detail),
+        _ if error.kind() == ErrorKind::AuthenticationFailed => {
+            "it refuses the password or the user; expected those of its access list in store.username and \
+             store.password_file"
+                .to_owned()
         }
-        Some(ANOTHER_SCHEMA) => format!(
-            "typingd of another schema ({detail}, and this is {SCHEMA}) share the group; expected one version of \
-             typingd, or another store.group until all are updated"
-        ),
+        _ if error.is_timeout() => format!("no answer within {RESPONSE_TIMEOUT:?}"),
+        _ if error.is_connection_refusal() => "nothing listens at its address".to_owned(),
         _ => error.to_string(),
     }
 }
+
+fn another_org(org: &str) -> String {
+    format!("another org ({org}) shares the group; expected a store.group of its own for each org")
+}
+
+fn another_schema(schema: &str) -> String {
+    format!(
+        "typingd of another schema ({schema}, and this is {SCHEMA}) share the group; expected one version of typingd, or \
+         another store.group until all are updated"
+    )
+}
+
+/// What the access list forbids.
+pub(super) const NO_PERMISSION: &str = "NOPERM";
 
 /// How the script of a heartbeat begins its refusal.
 const ANOTHER_ORG: &str = "ANOTHERORG";
@@ -115,7 +150,12 @@ pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
     }
     let mut digests = Vec::with_capacity(Script::ALL.len());
     for script in Script::ALL {
-        digests.push(redis::cmd("SCRIPT").arg("LOAD").arg(script.text()).query_async(&mut connection).await?);
+        let mut load = redis::cmd("SCRIPT");
+        let loaded = load.arg("LOAD").arg(script.text()).query_async(&mut connection).await;
+        digests.push(loaded.map_err(|error: RedisError| {
+            let in_clear = matches!(settings.place.address, Address::Tcp(..));
+            if in_clear && error.is_connection_dropped() { Failure::Closes } else { error.into() }
+        })?);
     }
     Ok(Server { connection, facts, digests })
 }

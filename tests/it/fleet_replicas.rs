@@ -133,6 +133,30 @@ fn an_icon_of_a_crash_goes_off_though_the_store_hangs() {
 }
 
 #[test]
+fn the_timing_can_be_changed_while_the_store_hangs() {
+    let Some(fleet) = fleet(2, "") else { return };
+    let check = |node: &Daemon| node.address.get("/v1/timing").json()["timing"]["check_interval"].take();
+    put_check(&fleet.nodes[0], "7s");
+    until("the other has it", || check(&fleet.nodes[1]) == "7s");
+    fleet.redis.tell("STOP");
+    for interval in ["8s", "9s"] {
+        put_check(&fleet.nodes[0], interval);
+        assert_eq!(check(&fleet.nodes[0]), interval);
+    }
+    let answer = fleet.nodes[1].address.call("POST", "/v1/reload", &[], b"");
+    assert_eq!((answer.status, check(&fleet.nodes[1])), (200, "1m".into()), "{answer:?}");
+    put_check(&fleet.nodes[0], "6s");
+    fleet.redis.tell("CONT");
+    until("both have one timing", || check(&fleet.nodes[0]) == check(&fleet.nodes[1]));
+}
+
+fn put_check(node: &Daemon, interval: &str) {
+    let body = format!(r#"{{"check_interval": "{interval}"}}"#);
+    let answer = node.address.call("PUT", "/v1/timing", &[], body.as_bytes());
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[test]
 fn a_change_of_the_timing_holds_for_all_replicas() {
     let Some(mut fleet) = fleet(2, "") else { return };
     let check = |node: &Daemon| node.address.get("/v1/timing").json()["timing"]["check_interval"].take();

@@ -33,8 +33,12 @@ fn serves_alone(sandbox: &Sandbox, node: &mut Daemon, user: &str, why: &str) {
     });
     node.give("c", user, "message_sent");
     until("the icon is off", || sandbox.told("c", user).ends_with('-'));
+    // Up to there what is left of its lease may have served the user.
+    node.process.until_logged("this typingd serves alone");
     let log = node.process.log();
-    assert_eq!(log.matches("the store does not answer").count(), 1, "{log}");
+    let said: Vec<_> = log.lines().filter(|line| line.contains("the store can't be used")).collect();
+    assert_eq!(said.iter().filter(|line| line.contains(why)).count(), 1, "{log}");
+    assert!(said.len() < 4, "{log}");
     let status = node.tell_by("status", &[]);
     assert!(status.stdout.contains(why), "{status:?}");
     let (code, said) = checked(node);
@@ -82,6 +86,47 @@ fn a_store_without_its_replicas_leaves_no_icon_on() {
 }
 
 #[test]
+fn a_store_that_hands_over_no_mail_is_not_used() {
+    let Some(mut fleet) = fleet(1, "") else { return };
+    fleet.nodes[0].give("c", "ann", "keystroke");
+    fleet.sandbox.until_told("c", "ann", "+");
+    let _: () = redis::cmd("ACL").arg(&["SETUSER", "default", "-blmpop"]).query(&mut fleet.redis.connect()).unwrap();
+    fleet.nodes[0].give("c", "ann", "message_sent");
+    fleet.sandbox.until_told("c", "ann", "+-");
+    serves_alone(&fleet.sandbox, &mut fleet.nodes[0], "bob", "blmpop");
+    let _: () = redis::cmd("ACL").arg(&["SETUSER", "default", "+blmpop"]).query(&mut fleet.redis.connect()).unwrap();
+    let node = &mut fleet.nodes[0];
+    until("it is used again", || node.process.log().matches("the store answers").count() == 2);
+}
+
+#[test]
+fn a_check_names_all_that_the_access_list_forbids() {
+    let Some(fleet) = fleet(1, "") else { return };
+    let mut forbid = redis::cmd("ACL");
+    forbid.arg(&["SETUSER", "default", "-hscan", "-zscore", "-lrange"]);
+    let _: () = forbid.query(&mut fleet.redis.connect()).unwrap();
+    let (code, said) = checked(&fleet.nodes[0]);
+    let expected =
+        "its user may not execute hscan, lrange, zscore; expected in its access list: +hscan +lrange +zscore";
+    assert!(code == Some(1) && said.contains(expected), "{said}");
+    let left: Vec<String> = redis::cmd("KEYS").arg("*check*").query(&mut fleet.redis.connect()).unwrap();
+    assert_eq!(left, [""; 0], "the check leaves nothing behind");
+}
+
+#[test]
+fn a_check_finds_another_schema_in_the_group() {
+    let Some(fleet) = fleet(1, "") else { return };
+    // With someone alive who goes on with that schema.
+    let key = |name: &str| format!("typingd:1:{{00DXX0000000001}}:{name}");
+    let mut both = redis::pipe();
+    both.atomic().zadd(key("nodes"), "00000000000f0000", 99_999_999_999_999_u64);
+    both.hset(key("names"), "@", "9:00DXX0000000001");
+    let _: () = both.query(&mut fleet.redis.connect()).unwrap();
+    let (code, said) = checked(&fleet.nodes[0]);
+    assert!(code == Some(1) && said.contains("typingd of another schema (9, and this is 1) share the group"), "{said}");
+}
+
+#[test]
 fn two_orgs_do_not_share_a_group() {
     let Some(fleet) = fleet(1, "store.group = 'shared'") else { return };
     fleet.nodes[0].give("c", "ann", "keystroke");
@@ -90,7 +135,10 @@ fn two_orgs_do_not_share_a_group() {
     let mut stranger = node(&other, &fleet.redis.url(), "store.group = 'shared'");
     stranger.edit("00DXX0000000001", "00DXX0000000002");
     stranger.crash();
-    stranger.process.until_logged("another org (00DXX0000000001) shares the group; expected a store.group of its own");
+    let why = "another org (00DXX0000000001) shares the group; expected a store.group of its own";
+    stranger.process.until_logged(why);
+    let (code, said) = checked(&stranger);
+    assert!(code == Some(1) && said.contains(why), "{said}");
     until("ann is served in both", || {
         stranger.give("c", "ann", "keystroke");
         other.told("c", "ann").ends_with('+')
@@ -100,7 +148,7 @@ fn two_orgs_do_not_share_a_group() {
     assert_eq!(fleet.sandbox.told("c", "ann"), "+");
     fleet.nodes[0].give("c", "ann", "message_sent");
     fleet.sandbox.until_told("c", "ann", "+-");
-    assert!(!fleet.nodes[0].process.log().contains("does not answer"));
+    assert!(!fleet.nodes[0].process.log().contains("can't be used"));
 }
 
 #[test]

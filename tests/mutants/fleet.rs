@@ -108,6 +108,42 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "self.queue.put_back(again.into_iter().rev().collect());",
     },
     Mistake {
+        name: "keys that were posted to the dead are lost",
+        file: "../fleet/posted.rs",
+        right: "for conversation in self.posted.keys() {",
+        wrong: "for conversation in self.posted.keys().take(0) {",
+    },
+    Mistake {
+        name: "a key that was posted to the dead counts anew",
+        file: "../fleet/posted.rs",
+        right: "Signal { ago_millis, ..post.signal }",
+        wrong: "Signal { ago_millis: ago_millis.min(0), ..post.signal }",
+    },
+    Mistake {
+        name: "what was posted is played after the message",
+        file: "../fleet/posted.rs",
+        right: "        if !typing {",
+        wrong: "        if !typing && self.left {",
+    },
+    Mistake {
+        name: "a key that its owner was told to end is played",
+        file: "../fleet/posted.rs",
+        right: "now.since(post.arrived) > self.settings.lease",
+        wrong: "now.since(post.arrived) > self.settings.recover_within",
+    },
+    Mistake {
+        name: "an icon that was never on is given away as one that is",
+        file: "../fleet/mod.rs",
+        right: "(holding.refused, holding.left_on) = (true, left_on);",
+        wrong: "(holding.refused, holding.left_on) = (true, left_on || true);",
+    },
+    Mistake {
+        name: "a session that is over gets a second Stopped",
+        file: "../fleet/posted.rs",
+        right: "if kind == SignalKind::Ended && ",
+        wrong: "if kind == SignalKind::Opened && ",
+    },
+    Mistake {
         name: "a key that waited while the clock stood still counts",
         file: "../fleet/answers.rs",
         right: "        self.counts.stale += self.queue.drop_keystrokes();\n",

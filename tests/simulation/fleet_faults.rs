@@ -117,7 +117,8 @@ impl World {
         }
         let (mut sum, mut cut_off) = (0, 0);
         for host in self.hosts.iter().filter(|host| host.lease_until > Instant::ORIGIN) {
-            let Some(node) = &host.node else { continue };
+            // One that has not heard yet that it has joined sends nothing.
+            let Some(node) = host.node.as_ref().filter(|node| node.fleet.members() > 0) else { continue };
             let tenured = node.fleet.state(self.now.before(host.lag)) == State::Tenured;
             *if tenured { &mut sum } else { &mut cut_off } += node.fleet.share();
         }
@@ -156,7 +157,8 @@ impl World {
 
     pub(crate) fn check_the_end(&mut self) {
         let seed = self.seed;
-        let stuck: Vec<_> = (0..self.shown.len()).filter(|i| self.shown[*i]).collect();
+        // A Started of the dead that comes after the end of a session is left: another Stopped might open one.
+        let stuck: Vec<_> = (0..self.shown.len()).filter(|i| self.shown[*i] && !self.people[*i].ended).collect();
         let open = &self.tickets.open;
         assert!(!self.climate.faults.is_empty() || open.is_empty(), "seed {seed}: never answered: {open:?}");
         assert!(stuck.is_empty(), "seed {seed}: icons stuck on {stuck:?}");

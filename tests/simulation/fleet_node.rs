@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use typingd::engine::Engine;
+use typingd::engine::outbox::Acknowledged;
 use typingd::engine::policy::Policy;
 use typingd::fleet::protocol::{Awaited, Mail, OwnerId, Reply, Request, Ticket};
 use typingd::fleet::{Demand, Effect, Fleet, Route, Settings};
@@ -43,7 +44,8 @@ impl Node {
         number: Option<u32>,
     ) {
         let ticket = number.map(|number| Ticket { number, millis: Ticket::WITHOUT_END });
-        let route = self.fleet.handle_signal(now, conversation, signal, ticket);
+        let dismiss_after = self.engine.policy().rules_of(conversation.to()).dismiss_after();
+        let route = self.fleet.handle_signal(now, conversation, signal, dismiss_after, ticket);
         let awaited = ticket.map(|ticket| Awaited { by: self.fleet.me(), ticket });
         match route {
             Route::Here => self.take(now, conversation, signal, awaited),
@@ -88,7 +90,8 @@ impl Node {
         let _ = self.engine.handle_outcome(now, dispatch.id, outcome);
         self.settled(now, dispatch);
         if let Outcome::NotSent(Transient { cause: Cause::NoCredentials, .. }) = outcome {
-            self.fleet.handle_refused(dispatch.conversation.as_ref());
+            let left_on = self.engine.acknowledged(dispatch.conversation.as_ref()) != Acknowledged::Off;
+            self.fleet.handle_refused(dispatch.conversation.as_ref(), left_on);
         }
     }
 
@@ -148,6 +151,8 @@ impl Node {
     fn check(&mut self, now: Instant, conversation: ConversationRef<'_>) {
         if !self.engine.holds(conversation) {
             self.fleet.handle_released(now, conversation);
+        } else if self.engine.is_settled_off(conversation) {
+            self.fleet.handle_outcome(now, conversation, true);
         }
     }
 

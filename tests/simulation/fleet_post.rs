@@ -3,7 +3,7 @@
 
 use typingd::fleet::State;
 use typingd::model::Indicator::{TypingStarted, TypingStopped};
-use typingd::model::SignalKind::{Keystroke, MessageSent};
+use typingd::model::SignalKind::{Ended, Keystroke, MessageSent};
 
 use crate::fleet_climate::pair;
 use crate::fleet_scene::Scene;
@@ -219,4 +219,151 @@ fn icons_of_the_dead_are_taken_though_no_one_knows_credentials() {
     scene.answer();
     assert!(!scene.shown);
     scene.check_the_end("the owner died");
+}
+
+/// Node 0 dies, and node 1 has known for a moment that its lease is over.
+fn outlive(scene: &mut Scene, millis: u64) {
+    scene.pass_without(millis, Some(0));
+}
+
+#[test]
+fn a_key_that_was_posted_to_the_dead_keeps_the_icon_on() {
+    let mut scene = shown();
+    scene.kill(0);
+    outlive(&mut scene, 1_500);
+    scene.signal(1, Keystroke);
+    outlive(&mut scene, 1_500);
+    scene.answer();
+    assert_eq!((scene.holds(1), &scene.applied[..]), (true, &[TypingStarted, TypingStarted][..]));
+    outlive(&mut scene, 500);
+    scene.answer();
+    assert_eq!((scene.shown, scene.applied.len()), (false, 3), "it counts from when it was pressed");
+    scene.check_the_end("an owner died, and a key was posted to it");
+}
+
+#[test]
+fn a_key_for_what_the_dead_did_not_show_shows_the_icon() {
+    let mut scene = shown();
+    scene.signal(0, MessageSent);
+    scene.answer();
+    scene.talk(0);
+    scene.kill(0);
+    outlive(&mut scene, 1_500);
+    scene.signal(1, Keystroke);
+    outlive(&mut scene, 1_500);
+    scene.answer();
+    assert_eq!((scene.shown, &scene.applied[..]), (true, &[TypingStarted, TypingStopped, TypingStarted][..]));
+    scene.check_the_end("an owner died, and a first key was posted to it");
+}
+
+#[test]
+fn a_key_that_lasts_outlives_its_owner() {
+    let mut scene = shown();
+    scene.key_that_lasts(1, 5_000);
+    scene.talk(1);
+    scene.talk(0);
+    scene.kill(0);
+    for _ in 0..13 {
+        assert!(scene.shown, "{:?}", scene.applied);
+        outlive(&mut scene, 500);
+        scene.answer();
+    }
+    outlive(&mut scene, 500);
+    scene.answer();
+    assert_eq!((scene.shown, &scene.applied[..]), (false, &[TypingStarted, TypingStarted, TypingStopped][..]));
+    scene.check_the_end("an owner died while the typing lasted");
+}
+
+#[test]
+fn a_key_that_was_posted_to_the_living_is_left_to_them() {
+    let mut scene = Scene::new(3);
+    scene.signal(1, Keystroke);
+    scene.talk(1);
+    scene.answer();
+    scene.key_that_lasts(2, 5_000);
+    scene.talk(2);
+    scene.talk(1);
+    scene.kill(0);
+    outlive(&mut scene, 4_500);
+    assert_eq!((scene.holds(1), scene.flights.len(), scene.applied.len()), (true, 0, 1));
+    scene.check_the_end("another node died");
+}
+
+#[test]
+fn a_key_before_the_end_is_not_played_once_the_owner_dies() {
+    let mut scene = shown();
+    scene.key_that_lasts(1, 30_000);
+    scene.talk(1);
+    scene.talk(0);
+    scene.signal(0, Ended);
+    scene.answer();
+    scene.pass_without(1_500, None);
+    scene.kill(0);
+    outlive(&mut scene, 4_000);
+    assert_eq!((scene.flights.len(), &scene.applied[..]), (0, &[TypingStarted, TypingStopped][..]));
+    scene.check_the_end("a session ended, and its owner died");
+}
+
+#[test]
+fn a_message_at_the_poster_ends_what_it_has_posted() {
+    let mut scene = shown();
+    scene.key_that_lasts(1, 30_000);
+    scene.signal(1, MessageSent);
+    scene.talk(1);
+    scene.talk(0);
+    scene.answer();
+    scene.kill(0);
+    for _ in 0..12 {
+        outlive(&mut scene, 500);
+        scene.answer();
+        assert!(!scene.shown, "{:?}", scene.applied);
+    }
+    scene.check_the_end("a message, and its owner died");
+}
+
+#[test]
+fn a_key_goes_with_an_icon_whose_owner_is_refused() {
+    let mut scene = Scene::new(2);
+    scene.signal(0, Keystroke);
+    scene.talk(0);
+    scene.signal(1, Keystroke);
+    scene.talk(1);
+    scene.talk(0);
+    scene.refuse();
+    scene.talk(0);
+    scene.talk(1);
+    assert!(scene.holds(1) && !scene.holds(0));
+    scene.answer();
+    assert_eq!((scene.flights.len(), &scene.applied[..]), (0, &[TypingStarted][..]), "no icon was on before");
+    scene.check_the_end("an owner was refused");
+}
+
+#[test]
+fn a_key_before_a_message_does_not_go_with_the_icon() {
+    let mut scene = Scene::new(2);
+    scene.signal(0, Keystroke);
+    scene.talk(0);
+    scene.signal(1, Keystroke);
+    scene.talk(1);
+    scene.talk(0);
+    scene.signal(0, MessageSent);
+    scene.refuse();
+    scene.talk(0);
+    scene.talk(1);
+    assert_eq!((scene.flights.len(), scene.applied.len()), (0, 0));
+    scene.check_the_end("an owner was refused, and a message was sent");
+}
+
+#[test]
+fn a_session_that_is_over_gets_no_second_stopped() {
+    let mut scene = shown();
+    scene.kill(0);
+    outlive(&mut scene, 4_000);
+    scene.answer();
+    scene.signal(1, Ended);
+    scene.talk(1);
+    assert!(scene.store.held.values().all(|value| !value.on), "no one else sends one");
+    outlive(&mut scene, 8_000);
+    assert_eq!((scene.flights.len(), &scene.applied[..]), (0, &[TypingStarted, TypingStopped][..]));
+    scene.check_the_end("it was taken over, and ended");
 }

@@ -96,6 +96,14 @@ impl Scene {
         self.look(host);
     }
 
+    /// A keystroke whose typing goes on for so long.
+    pub(crate) fn key_that_lasts(&mut self, host: usize, lasts_millis: u16) {
+        let now = self.local(host);
+        let key = Signal { lasts_millis, ..Signal::new(SignalKind::Keystroke) };
+        self.hosts[host].node.signal(now, pair("user"), key);
+        self.look(host);
+    }
+
     /// A message whose Stopped a caller waits for, with a ticket of that number.
     pub(crate) fn awaited_message(&mut self, host: usize, number: u32) {
         let now = self.local(host);

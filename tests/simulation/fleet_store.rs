@@ -192,11 +192,13 @@ impl Store {
                 _ => self.acquire(now, me, conversation, on).unwrap_or(Answer::Elsewhere),
             },
             Op::Light => self.acquire(now, me, conversation, true).unwrap_or(Answer::Elsewhere),
-            Op::Give { to } => match mine {
+            Op::TakeOver if value.is_none() => Answer::Done,
+            Op::TakeOver => self.acquire(now, me, conversation, true).unwrap_or(Answer::Elsewhere),
+            Op::Give { to, on, typing } => match mine {
                 Some(_) if to != me && inboxes.contains(&to) && self.is_alive(now, to) && self.has_room(to) => {
-                    let content = Content::Stray { number: 0, hops: 0 };
+                    let content = Content::Given { on, typing };
                     self.post(now, to, inboxes, conversation, content);
-                    self.set(conversation, Value { owner: to, on: true, strays: 0 }, Answer::Elsewhere)
+                    self.set(conversation, Value { owner: to, on, strays: 0 }, Answer::Elsewhere)
                 }
                 _ => Answer::Done,
             },

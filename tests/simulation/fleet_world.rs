@@ -71,6 +71,8 @@ pub(crate) struct Person {
     pub(crate) name: String,
     pub(crate) keys_left: u64,
     pub(crate) last_key: Option<Instant>,
+    /// The session is over.
+    pub(crate) ended: bool,
     pub(crate) home: usize,
 }
 
@@ -123,6 +125,7 @@ impl World {
                 name: format!("user-{i}"),
                 keys_left: 0,
                 last_key: None,
+                ended: false,
                 home: i % climate.nodes,
             })
             .collect();
@@ -431,6 +434,7 @@ impl World {
             }
             (kind, 500 + self.rng.below(8_000))
         };
+        person.ended = kind == SignalKind::Ended;
         let hosts = self.hosts.len() as u64;
         let host = if self.climate.hops { self.rng.below(hosts) as usize } else { self.people[i].home };
         // The balancer passes over a process that is gone; what reaches one that is stopped comes too late.

@@ -46,15 +46,17 @@ pub(crate) fn decisions(times: &Times, events: &[(u64, Event)]) -> Vec<(u64, Rea
     let mut s = State::default();
     let mut decided = Vec::new();
     let mut times = *times;
+    debug_assert!(events.is_sorted_by_key(|(at, _)| *at), "in the order of time: {events:?}");
     let last = events.last().map_or(0, |(at, _)| *at);
     let lasting = events.iter().map(|(_, event)| lasts(*event)).max().unwrap_or(0);
     let mut end = last + lasting + times.check + times.dismiss + times.max_typing + 1;
+    let mut coming = events.iter().peekable();
     for t in 0.. {
         if t > end {
             break;
         }
         timers(&times, &mut s, t, Checks::Fall, &mut decided);
-        for (_, event) in events.iter().filter(|(at, _)| *at == t) {
+        while let Some((_, event)) = coming.next_if(|(at, _)| *at == t) {
             let stop = match event {
                 Event::Change(changed) => {
                     times = *changed;

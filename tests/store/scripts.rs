@@ -149,14 +149,14 @@ impl Requests {
     fn op(&mut self) -> Op {
         let strays = self.below(3) as u32;
         let hops = self.below(4) as u8;
-        match self.below(11) {
+        match self.below(12) {
             0..=3 => {
                 let kind = if self.below(2) == 0 { SignalKind::Keystroke } else { SignalKind::ALL[self.below(5)] };
                 let lasts_millis = if kind == SignalKind::Keystroke { self.below(60_001) as u16 } else { 0 };
                 let at = (self.below(2) == 0).then_some(1_700_000_000_123);
                 let number = 4_000_000_000 + self.below(9) as u32;
                 let ticket = (self.below(3) == 0).then_some(Ticket { number, millis: Ticket::WITHOUT_END });
-                Op::Post { signal: Signal { kind, lasts_millis, at }, hops, from: self.owner(), ticket }
+                Op::Post { signal: Signal { lasts_millis, at, ..Signal::new(kind) }, hops, from: self.owner(), ticket }
             }
             4 => Op::Light,
             5 => {
@@ -165,8 +165,9 @@ impl Requests {
             }
             6 => Op::Dim { strays },
             7 => Op::Release { seen: self.owner(), strays },
-            8 => Op::Give { to: self.owner() },
+            8 => Op::Give { to: self.owner(), on: strays > 0, typing: hops > 1 },
             9 => Op::Answer { to: self.owner(), number: strays, acknowledged: hops > 1 },
+            10 => Op::TakeOver,
             _ => Op::Stray { hops },
         }
     }

@@ -338,7 +338,9 @@ impl TypingStats {
                 let goes_on = entry.press(now, signal.lasts_millis, self.channels.tally_mut(entry.channel));
                 if let Some(candidates) = &mut self.candidates {
                     let channel = (entry.channel, self.channels.name_of(entry.channel));
-                    candidates.key(now, signal.typing_until(now), goes_on, channel, &mut entry.trials);
+                    // One that was posted to the dead counts as of now.
+                    let until = signal.typing_until(now).max(now);
+                    candidates.key(now, until, goes_on, channel, &mut entry.trials);
                 }
             }
             (Some(entry), Some(end)) => {

@@ -2,10 +2,11 @@
 -- its conversation and its detail:
 --   k, p  a keystroke, another signal   what follows the number in its mail
 --   l     light                         nothing
+--   t     take over from the dead       nothing
 --   c, r  claim, release                the value as it was seen
 --   d     dim                           the strays that are known of
 --   s     stray                         what follows the number in its mail
---   g     give                          the owner that it is given to, then what follows the number in its mail
+--   g     give                          the owner that it is given to, + or -, then what follows the number in its mail
 --   a     answer to a ticket            the owner that waits, then what follows the number in its mail
 -- Answers each: G granted, M mine, T taken over, E elsewhere, U its inbox was not named, D done, S and how many strays.
 -- Answers L, and does nothing, if the owner that asks has lapsed.
@@ -90,6 +91,8 @@ for i = first, #ARGV, 3 do
     answer = acquire(name, op == 'k') or post(name, op, detail)
   elseif op == 'l' then
     answer = acquire(name, true) or 'E'
+  elseif op == 't' then
+    if holder then answer = acquire(name, true) or 'E' end
   elseif op == 's' then
     answer = acquire(name, true) or post(name, op, detail)
   elseif op == 'c' then
@@ -114,8 +117,8 @@ for i = first, #ARGV, 3 do
   elseif op == 'g' then
     local to = string.sub(detail, 1, 16)
     if holder == me and to ~= me and inboxes[to] and lives(to) and has_room(to, 20000) then
-      set(name, to, true, 0)
-      send(to, 0, string.sub(detail, 17))
+      set(name, to, string.sub(detail, 17, 17) == '+', 0)
+      send(to, 0, string.sub(detail, 18))
       answer = 'E'
     end
   elseif op == 'a' then

@@ -54,7 +54,7 @@ enum Operation {
     Send(u8),
     /// One of those in flight comes to this.
     Answer(u8, End),
-    /// An outcome of a request that has been answered.
+    /// An outcome of a request that has been answered and is not tried again at that moment.
     AnswerAgain(End),
     Timing(Timing),
     Slept,
@@ -258,7 +258,9 @@ impl World {
             Operation::Send(most) => drop(self.send(most.into())),
             Operation::Answer(which, end) => self.answer(which.into(), end),
             Operation::AnswerAgain(end) => {
-                if let Some(id) = self.answered {
+                // A retry goes by the name of the try before it.
+                let over = self.answered.filter(|id| self.flights.iter().all(|flight| flight.id != *id));
+                if let Some(id) = over {
                     assert!(self.engine.handle_outcome(self.instant(), id, outcome(end).0).is_none());
                 }
             }

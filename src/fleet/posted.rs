@@ -1,0 +1,110 @@
+//! Keystrokes that went to an owner which may die before it has read them: this node keeps the last of each conversation
+//! for as long as it says that the user is typing, and plays it as its own where the conversation becomes its own.
+
+use super::protocol::{Answer, OwnerId};
+use super::queue::{Post, What};
+use super::{Effect, Fleet};
+use crate::model::{Conversation, ConversationRef, Instant, Signal, SignalKind};
+
+impl Fleet {
+    /// The engine is given a signal of a conversation that is owned. Call it once the signal is among the effects.
+    pub(super) fn note_signal(&mut self, conversation: ConversationRef<'_>, kind: SignalKind) {
+        let Some(holding) = self.holdings.get_mut(&conversation) else { return };
+        if kind != SignalKind::Opened {
+            holding.typing = kind == SignalKind::Keystroke;
+        }
+        // One more Stopped might open a session that is over.
+        if kind == SignalKind::Ended && holding.suspect_until > Instant::ORIGIN {
+            holding.suspect_until = Instant::ORIGIN;
+            self.effects.push_back(Effect::Check(conversation.to_owned()));
+        }
+    }
+
+    /// The signal is in its owner's inbox.
+    pub(super) fn keep_posted(&mut self, now: Instant, conversation: Conversation, post: Post) {
+        match post.signal.kind {
+            SignalKind::Keystroke if now < post.counts_until => {
+                if self.posted.len() < POSTED_MAX || self.posted.contains_key(&conversation.as_ref()) {
+                    self.posted.insert(conversation, post);
+                }
+            }
+            SignalKind::Keystroke | SignalKind::Opened => {}
+            SignalKind::MessageSent | SignalKind::Stopped | SignalKind::Ended => {
+                self.posted.remove(&conversation.as_ref());
+            }
+        }
+    }
+
+    /// The store has said who is alive. What was posted to one that is no more may not have been read.
+    pub(super) fn take_over_posted(&mut self, now: Instant, members: &[OwnerId]) {
+        self.posted.retain(|_, post| now < post.counts_until);
+        let all_are_there = self.sweep.members().iter().all(|member| members.contains(member));
+        if all_are_there || self.leaving {
+            return;
+        }
+        // Whose each is the store knows: those of the living are left to them.
+        for conversation in self.posted.keys() {
+            self.queue.push(conversation.clone(), What::TakeOver { given: None });
+        }
+    }
+
+    /// Another node has given the conversation to this one.
+    pub(super) fn handle_given(&mut self, now: Instant, conversation: Conversation, on: bool, typing: bool) {
+        if !typing {
+            self.posted.remove(&conversation.as_ref());
+        }
+        if !self.holds(conversation.as_ref()) {
+            self.queue.push(conversation, What::TakeOver { given: Some(on) });
+        } else if on {
+            self.recover(now, conversation);
+        }
+    }
+
+    /// Whether a conversation has been taken over, from the dead or from who has given it.
+    pub(super) fn handle_take_over(
+        &mut self,
+        now: Instant,
+        conversation: Conversation,
+        given: Option<bool>,
+        answer: Answer,
+    ) {
+        if !matches!(answer, Answer::Granted | Answer::Mine | Answer::TakenOver) || self.holds(conversation.as_ref()) {
+            return;
+        }
+        // What the dead one did not show it has either not read, or been told to end since.
+        let is_read = |post: &Post| now.since(post.arrived) > self.settings.lease;
+        if answer == Answer::Granted && self.posted.get(&conversation.as_ref()).is_some_and(is_read) {
+            self.posted.remove(&conversation.as_ref());
+        }
+        self.checks.push(conversation.clone());
+        if answer == Answer::TakenOver || (answer == Answer::Mine && given.is_none()) {
+            self.counts.taken += u64::from(answer == Answer::TakenOver);
+            self.recover(now, conversation);
+            return;
+        }
+        let me = Some(self.tenure.me());
+        let holding = self.holdings.entry(conversation.clone()).or_default();
+        (holding.owner, holding.on) = (me, true);
+        // Who gives it lives, and says whatever it has still under way.
+        if given == Some(true) && answer == Answer::Mine {
+            self.effects.push_back(Effect::Recover(conversation.clone()));
+        }
+        self.play_posted(now, conversation);
+    }
+
+    /// The conversation has become this node's own: the key that was posted counts from when it was pressed.
+    pub(super) fn play_posted(&mut self, now: Instant, conversation: Conversation) {
+        let Some(post) = self.posted.remove(&conversation.as_ref()) else { return };
+        match u16::try_from(now.since(post.arrived).as_millis()) {
+            Ok(ago_millis) if now < post.counts_until => {
+                let signal = Signal { ago_millis, ..post.signal };
+                self.effects.push_back(Effect::Signal(conversation.clone(), signal, None));
+                self.note_signal(conversation.as_ref(), signal.kind);
+            }
+            _ => self.counts.stale += 1,
+        }
+    }
+}
+
+/// Conversations of which a keystroke is kept: as many as an org has users at a time, and more.
+const POSTED_MAX: usize = 65_536;
