@@ -38,7 +38,7 @@ pub(super) fn parse(text: &str) -> Option<ParsedSignal<'_>> {
     if reader.at != text.len() || (lasts.is_some() && kind != SignalKind::Keystroke) {
         return None;
     }
-    Some(ParsedSignal { to, from, signal: Signal { kind, lasts_millis: lasts.unwrap_or(0), at } })
+    Some(ParsedSignal { to, from, signal: Signal { lasts_millis: lasts.unwrap_or(0), at, ..Signal::new(kind) } })
 }
 
 struct Reader<'a> {
