@@ -1,7 +1,7 @@
 //! The server's edge: listening addresses, connections with a deadline for everything, bodies read within
 //! bounds, callers' tokens, problem documents.
 //!
-//! It knows no route. `axum::serve` is not used: it lets a silent client hold its connection for ever.
+//! It knows no route but the one of signals, which has a short way. `axum::serve` is not used: it lets a silent client hold its connection for ever.
 
 mod address;
 mod answer;
