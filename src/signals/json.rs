@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::plain;
 use crate::model::{AT_MILLIS_MAX, ConversationRef, LASTS_MILLIS_MAX, Signal, SignalKind, check_id};
 
 /// The longest line of a stream or a trace, in bytes: two ids of 240 characters, each written as a pair of six-byte
@@ -22,8 +23,8 @@ pub(crate) const ID_CHARS_MAX: usize = 240;
 /// A signal as it was read; its ids borrow from the line where they can.
 #[derive(Debug)]
 pub struct ParsedSignal<'a> {
-    to: Cow<'a, str>,
-    from: Cow<'a, str>,
+    pub(super) to: Cow<'a, str>,
+    pub(super) from: Cow<'a, str>,
     /// What happened, and when by the caller's clock.
     pub signal: Signal,
 }
@@ -67,6 +68,11 @@ pub enum SignalError {
 pub fn parse(json: &[u8]) -> Result<ParsedSignal<'_>, SignalError> {
     // Checked as a whole: serde_json would call broken UTF-8 inside a string an escape's fault.
     let text = std::str::from_utf8(json).map_err(|e| SignalError::NotUtf8(e.valid_up_to()))?;
+    plain::parse(text).map_or_else(|| parse_any(text), Ok)
+}
+
+/// The same of any text, however it is written.
+pub(super) fn parse_any(text: &str) -> Result<ParsedSignal<'_>, SignalError> {
     if text.trim_ascii().is_empty() {
         return Err(SignalError::Empty);
     }
