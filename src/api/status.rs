@@ -58,9 +58,15 @@ struct Store<'a> {
     state: &'static str,
     up: bool,
     problem: Option<&'a str>,
+    node: String,
+    group: &'a str,
     members: usize,
+    /// How old the number of members is.
+    members_age_ms: Option<u64>,
     owned: usize,
     requests_per_second: u32,
+    posted: u64,
+    received: u64,
 }
 
 #[derive(Serialize)]
@@ -176,9 +182,14 @@ impl<'a> Answer<'a> {
                 state: store.state.name(),
                 up: store.up,
                 problem: store.problem.as_deref(),
+                node: store.node.to_string(),
+                group: &store.group,
                 members: store.members,
+                members_age_ms: store.answered.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
                 owned: store.owned,
                 requests_per_second: store.share,
+                posted: store.counts.posted,
+                received: store.counts.received,
             }),
             recording: snapshot.recording,
             drop_in: runtime.drop_in.is_some(),

@@ -87,21 +87,44 @@ fn describe(status: &Value) -> String {
         let figures = if compared.is_empty() { String::new() } else { format!(": {}", compared.join("; ")) };
         line("candidates", format!("{} on {typing} of typing{figures}", measured.timings.join(", ")));
     }
-    if at("/store").is_object() {
-        let problem = at("/store/problem").as_str().map(|why| format!(": {}", printable(why))).unwrap_or_default();
-        line(
-            "store",
-            format!(
-                "{}{problem}; {} typingd, {} conversations are this one's, and {} requests a second",
-                text("/store/state").replace('_', " "),
-                count("/store/members"),
-                count("/store/owned"),
-                count("/store/requests_per_second")
-            ),
-        );
+    if let Some([store, node]) = node_of_several(status) {
+        line("store", store);
+        line("node", node);
     }
     lines
 }
+
+/// How the store is, and as what it knows this typingd; `None` without one.
+fn node_of_several(status: &Value) -> Option<[String; 2]> {
+    let store = status.get("store").filter(|store| store.is_object())?;
+    let count = |name: &str| store[name].as_u64().unwrap_or(0);
+    let text = |name: &str| store[name].as_str().map(printable).unwrap_or_default();
+    let problem = store["problem"].as_str().map(|why| format!(": {}", printable(why))).unwrap_or_default();
+    // While the store answers, a heartbeat's time is no news.
+    let members = match store["members_age_ms"].as_u64() {
+        None => "how many typingd share it is not known yet".to_owned(),
+        Some(..=MEMBERS_FRESH_MS) => format!("{} typingd", count("members")),
+        Some(age) => format!("{} typingd {} ago", count("members"), Written(Duration::from_secs(age / 1_000))),
+    };
+    Some([
+        format!(
+            "{}{problem}; {members}, {} conversations are this one's, and {} requests a second",
+            text("state").replace('_', " "),
+            count("owned"),
+            count("requests_per_second")
+        ),
+        format!(
+            "{} of group {}, {} signals posted to other typingd, {} taken from them",
+            text("node"),
+            text("group"),
+            count("posted"),
+            count("received")
+        ),
+    ])
+}
+
+/// Members that are known for so long, in milliseconds, are said without their age: some heartbeats' time.
+const MEMBERS_FRESH_MS: u64 = 2_000;
 
 fn file(file: &Value) -> String {
     file.as_str().map_or_else(|| "no file".to_owned(), printable)

@@ -14,6 +14,8 @@ use crate::store::{Failure, SharedText};
 pub(super) struct SharedTiming {
     store: SharedText,
     version: u64,
+    /// The highest version that was ever told. A store that has lost its memory goes on from there: no version is told twice.
+    highest: u64,
     pub(super) changes: Vec<Entry>,
     /// What of them the store does not have yet.
     own: Option<Own>,
@@ -30,6 +32,8 @@ pub(super) struct SharedTiming {
 struct Own {
     /// All earlier ones are undone first.
     resets: bool,
+    /// They are what a store that has lost its memory is told again: another may have done so, and more has happened since.
+    again: bool,
     entries: Vec<Entry>,
 }
 
@@ -58,7 +62,16 @@ const TRIES: usize = 3;
 
 impl SharedTiming {
     pub(super) const fn new(store: SharedText) -> Self {
-        Self { store, version: 0, changes: Vec::new(), own: None, told: None, adopts: false, again_at: None }
+        Self {
+            store,
+            version: 0,
+            highest: 0,
+            changes: Vec::new(),
+            own: None,
+            told: None,
+            adopts: false,
+            again_at: None,
+        }
     }
 
     /// A change has been made here: it holds for all once the store has it.
@@ -66,6 +79,7 @@ impl SharedTiming {
         add(&mut self.changes, change);
         let own = self.own.get_or_insert_default();
         own.resets |= matches!(change.parts(), (None, None));
+        own.again = false;
         add(&mut own.entries, change);
     }
 
@@ -107,14 +121,16 @@ impl SharedTiming {
         if let Some(told) = self.told.filter(|told| *told < self.version) {
             self.version = told;
             if !self.changes.is_empty() {
-                self.own = Some(Own { resets: false, entries: self.changes.clone() });
+                let (again, resets) = (self.own.is_none(), self.own.as_ref().is_some_and(|own| own.resets));
+                self.own = Some(Own { resets, again, entries: self.changes.clone() });
             }
         }
         for _ in 0..TRIES {
             if self.own.is_some() {
                 let text = serde_json::to_string(&self.changes).unwrap_or_default();
-                if self.store.write(self.version, &text).await? {
-                    self.version += 1;
+                let next = self.highest + 1;
+                if self.store.write(self.version, next, &text).await? {
+                    (self.version, self.highest) = (next, next);
                     self.own = None;
                     return Ok(());
                 }
@@ -123,6 +139,8 @@ impl SharedTiming {
             }
             let (version, text) = self.store.read().await?;
             let mut changes = serde_json::from_str(&text).unwrap_or_default();
+            self.own.take_if(|own| own.again && version > self.highest);
+            self.highest = self.highest.max(version);
             if let Some(own) = &self.own {
                 own.apply(&mut changes);
             }

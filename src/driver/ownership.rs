@@ -40,6 +40,7 @@ impl LoopState {
         match news {
             News::Reply(number, reply) => node.fleet.handle_reply(at, number, reply),
             News::Silence => node.fleet.handle_silence(at),
+            News::Refused => node.fleet.handle_store_refusal(at),
             News::Mail(mail) => node.fleet.handle_mail(at, mail),
             News::MailLost => node.fleet.handle_mail_lost(),
         }

@@ -1,5 +1,7 @@
 //! What follows from the store's answers, from its silence, and from mail.
 
+use std::time::Duration;
+
 use super::protocol::{Answer, Awaited, Content, Mail, Membership, Reply, Status, Value};
 use super::queue::{FRESH_MAX, Pending, Post, What};
 use super::{Asked, Effect, Fleet, UnderWay};
@@ -126,6 +128,9 @@ impl Fleet {
         self.share.granted(&membership);
         if self.share.in_force() != before {
             self.effects.push_back(Effect::Share(self.share.in_force()));
+        }
+        if self.share.owes() {
+            self.next_heartbeat = self.next_heartbeat.min(now + OWING_HEARTBEAT);
         }
         if joined || std::mem::take(&mut self.reclaims) {
             self.claims = self.holdings.keys().cloned().collect();
@@ -293,6 +298,9 @@ impl Fleet {
             self.posted.remove(&conversation.as_ref());
             self.recover(now, conversation.clone());
             self.know_of(&conversation, strays);
+        } else if self.queue.claims(&conversation) {
+            // The answer that was lost is asked for again, before what would be given up here: it is looked at once more.
+            self.sweep.want();
         } else {
             self.queue.push(conversation, What::Release { seen, strays });
         }
@@ -391,5 +399,7 @@ fn is_keystroke(content: &Content) -> bool {
     matches!(content, Content::Signal { signal, .. } if signal.kind == SignalKind::Keystroke)
 }
 
+/// How soon a node reports what it has given up of its share.
+const OWING_HEARTBEAT: Duration = Duration::from_millis(50);
 /// How often a signal is posted again by a node that doesn't own the conversation any more.
 const HOPS_MAX: u8 = 3;

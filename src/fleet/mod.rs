@@ -16,10 +16,11 @@
 //! 4. after each outcome, calls [`Fleet::handle_outcome`];
 //! 5. sends what [`Fleet::poll_request`] returns, and hands the reply to [`Fleet::handle_reply`], or calls
 //!    [`Fleet::handle_silence`] where there is none in time or the connection broke. At most one request is under
-//!    way. Hands what it finds in its inbox ([`Fleet::me`]) to [`Fleet::handle_mail`];
+//!    way; and [`Fleet::handle_store_refusal`] each time that the store says that it will not serve. Hands what it finds in its inbox ([`Fleet::me`]) to [`Fleet::handle_mail`];
 //! 6. calls [`Fleet::handle_timeout`] when the instant of [`Fleet::poll_timeout`] has come.
 
 mod answers;
+mod deadlines;
 mod posted;
 pub mod protocol;
 mod queue;
@@ -331,6 +332,12 @@ impl Fleet {
         self.sweep.want();
     }
 
+    /// The store has said for certain that it will not serve this node: waiting for it is in vain. [`Fleet::handle_silence`]
+    /// follows for a request that is under way.
+    pub fn handle_store_refusal(&mut self, now: Instant) {
+        self.tenure.refuse(now);
+    }
+
     /// The engine has forgotten a conversation.
     pub fn handle_released(&mut self, now: Instant, conversation: ConversationRef<'_>) {
         // What is under suspicion is owed another Stopped.
@@ -521,68 +528,14 @@ impl Fleet {
         self.sweep.members().len()
     }
 
+    /// How long ago the heartbeat was sent that the store answered last; `None` if it never has.
+    pub fn answered(&self, now: Instant) -> Option<Duration> {
+        self.store_clock.map(|(_, sent)| now.since(sent))
+    }
+
     /// What has happened so far.
     pub const fn counts(&self) -> &Counts {
         &self.counts
-    }
-
-    /// Looks at the clock: what is due by time alone.
-    fn look(&mut self, now: Instant) {
-        if self.tenure.look(now) {
-            self.go_alone(now);
-        }
-        if self.share.look(now) {
-            self.effects.push_back(Effect::Share(self.share.in_force()));
-        }
-        while let Some((_, conversation)) = pop_due(&mut self.waits, now) {
-            // It may have left, and another may wait by now.
-            let holding = self.holdings.get_mut(&conversation.as_ref());
-            if let Some(dispatch) = holding.and_then(|holding| holding.waiting.take()) {
-                self.effects.push_back(Effect::Withhold(dispatch.id));
-            }
-        }
-        while let Some((at, conversation)) = pop_due(&mut self.suspects, now) {
-            if self.holdings.get(&conversation.as_ref()).is_some_and(|holding| holding.suspect_until == at) {
-                self.effects.push_back(Effect::Recover(conversation));
-            }
-        }
-    }
-
-    /// The store is silent: signals that waited for it are this node's to serve.
-    fn go_alone(&mut self, now: Instant) {
-        self.end_tenure();
-        self.share.go_alone(now);
-        let serves = self.tenure.state(now) == State::Alone && !self.leaving;
-        for (conversation, post) in self.queue.take_posts(|_| true) {
-            if serves && now.since(post.arrived) <= FRESH_MAX {
-                self.holdings.entry(conversation.clone()).or_default();
-                self.checks.push(conversation.clone());
-                let awaited = self.awaited(&post);
-                self.effects.push_back(Effect::Signal(conversation, post.signal, awaited));
-            } else {
-                self.drop_post(&conversation, &post);
-            }
-        }
-        // No owner can be told. If the icon is on because of this node, or of an earlier life of it, it goes off.
-        for conversation in self.queue.take_strays() {
-            self.recover(now, conversation);
-        }
-        self.effects.extend(self.checks.drain(..).map(Effect::Check));
-    }
-
-    /// What was dispatched or asked for under the tenure that is over.
-    fn end_tenure(&mut self) {
-        for (_, conversation) in self.waits.drain(..) {
-            let holding = self.holdings.get_mut(&conversation.as_ref());
-            if let Some(dispatch) = holding.and_then(|holding| holding.waiting.take()) {
-                self.effects.push_back(Effect::Withhold(dispatch.id));
-            }
-        }
-        self.queue.drop_flags();
-        // What else reaches their owners is not known any more.
-        self.posted.clear();
-        self.claims.clear();
-        self.sweep.abort();
     }
 
     /// Gives a conversation up that is off.
@@ -593,8 +546,4 @@ impl Fleet {
             self.queue.push(conversation.to_owned(), what);
         }
     }
-}
-
-fn pop_due(queue: &mut VecDeque<(Instant, Conversation)>, now: Instant) -> Option<(Instant, Conversation)> {
-    if queue.front()?.0 > now { None } else { queue.pop_front() }
 }

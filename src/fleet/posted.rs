@@ -4,7 +4,7 @@
 use super::protocol::{Answer, OwnerId};
 use super::queue::{Post, What};
 use super::{Effect, Fleet};
-use crate::model::{Conversation, ConversationRef, Instant, Signal, SignalKind};
+use crate::model::{Conversation, ConversationRef, Instant, SignalKind};
 
 impl Fleet {
     /// The engine is given a signal of a conversation that is owned. Call it once the signal is among the effects.
@@ -95,14 +95,12 @@ impl Fleet {
     /// The conversation has become this node's own: the key that was posted counts from when it was pressed.
     pub(super) fn play_posted(&mut self, now: Instant, conversation: Conversation) {
         let Some(post) = self.posted.remove(&conversation.as_ref()) else { return };
-        match u16::try_from(now.since(post.arrived).as_millis()) {
-            Ok(ago_millis) if now < post.counts_until => {
-                let signal = Signal { ago_millis, ..post.signal };
-                self.effects.push_back(Effect::Signal(conversation.clone(), signal, None));
-                self.note_signal(conversation.as_ref(), signal.kind);
-            }
-            _ => self.counts.stale += 1,
-        }
+        let Some(signal) = post.signal_at(now) else {
+            self.counts.stale += 1;
+            return;
+        };
+        self.effects.push_back(Effect::Signal(conversation.clone(), signal, None));
+        self.note_signal(conversation.as_ref(), signal.kind);
     }
 }
 

@@ -151,7 +151,9 @@ pub struct Heartbeat {
     pub limit: u32,
     /// The share that the node keeps to already.
     pub hold: u32,
-    /// The share that it would like.
+    /// What its demand comes to: with less, the others hold back.
+    pub need: u32,
+    /// The share that it would like: more than it needs, if there is more.
     pub want: u32,
 }
 
@@ -274,8 +276,10 @@ pub struct Membership {
     pub status: Status,
     /// The requests a second that the node may send, once it has read this.
     pub share: u32,
-    /// What each would have of an equal split, while one of them has too little.
-    pub fair: Option<u32>,
+    /// No more is to be wanted next: less than the limit while another needs, and lacks, some of an equal part.
+    pub most: u32,
+    /// Another could use more than there is: what is not needed is not to be kept.
+    pub is_sought: bool,
     /// The smallest limit of the members.
     pub limit: u32,
     /// Who is alive.

@@ -63,6 +63,16 @@ impl Post {
         Self { signal, arrived, hops: 0, from: None, ticket, again: false, counts_until: Instant::ORIGIN }
     }
 
+    /// The signal as it counts now. A keystroke counts from when it was pressed; `None`: the user is not typing any more.
+    pub(super) fn signal_at(&self, now: Instant) -> Option<Signal> {
+        if self.signal.kind != SignalKind::Keystroke {
+            return Some(self.signal);
+        }
+        let ago_millis = u16::try_from(now.since(self.arrived).as_millis()).ok()?;
+        let counts = now < self.counts_until || (self.from.is_some() && self.is_fresh(now));
+        counts.then_some(Signal { ago_millis, ..self.signal })
+    }
+
     /// Whether it may still count: a key that took too long says nothing about whether the user is typing now.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.signal.kind != SignalKind::Keystroke || now.since(self.arrived) <= FRESH_MAX
@@ -108,6 +118,12 @@ impl Queue {
     pub(super) fn releases(&self, conversation: &Conversation) -> bool {
         let release = |what| matches!(what, What::Release { .. });
         self.pending.iter().any(|pending| release(pending.what) && pending.conversation == *conversation)
+    }
+
+    /// Whether something waits that makes the conversation this node's own.
+    pub(super) fn claims(&self, conversation: &Conversation) -> bool {
+        let claim = |what| matches!(what, What::Post(_) | What::Stray { .. } | What::TakeOver { .. });
+        self.pending.iter().any(|pending| claim(pending.what) && pending.conversation == *conversation)
     }
 
     /// What is owned again is not given up.

@@ -9,7 +9,7 @@ use crate::model::Instant;
 
 impl Fleet {
     pub(super) fn next_command(&mut self, now: Instant, demand: Demand) -> Option<(Command, Asked)> {
-        let presses = self.share.presses(demand) && self.last_heartbeat + PRESSED_HEARTBEAT <= now;
+        let presses = self.share.presses(demand) && self.last_heartbeat + self.share.presses_after() <= now;
         if self.next_heartbeat <= now || presses {
             return Some((Command::Heartbeat(self.heartbeat(now, demand)), Asked::Heartbeat));
         }
@@ -44,6 +44,7 @@ impl Fleet {
             lease: self.tenure.store_lease(),
             limit: 0,
             hold: 0,
+            need: 0,
             want: 0,
         };
         let before = self.share.in_force();
@@ -113,8 +114,7 @@ impl Fleet {
     }
 }
 
-/// How often a node gives a sign of life; and how often at most, if it presses for a larger share.
+/// How often a node gives a sign of life.
 const HEARTBEAT: Duration = Duration::from_millis(250);
-const PRESSED_HEARTBEAT: Duration = Duration::from_millis(20);
 /// Operations in one turn: the store does nothing else meanwhile.
 const OPS_MAX: usize = 800;

@@ -23,7 +23,14 @@ pub(super) struct Share {
     own_limit: u32,
     limit: u32,
     in_force: u32,
-    fair: Option<u32>,
+    /// What is this node's by what it knows of the store. More than what is in force while requests of the last second
+    /// still count.
+    granted: u32,
+    /// What the last heartbeat asked for.
+    wanted: u32,
+    most: u32,
+    /// Another node could use more than there is.
+    is_sought: bool,
     members: u32,
     /// Since when the store has been silent.
     alone_since: Option<Instant>,
@@ -32,7 +39,9 @@ pub(super) struct Share {
 impl Share {
     pub(super) fn new(limit: u32) -> Self {
         let in_force = (limit / UNJOINED_PART).max(1);
-        Self { own_limit: limit, limit, in_force, fair: None, members: 1, alone_since: None }
+        let (granted, wanted) = (in_force, in_force);
+        let (own_limit, most, is_sought, members) = (limit, limit, false, 1);
+        Self { own_limit, limit, in_force, granted, wanted, most, is_sought, members, alone_since: None }
     }
 
     pub(super) const fn in_force(&self) -> u32 {
@@ -49,30 +58,45 @@ impl Share {
             self.in_force = self.limit / self.members;
         }
         self.in_force = self.in_force.min(limit).max(1);
+        self.granted = self.granted.max(self.in_force);
     }
 
-    /// Whether more could be had before the next heartbeat is due.
+    /// Whether a heartbeat is worth sending before the next is due: more could be had.
     pub(super) fn presses(&self, demand: Demand) -> bool {
-        demand.queued > QUEUED_MAX && self.in_force < self.limit
+        demand.queued > QUEUED_MAX.min(self.in_force as usize / 8) && self.in_force < self.limit.min(self.most)
+    }
+
+    /// How long after the last heartbeat it may be sent: later if that has brought all there was.
+    pub(super) const fn presses_after(&self) -> Duration {
+        if self.granted < self.wanted { VAIN_HEARTBEAT } else { PRESSED_HEARTBEAT }
+    }
+
+    /// Whether another node waits for what this one has given up and still has to report.
+    pub(super) const fn owes(&self) -> bool {
+        self.in_force < self.granted
     }
 
     /// What the next heartbeat says: what is kept to from now on, and what is wanted.
     pub(super) fn before_heartbeat(&mut self, demand: Demand, heartbeat: &mut Heartbeat) {
         let whole = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let counted = whole(demand.counted);
-        let least = self.limit / self.members.saturating_mul(4).max(1);
-        let want = counted.saturating_add(counted / 2).saturating_add(whole(demand.queued)).max(least).max(1);
-        let want = want.min(self.fair.unwrap_or(self.limit)).min(self.limit);
-        // What was sent within the last second can't be given away yet.
-        let hold = self.in_force.min(want.max(counted));
-        self.in_force = hold;
-        *heartbeat = Heartbeat { limit: self.own_limit, hold, want, ..*heartbeat };
+        let part = |part| self.limit / self.members.saturating_mul(part).max(1);
+        let need = counted.saturating_add(whole(demand.queued)).max(part(SOUGHT_PART)).max(1).min(self.limit);
+        let want = if self.is_sought { need + counted / 16 } else { (need + counted / 2).max(part(IDLE_PART)) };
+        let want = want.min(self.most).min(self.limit);
+        // What was sent within the last second can't be given away yet; nothing is added to it.
+        let hold = self.granted.min(want.max(counted));
+        (self.granted, self.wanted) = (hold, want);
+        self.in_force = hold.min(want);
+        *heartbeat = Heartbeat { limit: self.own_limit, hold, need, want, ..*heartbeat };
     }
 
     pub(super) fn granted(&mut self, membership: &Membership) {
-        self.in_force = membership.share;
+        self.granted = membership.share;
+        self.in_force = membership.share.min(self.wanted);
         self.limit = membership.limit;
-        self.fair = membership.fair;
+        self.most = membership.most;
+        self.is_sought = membership.is_sought;
         self.members = u32::try_from(membership.members.len()).unwrap_or(u32::MAX).max(1);
         self.alone_since = None;
     }
@@ -93,6 +117,7 @@ impl Share {
         if over {
             self.alone_since = None;
             self.in_force = self.in_force.max(self.limit / self.members);
+            self.granted = self.granted.max(self.in_force);
         }
         over
     }
@@ -100,7 +125,14 @@ impl Share {
 
 /// A node that has not joined since its start keeps to this part of the limit.
 const UNJOINED_PART: u32 = 10;
-/// With more requests in line a node asks for more at once.
+/// What a node keeps to without demand, of an equal part: a burst, and what comes while the store is silent. All together
+/// it is as much as is kept for those that are cut off.
+const IDLE_PART: u32 = 2;
+/// The same while some node could use more.
+const SOUGHT_PART: u32 = 20;
+/// With more requests in line, or more than an eighth of a second's, a node asks for more at once.
 const QUEUED_MAX: usize = 8;
+const PRESSED_HEARTBEAT: Duration = Duration::from_millis(20);
+const VAIN_HEARTBEAT: Duration = Duration::from_millis(100);
 /// So long a node that is cut off keeps to the share that it had.
 const ALONE_KEPT: Duration = Duration::from_secs(60);

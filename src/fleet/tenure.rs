@@ -68,6 +68,8 @@ pub(super) struct Tenure {
     phase: Phase,
     lease_until: Instant,
     doubt_since: Option<Instant>,
+    /// Since when the store has said that it will not serve, and nothing else.
+    refused_since: Option<Instant>,
     looked: Instant,
     /// Grows with each tenure, and with each time between two.
     number: u32,
@@ -84,6 +86,7 @@ impl Tenure {
             phase: Phase::Apart,
             lease_until: Instant::ORIGIN,
             doubt_since: None,
+            refused_since: None,
             looked: Instant::ORIGIN,
             number: 0,
         }
@@ -141,13 +144,16 @@ impl Tenure {
     pub(super) fn look(&mut self, now: Instant) -> bool {
         // A process that was stopped had no answer because it did not read.
         let paused = now.since(std::mem::replace(&mut self.looked, now)) > PAUSE_MIN;
+        self.refused_since = self.refused_since.filter(|_| !paused);
         if self.state(now) != State::InDoubt {
             self.doubt_since = None;
             return false;
         }
         let since = self.doubt_since.filter(|_| !paused).unwrap_or(now);
         self.doubt_since = Some(since);
-        let alone = now >= since + self.doubt_max();
+        // From a store that serves no one leases are renewed no more: once the last has ended, no other node acts on its own.
+        let ended = self.refused_since.map_or(Instant::NEVER, |refused| refused + self.store_lease);
+        let alone = now >= ended.min(since + self.doubt_max());
         if alone {
             self.phase = Phase::Alone;
             self.number += 1;
@@ -168,6 +174,7 @@ impl Tenure {
     /// be claimed.
     pub(super) fn renew(&mut self, now: Instant, sent: Instant) -> bool {
         self.lease_until = sent + self.store_lease.saturating_sub(LOCAL_MARGIN);
+        self.refused_since = None;
         self.extend_doubt(now);
         self.was = None;
         self.joined = true;
@@ -185,6 +192,11 @@ impl Tenure {
         if self.doubt_since.is_some() {
             self.doubt_since = Some(now);
         }
+    }
+
+    /// The store has said that it will not serve.
+    pub(super) fn refuse(&mut self, now: Instant) {
+        self.refused_since.get_or_insert(now);
     }
 
     /// Everything that was owned has been claimed.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::engine::policy::{Delivery, Rules};
 use crate::engine::{Census, Counts};
 use crate::fleet;
+use crate::fleet::protocol::OwnerId;
 use crate::journal;
 use crate::model::{ChannelAddress, Instant};
 use crate::observe::loop_metrics::LoopMetrics;
@@ -69,8 +70,14 @@ pub struct StoreFigures {
     pub up: bool,
     /// Why not.
     pub problem: Option<String>,
+    /// The name by which the store knows this one.
+    pub node: OwnerId,
+    /// Those that share the org have it in the names of their keys.
+    pub group: String,
     /// Nodes that are alive, this one included, when the store said so last.
     pub members: usize,
+    /// How long ago that was; `None`: never.
+    pub answered: Option<Duration>,
     /// Conversations that are this one's.
     pub owned: usize,
     /// Requests a second of the org's that are this one's.

@@ -124,8 +124,8 @@ pub fn call(keys: &Keys, request: &Request, who: &Who) -> Call {
             args.push(u8::from(heartbeat.joins).to_string());
             args.push(heartbeat.was.map_or_else(String::new, |was| was.to_string()));
             args.extend([millis.to_string(), heartbeat.limit.to_string()]);
-            args.extend([heartbeat.hold.to_string(), heartbeat.want.to_string(), who.name.clone()]);
-            args.extend([SCHEMA.to_owned(), who.org.clone()]);
+            args.extend([heartbeat.hold, heartbeat.need, heartbeat.want].map(|rate| rate.to_string()));
+            args.extend([who.name.clone(), SCHEMA.to_owned(), who.org.clone()]);
             Script::Heartbeat
         }
         Command::Turn { inboxes, ops } => {
@@ -276,8 +276,8 @@ pub(super) fn timing_version(command: &Command, answered: &Answered) -> Option<u
 
 fn membership(answered: Answered) -> Result<Membership, Strange> {
     let expected = strange("an answer to a heartbeat");
-    let [status, share, fair, limit, members, lapsed, now, mail, _timing] =
-        <[Answered; 9]>::try_from(list(answered)?).map_err(|_| strange("an answer to a heartbeat"))?;
+    let [status, share, most, sought, limit, members, lapsed, now, mail, _timing] =
+        <[Answered; 10]>::try_from(list(answered)?).map_err(|_| strange("an answer to a heartbeat"))?;
     let status = match text(status)?.as_str() {
         "kept" => Status::Kept,
         "joined" => Status::Joined,
@@ -288,8 +288,8 @@ fn membership(answered: Answered) -> Result<Membership, Strange> {
     Ok(Membership {
         status,
         share: rate(share)?,
-        // Below zero if nobody has too little.
-        fair: u32::try_from(number(&fair)?).ok(),
+        most: rate(most)?,
+        is_sought: number(&sought)? == 1,
         limit: rate(limit)?,
         members: owners(members)?,
         lapsed: owners(lapsed)?,

@@ -23,6 +23,8 @@ pub enum News {
     Reply(u64, Reply),
     /// The request under way has no answer.
     Silence,
+    /// The store has said for certain that it will not serve.
+    Refused,
     /// What was in the inbox.
     Mail(Vec<Mail>),
     /// The connection that brings mail broke: what it was bringing is lost.
@@ -92,6 +94,11 @@ impl Link {
         self.news.try_recv().ok()
     }
 
+    /// What the keys of those that share the org have in their names.
+    pub fn group(&self) -> &str {
+        &self.settings.group
+    }
+
     /// A handle that says whose a conversation is.
     pub fn lookup(&self) -> Lookup {
         self.lookup.clone()
@@ -131,6 +138,10 @@ async fn serve_requests(
                     // Nothing was sent: it may be tried again while there is time.
                     Err(failure) if server.is_none() => {
                         note(&state, &mut logged, Err(&failure));
+                        if failure.is_refusal() {
+                            // The loop that does not take it has enough to do.
+                            let _ = told.try_send(News::Refused);
+                        }
                         last = Some(failure);
                         sleep(reconnect_after(failures)).await;
                         failures += 1;
@@ -158,7 +169,10 @@ async fn serve_requests(
                 failures = 0;
                 reply.map_or(News::Silence, |reply| News::Reply(number, reply))
             }
-            Err(_) => {
+            Err(failure) => {
+                if failure.is_refusal() && told.send(News::Refused).await.is_err() {
+                    return;
+                }
                 // A late answer must not be taken for the next one's.
                 server = None;
                 failures += 1;
@@ -288,7 +302,9 @@ fn reconnect_after(failures: u32) -> Duration {
 /// Causes that are logged until the store can be used again.
 const CAUSES_MAX: usize = 4;
 const RECONNECT_MIN: Duration = Duration::from_millis(100);
-const RECONNECT_MAX: Duration = Duration::from_secs(2);
+/// Short, so that all share the org within a second of the store's return; and the store waits for it before any share grows
+/// (`scripts/heartbeat.lua`).
+const RECONNECT_MAX: Duration = Duration::from_millis(500);
 /// The server lets a reader wait so long for mail; and the reader the server.
 const INBOX_WAIT: Duration = Duration::from_secs(1);
 const INBOX_TIMEOUT: Duration = Duration::from_secs(3);

@@ -59,6 +59,21 @@ pub enum Failure {
     Old(String),
 }
 
+impl Failure {
+    /// Whether it is a clear answer, and no silence.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Server(error) => {
+                error.code().is_some()
+                    || error.kind() == ErrorKind::AuthenticationFailed
+                    || error.is_connection_refusal()
+            }
+            Self::Late | Self::Strange(_) => false,
+            _ => true,
+        }
+    }
+}
+
 /// What the operator can do about an answer, or the answer as it is.
 fn explained(error: &RedisError) -> String {
     let detail = error.detail().unwrap_or_default();

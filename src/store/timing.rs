@@ -43,19 +43,28 @@ impl SharedText {
         Ok((version.unwrap_or_default(), text.unwrap_or_default()))
     }
 
-    /// Writes another text over that of `version`. Returns whether it was that one still; then it is `version + 1`.
+    /// Writes another text over that of `version`. Returns whether it was that one still; then it is `next`.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn write(&mut self, version: u64, text: &str) -> Result<bool, Failure> {
+    pub async fn write(&mut self, version: u64, next: u64, text: &str) -> Result<bool, Failure> {
         let keys = Keys::new(&self.settings.group).fixed();
         let mut write = redis::cmd("EVALSHA");
         let digest = self.server().await?.digests[Script::Retime as usize].clone();
-        write.arg(digest).arg(keys.len()).arg(keys).arg("").arg(0).arg(version).arg(text);
+        write.arg(digest).arg(keys.len()).arg(keys).arg("").arg(0).arg(version).arg(next).arg(text);
         self.ask(write).await
     }
 
     async fn ask<T: redis::FromRedisValue>(&mut self, command: redis::Cmd) -> Result<T, Failure> {
+        let is_old = self.server.is_some();
+        match self.ask_once(&command).await {
+            // The server has restarted since: it is asked at once, for others may be telling it theirs.
+            Err(Failure::Server(error)) if is_old && error.is_connection_dropped() => self.ask_once(&command).await,
+            asked => asked,
+        }
+    }
+
+    async fn ask_once<T: redis::FromRedisValue>(&mut self, command: &redis::Cmd) -> Result<T, Failure> {
         let server = self.server().await?;
         let asked = timeout(RESPONSE_TIMEOUT, command.query_async(&mut server.connection)).await;
         let asked = asked.map_or(Err(Failure::Late), |asked| Ok(asked?));

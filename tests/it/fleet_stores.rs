@@ -64,6 +64,19 @@ fn a_store_that_fills_up_leaves_no_icon_on() {
 }
 
 #[test]
+fn a_key_before_a_dead_store_is_given_up_shows_its_icon() {
+    let sandbox = Sandbox::start(&[]);
+    // Nothing listens there.
+    let mut node = node(&sandbox, "redis://127.0.0.1:1", "");
+    node.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+");
+    node.process.until_logged("this typingd serves alone");
+    let status = node.tell_by("status", &[]).stdout;
+    assert!(status.contains("nothing listens at its address"), "{status}");
+    assert!(status.contains("how many typingd share it is not known yet"), "{status}");
+}
+
+#[test]
 fn a_store_that_becomes_a_replica_leaves_no_icon_on() {
     let Some(mut fleet) = fleet(1, "") else { return };
     fleet.nodes[0].give("c", "ann", "keystroke");
@@ -155,9 +168,12 @@ fn two_orgs_do_not_share_a_group() {
 fn typingd_of_two_schemas_do_not_share_a_group() {
     let Some(fleet) = fleet(1, "") else { return };
     let names = "typingd:1:{00DXX0000000001}:names";
-    let _: () = fleet.redis.connect().hset(names, "@", "9:00DXX0000000001").unwrap();
-    let mut other = node(&fleet.sandbox, &fleet.redis.url(), "");
-    other.process.until_logged("typingd of another schema (9, and this is 1) share the group");
+    let other = node(&fleet.sandbox, &fleet.redis.url(), "");
+    until("it is refused", || {
+        // The first one says as often which schema it has.
+        let _: () = fleet.redis.connect().hset(names, "@", "9:00DXX0000000001").unwrap();
+        other.process.log().contains("typingd of another schema (9, and this is 1) share the group")
+    });
     until("ann is served", || {
         other.give("c", "ann", "keystroke");
         fleet.sandbox.told("c", "ann").ends_with('+')

@@ -1,6 +1,9 @@
-//! The table of failures, with real processes, a real store, and an upstream that keeps its own account. Two rows are
+//! The table of failures, with real processes, a real store, and an upstream that keeps its own account. Some rows are
 //! tried always; `cargo test --test it -- --ignored --nocapture --test-threads 1 fleet_table` prints all of them, and
 //! what a store costs.
+//!
+//! How much is tried is a matter of the environment: `TYPINGD_FLEET_KILLS` (100), `TYPINGD_FLEET_PAUSES` (3),
+//! `TYPINGD_FLEET_EPISODES` (1000), `TYPINGD_FLEET_NODES` (4), `TYPINGD_FLEET_PEOPLE` (300).
 #![expect(clippy::print_stdout, reason = "what is measured is printed")]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::account::Account;
+use crate::account::{Account, Tally};
 use crate::bench::{Daemon, JSON, signal_of};
 use crate::process::{until, wait_for};
 use crate::redis_server::Redis;
@@ -21,8 +24,6 @@ const CHECK: Duration = Duration::from_secs(5);
 const DISMISS: Duration = Duration::from_secs(2);
 /// People press a key this often.
 const GAP: Duration = Duration::from_millis(300);
-/// One after the other, with a third of a second between them.
-const KILLS: usize = 100;
 /// The keys of so many at a time are one call.
 const SLICES: usize = 6;
 
@@ -105,6 +106,12 @@ impl Trial {
         self.up[node].store(true, Ordering::SeqCst);
     }
 
+    /// Keystrokes that owners have taken.
+    fn keys(&self) -> u64 {
+        let signals = |node: &Daemon| node.address.get("/v1/status").json()["signals"]["keystroke"].as_u64().unwrap();
+        self.nodes.iter().map(signals).sum()
+    }
+
     /// Everybody stops typing at once.
     fn cease(&mut self) -> Duration {
         self.typing.store(false, Ordering::SeqCst);
@@ -121,12 +128,34 @@ impl Trial {
 }
 
 fn row(name: &str, trial: &mut Trial) {
-    let off = {
-        let since = trial.cease();
-        trial.until_off(since)
-    };
-    let tally = trial.account.tally();
+    let since = trial.cease();
+    let off = trial.until_off(since);
+    print_row(name, off, &trial.account.tally());
+}
+
+/// No icon is on by now.
+fn print_row(name: &str, off: Duration, tally: &Tally) {
     println!("| {name} | 0 | {} | {} | {} | {off:.2?} | {} |", tally.flickers, tally.repeated, tally.extra, tally.peak);
+}
+
+fn print_head() {
+    println!("| what fails | icons left | flickers | Starteds twice | extra Stoppeds | off after | peak a second |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+}
+
+fn people() -> usize {
+    from_environment("TYPINGD_FLEET_PEOPLE", 300)
+}
+
+/// Some nodes, as many as the environment says, for a row of its own.
+fn many_nodes() -> Option<Trial> {
+    let trial = Trial::new(from_environment("TYPINGD_FLEET_NODES", 4), people(), "")?;
+    print_head();
+    Some(trial)
+}
+
+fn from_environment(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
 }
 
 #[test]
@@ -175,9 +204,9 @@ fn measure() {
     if Trial::new(1, 1, "").is_none() {
         return;
     }
-    println!("| what fails | icons left | flickers | Starteds twice | extra Stoppeds | off after | peak a second |");
+    print_head();
     let second = Duration::from_secs(1);
-    let people = 300;
+    let people = people();
     let start = |settings: &str| {
         let mut trial = Trial::new(3, people, settings).unwrap();
         trial.begin(true);
@@ -193,11 +222,7 @@ fn measure() {
     trial.nodes[0].process.kill();
     trial.nodes[1].process.kill();
     let off = trial.until_off(since);
-    let tally = trial.account.tally();
-    println!(
-        "| 2 of 3 killed as all cease | 0 | {} | {} | {} | {off:.2?} | {} |",
-        tally.flickers, tally.repeated, tally.extra, tally.peak
-    );
+    print_row("2 of 3 killed as all cease", off, &trial.account.tally());
 
     let mut trial = start("");
     trial.leave_out(0);
@@ -218,14 +243,6 @@ fn measure() {
     trial.nodes[0].process.tell("CONT");
     trial.pass(2 * second);
     row("1 of 3 paused for 6 s", &mut trial);
-
-    let mut trial = Trial::new(4, people, "").unwrap();
-    trial.begin(true);
-    for kill in 0..KILLS {
-        trial.pass(second / 3);
-        trial.crash(kill * 7 % 4);
-    }
-    row(&format!("{KILLS} times 1 of 4 killed and started anew"), &mut trial);
 
     for (name, settings) in [("alone", ""), ("dark", "store.when_unreachable = 'dark'\n")] {
         let mut trial = start(settings);
@@ -249,6 +266,80 @@ fn measure() {
     trial.redis.as_ref().unwrap().tell("CONT");
     trial.pass(5 * second);
     row("store blinks for 0.5 s", &mut trial);
+}
+
+/// Kills one node after the other, with a third of a second between them, and starts each anew.
+#[test]
+#[ignore = "prints measurements"]
+fn kills() {
+    let Some(mut trial) = many_nodes() else { return };
+    let (kills, nodes) = (from_environment("TYPINGD_FLEET_KILLS", 100), trial.nodes.len());
+    trial.begin(true);
+    for kill in 0..kills {
+        trial.pass(Duration::from_millis(333));
+        trial.crash(kill * 7 % nodes);
+    }
+    row(&format!("{kills} times 1 of {nodes} killed and started anew"), &mut trial);
+}
+
+/// Pauses one node after the other past its lease. No Started leaves when it goes on.
+#[test]
+#[ignore = "prints measurements"]
+fn pauses() {
+    let Some(mut trial) = many_nodes() else { return };
+    let (pauses, nodes) = (from_environment("TYPINGD_FLEET_PAUSES", 3), trial.nodes.len());
+    trial.begin(true);
+    for pause in 0..pauses {
+        let node = pause * 7 % nodes;
+        trial.leave_out(node);
+        trial.nodes[node].process.tell("STOP");
+        trial.pass(LEASE + Duration::from_secs(1));
+        trial.nodes[node].process.tell("CONT");
+        trial.pass(Duration::from_millis(500));
+        trial.up[node].store(true, Ordering::SeqCst);
+    }
+    row(&format!("{pauses} times 1 of {nodes} paused past its lease"), &mut trial);
+}
+
+/// Icons that go on at a key and off at a message, each signal at another node, without any failure.
+#[test]
+#[ignore = "prints measurements"]
+fn episodes() {
+    let Some(trial) = many_nodes() else { return };
+    let (episodes, nodes, people) = (from_environment("TYPINGD_FLEET_EPISODES", 1_000), trial.nodes.len(), people());
+    let rounds = episodes.div_ceil(people);
+    for round in 0..rounds {
+        for (turn, kind) in ["keystroke", "keystroke", "message_sent"].into_iter().enumerate() {
+            for node in 0..nodes {
+                let users = (0..people).filter(|user| (user + round + turn) % nodes == node);
+                let names: Vec<_> = users.map(|user| format!("user-{user}")).collect();
+                if kind == "keystroke" {
+                    names.iter().for_each(|name| trial.account.key(name));
+                } else {
+                    names.iter().for_each(|name| trial.account.end(name));
+                }
+                let body: Vec<_> = names.iter().map(|name| signal_of("c", name, kind)).collect();
+                trial.nodes[node].address.call(
+                    "POST",
+                    "/v1/signals",
+                    &[JSON],
+                    Value::from(body).to_string().as_bytes(),
+                );
+            }
+            // What goes to two nodes at once has no order.
+            let keys = people * (2 * round + 2.min(turn + 1));
+            until("all keys are with their owners", || trial.keys() == keys as u64);
+            let shown = if kind == "keystroke" { people } else { 0 };
+            until("all icons are as the signals say", || trial.account.shown() == shown);
+        }
+    }
+    let tally = trial.account.tally();
+    let name = format!("{} episodes, each signal at another of {nodes}", rounds * people);
+    print_row(&name, Duration::ZERO, &tally);
+    // A machine that is too busy is a failure, too.
+    let lapses: usize =
+        trial.nodes.iter().map(|node| node.process.log().matches("the lease was not renewed").count()).sum();
+    assert_eq!((tally.repeated, tally.extra, tally.flickers), (0, 0, 0), "{tally:?}, {lapses} leases lapsed");
 }
 
 /// What a store costs: the first Started's way, and the server's time.
@@ -290,14 +381,9 @@ fn costs() {
         trial.begin(hops);
         trial.pass(Duration::from_secs(3));
         let redis = trial.redis.as_ref().unwrap();
-        let count = |trial: &Trial| {
-            let signals =
-                |node: &Daemon| node.address.get("/v1/status").json()["signals"]["keystroke"].as_u64().unwrap();
-            trial.nodes.iter().map(signals).sum::<u64>()
-        };
-        let (busy, keys, since) = (redis.busy(), count(&trial), trial.account.now());
+        let (busy, keys, since) = (redis.busy(), trial.keys(), trial.account.now());
         trial.pass(Duration::from_secs(10));
-        let (busy, keys) = (redis.busy() - busy, count(&trial) - keys);
+        let (busy, keys) = (redis.busy() - busy, trial.keys() - keys);
         let time = trial.account.now() - since;
         println!(
             "store, {}: {:.0} keys a second, {:.1} % of a core",

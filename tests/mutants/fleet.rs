@@ -115,9 +115,9 @@ pub(super) const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "a key that was posted to the dead counts anew",
-        file: "../fleet/posted.rs",
-        right: "Signal { ago_millis, ..post.signal }",
-        wrong: "Signal { ago_millis: ago_millis.min(0), ..post.signal }",
+        file: "../fleet/queue.rs",
+        right: "Signal { ago_millis, ..self.signal }",
+        wrong: "Signal { ago_millis: ago_millis.min(0), ..self.signal }",
     },
     Mistake {
         name: "what was posted is played after the message",
@@ -180,10 +180,58 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "self.doubt_since.filter(|_| !paused || true).unwrap_or(now)",
     },
     Mistake {
+        name: "what is about to be claimed is given up",
+        file: "../fleet/answers.rs",
+        right: "} else if self.queue.claims(&conversation) {",
+        wrong: "} else if self.left && self.queue.claims(&conversation) {",
+    },
+    Mistake {
+        name: "keys that wait for a store that is dead are lost",
+        file: "../fleet/queue.rs",
+        right: "let counts = now < self.counts_until || ",
+        wrong: "let counts = ",
+    },
+    Mistake {
+        name: "a store that refuses is waited for as one that is silent",
+        file: "../fleet/tenure.rs",
+        right: "let alone = now >= ended.min(since + self.doubt_max());",
+        wrong: "let _ = ended;\n        let alone = now >= since + self.doubt_max();",
+    },
+    Mistake {
+        name: "a refusal is taken for the end of all leases",
+        file: "../fleet/tenure.rs",
+        right: "|refused| refused + self.store_lease",
+        wrong: "|refused| refused",
+    },
+    Mistake {
         name: "a share is reported before it is in force",
         file: "../fleet/share.rs",
-        right: "        self.in_force = hold;\n",
-        wrong: "",
+        right: "self.in_force = hold.min(want);",
+        wrong: "let _ = want;",
+    },
+    Mistake {
+        name: "a share that is used to the full is never given up",
+        file: "../fleet/share.rs",
+        right: "self.in_force = membership.share.min(self.wanted);",
+        wrong: "self.in_force = membership.share;",
+    },
+    Mistake {
+        name: "shares are idle while someone starves",
+        file: "../fleet/share.rs",
+        right: "let want = if self.is_sought {",
+        wrong: "let want = if self.is_sought && self.members > 99 {",
+    },
+    Mistake {
+        name: "a share that brought all there was presses without end",
+        file: "../fleet/share.rs",
+        right: "if self.granted < self.wanted { VAIN_HEARTBEAT }",
+        wrong: "if self.granted > self.wanted { VAIN_HEARTBEAT }",
+    },
+    Mistake {
+        name: "what others lack of a fair share is taken first",
+        file: STORE,
+        right: "let most = if lacking > 0 {",
+        wrong: "let most = if lacking > limit {",
     },
     Mistake {
         name: "the reaper acts at the very lapse",
@@ -248,8 +296,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a share stays small for an hour after the store's clock went back",
         file: STORE,
-        right: "self.settles_at = self.settles_at.map(|at| at.min(now + 2 * lease_millis));",
-        wrong: "self.settles_at = self.settles_at.map(|at| at.max(2 * lease_millis));",
+        right: "self.settles_at = self.settles_at.map(|at| at.min(now + SETTLES_MILLIS));",
+        wrong: "self.settles_at = self.settles_at.map(|at| at.max(SETTLES_MILLIS));",
     },
     Mistake {
         name: "a message at a node that has lost its conversation is forgotten",

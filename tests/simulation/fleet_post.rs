@@ -1,6 +1,8 @@
 //! Scenes of what goes from one node to another beside keys: messages whose Stopped is waited for, conversations that
 //! are given away, a new limit, icons of an earlier life.
 
+use std::time::Duration;
+
 use typingd::fleet::State;
 use typingd::model::Indicator::{TypingStarted, TypingStopped};
 use typingd::model::SignalKind::{Ended, Keystroke, MessageSent};
@@ -169,7 +171,7 @@ fn a_new_limit_reaches_the_shares_of_all() {
     assert!(sum(&scene) > 400, "{}", sum(&scene));
     let now = scene.now;
     scene.hosts[0].node.fleet.handle_limit(now, 300);
-    scene.pass_without(1_000, None);
+    scene.pass_without(2_500, None);
     assert!((50..=300).contains(&sum(&scene)), "{}", sum(&scene));
     let now = scene.now;
     scene.hosts[0].node.fleet.handle_limit(now, 2_000);
@@ -366,4 +368,63 @@ fn a_session_that_is_over_gets_no_second_stopped() {
     outlive(&mut scene, 8_000);
     assert_eq!((scene.flights.len(), &scene.applied[..]), (0, &[TypingStarted, TypingStopped][..]));
     scene.check_the_end("it was taken over, and ended");
+}
+
+#[test]
+fn a_lost_answer_makes_no_owner_whom_the_store_does_not_know() {
+    let mut scene = Scene::new(2);
+    scene.pass_without(1_000, None);
+    scene.signal(0, MessageSent);
+    scene.ask_in_vain(0);
+    scene.talk(0);
+    assert_eq!(scene.holds(0), scene.store.held.len() == 1, "another may take it");
+    scene.check_the_end("the answer to a message was lost");
+}
+
+/// Node 0 has just started, and the store gives no answer: time passes until it serves alone.
+fn pass_until_alone(scene: &mut Scene) {
+    for _ in 0..20 {
+        scene.pass(200);
+        if scene.state(0) == State::Alone {
+            return;
+        }
+    }
+    panic!("it never serves alone");
+}
+
+#[test]
+fn a_key_before_a_node_serves_alone_shows_once_it_does() {
+    let mut scene = Scene::new(1);
+    scene.kill(0);
+    scene.pass(100);
+    scene.key_that_lasts(0, 5_000);
+    pass_until_alone(&mut scene);
+    assert_eq!(scene.flights.len(), 1, "the typing goes on");
+    scene.answer();
+    scene.check_the_end("the store was dead at the start");
+}
+
+#[test]
+fn a_key_whose_typing_is_over_shows_nothing_alone() {
+    let mut scene = Scene::new(1);
+    scene.kill(0);
+    scene.pass(100);
+    scene.signal(0, Keystroke);
+    pass_until_alone(&mut scene);
+    assert_eq!(scene.flights.len(), 0, "the user has stopped typing");
+    scene.check_the_end("the store was dead at the start");
+}
+
+#[test]
+fn a_store_that_refuses_is_not_waited_for_longer_than_a_lease() {
+    let mut scene = Scene::new(2);
+    scene.pass_without(5_000, None);
+    let refused = scene.now;
+    while scene.state(0) != State::Alone {
+        scene.pass(100);
+        scene.refuse_store(0);
+        assert!(scene.now <= refused + Duration::from_millis(2_800), "nothing is waited for");
+        let others_act = scene.now < refused + Duration::from_millis(2_500);
+        assert!(!others_act || scene.state(0) != State::Alone, "another may own what it serves");
+    }
 }

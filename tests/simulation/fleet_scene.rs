@@ -148,6 +148,13 @@ impl Scene {
         }
     }
 
+    /// The store says that it will not serve a node.
+    pub(crate) fn refuse_store(&mut self, host: usize) {
+        let now = self.local(host);
+        self.hosts[host].node.fleet.handle_store_refusal(now);
+        self.timeout(host);
+    }
+
     pub(crate) fn silence(&mut self, host: usize) {
         let now = self.local(host);
         self.hosts[host].node.silence(now);

@@ -14,6 +14,7 @@ struct Share {
     requests: u32,
     limit: u32,
     lease_millis: u64,
+    need: u32,
 }
 
 /// Everything that the store keeps. Its clock is an argument, in milliseconds.
@@ -26,8 +27,6 @@ pub(crate) struct Store {
     shares: BTreeMap<OwnerId, Share>,
     /// Shares of the buried, and until when they are kept.
     reserved: BTreeMap<OwnerId, (u32, u64)>,
-    /// Until when somebody has too little.
-    pressed_until: u64,
     /// Until when nobody's share grows: a store that has lost its memory doesn't know what others keep to.
     settles_at: Option<u64>,
     inboxes: BTreeMap<OwnerId, VecDeque<Mail>>,
@@ -94,6 +93,7 @@ impl Store {
         };
         let lease_millis = heartbeat.lease.as_millis() as u64;
         let mut mail = Vec::new();
+        let (mut most, mut is_sought) = (self.limit(heartbeat.limit), false);
         if status != Status::Lapsed {
             self.nodes.insert(me, now + lease_millis);
             self.numbers.insert(me, request.number);
@@ -107,17 +107,17 @@ impl Store {
                 let lease = self.shares.get(owner).filter(|_| *owner != me).map_or(lease_millis, |it| it.lease_millis);
                 *until = (*until).min(now + lease);
             }
-            self.split(now, me, heartbeat, lease_millis);
+            (most, is_sought) = self.split(now, me, heartbeat, lease_millis);
         }
         let alive = |store: &Self, owner: &OwnerId| store.is_alive(now, *owner);
         let members: Vec<_> = self.nodes.keys().filter(|owner| alive(self, owner)).copied().collect();
         let lapsed = self.nodes.keys().filter(|owner| !alive(self, owner)).copied().collect();
         let limit = self.limit(heartbeat.limit);
-        let fair = limit / (members.len() as u32).max(1);
         Membership {
             status,
             share: self.shares.get(&me).map_or(0, |share| share.requests),
-            fair: (now < self.pressed_until).then_some(fair),
+            most,
+            is_sought,
             limit,
             members,
             lapsed,
@@ -130,31 +130,34 @@ impl Store {
         self.shares.values().map(|share| share.limit).min().unwrap_or(own).min(own)
     }
 
-    fn split(&mut self, now: u64, me: OwnerId, heartbeat: &Heartbeat, lease_millis: u64) {
+    /// Returns what may be wanted next, and whether another could use more than there is.
+    fn split(&mut self, now: u64, me: OwnerId, heartbeat: &Heartbeat, lease_millis: u64) -> (u32, bool) {
         let limit = self.limit(heartbeat.limit);
         // Nothing lasts longer because the store's clock has gone back.
         for (_, until) in self.reserved.values_mut() {
             *until = (*until).min(now + RESERVED_MILLIS);
         }
-        self.pressed_until = self.pressed_until.min(now + PRESSED_MILLIS);
-        self.settles_at = self.settles_at.map(|at| at.min(now + 2 * lease_millis));
+        self.settles_at = self.settles_at.map(|at| at.min(now + SETTLES_MILLIS));
         self.reserved.retain(|_, (_, until)| now < *until);
         let reserved: u32 = self.reserved.values().map(|(requests, _)| requests).sum();
         let others: u32 = self.shares.iter().filter(|(owner, _)| **owner != me).map(|(_, share)| share.requests).sum();
         let free = limit.saturating_sub(others + reserved.min(limit / 2));
         let fair = limit / (self.nodes.values().filter(|until| now < **until).count() as u32).max(1);
-        let mut want = heartbeat.want;
-        if now < self.pressed_until {
-            want = want.min(fair);
-        }
-        if now < *self.settles_at.get_or_insert(now + 2 * lease_millis) {
+        let needs = |(owner, share): (&OwnerId, &Share)| {
+            (*owner != me && self.is_alive(now, *owner)).then_some((share.requests, share.need))
+        };
+        let needs: Vec<_> = self.shares.iter().filter_map(needs).collect();
+        let lacking: u32 = needs.iter().map(|(has, need)| need.min(&fair).saturating_sub(*has)).sum();
+        let is_sought = needs.iter().any(|(has, need)| has.max(&fair) < need);
+        // What others lack of an equal part is not for those who have one, and is given up by those who have more.
+        let most = if lacking > 0 { fair.max(heartbeat.hold.max(free).saturating_sub(lacking)) } else { limit };
+        let mut want = heartbeat.want.min(most);
+        if now < *self.settles_at.get_or_insert(now + SETTLES_MILLIS) {
             want = want.min(heartbeat.hold);
         }
         let requests = heartbeat.hold.max(want.min(free)).min(free);
-        if requests < want.min(fair) {
-            self.pressed_until = now + PRESSED_MILLIS;
-        }
-        self.shares.insert(me, Share { requests, limit: heartbeat.limit, lease_millis });
+        self.shares.insert(me, Share { requests, limit: heartbeat.limit, lease_millis, need: heartbeat.need });
+        (most, is_sought)
     }
 
     fn turn(&mut self, now: u64, me: OwnerId, inboxes: &[OwnerId], ops: &[(Conversation, Op)]) -> Vec<Answer> {
@@ -325,5 +328,6 @@ const SCAN_COUNT: usize = 7;
 const INBOX_MAX: usize = 10_000;
 /// How long the share of one that was buried is kept.
 const RESERVED_MILLIS: u64 = 60_000;
-/// For how long those who have enough hold back, once somebody has too little.
-const PRESSED_MILLIS: u64 = 3_000;
+/// All that reach a store which has lost its memory have reported by then: the time-out of a request, the longest wait
+/// before a new connection, a heartbeat.
+const SETTLES_MILLIS: u64 = 2_500;

@@ -12,6 +12,7 @@ mod fleet_faults;
 mod fleet_node;
 mod fleet_post;
 mod fleet_scene;
+mod fleet_shares;
 mod fleet_store;
 mod fleet_world;
 mod lasting;

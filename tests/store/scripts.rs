@@ -136,6 +136,7 @@ impl Requests {
             lease: Duration::from_millis([500, 2_500][self.below(2)]),
             limit: [7, 1_000, 2_000][self.below(3)],
             hold: rate(self.below(1_200)),
+            need: rate(self.below(2_500)),
             want: rate(self.below(2_500)),
         })
     }
@@ -226,7 +227,8 @@ fn a_full_inbox_takes_no_keystroke_and_then_nothing() {
         let (real, modelled) = (server.execute(1_000, &request), model.execute(1_000, &request));
         assert_eq!(sorted(real), sorted(modelled));
     };
-    let heartbeat = Heartbeat { joins: true, was: None, lease: Duration::from_secs(2), limit: 9, hold: 1, want: 1 };
+    let heartbeat =
+        Heartbeat { joins: true, was: None, lease: Duration::from_secs(2), limit: 9, hold: 1, need: 1, want: 1 };
     let turn = |ops| Command::Turn { inboxes: vec![reader], ops };
     both(reader, Command::Heartbeat(heartbeat));
     both(writer, Command::Heartbeat(heartbeat));

@@ -179,7 +179,8 @@ fn unknown(holder: Option<Result<Option<Holder>, Failure>>) -> Problem {
     match holder {
         Some(Ok(Some(holder))) => {
             let name = holder.name.clone().unwrap_or_else(|| holder.owner.to_string());
-            not_found(format!("{}; ask the typingd there", held_by(&holder))).with("held_by", name.into())
+            let says = format!("{}; ask the typingd there: its status names the node", held_by(&holder));
+            not_found(says).with("held_by", name.into()).with("held_by_node", holder.owner.to_string().into())
         }
         Some(Err(why)) => not_found(format!(
             "this typingd does not know the conversation; whether another owns it can't be told, for the store gives \

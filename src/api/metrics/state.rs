@@ -62,7 +62,11 @@ impl Numbers {
             "1 for what this typingd may do by its lease, 0 for the others; all 0 without a store",
             State::ALL.map(|state| ([("state", state.name())], is_in(state))),
         )?;
-        page.gauge("store_members", "Typingd that share the store and are alive", store.map_or(0, |it| it.members))?;
+        page.gauge(
+            "store_members",
+            "Typingd that share the store and are alive, as it said last",
+            store.map_or(0, |it| it.members),
+        )?;
         page.gauge("conversations_owned", "Conversations that are this one's", store.map_or(0, |it| it.owned))?;
         page.gauge("rate_share", "Requests a second that are this one's", store.map_or(0, |it| it.share))?;
         page.counter(

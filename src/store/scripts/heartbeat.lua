@@ -1,15 +1,15 @@
 -- KEYS: the inbox of the former owner, if there was one. ARGV: 1 if the owner joins, the former owner or nothing, the
--- lease in milliseconds, the limit, the share that is kept to, the share that is wanted, a name for people, the schema,
--- the org or nothing.
+-- lease in milliseconds, the limit, the share that is kept to, the share that is needed, the share that is wanted, a name
+-- for people, the schema, the org or nothing.
 local joins, was, lease = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
-local limit, hold, want = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local limit, hold, need, want = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 -- All of a group have one schema and serve one org. The first that is there says which.
 local introduced = redis.call('HGET', NAMES, '@')
-if introduced ~= ARGV[10] .. ':' .. ARGV[11] then
+if introduced ~= ARGV[11] .. ':' .. ARGV[12] then
   local schema, org = string.match(introduced or '', '^(%d+):(.*)$')
-  local other_schema = schema and schema ~= ARGV[10]
+  local other_schema = schema and schema ~= ARGV[11]
   -- Where connectors bring the org's id, it is not known.
-  local other_org = org and org ~= '' and ARGV[11] ~= '' and org ~= ARGV[11]
+  local other_org = org and org ~= '' and ARGV[12] ~= '' and org ~= ARGV[12]
   if other_schema or other_org then
     for _, member in ipairs(redis.call('ZRANGEBYSCORE', NODES, '(' .. now, '+inf')) do
       if member ~= me then
@@ -17,8 +17,8 @@ if introduced ~= ARGV[10] .. ':' .. ARGV[11] then
       end
     end
   end
-  if not introduced or other_schema or ARGV[11] ~= '' then
-    redis.call('HSET', NAMES, '@', ARGV[10] .. ':' .. ARGV[11])
+  if not introduced or other_schema or ARGV[12] ~= '' then
+    redis.call('HSET', NAMES, '@', ARGV[11] .. ':' .. ARGV[12])
   end
 end
 
@@ -39,7 +39,7 @@ local mail = {}
 if status ~= 'lapsed' then
   redis.call('ZADD', NODES, now + lease, me)
   redis.call('HSET', NUMBERS, me, number)
-  redis.call('HSET', NAMES, me, ARGV[9])
+  redis.call('HSET', NAMES, me, ARGV[10])
   if was ~= '' then
     redis.call('HDEL', SHARES, was, '~' .. was)
     mail = take_mail(KEYS[7])
@@ -57,14 +57,13 @@ end
 
 local all = redis.call('HGETALL', SHARES)
 local share, others, reserved, smallest = 0, 0, 0, limit
-local pressed_until, settles_at, smallest_of_others = 0, nil, limit
+local settles_at, smallest_of_others = nil, limit
+local needs = {}
 local leases = { [me] = lease }
 for i = 1, #all, 2 do
   local field, value = all[i], all[i + 1]
-  if field == '!' then
-    pressed_until = clamped(field, tonumber(value), now + 3000)
-  elseif field == '?' then
-    settles_at = clamped(field, tonumber(value), now + 2 * lease)
+  if field == '?' then
+    settles_at = clamped(field, tonumber(value), now + 2500)
   elseif string.sub(field, 1, 1) == '~' then
     local requests, till = string.match(value, '(%d+):(%d+)')
     if now < tonumber(till) then
@@ -75,7 +74,7 @@ for i = 1, #all, 2 do
       redis.call('HDEL', SHARES, field)
     end
   else
-    local requests, cap, its_lease = string.match(value, '(%d+):(%d+):(%d+)')
+    local requests, cap, its_lease, its_need = string.match(value, '(%d+):(%d+):(%d+):(%d+)')
     smallest = math.min(smallest, tonumber(cap))
     if field == me then
       share = tonumber(requests)
@@ -83,6 +82,7 @@ for i = 1, #all, 2 do
       others = others + requests
       smallest_of_others = math.min(smallest_of_others, tonumber(cap))
       leases[field] = tonumber(its_lease)
+      needs[field] = { tonumber(requests), tonumber(its_need) }
     end
   end
 end
@@ -97,23 +97,27 @@ end
 local members = redis.call('ZRANGEBYSCORE', NODES, '(' .. now, '+inf')
 local lapsed = redis.call('ZRANGEBYSCORE', NODES, '-inf', now)
 
+local most, sought = smallest, 0
 if status ~= 'lapsed' then
   local free = math.max(smallest - others - math.min(reserved, math.floor(smallest / 2)), 0)
   local fair = math.floor(smallest / math.max(#members, 1))
-  if now < pressed_until then want = math.min(want, fair) end
-  -- A store that has lost its memory doesn't know what others keep to.
+  -- What others lack of an equal part is not for those who have one, and is given up by those who have more.
+  local lacking = 0
+  for _, member in ipairs(members) do
+    local has, needed = unpack(needs[member] or { 0, 0 })
+    lacking = lacking + math.max(math.min(needed, fair) - has, 0)
+    if has < needed and fair < needed then sought = 1 end
+  end
+  if lacking > 0 then most = math.max(fair, math.max(hold, free) - lacking) end
+  want = math.min(want, most)
+  -- A store that has lost its memory doesn't know what others keep to, until all that reach it have told it.
   if not settles_at then
-    settles_at = now + 2 * lease
+    settles_at = now + 2500
     redis.call('HSET', SHARES, '?', settles_at)
   end
   if now < settles_at then want = math.min(want, hold) end
   share = math.min(math.max(hold, math.min(want, free)), free)
-  if share < math.min(want, fair) then
-    pressed_until = now + 3000
-    redis.call('HSET', SHARES, '!', pressed_until)
-  end
-  redis.call('HSET', SHARES, me, share .. ':' .. limit .. ':' .. lease)
+  redis.call('HSET', SHARES, me, share .. ':' .. limit .. ':' .. lease .. ':' .. need)
   smallest = math.min(limit, smallest_of_others)
 end
-local fair = now < pressed_until and math.floor(smallest / math.max(#members, 1)) or -1
-return { status, share, fair, smallest, members, lapsed, now, mail, redis.call('HGET', TIMING, 'version') or '0' }
+return { status, share, most, sought, smallest, members, lapsed, now, mail, redis.call('HGET', TIMING, 'version') or '0' }

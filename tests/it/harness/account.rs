@@ -86,6 +86,11 @@ impl Account {
         self.with(|books| books.users.entry(user.to_owned()).or_default().key = Some(books.watch.elapsed()));
     }
 
+    /// The user is told to have stopped: the icon goes off rightly.
+    pub(crate) fn end(&self, user: &str) {
+        self.with(|books| books.users.entry(user.to_owned()).or_default().key = None);
+    }
+
     /// Nobody is typing any more: what goes off from now on goes off rightly.
     pub(crate) fn cease(&self) {
         self.with(|books| books.users.values_mut().for_each(|user| user.key = None));
