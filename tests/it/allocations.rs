@@ -124,15 +124,18 @@ fn allocations(requests: &[Vec<u8>], leaves: bool) -> f64 {
         TcpStream::connect(address).await.unwrap()
     });
     let mut work = |requests: &[Vec<u8>]| {
-        runtime.block_on(tokio::time::timeout(Duration::from_secs(60), async {
-            for request in requests {
-                let before = answered.load(Ordering::SeqCst);
-                send(&mut stream, request).await;
-                while leaves && answered.load(Ordering::SeqCst) == before {
-                    tokio::task::yield_now().await;
+        runtime.block_on(async {
+            let all = async {
+                for request in requests {
+                    let before = answered.load(Ordering::SeqCst);
+                    send(&mut stream, request).await;
+                    while leaves && answered.load(Ordering::SeqCst) == before {
+                        tokio::task::yield_now().await;
+                    }
                 }
-            }
-        }))
+            };
+            tokio::time::timeout(Duration::from_secs(60), all).await
+        })
     };
     work(&requests[..WARM_UP]).expect("each is answered");
     let counted = allocation_counter::measure(|| work(&requests[WARM_UP..]).expect("each is answered"));
