@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_by_hand_is_what_the_other_reader_says() {
+    fn the_short_reader_says_what_the_other_says() {
         const LINES: [&str; 4] = [
             r#"{"to":"c","from":"u","signal":"keystroke","at":1700000000123}"#,
             " { \"from\" : \"caf\u{e9}\" ,\t\"to\":\"c\", \"signal\":\"keystroke\", \"lasts\": 5000 }\r",
@@ -453,8 +453,8 @@ mod tests {
             "99999999999999999999",
         ];
         for line in &LINES[..3] {
-            let (by_hand, other) = both(line);
-            assert!(by_hand.is_some() && by_hand == other, "{line}: {by_hand:?} {other:?}");
+            let (short, other) = both(line);
+            assert!(short.is_some() && short == other, "{line}: {short:?} {other:?}");
         }
         assert!(parse_plain(LINES[3]).is_none() && parse_any(LINES[3]).is_ok());
         let mut taken = 0;
@@ -465,9 +465,9 @@ mod tests {
                 let changed = PIECES.iter().flat_map(|piece| [(place, *piece), (next, *piece)]);
                 for (end, piece) in changed.chain([(next, ""), (line.len(), "")]) {
                     let text = format!("{}{piece}{}", &line[..place], &line[end..]);
-                    let (by_hand, other) = both(&text);
-                    assert!(by_hand.is_none() || by_hand == other, "{text}: {by_hand:?} {other:?}");
-                    taken += usize::from(by_hand.is_some());
+                    let (short, other) = both(&text);
+                    assert!(short.is_none() || short == other, "{text}: {short:?} {other:?}");
+                    taken += usize::from(short.is_some());
                 }
             }
         }
@@ -479,8 +479,8 @@ mod tests {
         for (id, lasts, at) in [(240, 60_000, AT_MILLIS_MAX), (241, 0, 0), (1, 60_001, 0), (1, 0, AT_MILLIS_MAX + 1)] {
             let id = "\u{e9}".repeat(id);
             let text = format!(r#"{{"to":"{id}","from":"{id}","signal":"keystroke","lasts":{lasts},"at":{at}}}"#);
-            let (by_hand, other) = both(&text);
-            assert_eq!(by_hand, other, "{text}");
+            let (short, other) = both(&text);
+            assert_eq!(short, other, "{text}");
         }
     }
 }
