@@ -68,10 +68,8 @@ impl Socket {
                 if (1..room_bytes).contains(&data.len()) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             };
             match either!(self, stream => stream.try_io(Interest::READABLE, || read_some(stream.as_fd()))) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match read {
-                    Some(()) => return Poll::Ready(Ok(())),
-                    None => {}
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && read.is_none() => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Ready(Ok(())),
                 result => return Poll::Ready(result),
             }
         }
