@@ -145,6 +145,8 @@ impl Fleet {
     /// The store has let the lease lapse. If the machine has stood still with its clock, no key is as fresh as it looks.
     fn lapse(&mut self, now: Instant) {
         self.tenure.lapse();
+        self.share.cut();
+        self.effects.push_back(Effect::Share(self.share.in_force()));
         self.end_tenure();
         self.counts.stale += self.queue.drop_keystrokes();
         self.next_heartbeat = now;

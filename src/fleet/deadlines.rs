@@ -34,6 +34,7 @@ impl Fleet {
     fn go_alone(&mut self, now: Instant) {
         self.end_tenure();
         self.share.go_alone(now);
+        self.effects.push_back(Effect::Share(self.share.in_force()));
         let serves = self.tenure.state(now) == State::Alone && !self.leaving;
         for (conversation, post) in self.queue.take_posts(|_| true) {
             let Some(signal) = post.signal_at(now).filter(|_| serves) else {

@@ -32,6 +32,8 @@ pub(super) struct Share {
     /// Another node could use more than there is.
     is_sought: bool,
     members: u32,
+    /// The store knows this node no more, or is silent: the share is half of what was granted.
+    is_cut: bool,
     /// Since when the store has been silent.
     alone_since: Option<Instant>,
 }
@@ -41,7 +43,7 @@ impl Share {
         let in_force = (limit / UNJOINED_PART).max(1);
         let (granted, wanted) = (in_force, in_force);
         let (own_limit, most, is_sought, members) = (limit, limit, false, 1);
-        Self { own_limit, limit, in_force, granted, wanted, most, is_sought, members, alone_since: None }
+        Self { own_limit, limit, in_force, granted, wanted, most, is_sought, members, is_cut: false, alone_since: None }
     }
 
     pub(super) const fn in_force(&self) -> u32 {
@@ -98,11 +100,21 @@ impl Share {
         self.most = membership.most;
         self.is_sought = membership.is_sought;
         self.members = u32::try_from(membership.members.len()).unwrap_or(u32::MAX).max(1);
-        self.alone_since = None;
+        (self.is_cut, self.alone_since) = (false, None);
     }
 
-    /// The store is silent. At first the node keeps to what it has, for the others may be as before.
+    /// The lease has ended, and nothing leaves before the next is granted or the node is alone. Half of the share is
+    /// kept for it in the store, and the rest is for those who are left: however many are gone, some is.
+    pub(super) fn cut(&mut self) {
+        if !std::mem::replace(&mut self.is_cut, true) {
+            self.in_force = self.in_force.div_ceil(2);
+            self.granted = self.in_force;
+        }
+    }
+
+    /// The store is silent. At first the node keeps to what is kept for it, for the others may be as before.
     pub(super) fn go_alone(&mut self, now: Instant) {
+        self.cut();
         self.alone_since = Some(now);
     }
 
@@ -125,8 +137,7 @@ impl Share {
 
 /// A node that has not joined since its start keeps to this part of the limit.
 const UNJOINED_PART: u32 = 10;
-/// What a node keeps to without demand, of an equal part: a burst, and what comes while the store is silent. All together
-/// it is as much as is kept for those that are cut off.
+/// What a node keeps to without demand, of an equal part: a burst, and what comes while the store is silent.
 const IDLE_PART: u32 = 2;
 /// The same while some node could use more.
 const SOUGHT_PART: u32 = 20;
@@ -134,5 +145,5 @@ const SOUGHT_PART: u32 = 20;
 const QUEUED_MAX: usize = 8;
 const PRESSED_HEARTBEAT: Duration = Duration::from_millis(20);
 const VAIN_HEARTBEAT: Duration = Duration::from_millis(100);
-/// So long a node that is cut off keeps to the share that it had.
+/// So long a node that is cut off keeps to half of the share that it had.
 const ALONE_KEPT: Duration = Duration::from_secs(60);

@@ -314,7 +314,31 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "the share of one that is cut off is given away",
         file: STORE,
-        right: "(share.requests, now + RESERVED_MILLIS)",
-        wrong: "(share.requests, now)",
+        right: "(share.requests.div_ceil(2), now + RESERVED_MILLIS)",
+        wrong: "(share.requests.div_ceil(2), now)",
+    },
+    Mistake {
+        name: "no more than half is kept for those that are cut off",
+        file: STORE,
+        right: "limit.saturating_sub(others + reserved)",
+        wrong: "limit.saturating_sub(others + reserved.min(limit / 2))",
+    },
+    Mistake {
+        name: "one that is cut off sends more than is kept for it",
+        file: "../fleet/share.rs",
+        right: "        self.cut();\n",
+        wrong: "",
+    },
+    Mistake {
+        name: "all that the dead had is kept for them",
+        file: STORE,
+        right: "(share.requests.div_ceil(2), now + RESERVED_MILLIS)",
+        wrong: "(share.requests, now + RESERVED_MILLIS)",
+    },
+    Mistake {
+        name: "what a node still keeps to is given away",
+        file: STORE,
+        right: "let kept = requests.max(heartbeat.hold);",
+        wrong: "let kept = requests;",
     },
 ];

@@ -520,35 +520,6 @@ fn a_lease_counts_from_when_it_was_asked_for() {
     assert_eq!(scene.state(0), State::InDoubt);
 }
 
-/// Node `me` sends its heartbeat at `now`. Returns the share that it is given.
-fn share_of(store: &mut Store, now: u64, me: OwnerId, hold: u32, want: u32) -> u32 {
-    let lease = Duration::from_millis(2_500);
-    let heartbeat =
-        Heartbeat { joins: !store.is_alive(now, me), was: None, lease, limit: 2_000, hold, need: want, want };
-    match store.execute(now, &Request { number: now, me, command: Command::Heartbeat(heartbeat) }) {
-        Some(Reply::Heartbeat(membership)) => membership.share,
-        reply => panic!("{reply:?}"),
-    }
-}
-
-#[test]
-fn the_share_of_one_that_is_cut_off_is_kept_for_a_minute() {
-    let mut store = Store::default();
-    let (one, other) = (OwnerId::new(1 << 16), OwnerId::new(2 << 16));
-    for now in [1_000, 3_000] {
-        assert_eq!(share_of(&mut store, now, one, 200, 600), 200, "a young store gives nobody more");
-    }
-    assert_eq!(share_of(&mut store, 5_000, one, 200, 600), 600);
-    assert_eq!(share_of(&mut store, 7_000, one, 600, 600), 600);
-    assert_eq!(share_of(&mut store, 8_000, other, 200, 2_000), 1_400);
-    assert_eq!(share_of(&mut store, 10_000, other, 1_400, 2_000), 1_400);
-    store.execute(10_001, &Request { number: 10_001, me: other, command: Command::Bury { dead: one } });
-    for now in (12_000..70_000).step_by(2_000) {
-        assert_eq!(share_of(&mut store, now, other, 1_400, 2_000), 1_400);
-    }
-    assert_eq!(share_of(&mut store, 70_100, other, 1_400, 2_000), 2_000);
-}
-
 #[test]
 fn a_node_that_hears_nothing_of_the_store_serves_alone() {
     let mut scene = Scene::new(2);

@@ -108,22 +108,22 @@ impl World {
         self.excused_until = self.excused_until.max(self.now + Duration::from_millis(millis));
     }
 
-    /// The sum of what all keep to is never above the limit. A node that has not joined yet, and a store that has
-    /// lost its memory or its idea of time, are other matters; and for those who are cut off no more than half of it
-    /// is reserved.
+    /// The sum of what all keep to is never above the limit, whoever is cut off. A node that has not joined yet, and a
+    /// store that has lost its memory or its idea of time, are other matters; and so is one whose clock stood still,
+    /// until it hears the store.
     pub(crate) fn check_shares(&self) {
         if self.wiped || self.now < self.stepped + RESERVED {
             return;
         }
-        let (mut sum, mut cut_off) = (0, 0);
+        let mut sum = 0;
         for host in self.hosts.iter().filter(|host| host.lease_until > Instant::ORIGIN) {
             // One that has not heard yet that it has joined sends nothing.
             let Some(node) = host.node.as_ref().filter(|node| node.fleet.members() > 0) else { continue };
-            let tenured = node.fleet.state(self.now.before(host.lag)) == State::Tenured;
-            *if tenured { &mut sum } else { &mut cut_off } += node.fleet.share();
+            // In doubt nothing leaves, and what follows is granted, or half.
+            let is_sure = node.fleet.state(self.now.before(host.lag)) != State::InDoubt && !host.fooled;
+            sum += if is_sure { node.fleet.share() } else { node.fleet.share() / 2 };
         }
         let limit = self.climate.limit;
-        let sum = sum + cut_off.min(limit / 2);
         assert!(sum <= limit, "seed {}: shares of {sum} at {:?}", self.seed, self.now);
     }
 

@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use typingd::fleet::protocol::{OwnerId, Reply};
-use typingd::fleet::{Demand, Effect, Fleet, WhenUnreachable};
+use typingd::fleet::protocol::{Command, Heartbeat, OwnerId, Reply, Request};
+use typingd::fleet::{Demand, Effect, Fleet, State, WhenUnreachable};
 use typingd::model::Instant;
 
 use crate::fleet_climate::settings;
+use crate::fleet_scene::Scene;
 use crate::fleet_store::Store;
 use crate::rng::Rng;
 
@@ -219,6 +220,83 @@ fn shares_cost_the_store_little() {
     let before = asked(&senders);
     senders.pass(10_000);
     assert!(asked(&senders) - before <= 8 * 110, "{} heartbeats of busy nodes", asked(&senders) - before);
+}
+
+/// Node `me` sends its heartbeat at `now`. Returns the share that it is given.
+fn share_of(store: &mut Store, now: u64, me: OwnerId, hold: u32, want: u32) -> u32 {
+    let lease = Duration::from_millis(2_500);
+    let heartbeat =
+        Heartbeat { joins: !store.is_alive(now, me), was: None, lease, limit: 2_000, hold, need: want, want };
+    match store.execute(now, &Request { number: now, me, command: Command::Heartbeat(heartbeat) }) {
+        Some(Reply::Heartbeat(membership)) => membership.share,
+        reply => panic!("{reply:?}"),
+    }
+}
+
+#[test]
+fn half_the_share_of_one_that_is_cut_off_is_kept_a_minute() {
+    let mut store = Store::default();
+    let (one, other) = (OwnerId::new(1 << 16), OwnerId::new(2 << 16));
+    for now in [1_000, 3_000] {
+        assert_eq!(share_of(&mut store, now, one, 200, 600), 200, "a young store gives nobody more");
+    }
+    assert_eq!(share_of(&mut store, 5_000, one, 200, 600), 600);
+    assert_eq!(share_of(&mut store, 7_000, one, 600, 600), 600);
+    assert_eq!(share_of(&mut store, 8_000, other, 200, 2_000), 1_400);
+    assert_eq!(share_of(&mut store, 10_000, other, 1_400, 2_000), 1_400);
+    store.execute(10_001, &Request { number: 10_001, me: other, command: Command::Bury { dead: one } });
+    for now in (12_000..70_000).step_by(2_000) {
+        assert_eq!(share_of(&mut store, now, other, 1_400, 2_000), 1_700);
+    }
+    assert_eq!(share_of(&mut store, 70_100, other, 1_700, 2_000), 2_000);
+}
+
+#[test]
+fn what_is_kept_for_many_that_are_cut_off_is_kept_for_all() {
+    let mut store = Store::default();
+    let [one, other, third] = [1, 2, 3].map(|process| OwnerId::new(process << 16));
+    share_of(&mut store, 1_000, one, 200, 200);
+    share_of(&mut store, 3_000, one, 200, 200);
+    let bury = |store: &mut Store, now, dead| {
+        store.execute(now, &Request { number: now, me: third, command: Command::Bury { dead } });
+    };
+    assert_eq!(share_of(&mut store, 4_000, one, 200, 2_000), 2_000);
+    bury(&mut store, 7_000, one);
+    assert_eq!(share_of(&mut store, 7_001, other, 0, 2_000), 1_000);
+    bury(&mut store, 10_000, other);
+    assert_eq!(share_of(&mut store, 10_001, third, 0, 2_000), 500, "1,500 are kept");
+}
+
+#[test]
+fn one_that_is_cut_off_keeps_to_what_is_kept_for_it() {
+    let mut scene = Scene::new(2);
+    scene.pass_without(3_000, None);
+    let had = scene.hosts[0].node.fleet.share();
+    scene.pass_without(8_000, Some(0));
+    scene.timeout(0);
+    for _ in 0..8 {
+        scene.pass(400);
+    }
+    assert_eq!((scene.state(0), scene.hosts[0].node.fleet.share()), (State::Alone, had.div_ceil(2)));
+    scene.talk(0);
+    assert_eq!(scene.state(0), State::Tenured);
+}
+
+#[test]
+fn what_a_node_keeps_to_is_not_given_away_before_it_knows() {
+    let mut store = Store::default();
+    let [one, other, late] = [1, 2, 3].map(|process| OwnerId::new(process << 16));
+    share_of(&mut store, 1_000, one, 200, 200);
+    share_of(&mut store, 3_000, one, 200, 200);
+    assert_eq!(share_of(&mut store, 4_000, one, 200, 1_000), 1_000);
+    assert_eq!(share_of(&mut store, 4_001, other, 0, 900), 900);
+    // It was on its own for long, and keeps to more than is left.
+    assert_eq!(share_of(&mut store, 4_002, late, 600, 600), 100);
+    // The answer may be lost.
+    assert_eq!(share_of(&mut store, 4_003, one, 500, 500), 500);
+    assert_eq!(share_of(&mut store, 4_004, other, 900, 1_500), 900);
+    assert_eq!(share_of(&mut store, 4_005, late, 100, 100), 100);
+    assert_eq!(share_of(&mut store, 4_006, other, 900, 1_500), 1_400);
 }
 
 /// The way to the store and back takes one.

@@ -25,7 +25,7 @@ pub(crate) struct Store {
     /// When each owner's lease ends.
     nodes: BTreeMap<OwnerId, u64>,
     shares: BTreeMap<OwnerId, Share>,
-    /// Shares of the buried, and until when they are kept.
+    /// What is kept for the buried, and until when.
     reserved: BTreeMap<OwnerId, (u32, u64)>,
     /// Until when nobody's share grows: a store that has lost its memory doesn't know what others keep to.
     settles_at: Option<u64>,
@@ -93,6 +93,7 @@ impl Store {
         };
         let lease_millis = heartbeat.lease.as_millis() as u64;
         let mut mail = Vec::new();
+        let mut share = self.shares.get(&me).map_or(0, |share| share.requests);
         let (mut most, mut is_sought) = (self.limit(heartbeat.limit), false);
         if status != Status::Lapsed {
             self.nodes.insert(me, now + lease_millis);
@@ -107,31 +108,21 @@ impl Store {
                 let lease = self.shares.get(owner).filter(|_| *owner != me).map_or(lease_millis, |it| it.lease_millis);
                 *until = (*until).min(now + lease);
             }
-            (most, is_sought) = self.split(now, me, heartbeat, lease_millis);
+            (share, most, is_sought) = self.split(now, me, heartbeat, lease_millis);
         }
         let alive = |store: &Self, owner: &OwnerId| store.is_alive(now, *owner);
         let members: Vec<_> = self.nodes.keys().filter(|owner| alive(self, owner)).copied().collect();
         let lapsed = self.nodes.keys().filter(|owner| !alive(self, owner)).copied().collect();
         let limit = self.limit(heartbeat.limit);
-        Membership {
-            status,
-            share: self.shares.get(&me).map_or(0, |share| share.requests),
-            most,
-            is_sought,
-            limit,
-            members,
-            lapsed,
-            now_millis: now,
-            mail,
-        }
+        Membership { status, share, most, is_sought, limit, members, lapsed, now_millis: now, mail }
     }
 
     fn limit(&self, own: u32) -> u32 {
         self.shares.values().map(|share| share.limit).min().unwrap_or(own).min(own)
     }
 
-    /// Returns what may be wanted next, and whether another could use more than there is.
-    fn split(&mut self, now: u64, me: OwnerId, heartbeat: &Heartbeat, lease_millis: u64) -> (u32, bool) {
+    /// Returns the share, what may be wanted next, and whether another could use more than there is.
+    fn split(&mut self, now: u64, me: OwnerId, heartbeat: &Heartbeat, lease_millis: u64) -> (u32, u32, bool) {
         let limit = self.limit(heartbeat.limit);
         // Nothing lasts longer because the store's clock has gone back.
         for (_, until) in self.reserved.values_mut() {
@@ -141,7 +132,7 @@ impl Store {
         self.reserved.retain(|_, (_, until)| now < *until);
         let reserved: u32 = self.reserved.values().map(|(requests, _)| requests).sum();
         let others: u32 = self.shares.iter().filter(|(owner, _)| **owner != me).map(|(_, share)| share.requests).sum();
-        let free = limit.saturating_sub(others + reserved.min(limit / 2));
+        let free = limit.saturating_sub(others + reserved);
         let fair = limit / (self.nodes.values().filter(|until| now < **until).count() as u32).max(1);
         let needs = |(owner, share): (&OwnerId, &Share)| {
             (*owner != me && self.is_alive(now, *owner)).then_some((share.requests, share.need))
@@ -156,8 +147,10 @@ impl Store {
             want = want.min(heartbeat.hold);
         }
         let requests = heartbeat.hold.max(want.min(free)).min(free);
-        self.shares.insert(me, Share { requests, limit: heartbeat.limit, lease_millis, need: heartbeat.need });
-        (most, is_sought)
+        // Until the owner has reported less, it keeps to what it had: the answer may get lost.
+        let kept = requests.max(heartbeat.hold);
+        self.shares.insert(me, Share { requests: kept, limit: heartbeat.limit, lease_millis, need: heartbeat.need });
+        (requests, most, is_sought)
     }
 
     fn turn(&mut self, now: u64, me: OwnerId, inboxes: &[OwnerId], ops: &[(Conversation, Op)]) -> Vec<Answer> {
@@ -315,7 +308,7 @@ impl Store {
             return Vec::new();
         }
         if let Some(share) = self.shares.get(&dead) {
-            self.reserved.insert(dead, (share.requests, now + RESERVED_MILLIS));
+            self.reserved.insert(dead, (share.requests.div_ceil(2), now + RESERVED_MILLIS));
         }
         self.forget(dead);
         self.read_inbox(dead)

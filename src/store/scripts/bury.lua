@@ -3,7 +3,9 @@ local dead = ARGV[3]
 local lapsed_at = redis.call('ZSCORE', NODES, dead)
 if not lapsed_at or now < tonumber(lapsed_at) then return {} end
 local share = redis.call('HGET', SHARES, dead)
--- It may be cut off and still be sending.
-if share then redis.call('HSET', SHARES, '~' .. dead, string.match(share, '%d+') .. ':' .. now + 60000) end
+-- It may be cut off and still be sending: half of what it had.
+if share then
+  redis.call('HSET', SHARES, '~' .. dead, math.ceil(string.match(share, '%d+') / 2) .. ':' .. now + 60000)
+end
 forget(dead)
 return take_mail(KEYS[7])

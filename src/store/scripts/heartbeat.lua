@@ -99,7 +99,7 @@ local lapsed = redis.call('ZRANGEBYSCORE', NODES, '-inf', now)
 
 local most, sought = smallest, 0
 if status ~= 'lapsed' then
-  local free = math.max(smallest - others - math.min(reserved, math.floor(smallest / 2)), 0)
+  local free = math.max(smallest - others - reserved, 0)
   local fair = math.floor(smallest / math.max(#members, 1))
   -- What others lack of an equal part is not for those who have one, and is given up by those who have more.
   local lacking = 0
@@ -117,7 +117,8 @@ if status ~= 'lapsed' then
   end
   if now < settles_at then want = math.min(want, hold) end
   share = math.min(math.max(hold, math.min(want, free)), free)
-  redis.call('HSET', SHARES, me, share .. ':' .. limit .. ':' .. lease .. ':' .. need)
+  -- Until the owner has reported less, it keeps to what it had: the answer may get lost.
+  redis.call('HSET', SHARES, me, math.max(share, hold) .. ':' .. limit .. ':' .. lease .. ':' .. need)
   smallest = math.min(limit, smallest_of_others)
 end
 return { status, share, most, sought, smallest, members, lapsed, now, mail, redis.call('HGET', TIMING, 'version') or '0' }
