@@ -1,5 +1,5 @@
 //! From the `POST` of a first keystroke to the request's arrival at the upstream, open loop, on loopback: the real
-//! binary against a bare relay (hyper in, reqwest out), each a process of its own.
+//! binary, without and with `state_dir`, against a bare relay (hyper in, hyper out, one thread), each a process of its own.
 //!
 //! `cargo bench --bench delivery`; `BENCH_QUICK=1` only shows that it works.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
@@ -20,7 +20,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use support::{Subject, cpu_nanos, quantile, quick, resident_bytes_of};
 use tokio::net::TcpListener;
 use typingd::base::clock::{Stopwatch, stopwatch};
@@ -33,6 +35,8 @@ const WARM_UP: usize = 300;
 const CONVERSATIONS: usize = 11_000;
 /// In front of each request's number, in the end user's id.
 const MARK: &str = "user-";
+/// With a journal, in the directory of the settings.
+const STATE_DIR: &str = r#"delivery.state_dir = "state""#;
 /// How the relay is asked for.
 const RELAY: &str = "--relay-to=";
 
@@ -47,17 +51,21 @@ fn main() {
     let upstream = start_upstream(journal.clone());
     let directory = tempfile::tempdir().expect("a directory for settings");
     for &rate in rates {
-        let mut measured = [Vec::new(), Vec::new()];
+        let mut measured = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..rounds {
             for (subject, kept) in measured.iter_mut().enumerate() {
-                let subject =
-                    if subject == 0 { start_typingd(upstream, directory.path()) } else { start_relay(upstream) };
+                let subject = match subject {
+                    0 => start_typingd(upstream, directory.path(), ""),
+                    1 => start_typingd(upstream, directory.path(), STATE_DIR),
+                    _ => start_relay(upstream),
+                };
                 kept.push(open_loop(&subject, &journal, rate, rate * seconds));
             }
         }
-        let [typingd, relay] = measured.map(|rounds| Figures::median(&rounds));
+        let [typingd, with_state_dir, relay] = measured.map(|rounds| Figures::median(&rounds));
         println!(
-            "{rate:>5} a second: p50 {:.0} us, p99 {:.0} us, {:.0} us CPU; relay {:.0}, {:.0}, {:.0}: {:.2} x, {:.2} x, {:.2} x",
+            "{rate:>5} a second: p50 {:.0} us, p99 {:.0} us, {:.0} us CPU; relay {:.0}, {:.0}, {:.0}: {:.2} x, {:.2} x, {:.2} x; \
+             with state_dir {:.0} us CPU, {:.2} x of without",
             typingd.p50,
             typingd.p99,
             typingd.cpu,
@@ -67,9 +75,12 @@ fn main() {
             typingd.p50 / relay.p50,
             typingd.p99 / relay.p99,
             typingd.cpu / relay.cpu,
+            with_state_dir.cpu,
+            with_state_dir.cpu / typingd.cpu,
         );
     }
-    memory(upstream, directory.path());
+    memory(upstream, directory.path(), "");
+    memory(upstream, directory.path(), STATE_DIR);
 }
 
 /// Microseconds.
@@ -155,8 +166,8 @@ fn open_loop(subject: &Subject, journal: &Journal, rate: usize, count: usize) ->
 }
 
 /// Prints the daemon's memory with a whole org typing.
-fn memory(upstream: SocketAddr, directory: &Path) {
-    let subject = start_typingd(upstream, directory);
+fn memory(upstream: SocketAddr, directory: &Path, more: &str) {
+    let subject = start_typingd(upstream, directory, more);
     let pid = subject.process.id().to_string();
     let idle = resident_bytes_of(&pid);
     let mut connection = connect(subject.address);
@@ -173,7 +184,8 @@ fn memory(upstream: SocketAddr, directory: &Path) {
     std::thread::sleep(Duration::from_secs(if quick() { 1 } else { 3 }));
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!(
-        "memory of the daemon: {:.1} MiB idle, {:.1} MiB with {conversations} conversations typing",
+        "memory of the daemon{}: {:.1} MiB idle, {:.1} MiB with {conversations} conversations typing",
+        if more.is_empty() { "" } else { ", with state_dir" },
         mib(idle),
         mib(resident_bytes_of(&pid))
     );
@@ -201,7 +213,7 @@ fn read_answer(connection: &mut TcpStream) {
 }
 
 /// The daemon, with intervals so long that nothing but first Starteds is sent.
-fn start_typingd(upstream: SocketAddr, directory: &Path) -> Subject {
+fn start_typingd(upstream: SocketAddr, directory: &Path, more: &str) -> Subject {
     let token = directory.join("token");
     std::fs::write(&token, "a-token").expect("the directory can be written to");
     let settings = format!(
@@ -214,6 +226,7 @@ fn start_typingd(upstream: SocketAddr, directory: &Path) -> Subject {
         timing.check_interval = "1h"
         timing.dismiss_after = "1h"
         timing.max_typing = "1h"
+        {more}
         "#
     );
     support::start_typingd(&settings, directory)
@@ -234,10 +247,12 @@ fn start_relay(upstream: SocketAddr) -> Subject {
 
 /// The least that stands between: a request in, answered; a request with the same body out.
 fn relay(upstream: &str) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client");
-        let target = format!("http://{upstream}/api/v1/interactions");
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        let client = legacy::Client::builder(TokioExecutor::new()).build(tcp);
+        let target: hyper::Uri = format!("http://{upstream}/api/v1/interactions").parse().expect("an address");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         println!("{}", listener.local_addr().expect("its address"));
         while let Ok((stream, _)) = listener.accept().await {
@@ -247,8 +262,9 @@ fn relay(upstream: &str) {
                 async move {
                     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
                     tokio::spawn(async move {
-                        if let Ok(response) = client.post(target).body(body).send().await {
-                            let _ = response.bytes().await;
+                        let request = hyper::Request::post(target).body(Full::new(body)).expect("a request");
+                        if let Ok(response) = client.request(request).await {
+                            let _ = response.into_body().collect().await;
                         }
                     });
                     Ok::<_, Infallible>(accepted(r#"{"accepted":1,"rejected":[]}"#))

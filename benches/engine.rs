@@ -121,10 +121,8 @@ impl Measured {
             self.engine.handle_timeout(self.now);
             acknowledge(&mut self.engine, self.now);
             let watch = stopwatch();
-            for (conversation, signal) in batch.iter() {
-                let _ = black_box(self.engine.handle_signal(self.now, conversation, signal));
-                self.stats.on_signal(self.now, conversation, signal);
-            }
+            let Self { engine, stats, now } = self;
+            type_batch(engine, *now, batch, |conversation, signal| stats.on_signal(*now, conversation, signal));
             taken += watch.elapsed();
         }
         taken
@@ -186,6 +184,11 @@ fn memory(conversations: usize) {
             }
         }
         assert_eq!(engine.census().conversations, 0);
+        // Memory is given back a slice at a time.
+        engine.handle_timeout(now);
+        while engine.poll_timeout(now) <= now {
+            engine.handle_timeout(now);
+        }
         let after = resident_bytes();
         println!(
             "memory, {conversations} conversations, two ids of 36 characters, {what}: {} bytes each; {} left of each \
@@ -237,9 +240,26 @@ fn hash_of(state: &FixedState, to: &str, from: &str) -> u64 {
     hasher.finish()
 }
 
+/// As the loop hands batches over.
 fn type_into(engine: &mut Engine, now: Instant, keys: &[SignalBatch]) {
-    for (conversation, signal) in keys.iter().flat_map(SignalBatch::iter) {
+    for batch in keys {
+        type_batch(engine, now, batch, |_, _| {});
+    }
+}
+
+fn type_batch(
+    engine: &mut Engine,
+    now: Instant,
+    batch: &SignalBatch,
+    mut each: impl FnMut(ConversationRef<'_>, Signal),
+) {
+    let mut ahead = batch.iter().map(|(conversation, _)| conversation);
+    for (index, (conversation, signal)) in batch.iter().enumerate() {
+        if index % Engine::LOOK_AHEAD_MAX == 0 {
+            engine.look_ahead(ahead.by_ref());
+        }
         let _ = black_box(engine.handle_signal(now, conversation, signal));
+        each(conversation, signal);
     }
 }
 

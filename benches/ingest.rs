@@ -31,7 +31,7 @@ use typingd::driver::inbox;
 use typingd::driver::{self, Carrier, Observers, Permit};
 use typingd::engine::Engine;
 use typingd::engine::policy::Policy;
-use typingd::http::{self, Address, Limits, Listener};
+use typingd::http::{Address, Listener};
 use typingd::model::{Dispatch, Outcome, WireResult};
 use typingd::observe::events::EventLog;
 use typingd::signals::json;
@@ -177,8 +177,7 @@ fn start_typingd(path: Option<PathBuf>) -> Server {
             let driver = driver::run(engine, Clock::start(), Nowhere, requests, commands, observers, None);
             tokio::spawn(driver);
             let (_stop, stopping) = watch::channel(false);
-            let router = Ingest::new(inbox, watch::Sender::new(BODY_BYTES_MAX).subscribe()).router();
-            http::serve(listener, router, Limits::default(), stopping).await;
+            Ingest::new(inbox, watch::Sender::new(BODY_BYTES_MAX).subscribe()).serve(listener, stopping).await;
         });
     });
     Server { address: told.recv().expect("the server listens"), thread: TYPINGD }

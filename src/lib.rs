@@ -23,7 +23,8 @@
 //! - [`model`]: the nouns that cross seams: time, conversation, signal, indicator, dispatch and outcome.
 //! - [`base`]: what every floor may use: the one clock, durations and sizes as text, files, what this build is.
 //! - [`engine`]: pure. `timing` (one conversation's check and dismiss), `outbox` (its desired and acknowledged state),
-//!   `tracker` (all conversations; `table` and `slab` keep them), `wheel` (their deadlines), `changes` (of all at once),
+//!   `tracker` (all conversations; `table` and `slab` keep them), `channels` (theirs), `upkeep` (after each step), `wheel`
+//!   (their deadlines), `changes` (of all at once),
 //!   `pace` (rate, circuit breaker, back-off), `order` (of the messages that pass through the drop-in), `policy` (its
 //!   settings).
 //! - [`signals`]: signals as text: one object, a stream of lines, a trace file.

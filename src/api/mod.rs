@@ -84,6 +84,8 @@ pub(crate) struct Routes {
     pub(crate) ingest: Router,
     /// Served on those of admin, where it has its own.
     pub(crate) admin: Option<Router>,
+    /// Takes signals on either.
+    pub(crate) signals: Ingest,
 }
 
 /// All routes, each but health behind the gate of its callers. Those in `others` are for operators. With addresses of
@@ -98,7 +100,7 @@ pub(crate) fn router(
     let api = Arc::new(api);
     let behind = |auth: &TokenAuth, routes: Router| routes.route_layer(from_fn_with_state(auth.clone(), require_token));
     let health = health::router(api.clone());
-    let signals = ingest.router();
+    let signals = ingest.clone().router();
     let reports = signals.clone().merge(reports(api.clone()));
     // Who may send the process a SIGHUP may as well ask for its answer: `systemctl reload` knows no token, and no address
     // of operators.
@@ -112,7 +114,7 @@ pub(crate) fn router(
     let steering = behind(&gates.admin, others.into_iter().fold(steering(api), Router::merge));
     let steering = steering.merge(reload).merge(health.clone());
     match apart {
-        false => Routes { ingest: behind(&gates.ingest, reports).merge(steering), admin: None },
+        false => Routes { ingest: behind(&gates.ingest, reports).merge(steering), admin: None, signals: ingest },
         true => Routes {
             ingest: OPERATORS
                 .iter()
@@ -121,6 +123,7 @@ pub(crate) fn router(
                 })
                 .merge(health),
             admin: Some(behind(&gates.either, reports).merge(steering)),
+            signals: ingest,
         },
     }
 }
@@ -310,7 +313,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn addresses_of_their_own_part_operators_from_callers() {
-        let Routes { ingest, admin } = all_routes(None, Some("adm1n"), true);
+        let Routes { ingest, admin, .. } = all_routes(None, Some("adm1n"), true);
         call_each(&ingest, "adm1n", |call, status| match call {
             "POST /v1/signals" => assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE),
             _ => assert_eq!(status, StatusCode::NOT_FOUND, "{call}"),

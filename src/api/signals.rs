@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{Request, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, Router};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
@@ -21,7 +23,9 @@ use crate::base::duration;
 use crate::base::text::without_bom;
 use crate::driver::inbox::{Inbox, Receipt, Undeliverable};
 use crate::engine::Rejected;
-use crate::http::{BODY_STALL_MAX, Options, Problem, StreamControl, check_encoding, media_type, next_data, read_body};
+use crate::http::{self, Ends, Limits, Listener, Serving, SignalsRoute, TakeSignals, Taking, TokenAuth, Traffic};
+use crate::http::{BODY_STALL_MAX, Options, Problem, StreamControl};
+use crate::http::{check_encoding, media_type, next_data, read_body, require_token, too_large};
 use crate::model::{SignalBatch, SignalKind};
 use crate::signals::json::{self, LINE_BYTES_MAX};
 use crate::signals::lines::{Lines, Overlong};
@@ -76,6 +80,35 @@ impl Ingest {
     pub fn router(self) -> Router {
         Router::new().route("/v1/signals", post(take_signals)).with_state(self)
     }
+
+    /// The short way of a single signal, for callers that show the token of `auth`, if there is one.
+    pub(crate) fn short_way(self, auth: TokenAuth) -> SignalsRoute {
+        SignalsRoute::new(auth, self)
+    }
+
+    /// Serves signals on `listener`, and nothing else, until `stop` becomes true. Callers need no token.
+    pub async fn serve(self, listener: Listener, stop: watch::Receiver<bool>) {
+        let auth = TokenAuth::default();
+        let router = self.clone().router().route_layer(from_fn_with_state(auth.clone(), require_token));
+        let router = http::guard(router, auth.clone());
+        let signals = Some(self.short_way(auth));
+        let serving = Serving { router, signals, limits: Limits::default(), traffic: Traffic::default() };
+        let (_serving, serving) = watch::channel(serving);
+        http::serve_on(listener, serving, Ends { stop: stop.clone(), close: stop }).await;
+    }
+}
+
+impl TakeSignals for Ingest {
+    fn take(&self, body: Bytes) -> Taking<'_> {
+        Box::pin(async move {
+            let bytes_max = *self.body_bytes_max.borrow();
+            let taken = match body.len() > bytes_max {
+                true => Err(too_large(bytes_max, TOO_LARGE_ADVICE)),
+                false => take_json(self, body.slice_ref(without_bom(&body)), None).await,
+            };
+            taken.and_then(Tally::answer).map_err(IntoResponse::into_response)
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -98,7 +131,9 @@ async fn take_signals(
     check_encoding(&head.headers)?;
     let tally = match media_type(&head.headers) {
         Some(media) if media.eq_ignore_ascii_case("application/json") => {
-            take_json(&ingest, &head.headers, body, wait).await?
+            let bytes_max = *ingest.body_bytes_max.borrow();
+            let body = read_body(&head.headers, body, bytes_max, TOO_LARGE_ADVICE).await?;
+            take_json(&ingest, body, wait).await?
         }
         Some(media) if media.eq_ignore_ascii_case("application/x-ndjson") => {
             if wait.is_some() {
@@ -112,13 +147,12 @@ async fn take_signals(
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
     };
-    tally.answer()
+    let json = tally.answer()?;
+    Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
-/// A signal or an array of them, read as a whole.
-async fn take_json(ingest: &Ingest, headers: &HeaderMap, body: Body, wait: Option<Duration>) -> Result<Tally, Problem> {
-    let bytes_max = *ingest.body_bytes_max.borrow();
-    let body = read_body(headers, body, bytes_max, TOO_LARGE_ADVICE).await?;
+/// A signal or an array of them, in a whole body.
+async fn take_json(ingest: &Ingest, body: Bytes, wait: Option<Duration>) -> Result<Tally, Problem> {
     let mut tally = Tally::default();
     let mut batch = Batch::default();
     if body.trim_ascii_start().starts_with(b"[") {
@@ -193,7 +227,37 @@ async fn take_stream(ingest: &Ingest, mut body: Body, control: Option<&StreamCon
 #[derive(Default)]
 struct Batch {
     signals: SignalBatch,
-    indexes: Vec<usize>,
+    indexes: Indexes,
+    /// The latest time that is taken, by the clock when the first signal with a time was read.
+    latest_at: Option<u64>,
+}
+
+/// The indexes of a batch's signals in their request: the first, and the others while they follow it one by one.
+#[derive(Default)]
+struct Indexes {
+    first: usize,
+    count: usize,
+    /// Each of them, as soon as one is left out.
+    each: Vec<usize>,
+}
+
+impl Indexes {
+    fn push(&mut self, index: usize) {
+        if self.count == 0 {
+            self.first = index;
+        } else if self.each.is_empty() && index != self.first + self.count {
+            self.each = (self.first..self.first + self.count).collect();
+        }
+        if !self.each.is_empty() {
+            self.each.push(index);
+        }
+        self.count += 1;
+    }
+
+    /// That of the signal at `place` of the batch.
+    fn of(&self, place: usize) -> usize {
+        self.each.get(place).copied().unwrap_or(self.first + place)
+    }
 }
 
 impl Batch {
@@ -205,7 +269,8 @@ impl Batch {
             }
             Ok(mut parsed) => {
                 // A message from the future would silence its conversation until then.
-                parsed.signal.at = parsed.signal.at.filter(|at| *at <= clock::wall_millis() + AHEAD_MILLIS_MAX);
+                let latest = || clock::wall_millis() + AHEAD_MILLIS_MAX;
+                parsed.signal.at = parsed.signal.at.filter(|at| *at <= *self.latest_at.get_or_insert_with(latest));
                 self.signals.push(parsed.conversation(), parsed.signal);
                 self.indexes.push(index);
             }
@@ -251,20 +316,30 @@ impl Tally {
     }
 
     /// Enters the loop's receipt for a batch whose signals have these `indexes`.
-    fn enter(&mut self, indexes: &[usize], receipt: Receipt) -> Vec<tokio::sync::oneshot::Receiver<bool>> {
-        self.accepted += indexes.len() - receipt.turned_away.len();
+    fn enter(&mut self, indexes: &Indexes, receipt: Receipt) -> Vec<tokio::sync::oneshot::Receiver<bool>> {
+        self.accepted += indexes.count - receipt.turned_away.len();
         for (place, why) in receipt.turned_away {
             self.turned_away = Some(why);
             let error = match why {
                 Rejected::TableFull => "no room for another conversation; try again, or raise ingest.max_conversations",
                 Rejected::Stopping => "typingd is shutting down",
             };
-            self.reject(indexes[place], error.to_owned());
+            self.reject(indexes.of(place), error.to_owned());
         }
         receipt.unsettled
     }
 
-    fn answer(mut self) -> Result<Response, Problem> {
+    /// The JSON of a 202.
+    ///
+    /// # Errors
+    /// When no signal could be taken.
+    fn answer(mut self) -> Result<Bytes, Problem> {
+        if self.rejected_total == 0 && self.settled.is_none() {
+            return Ok(match self.accepted {
+                1 => Bytes::from_static(br#"{"accepted":1,"rejected":[]}"#),
+                accepted => format!(r#"{{"accepted":{accepted},"rejected":[]}}"#).into(),
+            });
+        }
         // Found while reading or when handing over; answered in the order of the request.
         self.rejected.sort_by_key(|(index, _)| *index);
         let rejected: Vec<_> =
@@ -301,7 +376,7 @@ impl Tally {
         if let Some(settled) = self.settled {
             body["settled"] = settled.into();
         }
-        Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+        Ok(body.to_string().into())
     }
 }
 

@@ -156,7 +156,11 @@ impl LoopState {
         let mut receipt = Receipt::default();
         // At the end every icon goes off, whatever is signalled, and each keystroke is left to the next process.
         let taken = if self.stopping.is_some() { 0 } else { usize::MAX };
+        let mut ahead = request.batch.iter().map(|(conversation, _)| conversation).take(taken);
         for (index, (conversation, signal)) in request.batch.iter().enumerate().take(taken) {
+            if index % Engine::LOOK_AHEAD_MAX == 0 && request.batch.len() > 1 {
+                self.engine.look_ahead(ahead.by_ref());
+            }
             if let Err(why) = self.on_signal(now, conversation, signal, request.batch.credentials(), request.wait) {
                 receipt.turned_away.push((index, why));
             }

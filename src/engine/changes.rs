@@ -143,7 +143,7 @@ impl Engine {
         let mut concerned = false;
         for number in changes.len().saturating_sub(missed)..changes.len() {
             let at = changes[number].at;
-            let name = self.tracker.channel(slot).name.as_str();
+            let name = self.tracker.channels.name(self.tracker.entry(slot).channel);
             let before = rules_before(&changes[number..], &self.policy, name);
             match &changes[number].what {
                 What::Policy { lifespans_differ, .. } => {
@@ -156,7 +156,7 @@ impl Engine {
                 What::Stop(reason) => {
                     concerned = true;
                     self.advance_under(at, slot, &before);
-                    if let Some(reason) = self.tracker.state_mut(slot).0.timing.stop(*reason) {
+                    if let Some(reason) = self.tracker.timing_mut(slot).0.stop(*reason) {
                         self.decide(slot, at, reason);
                     }
                 }
@@ -164,7 +164,8 @@ impl Engine {
         }
         self.changes.under_way = changes;
         let Self { tracker, policy, .. } = self;
-        tracker.refresh_channel(slot, generation, |name| policy.rules_of(name));
+        let channel = tracker.entry(slot).channel;
+        tracker.channels.refresh(channel, generation, |name| policy.rules_of(name));
         if concerned {
             self.advance(now, slot);
             self.update(now, slot);
@@ -175,14 +176,14 @@ impl Engine {
         // What was due under the old rules happens under the old rules.
         self.advance_under(at, slot, before);
         // A conversation that was served without `opened` so far must not fall silent in mid-session.
-        self.tracker.state_mut(slot).0.opened |= !before.require_open;
-        while let Some(reason) = self.tracker.state_mut(slot).0.timing.change(after, at) {
+        self.tracker.entry_mut(slot).opened |= !before.require_open;
+        while let Some(reason) = self.tracker.timing_mut(slot).0.change(after, at) {
             self.decide(slot, at, reason);
         }
     }
 
     fn advance_under(&mut self, until: Instant, slot: u32, rules: &Rules) {
-        while let Some((at, reason)) = self.tracker.state_mut(slot).0.timing.step_late(rules, until) {
+        while let Some((at, reason)) = self.tracker.timing_mut(slot).0.step_late(rules, until) {
             self.decide(slot, at, reason);
         }
     }

@@ -14,14 +14,14 @@ impl Engine {
     /// conversation's own. Ignored for a conversation that is not in memory.
     pub fn handle_credentials(&mut self, now: Instant, conversation: ConversationRef<'_>, credentials: CredentialId) {
         let Some(slot) = self.tracker.find(conversation).filter(|slot| self.follow(now, *slot)) else { return };
-        let (state, _) = self.tracker.state_mut(slot);
-        if state.credentials.replace(credentials) == Some(credentials) {
+        if self.tracker.entry_mut(slot).credentials.replace(credentials) == Some(credentials) {
             return;
         }
+        let Some(extras) = self.tracker.known_extras_mut(slot) else { return };
         // What was rejected with the old ones may be accepted with these.
-        state.muted = false;
-        if state.outbox.is_blocked() {
-            state.outbox.unblock();
+        extras.muted = false;
+        if extras.outbox.is_blocked() {
+            extras.outbox.unblock();
             self.update(now, slot);
         }
     }
@@ -30,7 +30,7 @@ impl Engine {
     /// some may leave, a slice at a time.
     pub fn handle_acceptance(&mut self, now: Instant, to: &str) {
         if let Some(channel) = self.tracker.find_channel(to) {
-            self.tracker.accept(channel);
+            self.tracker.channels.accept(channel);
             self.unblock_some(now);
         }
     }
@@ -39,8 +39,7 @@ impl Engine {
     pub(super) fn unblock_some(&mut self, now: Instant) {
         for _ in 0..UNBLOCKED_PER_CALL {
             let Some(slot) = self.tracker.next_accepted() else { return };
-            let (state, _) = self.tracker.state_mut(slot);
-            state.outbox.unblock();
+            self.tracker.extras_mut(slot).outbox.unblock();
             // Out of the queue first, whatever its timers have done to it meanwhile: each is looked at once.
             self.move_to(slot, Queue::None);
             self.bring_up_to(now, slot);
@@ -51,12 +50,12 @@ impl Engine {
     /// the upstream fails, limits the rate or rejects the channel. [`Instant::NEVER`]: not before another outcome.
     pub fn stop_leaves_after(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Instant {
         let Some(slot) = self.tracker.find(conversation) else { return now };
-        let muted_until = self.tracker.channel(slot).muted_until;
         let entry = self.tracker.entry(slot);
+        let muted_until = self.tracker.channels.muted_until(entry.channel);
         if entry.queue == Queue::Blocked {
             return Instant::NEVER;
         }
-        let outbox = &entry.state.outbox;
+        let outbox = self.tracker.outbox(slot);
         // The outcome of a Started in flight comes first, and says more.
         if outbox.in_flight().is_some_and(|reason| reason.indicator() == Indicator::TypingStarted) {
             return now.max(muted_until);
@@ -68,17 +67,18 @@ impl Engine {
 
     /// A request that found no credentials may have looked before some were accepted, and come back after.
     pub(super) fn unblock_if_accepted_since(&mut self, slot: u32) {
-        let acceptances = self.tracker.channel(slot).acceptances;
-        let (state, _) = self.tracker.state_mut(slot);
-        if state.acceptances_seen != acceptances {
-            state.outbox.unblock();
+        let acceptances = self.tracker.channels.acceptances(self.tracker.entry(slot).channel);
+        let extras = self.tracker.extras_mut(slot);
+        if extras.acceptances_seen != acceptances {
+            extras.outbox.unblock();
         }
     }
 
     /// Changes the queue of blocked conversations of the channel of `slot`.
     pub(super) fn change_blocked(&mut self, slot: u32, change: fn(&mut List, &mut Tracker, Link, u32)) {
-        let mut blocked = self.tracker.channel(slot).blocked;
+        let channel = self.tracker.entry(slot).channel;
+        let mut blocked = self.tracker.channels.extras_mut(channel).blocked;
         change(&mut blocked, &mut self.tracker, Link::Queue, slot);
-        self.tracker.channel_mut(slot).blocked = blocked;
+        self.tracker.channels.extras_mut(channel).blocked = blocked;
     }
 }

@@ -1,7 +1,15 @@
-//! The text of an id, without a block of memory of its own as long as it has a usual length.
+//! The text of an id, without a block of memory of its own as long as it has a usual length; and the hash of a pair.
 
-/// A UUID has 36 bytes.
-const INLINE_BYTES: usize = 38;
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::FixedState;
+
+use super::pace::Rng;
+
+/// Bytes of a UUID as text. Most ids are one, so that hashing and comparing them has a way without loops and calls.
+const UUID_BYTES: usize = 36;
+const UUID_LEN: u8 = UUID_BYTES as u8;
+const INLINE_BYTES: usize = UUID_BYTES + 2;
 
 pub(super) struct Id(Text);
 
@@ -26,8 +34,25 @@ impl Id {
     #[inline]
     pub(super) fn is(&self, text: &str) -> bool {
         match &self.0 {
-            Text::Inline { len, bytes } => bytes[..usize::from(*len)] == *text.as_bytes(),
-            Text::Heap(own) => **own == *text,
+            Text::Inline { len: UUID_LEN, bytes } => {
+                match (words(text.as_bytes()), bytes.first_chunk::<UUID_BYTES>()) {
+                    (Some(uuid), Some(own)) => words(own) == Some(uuid),
+                    _ => false,
+                }
+            }
+            _ => self.is_other(text),
+        }
+    }
+
+    #[inline(never)]
+    fn is_other(&self, text: &str) -> bool {
+        self.as_bytes() == text.as_bytes()
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Text::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Text::Heap(text) => text.as_bytes(),
         }
     }
 
@@ -39,6 +64,56 @@ impl Id {
             Text::Heap(text) => text,
         }
     }
+}
+
+/// How pairs of ids are hashed: keyed, for ids come from outside.
+#[derive(Debug)]
+pub(super) struct IdHash {
+    state: FixedState,
+    /// What is hashed in words has them mixed with this first: the hash function's own constants are known to everybody.
+    key: u128,
+}
+
+impl IdHash {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut random = Rng(!seed);
+        let key = (u128::from(random.below(u64::MAX)) << 64) | u128::from(random.below(u64::MAX));
+        Self { state: FixedState::with_seed(seed), key }
+    }
+
+    /// Half of the hash of the ids, which is enough to find them by.
+    #[inline]
+    pub(super) fn of(&self, to: &str, from: &str) -> u32 {
+        let (Some(to), Some(from)) = (words(to.as_bytes()), words(from.as_bytes())) else {
+            return self.of_others(to, from);
+        };
+        let mut hasher = self.state.build_hasher();
+        for word in [to.0, to.1, from.0, from.1] {
+            hasher.write_u128(word ^ self.key);
+        }
+        hasher.write_u64((u64::from(to.2) << 32) | u64::from(from.2));
+        upper_half(hasher.finish())
+    }
+
+    #[inline(never)]
+    fn of_others(&self, to: &str, from: &str) -> u32 {
+        let mut hasher = self.state.build_hasher();
+        hasher.write(to.as_bytes());
+        hasher.write(from.as_bytes());
+        upper_half(hasher.finish())
+    }
+}
+
+const fn upper_half(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// The bytes of a UUID as numbers.
+#[inline]
+fn words(text: &[u8]) -> Option<(u128, u128, u32)> {
+    let uuid: &[u8; UUID_BYTES] = text.try_into().ok()?;
+    let ([first, second], rest) = uuid.as_chunks() else { return None };
+    Some((u128::from_le_bytes(*first), u128::from_le_bytes(*second), u32::from_le_bytes(rest.try_into().ok()?)))
 }
 
 impl std::fmt::Debug for Id {

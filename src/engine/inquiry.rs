@@ -128,7 +128,8 @@ impl Engine {
         let end = self.tracker.entries.end();
         let stop = end.min(start.saturating_add(SHOWN_LOOKS_MAX));
         let shown = (start..stop).filter_map(|slot| {
-            let outbox = &self.tracker.entries.get(slot)?.state.outbox;
+            self.tracker.entries.get(slot)?;
+            let outbox = self.tracker.outbox(slot);
             let shown = outbox.acknowledged() != Acknowledged::Off || outbox.in_flight().is_some();
             shown.then(|| self.tracker.conversation_ref(slot))
         });
@@ -138,12 +139,12 @@ impl Engine {
     /// What the upstream may show of a conversation; `Off` if it is not in memory.
     pub fn acknowledged(&self, conversation: ConversationRef<'_>) -> Acknowledged {
         let slot = self.tracker.find(conversation);
-        slot.map_or(Acknowledged::Off, |slot| self.tracker.entry(slot).state.outbox.acknowledged())
+        slot.map_or(Acknowledged::Off, |slot| self.tracker.outbox(slot).acknowledged())
     }
 
     /// Whether the upstream is known to show no icon, and nothing is desired or in flight that could change that.
     pub fn is_settled_off(&self, conversation: ConversationRef<'_>) -> bool {
-        self.tracker.find(conversation).is_none_or(|slot| self.tracker.entry(slot).state.outbox.is_empty())
+        self.tracker.find(conversation).is_none_or(|slot| self.tracker.outbox(slot).is_empty())
     }
 
     /// One conversation in full; `None` if it is not in memory.
@@ -154,24 +155,26 @@ impl Engine {
     }
 
     fn account_of(&self, now: Instant, slot: u32) -> Account {
-        let (entry, channel) = (self.tracker.entry(slot), self.tracker.channel(slot));
-        let (state, rules) = (&entry.state, channel.rules);
-        let own = if state.muted { state.hold_until } else { Instant::ORIGIN };
+        let entry = self.tracker.entry(slot);
+        let rules = *self.tracker.rules(slot);
+        let own = self.tracker.extras(slot).filter(|extras| extras.muted);
+        let own = own.map_or(Instant::ORIGIN, |extras| extras.hold_until);
         // The longer one is what keeps the icon off in the end.
-        let muted = (own, Rejection::Conversation).max((channel.muted_until, Rejection::Channel));
-        let outbox = &state.outbox;
+        let muted =
+            (own, Rejection::Conversation).max((self.tracker.channels.muted_until(entry.channel), Rejection::Channel));
+        let outbox = self.tracker.outbox(slot);
         Account {
             stage: stage(entry),
-            icon: state.timing.icon(),
+            icon: entry.timing.icon(),
             acknowledged: outbox.acknowledged(),
             desired: outbox.desired(),
             in_flight: outbox.in_flight().map(|reason| (reason, outbox.in_flight_number())),
             retry: outbox.retry(),
             blocked: outbox.is_blocked(),
-            last_key: state.timing.last_key(),
-            deadlines: state.timing.deadlines(&rules),
+            last_key: entry.timing.last_key(),
+            deadlines: entry.timing.deadlines(&rules),
             muted: Some(muted).filter(|(until, _)| *until > now),
-            opened: state.opened || !rules.require_open,
+            opened: entry.opened || !rules.require_open,
             rules,
             failing: self.pace.is_breaker_open(),
         }
@@ -179,7 +182,7 @@ impl Engine {
 }
 
 fn stage(entry: &Entry) -> Stage {
-    match entry.state.timing.phase() {
+    match entry.timing.phase() {
         Phase::Burst => Stage::Typing,
         Phase::Silent => Stage::Silenced,
         Phase::Idle if entry.queue == Queue::Retained => Stage::Remembered,

@@ -24,6 +24,18 @@ impl Neighbours {
     pub(super) const NONE: Self = Self { before: NIL, after: NIL };
 }
 
+impl Default for List {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl Default for Neighbours {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 /// Where the neighbours are kept.
 pub(super) trait Links {
     fn neighbours(&mut self, link: Link, slot: u32) -> &mut Neighbours;

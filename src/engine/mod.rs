@@ -13,6 +13,7 @@
 //! one at once.
 
 mod changes;
+mod channels;
 mod credentials;
 mod id;
 mod inquiry;
@@ -28,6 +29,7 @@ mod slab;
 mod table;
 pub mod timing;
 mod tracker;
+mod upkeep;
 mod wheel;
 
 use std::time::Duration;
@@ -37,13 +39,14 @@ use crate::model::{
     SignalKind, Why,
 };
 use changes::Changes;
-use list::{Link, List};
+use list::List;
 use observed::Observed;
-use outbox::{Lifespans, Loss, Losses, Urgency};
+use outbox::{Loss, Losses, Urgency};
 use owner::Ownership;
 use pace::Pace;
 use policy::Policy;
-use tracker::{QUEUES, Queue, RETAINED, Tracker};
+use tracker::{Parts, QUEUES, Queue, RETAINED, Tracker};
+use upkeep::lifespans;
 use wheel::{Place, Wheel};
 
 pub use inquiry::{Account, Page, PageQuery, Stage};
@@ -56,8 +59,6 @@ const SWEEP_SPACING: Duration = Duration::from_secs(60);
 const TIMERS_PER_CALL: usize = 512;
 /// Conversations that turn out to have nothing to send in one call of [`Engine::poll_dispatch`].
 const STALE_PER_CALL: usize = 512;
-/// Without an explicit lifespan no Started leaves later than this after its decision.
-const STARTED_LIFESPAN_MAX: Duration = Duration::from_secs(5);
 
 /// The engine. See the module for the order of calls.
 #[derive(Debug)]
@@ -84,6 +85,9 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Conversations that [`Engine::look_ahead`] looks at in one call.
+    pub const LOOK_AHEAD_MAX: usize = tracker::LOOK_AHEAD_MAX;
+
     /// `seed` keys the hash of the ids and spreads the retries: random in the daemon, fixed in a test.
     pub fn new(policy: Policy, seed: u64) -> Self {
         let pace = Pace::new(policy.delivery, seed);
@@ -107,6 +111,12 @@ impl Engine {
         }
     }
 
+    /// The signals that are handled next are of these conversations, in this order; no more than [`Engine::LOOK_AHEAD_MAX`]
+    /// of them are taken. It changes nothing but speed: memory is read for all of them at once.
+    pub fn look_ahead<'a>(&mut self, conversations: impl Iterator<Item = ConversationRef<'a>>) {
+        self.tracker.look_ahead(conversations);
+    }
+
     /// A signal arrived at `now`.
     ///
     /// # Errors
@@ -120,7 +130,25 @@ impl Engine {
         if self.stopping {
             return Err(Rejected::Stopping);
         }
-        let found = self.tracker.find(conversation);
+        let place = self.tracker.place_of_next(conversation);
+        if signal.kind == SignalKind::Keystroke
+            && self.tracker.take_quiet_key(now, (place, conversation), signal, self.changes.generation)
+        {
+            self.counts.signals[SignalKind::Keystroke as usize] += 1;
+            return Ok(Handled::Accepted);
+        }
+        self.handle_other(now, (place, conversation), signal)
+    }
+
+    /// A signal that may change more than the last key, of a conversation that most likely is at `place`.
+    #[inline(never)]
+    fn handle_other(
+        &mut self,
+        now: Instant,
+        (place, conversation): (u32, ConversationRef<'_>),
+        signal: Signal,
+    ) -> Result<Handled, Rejected> {
+        let found = self.tracker.find_at(place, conversation);
         let Some(slot) = found.filter(|slot| self.follow(now, *slot)) else {
             return self.handle_first(now, conversation, signal);
         };
@@ -137,9 +165,8 @@ impl Engine {
             self.tracker.insert(conversation, self.changes.generation, rules)
         });
         self.advance(now, slot);
-        let (state, _) = self.tracker.state_mut(slot);
-        state.outbox.doubt();
-        if !state.timing.icon() {
+        self.tracker.extras_mut(slot).outbox.doubt();
+        if !self.tracker.entry(slot).timing.icon() {
             self.decide(slot, now, Reason::Recovered);
         }
         self.update(now, slot);
@@ -158,10 +185,10 @@ impl Engine {
         // with a request in flight stays in the table.
         self.follow(now, id.slot);
         self.advance(now, id.slot);
-        let lifespans = self.lifespans(id.slot);
+        let lifespans = lifespans(&self.policy.delivery, self.tracker.rules(id.slot));
         let Self { tracker, pace, .. } = self;
-        let (state, _) = tracker.state_mut(id.slot);
-        let losses = state.outbox.on_outcome(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
+        let outbox = &mut tracker.extras_mut(id.slot).outbox;
+        let losses = outbox.on_outcome(now, &outcome, &lifespans, |attempt| pace.backoff(attempt));
         let given_up = losses[0].filter(|loss| loss.why == Why::GivenUp).map(|loss| loss.reason);
         self.unblock_if_accepted_since(id.slot);
         self.record_dropped(now, id.slot, losses);
@@ -196,7 +223,7 @@ impl Engine {
         self.trim_pending = self.tracker.trim();
         if self.swept_at + SWEEP_SPACING <= now {
             self.swept_at = now;
-            self.tracker.sweep_channels(now);
+            self.tracker.channels.sweep(now);
         }
     }
 
@@ -210,15 +237,22 @@ impl Engine {
             }
             // While the driver was late the conversation may have fallen idle, been muted or expired.
             let queue = self.tracker.entry(slot).queue;
-            self.bring_up_to(now, slot);
+            if !self.follow(now, slot) {
+                continue;
+            }
+            if !self.is_ready(now, slot) {
+                self.bring_up_to(now, slot);
+            }
             if !self.tracker.holds(slot) || self.tracker.entry(slot).queue != queue {
                 continue;
             }
             self.move_to(slot, Queue::None);
-            let (conversation, acceptances) = (self.tracker.conversation(slot), self.tracker.channel(slot).acceptances);
-            let (state, _) = self.tracker.state_mut(slot);
-            let Some(dispatch) = state.outbox.on_dispatch(slot, conversation, state.credentials) else { continue };
-            state.acceptances_seen = acceptances;
+            let acceptances = self.tracker.channels.acceptances(self.tracker.entry(slot).channel);
+            let conversation = self.tracker.conversation(slot);
+            let credentials = self.tracker.entry(slot).credentials;
+            let extras = self.tracker.extras_mut(slot);
+            let Some(dispatch) = extras.outbox.on_dispatch(slot, conversation, credentials) else { continue };
+            extras.acceptances_seen = acceptances;
             self.pace.on_dispatch(now, slot);
             self.counts.sent += 1;
             self.counts.retried += u64::from(dispatch.attempt > 0);
@@ -232,7 +266,7 @@ impl Engine {
     /// [`Instant::NEVER`]: not at all.
     #[must_use]
     pub fn poll_timeout(&mut self, now: Instant) -> Instant {
-        if self.changes.are_under_way() || self.trim_pending || self.tracker.has_accepted() {
+        if self.changes.are_under_way() || self.trim_pending || self.tracker.channels.has_accepted() {
             return now;
         }
         let waiting = self.queued[..Urgency::COUNT].iter().any(|queued| *queued > 0);
@@ -284,12 +318,20 @@ impl Engine {
         &self.counts
     }
 
+    /// Whether [`Engine::bring_up_to`] would leave a conversation in its queue of those that are ready.
+    fn is_ready(&mut self, now: Instant, slot: u32) -> bool {
+        let Parts { entry, rules, channel_muted_until, extras } = self.tracker.parts_mut(slot);
+        let lifespans = lifespans(&self.policy.delivery, rules);
+        let sendable = extras.is_some_and(|extras| {
+            let ready = extras.outbox.ready(now).is_some_and(|urgency| entry.queue == Queue::Ready(urgency));
+            ready && !extras.muted && !extras.outbox.is_expired(now, &lifespans)
+        });
+        sendable && channel_muted_until <= now && entry.timing.due(rules) > now
+    }
+
     fn is_in_flight(&self, id: DispatchId) -> bool {
-        if !self.tracker.holds(id.slot) {
-            return false;
-        }
-        let outbox = &self.tracker.entry(id.slot).state.outbox;
-        outbox.in_flight().is_some() && outbox.in_flight_number() == id.serial
+        let Some(extras) = self.tracker.known_extras(id.slot) else { return false };
+        extras.outbox.in_flight().is_some() && extras.outbox.in_flight_number() == id.serial
     }
 
     /// A signal of a conversation that is not in the table.
@@ -341,27 +383,20 @@ impl Engine {
     }
 
     fn handle_keystroke(&mut self, now: Instant, slot: u32, signal: Signal) -> Handled {
-        let (state, rules) = self.tracker.state_mut(slot);
-        if signal.at.is_some_and(|at| at < state.barrier) {
+        let barrier = self.tracker.extras(slot).map_or(0, |extras| extras.barrier);
+        if signal.at.is_some_and(|at| at < barrier) {
             self.counts.late += 1;
             return Handled::Late;
         }
-        if rules.require_open && !state.opened {
+        let require_open = self.tracker.rules(slot).require_open;
+        if require_open && !self.tracker.entry(slot).opened {
             self.counts.unopened += 1;
             return Handled::Unopened;
         }
-        let due = state.timing.due(rules);
-        let fell_due = due <= now;
-        if fell_due {
-            self.advance(now, slot);
-        }
-        let (state, rules) = self.tracker.state_mut(slot);
-        match state.timing.keystroke(rules, now, signal.typing_until(now)) {
-            // The common keystroke, of a user who is typing already, has moved one field and no timer. Only a key that
-            // keeps typing unbroken which was about to break can bring a deadline nearer: that of max_typing.
-            None if !fell_due && state.timing.due(rules) >= due => return Handled::Accepted,
-            None => {}
-            Some(reason) => self.decide(slot, now, reason),
+        self.advance(now, slot);
+        let (timing, rules) = self.tracker.timing_mut(slot);
+        if let Some(reason) = timing.keystroke(rules, now, signal.typing_until(now)) {
+            self.decide(slot, now, reason);
         }
         self.update(now, slot);
         Handled::Accepted
@@ -370,32 +405,33 @@ impl Engine {
     /// Any signal but a keystroke.
     fn handle_control(&mut self, now: Instant, slot: u32, signal: Signal) {
         self.advance(now, slot);
-        let (state, rules) = self.tracker.state_mut(slot);
+        let require_open = self.tracker.rules(slot).require_open;
         let reason = match signal.kind {
             SignalKind::Keystroke => None,
             SignalKind::Opened => {
-                state.opened = rules.require_open;
+                self.tracker.entry_mut(slot).opened = require_open;
                 None
             }
             SignalKind::Stopped => Some(Reason::Stopped),
             SignalKind::MessageSent => {
-                state.opened |= rules.require_open;
+                self.tracker.entry_mut(slot).opened |= require_open;
                 if let Some(at) = signal.at {
-                    state.barrier = state.barrier.max(at.saturating_add(1));
-                    state.hold_until = state.hold_until.max(now + self.ownership.barrier_kept());
+                    let extras = self.tracker.extras_mut(slot);
+                    extras.barrier = extras.barrier.max(at.saturating_add(1));
+                    extras.hold_until = extras.hold_until.max(now + self.ownership.barrier_kept());
                 }
                 Some(Reason::MessageSent)
             }
             SignalKind::Ended => {
-                state.opened = false;
-                state.barrier = 0;
-                if !state.muted {
-                    state.hold_until = Instant::ORIGIN;
+                self.tracker.entry_mut(slot).opened = false;
+                if let Some(extras) = self.tracker.known_extras_mut(slot) {
+                    extras.forget_session();
                 }
                 Some(Reason::Ended)
             }
         };
-        if let Some(reason) = reason.and_then(|reason| state.timing.stop(reason)) {
+        let (timing, _) = self.tracker.timing_mut(slot);
+        if let Some(reason) = reason.and_then(|reason| timing.stop(reason)) {
             self.decide(slot, now, reason);
         }
         self.update(now, slot);
@@ -405,15 +441,15 @@ impl Engine {
         let until = now + self.policy.delivery.mute_for;
         match rejection {
             Rejection::Channel => {
-                let channel = self.tracker.channel_mut(slot);
+                let channel = self.tracker.channels.extras_mut(self.tracker.entry(slot).channel);
                 let news = channel.muted_until <= now && until > now;
                 channel.muted_until = until;
                 news.then_some(Notice::ChannelMuted)
             }
             Rejection::Conversation => {
-                let (state, _) = self.tracker.state_mut(slot);
-                state.muted = true;
-                state.hold_until = state.hold_until.max(until);
+                let extras = self.tracker.extras_mut(slot);
+                extras.muted = true;
+                extras.hold_until = extras.hold_until.max(until);
                 Some(Notice::ConversationMuted)
             }
             Rejection::Request => {
@@ -427,8 +463,8 @@ impl Engine {
     /// Runs the timers of one conversation that are due at `now`.
     fn advance(&mut self, now: Instant, slot: u32) {
         loop {
-            let (state, rules) = self.tracker.state_mut(slot);
-            let Some((at, reason)) = state.timing.step_late(rules, now) else { return };
+            let (timing, rules) = self.tracker.timing_mut(slot);
+            let Some((at, reason)) = timing.step_late(rules, now) else { return };
             self.decide(slot, at, reason);
         }
     }
@@ -443,8 +479,7 @@ impl Engine {
 
     fn decide(&mut self, slot: u32, at: Instant, reason: Reason) {
         self.last_decision += 1;
-        let (state, _) = self.tracker.state_mut(slot);
-        let losses = state.outbox.set_desired(reason, at, self.last_decision);
+        let losses = self.tracker.extras_mut(slot).outbox.set_desired(reason, at, self.last_decision);
         if reason.indicator() == Indicator::TypingStarted {
             let [replaced, _] = losses;
             let shed = replaced.is_some_and(|loss| loss.reason.indicator() == Indicator::TypingStarted);
@@ -458,100 +493,6 @@ impl Engine {
     fn record_dropped(&mut self, at: Instant, slot: u32, losses: Losses) {
         for Loss { number, reason, why } in losses.into_iter().flatten() {
             self.dropped.push(|| Dropped { number, at, conversation: self.tracker.conversation(slot), reason, why });
-        }
-    }
-
-    /// Brings a conversation's queue, deadline and counts in line with its state, and forgets it when there is nothing
-    /// left to remember.
-    fn update(&mut self, now: Instant, slot: u32) {
-        let lifespans = self.lifespans(slot);
-        let channel_muted = self.tracker.channel(slot).muted_until > now;
-        let (state, rules) = self.tracker.state_mut(slot);
-        state.muted &= state.hold_until > now;
-        let (mut muted, mut expired) = (None, None);
-        if state.outbox.in_flight().is_none() {
-            if state.muted || channel_muted {
-                muted = state.outbox.drop_started();
-                self.counts.muted += u64::from(muted.is_some());
-            }
-            expired = state.outbox.expire(now, &lifespans);
-        }
-        let icon_on = state.timing.icon();
-        let unsettled = !state.outbox.is_empty();
-        if unsettled || !state.timing.is_idle() {
-            state.retained_until = now + self.ownership.retained_for;
-        }
-        let retained_until = state.hold_until.max(state.retained_until);
-        let mut due = state.timing.due(rules).min(state.outbox.due(now, &lifespans));
-        let mut forgotten = false;
-        let queue = if let Some(urgency) = state.outbox.ready(now) {
-            Queue::Ready(urgency as u8)
-        } else if state.outbox.is_blocked() {
-            Queue::Blocked
-        } else if unsettled || !state.timing.is_idle() {
-            Queue::None
-        } else if retained_until > now {
-            due = due.min(retained_until);
-            Queue::Retained
-        } else if state.opened && rules.require_open {
-            Queue::Retained
-        } else {
-            forgotten = true;
-            Queue::None
-        };
-        self.record_dropped(now, slot, [muted, expired]);
-        self.count_dropped(expired.map(|loss| loss.reason));
-        let entry = self.tracker.entry_mut(slot);
-        self.census.icons = self.census.icons + usize::from(icon_on) - usize::from(entry.icon_on);
-        self.census.unsettled = self.census.unsettled + usize::from(unsettled) - usize::from(entry.unsettled);
-        (entry.icon_on, entry.unsettled) = (icon_on, unsettled);
-        if forgotten {
-            self.remove(slot, now);
-            return;
-        }
-        self.move_to(slot, queue);
-        let place = self.tracker.entry(slot).place;
-        let place = self.wheel.arm(&mut self.tracker, now, slot, place, due);
-        self.tracker.entry_mut(slot).place = place;
-    }
-
-    /// Moves a conversation to another queue; one that is in it already keeps its place.
-    fn move_to(&mut self, slot: u32, queue: Queue) {
-        let old = std::mem::replace(&mut self.tracker.entry_mut(slot).queue, queue);
-        if old == queue {
-            return;
-        }
-        if let Some(index) = old.index() {
-            self.queues[index].remove(&mut self.tracker, Link::Queue, slot);
-            self.queued[index] -= 1;
-        } else if old == Queue::Blocked {
-            self.change_blocked(slot, List::remove);
-            self.census.blocked -= 1;
-        }
-        if let Some(index) = queue.index() {
-            self.queues[index].push_back(&mut self.tracker, Link::Queue, slot);
-            self.queued[index] += 1;
-        } else if queue == Queue::Blocked {
-            self.change_blocked(slot, List::push_back);
-            self.census.blocked += 1;
-        }
-    }
-
-    fn remove(&mut self, slot: u32, now: Instant) {
-        self.move_to(slot, Queue::None);
-        let place = self.tracker.entry(slot).place;
-        self.wheel.disarm(&mut self.tracker, slot, place);
-        self.tracker.entry_mut(slot).place = Place::NONE;
-        self.ownership.on_released(|| self.tracker.conversation(slot));
-        self.tracker.remove(slot, now);
-    }
-
-    fn lifespans(&self, slot: u32) -> Lifespans {
-        let delivery = &self.policy.delivery;
-        let check = self.tracker.channel(slot).rules.check_interval();
-        Lifespans {
-            started: delivery.started_lifespan.unwrap_or(check.min(STARTED_LIFESPAN_MAX)),
-            stopped: delivery.stopped_lifespan,
         }
     }
 

@@ -92,6 +92,19 @@ pub(super) struct Lifespans {
 }
 
 impl Outbox {
+    /// One with nothing to do, for which nothing but the acknowledged state has to be kept. `decided` is the last
+    /// decision that is known.
+    pub(super) fn at_rest(acknowledged: Acknowledged, decided: Instant) -> Self {
+        Self { acknowledged, decided, ..Self::default() }
+    }
+
+    /// Whether [`Outbox::at_rest`] with its acknowledged state would be the same from now on.
+    pub(super) fn is_at_rest(&self) -> bool {
+        // That a refresh was shed only counts as long as the icon is on: a dispatch shows it, and forgets that.
+        let overdue = self.overdue && self.acknowledged == Acknowledged::On;
+        self.desired.is_none() && self.in_flight.is_none() && !overdue
+    }
+
     /// Whether nothing is desired, in flight, or shown.
     pub(super) const fn is_empty(&self) -> bool {
         self.desired.is_none() && self.in_flight.is_none() && matches!(self.acknowledged, Acknowledged::Off)
@@ -198,12 +211,15 @@ impl Outbox {
         if self.not_before > now { self.not_before.min(expiry) } else { expiry }
     }
 
+    /// Whether a decision that is not in flight is past its lifespan.
+    pub(super) fn is_expired(&self, now: Instant, lifespans: &Lifespans) -> bool {
+        let waiting = self.desired.filter(|_| self.in_flight.is_none());
+        waiting.is_some_and(|reason| now >= self.decided + lifespans.of(reason))
+    }
+
     /// Drops a decision past its lifespan that is not in flight. Returns it.
     pub(super) fn expire(&mut self, now: Instant, lifespans: &Lifespans) -> Option<Loss> {
-        let reason = self.desired.filter(|_| self.in_flight.is_none())?;
-        if now < self.decided + lifespans.of(reason) {
-            return None;
-        }
+        let reason = self.desired.filter(|_| self.is_expired(now, lifespans))?;
         self.overdue |= self.acknowledged == Acknowledged::On;
         self.give_up();
         let why = match reason.indicator() {

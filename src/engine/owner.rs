@@ -58,20 +58,18 @@ impl Engine {
     pub fn handle_lost(&mut self, now: Instant, conversation: ConversationRef<'_>) -> Remains {
         let slot = self.tracker.find(conversation).filter(|slot| self.follow(now, *slot));
         let Some(slot) = slot else { return Remains { maybe_on: false, in_flight: false } };
-        let (state, _) = self.tracker.state_mut(slot);
+        let entry = self.tracker.entry_mut(slot);
         // The owner decides on a Stopped.
-        let _ = state.timing.stop(Reason::Ended);
-        state.barrier = 0;
-        state.opened = false;
-        state.retained_until = Instant::ORIGIN;
-        if !state.muted {
-            state.hold_until = Instant::ORIGIN;
-        }
+        let _ = entry.timing.stop(Reason::Ended);
+        entry.opened = false;
+        let extras = self.tracker.extras_mut(slot);
+        extras.forget_session();
+        extras.retained_until = Instant::ORIGIN;
         let remains = Remains {
-            maybe_on: state.outbox.acknowledged() != Acknowledged::Off,
-            in_flight: state.outbox.in_flight().is_some(),
+            maybe_on: extras.outbox.acknowledged() != Acknowledged::Off,
+            in_flight: extras.outbox.in_flight().is_some(),
         };
-        let loss = state.outbox.disown();
+        let loss = extras.outbox.disown();
         self.record_dropped(now, slot, [loss, None]);
         self.update(now, slot);
         remains
@@ -86,7 +84,7 @@ impl Engine {
         self.pace.withdraw(now, id.slot);
         self.follow(now, id.slot);
         self.advance(now, id.slot);
-        let losses = self.tracker.state_mut(id.slot).0.outbox.withdraw(now + WITHHELD_WAIT);
+        let losses = self.tracker.extras_mut(id.slot).outbox.withdraw(now + WITHHELD_WAIT);
         self.record_dropped(now, id.slot, losses);
         self.update(now, id.slot);
     }

@@ -31,7 +31,7 @@ impl Mode {
 }
 
 /// The timing rules of one channel. Times are kept in microseconds, for they are added on every keystroke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
     /// How the icon goes off.
     pub mode: Mode,

@@ -16,88 +16,122 @@ const SHRINK_AT: usize = 4;
 /// Values with the hash of what they are found by. The place of a value names it for as long as it stays.
 #[derive(Debug)]
 pub(super) struct Table<T> {
-    nodes: Slab<Node<T>>,
+    values: Slab<T>,
     /// The first value of each bucket's chain.
     heads: Vec<u32>,
+    /// The bits of a hash that are enough for all of `heads`.
+    mask: u32,
     /// Buckets that have been used since memory was last given back.
     touched: usize,
 }
 
+/// What a value carries for the table. It is a part of the value, so that this decides what is beside it in memory.
 #[derive(Debug)]
-struct Node<T> {
+pub(super) struct Chain {
     hash: u32,
     /// The next place of its chain.
     next: u32,
-    value: T,
 }
 
-impl<T> Table<T> {
+impl Chain {
+    /// That of a value which is in no table.
+    pub(super) const NONE: Self = Self { hash: 0, next: NIL };
+}
+
+/// A value that can be in a table.
+pub(super) trait Chained {
+    fn chain(&self) -> &Chain;
+    fn chain_mut(&mut self) -> &mut Chain;
+}
+
+impl<T: Chained> Table<T> {
     pub(super) fn new() -> Self {
-        Self { nodes: Slab::new(), heads: vec![NIL; BUCKETS_MIN], touched: BUCKETS_MIN }
+        Self { values: Slab::new(), heads: vec![NIL; BUCKETS_MIN], mask: mask_of(BUCKETS_MIN), touched: BUCKETS_MIN }
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.nodes.len()
+        self.values.len()
     }
 
     /// The first place behind all that are used.
     pub(super) fn end(&self) -> u32 {
-        self.nodes.end()
+        self.values.end()
     }
 
     #[inline]
     pub(super) fn get(&self, place: u32) -> Option<&T> {
-        Some(&self.nodes.get(place)?.value)
+        self.values.get(place)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
-        Some(&mut self.nodes.get_mut(place)?.value)
+        self.values.get_mut(place)
     }
 
     /// The value of that hash for which `is` holds.
     #[inline]
     pub(super) fn find(&self, hash: u32, mut is: impl FnMut(&T) -> bool) -> Option<u32> {
-        let mut place = self.heads[bucket_of(hash, self.heads.len())];
-        while let Some(node) = self.nodes.get(place) {
-            if node.hash == hash && is(&node.value) {
+        let mut place = self.first_of(hash);
+        while let Some(value) = self.values.get(place) {
+            if value.chain().hash == hash && is(value) {
                 return Some(place);
             }
-            place = node.next;
+            place = value.chain().next;
         }
         None
     }
 
+    /// The first place of the chain to which values of that hash belong.
+    #[inline]
+    pub(super) fn first_of(&self, hash: u32) -> u32 {
+        self.heads.get(self.bucket_of(hash)).copied().unwrap_or(NIL)
+    }
+
+    /// The first place in the chain from `place` on with a value of that hash; most likely the one that is looked for.
+    #[inline]
+    pub(super) fn next_with(&self, mut place: u32, hash: u32) -> u32 {
+        while let Some(value) = self.values.get(place) {
+            if value.chain().hash == hash {
+                return place;
+            }
+            place = value.chain().next;
+        }
+        NIL
+    }
+
     /// Adds a value; returns its place.
-    pub(super) fn insert(&mut self, hash: u32, value: T) -> u32 {
-        if self.nodes.len() >= self.heads.len() {
+    pub(super) fn insert(&mut self, hash: u32, mut value: T) -> u32 {
+        if self.values.len() >= self.heads.len() {
             self.split();
         }
-        let bucket = bucket_of(hash, self.heads.len());
-        let place = self.nodes.insert(Node { hash, next: self.heads[bucket], value });
+        let bucket = self.bucket_of(hash);
+        *value.chain_mut() = Chain { hash, next: self.heads[bucket] };
+        let place = self.values.insert(value);
         self.heads[bucket] = place;
         place
     }
 
     /// Takes the value out of its place.
     pub(super) fn remove(&mut self, place: u32) -> Option<T> {
-        let Node { hash, next, value } = self.nodes.remove(place)?;
-        let bucket = bucket_of(hash, self.heads.len());
+        let value = self.values.remove(place)?;
+        let Chain { hash, next } = *value.chain();
+        let bucket = self.bucket_of(hash);
         let mut before = self.heads[bucket];
         if before == place {
             self.heads[bucket] = next;
         } else {
-            while let Some(node) = self.nodes.get_mut(before) {
-                if node.next == place {
-                    node.next = next;
+            while let Some(other) = self.values.get_mut(before) {
+                let chain = other.chain_mut();
+                if chain.next == place {
+                    chain.next = next;
                     break;
                 }
-                before = node.next;
+                before = chain.next;
             }
         }
         // As fast as values go when they all go.
         for _ in 0..SPARSE {
-            if self.heads.len() > BUCKETS_MIN.max(self.nodes.len() * SPARSE) {
+            if self.heads.len() > BUCKETS_MIN.max(self.values.len() * SPARSE) {
                 self.merge();
             }
         }
@@ -106,7 +140,7 @@ impl<T> Table<T> {
 
     /// Gives some of the memory of removed values back. Returns whether there is more.
     pub(super) fn trim(&mut self) -> bool {
-        self.nodes.trim()
+        self.values.trim()
     }
 
     /// Adds a bucket: those values of its buddy that belong there move over.
@@ -117,6 +151,7 @@ impl<T> Table<T> {
         let buddy = buddy_of(self.heads.len());
         let chain = std::mem::replace(&mut self.heads[buddy], NIL);
         self.heads.push(NIL);
+        self.mask = mask_of(self.heads.len());
         self.touched = self.touched.max(self.heads.len());
         self.rechain(chain);
     }
@@ -124,6 +159,7 @@ impl<T> Table<T> {
     /// Removes the last bucket: its values move to its buddy.
     fn merge(&mut self) {
         let Some(chain) = self.heads.pop() else { return };
+        self.mask = mask_of(self.heads.len());
         self.rechain(chain);
         if self.touched > SHRINK_AT * self.heads.len() {
             self.heads.shrink_to_fit();
@@ -133,22 +169,28 @@ impl<T> Table<T> {
 
     /// Puts each value of a chain into the bucket it belongs to.
     fn rechain(&mut self, mut place: u32) {
-        while let Some(node) = self.nodes.get_mut(place) {
-            let bucket = bucket_of(node.hash, self.heads.len());
-            let head = &mut self.heads[bucket];
-            let after = std::mem::replace(&mut node.next, *head);
-            *head = std::mem::replace(&mut place, after);
+        while let Some(value) = self.values.get(place) {
+            let Chain { hash, next } = *value.chain();
+            let bucket = self.bucket_of(hash);
+            let before = std::mem::replace(&mut self.heads[bucket], place);
+            if let Some(value) = self.values.get_mut(place) {
+                value.chain_mut().next = before;
+            }
+            place = next;
         }
+    }
+
+    /// The bucket that a hash belongs to: the lowest bits that are enough for all buckets, or one bit less where that
+    /// bucket has not been added yet.
+    #[inline]
+    fn bucket_of(&self, hash: u32) -> usize {
+        let bucket = (hash & self.mask) as usize;
+        if bucket < self.heads.len() { bucket } else { (hash & (self.mask >> 1)) as usize }
     }
 }
 
-/// The bucket that a hash belongs to among `buckets`: the lowest bits that are enough for all of them, or one bit less
-/// where that bucket has not been added yet.
-#[inline]
-const fn bucket_of(hash: u32, buckets: usize) -> usize {
-    let mask = buckets.next_power_of_two() - 1;
-    let bucket = hash as usize & mask;
-    if bucket < buckets { bucket } else { bucket & (mask >> 1) }
+const fn mask_of(buckets: usize) -> u32 {
+    (buckets.next_power_of_two() - 1) as u32
 }
 
 /// The bucket that is split to make `last`.
@@ -168,8 +210,20 @@ mod tests {
         ((name / 2).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
     }
 
-    fn find(table: &Table<u64>, name: u64) -> Option<u32> {
-        table.find(hash_of(name), |value| *value == name)
+    struct Named(u64, Chain);
+
+    impl Chained for Named {
+        fn chain(&self) -> &Chain {
+            &self.1
+        }
+
+        fn chain_mut(&mut self) -> &mut Chain {
+            &mut self.1
+        }
+    }
+
+    fn find(table: &Table<Named>, name: u64) -> Option<u32> {
+        table.find(hash_of(name), |value| value.0 == name)
     }
 
     /// Against a plain map, through crowds that come and go.
@@ -184,11 +238,11 @@ mod tests {
                 assert_eq!(find(&table, name), model.get(&name).copied());
                 let there = model.len() as u64;
                 if there < crowd && !model.contains_key(&name) {
-                    model.insert(name, table.insert(hash_of(name), name));
+                    model.insert(name, table.insert(hash_of(name), Named(name, Chain::NONE)));
                 } else if there >= crowd
                     && let Some(place) = model.remove(&name)
                 {
-                    assert_eq!(table.remove(place), Some(name));
+                    assert_eq!(table.remove(place).map(|value| value.0), Some(name));
                 }
                 let buckets = table.heads.len();
                 assert!(

@@ -63,6 +63,7 @@ enum Timer {
 
 impl Timing {
     /// Whether the icon should be on.
+    #[inline]
     pub const fn icon(&self) -> bool {
         self.icon
     }
@@ -70,6 +71,11 @@ impl Timing {
     /// Whether nothing is left to remember: no icon, no timer.
     pub const fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle) && !self.icon
+    }
+
+    /// The last time the icon was shown or refreshed.
+    pub(super) const fn last_started(&self) -> Instant {
+        Instant::from_micros(self.last_started)
     }
 
     /// How far the typing has come.
@@ -136,6 +142,21 @@ impl Timing {
     pub fn keystrokes_skipped(&mut self, until: Instant) {
         self.last_key = until.as_micros().max(self.last_key);
         self.key_since |= self.phase == Phase::Burst;
+    }
+
+    /// As [`Timing::unbroken_until`], where no such keystroke makes a timer due before `due` either, which is
+    /// [`Timing::due`]: it moves one field, and nothing has to be armed.
+    #[inline]
+    pub(super) fn quiet_until(&self, rules: &Rules, due: Instant) -> Instant {
+        let until = self.unbroken_until(rules);
+        // In after_shown a key that keeps typing unbroken which was about to break brings `max_typing` into play.
+        if until < due { Instant::ORIGIN } else { until }
+    }
+
+    /// How long before `now` the last key was; nothing while typing reported with `lasts` goes on.
+    #[inline]
+    pub(super) const fn micros_since_key(&self, now: Instant) -> u64 {
+        now.as_micros().saturating_sub(self.last_key)
     }
 
     /// The timer that runs next, where one that would be due before `floor` is due at `floor`. Of several due at one

@@ -1,7 +1,7 @@
 //! Who may call: callers that show the bearer token, where one is configured. And the file that holds it, on either side.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -17,7 +17,7 @@ use crate::base::files;
 #[derive(Clone, Default)]
 pub struct TokenAuth(Arc<RwLock<Tokens>>);
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Tokens {
     /// Any of these opens; none: callers need none.
     accepted: Vec<Arc<str>>,
@@ -40,14 +40,15 @@ impl TokenAuth {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = tokens;
     }
 
-    fn tokens(&self) -> Tokens {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn tokens(&self) -> RwLockReadGuard<'_, Tokens> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// # Errors
     /// 401, when the request shows no token, or another; 403 when it shows that of callers who may do less.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Tokens { accepted, lesser } = self.tokens();
+        let tokens = self.tokens();
+        let Tokens { accepted, lesser } = &*tokens;
         if accepted.is_empty() {
             return Ok(());
         }
@@ -60,7 +61,7 @@ impl TokenAuth {
         if accepted.iter().any(|token| is_same(shown, token)) {
             return Ok(());
         }
-        if lesser.is_some_and(|lesser| is_same(shown, &lesser)) {
+        if lesser.as_ref().is_some_and(|lesser| is_same(shown, lesser)) {
             return refuse(
                 StatusCode::FORBIDDEN,
                 "the token shown is that of ingest.token_file; this call takes that of admin.token_file",
@@ -75,10 +76,11 @@ impl TokenAuth {
     /// Whether a request shows one of the tokens, that of callers who may do less included, in whatever form and beside
     /// whatever else: the last word of an `Authorization`.
     pub(crate) fn is_shown(&self, headers: &HeaderMap) -> bool {
-        let Tokens { accepted, lesser } = self.tokens();
+        let tokens = self.tokens();
+        let Tokens { accepted, lesser } = &*tokens;
         headers.get_all(header::AUTHORIZATION).iter().any(|value| {
             let shown = value.as_bytes().trim_ascii().rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
-            accepted.iter().chain(&lesser).any(|token| is_same(shown, token))
+            accepted.iter().chain(lesser).any(|token| is_same(shown, token))
         })
     }
 

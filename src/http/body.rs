@@ -53,10 +53,7 @@ pub(crate) async fn read_body(
     bytes_max: usize,
     advice: &str,
 ) -> Result<Bytes, Problem> {
-    let too_large = || {
-        let detail = format!("the body is longer than {bytes_max} bytes; {advice}");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    };
+    let too_large = || too_large(bytes_max, advice);
     if announced_bytes(headers).is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large());
     }
@@ -84,6 +81,12 @@ pub(crate) async fn read_body(
     }
     let body: Bytes = if rest.is_empty() { first } else { rest.into() };
     Ok(body.slice_ref(without_bom(&body)))
+}
+
+/// A body is longer than `bytes_max`; `advice` says what to do instead.
+pub(crate) fn too_large(bytes_max: usize, advice: &str) -> Problem {
+    let detail = format!("the body is longer than {bytes_max} bytes; {advice}");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
 /// The next piece of a body; `None` at its end.

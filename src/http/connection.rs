@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 
 use super::request;
@@ -28,12 +28,9 @@ pub(super) async fn connection(
     let limits = serving.borrow().limits;
     let socket = Arc::new(socket);
     let io = Timed::new(Arc::clone(&socket), Arc::clone(&slot), limits);
-    let service = {
-        let (stop, slot, socket) = (stop.clone(), Arc::clone(&slot), Arc::clone(&socket));
-        tower::service_fn(move |request| {
-            request::answer(request, serving.clone(), stop.clone(), Arc::clone(&slot), Arc::clone(&socket))
-        })
-    };
+    let shared = request::Shared { serving, stop: stop.clone(), slot: Arc::clone(&slot), socket: Arc::clone(&socket) };
+    let shared = Arc::new(shared);
+    let service = service_fn(move |request| request::answer(request, Arc::clone(&shared)));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
@@ -43,7 +40,7 @@ pub(super) async fn connection(
         // Some clients close their side behind the request; the socket is watched for those that have gone.
         .half_close(true)
         .preserve_header_case(limits.keep_header_case)
-        .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
+        .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut served = std::pin::pin!(served);
     // Idle connections are not closed at once when the server stops: a request in flight would be lost.

@@ -42,7 +42,7 @@ fn is_via_unix(request: &Request) -> bool {
 }
 
 /// Why a request is refused, if a browser sent it on behalf of another site. With `named`, its host has to be this machine.
-fn cross_site(headers: &HeaderMap, named: bool) -> Option<Problem> {
+pub(super) fn cross_site(headers: &HeaderMap, named: bool) -> Option<Problem> {
     let forbidden = |detail| Some(Problem::new(StatusCode::FORBIDDEN, detail));
     let site = headers.get(SEC_FETCH_SITE);
     let origin = headers.get(header::ORIGIN);

@@ -1,9 +1,10 @@
 //! The server's edge: listening addresses, connections with a deadline for everything, bodies read within
 //! bounds, callers' tokens, problem documents.
 //!
-//! It knows no route. `axum::serve` is not used: it lets a silent client hold its connection for ever.
+//! It knows no route but the one of signals, which has a short way. `axum::serve` is not used: it lets a silent client hold its connection for ever.
 
 mod address;
+mod answer;
 mod auth;
 mod body;
 mod connection;
@@ -17,6 +18,7 @@ mod request;
 mod server;
 mod serving;
 mod settings;
+mod signals_route;
 mod slot;
 mod socket;
 #[cfg(test)]
@@ -29,7 +31,7 @@ pub use address::Address;
 pub use auth::TokenAuth;
 pub(crate) use auth::{CallerTokens, Gates, read_token};
 pub(crate) use auth::{require_signaller, require_token, require_token_or_signaller};
-pub(crate) use body::{BODY_STALL_MAX, announced_bytes, check_encoding, media_type, next_data, read_body};
+pub(crate) use body::{BODY_STALL_MAX, announced_bytes, check_encoding, media_type, next_data, read_body, too_large};
 pub(crate) use guard::guard;
 pub use listener::Listener;
 pub(crate) use options::{NoOptions, Options};
@@ -40,4 +42,5 @@ pub use server::serve;
 pub(crate) use server::serve_on;
 pub(crate) use serving::{Ends, Serving, stopped};
 pub use settings::{AdminSettings, Limits, Settings};
+pub(crate) use signals_route::{SignalsRoute, TakeSignals, Taking};
 pub(crate) use traffic::{ANSWERS, Connections, Route, Traffic};

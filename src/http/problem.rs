@@ -1,6 +1,6 @@
 //! What is wrong with a request, as `application/problem+json`.
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// An error as `application/problem+json` (RFC 9457).
@@ -104,11 +104,15 @@ impl IntoResponse for Problem {
 
 /// Tells browsers that the answer is what its type says, is not to be stored, and belongs in no other site's page.
 pub(super) fn with_security_headers(mut answer: Response) -> Response {
-    let headers = answer.headers_mut();
+    add_security_headers(answer.headers_mut());
+    answer
+}
+
+/// The same for an answer with these headers.
+pub(super) fn add_security_headers(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    answer
 }
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");

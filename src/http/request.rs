@@ -6,24 +6,26 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::body::{drain, is_drainable};
-use super::problem::{Problem, Refused};
+use super::answer::AnswerBody;
+use super::body::{drain, is_drainable, media_type};
+use super::problem::{Problem, Refused, add_security_headers};
 use super::serving::{Serving, stopped};
+use super::signals_route::SignalsRoute;
 use super::slot::{BUSY, ConnectionSlot, SERVED};
 use super::socket::Socket;
-use super::traffic::Route;
+use super::traffic::{Route, Traffic};
 use super::unreadable::UNKNOWN_CODING;
 
 /// Among a request's extensions: tells a stream without an end of its own when to end.
@@ -55,33 +57,125 @@ impl StreamControl {
 /// How long a stream without an end of its own goes on when the server stops, for what is still in flight.
 const STREAM_END_MAX: Duration = Duration::from_secs(1);
 
-/// Answers a request with the router in force.
+/// What the requests of a connection have in common.
+pub(super) struct Shared {
+    pub(super) serving: watch::Receiver<Serving>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) slot: Arc<ConnectionSlot>,
+    pub(super) socket: Arc<Socket>,
+}
+
+/// Answers a request with what is served at present.
 ///
 /// # Errors
 /// When the client has gone: the request is dropped with its connection.
-pub(super) async fn answer(
-    mut request: Request<Incoming>,
-    serving: watch::Receiver<Serving>,
-    stop: watch::Receiver<bool>,
-    slot: Arc<ConnectionSlot>,
-    socket: Arc<Socket>,
-) -> io::Result<Response<Body>> {
-    if let Some(via_unix) = slot.via_unix {
-        request.extensions_mut().insert(via_unix);
-    }
-    request.extensions_mut().insert(StreamControl { stop, slot: Arc::clone(&slot) });
-    slot.phase.store(BUSY, Ordering::Relaxed);
-    let Serving { router, traffic, limits } = serving.borrow().clone();
+pub(super) async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<Response<AnswerBody>> {
+    shared.slot.phase.store(BUSY, Ordering::Relaxed);
     let route = Route::of(request.uri().path());
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
+    let mut begun = None;
+    if route == Route::Signals
+        && let Some((signals, traffic)) = shared.signals(&head)
+    {
+        match whole(&mut body) {
+            Ok(whole) => return Ok(answer_signals(head, whole, &signals, &traffic, &shared).await),
+            Err(part) => begun = part,
+        }
+    }
+    let answer = answer_routed(head, TrackedBody::new(begun, body, Arc::clone(&shared.slot)), route, &shared);
+    // Boxed: most requests on a connection are signals, and its memory is that of the largest.
+    Ok(Box::pin(answer).await?.map(AnswerBody::Routed))
+}
+
+impl Shared {
+    /// What takes the signals of a request, if it is one that needs no more: JSON without options.
+    fn signals(&self, head: &Parts) -> Option<(SignalsRoute, Traffic)> {
+        let plain = head.method == Method::POST
+            && head.uri.query().is_none()
+            && media_type(&head.headers).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
+            && !head.headers.contains_key(header::CONTENT_ENCODING)
+            // To read of its body would ask for it.
+            && !head.headers.contains_key(header::EXPECT)
+            && !self.slot.is_reserved();
+        if !plain {
+            return None;
+        }
+        let serving = self.serving.borrow();
+        serving.signals.clone().map(|signals| (signals, serving.traffic.clone()))
+    }
+}
+
+/// The whole of a body that has arrived with its head.
+///
+/// # Errors
+/// When it has not: what of it has been read, or that it broke off.
+fn whole(body: &mut Incoming) -> Result<Bytes, Option<Begun>> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    match Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Ok(frame))) if body.is_end_stream() => Ok(frame.into_data().unwrap_or_default()),
+        Poll::Ready(begun) => Err(begun),
+        Poll::Pending => Err(None),
+    }
+}
+
+/// Answers a request whose signals are in hand, without the layers and the routes that others go through. It checks what
+/// they check.
+async fn answer_signals(
+    head: Parts,
+    body: Bytes,
+    signals: &SignalsRoute,
+    traffic: &Traffic,
+    shared: &Shared,
+) -> Response<AnswerBody> {
+    let problem = malformed(&head).or_else(|| signals.refusal(&head.headers, shared.slot.via_unix.is_some()));
+    let answer = match problem {
+        Some(problem) => Err(problem.into_response()),
+        None => signals.take(body).await,
+    };
+    let mut answer = match answer {
+        Ok(json) => {
+            let mut answer = Response::new(AnswerBody::Ready(json));
+            *answer.status_mut() = StatusCode::ACCEPTED;
+            // The map of the request is one that need not be made.
+            let mut headers = head.headers;
+            headers.clear();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *answer.headers_mut() = headers;
+            answer
+        }
+        Err(other) => other.map(AnswerBody::Routed),
+    };
+    add_security_headers(answer.headers_mut());
+    traffic.note(Route::Signals, answer.status());
+    if shared.slot.is_last() {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    shared.slot.phase.store(SERVED, Ordering::Relaxed);
+    answer
+}
+
+/// Answers a request with the router.
+async fn answer_routed(
+    mut head: Parts,
+    mut rest: TrackedBody,
+    route: Route,
+    shared: &Shared,
+) -> io::Result<Response<Body>> {
+    let (slot, socket) = (&shared.slot, Arc::clone(&shared.socket));
+    if let Some(via_unix) = slot.via_unix {
+        head.extensions.insert(via_unix);
+    }
+    head.extensions.insert(StreamControl { stop: shared.stop.clone(), slot: Arc::clone(slot) });
+    let Serving { router, traffic, limits, .. } = shared.serving.borrow().clone();
     let drainable = is_drainable(&head.headers);
-    let mut rest = TrackedBody::new(body, Arc::clone(&slot));
     let body = rest.share();
     let answer = async {
         if let Some(problem) = malformed(&head) {
             return problem.into_response();
         }
-        if let Some(problem) = no_room(&slot, route).await {
+        if let Some(problem) = no_room(slot, route).await {
             return problem.into_response();
         }
         let answer: Result<_, Infallible> = router.oneshot(Request::from_parts(head, body)).await;
@@ -163,22 +257,27 @@ fn malformed(head: &Parts) -> Option<Problem> {
     None
 }
 
+/// A piece of a body.
+type Begun = Result<Frame<Bytes>, hyper::Error>;
+
 /// A request's body, shared by its handler and its connection: what the handler leaves is the connection's to read.
 struct TrackedBody {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<Tracked>>,
     slot: Arc<ConnectionSlot>,
 }
 
-struct Shared {
+struct Tracked {
+    /// What has been read of it already.
+    begun: Option<Begun>,
     body: Incoming,
     at_end: bool,
 }
 
 impl TrackedBody {
-    fn new(body: Incoming, slot: Arc<ConnectionSlot>) -> Self {
-        let at_end = body.is_end_stream();
+    fn new(begun: Option<Begun>, body: Incoming, slot: Arc<ConnectionSlot>) -> Self {
+        let at_end = begun.is_none() && body.is_end_stream();
         slot.note_body(!at_end);
-        Self { shared: Arc::new(Mutex::new(Shared { body, at_end })), slot }
+        Self { shared: Arc::new(Mutex::new(Tracked { begun, body, at_end })), slot }
     }
 
     fn share(&self) -> Body {
@@ -189,7 +288,7 @@ impl TrackedBody {
         Arc::strong_count(&self.shared) > 1
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
+    fn lock(&self) -> MutexGuard<'_, Tracked> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -200,7 +299,10 @@ impl HttpBody for TrackedBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let mut shared = self.lock();
-        let polled = Pin::new(&mut shared.body).poll_frame(cx);
+        let polled = match shared.begun.take() {
+            begun @ Some(_) => Poll::Ready(begun),
+            None => Pin::new(&mut shared.body).poll_frame(cx),
+        };
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let bytes = frame.data_ref().map_or(0, Bytes::len);
             self.slot.body_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -213,11 +315,21 @@ impl HttpBody for TrackedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.lock().body.is_end_stream()
+        let shared = self.lock();
+        shared.begun.is_none() && shared.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.lock().body.size_hint()
+        let shared = self.lock();
+        let data = shared.begun.as_ref().and_then(|begun| begun.as_ref().ok()?.data_ref());
+        let begun = data.map_or(0, |data| data.len() as u64);
+        let rest = shared.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + begun);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + begun);
+        }
+        hint
     }
 }
 

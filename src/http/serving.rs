@@ -4,6 +4,7 @@ use axum::Router;
 use tokio::sync::watch;
 
 use super::settings::Limits;
+use super::signals_route::SignalsRoute;
 use super::traffic::Traffic;
 
 /// What is served: read with every connection and every request, so that it can be changed.
@@ -11,6 +12,8 @@ use super::traffic::Traffic;
 pub(crate) struct Serving {
     /// Handles new requests.
     pub router: Router,
+    /// Takes signals beside it.
+    pub signals: Option<SignalsRoute>,
     /// Bounds new connections.
     pub limits: Limits,
     /// Counts both.

@@ -2,6 +2,8 @@
 //! and writing.
 
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -49,12 +51,26 @@ impl Socket {
         Some(ViaUnix { may_signal: stream.peer_cred().is_ok_and(|peer| may_signal(peer.uid(), own)) })
     }
 
+    /// Reads what has come. When that is less than there was room for, no more has, and the system is not asked again
+    /// before it says so: one call less for each request.
     pub(super) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(either!(self, stream => stream.poll_read_ready(cx)))?;
-            match either!(self, stream => stream.try_read_buf(buf)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result.map(drop)),
+            let mut bytes = [MaybeUninit::uninit(); READ_BYTES_MAX];
+            let room = &mut bytes[..buf.remaining().min(READ_BYTES_MAX)];
+            let room_bytes = room.len();
+            let mut read = None;
+            let read_some = |stream: BorrowedFd<'_>| {
+                let (data, _) = rustix::io::read(stream, room)?;
+                buf.put_slice(data);
+                read = Some(());
+                // What tokio takes as: not ready until the next event. One that has come meanwhile counts.
+                if (1..room_bytes).contains(&data.len()) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            };
+            match either!(self, stream => stream.try_io(Interest::READABLE, || read_some(stream.as_fd()))) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && read.is_none() => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Ready(Ok(())),
+                result => return Poll::Ready(result),
             }
         }
     }
@@ -135,6 +151,8 @@ const OVERFLOW: u32 = 65_534;
 
 /// How often typingd checks whether a Unix socket's other end has gone.
 const HANG_UP_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// Read at a time: what hyper has room for at most.
+const READ_BYTES_MAX: usize = 16 * 1024;
 const DRAIN_BUFFER_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]

@@ -25,8 +25,8 @@ pub(super) struct Timed {
     limits: Limits,
     timer: Pin<Box<Sleep>>,
     opened: Instant,
-    /// When the head has to be complete.
-    head_until: Instant,
+    /// When the head has to be complete; `None` between heads, and until one that has begun is waited for.
+    head_until: Option<Instant>,
     /// Since when the connection has been unused, if it is.
     idle_since: Option<Instant>,
     stopping_since: Option<Instant>,
@@ -46,7 +46,7 @@ impl Timed {
             limits,
             timer,
             opened: clock::timer_after(Duration::ZERO),
-            head_until,
+            head_until: Some(head_until),
             idle_since: None,
             stopping_since: None,
             preface: 0,
@@ -55,32 +55,43 @@ impl Timed {
     }
 
     /// Since when the server has been stopping, if it is.
-    fn stopping_since(&mut self, now: Instant) -> Option<Instant> {
+    fn stopping_since(&mut self) -> Option<Instant> {
         if self.stopping_since.is_none() && self.slot.is_stopping() {
-            self.stopping_since = Some(now);
+            self.stopping_since = Some(clock::timer_after(Duration::ZERO));
         }
         self.stopping_since
     }
 
     /// When the client will have been silent for too long; `None` while it is not its turn.
     fn deadline(&mut self) -> Option<Instant> {
-        let now = clock::timer_after(Duration::ZERO);
-        let stopping = self.stopping_since(now);
+        let head_until = |this: &mut Self| {
+            let (slot, limits) = (&this.slot, &this.limits);
+            *this.head_until.get_or_insert_with(|| clock::timer_after(head_timeout(slot, limits)))
+        };
         let (deadline, since) = match self.slot.phase.load(Ordering::Relaxed) {
             BUSY => return None,
-            HEAD => return Some(self.head_until),
-            FRESH => (self.head_until, self.opened),
+            HEAD => return Some(head_until(self)),
+            FRESH => (head_until(self), self.opened),
             _ => {
                 self.slot.phase.store(IDLE, Ordering::Relaxed);
-                let since = *self.idle_since.get_or_insert(now);
+                let since = *self.idle_since.get_or_insert_with(|| clock::timer_after(Duration::ZERO));
                 (since + self.limits.idle_timeout, since)
             }
         };
-        Some(bounded(deadline, since, stopping))
+        Some(bounded(deadline, since, self.stopping_since()))
     }
 
-    fn set_timer(&mut self, deadline: Instant) {
-        if self.timer.deadline() != deadline {
+    /// Ready at `deadline`. The timer may be set to an earlier time, that of a deadline before it: it is set anew when it
+    /// goes off, once for many requests.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        loop {
+            if self.timer.deadline() > deadline {
+                self.timer.as_mut().reset(deadline);
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            if self.timer.deadline() >= deadline {
+                return Poll::Ready(());
+            }
             self.timer.as_mut().reset(deadline);
         }
     }
@@ -88,7 +99,7 @@ impl Timed {
     fn note_read(&mut self, read: &[u8]) {
         let phase = self.slot.phase.load(Ordering::Relaxed);
         if matches!(phase, SERVED | IDLE) {
-            self.head_until = clock::timer_after(head_timeout(&self.slot, &self.limits));
+            self.head_until = None;
         }
         if matches!(phase, FRESH | SERVED | IDLE) && !read.is_empty() {
             self.idle_since = None;
@@ -135,14 +146,13 @@ impl Timed {
                     self.slot.phase.store(SERVED, Ordering::Relaxed);
                     let now = clock::timer_after(Duration::ZERO);
                     self.idle_since = Some(now);
-                    self.set_timer(now + self.limits.idle_timeout);
-                    let _ = self.timer.as_mut().poll(cx);
+                    let _ = self.poll_deadline(cx, now + self.limits.idle_timeout);
                 }
                 Poll::Ready(written)
             }
             Poll::Pending => {
                 let now = clock::timer_after(Duration::ZERO);
-                let stopping = self.stopping_since(now);
+                let stopping = self.stopping_since();
                 let limit = self.limits.stall_timeout;
                 let (since, timer) = self.stall.get_or_insert_with(|| (now, Box::pin(tokio::time::sleep(limit))));
                 let deadline = bounded(*since + limit, *since, stopping);
@@ -175,8 +185,7 @@ impl AsyncRead for Timed {
             return Poll::Ready(result);
         }
         let Some(deadline) = this.deadline() else { return Poll::Pending };
-        this.set_timer(deadline);
-        ready!(this.timer.as_mut().poll(cx));
+        ready!(this.poll_deadline(cx, deadline));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -94,6 +94,7 @@ impl SignalBatch {
     /// Adds a signal at the end.
     pub fn push(&mut self, conversation: ConversationRef<'_>, signal: Signal) {
         let start = u32::try_from(self.ids.len()).expect("a batch is cut long before four gigabytes");
+        self.ids.reserve(conversation.to.len() + conversation.from.len());
         self.ids.push_str(conversation.to);
         self.ids.push_str(conversation.from);
         let bytes = |text: &str| u16::try_from(text.len()).expect("255 characters are at most 1,020 bytes");
@@ -116,7 +117,7 @@ impl SignalBatch {
     }
 
     /// The signals in the order they were added.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (ConversationRef<'_>, Signal)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (ConversationRef<'_>, Signal)> + Clone {
         self.items.iter().map(|item| self.item(item))
     }
 

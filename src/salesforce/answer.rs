@@ -1,10 +1,14 @@
 //! Reads an answer within bounds and says what it means for the request. It decides nothing about trying again.
 
+use std::error::Error;
 use std::time::Duration;
 
+use axum::http::header::{DATE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use bytes::{Bytes, BytesMut};
 use chrono::DateTime;
-use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Body as HttpBody;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,21 +20,31 @@ use crate::model::{Cause, Outcome, Rejection, Transient};
 #[derive(Debug)]
 pub(super) enum Body {
     /// All of it.
-    Whole(Vec<u8>),
+    Whole(Bytes),
     /// Its end was not seen: too long, too slow or broken off.
     Cut(String),
 }
 
 /// Reads a body of at most [`BODY_BYTES_MAX`] until `deadline`.
-pub(super) async fn read_body(mut response: Response, deadline: tokio::time::Instant) -> Body {
+pub(super) async fn read_body<B>(mut body: B, deadline: tokio::time::Instant) -> Body
+where
+    B: HttpBody<Data = Bytes, Error: Error + 'static> + Unpin,
+{
     let reading = async {
-        let mut bytes = Vec::new();
+        // An answer comes in one piece as a rule, and is not copied.
+        let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
         loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if bytes.len() + chunk.len() <= BODY_BYTES_MAX => bytes.extend_from_slice(&chunk),
-                Ok(Some(_)) => break Body::Cut(format!("the answer is longer than {BODY_BYTES_MAX} bytes")),
-                Ok(None) => break Body::Whole(bytes),
-                Err(error) => break Body::Cut(error_text(error)),
+            match body.frame().await.map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default())) {
+                Some(Ok(data)) if first.len() + rest.len() + data.len() > BODY_BYTES_MAX => {
+                    break Body::Cut(format!("the answer is longer than {BODY_BYTES_MAX} bytes"));
+                }
+                Some(Ok(data)) if first.is_empty() && rest.is_empty() => first = data,
+                Some(Ok(data)) => {
+                    rest.extend_from_slice(&std::mem::take(&mut first));
+                    rest.extend_from_slice(&data);
+                }
+                None => break Body::Whole(if rest.is_empty() { first } else { rest.freeze() }),
+                Some(Err(error)) => break Body::Cut(error_text(&error)),
             }
         }
     };
@@ -155,9 +169,9 @@ pub(super) fn readable(text: &str, secret: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A transport's error with its causes, without the address: that is in the configuration, and long.
-pub(super) fn error_text(error: reqwest::Error) -> String {
-    readable(&with_causes(&error.without_url()), "").unwrap_or_default()
+/// A transport's error with its causes.
+pub(super) fn error_text(error: &(dyn Error + 'static)) -> String {
+    readable(&with_causes(error), "").unwrap_or_default()
 }
 
 pub(super) const fn not_sent(cause: Cause) -> Outcome {
@@ -222,7 +236,12 @@ mod tests {
     use super::*;
 
     fn verdict(status: u16, body: &str) -> Verdict {
-        classify(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), &Body::Whole(body.into()), "s3cret")
+        classify(
+            StatusCode::from_u16(status).unwrap(),
+            &HeaderMap::new(),
+            &Body::Whole(body.to_owned().into()),
+            "s3cret",
+        )
     }
 
     #[test]

@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, VIA};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT, VIA};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use hyper_util::client::legacy;
 use tokio::sync::watch;
-use url::Url;
 use uuid::Uuid;
 
 use super::answer::{self, Verdict, not_sent, unknown};
-use super::connection::{self, Connection, SetupError, verifier};
+use super::connection::{self, Connection, OwnPool, SetupError, verifier};
 use super::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within};
-use super::payload::{self, Departure, Ids};
+use super::payload::{self, Departure, FormBody, Ids};
 use super::route::{BASE_URL, Route, TOKEN_URL};
 use super::settings::{Auth, Settings};
 use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens};
@@ -48,12 +49,15 @@ struct Setup {
     /// Where requests go, and the keys that say so, for failures.
     route: Route,
     connection: Connection,
-    http: reqwest::Client,
-    interactions: Url,
+    pool: OwnPool,
+    /// Of the token endpoint.
+    token_client: reqwest::Client,
+    interactions: Uri,
+    /// What all requests have in common.
+    headers: HeaderMap,
     org_id: HeaderValue,
     authorization_context: HeaderValue,
     channel_contexts: HashMap<ChannelAddress, HeaderValue>,
-    context_type: Option<HeaderValue>,
 }
 
 /// Other settings, tried out: nothing that can fail is left to be done for them.
@@ -217,10 +221,16 @@ impl Client {
     /// What the name service, the network or TLS says, and which setting it blames.
     pub async fn reach(&self) -> Result<u16, String> {
         let setup = self.0.setup();
-        let request = setup.http.head(setup.settings.base_url.clone()).header(VIA, via::own());
-        match tokio::time::timeout(setup.settings.request_timeout, request.send()).await {
+        let mut request = Request::new(FormBody::empty());
+        *request.method_mut() = Method::HEAD;
+        *request.uri_mut() = setup.connection.base_uri();
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(connection::USER_AGENT));
+        headers.insert(VIA, via::own().clone());
+        match tokio::time::timeout(setup.settings.request_timeout, setup.pool.request(request)).await {
             Ok(Ok(response)) => Ok(response.status().as_u16()),
-            Ok(Err(error)) => Err(setup.route.failure(error)),
+            Ok(Err(error)) => Err(setup.failure(error)),
             Err(_) => Err(setup.route.no_answer("no answer in time")),
         }
     }
@@ -240,7 +250,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("interactions", &self.0.setup().interactions.as_str()).finish_non_exhaustive()
+        f.debug_struct("Client").field("interactions", &self.0.setup().interactions).finish_non_exhaustive()
     }
 }
 
@@ -346,27 +356,23 @@ impl Shared {
         deadline: tokio::time::Instant,
     ) -> WireResult {
         let stopwatch = clock::stopwatch();
-        let request = match self.build(setup, dispatch, credentials, departure) {
-            Ok(request) => request,
-            Err(detail) => {
-                return unanswered(Outcome::Rejected(Rejection::Request), Some(detail), stopwatch.elapsed());
-            }
-        };
+        let request = self.build(setup, dispatch, credentials, departure);
         let failed = |detail: String| {
             let outcome =
                 if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
             unanswered(outcome, Some(detail), stopwatch.elapsed())
         };
-        let response = match tokio::time::timeout_at(deadline, setup.http.execute(request)).await {
+        let response = match tokio::time::timeout_at(deadline, setup.pool.request(request)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return failed(setup.route.failure(error)),
+            Ok(Err(error)) => return failed(setup.failure(error)),
             Err(_) if departure.has_happened() => return failed(setup.route.no_answer("no answer in time")),
             Err(_) => return failed(setup.route.no_connection()),
         };
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = answer::read_body(response, deadline).await;
+        let (head, body) = response.into_parts();
+        let status = head.status;
+        let body = answer::read_body(body, deadline).await;
         let elapsed = stopwatch.elapsed();
-        let Verdict { outcome, code, detail } = answer::classify(status, &headers, &body, credentials.secret());
+        let Verdict { outcome, code, detail } = answer::classify(status, &head.headers, &body, credentials.secret());
         // The upstream's message goes to logs, where end users have no names; nor has a channel, which may be an end user's id
         // that was swapped with it.
         let (to, from) = (dispatch.conversation.to(), dispatch.conversation.from());
@@ -380,24 +386,22 @@ impl Shared {
         dispatch: &Dispatch,
         credentials: &Credentials,
         departure: &Departure,
-    ) -> Result<reqwest::Request, String> {
-        let json = payload::json(dispatch, self.ids.payload(dispatch.decision), &self.clock);
-        let form = payload::form(json, departure);
-        let context = Some(&credentials.authorization_context).filter(|context| !context.is_empty());
-        let optional = [(AUTHORIZATION_CONTEXT, context), (AUTHORIZATION_CONTEXT_TYPE, setup.context_type.as_ref())];
-        let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?.clone())));
-        setup
-            .http
-            .post(setup.interactions.clone())
-            .header(AUTHORIZATION, credentials.authorization.clone())
-            .header(ORG_ID, credentials.org_id.clone())
-            .headers(optional.collect())
-            .header(REQUEST_ID, self.ids.request(dispatch.decision).to_string())
-            .header(ACCEPT, "application/json")
-            .header(VIA, via::own())
-            .multipart(form.map_err(answer::error_text)?)
-            .build()
-            .map_err(answer::error_text)
+    ) -> Request<FormBody> {
+        let form = payload::form(dispatch, self.ids.payload(dispatch.decision), &self.clock);
+        let mut request = Request::new(FormBody::new(form, departure));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = setup.interactions.clone();
+        let mut headers = setup.headers.clone();
+        headers.insert(AUTHORIZATION, credentials.authorization.clone());
+        headers.insert(ORG_ID, credentials.org_id.clone());
+        if !credentials.authorization_context.is_empty() {
+            headers.insert(AUTHORIZATION_CONTEXT, credentials.authorization_context.clone());
+        }
+        let id = self.ids.request(dispatch.decision);
+        let id = HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        headers.insert(REQUEST_ID, id.expect("a UUID is letters, digits and dashes"));
+        *request.headers_mut() = headers;
+        request
     }
 }
 
@@ -411,18 +415,15 @@ impl Setup {
         let context = |text: &str| header_value("authorization_context", text);
         let channel_contexts = settings.channel_contexts.iter();
         Ok(Self {
-            http: connection.own_client()?,
+            pool: connection.own_pool(),
+            token_client: connection.token_client()?,
             interactions: connection.interactions(),
+            headers: headers(&settings)?,
             org_id: header_value("org_id", &settings.org_id)?,
             authorization_context: context(&settings.authorization_context)?,
             channel_contexts: channel_contexts
                 .map(|(channel, text)| Ok((channel.clone(), context(text)?)))
                 .collect::<Result<_, SetupError>>()?,
-            context_type: settings
-                .authorization_context_type
-                .as_deref()
-                .map(|text| header_value("authorization_context_type", text))
-                .transpose()?,
             files,
             route: Route::new(&settings, BASE_URL, &settings.base_url),
             connection,
@@ -432,6 +433,12 @@ impl Setup {
 
     fn context(&self, dispatch: &Dispatch) -> &HeaderValue {
         self.channel_contexts.get(dispatch.conversation.to()).unwrap_or(&self.authorization_context)
+    }
+
+    /// What `error` says, and of which part of the way.
+    fn failure(&self, error: legacy::Error) -> String {
+        let connecting = error.is_connect();
+        self.route.failure(&SendError(error), connecting)
     }
 
     /// The same, whose settings are found in other places.
@@ -444,9 +451,33 @@ impl Setup {
         let Settings { auth, request_timeout, places, .. } = &self.settings;
         let url = if let Auth::JwtBearer(jwt) = auth { &jwt.token_url } else { &self.settings.base_url };
         let route = Route::new(&self.settings, TOKEN_URL, url);
-        Source { auth: auth.clone(), http: self.http.clone(), timeout: *request_timeout, route, places: places.clone() }
+        Source {
+            auth: auth.clone(),
+            http: self.token_client.clone(),
+            timeout: *request_timeout,
+            route,
+            places: places.clone(),
+        }
     }
 }
+
+/// The headers of every request. Room is left for those of one.
+fn headers(settings: &Settings) -> Result<HeaderMap, SetupError> {
+    let mut headers = HeaderMap::with_capacity(HEADERS_MAX);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(payload::CONTENT_TYPE));
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(connection::USER_AGENT));
+    headers.insert(VIA, via::own().clone());
+    if let Some(text) = &settings.authorization_context_type {
+        headers.insert(AUTHORIZATION_CONTEXT_TYPE, header_value("authorization_context_type", text)?);
+    }
+    Ok(headers)
+}
+
+/// A request has not been answered.
+#[derive(Debug, thiserror::Error)]
+#[error("error sending request")]
+struct SendError(#[source] legacy::Error);
 
 /// Tells one content of the files that settings name from another; `None` without a file.
 #[derive(Clone, PartialEq, Eq)]
@@ -495,6 +526,9 @@ pub(crate) fn error_text(error: &SetupError) -> String {
 const AUTHORIZATION_CONTEXT_TYPE: HeaderName = HeaderName::from_static("authorizationcontexttype");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("requestid");
+
+/// Those that a request has, `Host` and `Content-Length` included.
+const HEADERS_MAX: usize = 12;
 
 /// While no token can be had, deliveries ask again this often.
 const TOKEN_LOOK_SPACING: Duration = Duration::from_secs(1);

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use axum::http::{HeaderMap, HeaderValue, header};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use reqwest::{NoProxy, redirect, retry};
 use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
@@ -26,6 +28,7 @@ use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 use url::Url;
 
+use super::payload::FormBody;
 use super::proxy::{DIRECT, Proxy};
 use super::settings::{Auth, Settings};
 use crate::base::files;
@@ -33,6 +36,10 @@ use crate::base::files;
 type BoxError = Box<dyn Error + Send + Sync>;
 /// Makes the first leg of a connection, below TLS.
 pub(crate) type Dialer = BoxCloneSyncService<Uri, TokioIo<TcpStream>, BoxError>;
+/// Makes connections for typing entries.
+type OwnConnector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
+/// The pool of connections for typing entries.
+pub(super) type OwnPool = legacy::Client<OwnConnector, FormBody>;
 
 /// Makes connections to the upstream.
 #[derive(Clone)]
@@ -71,12 +78,15 @@ impl Connection {
     }
 
     /// `{base_url}/api/v1/interactions`, whether or not `base_url` ends in a slash.
-    pub(super) fn interactions(&self) -> Url {
-        let mut url = self.base_url.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["api", "v1", "interactions"]);
-        }
-        url
+    pub(super) fn interactions(&self) -> Uri {
+        self.forward_uri(&Uri::from_static("/api/v1/interactions")).expect("two paths of URIs make one")
+    }
+
+    /// `base_url` as it is.
+    pub(super) fn base_uri(&self) -> Uri {
+        let path = PathAndQuery::try_from(self.base_url.path());
+        let path = path.unwrap_or_else(|_| PathAndQuery::from_static("/"));
+        self.uri(path).expect("a scheme, a host and a path are a URI")
     }
 
     /// Where a request for `asked` is forwarded: the same path and query, byte for byte, behind `base_url`.
@@ -88,21 +98,49 @@ impl Connection {
             Some(path) => PathAndQuery::try_from(format!("{prefix}{path}"))?,
             None => PathAndQuery::from_static("/"),
         };
+        self.uri(path)
+    }
+
+    fn uri(&self, path: PathAndQuery) -> Result<Uri, axum::http::Error> {
         Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build()
     }
 
-    /// The client of typing entries and of the token endpoint: HTTP/2 where the server offers it, else HTTP/1.1 kept alive.
+    /// The pool of typing entries: HTTP/2 where the server offers it, else HTTP/1.1 kept alive. Nothing is retried but a
+    /// request that found its pooled connection closed before a byte of it had left.
+    pub(super) fn own_pool(&self) -> OwnPool {
+        let timeout = self.connect_timeout;
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.clone())
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(self.dialer(&Leg::OWN));
+        // TLS counts towards the time-out, too.
+        let https = OwnConnector::new(https.map_future(move |connecting| async move {
+            let connected = tokio::time::timeout(timeout, connecting).await;
+            connected.unwrap_or_else(|_| Err(ConnectTimeout.into()))
+        }));
+        legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(self.in_flight_max)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .http2_keep_alive_while_idle(true)
+            .build(https)
+    }
+
+    /// The client of the token endpoint.
     ///
     /// Redirects are not followed, for they would carry the token elsewhere. The environment's proxies are not used, for
-    /// settings come from the file (`no_proxy` comes first, and the proxy of the settings after it). Nothing is retried but
-    /// a request that found its pooled connection closed before a byte of it had left.
-    pub(super) fn own_client(&self) -> Result<reqwest::Client, SetupError> {
+    /// settings come from the file (`no_proxy` comes first, and the proxy of the settings after it).
+    pub(super) fn token_client(&self) -> Result<reqwest::Client, SetupError> {
         let failed = |source: reqwest::Error| SetupError::Tls { source: source.into() };
         let mut tls = self.tls.clone();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
-            .user_agent(concat!("typingd/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .no_proxy()
@@ -134,18 +172,18 @@ impl Connection {
             .with_tls_config(self.tls.clone())
             .https_or_http()
             .enable_http1()
-            .wrap_connector(self.dialer())
+            .wrap_connector(self.dialer(&Leg::FORWARD))
     }
 
     /// Straight to the host of `base_url`, to the address of `connect_to`, or through a proxy, whose answer counts towards
     /// the time-out. Whichever it is, TLS is with the host that `base_url` names.
-    fn dialer(&self) -> Dialer {
+    fn dialer(&self, leg: &Leg) -> Dialer {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE_INTERVAL));
         #[cfg(target_os = "linux")]
-        tcp.set_tcp_user_timeout(Some(FORWARD_USER_TIMEOUT));
+        tcp.set_tcp_user_timeout(Some(leg.user_timeout));
         tcp.set_connect_timeout(Some(self.connect_timeout));
         let host = self.forward_uri(&Uri::from_static("/")).expect("a scheme, a host and a path are a URI");
         let proxied = self.proxy.clone().and_then(|proxy| Some((proxy.intercept(&host)?, proxy)));
@@ -166,13 +204,40 @@ impl Connection {
                 if let Some(credentials) = intercept.basic_auth() {
                     tunnel = tunnel.with_auth(credentials.clone());
                 }
+                if let Some(name) = leg.user_agent {
+                    let name = HeaderValue::from_static(name);
+                    tunnel = tunnel.with_headers(HeaderMap::from_iter([(header::USER_AGENT, name)]));
+                }
                 let tunnel = bounded(Dialer::new(tunnel.map_err(BoxError::from)));
-                Dialer::new(tunnel.map_err(move |source| ProxyError { proxy: proxy.clone(), source }.into()))
+                if leg.names_proxy {
+                    Dialer::new(tunnel.map_err(move |source| ProxyError { proxy: proxy.clone(), source }.into()))
+                } else {
+                    tunnel
+                }
             }
             (None, None) => bounded(Dialer::new(tcp.map_err(BoxError::from))),
         }
     }
 }
+
+/// What the first legs of the two pools' connections differ in.
+struct Leg {
+    user_timeout: Duration,
+    /// How a proxy is told who asks for the tunnel, if it is.
+    user_agent: Option<&'static str>,
+    /// Whether errors name the proxy. [`Route`](super::route::Route) does for typing entries.
+    names_proxy: bool,
+}
+
+impl Leg {
+    const OWN: Self = Self { user_timeout: OWN_USER_TIMEOUT, user_agent: Some(USER_AGENT), names_proxy: false };
+    const FORWARD: Self = Self { user_timeout: FORWARD_USER_TIMEOUT, user_agent: None, names_proxy: true };
+}
+
+/// What takes too long to connect.
+#[derive(Debug, thiserror::Error)]
+#[error("operation timed out")]
+struct ConnectTimeout;
 
 /// The proxy can't be reached, or makes no tunnel.
 #[derive(Debug, thiserror::Error)]
@@ -248,6 +313,8 @@ pub enum SetupError {
     },
 }
 
+/// What typingd calls itself.
+pub(super) const USER_AGENT: &str = concat!("typingd/", env!("CARGO_PKG_VERSION"));
 /// A lost SYN is repeated after one second and after three: past that the address is at fault, not the luck.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(3);
 /// Often enough to keep the entry of a firewall or a load balancer alive (the short ones drop it after 60 s).
@@ -255,10 +322,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// A round trip with one loss takes well under a second.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection whose bytes are not acknowledged for so long is given up: half of what a vanished peer may cost.
-#[cfg(target_os = "linux")]
 const OWN_USER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same where a long body passes, which an upstream may take slowly.
-#[cfg(target_os = "linux")]
 const FORWARD_USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Well under the 60 s after which load balancers commonly close an idle connection: a message that meets a closing one
 /// is lost, and only its connector can send it again.

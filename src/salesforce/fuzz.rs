@@ -24,7 +24,8 @@ fn headers_of(headers: &[(&str, &[u8])]) -> HeaderMap {
 /// Whatever the Interaction Service answers has a meaning, within bounds and without the token.
 pub fn answer(status: u16, headers: &[(&str, &[u8])], body: &[u8], whole: bool) {
     let status = status_of(status);
-    let body = if whole { Body::Whole(body.to_vec()) } else { Body::Cut(String::from_utf8_lossy(body).into_owned()) };
+    let body =
+        if whole { Body::Whole(body.to_vec().into()) } else { Body::Cut(String::from_utf8_lossy(body).into_owned()) };
     let verdict = answer::classify(status, &headers_of(headers), &body, SECRET);
     assert!(verdict.outcome != Outcome::Delivered || status.is_success());
     if let Some(wait) = verdict.outcome.transient().and_then(|transient| transient.retry_after) {

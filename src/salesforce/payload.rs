@@ -1,19 +1,26 @@
-//! What one request carries: its ids, its JSON, and the one part of its form.
+//! What one request carries: its ids, and its form with one part, written once into one buffer.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::stream;
-use reqwest::Body;
-use reqwest::multipart::{Form, Part};
-use serde_json::json;
+use hyper::body::{Body, Frame, SizeHint};
 use uuid::Uuid;
 
 use crate::base::clock::{self, Clock};
 use crate::driver::Permit;
 use crate::model::Dispatch;
+
+/// Stands between the parts of a form. In JSON there is no line break, and so no boundary, whatever ids hold.
+macro_rules! boundary {
+    () => {
+        "typingd-3f1c9e0b7a5d4826"
+    };
+}
 
 /// Makes the ids of requests and payloads from the number of their decision.
 ///
@@ -46,20 +53,42 @@ impl Ids {
     }
 }
 
-/// The JSON of `dispatch`: decided then, leaving now.
-pub(super) fn json(dispatch: &Dispatch, id: Uuid, clock: &Clock) -> String {
+/// The `Content-Type` of every form.
+pub(super) const CONTENT_TYPE: &str = concat!("multipart/form-data; boundary=", boundary!());
+/// What comes before the JSON in a form of one part, `json`, without a file name.
+const HEAD: &str = concat!(
+    "--",
+    boundary!(),
+    "\r\nContent-Disposition: form-data; name=\"json\"\r\nContent-Type: application/json\r\n\r\n"
+);
+const END: &str = concat!("\r\n--", boundary!(), "--\r\n");
+/// What the JSON has beside the two ids, whose escapes are rare.
+const JSON_BYTES: usize = 256;
+
+/// The form of `dispatch`: decided then, leaving now.
+pub(super) fn form(dispatch: &Dispatch, id: Uuid, clock: &Clock) -> Bytes {
     let decided = clock.wall_millis(dispatch.decided);
-    json!({
-        "to": dispatch.conversation.to(),
-        "from": dispatch.conversation.from(),
-        "interactions": [{
-            // The wall clock may be set back between two readings; an interaction never precedes what it reports.
-            "timestamp": clock::wall_millis().max(decided),
-            "interactionType": "EntryInteraction",
-            "payload": {"id": id, "entryType": dispatch.indicator().entry_type(), "timestamp": decided},
-        }],
-    })
-    .to_string()
+    // The wall clock may be set back between two readings; an interaction never precedes what it reports.
+    let timestamp = clock::wall_millis().max(decided);
+    let (to, from) = (dispatch.conversation.to(), dispatch.conversation.from());
+    let mut form = Vec::with_capacity(HEAD.len() + JSON_BYTES + to.len() + from.len() + END.len());
+    form.extend_from_slice(HEAD.as_bytes());
+    form.extend_from_slice(b"{\"to\":");
+    write_text(&mut form, to);
+    form.extend_from_slice(b",\"from\":");
+    write_text(&mut form, from);
+    let entry = dispatch.indicator().entry_type();
+    let written = write!(
+        form,
+        ",\"interactions\":[{{\"timestamp\":{timestamp},\"interactionType\":\"EntryInteraction\",\
+         \"payload\":{{\"id\":\"{id}\",\"entryType\":\"{entry}\",\"timestamp\":{decided}}}}}]}}{END}"
+    );
+    written.expect("memory takes what is written");
+    form.into()
+}
+
+fn write_text(json: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(json, text).expect("memory takes what is written");
 }
 
 /// Whether a request's body has been asked for by the connection that carries it.
@@ -82,26 +111,85 @@ impl Departure {
     }
 }
 
-/// The form: one part, `json`, of known length, without a file name.
-pub(super) fn form(json: String, departure: &Departure) -> reqwest::Result<Form> {
-    let length = json.len() as u64;
-    let departure = departure.clone();
-    let body = stream::once(async move {
-        if !departure.permit.holds() {
-            return Err("the lease has ended");
-        }
-        departure.happened.store(true, Ordering::Release);
-        Ok(Bytes::from(json))
-    });
-    let part = Part::stream_with_length(Body::wrap_stream(body), length).mime_str("application/json")?;
-    Ok(Form::new().part("json", part))
+/// The body of a request, in one piece. It is withheld if the request may no longer leave.
+pub(super) struct FormBody {
+    form: Option<Bytes>,
+    departure: Departure,
 }
+
+impl FormBody {
+    pub(super) fn new(form: Bytes, departure: &Departure) -> Self {
+        Self { form: Some(form), departure: departure.clone() }
+    }
+
+    /// No body, for a request that carries none.
+    pub(super) fn empty() -> Self {
+        Self { form: None, departure: Departure::default() }
+    }
+}
+
+impl Body for FormBody {
+    type Data = Bytes;
+    type Error = LeaseEnded;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, LeaseEnded>>> {
+        let Some(form) = self.form.take() else { return Poll::Ready(None) };
+        if !self.departure.permit.holds() {
+            return Poll::Ready(Some(Err(LeaseEnded)));
+        }
+        self.departure.happened.store(true, Ordering::Release);
+        Poll::Ready(Some(Ok(Frame::data(form))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.form.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.form.as_ref().map_or(0, |form| form.len() as u64))
+    }
+}
+
+/// A request may no longer leave.
+#[derive(Debug, thiserror::Error)]
+#[error("the lease has ended")]
+pub(super) struct LeaseEnded;
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
+    use serde_json::json;
+
     use super::*;
+    use crate::model::{ConversationRef, DispatchId, Reason};
+
+    #[test]
+    fn a_form_is_one_part_of_json_whatever_ids_hold() {
+        let (clock, id) = (Clock::start(), Ids::new().payload(1));
+        for (to, from) in [("c", "u"), ("\"\\", "\r\n--typingd-3f1c9e0b7a5d4826--\r\n\u{0}\u{e9}")] {
+            let dispatch = Dispatch {
+                id: DispatchId { slot: 0, serial: 1 },
+                conversation: ConversationRef::new(to, from).unwrap().to_owned(),
+                reason: Reason::Idle,
+                decided: clock.now(),
+                decision: 1,
+                attempt: 0,
+                credentials: None,
+            };
+            let form = form(&dispatch, id, &clock);
+            let text = std::str::from_utf8(&form).unwrap();
+            let json = text.strip_prefix(HEAD).and_then(|rest| rest.strip_suffix(END)).unwrap();
+            assert!(!json.contains(['\r', '\n']), "{json}");
+            let mut json: serde_json::Value = serde_json::from_str(json).unwrap();
+            let decided = json["interactions"][0]["payload"]["timestamp"].as_u64().unwrap();
+            let sent = json["interactions"][0]["timestamp"].take().as_u64().unwrap();
+            assert!(sent >= decided && decided > 1_700_000_000_000, "{sent} {decided}");
+            let payload = json!({"id": id, "entryType": "TypingStoppedIndicator", "timestamp": decided});
+            let interaction = json!({"timestamp": null, "interactionType": "EntryInteraction", "payload": payload});
+            assert_eq!(json, json!({"to": to, "from": from, "interactions": [interaction]}));
+        }
+    }
 
     #[test]
     fn ids_are_version_4_uuids_and_none_occurs_twice() {

@@ -43,9 +43,10 @@ impl Route {
         Self { first, whole, is_proxied: proxy.is_some() && connect_to.is_none() }
     }
 
-    /// What `error` says, and of which part of the way.
-    pub(super) fn failure(&self, error: reqwest::Error) -> String {
-        let first = error.is_connect() && !is_of_tls(&error);
+    /// What `error` says, and of which part of the way; `connecting`: there was no connection yet. An address is in the
+    /// configuration, and long: it is to be left out of `error`.
+    pub(super) fn failure(&self, error: &(dyn Error + 'static), connecting: bool) -> String {
+        let first = connecting && !is_of_tls(error);
         let why = error_text(error);
         let refused = why.contains(TUNNEL_ERROR) && !why.contains(NO_PROXY);
         match (first, self.is_proxied && refused) {

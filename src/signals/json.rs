@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::plain;
 use crate::model::{AT_MILLIS_MAX, ConversationRef, LASTS_MILLIS_MAX, Signal, SignalKind, check_id};
 
 /// The longest line of a stream or a trace, in bytes: two ids of 240 characters, each written as a pair of six-byte
@@ -67,6 +68,16 @@ pub enum SignalError {
 pub fn parse(json: &[u8]) -> Result<ParsedSignal<'_>, SignalError> {
     // Checked as a whole: serde_json would call broken UTF-8 inside a string an escape's fault.
     let text = std::str::from_utf8(json).map_err(|e| SignalError::NotUtf8(e.valid_up_to()))?;
+    parse_plain(text).map_or_else(|| parse_any(text), Ok)
+}
+
+fn parse_plain(text: &str) -> Option<ParsedSignal<'_>> {
+    let (to, from, signal) = plain::parse(text, ID_CHARS_MAX)?;
+    Some(ParsedSignal { to: to.into(), from: from.into(), signal })
+}
+
+/// The same of any text, however it is written.
+fn parse_any(text: &str) -> Result<ParsedSignal<'_>, SignalError> {
     if text.trim_ascii().is_empty() {
         return Err(SignalError::Empty);
     }
@@ -401,5 +412,75 @@ mod tests {
         let error = parse(br#"{"to":"c","from":"u","message":{"text":"secret"},"signal":"keystroke"}"#).unwrap_err();
         let error = error.to_string();
         assert!(error.contains("`message`") && !error.contains("secret"), "{error}");
+    }
+
+    /// What both readers say of it.
+    fn both(text: &str) -> (Option<String>, Option<String>) {
+        let shown = |parsed: &ParsedSignal<'_>| format!("{parsed:?}");
+        (parse_plain(text).as_ref().map(shown), parse_any(text).ok().as_ref().map(shown))
+    }
+
+    #[test]
+    fn the_short_reader_says_what_the_other_says() {
+        const LINES: [&str; 4] = [
+            r#"{"to":"c","from":"u","signal":"keystroke","at":1700000000123}"#,
+            " { \"from\" : \"caf\u{e9}\" ,\t\"to\":\"c\", \"signal\":\"keystroke\", \"lasts\": 5000 }\r",
+            r#"{"signal":"message_sent","to":"c","from":"u","at":0}"#,
+            r#"{"to":"c","from":"\u0041","signal":"stopped","at":1.0,"lasts":null}"#,
+        ];
+        const PIECES: [&str; 22] = [
+            "\"",
+            "\\",
+            "{",
+            "}",
+            ",",
+            ":",
+            " ",
+            "\u{c}",
+            "\u{1}",
+            "0",
+            "00",
+            "9",
+            "-",
+            ".",
+            "e3",
+            "null",
+            "\"at\":7,",
+            "\"x\":1,",
+            "\"to\":\"d\",",
+            "\u{7f}",
+            "\u{e9}",
+            "99999999999999999999",
+        ];
+        for line in &LINES[..3] {
+            let (short, other) = both(line);
+            assert!(short.is_some() && short == other, "{line}: {short:?} {other:?}");
+        }
+        assert!(parse_plain(LINES[3]).is_none() && parse_any(LINES[3]).is_ok());
+        let mut taken = 0;
+        for line in LINES {
+            for place in (0..=line.len()).filter(|place| line.is_char_boundary(*place)) {
+                // With a piece more, with it in place of a character, without one, and cut.
+                let next = line[place..].chars().next().map_or(place, |c| place + c.len_utf8());
+                let changed = PIECES.iter().flat_map(|piece| [(place, *piece), (next, *piece)]);
+                for (end, piece) in changed.chain([(next, ""), (line.len(), "")]) {
+                    let text = format!("{}{piece}{}", &line[..place], &line[end..]);
+                    let (short, other) = both(&text);
+                    assert!(short.is_none() || short == other, "{text}: {short:?} {other:?}");
+                    taken += usize::from(short.is_some());
+                }
+            }
+        }
+        assert!(taken > 500, "{taken}");
+    }
+
+    #[test]
+    fn bounds_are_those_of_the_other_reader() {
+        for (id, lasts, at) in [(240, 60_000, AT_MILLIS_MAX), (241, 0, 0), (1, 60_001, 0), (1, 0, AT_MILLIS_MAX + 1)] {
+            let id = "\u{e9}".repeat(id);
+            let text = format!(r#"{{"to":"{id}","from":"{id}","signal":"keystroke","lasts":{lasts},"at":{at}}}"#);
+            let (short, other) = both(&text);
+            assert_eq!(short, other, "{text}");
+        }
     }
 }

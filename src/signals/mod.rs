@@ -2,4 +2,5 @@
 
 pub mod json;
 pub(crate) mod lines;
+mod plain;
 pub mod trace;

@@ -4,7 +4,7 @@
 //! not messages: those of one user are alike, and counting them singly would promise too much. Where users are few such an
 //! interval is wider than resampling them would make it, and it needs no memory and no chance, however many they are.
 
-use super::sums::{Delays, quantile};
+use super::sums::{Delay, Delays, quantile};
 
 /// The bounds of a 95 % confidence interval.
 pub(crate) type Interval = [f64; 2];
@@ -104,18 +104,18 @@ impl Tally {
     /// The interval of the quantile `q` of `delays`, which are sorted: the quantiles at both ends of the interval of the
     /// share that does not exceed it. Where the upper end is no share, it is `longest`: no delay exceeds that.
     pub(super) fn interval(&mut self, delays: &Delays, q: f64, users: usize, longest: u64) -> Option<Interval> {
-        let (least, most) = (delays.first()?.0, delays.last()?.0);
-        let value = quantile(delays, q)?.0;
+        let (least, most) = (delays.first()?.millis(), delays.last()?.millis());
+        let value = quantile(delays, q)?.millis();
         self.counts.resize(users, (0, 0));
-        for (delay, user) in delays {
-            let (all, below) = &mut self.counts[*user as usize];
+        for delay in delays {
+            let (all, below) = &mut self.counts[delay.user()];
             *all += 1;
-            *below += u32::from(*delay <= value);
+            *below += u32::from(delay.millis() <= value);
         }
         // Each user once: whoever has been taken has none left.
         let mut own: Vec<(f64, f64)> = Vec::new();
-        for (_, user) in delays {
-            let (all, below) = std::mem::take(&mut self.counts[*user as usize]);
+        for delay in delays {
+            let (all, below) = std::mem::take(&mut self.counts[delay.user()]);
             if all > 0 {
                 own.push((f64::from(below), f64::from(all)));
             }
@@ -130,7 +130,7 @@ impl Tally {
         // Alike users are no reason to be surer than single delays would make it.
         let least = student(share.users as f64 - 1.0) * (q * (1.0 - q) / delays.len() as f64).sqrt();
         let half = ((share.interval[1] - share.interval[0]) / 2.0).max(least);
-        let at = |q: f64| quantile(delays, q).map(|(delay, _)| delay);
+        let at = |q: f64| quantile(delays, q).map(Delay::millis);
         let high = if q + half < 1.0 { at(q + half)? } else { most.max(longest) };
         Some([at((q - half).max(0.0))? as f64, high as f64])
     }
@@ -201,14 +201,14 @@ mod tests {
     fn quantiles_have_intervals_too() {
         let mut tally = Tally::default();
         assert_eq!(tally.interval(&Vec::new(), 0.5, 10, 9_000), None);
-        let alike: Delays = (0..10).map(|user| (2_000, user)).collect();
+        let alike: Delays = (0..10).map(|user| Delay::new(2_000, user)).collect();
         assert_eq!(tally.interval(&alike, 0.5, 10, 9_000), Some([2_000.0; 2]));
         assert_eq!(tally.interval(&alike[..4].to_vec(), 0.5, 10, 9_000), None, "four users are too few");
-        let spread: Delays = (0..1_000).map(|i| (i, (i / 30 % 10) as u32)).collect();
+        let spread: Delays = (0..1_000).map(|i| Delay::new(i, (i / 30 % 10) as u32)).collect();
         let [low, high] = tally.interval(&spread, 0.5, 10, 9_000).unwrap();
         assert!((400.0..499.0).contains(&low) && (500.0..600.0).contains(&high), "{low} {high}");
         // Of ten drafts nobody can say what 95 % do: only the setting bounds it.
-        let few: Delays = (0..10).map(|i| (u64::from(i) * 100, i)).collect();
+        let few: Delays = (0..10).map(|i| Delay::new(u64::from(i) * 100, i)).collect();
         assert_eq!(tally.interval(&few, 0.95, 10, 9_000).unwrap()[1], 9_000.0);
     }
 }

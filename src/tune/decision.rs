@@ -5,8 +5,10 @@
 use super::advice::Question;
 use super::confidence::{Interval, Ratio};
 use super::measure::Measure;
+use super::meter::Meter;
 use super::plan::{IconTtl, Plan, Setting};
-use super::row::{Meter, Row, UserShare};
+use super::row::Row;
+use super::seen::UserShare;
 use super::silence::Silences;
 use super::study::Study;
 use super::sums::Typed;
@@ -168,27 +170,25 @@ impl Evidence<'_> {
         let tried = self.ranking.iter().map(|row| self.rows[*row].setting);
         let alike = |own: &Setting| (own.mode, own.check) == (best.setting.mode, best.setting.check);
         let settings: Vec<Setting> = tried.filter(alike).collect();
-        let mut meter = Meter::new(self.study, self.plan, self.users);
-        let mut of = |away: u64| {
-            let costs = meter.costs(&settings, Truth { away, ..self.plan.truth });
-            let linger_max = Silences::of(self.study, away).linger_max(self.plan.false_cost);
+        let others: Vec<u64> = AWAYS_MILLIS.into_iter().filter(|away| *away != self.plan.truth.away).collect();
+        let truths: Vec<Truth> = others.iter().map(|away| Truth { away: *away, ..self.plan.truth }).collect();
+        let costs = Meter::new(self.study, self.plan, self.users).costs(&settings, &truths);
+        let of = |place: usize| {
+            let linger_max = Silences::of(self.study, others[place]).linger_max(self.plan.false_cost);
             let question = Question { linger_max, ..self.question() };
-            question.dismissal(settings.iter().copied().zip(costs).filter_map(|(own, cost)| Some((own, cost?))))
+            question.dismissal(costs[place].iter().filter_map(|(own, cost)| Some((*own, (*cost)?))))
         };
-        AWAYS_MILLIS
-            .iter()
-            .map(|away| (*away, if *away == self.plan.truth.away { Some(best.setting) } else { of(*away) }))
-            .collect()
+        let found = |away: u64| others.iter().position(|other| *other == away).map_or(Some(best.setting), of);
+        AWAYS_MILLIS.iter().map(|away| (*away, found(*away))).collect()
     }
 
     /// The best setting against the one in force, user by user, each with the receiver that is the worst for it.
     fn compare(&self, best: &Row) -> Option<Compared> {
         let mut meter = Meter::new(self.study, self.plan, self.users);
-        let mut shares = |row: &Row, ttl: Option<u64>| meter.by_user(row.setting, ttl);
-        let (now_ttl, best_ttl) = (self.current.worst()?.icon_ttl, best.worst()?.icon_ttl);
         let first = self.plan.icon_ttl.first();
-        let seen = [shares(self.current, first), shares(best, first)];
-        let worst = [shares(self.current, now_ttl), shares(best, best_ttl)];
+        let [now_seen, now_worst] = meter.by_user(self.current.setting, [first, self.current.worst()?.icon_ttl]);
+        let [best_seen, best_worst] = meter.by_user(best.setting, [first, best.worst()?.icon_ttl]);
+        let (seen, worst) = ([now_seen, best_seen], [now_worst, best_worst]);
         let false_cost = self.plan.false_cost;
         let cost = |user: &UserShare| user.cost(false_cost);
         let differences = |pair: &[Vec<UserShare>; 2], of: &dyn Fn(&UserShare) -> f64| -> Vec<(f64, f64)> {

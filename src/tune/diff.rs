@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::confidence::{Interval, Ratio, student};
 use super::measure::Unit;
+use super::meter::Meter;
 use super::plan::{Plan, Setting};
-use super::row::{Estimate, Meter};
+use super::row::Estimate;
 use super::study::Study;
 use super::sums::Typed;
 use super::suspects::Suspects;

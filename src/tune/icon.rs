@@ -61,6 +61,22 @@ impl Shown {
         }
     }
 
+    /// Works out the waits alone, with a receiver that keeps icons. Returns the longest.
+    pub(crate) fn find_waits(&mut self, arrivals: &[Arrival], end: u64) -> u64 {
+        self.waits.clear();
+        let mut longest = 0;
+        for (number, arrival) in arrivals.iter().enumerate() {
+            if arrival.reason.indicator() == Indicator::TypingStarted {
+                let to = arrivals.get(number + 1).map_or(u64::MAX, |next| next.at).min(end);
+                if arrival.at < to {
+                    self.waits.push(to - arrival.at);
+                    longest = longest.max(to - arrival.at);
+                }
+            }
+        }
+        longest
+    }
+
     fn wait(&mut self, from: u64, to: u64, end: u64) {
         if from < to.min(end) {
             self.waits.push(to.min(end) - from);

@@ -1,26 +1,30 @@
 //! `typingd tune`: what each check and dismiss interval costs and gives, on recorded typing.
 //!
-//! The daemon's own state machine plays every conversation under every setting, in virtual time; there is no second
-//! implementation of the rules. In reading order: [`timeline`] and [`study`] (the typing), [`suspects`] (what is none),
-//! [`truth`] (when the user was composing), [`mod@play`] (what is sent), [`icon`] (what is seen), [`sums`] (what is
-//! counted), [`confidence`] (how sure that is), [`row`] (one setting, measured), [`silence`] (what a pause means),
-//! [`advice`] (which setting is the best), [`decision`] and `reasons` (whether to change to it), [`strip`] (what else to
-//! show), [`diff`] (before and after); [`plan`] is what is asked, and [`json`], [`table`] and [`html`] are how it is
-//! reported.
+//! The daemon's own state machine plays every conversation, in virtual time: once for all settings that differ in one
+//! interval alone, or else under every setting. There is no second implementation of the rules; what an interval adds is
+//! held to what the state machine does. In reading order: [`timeline`] and [`study`] (the typing), [`suspects`] (what is
+//! none), [`truth`] (when the user was composing), [`mod@play`] (what is sent) and `family` (by many settings at once),
+//! [`icon`] (what is seen), [`sums`], `seen` and `waits` (what is counted), [`confidence`] (how sure that is), `meter` and
+//! [`row`] (one setting, measured), [`silence`] (what a pause means), [`advice`] (which setting is the best), [`decision`]
+//! and `reasons` (whether to change to it), [`strip`] (what else to show), [`diff`] (before and after); [`plan`] is what is
+//! asked, and [`json`], [`table`] and [`html`] are how it is reported.
 
 pub(crate) mod advice;
 pub(crate) mod confidence;
 pub mod decision;
 pub mod diff;
+mod family;
 pub(crate) mod html;
 pub(crate) mod icon;
 pub mod json;
 pub(crate) mod measure;
+mod meter;
 pub(crate) mod outlook;
 pub mod plan;
 pub mod play;
 mod reasons;
 pub mod row;
+mod seen;
 pub(crate) mod silence;
 pub mod simulate;
 pub(crate) mod strip;
@@ -32,12 +36,14 @@ pub mod timeline;
 pub mod truth;
 pub mod typist;
 pub(crate) mod value;
+mod waits;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use decision::{Decision, Evidence, Verdict};
+use meter::Meter;
 use plan::{Plan, Setting};
-use row::{Meter, Row};
+use row::Row;
 use silence::Silences;
 use study::{Input, Study};
 use sums::{Typed, ratio};
@@ -224,10 +230,11 @@ impl Findings {
 fn measured(study: &Study, plan: &Plan, typed: &[Typed], threads: usize, done: &(dyn Fn() + Sync)) -> Vec<Row> {
     let in_grid = plan.grid.contains(&plan.current);
     let settings: Vec<Setting> = plan.grid.iter().copied().chain((!in_grid).then_some(plan.current)).collect();
-    // What is counted of each user and conversation is held for all of these at a time.
-    let events: usize = study.timelines.iter().map(|timeline| timeline.events.len()).sum();
-    let together = (COUNTED_MAX / (study.users + events).max(1)).clamp(1, TOGETHER_MAX);
-    let blocks: Vec<&[Setting]> = settings.chunks(together).collect();
+    // What is counted is held for all of these at a time.
+    let bytes = Meter::bytes(study, plan).max(1);
+    let threads = threads.min(COUNTED_BYTES_MAX / (bytes + Meter::playing_bytes(study))).max(1);
+    let together = (COUNTED_BYTES_MAX / threads / bytes).clamp(1, TOGETHER_MAX);
+    let blocks = family::families(&settings, together);
     let next = AtomicUsize::new(0);
     let work = || {
         let mut meter = Meter::new(study, plan, typed);
@@ -287,9 +294,9 @@ fn channels(study: &Study, plan: &Plan, suspects: &Suspects, threads: usize) -> 
 
 /// The most users that are measured under every setting; of more, so many are drawn.
 pub(crate) const USERS_MEASURED_MAX: usize = 20_000;
-/// Settings that are measured together, at most: half of the dismissals tried by default.
-const TOGETHER_MAX: usize = 6;
-/// Users and events times the settings that are measured together, at most: some ten bytes for an event, two hundred for a user.
-const COUNTED_MAX: usize = 6_500_000;
+/// Settings of one family that are measured together, at most: as many as are tried by default.
+const TOGETHER_MAX: usize = 16;
+/// What is counted at a time may take, in bytes.
+const COUNTED_BYTES_MAX: usize = 64_000_000;
 /// The most channels that are studied one by one.
 pub const CHANNELS_MAX: usize = 20;

@@ -5,8 +5,9 @@ use super::advice::nearest_needs;
 use super::confidence::Ratio;
 use super::decision::{Compared, Evidence, MESSAGES_MIN, USERS_MIN, Verdict, paired};
 use super::measure::Measure;
+use super::meter::Meter;
 use super::plan::{Setting, Side, TTL_ASSUMED_MILLIS, Want};
-use super::row::{Meter, Row, headroom, minutes};
+use super::row::{Row, headroom, minutes};
 use super::sums::{Typed, ratio};
 use super::table::seconds;
 
@@ -154,12 +155,12 @@ impl Evidence<'_> {
         let own = best.setting;
         let mut meter = Meter::new(self.study, self.plan, self.users);
         let (ttl, false_cost) = (self.plan.icon_ttl.first(), self.plan.false_cost);
-        let costs = meter.by_user(own, ttl);
+        let [costs] = meter.by_user(own, [ttl]);
         let tried = self.ranking.iter().map(|row| self.rows[*row].setting);
         let tried: Vec<Setting> = tried.filter(|other| (other.mode, other.check) == (own.mode, own.check)).collect();
         let mut as_good: Vec<u64> = vec![own.dismiss];
         for other in tried.iter().filter(|other| other.dismiss != own.dismiss) {
-            let others = meter.by_user(*other, ttl);
+            let [others] = meter.by_user(*other, [ttl]);
             let more = others
                 .iter()
                 .zip(&costs)

@@ -3,16 +3,9 @@
 use std::time::Duration;
 
 use super::confidence::{Interval, Ratio, Tally, chance};
-use super::icon::Shown;
 use super::measure::Measure;
-use super::plan::{Plan, Setting, Side, Want};
-use super::play::{Arrival, Play};
-use super::study::Study;
-use super::sums::{Delays, Lags, Sums, Typed, quantile, ratio};
-use super::timeline::Timeline;
-use super::truth::Truth;
-use crate::engine::policy::Rules;
-use crate::model::Indicator;
+use super::plan::{Setting, Side, Want};
+use super::sums::{Delay, Delays, quantile, ratio};
 
 /// A measure with its confidence; `None` where it is undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,7 +20,7 @@ pub struct Estimate {
 
 impl Estimate {
     /// A value that is known for sure, or whose interval is not.
-    fn sure(value: Option<f64>) -> Self {
+    pub(super) fn sure(value: Option<f64>) -> Self {
         Self { value, ..Self::default() }
     }
 
@@ -77,9 +70,9 @@ pub struct Quantiles {
 
 impl Quantiles {
     /// Of `delays` of up to `users` users, none of which a setting lets exceed `longest`.
-    fn of(delays: &mut Delays, tally: &mut Tally, users: usize, longest: u64) -> Self {
+    pub(super) fn of(delays: &mut Delays, tally: &mut Tally, users: usize, longest: u64) -> Self {
         delays.sort_unstable();
-        let at = |q| quantile(delays, q).map(|(delay, _)| delay);
+        let at = |q| quantile(delays, q).map(Delay::millis);
         let [p50_ci, p95_ci] = [0.5, 0.95].map(|q| tally.interval(delays, q, users, longest));
         Self { n: delays.len(), p50: at(0.5), p95: at(0.95), max: at(1.0), p50_ci, p95_ci }
     }
@@ -209,323 +202,6 @@ impl Row {
     }
 }
 
-/// What is counted under one setting.
-struct Count {
-    setting: Setting,
-    rules: Rules,
-    sums: Vec<Sums>,
-    /// With the receiver that is shown beside the first, if there is one.
-    dropped: Option<Vec<Sums>>,
-    lags: Lags,
-    dropped_lags: Lags,
-    waits: Vec<u64>,
-    /// With each receiver that is possible.
-    seen: Vec<Seen>,
-}
-
-impl Count {
-    fn new(setting: Setting, plan: &Plan, users: usize) -> Self {
-        Self {
-            setting,
-            rules: setting.rules(plan.max_typing),
-            sums: vec![Sums::default(); users],
-            dropped: plan.icon_ttl.second().map(|_| vec![Sums::default(); users]),
-            lags: Lags::default(),
-            dropped_lags: Lags::default(),
-            waits: Vec::new(),
-            seen: vec![Seen::default(); plan.icon_ttl.cases().len()],
-        }
-    }
-}
-
-/// What the measuring of one setting needs, and what it leaves for the next one to use again.
-pub(super) struct Meter<'a> {
-    study: &'a Study,
-    plan: &'a Plan,
-    typed: &'a [Typed],
-    play: Play,
-    shown: Shown,
-    tally: Tally,
-}
-
-impl<'a> Meter<'a> {
-    pub(super) fn new(study: &'a Study, plan: &'a Plan, typed: &'a [Typed]) -> Self {
-        Self { study, plan, typed, play: Play::default(), shown: Shown::default(), tally: Tally::default() }
-    }
-
-    /// Plays every conversation under `setting`, and counts.
-    pub(super) fn measure(&mut self, setting: Setting) -> Row {
-        self.measure_all(&[setting]).remove(0)
-    }
-
-    /// The same under each of `settings`, conversation by conversation: what is read of one is at hand for the next setting.
-    pub(super) fn measure_all(&mut self, settings: &[Setting]) -> Vec<Row> {
-        let cases = self.plan.icon_ttl.cases();
-        let users = self.study.users;
-        let mut counts: Vec<Count> = settings.iter().map(|setting| Count::new(*setting, self.plan, users)).collect();
-        for (number, timeline) in self.study.timelines.iter().enumerate() {
-            for count in &mut counts {
-                self.count(number, timeline, &cases, count);
-            }
-        }
-        counts.into_iter().map(|count| self.row_of_count(&cases, count)).collect()
-    }
-
-    fn count(&mut self, number: usize, timeline: &Timeline, cases: &[Option<u64>], count: &mut Count) {
-        let (plan, user) = (self.plan, timeline.user as usize);
-        let seed = plan.seed.wrapping_add(number as u64);
-        plan.link.play(timeline, &count.rules, plan.truth.away, seed, &mut self.play);
-        self.shown.follow(&self.play.arrivals, plan.icon_ttl.first(), timeline.end);
-        count.waits.extend_from_slice(&self.shown.waits);
-        let longest = self.shown.waits.iter().copied().max().unwrap_or_default();
-        let (play, shown, lags) = (&self.play, &mut self.shown, &mut count.lags);
-        let first = Seen::added(&mut count.sums[user], |sums| sums.add(timeline, play, shown, lags));
-        for (ttl, seen) in cases.iter().zip(&mut count.seen) {
-            let same = *ttl == plan.icon_ttl.first() || ttl.is_some_and(|ttl| longest < ttl);
-            *seen += match &mut count.dropped {
-                Some(dropped) if *ttl == plan.icon_ttl.second() => {
-                    if !same {
-                        shown.follow(&play.arrivals, *ttl, timeline.end);
-                    }
-                    let lags = &mut count.dropped_lags;
-                    Seen::added(&mut dropped[user], |sums| sums.add_sight(timeline, shown, lags))
-                }
-                // No icon is old enough to be dropped.
-                _ if same => first,
-                _ => Seen::of_arrivals(timeline, &play.arrivals, ttl.unwrap_or(u64::MAX)),
-            };
-        }
-    }
-
-    fn row_of_count(&mut self, cases: &[Option<u64>], mut count: Count) -> Row {
-        let composing = Typed::total(self.typed).composing;
-        let sight = |(ttl, seen): (&Option<u64>, &Seen)| Sight {
-            icon_ttl: *ttl,
-            cost: ratio(seen.cost(composing, self.plan.false_cost) / 1_000.0, minutes(composing)),
-            recall: ratio(seen.on_composing, composing),
-        };
-        let sights = cases.iter().zip(&count.seen).map(sight).collect();
-        let dropped = count.dropped.take();
-        let dropped = dropped.map(|sums| Box::new(self.sight_row(count.setting, &sums, &mut count.dropped_lags)));
-        Row { dropped, sights, ..self.row(count.setting, &count.sums, &mut count.lags, &mut count.waits) }
-    }
-
-    /// What each of `settings` costs for each minute of composing, where `truth` says when that is, with the receiver that
-    /// is known.
-    pub(super) fn costs(&mut self, settings: &[Setting], truth: Truth) -> Vec<Option<f64>> {
-        let (plan, ttl) = (self.plan, self.plan.icon_ttl.first());
-        let mut seen = vec![Seen::default(); settings.len()];
-        let mut composing = 0.0;
-        for (number, timeline) in self.study.timelines.iter().enumerate() {
-            let (events, runs) = (timeline.events.clone(), timeline.runs.clone());
-            let mut own = Timeline { events, runs, composing: Vec::new(), ..*timeline };
-            own.composing = truth.intervals(&own.events, own.end);
-            let counted = own.composing.iter().filter(|interval| interval.counts);
-            composing += counted.map(|interval| interval.to - interval.from).sum::<u64>() as f64;
-            for (setting, seen) in settings.iter().zip(&mut seen) {
-                let (rules, seed) = (setting.rules(plan.max_typing), plan.seed.wrapping_add(number as u64));
-                plan.link.play(&own, &rules, truth.away, seed, &mut self.play);
-                *seen += Seen::of_arrivals(&own, &self.play.arrivals, ttl.unwrap_or(u64::MAX));
-            }
-        }
-        let cost = |seen: &Seen| ratio(seen.cost(composing, plan.false_cost) / 1_000.0, minutes(composing));
-        seen.iter().map(cost).collect()
-    }
-
-    /// What each user gets from `setting` with a receiver that drops icons after `ttl`.
-    pub(super) fn by_user(&mut self, setting: Setting, ttl: Option<u64>) -> Vec<UserShare> {
-        let rules = setting.rules(self.plan.max_typing);
-        let mut users = vec![UserShare::default(); self.study.users];
-        for (number, timeline) in self.study.timelines.iter().enumerate() {
-            let seed = self.plan.seed.wrapping_add(number as u64);
-            self.plan.link.play(timeline, &rules, self.plan.truth.away, seed, &mut self.play);
-            let user = &mut users[timeline.user as usize];
-            user.requests += (self.play.started + self.play.stopped) as f64;
-            user.seen += Seen::of_arrivals(timeline, &self.play.arrivals, ttl.unwrap_or(u64::MAX));
-        }
-        for (user, typed) in users.iter_mut().zip(self.typed) {
-            user.composing = typed.composing;
-        }
-        users
-    }
-
-    /// What of a row can be seen: without the intervals and the single users, which are not shown of it.
-    fn sight_row(&mut self, setting: Setting, sums: &[Sums], lags: &mut Lags) -> Row {
-        let whole = parts(&Sums::total(sums), &Typed::total(self.typed));
-        let estimates = whole.map(|(part, base)| Estimate::sure(ratio(part, base)));
-        self.row_of(setting, (sums, estimates, Spread::default()), lags, &mut [])
-    }
-
-    fn row(&mut self, setting: Setting, sums: &[Sums], lags: &mut Lags, waits: &mut [u64]) -> Row {
-        let users = spread(sums, self.typed, self.plan);
-        self.row_of(setting, (sums, measures(sums, self.typed), users), lags, waits)
-    }
-
-    fn row_of(
-        &mut self,
-        setting: Setting,
-        (sums, estimates, spread): (&[Sums], [Estimate; MEASURES], Spread),
-        lags: &mut Lags,
-        waits: &mut [u64],
-    ) -> Row {
-        let (all, typed) = (Sums::total(sums), Typed::total(self.typed));
-        let estimate = |i: usize| estimates[i];
-        let (room, duty) = (self.room(estimates[REQUESTS].value, &typed), ratio(typed.composing, typed.life));
-        let (users, longest, tally) = (sums.len(), setting.longest(self.plan), &mut self.tally);
-        let (off, on) =
-            (Quantiles::of(&mut lags.off, tally, users, longest), Quantiles::of(&mut lags.on, tally, users, u64::MAX));
-        Row {
-            setting,
-            started: all.started as u64,
-            stopped: all.stopped as u64,
-            recall: estimate(0),
-            users: spread,
-            false_on: estimate(1),
-            false_on_per_abandoned: estimate(2),
-            req_per_min: estimate(3),
-            started_per_min: ratio(all.started, minutes(typed.composing)),
-            req_per_msg: estimate(4),
-            flicker_per_msg: estimate(5),
-            flicker_per_min: estimate(6),
-            off_early: estimate(7),
-            late_wait: estimate(8),
-            wrong_stop: estimate(9),
-            late_wait_p99: wait_quantile(waits, 0.99),
-            off,
-            on,
-            safe_composers: room.map(|room| room as u64),
-            safe_conversations: room.zip(duty).map(|(room, duty)| (room / duty).min(SESSIONS_MAX) as u64),
-            dropped: None,
-            sights: Vec::new(),
-            pareto: false,
-            meets: false,
-            chance: None,
-        }
-    }
-
-    /// How many people may compose at a time, if each takes so many requests a minute and the messages that were sent here.
-    fn room(&self, req_per_min: Option<f64>, typed: &Typed) -> Option<f64> {
-        let messages = ratio(typed.sent, minutes(typed.composing))?;
-        headroom(self.plan.limit, req_per_min.map(|requests| requests + messages)).map(|room| room.min(SESSIONS_MAX))
-    }
-}
-
-/// The sessions that an org may have at once.
-const SESSIONS_MAX: f64 = 11_000.0;
-
-/// How long the icon was on, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Seen {
-    on: f64,
-    pub(super) on_composing: f64,
-}
-
-impl Seen {
-    /// What [`Sums::add_sight`] counts of the icon's time, and nothing else, with a receiver that drops an icon `ttl` after its
-    /// latest TypingStarted.
-    fn of_arrivals(timeline: &Timeline, arrivals: &[Arrival], ttl: u64) -> Self {
-        let (mut on, mut on_composing) = (0, 0);
-        let mut intervals = timeline.composing.iter().filter(|interval| interval.counts).peekable();
-        let mut shown = |from: u64, to: u64| {
-            let to = to.min(from.saturating_add(ttl)).min(timeline.end);
-            if from >= to {
-                return;
-            }
-            on += to - from;
-            while intervals.next_if(|interval| interval.to <= from).is_some() {}
-            // The next icon may be within the last of these intervals, too.
-            while let Some(interval) = intervals.peek().filter(|interval| interval.from < to) {
-                on_composing += interval.to.min(to) - interval.from.max(from);
-                if interval.to >= to {
-                    break;
-                }
-                intervals.next();
-            }
-        };
-        let mut latest = None;
-        for arrival in arrivals {
-            if let Some(from) = latest {
-                shown(from, arrival.at);
-            }
-            latest = (arrival.reason.indicator() == Indicator::TypingStarted).then_some(arrival.at);
-        }
-        if let Some(from) = latest {
-            shown(from, u64::MAX);
-        }
-        Self { on: on as f64, on_composing: on_composing as f64 }
-    }
-
-    /// What `add` adds to `sums`.
-    fn added(sums: &mut Sums, add: impl FnOnce(&mut Sums)) -> Self {
-        let (on, on_composing) = (sums.on, sums.on_composing);
-        add(sums);
-        Self { on: sums.on - on, on_composing: sums.on_composing - on_composing }
-    }
-
-    /// What is missed of `composing`, and what is falsely shown by its weight, in milliseconds.
-    pub(super) fn cost(&self, composing: f64, false_cost: f64) -> f64 {
-        composing - self.on_composing + false_cost * (self.on - self.on_composing)
-    }
-}
-
-impl std::ops::AddAssign for Seen {
-    fn add_assign(&mut self, other: Self) {
-        self.on += other.on;
-        self.on_composing += other.on_composing;
-    }
-}
-
-impl UserShare {
-    /// What is missed, and falsely shown by its weight: divided by the composing time, in seconds for each minute.
-    pub(super) fn cost(&self, false_cost: f64) -> f64 {
-        self.seen.cost(self.composing, false_cost) * SECONDS_PER_MINUTE
-    }
-}
-
-const SECONDS_PER_MINUTE: f64 = 60.0;
-
-/// What one user gets from one setting. Milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct UserShare {
-    pub(super) composing: f64,
-    pub(super) requests: f64,
-    pub(super) seen: Seen,
-}
-
-const MEASURES: usize = 10;
-/// The place of the requests a minute among the measures.
-const REQUESTS: usize = 3;
-
-/// The measures that are ratios of sums, in the order in which [`Meter::row`] reads them: what each user adds to both sums.
-fn parts(sums: &Sums, typed: &Typed) -> [(f64, f64); MEASURES] {
-    let requests = sums.started + sums.stopped;
-    [
-        (sums.on_composing, typed.composing),
-        (sums.on - sums.on_composing, sums.on),
-        (sums.on_abandoned / 1_000.0, typed.abandoned),
-        (requests, minutes(typed.composing)),
-        (requests, typed.counted),
-        (sums.flickers, typed.counted),
-        (sums.flickers, minutes(typed.composing)),
-        (sums.sent_unannounced, typed.sent),
-        (sums.waits_squared / 2.0, sums.waited),
-        (sums.wrong_stops, sums.timer_stops),
-    ]
-}
-
-/// The measures that are shares, none above 1.
-const SHARES: [usize; 4] = [0, 1, 7, 9];
-
-fn measures(sums: &[Sums], typed: &[Typed]) -> [Estimate; MEASURES] {
-    let whole = parts(&Sums::total(sums), &Typed::total(typed));
-    let ratios = Ratio::all(sums.iter().zip(typed).map(|(sums, typed)| parts(sums, typed)), &whole);
-    std::array::from_fn(|i| {
-        let most = if SHARES.contains(&i) { 1.0 } else { f64::INFINITY };
-        let ci = ratios[i].map(|ratio| ratio.interval.map(|bound| bound.clamp(0.0, most)));
-        Estimate { value: ratio(whole[i].0, whole[i].1), ci, ratio: ratios[i] }
-    })
-}
-
 /// Milliseconds as minutes.
 pub(super) fn minutes(millis: f64) -> f64 {
     millis / Duration::from_secs(60).as_millis() as f64
@@ -538,51 +214,9 @@ pub(super) fn headroom(limit: f64, req_per_min: Option<f64>) -> Option<f64> {
     req_per_min.and_then(|requests| ratio(safe, requests)).map(f64::floor)
 }
 
-fn spread(sums: &[Sums], typed: &[Typed], plan: &Plan) -> Spread {
-    let mut recalls: Vec<f64> =
-        sums.iter().zip(typed).filter_map(|(sums, typed)| ratio(sums.on_composing, typed.composing)).collect();
-    let limit = plan.wants.iter().find(|want| want.measure == Measure::Recall && want.side == Side::AtLeast);
-    let below = limit.map(|want| (recalls.iter().filter(|recall| **recall < want.bound).count(), recalls.len()));
-    let mut at = |q: f64| {
-        let place = ((q * recalls.len() as f64).ceil() as usize).saturating_sub(1);
-        (!recalls.is_empty()).then(|| *recalls.select_nth_unstable_by(place, f64::total_cmp).1)
-    };
-    Spread { p10: at(0.1), p50: at(0.5), p90: at(0.9), below }
-}
-
-/// The wait that a share `q` of all moments in `waits` does not exceed: an agent who begins to look within a time of length
-/// l waits for anything up to l.
-fn wait_quantile(waits: &mut [u64], q: f64) -> Option<u64> {
-    waits.sort_unstable();
-    let all: f64 = waits.iter().map(|wait| *wait as f64).sum();
-    if all == 0.0 {
-        return None;
-    }
-    // Of all moments, min(l, w) of each time wait no longer than w. Between two lengths that sum is a straight line.
-    let (mut passed, mut from) = (0.0, 0.0);
-    for (i, wait) in waits.iter().enumerate() {
-        let (wait, longer) = (*wait as f64, (waits.len() - i) as f64);
-        let here = (wait - from) * longer;
-        if passed + here >= q * all {
-            return Some((from + (q * all - passed) / longer).round() as u64);
-        }
-        (passed, from) = (passed + here, wait);
-    }
-    waits.last().copied()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wait_is_anything_up_to_the_time_to_the_next_news() {
-        assert_eq!(wait_quantile(&mut [], 0.99), None);
-        assert_eq!(wait_quantile(&mut [1_000], 0.99), Some(990));
-        assert_eq!(wait_quantile(&mut [1_000, 1_000], 0.5), Some(500));
-        // 1,000 + 3,000 moments: by 1,000 ms 2,000 of them are over, then one for each millisecond.
-        assert_eq!(wait_quantile(&mut [3_000, 1_000], 0.75), Some(2_000));
-    }
 
     #[test]
     fn the_headroom_is_that_of_the_formula() {

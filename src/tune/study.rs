@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::plan::Plan;
-use super::timeline::{Event, Timeline};
+use super::timeline::{Close, Event, Timeline};
 use super::truth::Truth;
 use crate::signals::trace::{TraceError, TraceReader};
 
@@ -230,6 +230,12 @@ impl Study {
     /// All keystrokes.
     pub fn keys(&self) -> u64 {
         self.inputs.iter().map(|input| input.keys).sum()
+    }
+
+    /// How many times of composing count, and how many ended with an abandoned draft.
+    pub(super) fn intervals(&self) -> (usize, usize) {
+        let all = || self.timelines.iter().flat_map(|timeline| &timeline.composing);
+        (all().filter(|own| own.counts).count(), all().filter(|own| own.close == Close::Abandoned).count())
     }
 
     /// For how long an icon may be on if each key keeps it on for `longest`, in milliseconds, over all conversations.

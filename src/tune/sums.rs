@@ -83,8 +83,27 @@ impl Typed {
     }
 }
 
-/// Delays of one kind, each with the user who caused it. Milliseconds.
-pub(crate) type Delays = Vec<(u64, u32)>;
+/// A delay with the user who caused it, in eight bytes: there may be one for each message, and they are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Delay(u64);
+
+impl Delay {
+    /// A delay of `millis`. One of more than 49 days is taken for that.
+    pub(crate) fn new(millis: u64, user: u32) -> Self {
+        Self(millis.min(u64::from(u32::MAX)) << 32 | u64::from(user))
+    }
+
+    pub(crate) const fn millis(self) -> u64 {
+        self.0 >> 32
+    }
+
+    pub(crate) const fn user(self) -> usize {
+        (self.0 & u32::MAX as u64) as usize
+    }
+}
+
+/// Delays of one kind.
+pub(crate) type Delays = Vec<Delay>;
 
 /// Delays that are read as quantiles.
 #[derive(Clone, Debug, Default)]
@@ -100,33 +119,28 @@ impl Sums {
     pub(crate) fn total(users: &[Self]) -> Self {
         let mut all = Self::default();
         for user in users {
-            all.on += user.on;
-            all.on_composing += user.on_composing;
-            all.flickers += user.flickers;
-            all.sent_unannounced += user.sent_unannounced;
-            all.on_abandoned += user.on_abandoned;
-            all.started += user.started;
-            all.stopped += user.stopped;
-            all.timer_stops += user.timer_stops;
-            all.wrong_stops += user.wrong_stops;
-            all.waits_squared += user.waits_squared;
-            all.waited += user.waited;
+            all += *user;
         }
         all
     }
 
     /// Counts one conversation of which `play` was sent and `shown` was seen.
     pub(crate) fn add(&mut self, timeline: &Timeline, play: &Play, shown: &Shown, lags: &mut Lags) {
+        self.add_play(play, &shown.waits);
+        self.add_sight(timeline, shown, lags);
+    }
+
+    /// Counts what was sent of one conversation, with the `waits` for something new.
+    pub(crate) fn add_play(&mut self, play: &Play, waits: &[u64]) {
         self.started += play.started as f64;
         self.stopped += play.stopped as f64;
         self.timer_stops += play.timer_stops as f64;
         self.wrong_stops += play.wrong_stops as f64;
-        for wait in &shown.waits {
+        for wait in waits {
             let wait = *wait as f64;
             self.waited += wait;
             self.waits_squared += wait * wait;
         }
-        self.add_sight(timeline, shown, lags);
     }
 
     /// Counts what the agent sees of one conversation.
@@ -144,7 +158,7 @@ impl Sums {
                 // An icon that comes on only after the message is as late as it is.
                 let seen = |span: &&IconSpan| span.from.max(interval.from) < span.to.min(interval.next);
                 if let Some(first) = before_next.clone().find(seen) {
-                    lags.on.push((first.from.saturating_sub(interval.from), timeline.user));
+                    lags.on.push(Delay::new(first.from.saturating_sub(interval.from), timeline.user));
                 }
                 for span in within {
                     times += 1;
@@ -169,11 +183,27 @@ impl Sums {
                         self.on_abandoned += to.saturating_sub(from) as f64;
                         off = off.max(to);
                     }
-                    lags.off.push((off - gone, timeline.user));
+                    lags.off.push(Delay::new(off - gone, timeline.user));
                 }
                 Close::Cleared | Close::Closed | Close::Censored => {}
             }
         }
+    }
+}
+
+impl std::ops::AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.on += other.on;
+        self.on_composing += other.on_composing;
+        self.flickers += other.flickers;
+        self.sent_unannounced += other.sent_unannounced;
+        self.on_abandoned += other.on_abandoned;
+        self.started += other.started;
+        self.stopped += other.stopped;
+        self.timer_stops += other.timer_stops;
+        self.wrong_stops += other.wrong_stops;
+        self.waits_squared += other.waits_squared;
+        self.waited += other.waited;
     }
 }
 
@@ -212,10 +242,10 @@ mod tests {
     fn an_icon_that_comes_after_its_message_is_as_late_as_it_is() {
         let late = [IconSpan { from: 500, to: 1_000, by_send: true }];
         let (_, sums, lags) = counted(Kind::Message, &[(0, K), (300, S), (2_000, K)], &late, 2_000);
-        assert_eq!(lags.on, [(500, 0)], "the second message sees none within the observation");
+        assert_eq!(lags.on, [Delay::new(500, 0)], "the second message sees none within the observation");
         assert_eq!((sums.on_composing, sums.sent_unannounced), (0.0, 1.0));
         let (_, _, lags) = counted(Kind::Message, &[(0, K), (300, S), (400, K)], &late, 2_000);
-        assert_eq!(lags.on, [(100, 0)], "by then the next message has begun, and it is that one's");
+        assert_eq!(lags.on, [Delay::new(100, 0)], "by then the next message has begun, and it is that one's");
     }
 
     #[test]
@@ -224,10 +254,10 @@ mod tests {
         let events = [(0, K), (1_000, K), (40_000, K), (50_000, S)];
         let (typed, sums, lags) = counted(Kind::Message, &events, &on, 50_000);
         assert_eq!((typed.messages, typed.counted, typed.abandoned, typed.sent), (2.0, 2.0, 1.0, 1.0));
-        assert_eq!((sums.on_abandoned, lags.off), (3_000.0, vec![(6_000, 0)]));
+        assert_eq!((sums.on_abandoned, lags.off), (3_000.0, vec![Delay::new(6_000, 0)]));
         // "Will a message come?": the draft's icon was wrong from the start, but goes off as late as before.
         let (typed, sums, lags) = counted(Kind::SentOnly, &events, &on, 50_000);
         assert_eq!((typed.messages, typed.counted, typed.abandoned, typed.sent), (2.0, 1.0, 1.0, 1.0));
-        assert_eq!((sums.on_abandoned, lags.off), (4_000.0, vec![(6_000, 0)]));
+        assert_eq!((sums.on_abandoned, lags.off), (4_000.0, vec![Delay::new(6_000, 0)]));
     }
 }

@@ -184,6 +184,67 @@ impl Timeline {
         self.runs.shrink_to_fit();
     }
 
+    /// Whether the user may have typed for `max_typing` without a pause of `dismiss` or anything else in between, that pause
+    /// included; both in microseconds. It is never denied if it is so.
+    pub(super) fn may_be_unbroken(&self, dismiss: u64, max_typing: u64) -> bool {
+        if let ([first, ..], [.., last]) = (&self.runs[..], &self.runs[..]) {
+            // All of it may be too short for that; else its runs tell, within which there is no such pause.
+            return last.last() - first.first + dismiss >= max_typing
+                && self.are_runs_unbroken(dismiss.max(RUN_GAP_MILLIS * 1_000), max_typing);
+        }
+        let mut since = 0;
+        let mut until = None;
+        self.events.iter().any(|event| {
+            let at = event.at() * 1_000;
+            if !event.is_key() {
+                until = None;
+                return false;
+            }
+            if until.is_none_or(|until| at.saturating_sub(until) >= dismiss) {
+                since = at;
+            }
+            let typing = until.unwrap_or_default().max(event.typing_until() * 1_000);
+            until = Some(typing);
+            (typing - since).saturating_add(dismiss) >= max_typing
+        })
+    }
+
+    fn are_runs_unbroken(&self, dismiss: u64, max_typing: u64) -> bool {
+        let mut since = 0;
+        let mut last = None;
+        self.runs.iter().any(|run| {
+            if !run.is_of_keys() {
+                last = None;
+                return false;
+            }
+            if last.is_none_or(|last| run.first - last >= dismiss) {
+                since = run.first;
+            }
+            last = Some(run.last());
+            (run.last() - since).saturating_add(dismiss) >= max_typing
+        })
+    }
+
+    /// Whether the next thing to happen at `at` or later is a key within `away`. The run at `place` is none of those that are
+    /// over by then; the first such is left there for a later time.
+    pub(super) fn is_key_next(&self, at: u64, away: u64, place: &mut usize) -> bool {
+        if self.runs.is_empty() {
+            let next = self.events.get(self.events.partition_point(|event| event.at() < at));
+            return next.is_some_and(|next| next.is_key() && next.at() - at <= away);
+        }
+        while self.runs.get(*place).is_some_and(|run| run.last() < at * 1_000) {
+            *place += 1;
+        }
+        let Some(run) = self.runs.get(*place) else { return false };
+        if !run.is_of_keys() || run.first >= at * 1_000 {
+            return run.is_of_keys() && run.first - at * 1_000 <= away * 1_000;
+        }
+        away >= RUN_GAP_MILLIS || {
+            let own = &self.events[run.start()..];
+            own[own.partition_point(|event| event.at() < at)].at() - at <= away
+        }
+    }
+
     pub(super) fn abandon(&mut self, away: u64, mut drawn: impl FnMut() -> bool) {
         let (mut delay, mut inserted) = (0, 0);
         let mut typed: Option<u64> = None;

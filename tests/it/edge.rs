@@ -37,6 +37,76 @@ fn problem(answer: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), json["detail"].as_str().unwrap().to_owned())
 }
 
+/// A call of `/v1/signals`, whose body's length is told, or which comes in chunks: the first may go the short way.
+fn call_signals(daemon: &Daemon, fields: &str, body: &[u8], in_chunks: bool) -> Vec<String> {
+    let mut stream = connect(&daemon.address);
+    let length = match in_chunks {
+        true => "transfer-encoding: chunked".to_owned(),
+        false => format!("content-length: {}", body.len()),
+    };
+    let mut call = format!("POST /v1/signals HTTP/1.1\r\nconnection: close\r\n{fields}{length}\r\n\r\n").into_bytes();
+    if in_chunks && !body.is_empty() {
+        call.extend(format!("{:x}\r\n", body.len()).into_bytes());
+    }
+    call.extend(body);
+    if in_chunks {
+        call.extend(if body.is_empty() { &b"0\r\n\r\n"[..] } else { b"\r\n0\r\n\r\n" });
+    }
+    stream.write_all(&call).unwrap();
+    let mut lines: Vec<_> = rest(&mut stream).split("\r\n").map(str::to_owned).collect();
+    lines.retain(|line| !line.starts_with("date: "));
+    // The status stays first, and the body last.
+    let last = lines.len() - 1;
+    lines[1..last].sort();
+    lines
+}
+
+#[test]
+fn a_signal_is_answered_alike_whichever_way_it_goes() {
+    let far_side = FarSide::start(|_, stream| write(stream, "202 Accepted", "", b"{\"success\":true}"));
+    let auth = "upstream.auth.token_file = 'token'\ningest.token_file = 'callers'";
+    let prepare = |directory: &tempfile::TempDir| {
+        std::fs::write(directory.path().join("callers"), "t0ken").unwrap();
+        crate::secrets::note("t0ken");
+    };
+    let guarded = Daemon::start_with(&far_side.url(), auth, "ingest.max_body = '1KiB'", prepare);
+    let open = Daemon::start(&far_side.url(), "ingest.max_conversations = 1\ningest.max_body = '1KiB'");
+    let good = br#"{"to":"c","from":"u","signal":"keystroke"}"#;
+    let many = br#"[{"to":"c","from":"u","signal":"keystroke"},{"to":"c"},{"to":"c","from":"u","signal":"stopped"}]"#;
+    let (json, host, token) =
+        ("content-type: application/json\r\n", "host: localhost\r\n", "authorization: Bearer t0ken\r\n");
+    let mut answers = std::collections::BTreeMap::new();
+    for (daemon, fields, bodies) in [
+        (
+            &open,
+            format!("{host}{json}"),
+            &[&good[..], many, b"", b"{", b"[]", b"\xef\xbb\xbf{}", b"\xff", &[b' '; 2_000]][..],
+        ),
+        (&open, format!("{host}{json}"), &[br#"{"to":"c","from":"another","signal":"keystroke"}"#]),
+        (&open, format!("{host}content-type: Application/JSON; charset=utf-8\r\n"), &[good]),
+        (&open, format!("{host}content-type: text/plain\r\n"), &[good]),
+        (&open, host.to_owned(), &[good]),
+        (&open, format!("{host}{json}content-encoding: gzip\r\n"), &[good]),
+        (&open, json.to_owned(), &[good]),
+        (&open, format!("{host}{host}{json}"), &[good]),
+        (&open, format!("{host}{json}origin: https://evil.example\r\n"), &[good]),
+        (&open, format!("host: rebound.example\r\n{json}user-agent: Mozilla/5.0\r\n"), &[good]),
+        (&guarded, format!("{host}{json}"), &[good]),
+        (&guarded, format!("{host}{json}authorization: Bearer wr0ng\r\n"), &[good]),
+        (&guarded, format!("{host}{json}{token}"), &[good, many]),
+        (&guarded, format!("host: rebound.example\r\n{json}{token}user-agent: Mozilla/5.0\r\n"), &[good]),
+        (&guarded, format!("{host}{json}{token}sec-fetch-site: cross-site\r\n"), &[good]),
+    ] {
+        for body in bodies {
+            let [short, long] = [false, true].map(|in_chunks| call_signals(daemon, &fields, body, in_chunks));
+            assert_eq!(short, long, "{fields} {}", String::from_utf8_lossy(body));
+            *answers.entry(short[0].split(' ').nth(1).unwrap().to_owned()).or_insert(0) += 1;
+        }
+    }
+    let statuses: Vec<_> = answers.keys().map(String::as_str).collect();
+    assert_eq!(statuses, ["202", "400", "401", "403", "413", "415", "429"], "{answers:?}");
+}
+
 #[test]
 fn a_body_announced_as_too_long_is_refused_at_once() {
     let far_side = FarSide::start(|_, stream| write(stream, "202 Accepted", "", b""));

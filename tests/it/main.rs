@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
 
 mod admin;
+mod allocations;
 mod browser;
 mod candidates;
 mod clients;

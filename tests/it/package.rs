@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
-use crate::key;
 use crate::process::{run_with, typingd};
+use crate::{https, key};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -87,6 +87,8 @@ fn checked(example: &str, head: &str, indent: &str) {
     std::fs::write(directory.path().join("typingd.toml"), block.join("\n")).unwrap();
     std::fs::write(directory.path().join("typingd.pem"), key::private()).unwrap();
     std::fs::write(directory.path().join("ingest-token"), "s3cret").unwrap();
+    std::fs::write(directory.path().join("store-password"), "s3cret").unwrap();
+    std::fs::write(directory.path().join("store-ca.pem"), https::FarSide::start(&["h2"]).certificate).unwrap();
     let mut command = typingd(&["check"]);
     command.env("TYPINGD_CONFIG", directory.path().join("typingd.toml"));
     command.env("CREDENTIALS_DIRECTORY", directory.path());

@@ -73,7 +73,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "icons of an earlier life wait for the silent store",
-        file: "../fleet/mod.rs",
+        file: "../fleet/deadlines.rs",
         right: "for conversation in self.queue.take_strays() {",
         wrong: "for conversation in self.queue.take_strays().into_iter().take(0) {",
     },

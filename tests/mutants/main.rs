@@ -164,8 +164,44 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a late keystroke is not known by its time",
         file: "mod.rs",
-        right: "if signal.at.is_some_and(|at| at < state.barrier) {",
-        wrong: "if signal.at.is_some_and(|at| at + 1 < state.barrier) {",
+        right: "if signal.at.is_some_and(|at| at < barrier) {",
+        wrong: "if signal.at.is_some_and(|at| at + 1 < barrier) {",
+    },
+    Mistake {
+        name: "a late keystroke of a user who types on is not known",
+        file: "tracker.rs",
+        right: "&& at < extras.barrier",
+        wrong: "&& at < 1.min(extras.barrier)",
+    },
+    Mistake {
+        name: "a key after a pause is taken for further typing",
+        file: "tracker.rs",
+        right: "let broken = entry.timing.micros_since_key(now) >= u64::from(entry.pause);",
+        wrong: "let broken = entry.timing.micros_since_key(now) > u64::MAX / 2;",
+    },
+    Mistake {
+        name: "a key of a user who types on overlooks what falls due",
+        file: "tracker.rs",
+        right: "broken || now >= entry.quiet_until",
+        wrong: "broken || entry.quiet_until == Instant::ORIGIN",
+    },
+    Mistake {
+        name: "a key that brings max_typing into play arms no timer",
+        file: "timing.rs",
+        right: "if until < due { Instant::ORIGIN } else { until }",
+        wrong: "if until < due { until } else { until }",
+    },
+    Mistake {
+        name: "a key of a user who types on does not follow a change first",
+        file: "tracker.rs",
+        right: " || entry.generation != newest {",
+        wrong: " || entry.generation.wrapping_sub(newest) == 1 {",
+    },
+    Mistake {
+        name: "extras go while a request is owed",
+        file: "tracker.rs",
+        right: "self.barrier == 0 && self.outbox.is_at_rest()",
+        wrong: "self.barrier == 0 && self.outbox.in_flight().is_none()",
     },
     Mistake {
         name: "requests in flight don't count towards the rate",
@@ -193,9 +229,9 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "a muted conversation is not left alone",
-        file: "mod.rs",
-        right: "if state.muted || channel_muted {",
-        wrong: "if channel_muted {",
+        file: "tracker.rs",
+        right: "let muted = if self.muted || channel_muted {",
+        wrong: "let muted = if channel_muted {",
     },
     Mistake {
         name: "a deadline beyond one turn of the wheel is lost",
@@ -205,9 +241,9 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "a conversation that is over is never forgotten",
-        file: "mod.rs",
-        right: "        } else if retained_until > now {\n            due",
-        wrong: "        } else if retained_until >= Instant::ORIGIN {\n            due",
+        file: "upkeep.rs",
+        right: "} else if !busy && retained_until > now {",
+        wrong: "} else if !busy && retained_until >= Instant::ORIGIN {",
     },
     Mistake {
         name: "a message does not wait for the one before it",
@@ -258,6 +294,9 @@ edition = "2024"
 [dependencies]
 hashbrown = { version = "0.17", default-features = false }
 foldhash = { version = "0.2", default-features = false }
+
+[dev-dependencies]
+allocation-counter = { version = "0.8", default-features = false }
 
 [profile.dev]
 opt-level = 1

@@ -1,6 +1,7 @@
 //! The engine in simulated worlds: no clock, no socket, every history made up and repeatable. It uses nothing of
 //! typingd but the engine, the fleet and the model, so that the mutants' suite can build it in seconds.
 
+mod allocations;
 mod changes;
 mod credentials;
 mod exhaustive;

@@ -86,6 +86,33 @@ fn a_keystroke_from_before_the_message_is_late_and_ignored() {
 }
 
 #[test]
+fn a_late_keystroke_of_a_user_who_types_on_is_ignored_too() {
+    let mut bench = Bench::new(Policy::default());
+    bench.signal("u", SignalKind::MessageSent, Some(10_000)).unwrap();
+    bench.signal("u", SignalKind::Keystroke, Some(11_000)).unwrap();
+    assert_eq!(bench.deliver(1_000), [(0, First)]);
+    assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(10_000)), Ok(Handled::Late));
+    assert_eq!(bench.deliver(1_500), [(1_000, Idle)], "it has not kept the icon on");
+}
+
+#[test]
+fn a_key_that_keeps_typing_unbroken_meets_max_typing_at_once() {
+    let after_shown = |max| {
+        let (check, dismiss) = (Duration::from_secs(5), Duration::from_secs(2));
+        Rules::new(Mode::AfterShown, check, dismiss, Duration::from_millis(max))
+    };
+    let mut bench = Bench::new(Policy { rules: after_shown(6_500), ..Policy::default() });
+    // At the check the typing would break at 6.5 s, before it has gone on for too long. The key at 6 s changes that.
+    let mut left = Vec::new();
+    for at in [0, 1_500, 3_000, 4_500, 6_000] {
+        bench.key("u");
+        let sent = bench.deliver(1_500);
+        left.extend(sent.into_iter().map(|(after, reason)| (at + after, reason)));
+    }
+    assert_eq!(left, [(0, First), (2_000, Reason::Dismissed), (5_000, Check), (6_500, Reason::MaxTyping)]);
+}
+
+#[test]
 fn with_require_open_nothing_is_sent_before_it_is_open() {
     let mut policy = Policy::default();
     policy.rules.require_open = true;

@@ -82,9 +82,13 @@ pub(super) async fn exchange(
     })?;
     let form = [("grant_type", GRANT_TYPE), ("assertion", assertion.as_str())];
     let request = http.post(jwt.token_url.clone()).header(ACCEPT, "application/json").form(&form);
-    let response = request.send().await.map_err(|error| Failure::new(route.failure(error)))?;
-    let (status, headers) = (response.status(), response.headers().clone());
-    match answer::read_body(response, deadline).await {
+    let response = request.send().await.map_err(|error| {
+        let connecting = error.is_connect();
+        Failure::new(route.failure(&error.without_url(), connecting))
+    })?;
+    let (head, body) = axum::http::Response::from(response).into_parts();
+    let (status, headers) = (head.status, head.headers);
+    match answer::read_body(body, deadline).await {
         Body::Whole(bytes) => read(jwt, places, status, &headers, &bytes, &assertion),
         Body::Cut(why) => Err(Failure {
             text: route.no_answer(&format!("the token endpoint answered {status}; {why}")),
