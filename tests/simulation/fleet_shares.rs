@@ -302,7 +302,7 @@ fn what_a_node_keeps_to_is_not_given_away_before_it_knows() {
     assert_eq!(share_of(&mut store, 4_000, one, 200, 1_000), 1_000);
     assert_eq!(share_of(&mut store, 4_001, other, 0, 900), 900);
     // It was on its own for long, and keeps to more than is left.
-    assert_eq!(share_of(&mut store, 4_002, late, 600, 600), 100);
+    assert_eq!(share_of(&mut store, 4_002, late, 600, 100), 100);
     // The answer may be lost.
     assert_eq!(share_of(&mut store, 4_003, one, 500, 500), 500);
     assert_eq!(share_of(&mut store, 4_004, other, 900, 1_500), 900);
