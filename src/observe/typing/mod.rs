@@ -175,6 +175,8 @@ struct Entry {
     awaited: u16,
     /// The conversation as other timings would have it, while there are candidates.
     trials: Option<Box<Trials>>,
+    /// Until when keys mean nothing to them, as long as they come without a pause.
+    quiet_until: Instant,
 }
 
 impl Entry {
@@ -335,18 +337,22 @@ impl TypingStats {
                     // Its channel may have been given a name since the last interval.
                     entry.channel = self.channels.find(conversation.to());
                 }
+                let (last_key, is_plain) = (entry.last_key, entry.lasts_millis == 0 && signal.lasts_millis == 0);
                 let goes_on = entry.press(now, signal.lasts_millis, self.channels.tally_mut(entry.channel));
-                if let Some(candidates) = &mut self.candidates {
+                let Some(candidates) = &mut self.candidates else { return };
+                let may_be_quiet = is_plain && goes_on;
+                if !(may_be_quiet && candidates.is_quiet(now, entry.channel, last_key, entry.quiet_until)) {
                     let channel = (entry.channel, self.channels.name_of(entry.channel));
                     // One that was posted to the dead counts as of now.
                     let until = signal.typing_until(now).max(now);
-                    candidates.key(now, until, goes_on, channel, &mut entry.trials);
+                    let trials = (last_key, &mut entry.trials);
+                    entry.quiet_until = candidates.key(now, until, goes_on, channel, trials);
                 }
             }
             (Some(entry), Some(end)) => {
                 let in_time = entry.finish(now, end, self.channels.tally_mut(entry.channel));
                 if let Some(candidates) = &mut self.candidates {
-                    candidates.stop(now, in_time, end, entry.channel, &mut entry.trials);
+                    candidates.stop(now, in_time, end, entry.channel, (entry.last_key, &mut entry.trials));
                 }
             }
             (None, None) => self.begin(now, signal.lasts_millis, key, conversation.to()),
@@ -422,10 +428,12 @@ impl TypingStats {
             hidden: false,
             awaited: 0,
             trials: None,
+            quiet_until: Instant::ORIGIN,
         };
         if let Some(candidates) = &mut self.candidates {
             let until = now + Duration::from_millis(u64::from(lasts_millis));
-            candidates.key(now, until, false, (channel, self.channels.name_of(channel)), &mut entry.trials);
+            let (channel, trials) = ((channel, self.channels.name_of(channel)), (now, &mut entry.trials));
+            entry.quiet_until = candidates.key(now, until, false, channel, trials);
         }
         self.entries.insert_unique(key, entry, |entry| entry.key);
         self.looks.push_back((now, key));
@@ -452,7 +460,7 @@ impl TypingStats {
                     true
                 }
                 Some(_) if is_typing => false,
-                Some(candidates) => candidates.look(now, entry.channel, &mut entry.trials),
+                Some(candidates) => candidates.look(now, entry.channel, (entry.last_key, &mut entry.trials)),
             };
             if is_typing || !is_over {
                 self.looks.push_back((now, key));

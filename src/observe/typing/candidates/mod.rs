@@ -117,35 +117,64 @@ impl Candidates {
         *self.policy = policy.clone();
     }
 
-    /// A keystroke at `now` in the channel at `place`, of a conversation that has `trials`. `goes_on`: in the composing
-    /// interval that was under way.
+    /// Whether a keystroke at `now`, without typing that lasts, moves nothing but the end of the typing of a conversation in
+    /// which the key before came at `last_key`. Most do, and then the trials need not be looked at.
+    #[inline]
+    pub(super) fn is_quiet(&self, now: Instant, place: u16, last_key: Instant, quiet_until: Instant) -> bool {
+        let channel = self.channels.get(usize::from(place)).and_then(Option::as_ref);
+        // Of an earlier beginning of the channel's the trials count for nothing.
+        let counts = |channel: &Channel| last_key > channel.since && micros(now.since(last_key)) < channel.pause;
+        // A second key of the same instant moves no end that would tell of it.
+        last_key < now && now < quiet_until && channel.is_some_and(counts)
+    }
+
+    /// A keystroke at `now` in the channel at `place`, of a conversation that has `trials` and in which the key before came
+    /// at `last_key`. `goes_on`: in the composing interval that was under way. Returns until when keys that come without a
+    /// pause are [quiet](Self::is_quiet).
     pub(super) fn key(
         &mut self,
         now: Instant,
         until: Instant,
         goes_on: bool,
         (place, name): (u16, &Arc<str>),
-        trials: &mut Option<Box<Trials>>,
-    ) {
+        (last_key, trials): (Instant, &mut Option<Box<Trials>>),
+    ) -> Instant {
         let channel = self.channel(now, place, name);
         // Those of a channel that has begun anew, or of other candidates, count for nothing any more.
-        let Channel { generation, rules, pause, counts, .. } = channel;
+        let Channel { generation, rules, counts, .. } = channel;
         trials.take_if(|trials| trials.generation != *generation);
+        if let Some(trials) = trials {
+            trials.skip_to(last_key.as_micros());
+        }
         let trials = trials.get_or_insert_with(|| Box::new(Trials::new(*generation, rules.len())));
-        trials.key(now.as_micros(), until.as_micros(), goes_on, rules, *pause, counts);
+        Instant::from_micros(trials.key(now.as_micros(), until.as_micros(), goes_on, rules, counts))
     }
 
     /// The message went out, the box was cleared or the session ended. `in_time`: within the composing interval.
-    pub(super) fn stop(&mut self, now: Instant, in_time: bool, end: End, place: u16, trials: &mut Option<Box<Trials>>) {
-        let Some((trials, channel)) = self.take(place, trials) else { return };
+    pub(super) fn stop(
+        &mut self,
+        now: Instant,
+        in_time: bool,
+        end: End,
+        place: u16,
+        (last_key, trials): (Instant, &mut Option<Box<Trials>>),
+    ) {
+        let Some((mut trials, channel)) = self.take(place, trials) else { return };
+        trials.skip_to(last_key.as_micros());
         let ending = if in_time { end } else { End::Abandoned };
         // Nothing is left to remember after that.
         trials.stop(now.as_micros(), ending, &channel.rules, &mut channel.counts);
     }
 
     /// The user has not typed for long. Returns whether nothing is left to remember.
-    pub(super) fn look(&mut self, now: Instant, place: u16, trials: &mut Option<Box<Trials>>) -> bool {
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        place: u16,
+        (last_key, trials): (Instant, &mut Option<Box<Trials>>),
+    ) -> bool {
         let Some((mut current, channel)) = self.take(place, trials) else { return true };
+        current.skip_to(last_key.as_micros());
         if !current.is_over(now.as_micros(), AWAY_MICROS, &channel.rules) {
             *trials = Some(current);
             return false;

@@ -20,8 +20,6 @@ pub(in crate::observe) struct Trials {
     counted: u64,
     /// When the typing that the keys so far have reported ends.
     until: u64,
-    /// Before this no timing decides anything, as long as keys come without a pause.
-    unbroken_until: u64,
     /// Keys have come that the timings have not been told.
     skipped: bool,
     each: Box<[Trial]>,
@@ -48,31 +46,19 @@ struct Trial {
 impl Trials {
     pub(super) fn new(generation: u32, timings: usize) -> Self {
         let each = vec![Trial::default(); timings].into();
-        Self { generation, composing: false, counted: 0, until: 0, unbroken_until: 0, skipped: false, each }
+        Self { generation, composing: false, counted: 0, until: 0, skipped: false, each }
     }
 
-    /// A keystroke at `now` whose typing goes on until `until`; `goes_on`: in the composing interval that is under way.
-    #[inline]
-    pub(super) fn key(
-        &mut self,
-        now: u64,
-        until: u64,
-        goes_on: bool,
-        rules: &[Rules],
-        pause: u64,
-        counts: &mut Counts,
-    ) {
-        // Most keys move nothing but the end of the typing.
-        if now < self.unbroken_until && goes_on && self.composing && now.saturating_sub(self.until) < pause {
-            self.until = self.until.max(until);
-            self.skipped = true;
-            return;
-        }
-        self.key_that_counts(now, until, goes_on, rules, counts);
+    /// Keys have come up to `last_key`, of which the timings need not have been told: it moved the end of the typing, and
+    /// nothing else.
+    pub(super) fn skip_to(&mut self, last_key: u64) {
+        self.skipped |= last_key > self.until;
+        self.until = self.until.max(last_key);
     }
 
-    #[inline(never)]
-    fn key_that_counts(&mut self, now: u64, until: u64, goes_on: bool, rules: &[Rules], counts: &mut Counts) {
+    /// A keystroke at `now` whose typing goes on until `until`; `goes_on`: in the composing interval that is under way. Returns
+    /// until when no timing decides anything, as long as keys come without a pause.
+    pub(super) fn key(&mut self, now: u64, until: u64, goes_on: bool, rules: &[Rules], counts: &mut Counts) -> u64 {
         if self.composing && goes_on {
             self.count(now, now, true, rules, counts);
             self.until = self.until.max(until);
@@ -80,14 +66,15 @@ impl Trials {
             self.close(now, End::Abandoned, true, rules, counts);
             (self.composing, self.counted, self.until) = (true, now, until);
         }
-        self.unbroken_until = u64::MAX;
+        let mut unbroken_until = u64::MAX;
         for (trial, (rules, counts)) in self.each.iter_mut().zip(rules.iter().zip(&mut counts.each)) {
             let (now, until) = (Instant::from_micros(now), Instant::from_micros(until));
             if let Some(reason) = trial.timing.keystroke(rules, now, until) {
                 trial.decide(self.counted, now, reason, counts);
             }
-            self.unbroken_until = self.unbroken_until.min(trial.timing.unbroken_until(rules).as_micros());
+            unbroken_until = unbroken_until.min(trial.timing.unbroken_until(rules).as_micros());
         }
+        unbroken_until
     }
 
     /// An explicit stop at `now`, after which nothing is left to count.
