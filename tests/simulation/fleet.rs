@@ -412,6 +412,19 @@ fn who_has_lapsed_writes_nothing() {
 }
 
 #[test]
+fn nothing_is_taken_from_the_living() {
+    let mut scene = shown();
+    let [dead, me] = [0, 1].map(|host| scene.hosts[host].node.fleet.me());
+    let conversations = scene.store.held.keys().cloned().collect();
+    // It was cut off until just now, so that the other takes it for dead.
+    let command = Command::Take { dead, recent: true, recover_within: Duration::from_secs(600), conversations };
+    let now = scene.now.as_millis() + scene.step_millis;
+    let reply = scene.store.execute(now, &Request { number: u64::MAX, me, command });
+    assert_eq!((reply, recorded(&scene)), (Some(Reply::Taken(Vec::new())), Some(true)));
+    assert!(scene.store.held.values().all(|value| value.owner == dead));
+}
+
+#[test]
 fn a_jump_of_the_stores_clock_keeps_no_dead_node_alive() {
     let mut scene = shown();
     scene.kill(0);
