@@ -75,7 +75,7 @@ impl Engine {
         self.tracker.drop_idle_extras(now, slot);
     }
 
-    /// Takes note of what [`Extras::drop_unsendable`] has dropped.
+    /// Takes note of what [`Extras::drop_unsendable`](super::tracker::Extras::drop_unsendable) has dropped.
     #[cold]
     fn record_unsendable(&mut self, now: Instant, slot: u32, losses: Losses) {
         let [muted, expired] = losses;

@@ -34,7 +34,7 @@ impl SignalsRoute {
         Self { auth, signals: Arc::new(signals) }
     }
 
-    /// Why a request is refused, whatever is in its body: as in [`guard`](super::guard) and
+    /// Why a request is refused, whatever is in its body: as in [`guard`](super::guard()) and
     /// [`require_token`](super::require_token).
     pub(super) fn refusal(&self, headers: &HeaderMap, via_unix: bool) -> Option<Problem> {
         let named = !via_unix && self.auth.is_open();
