@@ -1,14 +1,12 @@
 //! Whether a store will do, without joining those that share it.
 
-use std::hash::{BuildHasher, RandomState};
-
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, cmd};
+use redis::cmd;
 use tokio::time::timeout;
 
 use super::codec::{Call, Keys, SCHEMA, Who, call};
 use super::place::Settings;
-use super::server::{Failure, NO_PERMISSION, RESPONSE_TIMEOUT, Server, prepare};
+use super::server::{Failure, RESPONSE_TIMEOUT, Server, prepare};
 use crate::fleet::protocol::{Command, OwnerId, Request};
 
 /// What was found of a store that answers and takes writes.
@@ -20,8 +18,7 @@ pub struct Inspection {
     pub warning: Option<String>,
 }
 
-/// Connects, loads the scripts, executes one that changes nothing, tries each command that is used with keys of its own,
-/// which it removes, and looks who has the group.
+/// Connects as typingd does when it runs, executes a script that changes nothing, and looks who has the group.
 ///
 /// # Errors
 /// Why it won't do.
@@ -32,55 +29,11 @@ pub async fn inspect(settings: &Settings) -> Result<Inspection, Failure> {
 async fn look(settings: &Settings) -> Result<Inspection, Failure> {
     let mut server = prepare(settings).await?;
     let keys = Keys::new(&settings.group);
-    try_commands(&mut server.connection, &keys).await?;
     // Of one that is not there nothing is left.
     leave(&mut server, &keys).await?;
     compare_group(&mut server.connection, &keys, &settings.org).await?;
     let warning = server.facts.as_ref().and_then(|facts| facts.warning());
     Ok(Inspection { version: server.facts.map(|facts| facts.version), warning })
-}
-
-/// Executes each command that typingd uses, itself or in a script. All that are forbidden are one failure.
-async fn try_commands(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<(), Failure> {
-    let number = RandomState::new().hash_one(0);
-    let [hash, list, set] = ["hash", "list", "set"].map(|kind| keys.of(&format!("check:{number:016x}:{kind}")));
-    let of = |name: &'static str, key: &str, args: &[&str]| {
-        let mut command = cmd(name);
-        command.arg(key).arg(args);
-        (name, command)
-    };
-    let mut pop = cmd("blmpop");
-    pop.arg("0.01").arg(1).arg(&list).arg("LEFT").arg("COUNT").arg(1);
-    let tried: [(&str, Cmd); 17] = [
-        ("time", cmd("time")),
-        of("hset", &hash, &["field", "typingd check"]),
-        of("hget", &hash, &["field"]),
-        of("hmget", &hash, &["field"]),
-        of("hgetall", &hash, &[]),
-        of("hscan", &hash, &["0", "COUNT", "1"]),
-        of("hdel", &hash, &["field"]),
-        of("rpush", &list, &["typingd check"]),
-        of("pexpire", &list, &["10000"]),
-        of("llen", &list, &[]),
-        of("lrange", &list, &["0", "-1"]),
-        ("blmpop", pop),
-        of("zadd", &set, &["1", "typingd check"]),
-        of("zscore", &set, &["typingd check"]),
-        of("zrangebyscore", &set, &["-inf", "+inf"]),
-        of("zrem", &set, &["typingd check"]),
-        of("del", &list, &[&hash, &set]),
-    ];
-    let mut forbidden = Vec::new();
-    for (name, command) in tried {
-        match command.query_async::<redis::Value>(connection).await {
-            // One that concerns a key would be the same for all commands.
-            Err(error) if error.code() == Some(NO_PERMISSION) && error.to_string().contains(name) => {
-                forbidden.push(name);
-            }
-            answered => drop(answered?),
-        }
-    }
-    if forbidden.is_empty() { Ok(()) } else { Err(Failure::Forbidden(forbidden)) }
 }
 
 async fn leave(server: &mut Server, keys: &Keys) -> Result<(), Failure> {

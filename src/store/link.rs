@@ -192,12 +192,17 @@ async fn execute(
     call: &Call,
     refusals: &watch::Receiver<Option<String>>,
 ) -> Result<redis::Value, Failure> {
+    let refused = refusals.borrow().clone();
+    if refused.is_some() {
+        // Its user may lack a permission: the next connection tells which.
+        *server = None;
+    }
     let server = match server {
         Some(server) => server,
         None => server.insert(prepare(settings).await?),
     };
     // It would own conversations, and hear nothing of what others post.
-    if let Some(why) = refusals.borrow().clone() {
+    if let Some(why) = refused {
         return Err(Failure::NoMail(why));
     }
     let command = match call {

@@ -1,14 +1,16 @@
 //! A connection to the server, what the server says of itself, and why there is no answer.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+    cmd,
 };
 
-use super::codec::{SCHEMA, Script};
+use super::codec::{Keys, SCHEMA, Script};
 use super::place::{Address, Settings};
 
 /// Why nothing was answered.
@@ -84,6 +86,7 @@ fn explained(error: &RedisError) -> String {
         Some("MISCONF") => format!("it takes no writes while it can't save to disk: {detail}"),
         Some("NOAUTH") => "it wants a password; expected store.password_file".to_owned(),
         Some(NO_PERMISSION) => format!("its user lacks a permission: {detail}"),
+        _ if error.to_string().contains(FORBIDDEN_IN_SCRIPT) => "its user lacks a permission".to_owned(),
         Some(ANOTHER_ORG) => another_org(detail),
         Some(ANOTHER_SCHEMA) => another_schema(detail),
         _ if error.kind() == ErrorKind::AuthenticationFailed => {
@@ -109,7 +112,10 @@ fn another_schema(schema: &str) -> String {
 }
 
 /// What the access list forbids.
-pub(super) const NO_PERMISSION: &str = "NOPERM";
+const NO_PERMISSION: &str = "NOPERM";
+
+/// What a script is told of that.
+const FORBIDDEN_IN_SCRIPT: &str = "can't run this command";
 
 /// How the script of a heartbeat begins its refusal.
 const ANOTHER_ORG: &str = "ANOTHERORG";
@@ -157,6 +163,7 @@ pub(super) struct Server {
     pub(super) digests: Vec<String>,
 }
 
+/// Connects, tries each command that typingd uses, and loads the scripts.
 pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
     let mut connection = connect(settings, RESPONSE_TIMEOUT).await?;
     let facts = Facts::of(&mut connection).await;
@@ -172,7 +179,53 @@ pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
             if in_clear && error.is_connection_dropped() { Failure::Closes } else { error.into() }
         })?);
     }
+    // Where one is forbidden that a heartbeat doesn't need, leases would be renewed all the same, and icons be wrong.
+    try_commands(&mut connection, &Keys::new(&settings.group)).await?;
     Ok(Server { connection, facts, digests })
+}
+
+/// Executes each command that typingd uses, itself or in a script, with keys of its own, which it removes. All that are
+/// forbidden are one failure.
+async fn try_commands(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<(), Failure> {
+    let number = RandomState::new().hash_one(0);
+    let [hash, list, set] = ["hash", "list", "set"].map(|kind| keys.of(&format!("check:{number:016x}:{kind}")));
+    let of = |name: &'static str, key: &str, args: &[&str]| {
+        let mut command = cmd(name);
+        command.arg(key).arg(args);
+        (name, command)
+    };
+    let mut pop = cmd("blmpop");
+    pop.arg("0.01").arg(1).arg(&list).arg("LEFT").arg("COUNT").arg(1);
+    let tried: [(&str, Cmd); 17] = [
+        ("time", cmd("time")),
+        of("hset", &hash, &["field", "typingd check"]),
+        of("hget", &hash, &["field"]),
+        of("hmget", &hash, &["field"]),
+        of("hgetall", &hash, &[]),
+        of("hscan", &hash, &["0", "COUNT", "1"]),
+        of("hdel", &hash, &["field"]),
+        of("rpush", &list, &["typingd check"]),
+        of("pexpire", &list, &["10000"]),
+        of("llen", &list, &[]),
+        of("lrange", &list, &["0", "-1"]),
+        ("blmpop", pop),
+        of("zadd", &set, &["1", "typingd check"]),
+        of("zscore", &set, &["typingd check"]),
+        of("zrangebyscore", &set, &["-inf", "+inf"]),
+        of("zrem", &set, &["typingd check"]),
+        of("del", &list, &[&hash, &set]),
+    ];
+    let mut forbidden = Vec::new();
+    for (name, command) in tried {
+        match command.query_async::<redis::Value>(connection).await {
+            // One that concerns a key would be the same for all commands.
+            Err(error) if error.code() == Some(NO_PERMISSION) && error.to_string().contains(name) => {
+                forbidden.push(name);
+            }
+            answered => drop(answered?),
+        }
+    }
+    if forbidden.is_empty() { Ok(()) } else { Err(Failure::Forbidden(forbidden)) }
 }
 
 pub(super) async fn connect(settings: &Settings, response_timeout: Duration) -> Result<MultiplexedConnection, Failure> {

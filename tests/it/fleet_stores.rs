@@ -113,6 +113,20 @@ fn a_store_that_hands_over_no_mail_is_not_used() {
 }
 
 #[test]
+fn a_permission_that_no_heartbeat_needs_is_missed_at_once() {
+    let Some(mut fleet) = fleet(1, "") else { return };
+    let acl = |redis: &Redis, rules: &[&str]| {
+        let _: () = redis::cmd("ACL").arg("SETUSER").arg("default").arg(rules).query(&mut redis.connect()).unwrap();
+    };
+    acl(&fleet.redis, &["-rpush", "-hmget"]);
+    let _: () = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal"]).query(&mut fleet.redis.connect()).unwrap();
+    serves_alone(&fleet.sandbox, &mut fleet.nodes[0], "bob", "may not execute hmget, rpush");
+    acl(&fleet.redis, &["+rpush", "+hmget"]);
+    let node = &mut fleet.nodes[0];
+    until("it is used again", || node.process.log().matches("the store answers").count() == 2);
+}
+
+#[test]
 fn a_check_names_all_that_the_access_list_forbids() {
     let Some(fleet) = fleet(1, "") else { return };
     let mut forbid = redis::cmd("ACL");
