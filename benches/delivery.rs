@@ -23,7 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::{Subject, cpu_nanos, quantile, quick, resident_bytes_of};
+use support::{Subject, connect, cpu_nanos, quantile, quick, request, resident_bytes_of};
 use tokio::net::TcpListener;
 use typingd::base::clock::{Stopwatch, stopwatch};
 
@@ -189,20 +189,6 @@ fn memory(upstream: SocketAddr, directory: &Path, more: &str) {
         mib(idle),
         mib(resident_bytes_of(&pid))
     );
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("the subject listens");
-    stream.set_nodelay(true).expect("a socket takes its options");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket takes its options");
-    stream
-}
-
-fn request(body: &str) -> String {
-    let length = body.len();
-    format!(
-        "POST /v1/signals HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
 }
 
 /// The answers are small, and come in one piece.

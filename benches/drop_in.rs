@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use support::{Subject, cpu_nanos, quantile, quick, resident_bytes_of};
+use support::{Subject, connect, cpu_nanos, quantile, quick, resident_bytes_of};
 use typingd::base::clock::stopwatch;
 
 /// Clients at a time, each with one request under way.
@@ -168,13 +168,6 @@ fn request(form: &str) -> Vec<u8> {
         "t".repeat(900)
     )
     .into_bytes()
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("the subject listens");
-    stream.set_nodelay(true).expect("a socket takes its options");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket takes its options");
-    stream
 }
 
 /// Reads an answer whose body ends in a brace.

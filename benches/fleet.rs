@@ -15,12 +15,12 @@ mod support;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use account::Account;
 use server::Redis;
-use support::{Random, Subject, quantile, quick};
+use support::{Random, Subject, connect, quantile, quick, request};
 use tempfile::TempDir;
 
 /// All of an org's sessions, each with five keys a second.
@@ -219,20 +219,6 @@ fn name(user: usize) -> String {
 
 fn signal(user: usize, kind: &str) -> String {
     format!(r#"{{"to":"support","from":"{}","signal":"{kind}"}}"#, name(user))
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("the daemon listens");
-    stream.set_nodelay(true).expect("a socket takes its options");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket takes its options");
-    stream
-}
-
-fn request(body: &str) -> String {
-    let length = body.len();
-    format!(
-        "POST /v1/signals HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
 }
 
 fn micros(time: Duration) -> f64 {

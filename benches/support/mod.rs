@@ -4,9 +4,10 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// Whether only to see that the benchmark works: small sizes, few rounds, no figure worth anything.
 pub(crate) fn quick() -> bool {
@@ -156,4 +157,20 @@ pub(crate) fn start_typingd(settings: &str, directory: &Path) -> Subject {
     }
     let address = address.filter(|_| ready).unwrap_or_else(|| panic!("the daemon did not come up: {said}"));
     Subject { process, address }
+}
+
+/// A connection to the daemon or its baseline.
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("it listens");
+    stream.set_nodelay(true).expect("a socket takes its options");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket takes its options");
+    stream
+}
+
+/// A request that brings one signal, `body`.
+pub(crate) fn request(body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST /v1/signals HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
 }
