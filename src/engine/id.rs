@@ -137,4 +137,22 @@ mod tests {
         }
         assert_eq!(size_of::<Id>(), 40);
     }
+
+    #[test]
+    fn each_byte_of_a_uuid_counts() {
+        let (uuid, hash) = ("67e55044-10b1-426f-9247-bb680e5fe0c8", IdHash::new(1));
+        let id = Id::new(uuid);
+        assert!(id.is(uuid) && id.as_str() == uuid);
+        let mut hashes = vec![hash.of(uuid, uuid), hash.of(uuid, "u"), hash.of("u", uuid)];
+        for place in 0..UUID_BYTES {
+            let other = format!("{}x{}", &uuid[..place], &uuid[place + 1..]);
+            assert!(!id.is(&other) && !Id::new(&other).is(uuid), "{other}");
+            hashes.extend([hash.of(&other, uuid), hash.of(uuid, &other)]);
+        }
+        let count = hashes.len();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), count, "of so few none has the hash of another");
+        assert_ne!(IdHash::new(2).of(uuid, uuid), hash.of(uuid, uuid), "the hash is keyed");
+    }
 }
