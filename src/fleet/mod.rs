@@ -16,7 +16,8 @@
 //! 4. after each outcome, calls [`Fleet::handle_outcome`];
 //! 5. sends what [`Fleet::poll_request`] returns, and hands the reply to [`Fleet::handle_reply`], or calls
 //!    [`Fleet::handle_silence`] where there is none in time or the connection broke. At most one request is under
-//!    way; and [`Fleet::handle_store_refusal`] each time that the store says that it will not serve. Hands what it finds in its inbox ([`Fleet::me`]) to [`Fleet::handle_mail`];
+//!    way. Calls [`Fleet::handle_store_refusal`] each time that the store says that it will not serve. Hands what it
+//!    finds in its inbox ([`Fleet::me`]) to [`Fleet::handle_mail`];
 //! 6. calls [`Fleet::handle_timeout`] when the instant of [`Fleet::poll_timeout`] has come.
 
 mod answers;
