@@ -222,7 +222,6 @@ fn what_is_for_another_org_passes_untouched() {
     assert_eq!((&report["others"], &report["started_taken"]), (&json!(2), &json!(2)), "{report}");
 }
 
-/// The client as a carrier.
 /// A drop-in in this process, which believes a refusal for as long as it is told.
 async fn drop_in(upstream: &str, refused_for: Duration, stop: watch::Receiver<bool>) -> Address {
     let clock = Clock::start();
