@@ -340,15 +340,8 @@ impl Fleet {
         self.effects.push_back(Effect::Lose(conversation));
     }
 
-    /// Another node has been given the conversation.
-    fn give(&mut self, conversation: Conversation) {
-        if self.let_go(&conversation).is_some() {
-            self.effects.push_back(Effect::Yield(conversation));
-        }
-    }
-
     /// Returns what another owner would have to be told.
-    fn let_go(&mut self, conversation: &Conversation) -> Option<Option<(Signal, Instant)>> {
+    pub(super) fn let_go(&mut self, conversation: &Conversation) -> Option<Option<(Signal, Instant)>> {
         let holding = self.holdings.remove(&conversation.as_ref())?;
         self.counts.lost += 1;
         if let Some(dispatch) = holding.waiting {

@@ -22,6 +22,7 @@
 
 mod answers;
 mod deadlines;
+mod giving;
 mod posted;
 pub mod protocol;
 mod queue;
@@ -291,41 +292,12 @@ impl Fleet {
         }
     }
 
-    /// No credentials are known that the upstream accepts for the conversation's request; call it after
-    /// [`Fleet::handle_outcome`]. The node that last posted for it may have been shown some: it is given the
-    /// conversation. `left_on`: the upstream may show its icon.
-    pub fn handle_refused(&mut self, conversation: ConversationRef<'_>, left_on: bool) {
-        if let Some(holding) = self.holdings.get_mut(&conversation) {
-            (holding.refused, holding.left_on) = (true, left_on);
-            self.refused.insert(conversation.to_owned());
-            self.give_refused();
-        }
-    }
-
-    /// Gives away what can be given, and keeps in mind what can't yet.
-    fn give_refused(&mut self) {
-        let Self { refused, holdings, queue, sweep, .. } = self;
-        refused.retain(|conversation| {
-            let holding = holdings.get(&conversation.as_ref()).filter(|holding| holding.refused);
-            let to = holding.and_then(|holding| holding.poster).filter(|to| sweep.members().contains(to));
-            if let Some(to) = to {
-                queue.push(conversation.clone(), What::Give { to });
-            }
-            holding.is_some() && to.is_none()
-        });
-    }
-
     /// The configuration has another limit of requests a second.
     pub fn handle_limit(&mut self, now: Instant, limit: u32) {
         self.settings.limit = limit;
         let alone = matches!(self.tenure.state(now), State::Alone | State::Dark);
         self.share.set_limit(limit, alone);
         self.effects.push_back(Effect::Share(self.share.in_force()));
-    }
-
-    /// Credentials were accepted for the channel.
-    pub fn handle_accepted(&mut self, channel: &str) {
-        self.sweep.handle_accepted(channel);
     }
 
     /// Mail may have been lost on its way. What it said of icons is found in the store.

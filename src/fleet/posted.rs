@@ -48,18 +48,6 @@ impl Fleet {
         }
     }
 
-    /// Another node has given the conversation to this one.
-    pub(super) fn handle_given(&mut self, now: Instant, conversation: Conversation, on: bool, typing: bool) {
-        if !typing {
-            self.posted.remove(&conversation.as_ref());
-        }
-        if !self.holds(conversation.as_ref()) {
-            self.queue.push(conversation, What::TakeOver { given: Some(on) });
-        } else if on {
-            self.recover(now, conversation);
-        }
-    }
-
     /// Whether a conversation has been taken over, from the dead or from who has given it.
     pub(super) fn handle_take_over(
         &mut self,

@@ -49,7 +49,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "an owner without credentials keeps the icon",
-        file: "../fleet/mod.rs",
+        file: "../fleet/giving.rs",
         right: "let to = holding.and_then(|holding| holding.poster).filter(",
         wrong: "let to = holding.and_then(|holding| holding.poster).filter(|_| false).filter(",
     },
@@ -121,7 +121,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "what was posted is played after the message",
-        file: "../fleet/posted.rs",
+        file: "../fleet/giving.rs",
         right: "        if !typing {",
         wrong: "        if !typing && self.left {",
     },
@@ -133,7 +133,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "an icon that was never on is given away as one that is",
-        file: "../fleet/mod.rs",
+        file: "../fleet/giving.rs",
         right: "(holding.refused, holding.left_on) = (true, left_on);",
         wrong: "(holding.refused, holding.left_on) = (true, left_on || true);",
     },
