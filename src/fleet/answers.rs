@@ -23,8 +23,9 @@ impl Fleet {
                 }
             }
             (Asked::Other, Reply::Taken(conversations)) => {
-                for conversation in conversations {
+                for (conversation, endings) in conversations {
                     self.counts.reaped += 1;
+                    self.drop_ended(&conversation, endings);
                     self.recover(now, conversation);
                 }
             }
@@ -178,10 +179,8 @@ impl Fleet {
                 What::Post(post) => self.handle_post_answer(now, conversation, post, answer),
                 What::Stray { .. } => {
                     if matches!(answer, Answer::Granted | Answer::Mine | Answer::TakenOver) {
-                        if answer == Answer::Granted {
-                            // Its owner has heard all that was posted, and forgotten it.
-                            self.posted.remove(&conversation.as_ref());
-                        }
+                        // Whether the typing was ended since it was posted is not known.
+                        self.posted.remove(&conversation.as_ref());
                         self.recover(now, conversation);
                     }
                 }
@@ -189,7 +188,7 @@ impl Fleet {
                     again.push(Pending { conversation, what: What::Answer { awaited, acknowledged, again: true } });
                 }
                 // Who waits for it notices that none comes.
-                What::Answer { .. } => {}
+                What::Answer { .. } | What::End => {}
                 What::Give { .. } if answer == Answer::Elsewhere => self.give(conversation),
                 What::Give { .. } => {
                     // Once more with the next heartbeat.
@@ -218,9 +217,9 @@ impl Fleet {
     fn handle_post_answer(&mut self, now: Instant, conversation: Conversation, post: Post, answer: Answer) {
         let me = Some(self.tenure.me());
         let is_keystroke = post.signal.kind == SignalKind::Keystroke;
-        if answer == Answer::Elsewhere {
+        if let Answer::Posted(endings) = answer {
             self.counts.posted += 1;
-            self.keep_posted(now, conversation, post);
+            self.keep_posted(now, conversation, Post { endings, ..post });
             return;
         }
         self.posted.remove(&conversation.as_ref());
@@ -352,8 +351,11 @@ impl Fleet {
 
     fn handle_unanswered(&mut self, now: Instant, asked: Option<Vec<Pending>>) {
         if let Some(asked) = asked {
-            let (claims, others): (Vec<_>, Vec<_>) =
+            let (claims, mut others): (Vec<_>, Vec<_>) =
                 asked.into_iter().partition(|pending| matches!(pending.what, What::Claim));
+            for ended in others.extract_if(.., |pending| matches!(pending.what, What::End)) {
+                self.end(ended.conversation.as_ref());
+            }
             for claim in claims.into_iter().rev() {
                 self.claims.push_front(claim.conversation);
             }

@@ -144,6 +144,8 @@ struct Holding {
     waiting: Option<Dispatch>,
     /// Until then a request of another node may still switch the icon on.
     suspect_until: Instant,
+    /// That the typing was ended waits to be told to the store.
+    end_waits: bool,
     /// What ended the typing while the node was not sure that it owns the conversation, and when: another owner would
     /// have to be told.
     untold: Option<(Signal, Instant)>,
@@ -262,6 +264,9 @@ impl Fleet {
                 && let Some(dispatch) = holding.waiting.take()
             {
                 self.effects.push_back(Effect::Withhold(dispatch.id));
+            }
+            if signal.kind.ends_typing() {
+                self.end(conversation);
             }
             self.note_signal(conversation, signal.kind);
             return Route::Here;

@@ -35,6 +35,24 @@ impl Fleet {
         }
     }
 
+    /// A signal that has reached this node itself has ended the typing: no survivor is to go on with a key of before. Those
+    /// that are posted are counted as they are.
+    pub(super) fn end(&mut self, conversation: ConversationRef<'_>) {
+        let Some(holding) = self.holdings.get_mut(&conversation) else { return };
+        // Of what only this node has heard, no other keeps a key.
+        let may_be_kept = holding.poster.is_some() || holding.suspect_until > Instant::ORIGIN;
+        if may_be_kept && !std::mem::replace(&mut holding.end_waits, true) {
+            self.queue.push(conversation.to_owned(), What::End);
+        }
+    }
+
+    /// The store has counted so many endings. What was posted before the last of them has no say any more.
+    pub(super) fn drop_ended(&mut self, conversation: &Conversation, endings: u32) {
+        if self.posted.get(&conversation.as_ref()).is_some_and(|post| post.endings != endings) {
+            self.posted.remove(&conversation.as_ref());
+        }
+    }
+
     /// The store has said who is alive. What was posted to one that is no more may not have been read.
     pub(super) fn take_over_posted(&mut self, now: Instant, members: &[OwnerId]) {
         self.posted.retain(|_, post| now < post.counts_until);
@@ -56,6 +74,10 @@ impl Fleet {
         given: Option<bool>,
         answer: Answer,
     ) {
+        if answer == Answer::Done {
+            // Its owner has forgotten it, or the typing was ended after the key.
+            self.posted.remove(&conversation.as_ref());
+        }
         if !matches!(answer, Answer::Granted | Answer::Mine | Answer::TakenOver) || self.holds(conversation.as_ref()) {
             return;
         }

@@ -19,6 +19,8 @@ pub(super) enum What {
     Light,
     Claim,
     Dim,
+    /// What the owner was told itself has ended the typing.
+    End,
     Release {
         seen: OwnerId,
         strays: u32,
@@ -55,12 +57,14 @@ pub(super) struct Post {
     pub(super) again: bool,
     /// Of a keystroke that has reached this node first: until when it says that the user is typing.
     pub(super) counts_until: Instant,
+    /// Of one that was posted: how often the typing had been ended before.
+    pub(super) endings: u32,
 }
 
 impl Post {
     /// A signal that has reached this node.
     pub(super) const fn new(signal: Signal, arrived: Instant, ticket: Option<Ticket>) -> Self {
-        Self { signal, arrived, hops: 0, from: None, ticket, again: false, counts_until: Instant::ORIGIN }
+        Self { signal, arrived, hops: 0, from: None, ticket, again: false, counts_until: Instant::ORIGIN, endings: 0 }
     }
 
     /// The signal as it counts now. A keystroke counts from when it was pressed; `None`: the user is not typing any more.

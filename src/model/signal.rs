@@ -32,6 +32,11 @@ impl SignalKind {
         }
     }
 
+    /// Whether the user is not typing any more after it.
+    pub const fn ends_typing(self) -> bool {
+        matches!(self, Self::MessageSent | Self::Stopped | Self::Ended)
+    }
+
     /// The kind of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)

@@ -161,7 +161,11 @@ pub fn call(keys: &Keys, request: &Request, who: &Who) -> Call {
 fn op_args(conversation: &Conversation, op: &Op) -> (&'static str, String) {
     match *op {
         Op::Post { signal, hops, from, ticket } => {
-            let letter = if signal.kind == SignalKind::Keystroke { "k" } else { "p" };
+            let letter = match signal.kind {
+                SignalKind::Keystroke => "k",
+                SignalKind::Opened => "o",
+                _ => "p",
+            };
             let at = signal.at.map_or_else(String::new, |at| at.to_string());
             let ticket = ticket.map_or_else(String::new, |Ticket { number, millis }| format!("{number}/{millis}"));
             let (name, lasts) = (signal.kind.name(), signal.lasts_millis);
@@ -176,7 +180,8 @@ fn op_args(conversation: &Conversation, op: &Op) -> (&'static str, String) {
             ("a", format!("{to}{ANSWER}:0:{yes}:{number}:::{}", field(conversation.as_ref())))
         }
         Op::Light => ("l", String::new()),
-        Op::TakeOver => ("t", String::new()),
+        Op::End => ("e", String::new()),
+        Op::TakeOver { endings } => ("t", endings.map_or_else(String::new, |endings| endings.to_string())),
         Op::Claim { seen, strays, on } => ("c", written(seen, on, strays)),
         Op::Dim { strays } => ("d", strays.to_string()),
         Op::Release { seen, strays } => ("r", written(Some(seen), false, strays)),
@@ -244,8 +249,12 @@ pub fn read_reply(command: &Command, answered: Answered) -> Result<Option<Reply>
         }),
         Command::Scan { .. } => scanned(answered)?,
         Command::Take { .. } => {
-            let fields = list(answered)?.into_iter().map(|it| conversation(&text(it)?));
-            Reply::Taken(fields.collect::<Result<_, _>>()?)
+            let (mut taken, mut flat) = (Vec::new(), list(answered)?.into_iter());
+            while let (Some(field), Some(endings)) = (flat.next(), flat.next()) {
+                let endings = u32::try_from(number(&endings)?).map_err(|_| strange("a number of endings"))?;
+                taken.push((conversation(&text(field)?)?, endings));
+            }
+            Reply::Taken(taken)
         }
         Command::Bury { .. } => Reply::Buried(read_mail(answered)?),
         Command::Leave => Reply::Left,
@@ -262,8 +271,9 @@ fn answer(answered: Answered) -> Result<Answer, Strange> {
         "U" => Answer::Undeclared,
         "D" => Answer::Done,
         _ => {
-            let strays = letter.strip_prefix('S').and_then(|strays| strays.parse().ok());
-            Answer::Stray(strays.ok_or(strange("an answer to an operation"))?)
+            let counted = |kind| letter.strip_prefix(kind).and_then(|count| count.parse().ok());
+            let answer = counted('S').map(Answer::Stray).or_else(|| counted('P').map(Answer::Posted));
+            answer.ok_or(strange("an answer to an operation"))?
         }
     })
 }
@@ -367,9 +377,11 @@ fn conversation(field: &str) -> Result<Conversation, Strange> {
 pub(super) fn value(text: &str) -> Result<Value, Strange> {
     let split = || {
         let (owner, rest) = text.split_at_checked(16)?;
-        let (on, strays) = rest.split_at_checked(1)?;
-        let strays = if strays.is_empty() { 0 } else { strays.parse().ok()? };
-        Some(Value { owner: OwnerId::from_hex(owner)?, on: on == "+", strays })
+        let (on, counts) = rest.split_at_checked(1)?;
+        let (strays, endings) = counts.split_once('.').unwrap_or((counts, ""));
+        let count = |text: &str| if text.is_empty() { Some(0) } else { text.parse().ok() };
+        let (strays, endings) = (count(strays)?, count(endings)?);
+        Some(Value { owner: OwnerId::from_hex(owner)?, on: on == "+", strays, endings })
     };
     split().ok_or(strange("an owner of a conversation"))
 }

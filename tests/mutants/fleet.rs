@@ -132,6 +132,24 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "now.since(post.arrived) > self.settings.recover_within",
     },
     Mistake {
+        name: "a message is not counted where it is posted",
+        file: STORE,
+        right: "answer != Answer::Undeclared && signal.kind.ends_typing()",
+        wrong: "answer == Answer::Undeclared && signal.kind.ends_typing()",
+    },
+    Mistake {
+        name: "a message at the owner itself is not counted",
+        file: "../fleet/mod.rs",
+        right: "if signal.kind.ends_typing() {",
+        wrong: "if signal.kind.ends_typing() && self.left {",
+    },
+    Mistake {
+        name: "who has taken over does not count messages",
+        file: "../fleet/posted.rs",
+        right: "holding.poster.is_some() || holding.suspect_until > Instant::ORIGIN",
+        wrong: "holding.poster.is_some()",
+    },
+    Mistake {
         name: "an icon that was never on is given away as one that is",
         file: "../fleet/giving.rs",
         right: "(holding.refused, holding.left_on) = (true, left_on);",

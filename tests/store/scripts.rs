@@ -150,7 +150,7 @@ impl Requests {
     fn op(&mut self) -> Op {
         let strays = self.below(3) as u32;
         let hops = self.below(4) as u8;
-        match self.below(12) {
+        match self.below(13) {
             0..=3 => {
                 let kind = if self.below(2) == 0 { SignalKind::Keystroke } else { SignalKind::ALL[self.below(5)] };
                 let lasts_millis = if kind == SignalKind::Keystroke { self.below(60_001) as u16 } else { 0 };
@@ -168,7 +168,8 @@ impl Requests {
             7 => Op::Release { seen: self.owner(), strays },
             8 => Op::Give { to: self.owner(), on: strays > 0, typing: hops > 1 },
             9 => Op::Answer { to: self.owner(), number: strays, acknowledged: hops > 1 },
-            10 => Op::TakeOver,
+            10 => Op::TakeOver { endings: (hops > 0).then_some(strays) },
+            11 => Op::End,
             _ => Op::Stray { hops },
         }
     }
