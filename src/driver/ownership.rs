@@ -76,6 +76,11 @@ impl LoopState {
         route == Route::Here
     }
 
+    /// Whether another node may show the icon, whatever the engine knows.
+    pub(super) fn is_unsure_of(&self, conversation: ConversationRef<'_>) -> bool {
+        self.node.as_ref().is_some_and(|node| node.fleet.is_unsure_of(node.clock.now(), conversation))
+    }
+
     /// What is due by time alone, and the next request to the store.
     pub(super) fn visit_store(&mut self, now: Instant) {
         let Some(node) = &mut self.node else { return };

@@ -62,7 +62,7 @@ impl Fleet {
                     self.counts.received += 1;
                     let from = Some(from);
                     let post = Post { hops, from, ..Post::new(signal, now, ticket) };
-                    self.handle_posted(self.age_millis(now, posted_millis), conversation, post);
+                    self.handle_posted(now, self.age_millis(now, posted_millis), conversation, post);
                 }
                 Content::Given { on, typing } => self.handle_given(now, conversation, on, typing),
                 Content::Answer { number, acknowledged } => {
@@ -81,21 +81,30 @@ impl Fleet {
     }
 
     /// A signal that another node posted so many milliseconds ago.
-    fn handle_posted(&mut self, age: u64, conversation: Conversation, post: Post) {
+    fn handle_posted(&mut self, now: Instant, age: u64, conversation: Conversation, post: Post) {
         let Post { mut signal, hops, .. } = post;
+        let millis = u16::try_from(age).unwrap_or(u16::MAX);
         if signal.kind == SignalKind::Keystroke {
             if u128::from(age) > FRESH_MAX.as_millis() {
                 self.counts.stale += 1;
                 return;
             }
-            signal.lasts_millis = signal.lasts_millis.saturating_sub(u16::try_from(age).unwrap_or(u16::MAX));
+            signal.lasts_millis = signal.lasts_millis.saturating_sub(millis);
+        } else if signal.kind.ends_typing() {
+            signal.ago_millis = signal.ago_millis.saturating_add(millis);
         }
         let awaited = self.awaited(&post);
         let poster = post.from.filter(|from| !self.is_self(*from));
         if let Some(holding) = self.holdings.get_mut(&conversation.as_ref()) {
             holding.poster = poster;
+            let ended = Duration::from_millis(signal.ago_millis.into());
+            let typed_since = holding.last_key > Instant::ORIGIN && now < holding.last_key + ended;
+            if ended > FRESH_MAX && typed_since {
+                self.drop_post(&conversation, &post);
+                return;
+            }
             self.effects.push_back(Effect::Signal(conversation.clone(), signal, awaited));
-            self.note_signal(conversation.as_ref(), signal.kind);
+            self.note_signal(now, conversation.as_ref(), signal.kind);
         } else if hops < HOPS_MAX && self.queue.has_room() {
             self.queue.push(conversation, What::Post(Post { signal, hops: hops + 1, ..post }));
         } else {
@@ -379,7 +388,7 @@ impl Fleet {
         if post.is_fresh(now) {
             let awaited = self.awaited(&post);
             self.effects.push_back(Effect::Signal(conversation.clone(), post.signal, awaited));
-            self.note_signal(conversation.as_ref(), post.signal.kind);
+            self.note_signal(now, conversation.as_ref(), post.signal.kind);
         } else {
             self.counts.stale += 1;
         }

@@ -140,6 +140,8 @@ struct Holding {
     left_on: bool,
     /// The last signal was a keystroke.
     typing: bool,
+    /// When the last keystroke was taken.
+    last_key: Instant,
     /// A Started that waits until the store knows of it.
     waiting: Option<Dispatch>,
     /// Until then a request of another node may still switch the icon on.
@@ -258,7 +260,9 @@ impl Fleet {
         self.look(now);
         let sure = self.tenure.state(now) == State::Tenured;
         if let Some(holding) = self.holdings.get_mut(&conversation) {
-            holding.untold = (!sure && signal.kind != SignalKind::Keystroke).then_some((signal, now));
+            if signal.kind == SignalKind::Keystroke || signal.kind.ends_typing() {
+                holding.untold = (!sure && signal.kind.ends_typing()).then_some((signal, now));
+            }
             // What waits has not left: it need not be followed by a Stopped.
             if signal.kind != SignalKind::Keystroke
                 && let Some(dispatch) = holding.waiting.take()
@@ -268,24 +272,40 @@ impl Fleet {
             if signal.kind.ends_typing() {
                 self.end(conversation);
             }
-            self.note_signal(conversation, signal.kind);
+            self.note_signal(now, conversation, signal.kind);
             return Route::Here;
         }
         let alone = self.tenure.state(now) == State::Alone;
         if alone && !self.leaving {
-            self.holdings.insert(conversation.to_owned(), Holding::default());
+            let untold = signal.kind.ends_typing().then_some((signal, now));
+            self.holdings.insert(conversation.to_owned(), Holding { untold, ..Holding::default() });
             self.effects.push_back(Effect::Check(conversation.to_owned()));
             return Route::Here;
         }
         // A node that leaves still passes on what ends the typing. What it is granted with that, it gives up at once.
         let leaves = self.left || (self.leaving && (alone || signal.kind == SignalKind::Keystroke));
-        if leaves || self.tenure.state(now) == State::Dark || !self.queue.has_room() {
+        let dark = self.tenure.state(now) == State::Dark;
+        if leaves || (dark && !signal.kind.ends_typing()) || !self.queue.has_room() {
             self.counts.dropped += 1;
             return Route::Dropped;
         }
+        // Its owner is told once the store answers; who waits is told now.
+        let ticket = if dark { self.answer_no(ticket) } else { ticket };
         let counts_until = signal.typing_until(now) + dismiss_after;
         self.queue.push(conversation.to_owned(), What::Post(Post { counts_until, ..Post::new(signal, now, ticket) }));
         Route::Posted
+    }
+
+    /// Whether another node may show the icon, whatever this one knows: it serves the conversation without having asked the
+    /// store whose it is.
+    pub fn is_unsure_of(&self, now: Instant, conversation: ConversationRef<'_>) -> bool {
+        self.holds(conversation) && self.tenure.state(now) != State::Tenured
+    }
+
+    /// Who waits with a ticket of this node is told that it is not known when the icon will be off.
+    fn answer_no(&mut self, ticket: Option<Ticket>) -> Option<Ticket> {
+        self.effects.extend(ticket.map(|ticket| Effect::Answer(ticket.number, false)));
+        None
     }
 
     /// What is awaited has come, or will not: whether the Stopped was acknowledged.
@@ -519,6 +539,9 @@ impl Fleet {
     /// Gives a conversation up that is off.
     fn release(&mut self, conversation: ConversationRef<'_>) {
         let Some(holding) = self.holdings.remove(&conversation) else { return };
+        if let Some((signal, arrived)) = holding.untold.filter(|_| self.queue.has_room()) {
+            self.queue.push(conversation.to_owned(), What::Post(Post::new(signal, arrived, None)));
+        }
         if let Some(seen) = holding.owner {
             let what = What::Release { seen, strays: holding.strays };
             self.queue.push(conversation.to_owned(), what);

@@ -8,10 +8,11 @@ use crate::model::{Conversation, ConversationRef, Instant, SignalKind};
 
 impl Fleet {
     /// The engine is given a signal of a conversation that is owned. Call it once the signal is among the effects.
-    pub(super) fn note_signal(&mut self, conversation: ConversationRef<'_>, kind: SignalKind) {
+    pub(super) fn note_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, kind: SignalKind) {
         let Some(holding) = self.holdings.get_mut(&conversation) else { return };
         if kind != SignalKind::Opened {
             holding.typing = kind == SignalKind::Keystroke;
+            holding.last_key = if holding.typing { now } else { holding.last_key };
         }
         // One more Stopped might open a session that is over.
         if kind == SignalKind::Ended && holding.suspect_until > Instant::ORIGIN {
@@ -110,7 +111,7 @@ impl Fleet {
             return;
         };
         self.effects.push_back(Effect::Signal(conversation.clone(), signal, None));
-        self.note_signal(conversation.as_ref(), signal.kind);
+        self.note_signal(now, conversation.as_ref(), signal.kind);
     }
 }
 

@@ -92,7 +92,12 @@ impl Fleet {
         match pending.what {
             What::Post(post) if post.is_fresh(now) => {
                 let from = post.from.unwrap_or(self.tenure.me());
-                Some(Op::Post { signal: post.signal, hops: post.hops, from, ticket: post.ticket })
+                let mut signal = post.signal;
+                if signal.kind.ends_typing() {
+                    let waited = u16::try_from(now.since(post.arrived).as_millis()).unwrap_or(u16::MAX);
+                    signal.ago_millis = signal.ago_millis.saturating_add(waited);
+                }
+                Some(Op::Post { signal, hops: post.hops, from, ticket: post.ticket })
             }
             What::Post(_) => {
                 self.counts.stale += 1;

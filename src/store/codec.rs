@@ -168,7 +168,7 @@ fn op_args(conversation: &Conversation, op: &Op) -> (&'static str, String) {
             };
             let at = signal.at.map_or_else(String::new, |at| at.to_string());
             let ticket = ticket.map_or_else(String::new, |Ticket { number, millis }| format!("{number}/{millis}"));
-            let (name, lasts) = (signal.kind.name(), signal.lasts_millis);
+            let (name, lasts) = (signal.kind.name(), signal.lasts_millis.max(signal.ago_millis));
             (letter, format!("{name}:{hops}:{lasts}:{at}:{from}:{ticket}:{}", field(conversation.as_ref())))
         }
         Op::Give { to, on, typing } => {
@@ -336,7 +336,8 @@ pub fn read_mail(answered: Answered) -> Result<Vec<Mail>, Strange> {
     Ok(list(answered)?.into_iter().filter_map(|line| letter(&text(line).ok()?)).collect())
 }
 
-/// `when:number:what:hops:lasts:at:from:ticket:conversation`; in an answer `lasts` is 1 for yes, and `at` the ticket's
+/// `when:number:what:hops:lasts:at:from:ticket:conversation`; of what ends the typing `lasts` says how long
+/// ago that was; in an answer `lasts` is 1 for yes, and `at` the ticket's
 /// number; in what is given `lasts` is 1 if the user is typing, and `at` if the icon may be on.
 fn letter(line: &str) -> Option<Mail> {
     let mut parts = line.splitn(9, ':');
@@ -355,7 +356,9 @@ fn letter(line: &str) -> Option<Mail> {
     } else {
         let at = if at.is_empty() { None } else { Some(at.parse().ok()?) };
         let kind = SignalKind::from_name(what)?;
-        let signal = Signal { lasts_millis: lasts.parse().ok()?, at, ..Signal::new(kind) };
+        let millis = lasts.parse().ok()?;
+        let (lasts_millis, ago_millis) = if kind.ends_typing() { (0, millis) } else { (millis, 0) };
+        let signal = Signal { kind, lasts_millis, ago_millis, at };
         let ticket = match ticket.split_once('/') {
             Some((number, millis)) => Some(Ticket { number: number.parse().ok()?, millis: millis.parse().ok()? }),
             None => None,

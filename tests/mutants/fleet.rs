@@ -150,6 +150,48 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "holding.poster.is_some()",
     },
     Mistake {
+        name: "a message at one that serves alone is told to no one",
+        file: "../fleet/mod.rs",
+        right: "let untold = signal.kind.ends_typing().then_some((signal, now));",
+        wrong: "let untold = (signal.kind.ends_typing() && self.left).then_some((signal, now));",
+    },
+    Mistake {
+        name: "a message is forgotten with its conversation",
+        file: "../fleet/mod.rs",
+        right: "= holding.untold.filter(|_| self.queue.has_room())",
+        wrong: "= holding.untold.filter(|_| self.left)",
+    },
+    Mistake {
+        name: "a message in the dark is dropped",
+        file: "../fleet/mod.rs",
+        right: "(dark && !signal.kind.ends_typing())",
+        wrong: "dark",
+    },
+    Mistake {
+        name: "a message in doubt is told to no one",
+        file: "../fleet/deadlines.rs",
+        right: "ends.then_some((post.signal, post.arrived))",
+        wrong: "None",
+    },
+    Mistake {
+        name: "a message of long ago ends what was typed since",
+        file: "../fleet/answers.rs",
+        right: "if ended > FRESH_MAX && typed_since {",
+        wrong: "if ended > FRESH_MAX * 999 && typed_since {",
+    },
+    Mistake {
+        name: "a message of an hour ago counts",
+        file: "../fleet/queue.rs",
+        right: "= Duration::from_millis(LASTS_MILLIS_MAX as u64);",
+        wrong: "= Duration::from_secs(LASTS_MILLIS_MAX as u64);",
+    },
+    Mistake {
+        name: "what is off here is told to be off",
+        file: "../fleet/mod.rs",
+        right: "self.holds(conversation) && self.tenure.state(now) != State::Tenured",
+        wrong: "self.left && self.holds(conversation) && self.tenure.state(now) != State::Tenured",
+    },
+    Mistake {
         name: "an icon that was never on is given away as one that is",
         file: "../fleet/giving.rs",
         right: "(holding.refused, holding.left_on) = (true, left_on);",

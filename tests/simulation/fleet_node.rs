@@ -130,7 +130,8 @@ impl Node {
         if let Some(awaited) = awaited {
             self.waiters.push((conversation.to_owned(), awaited));
             if self.engine.is_settled_off(conversation) {
-                self.answer(conversation, true);
+                let is_sure = !self.fleet.is_unsure_of(now, conversation);
+                self.answer(conversation, is_sure);
             }
         }
     }

@@ -13,6 +13,7 @@ mod fleet_node;
 mod fleet_post;
 mod fleet_scene;
 mod fleet_shares;
+mod fleet_silence;
 mod fleet_store;
 mod fleet_world;
 mod lasting;

@@ -157,7 +157,8 @@ impl Requests {
                 let at = (self.below(2) == 0).then_some(1_700_000_000_123);
                 let number = 4_000_000_000 + self.below(9) as u32;
                 let ticket = (self.below(3) == 0).then_some(Ticket { number, millis: Ticket::WITHOUT_END });
-                Op::Post { signal: Signal { lasts_millis, at, ..Signal::new(kind) }, hops, from: self.owner(), ticket }
+                let ago_millis = if kind.ends_typing() { self.below(60_001) as u16 } else { 0 };
+                Op::Post { signal: Signal { kind, lasts_millis, ago_millis, at }, hops, from: self.owner(), ticket }
             }
             4 => Op::Light,
             5 => {
