@@ -31,6 +31,8 @@ pub struct Node {
     /// What was shown with signals that wait for the store's answer.
     pub(super) credentials: HashMap<Conversation, CredentialId>,
     pub(super) tickets: Tickets,
+    /// It leaves, and gives up whatever is off.
+    pub(super) gives_up_all: bool,
     logged: Logged,
 }
 
@@ -61,6 +63,7 @@ impl Node {
             leaving: VecDeque::new(),
             credentials: HashMap::new(),
             tickets: Tickets::default(),
+            gives_up_all: false,
             logged: Logged { state: State::InDoubt, lapsed: 0, taken: 0 },
         }
     }
@@ -124,6 +127,15 @@ impl Node {
 
     /// Whether nothing in the store is this node's any more, or the store can't be told.
     pub(super) fn has_left(&self) -> bool {
-        self.fleet.has_left() || self.fleet.state(self.clock.now()) != State::Tenured
+        match self.fleet.state(self.clock.now()) {
+            State::Tenured => self.fleet.has_left(),
+            // Under load an answer may come late.
+            State::InDoubt => self.fleet.has_left() || !self.is_up(),
+            State::Alone | State::Dark => true,
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        self.link.state().lock().unwrap_or_else(PoisonError::into_inner).up
     }
 }

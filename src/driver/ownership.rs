@@ -86,6 +86,9 @@ impl LoopState {
         let Some(node) = &mut self.node else { return };
         let at = node.clock.now();
         node.fleet.handle_timeout(at);
+        if self.engine.is_stopped() && !std::mem::replace(&mut node.gives_up_all, true) {
+            node.fleet.handle_stopped();
+        }
         node.log_changes();
         let queued = self.engine.census().queued.iter().sum();
         let demand = Demand { counted: self.engine.counted(now), queued };

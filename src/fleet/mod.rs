@@ -408,15 +408,23 @@ impl Fleet {
         self.queue.push(conversation.to_owned(), What::Stray { hops: 0 });
     }
 
-    /// The node leaves: it owns nothing new, and gives up what is off. Drive it on until [`Fleet::has_left`], or
-    /// until the time is over: then its lease runs out.
+    /// The node leaves: it owns nothing new, and gives up what is off. Call [`Fleet::handle_stopped`] once the engine lets
+    /// no Started go any more, and drive it on until [`Fleet::has_left`], or until the time is over: then its lease runs
+    /// out.
     pub fn handle_leaving(&mut self) {
         self.leaving = true;
-        let off = self.holdings.iter().filter(|(_, holding)| !holding.on && holding.waiting.is_none());
+        let waiting = self.holdings.values_mut().filter_map(|holding| holding.waiting.take());
+        self.effects.extend(waiting.map(|dispatch| Effect::Withhold(dispatch.id)));
+        let off = self.holdings.iter().filter(|(_, holding)| !holding.on);
         let off: Vec<_> = off.map(|(conversation, _)| conversation.clone()).collect();
         for conversation in off {
             self.release(conversation.as_ref());
         }
+    }
+
+    /// No Started leaves any more: what was to be shown, and never has been, is given up too.
+    pub fn handle_stopped(&mut self) {
+        self.effects.extend(self.holdings.keys().cloned().map(Effect::Check));
     }
 
     /// Whether nothing in the store is this node's any more.

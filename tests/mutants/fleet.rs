@@ -192,6 +192,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "self.left && self.holds(conversation) && self.tenure.state(now) != State::Tenured",
     },
     Mistake {
+        name: "a node that leaves keeps what it never showed",
+        file: "../fleet/mod.rs",
+        right: "self.holdings.keys().cloned().map(Effect::Check)",
+        wrong: "self.holdings.keys().take(0).cloned().map(Effect::Check)",
+    },
+    Mistake {
         name: "an icon that was never on is given away as one that is",
         file: "../fleet/giving.rs",
         right: "(holding.refused, holding.left_on) = (true, left_on);",

@@ -112,7 +112,7 @@ fn icons_of_nodes_that_die_are_off_a_second_after_the_lease() {
 }
 
 /// An icon that node 0 has switched on for a user.
-fn shown() -> Scene {
+pub(crate) fn shown() -> Scene {
     let mut scene = Scene::new(2);
     scene.signal(0, Keystroke);
     scene.talk(0);
@@ -121,7 +121,7 @@ fn shown() -> Scene {
     scene
 }
 
-fn answer_all(scene: &mut Scene) {
+pub(crate) fn answer_all(scene: &mut Scene) {
     while scene.flights.iter().any(|flight| flight.late.is_none()) {
         scene.answer();
     }
@@ -544,21 +544,6 @@ fn a_node_that_hears_nothing_of_the_store_serves_alone() {
     assert_eq!(scene.flights.len(), 1);
     scene.answer();
     scene.check_the_end("the store comes back");
-}
-
-#[test]
-fn a_node_that_leaves_gives_up_everything_first() {
-    let mut scene = shown();
-    let me = scene.hosts[0].node.fleet.me();
-    let now = scene.now;
-    scene.hosts[0].node.leave(now);
-    scene.timeout(0);
-    scene.talk(0);
-    assert!(!scene.hosts[0].node.fleet.has_left(), "its icon is on");
-    answer_all(&mut scene);
-    scene.talk(0);
-    assert!(scene.hosts[0].node.fleet.has_left());
-    assert!(scene.store.held.is_empty() && !scene.store.is_alive(now.as_millis() + scene.step_millis, me));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod fleet;
 mod fleet_climate;
 mod fleet_exhaustive;
 mod fleet_faults;
+mod fleet_leaving;
 mod fleet_node;
 mod fleet_post;
 mod fleet_scene;
