@@ -379,13 +379,13 @@ impl Fleet {
             return;
         };
         holding.refused = false;
-        if !is_off || !holding.on || now < holding.suspect_until {
+        if !is_off || now < holding.suspect_until {
             return;
         }
-        holding.on = false;
+        let was_on = std::mem::replace(&mut holding.on, false);
         if self.leaving {
             self.release(conversation);
-        } else if self.tenure.is_member() {
+        } else if was_on && self.tenure.is_member() {
             self.queue.push(conversation.to_owned(), What::Dim);
         }
     }

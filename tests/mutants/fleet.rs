@@ -192,6 +192,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "self.left && self.holds(conversation) && self.tenure.state(now) != State::Tenured",
     },
     Mistake {
+        name: "a node that leaves keeps what is only remembered",
+        file: "../fleet/mod.rs",
+        right: "        if self.leaving {\n            self.release(conversation);",
+        wrong: "        if self.leaving && was_on {\n            self.release(conversation);",
+    },
+    Mistake {
         name: "a node that leaves keeps what it never showed",
         file: "../fleet/mod.rs",
         right: "self.holdings.keys().cloned().map(Effect::Check)",

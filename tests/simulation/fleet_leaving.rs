@@ -46,6 +46,23 @@ fn a_node_that_leaves_gives_up_what_it_never_showed() {
 }
 
 #[test]
+fn a_node_that_leaves_keeps_nothing_that_a_message_granted() {
+    let mut scene = Scene::new(2);
+    scene.signal_of(0, "eve", Keystroke);
+    scene.signal_of(0, "ann", MessageSent);
+    scene.talk(0);
+    let now = scene.now;
+    scene.hosts[0].node.leave(now);
+    scene.timeout(0);
+    scene.signal_of(0, "ann", MessageSent);
+    scene.talk(0);
+    assert_eq!(scene.store.held.len(), 1, "what its engine still remembers is given up again");
+    answer_all(&mut scene);
+    scene.talk(0);
+    assert!(scene.hosts[0].node.fleet.has_left());
+}
+
+#[test]
 fn a_node_that_leaves_keeps_no_started_that_waits() {
     let mut scene = shown();
     scene.signal(0, MessageSent);

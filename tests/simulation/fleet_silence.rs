@@ -122,6 +122,7 @@ fn a_message_of_more_than_a_minute_ago_is_told_to_no_one() {
     let before = scene.applied.len();
     scene.pass_without(1_000, None);
     assert_eq!((scene.flights.len(), scene.applied.len()), (0, before), "{:?}", scene.applied);
+    assert_eq!(scene.hosts[1].node.fleet.counts().posted, 0, "whatever it ended is over by itself");
     assert_eq!(scene.applied.last(), Some(&TypingStarted));
     scene.check_the_end("the store was silent for long");
 }
