@@ -329,7 +329,8 @@ impl LoopState {
         let rules = self.engine.policy().rules_of(conversation.to());
         let elsewhere =
             self.node.as_ref().filter(|node| !node.fleet.holds(conversation)).map(|node| node.link.lookup());
-        Inquiry { at: now, account, flight, past, rules, elsewhere }
+        let store = self.node.as_ref().map(|node| node.fleet.state(node.clock.now()));
+        Inquiry { at: now, account, flight, past, rules, elsewhere, store }
     }
 
     fn snapshot(&self, now: Instant) -> Snapshot {
