@@ -1,6 +1,6 @@
 //! This process as one node of several: its part of the fleet, and its way to the store.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -10,14 +10,19 @@ use super::permit::{Lease, Permit, SleeplessClock};
 use super::waiter::Tickets;
 use crate::base::clock::Clock;
 use crate::engine::Engine;
+use crate::fleet::protocol::OwnerId;
 use crate::fleet::{Fleet, State};
-use crate::model::{Conversation, CredentialId, Dispatch, Indicator};
+use crate::model::{Conversation, CredentialId, Dispatch, Indicator, Instant};
 use crate::observe::snapshot::StoreFigures;
 use crate::store::{Link, LinkState, SharedText};
 
 /// How long a node remembers a conversation after its last event: one owner serves whoever pauses for less. It is the
 /// silence after which a message counts as given up.
 const RETAINED_FOR: Duration = Duration::from_secs(30);
+
+/// After the store was away all that reach it have joined anew by then: the time-out of a request, the longest wait before a
+/// new connection, a heartbeat.
+const OTHERS_JOIN_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// A node: its part of the fleet, and its connection to the store.
 #[derive(Debug)]
@@ -40,8 +45,12 @@ pub struct Node {
 #[derive(Debug)]
 struct Logged {
     state: State,
+    /// Until then others may still be joining anew.
+    settles_at: Instant,
+    /// Owners that have lapsed, before it is said that they have died.
+    missing: BTreeSet<OwnerId>,
     /// The dead of which something may be left, and what had been taken over before the first of them.
-    lapsed: usize,
+    dead: BTreeSet<OwnerId>,
     taken: u64,
 }
 
@@ -64,7 +73,13 @@ impl Node {
             credentials: HashMap::new(),
             tickets: Tickets::default(),
             gives_up_all: false,
-            logged: Logged { state: State::InDoubt, lapsed: 0, taken: 0 },
+            logged: Logged {
+                state: State::InDoubt,
+                settles_at: Instant::ORIGIN,
+                missing: BTreeSet::new(),
+                dead: BTreeSet::new(),
+                taken: 0,
+            },
         }
     }
 
@@ -83,11 +98,15 @@ impl Node {
 
     /// Logs what has changed of the node, and which others have died.
     pub(super) fn log_changes(&mut self) {
-        let (state, lapsed, members) = (self.fleet.state(self.clock.now()), self.fleet.lapsed(), self.fleet.members());
+        let now = self.clock.now();
+        let (state, members) = (self.fleet.state(now), self.fleet.members());
         let before = std::mem::replace(&mut self.logged.state, state);
         if state != before {
             match state {
-                State::Tenured => info!(members, "this typingd shares the org by the store"),
+                State::Tenured => {
+                    self.logged.settles_at = now + OTHERS_JOIN_WITHIN;
+                    info!(members, "this typingd shares the org by the store");
+                }
                 State::InDoubt if before == State::Tenured => {
                     info!("the lease was not renewed in time: nothing is sent for now");
                 }
@@ -96,16 +115,32 @@ impl Node {
                 State::Dark => warn!("without a store: this typingd shows no icon"),
             }
         }
-        let taken = self.fleet.counts().taken + self.fleet.counts().reaped;
-        if lapsed > self.logged.lapsed {
-            if self.logged.lapsed == 0 {
-                self.logged.taken = taken;
-            }
-            info!(members, "another typingd has died, or is cut off from the store");
-        } else if lapsed == 0 && self.logged.lapsed > 0 {
-            info!(icons = taken - self.logged.taken, "what it owned is taken over");
+        if state == State::Tenured {
+            self.log_deaths(now, members);
         }
-        self.logged.lapsed = lapsed;
+    }
+
+    /// Logs which others have died. After trouble with the store all of them lapse, and join anew.
+    fn log_deaths(&mut self, now: Instant, members: usize) {
+        let Self { fleet, logged, .. } = self;
+        let taken = fleet.counts().taken + fleet.counts().reaped;
+        if logged.missing.is_empty() && logged.dead.is_empty() {
+            logged.taken = taken;
+        }
+        logged.missing.extend(fleet.lapsed().filter(|owner| !logged.dead.contains(owner) && !fleet.is_self(*owner)));
+        if now < logged.settles_at {
+            return;
+        }
+        let before = logged.dead.len();
+        let missing = std::mem::take(&mut logged.missing);
+        logged.dead.extend(missing.into_iter().filter(|owner| !fleet.is_alive(*owner)));
+        if logged.dead.len() > before {
+            info!(members, "another typingd has died, or is cut off from the store");
+        }
+        if !logged.dead.is_empty() && !fleet.lapsed().any(|owner| logged.dead.contains(&owner)) {
+            info!(icons = taken - logged.taken, "what it owned is taken over");
+            logged.dead.clear();
+        }
     }
 
     pub(super) fn figures(&self) -> StoreFigures {
