@@ -61,9 +61,10 @@ fn describe(status: &Value) -> String {
     line(
         "requests",
         format!(
-            "{} in the last second of {} allowed, {} in flight of {}",
+            "{} in the last second of {} allowed{}, {} in flight of {}",
             count("/requests/in_last_second"),
             count("/requests/allowed_per_second"),
+            no_share(status),
             count("/requests/in_flight"),
             count("/requests/max_in_flight")
         ),
@@ -92,6 +93,15 @@ fn describe(status: &Value) -> String {
         line("node", node);
     }
     lines
+}
+
+/// Why no request may leave, where the others have it all: for a moment after the limit was lowered.
+fn no_share(status: &Value) -> &'static str {
+    if status.pointer("/store/requests_per_second").and_then(Value::as_u64) == Some(0) {
+        " (the other typingd still have to give up some of theirs)"
+    } else {
+        ""
+    }
 }
 
 /// How the store is, and as what it knows this typingd; `None` without one.
