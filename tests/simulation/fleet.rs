@@ -226,6 +226,27 @@ fn a_node_that_was_stopped_shows_nothing_when_it_goes_on() {
     scene.check_the_end("it was stopped");
 }
 
+/// What the guide says: one by who takes over, one when the sleeper wakes and tells of its icon, and one a time-out after the
+/// last of them.
+#[test]
+fn an_owner_that_slept_costs_three_or_four_stoppeds() {
+    for (asleep_millis, stoppeds) in [(4_000, 3), (9_000, 4)] {
+        let mut scene = shown();
+        for _ in 0..asleep_millis / 500 {
+            scene.pass_without(500, Some(0));
+            answer_all(&mut scene);
+        }
+        assert!(!scene.shown && scene.holds(1));
+        for _ in 0..60 {
+            scene.pass_without(500, None);
+            answer_all(&mut scene);
+        }
+        let stopped = scene.applied.iter().filter(|indicator| **indicator == TypingStopped).count();
+        assert_eq!(stopped, stoppeds, "{:?}", scene.applied);
+        scene.check_the_end("an owner slept");
+    }
+}
+
 #[test]
 fn a_started_that_waited_past_the_lease_does_not_leave() {
     let mut scene = Scene::new(2);
