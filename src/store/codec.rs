@@ -270,6 +270,7 @@ fn answer(answered: Answered) -> Result<Answer, Strange> {
         "E" => Answer::Elsewhere,
         "U" => Answer::Undeclared,
         "D" => Answer::Done,
+        "P" => Answer::Posted(0),
         _ => {
             let counted = |kind| letter.strip_prefix(kind).and_then(|count| count.parse().ok());
             let answer = counted('S').map(Answer::Stray).or_else(|| counted('P').map(Answer::Posted));

@@ -256,17 +256,19 @@ fn what_is_wrong_with_the_way_to_the_store_is_said_plainly() {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(directory.path().join("cert.pem"), certified.cert.pem()).unwrap();
     fs::write(directory.path().join("key.pem"), certified.signing_key.serialize_pem()).unwrap();
-    let [plain, tls] = [free_port(), free_port()];
-    let [plain_port, tls_port] = [plain, tls].map(|port| port.to_string());
-    let arguments = ["--port", &plain_port, "--tls-port", &tls_port, "--tls-cert-file", "cert.pem"];
-    let files = ["--tls-key-file", "key.pem", "--tls-auth-clients", "no", "--tls-ca-cert-file", "cert.pem"];
+    let tls = free_port();
+    let port = tls.to_string();
+    let arguments = ["--tls-port", &port, "--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem"];
+    let files = ["--tls-auth-clients", "no", "--tls-ca-cert-file", "cert.pem"];
     let Some(redis) = Redis::start_in(directory, &[&arguments[..], &files].concat()) else { return };
     let sandbox = Sandbox::start(&[]);
+    // What answers there speaks in clear.
+    let plain = sandbox.address.url().replace("http://127.0.0.1", "rediss://localhost");
     let trusted = format!("store.ca_file = '{}'\n", redis.directory.path().join("cert.pem").display());
     for (url, settings, why) in [
         (format!("rediss://localhost:{tls}"), "", "its certificate is not trusted; expected the certificate that"),
         (format!("rediss://127.0.0.1:{tls}"), &trusted[..], "its certificate is for another name; expected the name"),
-        (format!("rediss://localhost:{plain}"), &trusted, "it does not speak TLS; expected its port for TLS"),
+        (plain, &trusted, "it does not speak TLS; expected its port for TLS"),
         (format!("redis://localhost:{tls}"), "", "if it speaks TLS, expected rediss:// in store.url"),
         (format!("rediss://localhost:{tls}/99"), &trusted, "it has no database of that number; expected a lower one"),
     ] {

@@ -30,16 +30,16 @@ local function take_mail(inbox)
   return mail
 end
 
--- An owner is 16 characters.
+-- An owner is 16 characters. No endings are nil.
 local function read(value)
   local owner, on = string.sub(value, 1, 16), string.sub(value, 17, 17) == '+'
-  if #value == 17 then return owner, on, 0, 0 end
+  if #value == 17 then return owner, on, 0 end
   local strays, endings = string.match(value, '^(%d*)%.?(%d*)$', 18)
-  return owner, on, tonumber(strays) or 0, tonumber(endings) or 0
+  return owner, on, tonumber(strays) or 0, tonumber(endings)
 end
 
 local function written(owner, on, strays, endings)
-  return owner .. (on and '+' or '-') .. (strays > 0 and strays or '') .. (endings > 0 and '.' .. endings or '')
+  return owner .. (on and '+' or '-') .. (strays > 0 and strays or '') .. (endings and '.' .. endings or '')
 end
 
 -- A request over a connection that has been given up comes late, and is not executed.

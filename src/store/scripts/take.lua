@@ -12,7 +12,7 @@ for i = 6, #ARGV do
     if owner == dead and on and owed then
       redis.call('HSET', HELD, ARGV[i], written(me, true, 0, endings))
       taken[#taken + 1] = ARGV[i]
-      taken[#taken + 1] = endings
+      taken[#taken + 1] = endings or 0
     elseif owner == dead then
       redis.call('HDEL', HELD, ARGV[i])
     end

@@ -10,8 +10,8 @@
 --   s     stray                         what follows the number in its mail
 --   g     give                          the owner that it is given to, + or -, then what follows the number in its mail
 --   a     answer to a ticket            the owner that waits, then what follows the number in its mail
--- Answers each: G granted, M mine, T taken over, E elsewhere, P and how many endings: posted, U its inbox was not named, D done,
--- S and how many strays.
+-- Answers each: G granted, M mine, T taken over, E elsewhere, P and how many endings (nothing for 0) posted, U its inbox was
+-- not named, D done, S and how many strays.
 -- Answers L, and does nothing, if the owner that asks has lapsed.
 if not is_alive(me) then return 'L' end
 local count = tonumber(ARGV[3])
@@ -31,7 +31,6 @@ if #names == 0 then return {} end
 local found = redis.call('HMGET', HELD, unpack(names))
 local owner, on, strays, endings, changed = {}, {}, {}, {}, {}
 for i, name in ipairs(names) do
-  endings[name] = 0
   if found[i] then owner[name], on[name], strays[name], endings[name] = read(found[i]) end
 end
 
@@ -48,7 +47,7 @@ end
 
 -- What was posted before has no say any more about whether the user is typing.
 local function ended(name)
-  endings[name] = endings[name] + 1
+  endings[name] = (endings[name] or 0) + 1
   changed[name] = true
 end
 
@@ -92,7 +91,7 @@ local function post(name, kind, detail)
   if has_room(holder, kind == 'k' and 10000 or 20000) then send(holder, nth, detail) end
   if kind == 's' then return 'E' end
   if kind == 'p' then ended(name) end
-  return 'P' .. endings[name]
+  return endings[name] and 'P' .. endings[name] or 'P'
 end
 
 local answers = {}
@@ -108,7 +107,7 @@ for i = first, #ARGV, 3 do
   elseif op == 'l' then
     answer = acquire(name, true) or 'E'
   elseif op == 't' then
-    if holder and (detail == '' or endings[name] == tonumber(detail)) then answer = acquire(name, true) or 'E' end
+    if holder and (detail == '' or (endings[name] or 0) == tonumber(detail)) then answer = acquire(name, true) or 'E' end
   elseif op == 's' then
     answer = acquire(name, true) or post(name, op, detail)
   elseif op == 'c' then
@@ -149,7 +148,7 @@ for i = first, #ARGV, 3 do
     if holder and holder == seen then
       if strays[name] == nth then
         set(name, false)
-        endings[name] = 0
+        endings[name] = nil
       elseif holder == me then
         answer = 'S' .. strays[name]
       end
