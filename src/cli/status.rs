@@ -110,6 +110,11 @@ fn node_of_several(status: &Value) -> Option<[String; 2]> {
     let count = |name: &str| store[name].as_u64().unwrap_or(0);
     let text = |name: &str| store[name].as_str().map(printable).unwrap_or_default();
     let problem = store["problem"].as_str().map(|why| format!(": {}", printable(why))).unwrap_or_default();
+    let differs: Vec<_> = store["differs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let differs = match differs.is_empty() {
+        true => String::new(),
+        false => format!("; another has {} otherwise", printable(&differs.join(" and "))),
+    };
     // While the store answers, a heartbeat's time is no news.
     let members = match store["members_age_ms"].as_u64() {
         None => "how many typingd share it is not known yet".to_owned(),
@@ -118,7 +123,7 @@ fn node_of_several(status: &Value) -> Option<[String; 2]> {
     };
     Some([
         format!(
-            "{}{problem}; {members}, {} conversations are this one's, and {} requests a second",
+            "{}{problem}; {members}, {} conversations are this one's, and {} requests a second{differs}",
             text("state").replace('_', " "),
             count("owned"),
             count("requests_per_second")

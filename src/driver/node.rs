@@ -1,16 +1,19 @@
 //! This process as one node of several: its part of the fleet, and its way to the store.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use tracing::{info, warn};
 
 use super::permit::{Lease, Permit, SleeplessClock};
 use super::waiter::Tickets;
 use crate::base::clock::Clock;
 use crate::engine::Engine;
-use crate::fleet::protocol::OwnerId;
+use crate::engine::policy::Policy;
+use crate::fleet::protocol::{Differences, OwnerId};
 use crate::fleet::{Fleet, State};
 use crate::model::{Conversation, CredentialId, Dispatch, Indicator, Instant};
 use crate::observe::snapshot::StoreFigures;
@@ -45,6 +48,8 @@ pub struct Node {
 #[derive(Debug)]
 struct Logged {
     state: State,
+    /// What others have otherwise.
+    differs: Differences,
     /// Until then others may still be joining anew.
     settles_at: Instant,
     /// Owners that have lapsed, before it is said that they have died.
@@ -59,6 +64,7 @@ impl Node {
     /// may have left on.
     pub fn new(mut fleet: Fleet, link: Link, clock: Clock, engine: &mut Engine, left_on: &[Conversation]) -> Self {
         engine.observe_released(RETAINED_FOR);
+        fleet.handle_timing(digest(engine.policy()));
         for conversation in left_on {
             fleet.handle_left_on(conversation.as_ref());
         }
@@ -75,6 +81,7 @@ impl Node {
             gives_up_all: false,
             logged: Logged {
                 state: State::InDoubt,
+                differs: Differences::default(),
                 settles_at: Instant::ORIGIN,
                 missing: BTreeSet::new(),
                 dead: BTreeSet::new(),
@@ -117,6 +124,11 @@ impl Node {
         }
         if state == State::Tenured {
             self.log_deaths(now, members);
+            let differs = self.fleet.differences(now);
+            if std::mem::replace(&mut self.logged.differs, differs) != differs && differs != Differences::default() {
+                let keys = differs.names().join(" and ");
+                warn!(keys, "another typingd that shares the org has other settings; expected the same for all");
+            }
         }
     }
 
@@ -156,6 +168,7 @@ impl Node {
             answered: self.fleet.answered(self.clock.now()),
             owned: self.fleet.len(),
             share: self.fleet.share(),
+            differs: self.fleet.differences(self.clock.now()),
             counts: *self.fleet.counts(),
         }
     }
@@ -173,4 +186,11 @@ impl Node {
     fn is_up(&self) -> bool {
         self.link.state().lock().unwrap_or_else(PoisonError::into_inner).up
     }
+}
+
+/// Tells whether the timing is the same, channel by channel.
+pub(super) fn digest(policy: &Policy) -> u32 {
+    let channels: BTreeMap<_, _> = policy.channels.iter().map(|(to, rules)| (to.as_str(), rules)).collect();
+    let hash = FixedState::with_seed(0).hash_one((policy.rules, channels));
+    u32::try_from(hash >> 32).unwrap_or_default()
 }

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use super::node::Node;
+use super::node::{Node, digest};
 use super::permit::Permit;
 use super::state::LoopState;
 use super::waiter::{Answer, Waiter};
 use crate::engine::Notice;
 use crate::engine::outbox::Acknowledged;
+use crate::engine::policy::Policy;
 use crate::fleet::protocol::Ticket;
 use crate::fleet::{Demand, Effect, Route};
 use crate::model::{
@@ -223,10 +224,11 @@ impl LoopState {
         engine.min(fleet)
     }
 
-    /// The configuration has a limit of requests a second.
-    pub(super) fn share_limit(&mut self, limit: u32) {
+    /// Another policy: its limit of requests a second is shared, and its timing is to be that of all.
+    pub(super) fn share_policy(&mut self, policy: &Policy) {
         if let Some(node) = &mut self.node {
-            node.fleet.handle_limit(node.clock.now(), limit);
+            node.fleet.handle_limit(node.clock.now(), policy.delivery.requests_per_second_max);
+            node.fleet.handle_timing(digest(policy));
         }
     }
 

@@ -273,7 +273,7 @@ impl LoopState {
     fn change_policy(&mut self, now: Instant) {
         if let Some((policy, waiting)) = self.policy.take_if(|_| self.engine.has_room_for_policy()) {
             self.observers.stats.on_policy(&policy);
-            self.share_limit(policy.delivery.requests_per_second_max);
+            self.share_policy(&policy);
             self.engine.handle_policy(now, *policy);
             for in_force in waiting {
                 let _ = in_force.send(());

@@ -134,6 +134,7 @@ impl Fleet {
         self.take_over_posted(now, &membership.members);
         self.store_clock = Some((membership.now_millis, sent));
         self.sweep.handle_membership(now, &membership);
+        self.agreement.compared(now, membership.differs);
         let before = self.share.in_force();
         self.share.granted(&membership);
         if self.share.in_force() != before {

@@ -20,6 +20,7 @@
 //!    finds in its inbox ([`Fleet::me`]) to [`Fleet::handle_mail`];
 //! 6. calls [`Fleet::handle_timeout`] when the instant of [`Fleet::poll_timeout`] has come.
 
+mod agreement;
 mod answers;
 mod deadlines;
 mod giving;
@@ -38,6 +39,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{Equivalent, HashMap, HashSet};
 
 use crate::model::{Conversation, ConversationRef, Dispatch, DispatchId, Indicator, Instant, Signal, SignalKind};
+use agreement::Agreement;
 use protocol::{Awaited, OwnerId, Request, Ticket};
 use queue::{FRESH_MAX, Pending, Post, Queue, What};
 use share::Share;
@@ -175,6 +177,7 @@ pub struct Fleet {
     settings: Settings,
     tenure: Tenure,
     share: Share,
+    agreement: Agreement,
     sweep: Sweep,
     holdings: HashMap<Conversation, Holding, FixedState>,
     /// Lost with a request in flight.
@@ -223,6 +226,7 @@ impl Fleet {
             tenure: Tenure::new(me, settings.lease, settings.when_unreachable),
             effects: VecDeque::from([Effect::Share(share.in_force())]),
             share,
+            agreement: Agreement::default(),
             sweep: Sweep::new(settings.recover_within, settings.needs_credentials),
             holdings: HashMap::with_hasher(FixedState::with_seed(seed)),
             lost_in_flight: HashSet::with_hasher(FixedState::with_seed(seed)),

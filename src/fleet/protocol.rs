@@ -157,6 +157,8 @@ pub struct Heartbeat {
     pub need: u32,
     /// The share that it would like: more than it needs, if there is more.
     pub want: u32,
+    /// A digest of its timing: all are to have the same.
+    pub timing: u32,
 }
 
 /// An operation on one conversation.
@@ -297,10 +299,29 @@ pub struct Membership {
     pub members: Vec<OwnerId>,
     /// Who has lapsed and is not buried yet.
     pub lapsed: Vec<OwnerId>,
+    /// What others that are alive have otherwise.
+    pub differs: Differences,
     /// The store's clock, in milliseconds.
     pub now_millis: u64,
     /// What was left in the former owner's inbox.
     pub mail: Vec<Mail>,
+}
+
+/// What typingd that share an org should have the same, and have not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// How long a lease lasts.
+    pub lease: bool,
+    /// The timing of any channel.
+    pub timing: bool,
+}
+
+impl Differences {
+    /// Their names in the configuration.
+    pub fn names(self) -> Vec<&'static str> {
+        let named = [(self.lease, "store.lease"), (self.timing, "timing")];
+        named.into_iter().filter(|(differs, _)| *differs).map(|(_, name)| name).collect()
+    }
 }
 
 /// What became of a heartbeat.

@@ -46,6 +46,7 @@ impl Fleet {
             hold: 0,
             need: 0,
             want: 0,
+            timing: self.agreement.timing(),
         };
         let before = self.share.in_force();
         self.share.before_heartbeat(demand, &mut heartbeat);

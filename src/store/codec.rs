@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use redis::Value as Answered;
 
 use crate::fleet::protocol::{
-    Answer, Command, Content, Mail, Membership, Op, OwnerId, Reply, Request, Status, Ticket, Value,
+    Answer, Command, Content, Differences, Mail, Membership, Op, OwnerId, Reply, Request, Status, Ticket, Value,
 };
 use crate::model::{Conversation, ConversationRef, Signal, SignalKind};
 
@@ -125,7 +125,7 @@ pub fn call(keys: &Keys, request: &Request, who: &Who) -> Call {
             args.push(heartbeat.was.map_or_else(String::new, |was| was.to_string()));
             args.extend([millis.to_string(), heartbeat.limit.to_string()]);
             args.extend([heartbeat.hold, heartbeat.need, heartbeat.want].map(|rate| rate.to_string()));
-            args.extend([who.name.clone(), SCHEMA.to_owned(), who.org.clone()]);
+            args.extend([who.name.clone(), SCHEMA.to_owned(), who.org.clone(), heartbeat.timing.to_string()]);
             Script::Heartbeat
         }
         Command::Turn { inboxes, ops } => {
@@ -287,8 +287,8 @@ pub(super) fn timing_version(command: &Command, answered: &Answered) -> Option<u
 
 fn membership(answered: Answered) -> Result<Membership, Strange> {
     let expected = strange("an answer to a heartbeat");
-    let [status, share, most, sought, limit, members, lapsed, now, mail, _timing] =
-        <[Answered; 10]>::try_from(list(answered)?).map_err(|_| strange("an answer to a heartbeat"))?;
+    let [status, share, most, sought, limit, members, lapsed, now, mail, differs, _timing] =
+        <[Answered; 11]>::try_from(list(answered)?).map_err(|_| strange("an answer to a heartbeat"))?;
     let status = match text(status)?.as_str() {
         "kept" => Status::Kept,
         "joined" => Status::Joined,
@@ -301,6 +301,7 @@ fn membership(answered: Answered) -> Result<Membership, Strange> {
         share: rate(share)?,
         most: rate(most)?,
         is_sought: number(&sought)? == 1,
+        differs: Differences { lease: number(&differs)? & 1 != 0, timing: number(&differs)? & 2 != 0 },
         limit: rate(limit)?,
         members: owners(members)?,
         lapsed: owners(lapsed)?,

@@ -299,3 +299,21 @@ fn no_one_is_called_dead_for_the_stores_silence() {
     let log = fleet.nodes[0].process.log();
     assert_eq!(log.matches("another typingd has died").count(), 1, "{log}");
 }
+
+#[test]
+fn other_settings_than_those_of_the_others_are_told_once() {
+    let Some(mut fleet) = fleet(1, "") else { return };
+    let url = fleet.sandbox.address.url();
+    let settings = format!("store.url = '{}'\nstore.lease = '3s'\ntiming.check_interval = '9s'", fleet.redis.url());
+    let mut other = Daemon::start(&url, &settings);
+    for node in [&mut other, &mut fleet.nodes[0]] {
+        node.process.until_logged("has other settings; expected the same for all");
+        let status = node.tell_by("status", &[]).stdout;
+        assert!(status.contains("; another has store.lease and timing otherwise"), "{status}");
+    }
+    // Once it holds for all there is nothing to tell of.
+    other.process.stop();
+    let node = &fleet.nodes[0];
+    until("nothing differs", || !node.tell_by("status", &[]).stdout.contains("otherwise"));
+    assert_eq!(node.process.log().matches("has other settings").count(), 1);
+}

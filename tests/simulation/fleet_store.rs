@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use typingd::fleet::protocol::{
-    Answer, Command, Content, Heartbeat, Mail, Membership, Op, OwnerId, Reply, Request, Status, Value,
+    Answer, Command, Content, Differences, Heartbeat, Mail, Membership, Op, OwnerId, Reply, Request, Status, Value,
 };
 use typingd::model::{Conversation, SignalKind};
 
@@ -15,6 +15,7 @@ struct Share {
     limit: u32,
     lease_millis: u64,
     need: u32,
+    timing: u32,
 }
 
 /// Everything that the store keeps. Its clock is an argument, in milliseconds.
@@ -114,7 +115,12 @@ impl Store {
         let members: Vec<_> = self.nodes.keys().filter(|owner| alive(self, owner)).copied().collect();
         let lapsed = self.nodes.keys().filter(|owner| !alive(self, owner)).copied().collect();
         let limit = self.limit(heartbeat.limit);
-        Membership { status, share, most, is_sought, limit, members, lapsed, now_millis: now, mail }
+        let others = || members.iter().filter(|member| **member != me).filter_map(|member| self.shares.get(member));
+        let differs = Differences {
+            lease: others().any(|share| share.lease_millis != lease_millis),
+            timing: others().any(|share| share.timing != heartbeat.timing),
+        };
+        Membership { status, share, most, is_sought, limit, members, lapsed, differs, now_millis: now, mail }
     }
 
     fn limit(&self, own: u32) -> u32 {
@@ -149,7 +155,8 @@ impl Store {
         let requests = heartbeat.hold.max(want.min(free)).min(free);
         // Until the owner has reported less, it keeps to what it had: the answer may get lost.
         let kept = requests.max(heartbeat.hold);
-        self.shares.insert(me, Share { requests: kept, limit: heartbeat.limit, lease_millis, need: heartbeat.need });
+        let Heartbeat { limit, need, timing, .. } = *heartbeat;
+        self.shares.insert(me, Share { requests: kept, limit, lease_millis, need, timing });
         (requests, most, is_sought)
     }
 

@@ -138,6 +138,7 @@ impl Requests {
             hold: rate(self.below(1_200)),
             need: rate(self.below(2_500)),
             want: rate(self.below(2_500)),
+            timing: rate(self.below(2)),
         })
     }
 
@@ -229,8 +230,16 @@ fn a_full_inbox_takes_no_keystroke_and_then_nothing() {
         let (real, modelled) = (server.execute(1_000, &request), model.execute(1_000, &request));
         assert_eq!(sorted(real), sorted(modelled));
     };
-    let heartbeat =
-        Heartbeat { joins: true, was: None, lease: Duration::from_secs(2), limit: 9, hold: 1, need: 1, want: 1 };
+    let heartbeat = Heartbeat {
+        joins: true,
+        was: None,
+        lease: Duration::from_secs(2),
+        limit: 9,
+        hold: 1,
+        need: 1,
+        want: 1,
+        timing: 1,
+    };
     let turn = |ops| Command::Turn { inboxes: vec![reader], ops };
     both(reader, Command::Heartbeat(heartbeat));
     both(writer, Command::Heartbeat(heartbeat));
