@@ -65,6 +65,8 @@ struct Store<'a> {
     members_age_ms: Option<u64>,
     owned: usize,
     requests_per_second: u32,
+    /// The settings that another typingd of the group has otherwise.
+    differs: Vec<&'static str>,
     posted: u64,
     received: u64,
 }
@@ -188,6 +190,7 @@ impl<'a> Answer<'a> {
                 members_age_ms: store.answered.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
                 owned: store.owned,
                 requests_per_second: store.share,
+                differs: store.differs.names(),
                 posted: store.counts.posted,
                 received: store.counts.received,
             }),

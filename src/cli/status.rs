@@ -61,9 +61,10 @@ fn describe(status: &Value) -> String {
     line(
         "requests",
         format!(
-            "{} in the last second of {} allowed, {} in flight of {}",
+            "{} in the last second of {} allowed{}, {} in flight of {}",
             count("/requests/in_last_second"),
             count("/requests/allowed_per_second"),
+            no_share(status),
             count("/requests/in_flight"),
             count("/requests/max_in_flight")
         ),
@@ -94,12 +95,26 @@ fn describe(status: &Value) -> String {
     lines
 }
 
+/// Why no request may leave, where the others have it all: for a moment after the limit was lowered.
+fn no_share(status: &Value) -> &'static str {
+    if status.pointer("/store/requests_per_second").and_then(Value::as_u64) == Some(0) {
+        " (the other typingd still have to give up some of theirs)"
+    } else {
+        ""
+    }
+}
+
 /// How the store is, and as what it knows this typingd; `None` without one.
 fn node_of_several(status: &Value) -> Option<[String; 2]> {
     let store = status.get("store").filter(|store| store.is_object())?;
     let count = |name: &str| store[name].as_u64().unwrap_or(0);
     let text = |name: &str| store[name].as_str().map(printable).unwrap_or_default();
     let problem = store["problem"].as_str().map(|why| format!(": {}", printable(why))).unwrap_or_default();
+    let differs: Vec<_> = store["differs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let differs = match differs.is_empty() {
+        true => String::new(),
+        false => format!("; another has {} otherwise", printable(&differs.join(" and "))),
+    };
     // While the store answers, a heartbeat's time is no news.
     let members = match store["members_age_ms"].as_u64() {
         None => "how many typingd share it is not known yet".to_owned(),
@@ -108,7 +123,7 @@ fn node_of_several(status: &Value) -> Option<[String; 2]> {
     };
     Some([
         format!(
-            "{}{problem}; {members}, {} conversations are this one's, and {} requests a second",
+            "{}{problem}; {members}, {} conversations are this one's, and {} requests a second{differs}",
             text("state").replace('_', " "),
             count("owned"),
             count("requests_per_second")

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::policy::{Policy, Rules};
 use crate::engine::{Account, Page, PageQuery};
+use crate::fleet::State;
 use crate::model::{Conversation, Instant};
 use crate::observe::events::{Flight, Past};
 use crate::observe::recording::{Recording, Scope};
@@ -62,6 +63,8 @@ pub struct Inquiry {
     pub rules: Rules,
     /// Where it is not this process's: what says whose it is.
     pub elsewhere: Option<Lookup>,
+    /// What this process may do by the store; `None` without one.
+    pub store: Option<State>,
 }
 
 /// How the icons were left.

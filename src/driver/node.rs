@@ -1,23 +1,31 @@
 //! This process as one node of several: its part of the fleet, and its way to the store.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use tracing::{info, warn};
 
 use super::permit::{Lease, Permit, SleeplessClock};
 use super::waiter::Tickets;
 use crate::base::clock::Clock;
 use crate::engine::Engine;
+use crate::engine::policy::Policy;
+use crate::fleet::protocol::{Differences, OwnerId};
 use crate::fleet::{Fleet, State};
-use crate::model::{Conversation, CredentialId, Dispatch, Indicator};
+use crate::model::{Conversation, CredentialId, Dispatch, Indicator, Instant};
 use crate::observe::snapshot::StoreFigures;
 use crate::store::{Link, LinkState, SharedText};
 
 /// How long a node remembers a conversation after its last event: one owner serves whoever pauses for less. It is the
 /// silence after which a message counts as given up.
 const RETAINED_FOR: Duration = Duration::from_secs(30);
+
+/// After the store was away all that reach it have joined anew by then: the time-out of a request, the longest wait before a
+/// new connection, a heartbeat.
+const OTHERS_JOIN_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// A node: its part of the fleet, and its connection to the store.
 #[derive(Debug)]
@@ -31,6 +39,8 @@ pub struct Node {
     /// What was shown with signals that wait for the store's answer.
     pub(super) credentials: HashMap<Conversation, CredentialId>,
     pub(super) tickets: Tickets,
+    /// It leaves, and gives up whatever is off.
+    pub(super) gives_up_all: bool,
     logged: Logged,
 }
 
@@ -38,8 +48,14 @@ pub struct Node {
 #[derive(Debug)]
 struct Logged {
     state: State,
+    /// What others have otherwise.
+    differs: Differences,
+    /// Until then others may still be joining anew.
+    settles_at: Instant,
+    /// Owners that have lapsed, before it is said that they have died.
+    missing: BTreeSet<OwnerId>,
     /// The dead of which something may be left, and what had been taken over before the first of them.
-    lapsed: usize,
+    dead: BTreeSet<OwnerId>,
     taken: u64,
 }
 
@@ -48,6 +64,7 @@ impl Node {
     /// may have left on.
     pub fn new(mut fleet: Fleet, link: Link, clock: Clock, engine: &mut Engine, left_on: &[Conversation]) -> Self {
         engine.observe_released(RETAINED_FOR);
+        fleet.handle_timing(digest(engine.policy()));
         for conversation in left_on {
             fleet.handle_left_on(conversation.as_ref());
         }
@@ -61,7 +78,15 @@ impl Node {
             leaving: VecDeque::new(),
             credentials: HashMap::new(),
             tickets: Tickets::default(),
-            logged: Logged { state: State::InDoubt, lapsed: 0, taken: 0 },
+            gives_up_all: false,
+            logged: Logged {
+                state: State::InDoubt,
+                differs: Differences::default(),
+                settles_at: Instant::ORIGIN,
+                missing: BTreeSet::new(),
+                dead: BTreeSet::new(),
+                taken: 0,
+            },
         }
     }
 
@@ -80,11 +105,15 @@ impl Node {
 
     /// Logs what has changed of the node, and which others have died.
     pub(super) fn log_changes(&mut self) {
-        let (state, lapsed, members) = (self.fleet.state(self.clock.now()), self.fleet.lapsed(), self.fleet.members());
+        let now = self.clock.now();
+        let (state, members) = (self.fleet.state(now), self.fleet.members());
         let before = std::mem::replace(&mut self.logged.state, state);
         if state != before {
             match state {
-                State::Tenured => info!(members, "this typingd shares the org by the store"),
+                State::Tenured => {
+                    self.logged.settles_at = now + OTHERS_JOIN_WITHIN;
+                    info!(members, "this typingd shares the org by the store");
+                }
                 State::InDoubt if before == State::Tenured => {
                     info!("the lease was not renewed in time: nothing is sent for now");
                 }
@@ -93,16 +122,37 @@ impl Node {
                 State::Dark => warn!("without a store: this typingd shows no icon"),
             }
         }
-        let taken = self.fleet.counts().taken + self.fleet.counts().reaped;
-        if lapsed > self.logged.lapsed {
-            if self.logged.lapsed == 0 {
-                self.logged.taken = taken;
+        if state == State::Tenured {
+            self.log_deaths(now, members);
+            let differs = self.fleet.differences(now);
+            if std::mem::replace(&mut self.logged.differs, differs) != differs && differs != Differences::default() {
+                let keys = differs.names().join(" and ");
+                warn!(keys, "another typingd that shares the org has other settings; expected the same for all");
             }
-            info!(members, "another typingd has died, or is cut off from the store");
-        } else if lapsed == 0 && self.logged.lapsed > 0 {
-            info!(icons = taken - self.logged.taken, "what it owned is taken over");
         }
-        self.logged.lapsed = lapsed;
+    }
+
+    /// Logs which others have died. After trouble with the store all of them lapse, and join anew.
+    fn log_deaths(&mut self, now: Instant, members: usize) {
+        let Self { fleet, logged, .. } = self;
+        let taken = fleet.counts().taken + fleet.counts().reaped;
+        if logged.missing.is_empty() && logged.dead.is_empty() {
+            logged.taken = taken;
+        }
+        logged.missing.extend(fleet.lapsed().filter(|owner| !logged.dead.contains(owner) && !fleet.is_self(*owner)));
+        if now < logged.settles_at {
+            return;
+        }
+        let before = logged.dead.len();
+        let missing = std::mem::take(&mut logged.missing);
+        logged.dead.extend(missing.into_iter().filter(|owner| !fleet.is_alive(*owner)));
+        if logged.dead.len() > before {
+            info!(members, "another typingd has died, or is cut off from the store");
+        }
+        if !logged.dead.is_empty() && !fleet.lapsed().any(|owner| logged.dead.contains(&owner)) {
+            info!(icons = taken - logged.taken, "what it owned is taken over");
+            logged.dead.clear();
+        }
     }
 
     pub(super) fn figures(&self) -> StoreFigures {
@@ -118,12 +168,29 @@ impl Node {
             answered: self.fleet.answered(self.clock.now()),
             owned: self.fleet.len(),
             share: self.fleet.share(),
+            differs: self.fleet.differences(self.clock.now()),
             counts: *self.fleet.counts(),
         }
     }
 
     /// Whether nothing in the store is this node's any more, or the store can't be told.
     pub(super) fn has_left(&self) -> bool {
-        self.fleet.has_left() || self.fleet.state(self.clock.now()) != State::Tenured
+        match self.fleet.state(self.clock.now()) {
+            State::Tenured => self.fleet.has_left(),
+            // Under load an answer may come late.
+            State::InDoubt => self.fleet.has_left() || !self.is_up(),
+            State::Alone | State::Dark => true,
+        }
     }
+
+    fn is_up(&self) -> bool {
+        self.link.state().lock().unwrap_or_else(PoisonError::into_inner).up
+    }
+}
+
+/// Tells whether the timing is the same, channel by channel.
+pub(super) fn digest(policy: &Policy) -> u32 {
+    let channels: BTreeMap<_, _> = policy.channels.iter().map(|(to, rules)| (to.as_str(), rules)).collect();
+    let hash = FixedState::with_seed(0).hash_one((policy.rules, channels));
+    u32::try_from(hash >> 32).unwrap_or_default()
 }

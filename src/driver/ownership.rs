@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use super::node::Node;
+use super::node::{Node, digest};
 use super::permit::Permit;
 use super::state::LoopState;
 use super::waiter::{Answer, Waiter};
 use crate::engine::Notice;
 use crate::engine::outbox::Acknowledged;
+use crate::engine::policy::Policy;
 use crate::fleet::protocol::Ticket;
 use crate::fleet::{Demand, Effect, Route};
 use crate::model::{
@@ -76,11 +77,19 @@ impl LoopState {
         route == Route::Here
     }
 
+    /// Whether another node may show the icon, whatever the engine knows.
+    pub(super) fn is_unsure_of(&self, conversation: ConversationRef<'_>) -> bool {
+        self.node.as_ref().is_some_and(|node| node.fleet.is_unsure_of(node.clock.now(), conversation))
+    }
+
     /// What is due by time alone, and the next request to the store.
     pub(super) fn visit_store(&mut self, now: Instant) {
         let Some(node) = &mut self.node else { return };
         let at = node.clock.now();
         node.fleet.handle_timeout(at);
+        if self.engine.is_stopped() && !std::mem::replace(&mut node.gives_up_all, true) {
+            node.fleet.handle_stopped();
+        }
         node.log_changes();
         let queued = self.engine.census().queued.iter().sum();
         let demand = Demand { counted: self.engine.counted(now), queued };
@@ -215,10 +224,11 @@ impl LoopState {
         engine.min(fleet)
     }
 
-    /// The configuration has a limit of requests a second.
-    pub(super) fn share_limit(&mut self, limit: u32) {
+    /// Another policy: its limit of requests a second is shared, and its timing is to be that of all.
+    pub(super) fn share_policy(&mut self, policy: &Policy) {
         if let Some(node) = &mut self.node {
-            node.fleet.handle_limit(node.clock.now(), limit);
+            node.fleet.handle_limit(node.clock.now(), policy.delivery.requests_per_second_max);
+            node.fleet.handle_timing(digest(policy));
         }
     }
 

@@ -273,7 +273,7 @@ impl LoopState {
     fn change_policy(&mut self, now: Instant) {
         if let Some((policy, waiting)) = self.policy.take_if(|_| self.engine.has_room_for_policy()) {
             self.observers.stats.on_policy(&policy);
-            self.share_limit(policy.delivery.requests_per_second_max);
+            self.share_policy(&policy);
             self.engine.handle_policy(now, *policy);
             for in_force in waiting {
                 let _ = in_force.send(());
@@ -329,7 +329,8 @@ impl LoopState {
         let rules = self.engine.policy().rules_of(conversation.to());
         let elsewhere =
             self.node.as_ref().filter(|node| !node.fleet.holds(conversation)).map(|node| node.link.lookup());
-        Inquiry { at: now, account, flight, past, rules, elsewhere }
+        let store = self.node.as_ref().map(|node| node.fleet.state(node.clock.now()));
+        Inquiry { at: now, account, flight, past, rules, elsewhere, store }
     }
 
     fn snapshot(&self, now: Instant) -> Snapshot {

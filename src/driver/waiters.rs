@@ -17,11 +17,18 @@ impl LoopState {
     /// Adds to the receipt what the caller has to wait for.
     pub(super) fn await_stoppeds(&mut self, now: Instant, batch: &SignalBatch, wait: Duration, receipt: &mut Receipt) {
         for (conversation, signal) in batch.iter() {
-            if signal.kind == SignalKind::MessageSent && !self.engine.is_settled_off(conversation) {
+            if signal.kind != SignalKind::MessageSent {
+                continue;
+            }
+            if !self.engine.is_settled_off(conversation) {
                 let until = now + wait;
                 receipt.blocked |= self.engine.stop_leaves_after(now, conversation) > until;
                 let (answer, acknowledged) = oneshot::channel();
                 self.add_waiter(now, conversation.to_owned(), Waiter { until, answer: Answer::Caller(answer) });
+                receipt.unsettled.push(acknowledged);
+            } else if self.is_unsure_of(conversation) {
+                let (answer, acknowledged) = oneshot::channel();
+                let _ = answer.send(false);
                 receipt.unsettled.push(acknowledged);
             }
         }
@@ -45,7 +52,8 @@ impl LoopState {
             Waiter { until, answer: Answer::Node(awaited, until.min(now + NODE_WAIT_MAX)) }
         };
         if self.engine.is_settled_off(conversation.as_ref()) {
-            self.answer(conversation.as_ref(), waiter, true);
+            let is_sure = !self.is_unsure_of(conversation.as_ref());
+            self.answer(conversation.as_ref(), waiter, is_sure);
         } else if self.engine.stop_leaves_after(now, conversation.as_ref()) > waiter.until {
             self.answer(conversation.as_ref(), waiter, false);
         } else {

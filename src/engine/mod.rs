@@ -285,6 +285,11 @@ impl Engine {
         self.pace.in_flight() == 0 && self.census.unsettled == 0 && !self.changes.are_under_way()
     }
 
+    /// Whether every conversation has been told of the shutdown: no Started leaves any more.
+    pub const fn is_stopped(&self) -> bool {
+        self.stopping && !self.changes.are_under_way()
+    }
+
     /// Whether the circuit breaker is open: only probes are sent.
     pub const fn is_upstream_failing(&self) -> bool {
         self.pace.is_breaker_open()

@@ -23,8 +23,9 @@ impl Fleet {
                 }
             }
             (Asked::Other, Reply::Taken(conversations)) => {
-                for conversation in conversations {
+                for (conversation, endings) in conversations {
                     self.counts.reaped += 1;
+                    self.drop_ended(&conversation, endings);
                     self.recover(now, conversation);
                 }
             }
@@ -61,7 +62,7 @@ impl Fleet {
                     self.counts.received += 1;
                     let from = Some(from);
                     let post = Post { hops, from, ..Post::new(signal, now, ticket) };
-                    self.handle_posted(self.age_millis(now, posted_millis), conversation, post);
+                    self.handle_posted(now, self.age_millis(now, posted_millis), conversation, post);
                 }
                 Content::Given { on, typing } => self.handle_given(now, conversation, on, typing),
                 Content::Answer { number, acknowledged } => {
@@ -80,21 +81,30 @@ impl Fleet {
     }
 
     /// A signal that another node posted so many milliseconds ago.
-    fn handle_posted(&mut self, age: u64, conversation: Conversation, post: Post) {
+    fn handle_posted(&mut self, now: Instant, age: u64, conversation: Conversation, post: Post) {
         let Post { mut signal, hops, .. } = post;
+        let millis = u16::try_from(age).unwrap_or(u16::MAX);
         if signal.kind == SignalKind::Keystroke {
             if u128::from(age) > FRESH_MAX.as_millis() {
                 self.counts.stale += 1;
                 return;
             }
-            signal.lasts_millis = signal.lasts_millis.saturating_sub(u16::try_from(age).unwrap_or(u16::MAX));
+            signal.lasts_millis = signal.lasts_millis.saturating_sub(millis);
+        } else if signal.kind.ends_typing() {
+            signal.ago_millis = signal.ago_millis.saturating_add(millis);
         }
         let awaited = self.awaited(&post);
         let poster = post.from.filter(|from| !self.is_self(*from));
         if let Some(holding) = self.holdings.get_mut(&conversation.as_ref()) {
             holding.poster = poster;
+            let ended = Duration::from_millis(signal.ago_millis.into());
+            let typed_since = holding.last_key > Instant::ORIGIN && now < holding.last_key + ended;
+            if ended > FRESH_MAX && typed_since {
+                self.drop_post(&conversation, &post);
+                return;
+            }
             self.effects.push_back(Effect::Signal(conversation.clone(), signal, awaited));
-            self.note_signal(conversation.as_ref(), signal.kind);
+            self.note_signal(now, conversation.as_ref(), signal.kind);
         } else if hops < HOPS_MAX && self.queue.has_room() {
             self.queue.push(conversation, What::Post(Post { signal, hops: hops + 1, ..post }));
         } else {
@@ -124,6 +134,7 @@ impl Fleet {
         self.take_over_posted(now, &membership.members);
         self.store_clock = Some((membership.now_millis, sent));
         self.sweep.handle_membership(now, &membership);
+        self.agreement.compared(now, membership.differs);
         let before = self.share.in_force();
         self.share.granted(&membership);
         if self.share.in_force() != before {
@@ -178,10 +189,8 @@ impl Fleet {
                 What::Post(post) => self.handle_post_answer(now, conversation, post, answer),
                 What::Stray { .. } => {
                     if matches!(answer, Answer::Granted | Answer::Mine | Answer::TakenOver) {
-                        if answer == Answer::Granted {
-                            // Its owner has heard all that was posted, and forgotten it.
-                            self.posted.remove(&conversation.as_ref());
-                        }
+                        // Whether the typing was ended since it was posted is not known.
+                        self.posted.remove(&conversation.as_ref());
                         self.recover(now, conversation);
                     }
                 }
@@ -189,7 +198,7 @@ impl Fleet {
                     again.push(Pending { conversation, what: What::Answer { awaited, acknowledged, again: true } });
                 }
                 // Who waits for it notices that none comes.
-                What::Answer { .. } => {}
+                What::Answer { .. } | What::End => {}
                 What::Give { .. } if answer == Answer::Elsewhere => self.give(conversation),
                 What::Give { .. } => {
                     // Once more with the next heartbeat.
@@ -218,9 +227,9 @@ impl Fleet {
     fn handle_post_answer(&mut self, now: Instant, conversation: Conversation, post: Post, answer: Answer) {
         let me = Some(self.tenure.me());
         let is_keystroke = post.signal.kind == SignalKind::Keystroke;
-        if answer == Answer::Elsewhere {
+        if let Answer::Posted(endings) = answer {
             self.counts.posted += 1;
-            self.keep_posted(now, conversation, post);
+            self.keep_posted(now, conversation, Post { endings, ..post });
             return;
         }
         self.posted.remove(&conversation.as_ref());
@@ -340,15 +349,8 @@ impl Fleet {
         self.effects.push_back(Effect::Lose(conversation));
     }
 
-    /// Another node has been given the conversation.
-    fn give(&mut self, conversation: Conversation) {
-        if self.let_go(&conversation).is_some() {
-            self.effects.push_back(Effect::Yield(conversation));
-        }
-    }
-
     /// Returns what another owner would have to be told.
-    fn let_go(&mut self, conversation: &Conversation) -> Option<Option<(Signal, Instant)>> {
+    pub(super) fn let_go(&mut self, conversation: &Conversation) -> Option<Option<(Signal, Instant)>> {
         let holding = self.holdings.remove(&conversation.as_ref())?;
         self.counts.lost += 1;
         if let Some(dispatch) = holding.waiting {
@@ -359,8 +361,11 @@ impl Fleet {
 
     fn handle_unanswered(&mut self, now: Instant, asked: Option<Vec<Pending>>) {
         if let Some(asked) = asked {
-            let (claims, others): (Vec<_>, Vec<_>) =
+            let (claims, mut others): (Vec<_>, Vec<_>) =
                 asked.into_iter().partition(|pending| matches!(pending.what, What::Claim));
+            for ended in others.extract_if(.., |pending| matches!(pending.what, What::End)) {
+                self.end(ended.conversation.as_ref());
+            }
             for claim in claims.into_iter().rev() {
                 self.claims.push_front(claim.conversation);
             }
@@ -384,7 +389,7 @@ impl Fleet {
         if post.is_fresh(now) {
             let awaited = self.awaited(&post);
             self.effects.push_back(Effect::Signal(conversation.clone(), post.signal, awaited));
-            self.note_signal(conversation.as_ref(), post.signal.kind);
+            self.note_signal(now, conversation.as_ref(), post.signal.kind);
         } else {
             self.counts.stale += 1;
         }

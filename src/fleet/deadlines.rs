@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::queue::FRESH_MAX;
+use super::queue::{Post, What};
 use super::{Effect, Fleet, State};
 use crate::model::{Conversation, Instant};
 
@@ -37,18 +37,24 @@ impl Fleet {
         self.effects.push_back(Effect::Share(self.share.in_force()));
         let serves = self.tenure.state(now) == State::Alone && !self.leaving;
         for (conversation, post) in self.queue.take_posts(|_| true) {
-            let Some(signal) = post.signal_at(now).filter(|_| serves) else {
+            let ends = post.signal.kind.ends_typing() && !self.leaving;
+            let Some(signal) = post.signal_at(now).filter(|_| serves || ends) else {
                 self.drop_post(&conversation, &post);
                 continue;
             };
-            self.holdings.entry(conversation.clone()).or_default();
-            self.checks.push(conversation.clone());
-            let mut awaited = self.awaited(&post);
-            // Another owner has kept the icon on for long, perhaps: nothing of it is known here.
-            if let Some(awaited) = awaited.take_if(|_| now.since(post.arrived) > FRESH_MAX) {
+            // Another owner shows the icon, perhaps: nothing of it is known here.
+            if let Some(awaited) = self.awaited(&post) {
                 self.handle_answered(conversation.as_ref(), awaited, false);
             }
-            self.effects.push_back(Effect::Signal(conversation, signal, awaited));
+            if !serves {
+                // It is told once the store answers.
+                self.queue.push(conversation, What::Post(Post { ticket: None, ..post }));
+                continue;
+            }
+            let holding = self.holdings.entry(conversation.clone()).or_default();
+            holding.untold = ends.then_some((post.signal, post.arrived));
+            self.checks.push(conversation.clone());
+            self.effects.push_back(Effect::Signal(conversation, signal, None));
         }
         // No owner can be told. If the icon is on because of this node, or of an earlier life of it, it goes off.
         for conversation in self.queue.take_strays() {

@@ -20,8 +20,10 @@
 //!    finds in its inbox ([`Fleet::me`]) to [`Fleet::handle_mail`];
 //! 6. calls [`Fleet::handle_timeout`] when the instant of [`Fleet::poll_timeout`] has come.
 
+mod agreement;
 mod answers;
 mod deadlines;
+mod giving;
 mod posted;
 pub mod protocol;
 mod queue;
@@ -37,6 +39,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{Equivalent, HashMap, HashSet};
 
 use crate::model::{Conversation, ConversationRef, Dispatch, DispatchId, Indicator, Instant, Signal, SignalKind};
+use agreement::Agreement;
 use protocol::{Awaited, OwnerId, Request, Ticket};
 use queue::{FRESH_MAX, Pending, Post, Queue, What};
 use share::Share;
@@ -139,10 +142,14 @@ struct Holding {
     left_on: bool,
     /// The last signal was a keystroke.
     typing: bool,
+    /// When the last keystroke was taken.
+    last_key: Instant,
     /// A Started that waits until the store knows of it.
     waiting: Option<Dispatch>,
     /// Until then a request of another node may still switch the icon on.
     suspect_until: Instant,
+    /// That the typing was ended waits to be told to the store.
+    end_waits: bool,
     /// What ended the typing while the node was not sure that it owns the conversation, and when: another owner would
     /// have to be told.
     untold: Option<(Signal, Instant)>,
@@ -170,6 +177,7 @@ pub struct Fleet {
     settings: Settings,
     tenure: Tenure,
     share: Share,
+    agreement: Agreement,
     sweep: Sweep,
     holdings: HashMap<Conversation, Holding, FixedState>,
     /// Lost with a request in flight.
@@ -218,6 +226,7 @@ impl Fleet {
             tenure: Tenure::new(me, settings.lease, settings.when_unreachable),
             effects: VecDeque::from([Effect::Share(share.in_force())]),
             share,
+            agreement: Agreement::default(),
             sweep: Sweep::new(settings.recover_within, settings.needs_credentials),
             holdings: HashMap::with_hasher(FixedState::with_seed(seed)),
             lost_in_flight: HashSet::with_hasher(FixedState::with_seed(seed)),
@@ -255,31 +264,52 @@ impl Fleet {
         self.look(now);
         let sure = self.tenure.state(now) == State::Tenured;
         if let Some(holding) = self.holdings.get_mut(&conversation) {
-            holding.untold = (!sure && signal.kind != SignalKind::Keystroke).then_some((signal, now));
+            if signal.kind == SignalKind::Keystroke || signal.kind.ends_typing() {
+                holding.untold = (!sure && signal.kind.ends_typing()).then_some((signal, now));
+            }
             // What waits has not left: it need not be followed by a Stopped.
             if signal.kind != SignalKind::Keystroke
                 && let Some(dispatch) = holding.waiting.take()
             {
                 self.effects.push_back(Effect::Withhold(dispatch.id));
             }
-            self.note_signal(conversation, signal.kind);
+            if signal.kind.ends_typing() {
+                self.end(conversation);
+            }
+            self.note_signal(now, conversation, signal.kind);
             return Route::Here;
         }
         let alone = self.tenure.state(now) == State::Alone;
         if alone && !self.leaving {
-            self.holdings.insert(conversation.to_owned(), Holding::default());
+            let untold = signal.kind.ends_typing().then_some((signal, now));
+            self.holdings.insert(conversation.to_owned(), Holding { untold, ..Holding::default() });
             self.effects.push_back(Effect::Check(conversation.to_owned()));
             return Route::Here;
         }
         // A node that leaves still passes on what ends the typing. What it is granted with that, it gives up at once.
         let leaves = self.left || (self.leaving && (alone || signal.kind == SignalKind::Keystroke));
-        if leaves || self.tenure.state(now) == State::Dark || !self.queue.has_room() {
+        let dark = self.tenure.state(now) == State::Dark;
+        if leaves || (dark && !signal.kind.ends_typing()) || !self.queue.has_room() {
             self.counts.dropped += 1;
             return Route::Dropped;
         }
+        // Its owner is told once the store answers; who waits is told now.
+        let ticket = if dark { self.answer_no(ticket) } else { ticket };
         let counts_until = signal.typing_until(now) + dismiss_after;
         self.queue.push(conversation.to_owned(), What::Post(Post { counts_until, ..Post::new(signal, now, ticket) }));
         Route::Posted
+    }
+
+    /// Whether another node may show the icon, whatever this one knows: it serves the conversation without having asked the
+    /// store whose it is.
+    pub fn is_unsure_of(&self, now: Instant, conversation: ConversationRef<'_>) -> bool {
+        self.holds(conversation) && self.tenure.state(now) != State::Tenured
+    }
+
+    /// Who waits with a ticket of this node is told that it is not known when the icon will be off.
+    fn answer_no(&mut self, ticket: Option<Ticket>) -> Option<Ticket> {
+        self.effects.extend(ticket.map(|ticket| Effect::Answer(ticket.number, false)));
+        None
     }
 
     /// What is awaited has come, or will not: whether the Stopped was acknowledged.
@@ -291,41 +321,12 @@ impl Fleet {
         }
     }
 
-    /// No credentials are known that the upstream accepts for the conversation's request; call it after
-    /// [`Fleet::handle_outcome`]. The node that last posted for it may have been shown some: it is given the
-    /// conversation. `left_on`: the upstream may show its icon.
-    pub fn handle_refused(&mut self, conversation: ConversationRef<'_>, left_on: bool) {
-        if let Some(holding) = self.holdings.get_mut(&conversation) {
-            (holding.refused, holding.left_on) = (true, left_on);
-            self.refused.insert(conversation.to_owned());
-            self.give_refused();
-        }
-    }
-
-    /// Gives away what can be given, and keeps in mind what can't yet.
-    fn give_refused(&mut self) {
-        let Self { refused, holdings, queue, sweep, .. } = self;
-        refused.retain(|conversation| {
-            let holding = holdings.get(&conversation.as_ref()).filter(|holding| holding.refused);
-            let to = holding.and_then(|holding| holding.poster).filter(|to| sweep.members().contains(to));
-            if let Some(to) = to {
-                queue.push(conversation.clone(), What::Give { to });
-            }
-            holding.is_some() && to.is_none()
-        });
-    }
-
     /// The configuration has another limit of requests a second.
     pub fn handle_limit(&mut self, now: Instant, limit: u32) {
         self.settings.limit = limit;
         let alone = matches!(self.tenure.state(now), State::Alone | State::Dark);
         self.share.set_limit(limit, alone);
         self.effects.push_back(Effect::Share(self.share.in_force()));
-    }
-
-    /// Credentials were accepted for the channel.
-    pub fn handle_accepted(&mut self, channel: &str) {
-        self.sweep.handle_accepted(channel);
     }
 
     /// Mail may have been lost on its way. What it said of icons is found in the store.
@@ -382,13 +383,13 @@ impl Fleet {
             return;
         };
         holding.refused = false;
-        if !is_off || !holding.on || now < holding.suspect_until {
+        if !is_off || now < holding.suspect_until {
             return;
         }
-        holding.on = false;
+        let was_on = std::mem::replace(&mut holding.on, false);
         if self.leaving {
             self.release(conversation);
-        } else if self.tenure.is_member() {
+        } else if was_on && self.tenure.is_member() {
             self.queue.push(conversation.to_owned(), What::Dim);
         }
     }
@@ -411,15 +412,23 @@ impl Fleet {
         self.queue.push(conversation.to_owned(), What::Stray { hops: 0 });
     }
 
-    /// The node leaves: it owns nothing new, and gives up what is off. Drive it on until [`Fleet::has_left`], or
-    /// until the time is over: then its lease runs out.
+    /// The node leaves: it owns nothing new, and gives up what is off. Call [`Fleet::handle_stopped`] once the engine lets
+    /// no Started go any more, and drive it on until [`Fleet::has_left`], or until the time is over: then its lease runs
+    /// out.
     pub fn handle_leaving(&mut self) {
         self.leaving = true;
-        let off = self.holdings.iter().filter(|(_, holding)| !holding.on && holding.waiting.is_none());
+        let waiting = self.holdings.values_mut().filter_map(|holding| holding.waiting.take());
+        self.effects.extend(waiting.map(|dispatch| Effect::Withhold(dispatch.id)));
+        let off = self.holdings.iter().filter(|(_, holding)| !holding.on);
         let off: Vec<_> = off.map(|(conversation, _)| conversation.clone()).collect();
         for conversation in off {
             self.release(conversation.as_ref());
         }
+    }
+
+    /// No Started leaves any more: what was to be shown, and never has been, is given up too.
+    pub fn handle_stopped(&mut self) {
+        self.effects.extend(self.holdings.keys().cloned().map(Effect::Check));
     }
 
     /// Whether nothing in the store is this node's any more.
@@ -542,6 +551,9 @@ impl Fleet {
     /// Gives a conversation up that is off.
     fn release(&mut self, conversation: ConversationRef<'_>) {
         let Some(holding) = self.holdings.remove(&conversation) else { return };
+        if let Some((signal, arrived)) = holding.untold.filter(|_| self.queue.has_room()) {
+            self.queue.push(conversation.to_owned(), What::Post(Post::new(signal, arrived, None)));
+        }
         if let Some(seen) = holding.owner {
             let what = What::Release { seen, strays: holding.strays };
             self.queue.push(conversation.to_owned(), what);

@@ -8,10 +8,11 @@ use crate::model::{Conversation, ConversationRef, Instant, SignalKind};
 
 impl Fleet {
     /// The engine is given a signal of a conversation that is owned. Call it once the signal is among the effects.
-    pub(super) fn note_signal(&mut self, conversation: ConversationRef<'_>, kind: SignalKind) {
+    pub(super) fn note_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, kind: SignalKind) {
         let Some(holding) = self.holdings.get_mut(&conversation) else { return };
         if kind != SignalKind::Opened {
             holding.typing = kind == SignalKind::Keystroke;
+            holding.last_key = if holding.typing { now } else { holding.last_key };
         }
         // One more Stopped might open a session that is over.
         if kind == SignalKind::Ended && holding.suspect_until > Instant::ORIGIN {
@@ -35,6 +36,24 @@ impl Fleet {
         }
     }
 
+    /// A signal that has reached this node itself has ended the typing: no survivor is to go on with a key of before. Those
+    /// that are posted are counted as they are.
+    pub(super) fn end(&mut self, conversation: ConversationRef<'_>) {
+        let Some(holding) = self.holdings.get_mut(&conversation) else { return };
+        // Of what only this node has heard, no other keeps a key.
+        let may_be_kept = holding.poster.is_some() || holding.suspect_until > Instant::ORIGIN;
+        if may_be_kept && !std::mem::replace(&mut holding.end_waits, true) {
+            self.queue.push(conversation.to_owned(), What::End);
+        }
+    }
+
+    /// The store has counted so many endings. What was posted before the last of them has no say any more.
+    pub(super) fn drop_ended(&mut self, conversation: &Conversation, endings: u32) {
+        if self.posted.get(&conversation.as_ref()).is_some_and(|post| post.endings != endings) {
+            self.posted.remove(&conversation.as_ref());
+        }
+    }
+
     /// The store has said who is alive. What was posted to one that is no more may not have been read.
     pub(super) fn take_over_posted(&mut self, now: Instant, members: &[OwnerId]) {
         self.posted.retain(|_, post| now < post.counts_until);
@@ -48,18 +67,6 @@ impl Fleet {
         }
     }
 
-    /// Another node has given the conversation to this one.
-    pub(super) fn handle_given(&mut self, now: Instant, conversation: Conversation, on: bool, typing: bool) {
-        if !typing {
-            self.posted.remove(&conversation.as_ref());
-        }
-        if !self.holds(conversation.as_ref()) {
-            self.queue.push(conversation, What::TakeOver { given: Some(on) });
-        } else if on {
-            self.recover(now, conversation);
-        }
-    }
-
     /// Whether a conversation has been taken over, from the dead or from who has given it.
     pub(super) fn handle_take_over(
         &mut self,
@@ -68,6 +75,10 @@ impl Fleet {
         given: Option<bool>,
         answer: Answer,
     ) {
+        if answer == Answer::Done {
+            // Its owner has forgotten it, or the typing was ended after the key.
+            self.posted.remove(&conversation.as_ref());
+        }
         if !matches!(answer, Answer::Granted | Answer::Mine | Answer::TakenOver) || self.holds(conversation.as_ref()) {
             return;
         }
@@ -100,7 +111,7 @@ impl Fleet {
             return;
         };
         self.effects.push_back(Effect::Signal(conversation.clone(), signal, None));
-        self.note_signal(conversation.as_ref(), signal.kind);
+        self.note_signal(now, conversation.as_ref(), signal.kind);
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Value {
     pub on: bool,
     /// How many strays its owner has been sent.
     pub strays: u32,
+    /// How often a signal has ended the typing. A keystroke that was posted before the last of them has no say any more.
+    pub endings: u32,
 }
 
 /// A caller waits until the icon is off: `wait=`, or a message that passes through the drop-in.
@@ -155,13 +157,16 @@ pub struct Heartbeat {
     pub need: u32,
     /// The share that it would like: more than it needs, if there is more.
     pub want: u32,
+    /// A digest of its timing: all are to have the same.
+    pub timing: u32,
 }
 
 /// An operation on one conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// A signal: takes the conversation if it is free or its owner has lapsed, else puts the signal into the owner's
-    /// inbox. A keystroke sets `on` where the conversation is taken, or owned already.
+    /// inbox. A keystroke sets `on` where the conversation is taken, or owned already; what ends the typing adds one to the
+    /// endings.
     Post {
         /// The signal.
         signal: Signal,
@@ -189,9 +194,15 @@ pub enum Op {
         /// The strays that are known of.
         strays: u32,
     },
+    /// A signal that has reached the owner itself has ended the typing: adds one to the endings. Does nothing if the
+    /// conversation is not owned.
+    End,
     /// Takes the conversation with its icon on if its owner has lapsed, or if it is owned already. Does nothing if it is
     /// free or of another.
-    TakeOver,
+    TakeOver {
+        /// Only if there have been so many endings; `None`: in any case.
+        endings: Option<u32>,
+    },
     /// Gives the conversation to another owner that is alive, and says so in its inbox. Does nothing if the conversation is
     /// not owned.
     Give {
@@ -235,8 +246,10 @@ pub enum Answer {
     Mine,
     /// It was taken over from an owner that has lapsed, and its icon may be on.
     TakenOver,
-    /// Another owner has it: a signal or a stray has been put into its inbox; or it has been given to that owner.
+    /// Another owner has it: a stray has been put into its inbox, or it has been given to that owner.
     Elsewhere,
+    /// Another owner has it: the signal has been put into its inbox. There have been so many endings.
+    Posted(u32),
     /// Another owner has it whose inbox was not named: nothing was done.
     Undeclared,
     /// It was executed, or had nothing to do.
@@ -261,8 +274,8 @@ pub enum Reply {
         /// What was found.
         entries: Vec<(Conversation, Value)>,
     },
-    /// To a take: what has been taken over with its icon on.
-    Taken(Vec<Conversation>),
+    /// To a take: what has been taken over with its icon on, and how many endings each has had.
+    Taken(Vec<(Conversation, u32)>),
     /// To a burial: what was left in the inbox.
     Buried(Vec<Mail>),
     /// To a leave.
@@ -286,10 +299,29 @@ pub struct Membership {
     pub members: Vec<OwnerId>,
     /// Who has lapsed and is not buried yet.
     pub lapsed: Vec<OwnerId>,
+    /// What others that are alive have otherwise.
+    pub differs: Differences,
     /// The store's clock, in milliseconds.
     pub now_millis: u64,
     /// What was left in the former owner's inbox.
     pub mail: Vec<Mail>,
+}
+
+/// What typingd that share an org should have the same, and have not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// How long a lease lasts.
+    pub lease: bool,
+    /// The timing of any channel.
+    pub timing: bool,
+}
+
+impl Differences {
+    /// Their names in the configuration.
+    pub fn names(self) -> Vec<&'static str> {
+        let named = [(self.lease, "store.lease"), (self.timing, "timing")];
+        named.into_iter().filter(|(differs, _)| *differs).map(|(_, name)| name).collect()
+    }
 }
 
 /// What became of a heartbeat.

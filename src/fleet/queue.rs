@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::protocol::{Awaited, OwnerId, Ticket};
-use crate::model::{Conversation, Instant, Signal, SignalKind};
+use crate::model::{Conversation, Instant, LASTS_MILLIS_MAX, Signal, SignalKind};
 
 /// Something to ask about one conversation.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub(super) enum What {
     Light,
     Claim,
     Dim,
+    /// What the owner was told itself has ended the typing.
+    End,
     Release {
         seen: OwnerId,
         strays: u32,
@@ -55,12 +57,14 @@ pub(super) struct Post {
     pub(super) again: bool,
     /// Of a keystroke that has reached this node first: until when it says that the user is typing.
     pub(super) counts_until: Instant,
+    /// Of one that was posted: how often the typing had been ended before.
+    pub(super) endings: u32,
 }
 
 impl Post {
     /// A signal that has reached this node.
     pub(super) const fn new(signal: Signal, arrived: Instant, ticket: Option<Ticket>) -> Self {
-        Self { signal, arrived, hops: 0, from: None, ticket, again: false, counts_until: Instant::ORIGIN }
+        Self { signal, arrived, hops: 0, from: None, ticket, again: false, counts_until: Instant::ORIGIN, endings: 0 }
     }
 
     /// The signal as it counts now. A keystroke counts from when it was pressed; `None`: the user is not typing any more.
@@ -73,9 +77,11 @@ impl Post {
         counts.then_some(Signal { ago_millis, ..self.signal })
     }
 
-    /// Whether it may still count: a key that took too long says nothing about whether the user is typing now.
+    /// Whether it may still count: a key that took too long says nothing about whether the user is typing now, and what was
+    /// typed before an ending of long ago is over by itself.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
-        self.signal.kind != SignalKind::Keystroke || now.since(self.arrived) <= FRESH_MAX
+        let most = if self.signal.kind == SignalKind::Keystroke { FRESH_MAX } else { ENDING_MAX };
+        now.since(self.arrived) <= most
     }
 }
 
@@ -179,3 +185,5 @@ impl Queue {
 const POSTS_MAX: usize = 65_536;
 /// How old a key may be when it counts. Salesforce's own samples report one a second or so.
 pub(super) const FRESH_MAX: Duration = Duration::from_secs(1);
+/// How old an ending may be when it counts: no key lasts longer.
+const ENDING_MAX: Duration = Duration::from_millis(LASTS_MILLIS_MAX as u64);

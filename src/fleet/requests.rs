@@ -46,6 +46,7 @@ impl Fleet {
             hold: 0,
             need: 0,
             want: 0,
+            timing: self.agreement.timing(),
         };
         let before = self.share.in_force();
         self.share.before_heartbeat(demand, &mut heartbeat);
@@ -84,11 +85,20 @@ impl Fleet {
 
     /// What is asked about a conversation in its present state; `None` if there is nothing to ask any more.
     fn op_of(&mut self, now: Instant, pending: &Pending) -> Option<Op> {
+        if let (What::End, Some(held)) = (pending.what, self.holdings.get_mut(&pending.conversation.as_ref())) {
+            held.end_waits = false;
+            return Some(Op::End);
+        }
         let holding = self.holdings.get(&pending.conversation.as_ref());
         match pending.what {
             What::Post(post) if post.is_fresh(now) => {
                 let from = post.from.unwrap_or(self.tenure.me());
-                Some(Op::Post { signal: post.signal, hops: post.hops, from, ticket: post.ticket })
+                let mut signal = post.signal;
+                if signal.kind.ends_typing() {
+                    let waited = u16::try_from(now.since(post.arrived).as_millis()).unwrap_or(u16::MAX);
+                    signal.ago_millis = signal.ago_millis.saturating_add(waited);
+                }
+                Some(Op::Post { signal, hops: post.hops, from, ticket: post.ticket })
             }
             What::Post(_) => {
                 self.counts.stale += 1;
@@ -97,6 +107,7 @@ impl Fleet {
             What::Light => holding.map(|_| Op::Light),
             What::Claim => holding.map(|held| Op::Claim { seen: held.owner, strays: held.strays, on: held.on }),
             What::Dim => holding.filter(|held| !held.on).map(|held| Op::Dim { strays: held.strays }),
+            What::End => None,
             What::Release { seen, strays } => Some(Op::Release { seen, strays }),
             What::Stray { hops } => Some(Op::Stray { hops }),
             What::Give { to } => holding.filter(|held| held.poster == Some(to)).map(|held| {
@@ -104,8 +115,10 @@ impl Fleet {
                 Op::Give { to, on, typing }
             }),
             What::TakeOver { given } => {
-                let wanted = given.is_some() || self.posted.contains_key(&pending.conversation.as_ref());
-                (wanted && holding.is_none()).then_some(Op::TakeOver)
+                let endings = self.posted.get(&pending.conversation.as_ref()).map(|post| post.endings);
+                let endings = endings.filter(|_| given.is_none());
+                let wanted = given.is_some() || endings.is_some();
+                (wanted && holding.is_none()).then_some(Op::TakeOver { endings })
             }
             What::Answer { awaited, acknowledged, .. } => {
                 Some(Op::Answer { to: awaited.by, number: awaited.ticket.number, acknowledged })

@@ -42,9 +42,14 @@ struct UnderWay {
 }
 
 impl Fleet {
-    /// How many other nodes have died of which something may be left.
-    pub fn lapsed(&self) -> usize {
-        self.sweep.lapsed.keys().filter(|owner| !self.is_self(**owner)).count()
+    /// Owners that have lapsed of which something may be left.
+    pub fn lapsed(&self) -> impl Iterator<Item = OwnerId> {
+        self.sweep.lapsed.keys().copied()
+    }
+
+    /// Whether the owner's process is alive, perhaps under another id by now.
+    pub fn is_alive(&self, owner: OwnerId) -> bool {
+        self.is_self(owner) || self.sweep.members.iter().any(|member| member.is_same_process(owner))
     }
 }
 

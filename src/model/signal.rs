@@ -32,6 +32,11 @@ impl SignalKind {
         }
     }
 
+    /// Whether the user is not typing any more after it.
+    pub const fn ends_typing(self) -> bool {
+        matches!(self, Self::MessageSent | Self::Stopped | Self::Ended)
+    }
+
     /// The kind of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
@@ -53,8 +58,8 @@ pub struct Signal {
     /// Of a keystroke: the typing goes on for so long after it, in milliseconds, at most [`LASTS_MILLIS_MAX`]. It comes
     /// from a channel that reports typing once in a while. 0: the moment of the key.
     pub lasts_millis: u16,
-    /// Of a keystroke: it was pressed so long before it reaches the engine, in milliseconds. 0 but where the owner that it
-    /// was posted to has died.
+    /// It happened so long before it reaches the engine, in milliseconds. Of a keystroke 0 but where the owner that it was
+    /// posted to has died, of others 0 but on their way to another node.
     pub ago_millis: u16,
     /// When it happened by the caller's wall clock, Unix epoch milliseconds, at most [`AT_MILLIS_MAX`]. It only
     /// separates late keystrokes from fresh ones; it drives no timer.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::engine::policy::{Delivery, Rules};
 use crate::engine::{Census, Counts};
 use crate::fleet;
-use crate::fleet::protocol::OwnerId;
+use crate::fleet::protocol::{Differences, OwnerId};
 use crate::journal;
 use crate::model::{ChannelAddress, Instant};
 use crate::observe::loop_metrics::LoopMetrics;
@@ -82,6 +82,8 @@ pub struct StoreFigures {
     pub owned: usize,
     /// Requests a second of the org's that are this one's.
     pub share: u32,
+    /// What others have otherwise, and should not.
+    pub differs: Differences,
     pub counts: fleet::Counts,
 }
 

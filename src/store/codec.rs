@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use redis::Value as Answered;
 
 use crate::fleet::protocol::{
-    Answer, Command, Content, Mail, Membership, Op, OwnerId, Reply, Request, Status, Ticket, Value,
+    Answer, Command, Content, Differences, Mail, Membership, Op, OwnerId, Reply, Request, Status, Ticket, Value,
 };
 use crate::model::{Conversation, ConversationRef, Signal, SignalKind};
 
@@ -125,7 +125,7 @@ pub fn call(keys: &Keys, request: &Request, who: &Who) -> Call {
             args.push(heartbeat.was.map_or_else(String::new, |was| was.to_string()));
             args.extend([millis.to_string(), heartbeat.limit.to_string()]);
             args.extend([heartbeat.hold, heartbeat.need, heartbeat.want].map(|rate| rate.to_string()));
-            args.extend([who.name.clone(), SCHEMA.to_owned(), who.org.clone()]);
+            args.extend([who.name.clone(), SCHEMA.to_owned(), who.org.clone(), heartbeat.timing.to_string()]);
             Script::Heartbeat
         }
         Command::Turn { inboxes, ops } => {
@@ -161,10 +161,14 @@ pub fn call(keys: &Keys, request: &Request, who: &Who) -> Call {
 fn op_args(conversation: &Conversation, op: &Op) -> (&'static str, String) {
     match *op {
         Op::Post { signal, hops, from, ticket } => {
-            let letter = if signal.kind == SignalKind::Keystroke { "k" } else { "p" };
+            let letter = match signal.kind {
+                SignalKind::Keystroke => "k",
+                SignalKind::Opened => "o",
+                _ => "p",
+            };
             let at = signal.at.map_or_else(String::new, |at| at.to_string());
             let ticket = ticket.map_or_else(String::new, |Ticket { number, millis }| format!("{number}/{millis}"));
-            let (name, lasts) = (signal.kind.name(), signal.lasts_millis);
+            let (name, lasts) = (signal.kind.name(), signal.lasts_millis.max(signal.ago_millis));
             (letter, format!("{name}:{hops}:{lasts}:{at}:{from}:{ticket}:{}", field(conversation.as_ref())))
         }
         Op::Give { to, on, typing } => {
@@ -176,7 +180,8 @@ fn op_args(conversation: &Conversation, op: &Op) -> (&'static str, String) {
             ("a", format!("{to}{ANSWER}:0:{yes}:{number}:::{}", field(conversation.as_ref())))
         }
         Op::Light => ("l", String::new()),
-        Op::TakeOver => ("t", String::new()),
+        Op::End => ("e", String::new()),
+        Op::TakeOver { endings } => ("t", endings.map_or_else(String::new, |endings| endings.to_string())),
         Op::Claim { seen, strays, on } => ("c", written(seen, on, strays)),
         Op::Dim { strays } => ("d", strays.to_string()),
         Op::Release { seen, strays } => ("r", written(Some(seen), false, strays)),
@@ -244,8 +249,12 @@ pub fn read_reply(command: &Command, answered: Answered) -> Result<Option<Reply>
         }),
         Command::Scan { .. } => scanned(answered)?,
         Command::Take { .. } => {
-            let fields = list(answered)?.into_iter().map(|it| conversation(&text(it)?));
-            Reply::Taken(fields.collect::<Result<_, _>>()?)
+            let (mut taken, mut flat) = (Vec::new(), list(answered)?.into_iter());
+            while let (Some(field), Some(endings)) = (flat.next(), flat.next()) {
+                let endings = u32::try_from(number(&endings)?).map_err(|_| strange("a number of endings"))?;
+                taken.push((conversation(&text(field)?)?, endings));
+            }
+            Reply::Taken(taken)
         }
         Command::Bury { .. } => Reply::Buried(read_mail(answered)?),
         Command::Leave => Reply::Left,
@@ -261,9 +270,11 @@ fn answer(answered: Answered) -> Result<Answer, Strange> {
         "E" => Answer::Elsewhere,
         "U" => Answer::Undeclared,
         "D" => Answer::Done,
+        "P" => Answer::Posted(0),
         _ => {
-            let strays = letter.strip_prefix('S').and_then(|strays| strays.parse().ok());
-            Answer::Stray(strays.ok_or(strange("an answer to an operation"))?)
+            let counted = |kind| letter.strip_prefix(kind).and_then(|count| count.parse().ok());
+            let answer = counted('S').map(Answer::Stray).or_else(|| counted('P').map(Answer::Posted));
+            answer.ok_or(strange("an answer to an operation"))?
         }
     })
 }
@@ -276,8 +287,8 @@ pub(super) fn timing_version(command: &Command, answered: &Answered) -> Option<u
 
 fn membership(answered: Answered) -> Result<Membership, Strange> {
     let expected = strange("an answer to a heartbeat");
-    let [status, share, most, sought, limit, members, lapsed, now, mail, _timing] =
-        <[Answered; 10]>::try_from(list(answered)?).map_err(|_| strange("an answer to a heartbeat"))?;
+    let [status, share, most, sought, limit, members, lapsed, now, mail, differs, _timing] =
+        <[Answered; 11]>::try_from(list(answered)?).map_err(|_| strange("an answer to a heartbeat"))?;
     let status = match text(status)?.as_str() {
         "kept" => Status::Kept,
         "joined" => Status::Joined,
@@ -290,6 +301,7 @@ fn membership(answered: Answered) -> Result<Membership, Strange> {
         share: rate(share)?,
         most: rate(most)?,
         is_sought: number(&sought)? == 1,
+        differs: Differences { lease: number(&differs)? & 1 != 0, timing: number(&differs)? & 2 != 0 },
         limit: rate(limit)?,
         members: owners(members)?,
         lapsed: owners(lapsed)?,
@@ -326,7 +338,8 @@ pub fn read_mail(answered: Answered) -> Result<Vec<Mail>, Strange> {
     Ok(list(answered)?.into_iter().filter_map(|line| letter(&text(line).ok()?)).collect())
 }
 
-/// `when:number:what:hops:lasts:at:from:ticket:conversation`; in an answer `lasts` is 1 for yes, and `at` the ticket's
+/// `when:number:what:hops:lasts:at:from:ticket:conversation`; of what ends the typing `lasts` says how long
+/// ago that was; in an answer `lasts` is 1 for yes, and `at` the ticket's
 /// number; in what is given `lasts` is 1 if the user is typing, and `at` if the icon may be on.
 fn letter(line: &str) -> Option<Mail> {
     let mut parts = line.splitn(9, ':');
@@ -345,7 +358,9 @@ fn letter(line: &str) -> Option<Mail> {
     } else {
         let at = if at.is_empty() { None } else { Some(at.parse().ok()?) };
         let kind = SignalKind::from_name(what)?;
-        let signal = Signal { lasts_millis: lasts.parse().ok()?, at, ..Signal::new(kind) };
+        let millis = lasts.parse().ok()?;
+        let (lasts_millis, ago_millis) = if kind.ends_typing() { (0, millis) } else { (millis, 0) };
+        let signal = Signal { kind, lasts_millis, ago_millis, at };
         let ticket = match ticket.split_once('/') {
             Some((number, millis)) => Some(Ticket { number: number.parse().ok()?, millis: millis.parse().ok()? }),
             None => None,
@@ -367,9 +382,11 @@ fn conversation(field: &str) -> Result<Conversation, Strange> {
 pub(super) fn value(text: &str) -> Result<Value, Strange> {
     let split = || {
         let (owner, rest) = text.split_at_checked(16)?;
-        let (on, strays) = rest.split_at_checked(1)?;
-        let strays = if strays.is_empty() { 0 } else { strays.parse().ok()? };
-        Some(Value { owner: OwnerId::from_hex(owner)?, on: on == "+", strays })
+        let (on, counts) = rest.split_at_checked(1)?;
+        let (strays, endings) = counts.split_once('.').unwrap_or((counts, ""));
+        let count = |text: &str| if text.is_empty() { Some(0) } else { text.parse().ok() };
+        let (strays, endings) = (count(strays)?, count(endings)?);
+        Some(Value { owner: OwnerId::from_hex(owner)?, on: on == "+", strays, endings })
     };
     split().ok_or(strange("an owner of a conversation"))
 }

@@ -244,7 +244,7 @@ async fn serve_inbox(
                 debug!(%failure, "the store gives no mail");
                 // What the server says itself does not pass with the next connection.
                 if let Failure::Server(error) = &failure
-                    && error.code().is_some()
+                    && error.code().is_some_and(|code| code != UNBLOCKED)
                 {
                     refused.send_replace(Some(failure.to_string()));
                 }
@@ -304,6 +304,8 @@ fn reconnect_after(failures: u32) -> Duration {
     (RECONNECT_MIN * 2_u32.saturating_pow(failures.min(8))).min(RECONNECT_MAX)
 }
 
+/// How a server ends the wait for mail, for it has become a replica or was told to: what it says to the next is why.
+const UNBLOCKED: &str = "UNBLOCKED";
 /// Causes that are logged until the store can be used again.
 const CAUSES_MAX: usize = 4;
 const RECONNECT_MIN: Duration = Duration::from_millis(100);

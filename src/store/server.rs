@@ -93,10 +93,33 @@ fn explained(error: &RedisError) -> String {
              store.password_file"
                 .to_owned()
         }
+        Some("LOADING") => "it is loading its data, and answers once that is done".to_owned(),
+        Some("MOVED" | "CLUSTERDOWN") => "it is one of a cluster; expected the address of a single server".to_owned(),
+        _ if error.to_string().contains("DB index is out of range") => {
+            "it has no database of that number; expected a lower one at the end of store.url".to_owned()
+        }
+        _ if error.to_string().contains(BAD_CERTIFICATE) => untrusted(&error.to_string()),
+        _ if error.to_string().contains(NO_TLS) => {
+            "it does not speak TLS; expected its port for TLS, or redis:// to this machine, in store.url".to_owned()
+        }
         _ if error.is_timeout() => format!("no answer within {RESPONSE_TIMEOUT:?}"),
         _ if error.is_connection_refusal() => "nothing listens at its address".to_owned(),
         _ => error.to_string(),
     }
+}
+
+/// Why its certificate is refused, and what would help.
+fn untrusted(error: &str) -> String {
+    let reason = error.split(BAD_CERTIFICATE).nth(1).unwrap_or_default().trim_start_matches([':', ' ']);
+    let (why, expected) =
+        if reason.starts_with("certificate not valid for name") || reason.starts_with("NotValidForName") {
+            ("is for another name", "the name that it is for in store.url")
+        } else if reason.contains("expired") || reason.starts_with("Expired") {
+            ("has expired", "a new one")
+        } else {
+            ("is not trusted", "the certificate that it was signed with in store.ca_file")
+        };
+    format!("its certificate {why}; expected {expected} ({reason})")
 }
 
 fn another_org(org: &str) -> String {
@@ -112,6 +135,10 @@ fn another_schema(schema: &str) -> String {
 
 /// What the access list forbids.
 const NO_PERMISSION: &str = "NOPERM";
+
+/// How the TLS library says that a certificate won't do, and that the server speaks something else.
+const BAD_CERTIFICATE: &str = "invalid peer certificate";
+const NO_TLS: &str = "received corrupt message";
 
 /// What a script is told of that.
 const FORBIDDEN_IN_SCRIPT: &str = "can't run this command";

@@ -1,5 +1,6 @@
 //! Stores that won't do: each is said in a sentence, signals are served all the same, and no icon stays on.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 
@@ -243,4 +244,76 @@ fn a_store_that_may_forget_is_warned_of_once() {
     let kept: Vec<String> = redis.connect().hkeys("typingd:1:{00DXX0000000001}:names").unwrap();
     assert_eq!(kept.len(), 2, "the check leaves nothing behind: {kept:?}");
     assert_eq!(node.process.log().matches(warning).count(), 1);
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn what_is_wrong_with_the_way_to_the_store_is_said_plainly() {
+    let directory = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(directory.path().join("cert.pem"), certified.cert.pem()).unwrap();
+    fs::write(directory.path().join("key.pem"), certified.signing_key.serialize_pem()).unwrap();
+    let tls = free_port();
+    let port = tls.to_string();
+    let arguments = ["--tls-port", &port, "--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem"];
+    let files = ["--tls-auth-clients", "no", "--tls-ca-cert-file", "cert.pem"];
+    let Some(redis) = Redis::start_in(directory, &[&arguments[..], &files].concat()) else { return };
+    let sandbox = Sandbox::start(&[]);
+    // What answers there speaks in clear.
+    let plain = sandbox.address.url().replace("http://127.0.0.1", "rediss://localhost");
+    let trusted = format!("store.ca_file = '{}'\n", redis.directory.path().join("cert.pem").display());
+    for (url, settings, why) in [
+        (format!("rediss://localhost:{tls}"), "", "its certificate is not trusted; expected the certificate that"),
+        (format!("rediss://127.0.0.1:{tls}"), &trusted[..], "its certificate is for another name; expected the name"),
+        (plain, &trusted, "it does not speak TLS; expected its port for TLS"),
+        (format!("redis://localhost:{tls}"), "", "if it speaks TLS, expected rediss:// in store.url"),
+        (format!("rediss://localhost:{tls}/99"), &trusted, "it has no database of that number; expected a lower one"),
+    ] {
+        let node = node(&sandbox, &url, settings);
+        let (code, said) = checked(&node);
+        assert!(code == Some(1) && said.contains(why), "{url}: {said}");
+    }
+}
+
+#[test]
+fn no_one_is_called_dead_for_the_stores_silence() {
+    let Some(mut fleet) = fleet(2, "") else { return };
+    fleet.redis.tell("STOP");
+    for node in &mut fleet.nodes {
+        node.process.until_logged("this typingd serves alone");
+    }
+    fleet.redis.tell("CONT");
+    let shares = "this typingd shares the org by the store";
+    for node in &mut fleet.nodes {
+        until("it shares the org again", || node.process.log().matches(shares).count() == 2);
+    }
+    // Whatever has lapsed meanwhile is buried by then.
+    fleet.nodes[0].give("c", "ann", "keystroke");
+    let nodes = || fleet.redis.connect().zcard::<_, usize>("typingd:1:{00DXX0000000001}:nodes").unwrap();
+    until("nothing is left of their former selves", || nodes() == 2);
+    fleet.nodes[1].process.kill();
+    fleet.nodes[0].process.until_logged("another typingd has died");
+    let log = fleet.nodes[0].process.log();
+    assert_eq!(log.matches("another typingd has died").count(), 1, "{log}");
+}
+
+#[test]
+fn other_settings_than_those_of_the_others_are_told_once() {
+    let Some(mut fleet) = fleet(1, "") else { return };
+    let url = fleet.sandbox.address.url();
+    let settings = format!("store.url = '{}'\nstore.lease = '3s'\ntiming.check_interval = '9s'", fleet.redis.url());
+    let mut other = Daemon::start(&url, &settings);
+    for node in [&mut other, &mut fleet.nodes[0]] {
+        node.process.until_logged("has other settings; expected the same for all");
+        let status = node.tell_by("status", &[]).stdout;
+        assert!(status.contains("; another has store.lease and timing otherwise"), "{status}");
+    }
+    // Once it holds for all there is nothing to tell of.
+    other.process.stop();
+    let node = &fleet.nodes[0];
+    until("nothing differs", || !node.tell_by("status", &[]).stdout.contains("otherwise"));
+    assert_eq!(node.process.log().matches("has other settings").count(), 1);
 }

@@ -112,7 +112,7 @@ fn icons_of_nodes_that_die_are_off_a_second_after_the_lease() {
 }
 
 /// An icon that node 0 has switched on for a user.
-fn shown() -> Scene {
+pub(crate) fn shown() -> Scene {
     let mut scene = Scene::new(2);
     scene.signal(0, Keystroke);
     scene.talk(0);
@@ -121,7 +121,7 @@ fn shown() -> Scene {
     scene
 }
 
-fn answer_all(scene: &mut Scene) {
+pub(crate) fn answer_all(scene: &mut Scene) {
     while scene.flights.iter().any(|flight| flight.late.is_none()) {
         scene.answer();
     }
@@ -224,6 +224,27 @@ fn a_node_that_was_stopped_shows_nothing_when_it_goes_on() {
     scene.talk(0);
     assert_eq!((scene.state(0), scene.holds(0), scene.holds(1)), (State::Tenured, false, true));
     scene.check_the_end("it was stopped");
+}
+
+/// What the guide says: one by who takes over, one when the sleeper wakes and tells of its icon, and one a time-out after the
+/// last of them.
+#[test]
+fn an_owner_that_slept_costs_three_or_four_stoppeds() {
+    for (asleep_millis, stoppeds) in [(4_000, 3), (9_000, 4)] {
+        let mut scene = shown();
+        for _ in 0..asleep_millis / 500 {
+            scene.pass_without(500, Some(0));
+            answer_all(&mut scene);
+        }
+        assert!(!scene.shown && scene.holds(1));
+        for _ in 0..60 {
+            scene.pass_without(500, None);
+            answer_all(&mut scene);
+        }
+        let stopped = scene.applied.iter().filter(|indicator| **indicator == TypingStopped).count();
+        assert_eq!(stopped, stoppeds, "{:?}", scene.applied);
+        scene.check_the_end("an owner slept");
+    }
 }
 
 #[test]
@@ -442,7 +463,8 @@ fn a_clock_that_goes_back_holds_no_share_down() {
     let me = OwnerId::new(1 << 40);
     let mut share_at = |now, number| {
         let lease = Duration::from_secs(2);
-        let heartbeat = Heartbeat { joins: true, was: None, lease, limit: 1_000, hold: 100, need: 1_000, want: 1_000 };
+        let heartbeat =
+            Heartbeat { joins: true, was: None, lease, limit: 1_000, hold: 100, need: 1_000, want: 1_000, timing: 0 };
         match store.execute(now, &Request { number, me, command: Command::Heartbeat(heartbeat) }) {
             Some(Reply::Heartbeat(membership)) => membership.share,
             other => panic!("{other:?}"),
@@ -544,21 +566,6 @@ fn a_node_that_hears_nothing_of_the_store_serves_alone() {
     assert_eq!(scene.flights.len(), 1);
     scene.answer();
     scene.check_the_end("the store comes back");
-}
-
-#[test]
-fn a_node_that_leaves_gives_up_everything_first() {
-    let mut scene = shown();
-    let me = scene.hosts[0].node.fleet.me();
-    let now = scene.now;
-    scene.hosts[0].node.leave(now);
-    scene.timeout(0);
-    scene.talk(0);
-    assert!(!scene.hosts[0].node.fleet.has_left(), "its icon is on");
-    answer_all(&mut scene);
-    scene.talk(0);
-    assert!(scene.hosts[0].node.fleet.has_left());
-    assert!(scene.store.held.is_empty() && !scene.store.is_alive(now.as_millis() + scene.step_millis, me));
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub(crate) struct Node {
     pub(crate) fleet: Fleet,
     /// What the loop lets go, with the number of its tenure.
     pub(crate) sends: Vec<(Dispatch, u32)>,
+    /// It leaves, and its engine may still let Starteds go.
+    leaving: bool,
     /// Who waits until an icon is off.
     waiters: Vec<(Conversation, Awaited)>,
     /// The answers to its tickets.
@@ -26,7 +28,7 @@ impl Node {
         engine.observe_released(retained_for);
         let fleet = Fleet::new(settings, OwnerId::new(random), random);
         let (sends, waiters, answers) = (Vec::new(), Vec::new(), Vec::new());
-        let mut node = Self { engine, fleet, sends, waiters, answers };
+        let mut node = Self { engine, fleet, sends, leaving: false, waiters, answers };
         node.work(now);
         node
     }
@@ -98,6 +100,7 @@ impl Node {
     pub(crate) fn leave(&mut self, now: Instant) {
         self.engine.handle_shutdown(now);
         self.fleet.handle_leaving();
+        self.leaving = true;
         self.work(now);
     }
 
@@ -130,7 +133,8 @@ impl Node {
         if let Some(awaited) = awaited {
             self.waiters.push((conversation.to_owned(), awaited));
             if self.engine.is_settled_off(conversation) {
-                self.answer(conversation, true);
+                let is_sure = !self.fleet.is_unsure_of(now, conversation);
+                self.answer(conversation, is_sure);
             }
         }
     }
@@ -157,6 +161,9 @@ impl Node {
     }
 
     fn work(&mut self, now: Instant) {
+        if self.engine.is_stopped() && std::mem::take(&mut self.leaving) {
+            self.fleet.handle_stopped();
+        }
         self.effects(now);
         while self.fleet.may_send(now)
             && let Some(dispatch) = self.engine.poll_dispatch(now)

@@ -323,6 +323,96 @@ fn a_message_at_the_poster_ends_what_it_has_posted() {
     scene.check_the_end("a message, and its owner died");
 }
 
+/// Node 0 shows an icon, and node 2 has posted to it a key whose typing goes on for long.
+fn kept_by_a_third() -> Scene {
+    let mut scene = Scene::new(3);
+    scene.signal(0, Keystroke);
+    scene.talk(0);
+    scene.answer();
+    scene.key_that_lasts(2, 12_000);
+    scene.talk(2);
+    scene.talk(0);
+    scene
+}
+
+/// Node 0 dies with a Stopped under way, and no icon goes on again.
+fn dies_before_it_is_off(mut scene: Scene) {
+    scene.kill(0);
+    for _ in 0..16 {
+        outlive(&mut scene, 250);
+        scene.answer();
+    }
+    assert!(!scene.shown, "off in time");
+    outlive(&mut scene, 10_000);
+    scene.answer();
+    let on_again = scene.applied[1..].contains(&TypingStarted);
+    assert!(!on_again, "the user is not typing: {:?}", scene.applied);
+    scene.check_the_end("an owner died before the icon was off");
+}
+
+#[test]
+fn a_message_that_the_dead_had_taken_ends_keys_of_a_third_node() {
+    let mut scene = kept_by_a_third();
+    scene.signal(1, MessageSent);
+    scene.talk(1);
+    scene.talk(0);
+    assert_eq!(scene.flights.len(), 1, "its Stopped is on its way");
+    dies_before_it_is_off(scene);
+}
+
+#[test]
+fn a_message_that_the_dead_never_read_ends_keys_of_a_third_node() {
+    let mut scene = kept_by_a_third();
+    scene.signal(1, Ended);
+    scene.talk(1);
+    dies_before_it_is_off(scene);
+}
+
+#[test]
+fn a_message_at_the_dead_itself_ends_keys_of_a_third_node() {
+    let mut scene = kept_by_a_third();
+    scene.signal(0, MessageSent);
+    scene.talk(0);
+    dies_before_it_is_off(scene);
+}
+
+#[test]
+fn a_message_is_not_forgotten_with_two_owners_in_turn() {
+    let mut scene = kept_by_a_third();
+    scene.kill(0);
+    outlive(&mut scene, 1_500);
+    scene.signal(1, Keystroke);
+    outlive(&mut scene, 1_000);
+    scene.signal(1, Keystroke);
+    scene.talk(1);
+    scene.answer();
+    assert!(scene.holds(1));
+    scene.signal(1, MessageSent);
+    scene.talk(1);
+    let before = scene.applied.len();
+    scene.kill(1);
+    for _ in 0..20 {
+        scene.pass_without(250, Some(1));
+        scene.answer();
+    }
+    assert!(!scene.applied[before..].contains(&TypingStarted), "{:?}", scene.applied);
+    scene.check_the_end("two owners died in turn");
+}
+
+#[test]
+fn a_key_after_the_message_is_played_once_the_owner_dies() {
+    let mut scene = kept_by_a_third();
+    scene.signal(1, MessageSent);
+    scene.talk(1);
+    scene.key_that_lasts(2, 12_000);
+    scene.talk(2);
+    scene.kill(0);
+    outlive(&mut scene, 4_000);
+    scene.answer();
+    assert!(scene.holds(2) && scene.shown, "{:?}", scene.applied);
+    scene.check_the_end("an owner died after the user had typed on");
+}
+
 #[test]
 fn a_key_goes_with_an_icon_whose_owner_is_refused() {
     let mut scene = Scene::new(2);

@@ -225,8 +225,16 @@ fn shares_cost_the_store_little() {
 /// Node `me` sends its heartbeat at `now`. Returns the share that it is given.
 fn share_of(store: &mut Store, now: u64, me: OwnerId, hold: u32, want: u32) -> u32 {
     let lease = Duration::from_millis(2_500);
-    let heartbeat =
-        Heartbeat { joins: !store.is_alive(now, me), was: None, lease, limit: 2_000, hold, need: want, want };
+    let heartbeat = Heartbeat {
+        joins: !store.is_alive(now, me),
+        was: None,
+        lease,
+        limit: 2_000,
+        hold,
+        need: want,
+        want,
+        timing: 0,
+    };
     match store.execute(now, &Request { number: now, me, command: Command::Heartbeat(heartbeat) }) {
         Some(Reply::Heartbeat(membership)) => membership.share,
         reply => panic!("{reply:?}"),
@@ -314,3 +322,24 @@ fn what_a_node_keeps_to_is_not_given_away_before_it_knows() {
 const STEP: Duration = Duration::from_millis(5);
 /// A request counts for so long after its answer.
 const WINDOW: Duration = Duration::from_millis(1_001);
+
+#[test]
+fn a_timing_that_stays_another_is_noticed_by_both() {
+    let mut scene = Scene::new(2);
+    scene.hosts[0].node.fleet.handle_timing(7);
+    let differs = |scene: &Scene| {
+        let timing = |host: &crate::fleet_scene::Host| host.node.fleet.differences(scene.now).timing;
+        [timing(&scene.hosts[0]), timing(&scene.hosts[1])]
+    };
+    scene.pass_without(3_000, None);
+    assert_eq!(differs(&scene), [false; 2], "a change may be on its way");
+    scene.pass_without(3_000, None);
+    assert_eq!(differs(&scene), [true; 2]);
+    scene.hosts[1].node.fleet.handle_timing(7);
+    scene.pass_without(1_000, None);
+    assert_eq!(differs(&scene), [false; 2]);
+    scene.kill(1);
+    scene.hosts[1].node.fleet.handle_timing(7);
+    scene.pass_without(6_000, None);
+    assert_eq!(differs(&scene), [false; 2], "the dead are not compared with");
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use typingd::fleet::protocol::{
-    Answer, Command, Content, Heartbeat, Mail, Membership, Op, OwnerId, Reply, Request, Status, Value,
+    Answer, Command, Content, Differences, Heartbeat, Mail, Membership, Op, OwnerId, Reply, Request, Status, Value,
 };
 use typingd::model::{Conversation, SignalKind};
 
@@ -15,6 +15,7 @@ struct Share {
     limit: u32,
     lease_millis: u64,
     need: u32,
+    timing: u32,
 }
 
 /// Everything that the store keeps. Its clock is an argument, in milliseconds.
@@ -114,7 +115,12 @@ impl Store {
         let members: Vec<_> = self.nodes.keys().filter(|owner| alive(self, owner)).copied().collect();
         let lapsed = self.nodes.keys().filter(|owner| !alive(self, owner)).copied().collect();
         let limit = self.limit(heartbeat.limit);
-        Membership { status, share, most, is_sought, limit, members, lapsed, now_millis: now, mail }
+        let others = || members.iter().filter(|member| **member != me).filter_map(|member| self.shares.get(member));
+        let differs = Differences {
+            lease: others().any(|share| share.lease_millis != lease_millis),
+            timing: others().any(|share| share.timing != heartbeat.timing),
+        };
+        Membership { status, share, most, is_sought, limit, members, lapsed, differs, now_millis: now, mail }
     }
 
     fn limit(&self, own: u32) -> u32 {
@@ -149,7 +155,8 @@ impl Store {
         let requests = heartbeat.hold.max(want.min(free)).min(free);
         // Until the owner has reported less, it keeps to what it had: the answer may get lost.
         let kept = requests.max(heartbeat.hold);
-        self.shares.insert(me, Share { requests: kept, limit: heartbeat.limit, lease_millis, need: heartbeat.need });
+        let Heartbeat { limit, need, timing, .. } = *heartbeat;
+        self.shares.insert(me, Share { requests: kept, limit, lease_millis, need, timing });
         (requests, most, is_sought)
     }
 
@@ -188,13 +195,21 @@ impl Store {
                 _ => self.acquire(now, me, conversation, on).unwrap_or(Answer::Elsewhere),
             },
             Op::Light => self.acquire(now, me, conversation, true).unwrap_or(Answer::Elsewhere),
-            Op::TakeOver if value.is_none() => Answer::Done,
-            Op::TakeOver => self.acquire(now, me, conversation, true).unwrap_or(Answer::Elsewhere),
+            Op::End => {
+                self.add_ending(conversation, mine.is_some());
+                Answer::Done
+            }
+            Op::TakeOver { endings }
+                if value.is_none_or(|value| endings.is_some_and(|known| known != value.endings)) =>
+            {
+                Answer::Done
+            }
+            Op::TakeOver { .. } => self.acquire(now, me, conversation, true).unwrap_or(Answer::Elsewhere),
             Op::Give { to, on, typing } => match mine {
-                Some(_) if to != me && inboxes.contains(&to) && self.is_alive(now, to) && self.has_room(to) => {
+                Some(value) if to != me && inboxes.contains(&to) && self.is_alive(now, to) && self.has_room(to) => {
                     let content = Content::Given { on, typing };
                     self.post(now, to, inboxes, conversation, content);
-                    self.set(conversation, Value { owner: to, on, strays: 0 }, Answer::Elsewhere)
+                    self.set(conversation, Value { owner: to, on, strays: 0, ..value }, Answer::Elsewhere)
                 }
                 _ => Answer::Done,
             },
@@ -207,8 +222,11 @@ impl Store {
             Op::Post { signal, hops, from, ticket } => {
                 let on = signal.kind == SignalKind::Keystroke;
                 let content = Content::Signal { signal, hops, from, ticket };
-                self.acquire(now, me, conversation, on)
-                    .unwrap_or_else(|owner| self.post(now, owner, inboxes, conversation, content))
+                let answer = self
+                    .acquire(now, me, conversation, on)
+                    .unwrap_or_else(|owner| self.post(now, owner, inboxes, conversation, content));
+                self.add_ending(conversation, answer != Answer::Undeclared && signal.kind.ends_typing());
+                if answer == Answer::Elsewhere { Answer::Posted(self.held[conversation].endings) } else { answer }
             }
             Op::Stray { hops } => self.acquire(now, me, conversation, true).unwrap_or_else(|owner| {
                 if !inboxes.contains(&owner) {
@@ -223,6 +241,13 @@ impl Store {
         }
     }
 
+    /// What was posted before has no say any more about whether the user is typing.
+    fn add_ending(&mut self, conversation: &Conversation, happens: bool) {
+        if let Some(value) = self.held.get_mut(conversation).filter(|_| happens) {
+            value.endings += 1;
+        }
+    }
+
     fn set(&mut self, conversation: &Conversation, value: Value, answer: Answer) -> Answer {
         if self.held.insert(conversation.clone(), value).is_none() && !self.seen.contains(conversation) {
             self.seen.push(conversation.clone());
@@ -233,11 +258,11 @@ impl Store {
     /// Makes the conversation `me`'s; never clears what is on. The error is another owner that is alive.
     fn acquire(&mut self, now: u64, me: OwnerId, conversation: &Conversation, on: bool) -> Result<Answer, OwnerId> {
         let (value, answer) = match self.held.get(conversation) {
-            None => (Value { owner: me, on, strays: 0 }, Answer::Granted),
+            None => (Value { owner: me, on, strays: 0, endings: 0 }, Answer::Granted),
             Some(value) if value.owner == me => (Value { on: value.on || on, ..*value }, Answer::Mine),
             Some(value) if self.is_alive(now, value.owner) => return Err(value.owner),
-            Some(value) if value.on => (Value { owner: me, on: true, strays: 0 }, Answer::TakenOver),
-            Some(_) => (Value { owner: me, on, strays: 0 }, Answer::Granted),
+            Some(value) if value.on => (Value { owner: me, strays: 0, ..*value }, Answer::TakenOver),
+            Some(value) => (Value { owner: me, on, strays: 0, ..*value }, Answer::Granted),
         };
         Ok(self.set(conversation, value, answer))
     }
@@ -282,7 +307,7 @@ impl Store {
         recent: bool,
         recover_within: Duration,
         conversations: &[Conversation],
-    ) -> Vec<Conversation> {
+    ) -> Vec<(Conversation, u32)> {
         if self.is_alive(now, dead) || !self.is_alive(now, me) {
             return Vec::new();
         }
@@ -294,8 +319,8 @@ impl Store {
                 continue;
             };
             if value.on && owed {
-                self.held.insert(conversation.clone(), Value { owner: me, on: true, strays: 0 });
-                taken.push(conversation.clone());
+                self.held.insert(conversation.clone(), Value { owner: me, on: true, strays: 0, ..value });
+                taken.push((conversation.clone(), value.endings));
             } else {
                 self.held.remove(conversation);
             }

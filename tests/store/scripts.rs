@@ -138,6 +138,7 @@ impl Requests {
             hold: rate(self.below(1_200)),
             need: rate(self.below(2_500)),
             want: rate(self.below(2_500)),
+            timing: rate(self.below(2)),
         })
     }
 
@@ -150,14 +151,15 @@ impl Requests {
     fn op(&mut self) -> Op {
         let strays = self.below(3) as u32;
         let hops = self.below(4) as u8;
-        match self.below(12) {
+        match self.below(13) {
             0..=3 => {
                 let kind = if self.below(2) == 0 { SignalKind::Keystroke } else { SignalKind::ALL[self.below(5)] };
                 let lasts_millis = if kind == SignalKind::Keystroke { self.below(60_001) as u16 } else { 0 };
                 let at = (self.below(2) == 0).then_some(1_700_000_000_123);
                 let number = 4_000_000_000 + self.below(9) as u32;
                 let ticket = (self.below(3) == 0).then_some(Ticket { number, millis: Ticket::WITHOUT_END });
-                Op::Post { signal: Signal { lasts_millis, at, ..Signal::new(kind) }, hops, from: self.owner(), ticket }
+                let ago_millis = if kind.ends_typing() { self.below(60_001) as u16 } else { 0 };
+                Op::Post { signal: Signal { kind, lasts_millis, ago_millis, at }, hops, from: self.owner(), ticket }
             }
             4 => Op::Light,
             5 => {
@@ -168,7 +170,8 @@ impl Requests {
             7 => Op::Release { seen: self.owner(), strays },
             8 => Op::Give { to: self.owner(), on: strays > 0, typing: hops > 1 },
             9 => Op::Answer { to: self.owner(), number: strays, acknowledged: hops > 1 },
-            10 => Op::TakeOver,
+            10 => Op::TakeOver { endings: (hops > 0).then_some(strays) },
+            11 => Op::End,
             _ => Op::Stray { hops },
         }
     }
@@ -227,8 +230,16 @@ fn a_full_inbox_takes_no_keystroke_and_then_nothing() {
         let (real, modelled) = (server.execute(1_000, &request), model.execute(1_000, &request));
         assert_eq!(sorted(real), sorted(modelled));
     };
-    let heartbeat =
-        Heartbeat { joins: true, was: None, lease: Duration::from_secs(2), limit: 9, hold: 1, need: 1, want: 1 };
+    let heartbeat = Heartbeat {
+        joins: true,
+        was: None,
+        lease: Duration::from_secs(2),
+        limit: 9,
+        hold: 1,
+        need: 1,
+        want: 1,
+        timing: 1,
+    };
     let turn = |ops| Command::Turn { inboxes: vec![reader], ops };
     both(reader, Command::Heartbeat(heartbeat));
     both(writer, Command::Heartbeat(heartbeat));

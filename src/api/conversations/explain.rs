@@ -7,16 +7,38 @@ use crate::base::text::printable;
 use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Mode;
 use crate::engine::{Account, Handled, Stage};
+use crate::fleet::State;
 use crate::model::{Indicator, Instant, Outcome, Reason, Rejection};
 use crate::observe::events::{Event, Past, What};
 
 /// One or two sentences.
-pub(super) fn explanation(account: &Account, now: Instant) -> String {
-    joined([why(account, now), lasts(account, now), next(account, now)])
+pub(super) fn explanation(account: &Account, now: Instant, store: Option<State>) -> String {
+    let silence = store_silence(store);
+    let keeps_back = match store {
+        Some(State::InDoubt) => account.desired.is_some(),
+        Some(State::Dark) => account.desired.map(Reason::indicator) == Some(Indicator::TypingStarted),
+        _ => false,
+    };
+    let next = if keeps_back { String::new() } else { next(account, now) };
+    joined([why(account, now), lasts(account, now), next, silence.to_owned()])
+}
+
+/// What follows from the store's silence; empty while there is none.
+fn store_silence(store: Option<State>) -> &'static str {
+    match store {
+        Some(State::InDoubt) => "Nothing is sent now: the store has not renewed this typingd's lease.",
+        Some(State::Dark) => {
+            "The store gives no answer: no icon is shown until it does (store.when_unreachable = \"dark\")."
+        }
+        Some(State::Alone) => {
+            "The store gives no answer: this typingd serves alone, and another may show the icon too."
+        }
+        Some(State::Tenured) | None => "",
+    }
 }
 
 /// The sentences of `parts` that say something.
-pub(super) fn joined(parts: [String; 3]) -> String {
+pub(super) fn joined<const N: usize>(parts: [String; N]) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -233,7 +255,7 @@ mod tests {
             while let Some(dispatch) = self.engine.poll_dispatch(now) {
                 self.flying.push(dispatch);
             }
-            explanation(&self.engine.account(now, conversation()).unwrap(), now)
+            explanation(&self.engine.account(now, conversation()).unwrap(), now, None)
         }
     }
 
@@ -243,6 +265,23 @@ mod tests {
 
     const LOST: Outcome =
         Outcome::NotSent(Transient { cause: Cause::Unreachable, retry_after: Some(Duration::from_secs(1)) });
+
+    #[test]
+    fn of_a_store_that_gives_no_answer() {
+        let mut scene = Scene::new(Mode::Idle);
+        let now = Instant::from_millis(1_000);
+        scene.engine.handle_signal(now, conversation(), Signal::new(SignalKind::Keystroke)).unwrap();
+        let account = scene.engine.account(now, conversation()).unwrap();
+        let said = |state| explanation(&account, now, state);
+        assert!(said(None).contains("the rate or the number"), "{}", said(None));
+        assert_eq!(said(None), said(Some(State::Tenured)));
+        for (state, why) in [(State::InDoubt, "has not renewed"), (State::Dark, "no icon is shown until it does")] {
+            let said = said(Some(state));
+            assert!(said.contains(why) && !said.contains("the rate or the number"), "{said}");
+        }
+        let said = said(Some(State::Alone));
+        assert!(said.ends_with("this typingd serves alone, and another may show the icon too."), "{said}");
+    }
 
     #[test]
     fn in_idle_mode() {

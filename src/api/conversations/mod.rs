@@ -123,7 +123,7 @@ impl Api {
     }
 
     fn conversation<'a>(&self, conversation: &'a Conversation, inquiry: &'a Inquiry) -> ConversationJson<'a> {
-        let Inquiry { at: now, account, flight, past, rules, .. } = inquiry;
+        let Inquiry { at: now, account, flight, past, rules, store, .. } = inquiry;
         let (now, account) = (*now, account.as_ref());
         let in_ms = |at: Instant| (at != Instant::NEVER).then(|| millis(at.since(now)));
         let deadlines = account.map(|account| account.deadlines);
@@ -135,7 +135,7 @@ impl Api {
             icon: account.is_some_and(|account| account.icon),
             shown: shown(account, &past.events),
             explanation: explain::joined([
-                account.map_or_else(|| forgotten(&past.events), |account| explain::explanation(account, now)),
+                account.map_or_else(|| forgotten(&past.events), |account| explain::explanation(account, now, *store)),
                 explain::ignored(account, past, now),
                 explain::failed(past, now),
             ]),

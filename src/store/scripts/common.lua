@@ -1,9 +1,9 @@
 -- The beginning of every script. KEYS: held, nodes, shares, numbers, names, timing, then what the script says. ARGV: the owner
 -- that asks, the number of its request, then what the script says.
 --
--- held     conversation -> owner, + or - (its icon may be on, or not), strays (nothing for 0)
+-- held     conversation -> owner, + or - (its icon may be on, or not), strays (nothing for 0), . and endings (nothing for 0)
 -- nodes    owner, by the moment at which its lease ends
--- shares   owner -> requests:limit:lease:need; ~owner of one that is buried -> what is kept for it:until; ? -> until when
+-- shares   owner -> requests:limit:lease:need:timing; ~owner of one that is buried -> what is kept for it:until; ? -> until when
 --          nobody's share grows
 -- numbers  owner -> the number of its last request
 -- names    owner -> what people call it; @ -> schema:org of the group
@@ -30,13 +30,16 @@ local function take_mail(inbox)
   return mail
 end
 
--- An owner is 16 characters.
+-- An owner is 16 characters. No endings are nil.
 local function read(value)
-  return string.sub(value, 1, 16), string.sub(value, 17, 17) == '+', tonumber(string.sub(value, 18)) or 0
+  local owner, on = string.sub(value, 1, 16), string.sub(value, 17, 17) == '+'
+  if #value == 17 then return owner, on, 0 end
+  local strays, endings = string.match(value, '^(%d*)%.?(%d*)$', 18)
+  return owner, on, tonumber(strays) or 0, tonumber(endings)
 end
 
-local function written(owner, on, strays)
-  return owner .. (on and '+' or '-') .. (strays > 0 and strays or '')
+local function written(owner, on, strays, endings)
+  return owner .. (on and '+' or '-') .. (strays > 0 and strays or '') .. (endings and '.' .. endings or '')
 end
 
 -- A request over a connection that has been given up comes late, and is not executed.

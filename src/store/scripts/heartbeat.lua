@@ -1,6 +1,6 @@
 -- KEYS: the inbox of the former owner, if there was one. ARGV: 1 if the owner joins, the former owner or nothing, the
 -- lease in milliseconds, the limit, the share that is kept to, the share that is needed, the share that is wanted, a name
--- for people, the schema, the org or nothing.
+-- for people, the schema, the org or nothing, a digest of the timing.
 local joins, was, lease = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
 local limit, hold, need, want = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 -- All of a group have one schema and serve one org. The first that is there says which.
@@ -59,7 +59,7 @@ local all = redis.call('HGETALL', SHARES)
 local share, others, reserved, smallest = 0, 0, 0, limit
 local settles_at, smallest_of_others = nil, limit
 local needs = {}
-local leases = { [me] = lease }
+local leases, timings = { [me] = lease }, {}
 for i = 1, #all, 2 do
   local field, value = all[i], all[i + 1]
   if field == '?' then
@@ -74,14 +74,14 @@ for i = 1, #all, 2 do
       redis.call('HDEL', SHARES, field)
     end
   else
-    local requests, cap, its_lease, its_need = string.match(value, '(%d+):(%d+):(%d+):(%d+)')
+    local requests, cap, its_lease, its_need, its_timing = string.match(value, '(%d+):(%d+):(%d+):(%d+):(%d+)')
     smallest = math.min(smallest, tonumber(cap))
     if field == me then
       share = tonumber(requests)
     else
       others = others + requests
       smallest_of_others = math.min(smallest_of_others, tonumber(cap))
-      leases[field] = tonumber(its_lease)
+      leases[field], timings[field] = tonumber(its_lease), its_timing
       needs[field] = { tonumber(requests), tonumber(its_need) }
     end
   end
@@ -118,7 +118,14 @@ if status ~= 'lapsed' then
   if now < settles_at then want = math.min(want, hold) end
   share = math.min(math.max(hold, math.min(want, free)), free)
   -- Until the owner has reported less, it keeps to what it had: the answer may get lost.
-  redis.call('HSET', SHARES, me, math.max(share, hold) .. ':' .. limit .. ':' .. lease .. ':' .. need)
+  redis.call('HSET', SHARES, me, math.max(share, hold) .. ':' .. limit .. ':' .. lease .. ':' .. need .. ':' .. ARGV[13])
   smallest = math.min(limit, smallest_of_others)
 end
-return { status, share, most, sought, smallest, members, lapsed, now, mail, redis.call('HGET', TIMING, 'version') or '0' }
+-- All should have the same.
+local other_lease, other_timing = 0, 0
+for _, member in ipairs(members) do
+  if timings[member] and timings[member] ~= ARGV[13] then other_timing = 2 end
+  if (leases[member] or lease) ~= lease then other_lease = 1 end
+end
+local differs = other_lease + other_timing
+return { status, share, most, sought, smallest, members, lapsed, now, mail, differs, redis.call('HGET', TIMING, 'version') or '0' }

@@ -1,5 +1,5 @@
 -- ARGV: the dead owner, 1 if it was seen alive of late, for how long an icon that was left on is owed a Stopped in
--- milliseconds, then conversations.
+-- milliseconds, then conversations. Answers those that are taken, each with its endings.
 local dead, recent, owed_for = ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
 if is_alive(dead) or not is_alive(me) then return {} end
 local lapsed_at = redis.call('ZSCORE', NODES, dead)
@@ -8,10 +8,11 @@ local taken = {}
 for i = 6, #ARGV do
   local value = redis.call('HGET', HELD, ARGV[i])
   if value then
-    local owner, on = read(value)
+    local owner, on, _, endings = read(value)
     if owner == dead and on and owed then
-      redis.call('HSET', HELD, ARGV[i], written(me, true, 0))
+      redis.call('HSET', HELD, ARGV[i], written(me, true, 0, endings))
       taken[#taken + 1] = ARGV[i]
+      taken[#taken + 1] = endings or 0
     elseif owner == dead then
       redis.call('HDEL', HELD, ARGV[i])
     end

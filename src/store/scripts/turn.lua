@@ -1,14 +1,17 @@
 -- KEYS: the inboxes into which mail may be put. ARGV: how many they are, whose they are, then by threes an operation,
 -- its conversation and its detail:
---   k, p  a keystroke, another signal   what follows the number in its mail
+--   k, o  a keystroke, opened           what follows the number in its mail
+--   p     what ends the typing          what follows the number in its mail
+--   e     the owner was told to end it  nothing
 --   l     light                         nothing
---   t     take over from the dead       nothing
+--   t     take over from the dead       the endings that are known of, or nothing for any
 --   c, r  claim, release                the value as it was seen
 --   d     dim                           the strays that are known of
 --   s     stray                         what follows the number in its mail
 --   g     give                          the owner that it is given to, + or -, then what follows the number in its mail
 --   a     answer to a ticket            the owner that waits, then what follows the number in its mail
--- Answers each: G granted, M mine, T taken over, E elsewhere, U its inbox was not named, D done, S and how many strays.
+-- Answers each: G granted, M mine, T taken over, E elsewhere, P and how many endings (nothing for 0) posted, U its inbox was
+-- not named, D done, S and how many strays.
 -- Answers L, and does nothing, if the owner that asks has lapsed.
 if not is_alive(me) then return 'L' end
 local count = tonumber(ARGV[3])
@@ -26,9 +29,9 @@ for i = first, #ARGV, 3 do
 end
 if #names == 0 then return {} end
 local found = redis.call('HMGET', HELD, unpack(names))
-local owner, on, strays, changed = {}, {}, {}, {}
+local owner, on, strays, endings, changed = {}, {}, {}, {}, {}
 for i, name in ipairs(names) do
-  if found[i] then owner[name], on[name], strays[name] = read(found[i]) end
+  if found[i] then owner[name], on[name], strays[name], endings[name] = read(found[i]) end
 end
 
 local alive = { [me] = true }
@@ -39,6 +42,12 @@ end
 
 local function set(name, ...)
   owner[name], on[name], strays[name] = ...
+  changed[name] = true
+end
+
+-- What was posted before has no say any more about whether the user is typing.
+local function ended(name)
+  endings[name] = (endings[name] or 0) + 1
   changed[name] = true
 end
 
@@ -80,19 +89,25 @@ local function post(name, kind, detail)
   end
   -- Who doesn't read gives up keystrokes first: they would be too old.
   if has_room(holder, kind == 'k' and 10000 or 20000) then send(holder, nth, detail) end
-  return 'E'
+  if kind == 's' then return 'E' end
+  if kind == 'p' then ended(name) end
+  return endings[name] and 'P' .. endings[name] or 'P'
 end
 
 local answers = {}
 for i = first, #ARGV, 3 do
   local op, name, detail = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local holder, answer = owner[name], 'D'
-  if op == 'k' or op == 'p' then
-    answer = acquire(name, op == 'k') or post(name, op, detail)
+  if op == 'k' or op == 'o' or op == 'p' then
+    answer = acquire(name, op == 'k')
+    if answer and op == 'p' then ended(name) end
+    answer = answer or post(name, op, detail)
+  elseif op == 'e' then
+    if holder == me then ended(name) end
   elseif op == 'l' then
     answer = acquire(name, true) or 'E'
   elseif op == 't' then
-    if holder then answer = acquire(name, true) or 'E' end
+    if holder and (detail == '' or (endings[name] or 0) == tonumber(detail)) then answer = acquire(name, true) or 'E' end
   elseif op == 's' then
     answer = acquire(name, true) or post(name, op, detail)
   elseif op == 'c' then
@@ -133,6 +148,7 @@ for i = first, #ARGV, 3 do
     if holder and holder == seen then
       if strays[name] == nth then
         set(name, false)
+        endings[name] = nil
       elseif holder == me then
         answer = 'S' .. strays[name]
       end
@@ -145,7 +161,7 @@ local put, gone = {}, {}
 for name in pairs(changed) do
   if owner[name] then
     put[#put + 1] = name
-    put[#put + 1] = written(owner[name], on[name], strays[name])
+    put[#put + 1] = written(owner[name], on[name], strays[name], endings[name])
   else
     gone[#gone + 1] = name
   end

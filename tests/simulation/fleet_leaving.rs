@@ -1,0 +1,78 @@
+//! Scenes of nodes that leave: they give up all that they owned, and no one takes them for dead.
+
+use std::time::Duration;
+
+use typingd::model::Indicator::{TypingStarted, TypingStopped};
+use typingd::model::SignalKind::{Keystroke, MessageSent};
+
+use crate::fleet::{answer_all, shown};
+use crate::fleet_scene::Scene;
+
+#[test]
+fn a_node_that_leaves_gives_up_everything_first() {
+    let mut scene = shown();
+    let me = scene.hosts[0].node.fleet.me();
+    let now = scene.now;
+    scene.hosts[0].node.leave(now);
+    scene.timeout(0);
+    scene.talk(0);
+    assert!(!scene.hosts[0].node.fleet.has_left(), "its icon is on");
+    answer_all(&mut scene);
+    scene.talk(0);
+    assert!(scene.hosts[0].node.fleet.has_left());
+    assert!(scene.store.held.is_empty() && !scene.store.is_alive(now.as_millis() + scene.step_millis, me));
+}
+
+#[test]
+fn a_node_that_leaves_gives_up_what_it_never_showed() {
+    let mut scene = Scene::with(2, |settings| settings.limit = 20);
+    for user in 0..200 {
+        scene.signal_of(0, &format!("user-{user}"), Keystroke);
+    }
+    scene.talk(0);
+    let shown = scene.flights.len();
+    assert!((1..100).contains(&shown), "the rate lets {shown} of them leave");
+    let now = scene.now;
+    scene.hosts[0].node.leave(now);
+    let first = scene.now;
+    while !scene.hosts[0].node.fleet.has_left() {
+        answer_all(&mut scene);
+        scene.pass_without(250, None);
+        assert!(scene.now < first + Duration::from_secs(8), "{} are left", scene.store.held.len());
+    }
+    assert_eq!((scene.store.held.len(), scene.applied.len()), (0, 2 * shown), "each that was shown is hidden once");
+    scene.pass_without(5_000, Some(0));
+    assert_eq!(scene.hosts[1].node.fleet.counts().reaped, 0);
+}
+
+#[test]
+fn a_node_that_leaves_keeps_nothing_that_a_message_granted() {
+    let mut scene = Scene::new(2);
+    scene.signal_of(0, "eve", Keystroke);
+    scene.signal_of(0, "ann", MessageSent);
+    scene.talk(0);
+    let now = scene.now;
+    scene.hosts[0].node.leave(now);
+    scene.timeout(0);
+    scene.signal_of(0, "ann", MessageSent);
+    scene.talk(0);
+    assert_eq!(scene.store.held.len(), 1, "what its engine still remembers is given up again");
+    answer_all(&mut scene);
+    scene.talk(0);
+    assert!(scene.hosts[0].node.fleet.has_left());
+}
+
+#[test]
+fn a_node_that_leaves_keeps_no_started_that_waits() {
+    let mut scene = shown();
+    scene.signal(0, MessageSent);
+    scene.answer();
+    scene.talk(0);
+    scene.signal(0, Keystroke);
+    let now = scene.now;
+    scene.hosts[0].node.leave(now);
+    scene.timeout(0);
+    scene.talk(0);
+    assert!(scene.hosts[0].node.fleet.has_left() && scene.store.held.is_empty());
+    assert_eq!((scene.flights.len(), &scene.applied[..]), (0, &[TypingStarted, TypingStopped][..]));
+}
