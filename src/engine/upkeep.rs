@@ -7,7 +7,7 @@ use super::list::{Link, List};
 use super::outbox::{Lifespans, Losses};
 use super::policy::{Delivery, Rules};
 use super::tracker::{Parts, Queue};
-use super::wheel::Place;
+use super::wheel::{self, Place};
 use crate::model::Instant;
 
 impl Engine {
@@ -38,7 +38,8 @@ impl Engine {
             } else if extras.outbox.is_blocked() {
                 Queue::Blocked
             } else if !busy && retained_until > now {
-                due = due.min(retained_until);
+                // Nothing is late when it is forgotten late.
+                due = due.min(wheel::gathered(retained_until));
                 Queue::Retained
             } else {
                 Queue::None
