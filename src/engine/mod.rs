@@ -15,7 +15,7 @@
 mod changes;
 mod channels;
 mod credentials;
-mod id;
+pub(crate) mod id;
 mod inquiry;
 mod list;
 mod observed;
