@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::bench::{Daemon, NDJSON, Sandbox};
-use crate::process::Process;
+use crate::bench::NDJSON;
+use crate::process::{Process, typingd};
 
 /// Requests with messages, and users in each: the times of messages are remembered for minutes.
 const REQUESTS: usize = 60;
@@ -26,23 +26,28 @@ fn sleeps(process: &Process) -> u64 {
 
 #[test]
 fn silent_conversations_wake_the_daemon_once_a_second_at_most() {
-    let sandbox = Sandbox::start(&[]);
-    let daemon = Daemon::start(&sandbox.address.url(), "");
+    // With its own sandbox: one that has its token in a file looks at the file once a second.
+    let mut daemon = Process::start(typingd(&["run", "--sandbox", "--listen", "127.0.0.1:0"]));
+    let address = daemon.address();
+    daemon.until_logged("ready");
     for request in 0..REQUESTS {
         let line = |user: usize| {
-            format!("{{\"to\":\"c\",\"from\":\"user-{request}-{user}\",\"signal\":\"message_sent\",\"at\":1700000000000}}\n")
+            format!(
+                "{{\"to\":\"c\",\"from\":\"user-{request}-{user}\",\"signal\":\"message_sent\",\"at\":1700000000000}}\n"
+            )
         };
         let lines: String = (0..USERS).map(line).collect();
-        let answer = daemon.address.call("POST", "/v1/signals", &[NDJSON], lines.as_bytes());
+        let answer = address.call("POST", "/v1/signals", &[NDJSON], lines.as_bytes());
         assert_eq!((answer.status, answer.json()["accepted"].as_u64()), (202, Some(USERS as u64)), "{answer:?}");
         std::thread::sleep(SPACING);
     }
     std::thread::sleep(SILENCE);
-    let before = sleeps(&daemon.process);
+    let before = sleeps(&daemon);
     std::thread::sleep(COUNTED);
-    let during = sleeps(&daemon.process) - before;
+    let during = sleeps(&daemon) - before;
     // Each look at some of them is one; each slice of many one more on a busy machine.
     assert!(during <= 3 * COUNTED.as_secs(), "{during} times in {COUNTED:?}");
-    let in_memory = daemon.address.get("/v1/status").json()["conversations"]["in_memory"].as_u64();
+    let in_memory = address.get("/v1/status").json()["conversations"]["in_memory"].as_u64();
     assert_eq!(in_memory, Some((REQUESTS * USERS) as u64), "they are remembered");
+    daemon.stop();
 }
