@@ -2,7 +2,8 @@
 //! do the least: hyper that parses the same JSON, and a reader of lines that parses and stores.
 //!
 //! Each server is a thread with a runtime of its own, so that what it costs can be told from what its clients cost,
-//! and driver and edge share one core. `cargo bench --bench ingest`; `BENCH_QUICK=1` only shows that it works.
+//! and driver and edge share one core. `cargo bench --bench ingest`, with ` -- request` or ` -- stream` for a part of it;
+//! `BENCH_QUICK=1` only shows that it works.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 mod support;
@@ -50,10 +51,16 @@ const BARE: &str = "bare-server";
 fn main() {
     let directory = tempfile::tempdir().expect("a directory for sockets");
     let lines = lines();
-    for unix in [false, true] {
-        one_signal_a_request(unix, directory.path(), &lines);
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let is_wanted = |part: &str| only.as_deref().is_none_or(|only| part.contains(only));
+    for (unix, part) in [(false, "request_tcp"), (true, "request_unix")] {
+        if is_wanted(part) {
+            one_signal_a_request(unix, directory.path(), &lines);
+        }
     }
-    stream(directory.path(), &lines);
+    if is_wanted("stream") {
+        stream(directory.path(), &lines);
+    }
     let divan = divan::Divan::from_args();
     if quick() { divan.sample_count(1).sample_size(1).main() } else { divan.main() }
 }

@@ -36,6 +36,8 @@ const REJECTS_SHOWN_MAX: usize = 100;
 const TOO_LARGE_ADVICE: &str = "send fewer signals at a time, or a stream (application/x-ndjson)";
 /// A stream may be silent between two lines for this long.
 const STREAM_SILENCE_MAX: Duration = Duration::from_secs(300);
+/// A line with two short ids. Where lines are shorter, a batch grows once or twice.
+const LINE_BYTES_USUAL: usize = 80;
 /// The longest `wait` that can be asked for.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How far a caller's clock may be ahead of ours. Of a signal that is further ahead the time is ignored.
@@ -206,7 +208,7 @@ async fn take_stream(ingest: &Ingest, mut body: Body, control: Option<&StreamCon
             () = end.as_mut() => return Ok(tally),
             data = next_data(&mut body, timeout) => data?,
         };
-        let mut batch = Batch::default();
+        let mut batch = Batch::with_room(data.as_ref().map_or(0, Bytes::len));
         match &data {
             Some(data) => lines.feed(data, |index, line| batch.read_line(index, line, &mut tally)),
             None => lines.finish(|index, line| batch.read_line(index, line, &mut tally)),
@@ -261,6 +263,11 @@ impl Indexes {
 }
 
 impl Batch {
+    /// One with room for the signals of so many bytes, so that it need not grow.
+    fn with_room(bytes: usize) -> Self {
+        Self { signals: SignalBatch::with_room(bytes, bytes / LINE_BYTES_USUAL), ..Self::default() }
+    }
+
     fn read(&mut self, index: usize, json: &[u8], tally: &mut Tally) {
         match json::parse(json) {
             Ok(parsed) if parsed.signal.at.is_some_and(|at| json::AT_SECONDS.contains(&(at as f64))) => {

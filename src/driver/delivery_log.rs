@@ -53,6 +53,7 @@ impl DeliveryLog {
         Self { pseudonyms, known, ..Self::default() }
     }
 
+    #[inline]
     pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
         if let LoopEvent::Answered { dispatch, result, notice, rate, .. } = event {
             self.on_outcome(now, dispatch, result);

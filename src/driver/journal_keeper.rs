@@ -28,6 +28,7 @@ impl JournalKeeper {
         Self { journal, renew_at: Instant::ORIGIN, renewed_to: 0 }
     }
 
+    #[inline]
     pub(super) fn observe(&mut self, event: &LoopEvent<'_>) {
         match event {
             LoopEvent::Sent(dispatch) if dispatch.indicator() == Indicator::TypingStarted => {

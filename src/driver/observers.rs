@@ -42,6 +42,7 @@ impl Default for Observers {
 
 impl Observers {
     /// Each observer has one line here. The history comes last: it keeps the event.
+    #[inline]
     pub(super) fn emit(&mut self, now: Instant, event: LoopEvent<'_>) {
         self.stats.observe(now, &event);
         self.metrics.observe(now, &event);

@@ -68,14 +68,15 @@ impl Id {
 
 /// How pairs of ids are hashed: keyed, for ids come from outside.
 #[derive(Debug)]
-pub(super) struct IdHash {
+pub(crate) struct IdHash {
     state: FixedState,
     /// What is hashed in words has them mixed with this first: the hash function's own constants are known to everybody.
     key: u128,
 }
 
 impl IdHash {
-    pub(super) fn new(seed: u64) -> Self {
+    /// `seed` is the key.
+    pub(crate) fn new(seed: u64) -> Self {
         let mut random = Rng(!seed);
         let key = (u128::from(random.below(u64::MAX)) << 64) | u128::from(random.below(u64::MAX));
         Self { state: FixedState::with_seed(seed), key }
@@ -84,6 +85,12 @@ impl IdHash {
     /// Half of the hash of the ids, which is enough to find them by.
     #[inline]
     pub(super) fn of(&self, to: &str, from: &str) -> u32 {
+        (self.whole(to, from) >> 32) as u32
+    }
+
+    /// The hash of the ids.
+    #[inline]
+    pub(crate) fn whole(&self, to: &str, from: &str) -> u64 {
         let (Some(to), Some(from)) = (words(to.as_bytes()), words(from.as_bytes())) else {
             return self.of_others(to, from);
         };
@@ -92,20 +99,18 @@ impl IdHash {
             hasher.write_u128(word ^ self.key);
         }
         hasher.write_u64((u64::from(to.2) << 32) | u64::from(from.2));
-        upper_half(hasher.finish())
+        hasher.finish()
     }
 
     #[inline(never)]
-    fn of_others(&self, to: &str, from: &str) -> u32 {
+    fn of_others(&self, to: &str, from: &str) -> u64 {
         let mut hasher = self.state.build_hasher();
         hasher.write(to.as_bytes());
         hasher.write(from.as_bytes());
-        upper_half(hasher.finish())
+        // Two pairs may be one text.
+        hasher.write_usize(to.len());
+        hasher.finish()
     }
-}
-
-const fn upper_half(hash: u64) -> u32 {
-    (hash >> 32) as u32
 }
 
 /// The bytes of a UUID as numbers.

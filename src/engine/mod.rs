@@ -15,7 +15,7 @@
 mod changes;
 mod channels;
 mod credentials;
-mod id;
+pub(crate) mod id;
 mod inquiry;
 mod list;
 mod observed;
@@ -148,8 +148,8 @@ impl Engine {
         (place, conversation): (u32, ConversationRef<'_>),
         signal: Signal,
     ) -> Result<Handled, Rejected> {
-        let found = self.tracker.find_at(place, conversation);
-        let Some(slot) = found.filter(|slot| self.follow(now, *slot)) else {
+        let found = self.tracker.find_at(place, conversation).filter(|slot| self.follow(now, *slot));
+        let Some(slot) = found.filter(|slot| !self.forget_over(now, *slot)) else {
             return self.handle_first(now, conversation, signal);
         };
         self.counts.signals[signal.kind as usize] += 1;

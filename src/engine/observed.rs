@@ -47,6 +47,7 @@ impl<T> Observed<T> {
         }
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<T> {
         let queue = self.0.as_mut()?;
         let item = queue.pop_front();
@@ -64,6 +65,7 @@ impl Engine {
     }
 
     /// The oldest decision that has not been fetched.
+    #[inline]
     pub fn poll_decision(&mut self) -> Option<Decision> {
         self.decisions.pop()
     }
@@ -74,6 +76,7 @@ impl Engine {
     }
 
     /// The oldest dropped decision that has not been fetched. It has been a [`Decision`] before.
+    #[inline]
     pub fn poll_dropped(&mut self) -> Option<Dropped> {
         self.dropped.pop()
     }

@@ -7,7 +7,7 @@ use super::list::{Link, List};
 use super::outbox::{Lifespans, Losses};
 use super::policy::{Delivery, Rules};
 use super::tracker::{Parts, Queue};
-use super::wheel::Place;
+use super::wheel::{self, Place};
 use crate::model::Instant;
 
 impl Engine {
@@ -38,7 +38,9 @@ impl Engine {
             } else if extras.outbox.is_blocked() {
                 Queue::Blocked
             } else if !busy && retained_until > now {
-                due = due.min(retained_until);
+                // Forgotten late, it is found to be over when its next signal comes. An owner is told in time.
+                let is_owned = self.ownership.retained_for > Duration::ZERO;
+                due = due.min(if is_owned { retained_until } else { wheel::gathered(retained_until) });
                 Queue::Retained
             } else {
                 Queue::None
@@ -73,6 +75,17 @@ impl Engine {
             self.tracker.entry_mut(slot).place = new_place;
         }
         self.tracker.drop_idle_extras(now, slot);
+    }
+
+    /// Forgets a conversation that is remembered no longer, and waits for the timer that forgets several at once. Returns
+    /// whether it did.
+    pub(super) fn forget_over(&mut self, now: Instant, slot: u32) -> bool {
+        let is_over = self.tracker.entry(slot).queue == Queue::Retained
+            && self.tracker.extras(slot).is_some_and(|extras| extras.hold_until.max(extras.retained_until) <= now);
+        if is_over {
+            self.bring_up_to(now, slot);
+        }
+        is_over && !self.tracker.holds(slot)
     }
 
     /// Takes note of what [`Extras::drop_unsendable`](super::tracker::Extras::drop_unsendable) has dropped.

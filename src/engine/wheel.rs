@@ -1,7 +1,7 @@
 //! Deadlines of many conversations: a ring of one-millisecond buckets that turns once in 16 seconds.
 //!
 //! Each conversation is in it at most once, at or before its next deadline. What is due later than one turn is put at
-//! the ring's far end, and again when that is reached; a keystroke moves nothing. Adding, moving and finding the next
+//! the ring's far end with others, and again when that is reached; a keystroke moves nothing. Adding, moving and finding the next
 //! are a few operations, however many conversations there are.
 
 use super::list::{Link, Links, List};
@@ -12,6 +12,15 @@ const TICK_MICROS: u64 = 1_000;
 /// A turn is 16.4 s: the usual checks and dismissals fall within it.
 const BUCKETS: usize = 1 << 14;
 const WORDS: usize = BUCKETS / 64;
+/// Deadlines that are not exact are due in buckets that are a second apart: the silent wake the daemon once a second, however
+/// many they are.
+const GATHER_TICKS: u64 = 1_024;
+
+/// The first moment from `due` on at which inexact deadlines are due.
+pub(super) fn gathered(due: Instant) -> Instant {
+    const GATHER_MICROS: u64 = GATHER_TICKS * TICK_MICROS;
+    due.as_micros().checked_next_multiple_of(GATHER_MICROS).map_or(Instant::NEVER, Instant::from_micros)
+}
 
 /// The bucket of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +51,8 @@ impl Wheel {
     }
 
     fn tick_of(&self, due: Instant) -> u64 {
-        due.as_micros().div_ceil(TICK_MICROS).clamp(self.tick, self.tick + BUCKETS as u64 - 1)
+        let (tick, end) = (due.as_micros().div_ceil(TICK_MICROS), self.tick + BUCKETS as u64 - 1);
+        if tick > end { end - end % GATHER_TICKS } else { tick.max(self.tick) }
     }
 
     /// Moves `slot`, which is at `place`, so that it is found no later than at `due`; [`Instant::NEVER`] takes it out.
@@ -150,6 +160,41 @@ mod tests {
         fn neighbours(&mut self, _: Link, slot: u32) -> &mut Neighbours {
             &mut self.0[slot as usize]
         }
+    }
+
+    /// Conversations that fell silent one after the other, each to be forgotten some minutes later.
+    #[test]
+    fn the_silent_wake_the_loop_once_a_second_at_most() {
+        const SLOTS: u64 = 5_000;
+        let mut table = Table(vec![Neighbours::NONE; SLOTS as usize]);
+        let mut wheel = Wheel::new();
+        let mut dues = Vec::new();
+        let mut arrivals = (0..SLOTS).map(|slot| Instant::from_millis(7 * slot)).peekable();
+        let (mut wakes, mut forgotten, mut last) = (0, 0, Instant::ORIGIN);
+        loop {
+            let arrival = arrivals.peek().copied().unwrap_or(Instant::NEVER);
+            let now = wheel.next().min(arrival);
+            if now == Instant::NEVER {
+                break;
+            }
+            (wakes, last) = (wakes + u64::from(now < arrival), now);
+            while let Some(slot) = wheel.pop(&mut table, now) {
+                let due: Instant = dues[slot as usize];
+                if due <= now {
+                    forgotten += 1;
+                } else {
+                    wheel.arm(&mut table, now, slot, Place::NONE, due);
+                }
+            }
+            if arrivals.next_if_eq(&now).is_some() {
+                let due = gathered(Instant::from_micros(now.as_micros() + 60_000_001));
+                wheel.arm(&mut table, now, dues.len() as u32, Place::NONE, due);
+                dues.push(due);
+            }
+        }
+        assert_eq!(forgotten, SLOTS);
+        let seconds = last.as_millis() / 1_000;
+        assert!(wakes <= seconds && seconds < 100, "{wakes} times in {seconds} s");
     }
 
     /// The wheel against a plain sorted list: seeded moves, nothing early, nothing forgotten.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::request;
 use super::serving::{Serving, stopped};
 use super::slot::ConnectionSlot;
-use super::socket::Socket;
+use super::socket::{READ_BYTES_MAX, Socket};
 use super::timed::Timed;
 use super::unreadable;
 use crate::base::clock;
@@ -36,7 +36,7 @@ pub(super) async fn connection(
         .header_read_timeout(None)
         // The buffer's bound alone admits a longer head if it arrives whole with the last read.
         .max_header_size(limits.head_bytes_max)
-        .max_buf_size(limits.head_bytes_max.max(8 * 1024))
+        .max_buf_size(limits.head_bytes_max.max(READ_BYTES_MAX))
         // Some clients close their side behind the request; the socket is watched for those that have gone.
         .half_close(true)
         .preserve_header_case(limits.keep_header_case)

@@ -56,21 +56,13 @@ impl Socket {
     pub(super) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(either!(self, stream => stream.poll_read_ready(cx)))?;
-            let mut bytes = [MaybeUninit::uninit(); READ_BYTES_MAX];
-            let room = &mut bytes[..buf.remaining().min(READ_BYTES_MAX)];
-            let room_bytes = room.len();
-            let mut read = None;
-            let read_some = |stream: BorrowedFd<'_>| {
-                let (data, _) = rustix::io::read(stream, room)?;
-                buf.put_slice(data);
-                read = Some(());
-                // What tokio takes as: not ready until the next event. One that has come meanwhile counts.
-                if (1..room_bytes).contains(&data.len()) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-            };
-            match either!(self, stream => stream.try_io(Interest::READABLE, || read_some(stream.as_fd()))) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && read.is_none() => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Ready(Ok(())),
-                result => return Poll::Ready(result),
+            let before = buf.filled().len();
+            let result = either!(self, stream => stream.try_io(Interest::READABLE, || read_all(stream.as_fd(), buf)));
+            match (result, buf.filled().len() > before) {
+                (Err(error), false) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // What comes behind the bytes, an end or an error, is met by the next read.
+                (_, true) => return Poll::Ready(Ok(())),
+                (result, false) => return Poll::Ready(result),
             }
         }
     }
@@ -140,6 +132,24 @@ impl Socket {
     }
 }
 
+/// Reads what has come, as far as there is room for it. A blocking error with bytes read: no more has come, which tokio takes
+/// as not ready until the next event. One that has come meanwhile counts.
+fn read_all(stream: BorrowedFd<'_>, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+    let mut bytes = [MaybeUninit::uninit(); PIECE_BYTES_MAX];
+    while buf.remaining() > 0 {
+        let room = &mut bytes[..buf.remaining().min(PIECE_BYTES_MAX)];
+        let room_bytes = room.len();
+        let (data, _) = rustix::io::read(stream, room)?;
+        buf.put_slice(data);
+        match data.len() {
+            0 => break,
+            read if read < room_bytes => return Err(io::ErrorKind::WouldBlock.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Whether a process of the user `peer` may send signals to one of the user `own`.
 fn may_signal(peer: u32, own: u32) -> bool {
     peer == ROOT || (peer == own && own != OVERFLOW)
@@ -151,8 +161,11 @@ const OVERFLOW: u32 = 65_534;
 
 /// How often typingd checks whether a Unix socket's other end has gone.
 const HANG_UP_CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// Read at a time: what hyper has room for at most.
-const READ_BYTES_MAX: usize = 16 * 1024;
+/// What is read of a connection before it is handled: some hundred lines of a stream. hyper's buffer grows to it as long as
+/// reads fill it.
+pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
+/// What one call of the system reads.
+const PIECE_BYTES_MAX: usize = 16 * 1024;
 const DRAIN_BUFFER_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]

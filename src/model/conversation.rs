@@ -1,6 +1,7 @@
 //! Conversations and the ids that name them.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// The longest channel address identifier, in characters. Salesforce allows no more.
 pub const CHANNEL_CHARS_MAX: usize = 240;
@@ -116,11 +117,11 @@ impl fmt::Debug for ConversationRef<'_> {
     }
 }
 
-/// A conversation, owned. Made from a [`ConversationRef`], so that it is always valid.
+/// A conversation, owned. Made from a [`ConversationRef`], so that it is always valid. Clones share the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Conversation {
-    to: Box<str>,
-    from: Box<str>,
+    to: Arc<str>,
+    from: Arc<str>,
 }
 
 impl Conversation {

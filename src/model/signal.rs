@@ -96,6 +96,11 @@ struct BatchItem {
 }
 
 impl SignalBatch {
+    /// One with room for so many signals, and for so many bytes of their ids.
+    pub fn with_room(id_bytes: usize, signals: usize) -> Self {
+        Self { ids: String::with_capacity(id_bytes), items: Vec::with_capacity(signals), credentials: None }
+    }
+
     /// Adds a signal at the end.
     pub fn push(&mut self, conversation: ConversationRef<'_>, signal: Signal) {
         let start = u32::try_from(self.ids.len()).expect("a batch is cut long before four gigabytes");

@@ -65,6 +65,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
+    #[inline]
     pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
         // A trace does not distinguish a late keystroke from a fresh one: it has one clock, that of the arrivals.
         if let LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted | Handled::Unopened) } = event {

@@ -32,6 +32,7 @@ mod front;
 mod goaway;
 mod harness;
 mod https;
+mod idle;
 mod indicators;
 mod ingest;
 mod journal;

@@ -86,6 +86,19 @@ fn a_keystroke_from_before_the_message_is_late_and_ignored() {
 }
 
 #[test]
+fn a_message_is_forgotten_in_time_whenever_the_timer_comes() {
+    for start in [0, 1, 500, 1_023] {
+        let mut bench = Bench::new(Policy::default());
+        bench.deliver(start);
+        bench.signal("u", SignalKind::MessageSent, Some(10_500)).unwrap();
+        bench.deliver(599_999);
+        assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(9_000)), Ok(Handled::Late));
+        bench.deliver(1);
+        assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(9_000)), Ok(Handled::Accepted), "{start}");
+    }
+}
+
+#[test]
 fn a_late_keystroke_of_a_user_who_types_on_is_ignored_too() {
     let mut bench = Bench::new(Policy::default());
     bench.signal("u", SignalKind::MessageSent, Some(10_000)).unwrap();

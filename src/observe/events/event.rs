@@ -31,7 +31,7 @@ pub enum What {
     /// An indicator was decided.
     Decided(Subject),
     /// A request with it has come to its end.
-    Answered(Subject, Verdict),
+    Answered(Subject, Box<Verdict>),
     /// It came to nothing.
     Dropped(Subject, Why),
 }
@@ -67,10 +67,12 @@ pub struct Verdict {
 impl Event {
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> usize {
-        let detail = match &self.what {
-            What::Answered(_, verdict) => verdict.detail.as_ref().map_or(0, |detail| detail.len()),
+        let verdict = match &self.what {
+            What::Answered(_, verdict) => {
+                size_of::<Verdict>() + verdict.detail.as_ref().map_or(0, |detail| detail.len())
+            }
             _ => 0,
         };
-        size_of::<Self>() + self.conversation.to().len() + self.conversation.from().len() + detail
+        size_of::<Self>() + self.conversation.to().len() + self.conversation.from().len() + verdict
     }
 }

@@ -78,12 +78,14 @@ impl EventLog {
     }
 
     /// Takes the event whole: it is kept. Keystrokes that count are not.
+    #[inline]
     pub(crate) fn observe(&mut self, now: Instant, event: LoopEvent<'_>) {
         match event {
             LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted) }
                 if signal.kind != SignalKind::Keystroke =>
             {
-                let (conversation, what) = (conversation.to_owned(), What::Signal(signal.kind));
+                let conversation = self.history.shared(conversation.to_owned());
+                let what = What::Signal(signal.kind);
                 self.history.push(Arc::new(Event { at: now, conversation, waited: Duration::ZERO, what }));
             }
             LoopEvent::Received { conversation, taken: Ok(handled), .. } if handled.ignored().is_some() => {
@@ -123,7 +125,8 @@ impl EventLog {
         };
         let subject = Subject { number: dispatch.decision, reason: dispatch.reason };
         let conversation = dispatch.conversation.clone();
-        self.publish(Event { at: now, conversation, waited: Duration::ZERO, what: What::Answered(subject, verdict) });
+        let what = What::Answered(subject, Box::new(verdict));
+        self.publish(Event { at: now, conversation, waited: Duration::ZERO, what });
     }
 
     /// The request in flight with the decision of that number.
@@ -139,7 +142,7 @@ impl EventLog {
     }
 
     fn publish(&mut self, event: Event) {
-        let event = Arc::new(event);
+        let event = Arc::new(Event { conversation: self.history.shared(event.conversation), ..event });
         if self.watchers.receiver_count() > 0 {
             // The last watcher may have gone this moment.
             let _ = self.watchers.send(Arc::new(News { event: event.clone(), text: OnceLock::new() }));

@@ -120,6 +120,7 @@ impl From<Outcome> for End {
 }
 
 impl LoopMetrics {
+    #[inline]
     pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
         match event {
             LoopEvent::Batch { waited } => self.inbox_wait.add(*waited),

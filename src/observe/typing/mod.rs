@@ -14,14 +14,13 @@ mod channels;
 mod tests;
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::engine::Handled;
+use crate::engine::id::IdHash;
 use crate::engine::policy::Policy;
 use crate::model::{
     ChannelAddress, ConversationRef, Decision, Dispatch, Indicator, Instant, Outcome, Reason, Signal, SignalKind,
@@ -61,7 +60,7 @@ pub struct TypingStats {
     entries: HashTable<Entry>,
     /// Each entry once, with the time of its last look; the longest ago first.
     looks: VecDeque<(Instant, u64)>,
-    hash: FixedState,
+    hash: IdHash,
     unmeasured: u64,
     /// Timings that are measured beside the one in force.
     candidates: Option<Candidates>,
@@ -255,7 +254,7 @@ impl TypingStats {
             channels: Channels::new(seed),
             entries: HashTable::new(),
             looks: VecDeque::new(),
-            hash: FixedState::with_seed(seed),
+            hash: IdHash::new(seed),
             unmeasured: 0,
             candidates: None,
             last_generation: 0,
@@ -298,6 +297,7 @@ impl TypingStats {
         }
     }
 
+    #[inline]
     pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
         match event {
             LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted) } => {
@@ -408,7 +408,7 @@ impl TypingStats {
     }
 
     fn key_of(&self, conversation: ConversationRef<'_>) -> u64 {
-        self.hash.hash_one(conversation)
+        self.hash.whole(conversation.to(), conversation.from())
     }
 
     /// The first key of a conversation that nothing is known of.
