@@ -39,13 +39,13 @@ impl Shared {
             Found::Known(interaction) => interaction,
             Found::Unknown => {
                 self.context.activity.tally.unread.add();
-                return self.forward(head, prefix.frames, body, guard, HeldPlace::default()).await;
+                return self.forward(head, prefix.frames, body, guard, HeldPlace::default(), None).await;
             }
             Found::Later(boundary) => {
                 let (credentials, held) = (Credentials::of(&head.headers), HeldPlace::default());
                 let settle = self.settle_late(credentials, held.clone());
                 let body = Body::new(DeferredParse::new(&boundary, &prefix.frames, body, settle));
-                return self.forward(head, prefix.frames, body, guard, held).await;
+                return self.forward(head, prefix.frames, body, guard, held, None).await;
             }
         };
         let credentials = Credentials::of(&head.headers);
@@ -69,7 +69,7 @@ impl Shared {
                 let _ = self.signal(&conversation, SignalKind::Stopped, credentials).await;
             }
         }
-        let answer = self.forward(head, prefix.frames, body, guard, place.into()).await?;
+        let answer = self.forward(head, prefix.frames, body, guard, place.into(), credentials).await?;
         self.learn(&conversation, kind, credentials, answer.status()).await;
         Ok(answer)
     }

@@ -15,7 +15,6 @@ mod interaction;
 mod judgement;
 mod own;
 mod paced;
-mod pool;
 mod progress;
 mod shadow;
 mod tally;
@@ -31,6 +30,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::body::Body as _;
 use serde_json::json;
 use tower::ServiceExt;
 
@@ -40,10 +40,11 @@ use crate::http::{NoOptions, Options, Problem, Route, TokenAuth, announced_bytes
 use crate::observe::snapshot::DropInFigures;
 use crate::salesforce::Connection;
 use crate::salesforce::credentials::CredentialCache;
+use crate::salesforce::pool::Pool;
 use forward::broken_problem;
+use forward_body::ForwardBody;
 use in_flight::{InFlight, InFlightGuard};
 use paced::Paced;
-use pool::Pool;
 use progress::{BODY_BYTES_MAX, Broken};
 pub use shadow::Shadow;
 use tally::Tally;
@@ -128,14 +129,14 @@ pub struct DropIn(Arc<Shared>);
 struct Shared {
     settings: Settings,
     context: Context,
-    pool: Pool,
+    pool: Pool<ForwardBody>,
 }
 
 impl DropIn {
     /// A drop-in with these settings.
     pub fn new(settings: Settings, context: Context) -> Self {
         context.activity.turns.set_wait_max(settings.order_wait);
-        let pool = pool::pool(&context.connection);
+        let pool = context.connection.forward_pool();
         Self(Arc::new(Shared { settings, context, pool }))
     }
 
@@ -195,7 +196,9 @@ async fn answer(drop_in: &DropIn, request: Request) -> Result<Response, Problem>
         }
         answer = handle(&drop_in.0, request, guard) => answer?,
     };
-    Ok(answer.map(|body| until(body, in_flight.is_cut())))
+    // What is in hand is written, whatever is cut.
+    let whole = answer.body().size_hint().exact().is_some();
+    Ok(if whole { answer } else { answer.map(|body| until(body, in_flight.is_cut())) })
 }
 
 async fn handle(shared: &Arc<Shared>, request: Request, guard: InFlightGuard) -> Result<Response, Problem> {
@@ -215,5 +218,5 @@ async fn handle(shared: &Arc<Shared>, request: Request, guard: InFlightGuard) ->
         return shared.interaction(head, body, guard).await;
     }
     shared.context.activity.tally.others.add();
-    shared.forward(head, Vec::new(), body, guard, HeldPlace::default()).await
+    shared.forward(head, Vec::new(), body, guard, HeldPlace::default(), None).await
 }
