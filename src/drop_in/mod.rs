@@ -143,7 +143,12 @@ impl DropIn {
     /// What is served: `own` at typingd's own addresses; everything else is forwarded. Connectors show Salesforce's token,
     /// and none of typingd's.
     pub fn router(self, own: Router) -> Router {
-        Router::new().fallback(serve).with_state(Front { drop_in: self, own })
+        let front = Front { drop_in: self, own };
+        // As a service: a handler's way around it costs each request two allocations.
+        Router::new().fallback_service(tower::service_fn(move |request| {
+            let front = front.clone();
+            async move { Ok(serve(front, request).await) }
+        }))
     }
 
     /// The route of the report on it.
@@ -175,7 +180,7 @@ struct Front {
     own: Router,
 }
 
-async fn serve(State(front): State<Front>, request: Request) -> Response {
+async fn serve(front: Front, request: Request) -> Response {
     if own::is_own(request.method(), request.uri().path()) {
         return front.own.oneshot(request).await.unwrap_or_else(|never| match never {});
     }
