@@ -109,7 +109,7 @@ impl Shared {
         let (clock, timeout) = (self.context.clock, self.settings.stall_timeout);
         let mut still_since = progress.lock().moved;
         loop {
-            clock.sleep_until(still_since + timeout).await;
+            self.stall_timers.sleep_until(clock.timer_at(still_since + timeout)).await;
             let progress = progress.lock();
             match (progress.awaited, progress.moved) {
                 (true, _) => still_since = clock.now(),

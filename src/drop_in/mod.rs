@@ -18,6 +18,7 @@ mod paced;
 mod progress;
 mod shadow;
 mod tally;
+mod timers;
 mod turns;
 mod written;
 
@@ -48,6 +49,7 @@ use paced::Paced;
 use progress::{BODY_BYTES_MAX, Broken};
 pub use shadow::Shadow;
 use tally::Tally;
+use timers::Timers;
 use turns::{HeldPlace, Turns};
 
 const INTERACTIONS: &str = "/api/v1/interactions";
@@ -130,6 +132,9 @@ struct Shared {
     settings: Settings,
     context: Context,
     pool: Pool<ForwardBody>,
+    /// Of waits for an icon to go off, and of waits for the upstream.
+    settle_timers: Timers,
+    stall_timers: Timers,
 }
 
 impl DropIn {
@@ -137,7 +142,8 @@ impl DropIn {
     pub fn new(settings: Settings, context: Context) -> Self {
         context.activity.turns.set_wait_max(settings.order_wait);
         let pool = context.connection.forward_pool();
-        Self(Arc::new(Shared { settings, context, pool }))
+        let (settle_timers, stall_timers) = <(Timers, Timers)>::default();
+        Self(Arc::new(Shared { settings, context, pool, settle_timers, stall_timers }))
     }
 
     /// What is served: `own` at typingd's own addresses; everything else is forwarded. Connectors show Salesforce's token,
