@@ -1,5 +1,6 @@
 //! From the `POST` of a first keystroke to the request's arrival at the upstream, open loop, on loopback: the real
-//! binary, without and with `state_dir`, against a bare relay (hyper in, hyper out, one thread), each a process of its own.
+//! binary, without and with `state_dir`, against a bare relay (hyper in, hyper out, one thread), each a process of its own;
+//! and beside what Node does in a connector after Salesforce's sample, which is left out where there is no Node.
 //!
 //! `cargo bench --bench delivery`; `BENCH_QUICK=1` only shows that it works.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
@@ -33,6 +34,8 @@ const CONNECTIONS: usize = 64;
 const WARM_UP: usize = 300;
 /// Conversations of the memory figure: the sessions of a whole org.
 const CONVERSATIONS: usize = 11_000;
+/// At which what Node does is measured: more of them would make it late for good.
+const SAMPLE_RATE: usize = 1_000;
 /// In front of each request's number, in the end user's id.
 const MARK: &str = "user-";
 /// With a journal, in the directory of the settings.
@@ -79,8 +82,33 @@ fn main() {
             with_state_dir.cpu / typingd.cpu,
         );
     }
+    let rate = rates.iter().copied().filter(|rate| *rate <= SAMPLE_RATE).max().unwrap_or(SAMPLE_RATE);
+    sample(upstream, directory.path(), &journal, rate, rate * seconds);
     memory(upstream, directory.path(), "");
     memory(upstream, directory.path(), STATE_DIR);
+}
+
+/// Prints what the same way costs in Node, and how much more that is.
+fn sample(upstream: SocketAddr, directory: &Path, journal: &Journal, rate: usize, count: usize) {
+    let measure = |subject: Subject| {
+        let figures = open_loop(&subject, journal, rate, count);
+        (figures, resident_bytes_of(&subject.process.id().to_string()) as f64)
+    };
+    let Some(node) = start_sample(upstream) else { return println!("Node is not installed, and left out") };
+    let (node, node_bytes) = measure(node);
+    let (typingd, bytes) = measure(start_typingd(upstream, directory, ""));
+    println!(
+        "Node, as in the sample connector, {rate} a second: p50 {:.0} us, p99 {:.0} us, {:.0} us CPU, {:.0} MiB: \
+         {:.1} x, {:.1} x, {:.1} x, {:.1} x of typingd",
+        node.p50,
+        node.p99,
+        node.cpu,
+        node_bytes / f64::from(1 << 20),
+        node.p50 / typingd.p50,
+        node.p99 / typingd.p99,
+        node.cpu / typingd.cpu,
+        node_bytes / bytes,
+    );
 }
 
 /// Microseconds.
@@ -220,15 +248,23 @@ fn start_typingd(upstream: SocketAddr, directory: &Path, more: &str) -> Subject 
 
 /// This very program, as a relay.
 fn start_relay(upstream: SocketAddr) -> Subject {
-    let mut process = Command::new(std::env::current_exe().expect("a path to this program"))
-        .arg(format!("{RELAY}{upstream}"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the relay starts");
+    let mut relay = Command::new(std::env::current_exe().expect("a path to this program"));
+    start(relay.arg(format!("{RELAY}{upstream}"))).expect("the relay starts")
+}
+
+/// The sample connector's way, if Node is there.
+fn start_sample(upstream: SocketAddr) -> Option<Subject> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/support/sample.js");
+    start(Command::new("node").arg(script).arg(upstream.to_string()))
+}
+
+/// A program that prints where it listens.
+fn start(program: &mut Command) -> Option<Subject> {
+    let mut process = program.stdout(Stdio::piped()).spawn().ok()?;
     let mut line = String::new();
     let output = process.stdout.take().expect("its output is piped");
-    BufReader::new(output).read_line(&mut line).expect("the relay says where it listens");
-    Subject { process, address: line.trim().parse().expect("an address") }
+    BufReader::new(output).read_line(&mut line).expect("it says where it listens");
+    Some(Subject { process, address: line.trim().parse().expect("an address") })
 }
 
 /// The least that stands between: a request in, answered; a request with the same body out.

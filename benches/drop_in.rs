@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use support::{Subject, connect, cpu_nanos, quantile, quick, resident_bytes_of};
 use typingd::base::clock::stopwatch;
 
-/// Clients at a time, each with one request under way.
+/// Clients at a time, each with one request under way, and each an end user of its own: one end user's go one by one.
 const CONNECTIONS: usize = 16;
 /// Requests of each client before those that count.
 const WARM_UP: usize = 20;
@@ -80,7 +80,7 @@ fn main() {
 
 /// Prints what a file of 25 MB costs.
 fn file(typingd: &Subject, upstream: SocketAddr) {
-    let body = form(&"x".repeat(if quick() { 1 << 20 } else { 25_000_000 }));
+    let body = form(0, &"x".repeat(if quick() { 1 << 20 } else { 25_000_000 }));
     let request = request(&body);
     let once = |address| {
         let mut connection = connect(address);
@@ -114,13 +114,13 @@ struct Figures {
 
 /// Each client sends its next request when the one before has been answered.
 fn closed_loop(address: SocketAddr, clients: usize, requests: usize) -> Figures {
-    let request = request(&form(""));
     let each = requests / clients;
     let watch = stopwatch();
     let mut latencies: Vec<f64> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..clients)
-            .map(|_| {
-                scope.spawn(|| {
+            .map(|client| {
+                scope.spawn(move || {
+                    let request = request(&form(client, ""));
                     let mut connection = connect(address);
                     let mut one = || {
                         let watch = stopwatch();
@@ -142,8 +142,8 @@ fn closed_loop(address: SocketAddr, clients: usize, requests: usize) -> Figures 
     Figures { p50: quantile(&latencies, 0.5), p99: quantile(&latencies, 0.99), rate }
 }
 
-/// A message; with a `file`, an attachment behind it.
-fn form(file: &str) -> String {
+/// A message of the end user of this number; with a `file`, behind an attachment.
+fn form(user: usize, file: &str) -> String {
     const ID: &str = "8a3c9a30-8c5f-4e6a-9a8e-30a44ad2f0a1";
     let attachments = match file {
         "" => String::new(),
@@ -152,7 +152,7 @@ fn form(file: &str) -> String {
         }
     };
     let json = format!(
-        r#"{{"to":"support","from":"somebody","interactions":[{{"timestamp":1688190840000,"interactionType":"EntryInteraction","payload":{{"id":"{ID}","entryType":"Message","abstractMessage":{{"messageType":"StaticContentMessage","id":"{ID}","staticContent":{{"formatType":"Text","text":"{TEXT}"}}}}}}}}]}}"#
+        r#"{{"to":"support","from":"somebody-{user}","interactions":[{{"timestamp":1688190840000,"interactionType":"EntryInteraction","payload":{{"id":"{ID}","entryType":"Message","abstractMessage":{{"messageType":"StaticContentMessage","id":"{ID}","staticContent":{{"formatType":"Text","text":"{TEXT}"}}}}}}}}]}}"#
     );
     format!(
         "{attachments}--b\r\nContent-Disposition: form-data; name=\"json\"\r\nContent-Type: application/json\r\n\r\n{json}\r\n--b--\r\n"

@@ -6,21 +6,24 @@ use axum::http::{Request, StatusCode, Version, header};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::Frame;
-use hyper_util::client::legacy::connect::capture_connection;
 
 use super::forward_body::{ForwardBody, strip};
 use super::in_flight::InFlightGuard;
 use super::paced::Paced;
-use super::progress::Broken;
+use super::progress::{Broken, SharedProgress};
 use super::turns::HeldPlace;
-use super::{INTERACTIONS, Shared, written};
+use super::written::Written;
+use super::{INTERACTIONS, Shared};
 use crate::base::text::with_causes;
 use crate::http::Problem;
+use crate::model::CredentialId;
 use crate::salesforce::credentials::Credentials;
+use crate::salesforce::pool::AnswerBody;
 use crate::salesforce::via;
 
 impl Shared {
-    /// Forwards a request, and its answer back, which shows whether its credentials are good.
+    /// Forwards a request, and its answer back, which shows whether its credentials are good: those that are cached as
+    /// `known`, or whichever it shows.
     pub(super) async fn forward(
         &self,
         head: Parts,
@@ -28,8 +31,10 @@ impl Shared {
         body: Body,
         guard: InFlightGuard,
         place: HeldPlace,
+        known: Option<CredentialId>,
     ) -> Result<Response, Problem> {
-        let credentials = self.context.cache.is_some().then(|| Credentials::of(&head.headers)).flatten();
+        let unknown = self.context.cache.is_some() && known.is_none();
+        let credentials = unknown.then(|| Credentials::of(&head.headers)).flatten();
         let interaction = head.uri.path() == INTERACTIONS;
         let request = ForwardBody::of_request(prefix, body, self.context.clock);
         let answer = self.exchange(head, request, &place).await;
@@ -37,8 +42,8 @@ impl Shared {
         place.release();
         let answer = answer.inspect_err(|_| self.context.activity.tally.unanswered.add())?;
         // Looked for afterwards: they may have become known while the request was forwarded.
-        if let (Some(credentials), Some(cache)) = (credentials, &self.context.cache)
-            && let Some(id) = cache.find(&credentials)
+        if let Some(cache) = &self.context.cache
+            && let Some(id) = known.or_else(|| cache.find(&credentials?))
         {
             let status = answer.status();
             if status.is_success() {
@@ -51,9 +56,15 @@ impl Shared {
         let (mut head, body) = answer.into_parts();
         strip(&mut head.headers);
         head.version = Version::HTTP_11;
-        let body = Body::new(Paced::of_answer(Body::new(body), self.settings.stall_timeout));
-        let body = ForwardBody::of_answer(body, self.context.clock, guard);
-        Ok(Response::from_parts(head, Body::new(body)))
+        let body = match body {
+            // Its length is on its head.
+            AnswerBody::Whole(body) if head.headers.contains_key(header::CONTENT_LENGTH) => Body::from(body),
+            body => {
+                let body = Body::new(Paced::of_answer(Body::new(body), self.settings.stall_timeout));
+                Body::new(ForwardBody::of_answer(body, self.context.clock, guard))
+            }
+        };
+        Ok(Response::from_parts(head, body))
     }
 
     /// Sends a request upstream, and waits for its answer's head for as long as anything moves. Gives up the request's place
@@ -63,42 +74,47 @@ impl Shared {
         mut head: Parts,
         body: ForwardBody,
         place: &HeldPlace,
-    ) -> Result<Response<hyper::body::Incoming>, Problem> {
+    ) -> Result<Response<AnswerBody<ForwardBody>>, Problem> {
         strip(&mut head.headers);
         head.headers.remove(header::HOST);
         via::append(&mut head.headers);
         head.version = Version::HTTP_11;
-        head.uri = self.context.connection.forward_uri(&head.uri).map_err(|error| {
+        let path = self.context.connection.forward_path(&head.uri).map_err(|error| {
             Problem::new(StatusCode::BAD_REQUEST, format!("the address can't be forwarded: {error}"))
         })?;
+        head.uri = path.into();
         let progress = body.progress();
-        let mut request = Request::from_parts(head, body);
-        let written = written::written(capture_connection(&mut request), progress.clone(), || place.release());
-        let mut written = std::pin::pin!(written);
-        let mut answer = std::pin::pin!(self.pool.request(request));
+        let mut written = Written::new(progress.clone(), place);
+        let request = Request::from_parts(head, body);
+        let answer = self.pool.request(request, |cx, flushed| written.poll(cx, flushed), || progress.lock().ended);
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|error| match progress.lock().broken {
+                Some(broken) => broken_problem(broken),
+                None => {
+                    let what = if error.is_connect() { "can't be reached" } else { "broke off before its answer" };
+                    Problem::new(StatusCode::BAD_GATEWAY, format!("the Interaction Service {what}: {}", with_causes(&error)))
+                }
+            }),
+            () = self.stalled(&progress) => {
+                let timeout = self.settings.stall_timeout.as_secs_f64();
+                let detail = format!("the Interaction Service has not answered for {timeout} s");
+                Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail))
+            }
+        }
+    }
+
+    /// Ends when nothing has moved for too long, and it was the upstream's turn.
+    async fn stalled(&self, progress: &SharedProgress) {
+        let (clock, timeout) = (self.context.clock, self.settings.stall_timeout);
         let mut still_since = progress.lock().moved;
         loop {
-            tokio::select! {
-                answer = answer.as_mut() => return answer.map_err(|error| match progress.lock().broken {
-                    Some(broken) => broken_problem(broken),
-                    None => {
-                        let what = if error.is_connect() { "can't be reached" } else { "broke off before its answer" };
-                        Problem::new(StatusCode::BAD_GATEWAY, format!("the Interaction Service {what}: {}", with_causes(&error)))
-                    }
-                }),
-                () = written.as_mut() => {}
-                () = self.context.clock.sleep_until(still_since + self.settings.stall_timeout) => {
-                    if progress.lock().awaited {
-                        still_since = self.context.clock.now();
-                        continue;
-                    }
-                    if progress.lock().moved <= still_since {
-                        let timeout = self.settings.stall_timeout.as_secs_f64();
-                        let detail = format!("the Interaction Service has not answered for {timeout} s");
-                        return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail));
-                    }
-                    still_since = progress.lock().moved;
-                }
+            self.stall_timers.sleep_until(clock.timer_at(still_since + timeout)).await;
+            let progress = progress.lock();
+            match (progress.awaited, progress.moved) {
+                (true, _) => still_since = clock.now(),
+                (false, moved) if moved <= still_since => return,
+                (false, moved) => still_since = moved,
             }
         }
     }

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::in_flight::InFlightGuard;
-use super::progress::{BODY_BYTES_MAX, Broken, SharedProgress, moment};
+use super::progress::{BODY_BYTES_MAX, Broken, SharedProgress};
 use crate::base::clock::Clock;
+use crate::salesforce::watched::moment;
 
 /// What concerns one connection alone and is not forwarded (RFC 9110, section 7.6.1). `Expect` is answered by the reader of
 /// the body, which is typingd; `Host` is the upstream's own name.

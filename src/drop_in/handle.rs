@@ -16,6 +16,7 @@ use super::in_flight::InFlightGuard;
 use super::interaction::{self, Found, Interaction, Kind};
 use super::judgement::Judgement;
 use super::turns::{Entered, HeldPlace};
+use crate::base::clock;
 use crate::driver::inbox::Undeliverable;
 use crate::engine::Rejected;
 use crate::http::Problem;
@@ -39,13 +40,13 @@ impl Shared {
             Found::Known(interaction) => interaction,
             Found::Unknown => {
                 self.context.activity.tally.unread.add();
-                return self.forward(head, prefix.frames, body, guard, HeldPlace::default()).await;
+                return self.forward(head, prefix.frames, body, guard, HeldPlace::default(), None).await;
             }
             Found::Later(boundary) => {
                 let (credentials, held) = (Credentials::of(&head.headers), HeldPlace::default());
                 let settle = self.settle_late(credentials, held.clone());
                 let body = Body::new(DeferredParse::new(&boundary, &prefix.frames, body, settle));
-                return self.forward(head, prefix.frames, body, guard, held).await;
+                return self.forward(head, prefix.frames, body, guard, held, None).await;
             }
         };
         let credentials = Credentials::of(&head.headers);
@@ -69,7 +70,7 @@ impl Shared {
                 let _ = self.signal(&conversation, SignalKind::Stopped, credentials).await;
             }
         }
-        let answer = self.forward(head, prefix.frames, body, guard, place.into()).await?;
+        let answer = self.forward(head, prefix.frames, body, guard, place.into(), credentials).await?;
         self.learn(&conversation, kind, credentials, answer.status()).await;
         Ok(answer)
     }
@@ -178,10 +179,15 @@ impl Shared {
             let settled = outcomes.into_iter().all(|off| off == Ok(true));
             Some(if settled { &self.context.activity.tally.settled } else { &self.context.activity.tally.unsettled })
         };
-        match tokio::time::timeout(timeout, off).await {
-            Ok(None) => {}
-            Ok(Some(count)) => count.add(),
-            Err(_) => {
+        let off = tokio::select! {
+            biased;
+            off = off => Some(off),
+            () = self.settle_timers.sleep_until(clock::timer_after(timeout)) => None,
+        };
+        match off {
+            Some(None) => {}
+            Some(Some(count)) => count.add(),
+            None => {
                 self.context.activity.tally.unsettled.add();
                 if let Some(needed) = needed.filter(|needed| *needed > timeout) {
                     self.context.activity.turns.warn_of_settle(timeout, needed);

@@ -1,5 +1,7 @@
 //! Requests in flight through the drop-in: counted, awaited at the end, and cut when that must not take longer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -14,49 +16,44 @@ const QUIET: Duration = Duration::from_secs(1);
 /// The requests in flight. Cheap to clone; clones are the same.
 #[derive(Clone, Default)]
 pub(super) struct InFlight {
-    requests: watch::Sender<Requests>,
+    count: Arc<AtomicUsize>,
+    /// When the last of them came or was answered, once that is waited for: a connector may send one after the other.
+    last: watch::Sender<Option<Instant>>,
     cut: watch::Sender<bool>,
 }
 
-#[derive(Default)]
-struct Requests {
-    count: usize,
-    /// When the last of them came or was answered: a connector may send one after the other.
-    last: Option<Instant>,
-}
-
 /// A request from its head to the end of its answer.
-pub(super) struct InFlightGuard(watch::Sender<Requests>);
+pub(super) struct InFlightGuard(InFlight);
 
 impl InFlight {
     /// A request has come; it is in flight until the guard is dropped.
     pub(super) fn begin(&self) -> InFlightGuard {
-        let now = clock::timer_after(Duration::ZERO);
-        self.requests.send_modify(|requests| {
-            requests.count += 1;
-            requests.last = Some(now);
-        });
-        InFlightGuard(self.requests.clone())
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.note();
+        InFlightGuard(self.clone())
+    }
+
+    fn note(&self) {
+        if self.last.receiver_count() > 0 {
+            self.last.send_replace(Some(clock::timer_after(Duration::ZERO)));
+        }
     }
 
     /// How many are in flight.
     pub(super) fn count(&self) -> usize {
-        self.requests.borrow().count
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Waits until nothing is in flight, and nothing has come or been answered for [`QUIET`], counted from now at the
     /// earliest; or until `end`.
     pub(super) async fn quiet(&self, end: Instant) {
         let begun = clock::timer_after(Duration::ZERO);
-        let mut requests = self.requests.subscribe();
+        let mut last = self.last.subscribe();
         loop {
-            let (count, last) = {
-                let requests = requests.borrow_and_update();
-                (requests.count, requests.last.unwrap_or(begun).max(begun))
-            };
-            let quiet_at = if count > 0 { end } else { end.min(last + QUIET) };
+            let last_at = last.borrow_and_update().unwrap_or(begun).max(begun);
+            let quiet_at = if self.count() > 0 { end } else { end.min(last_at + QUIET) };
             // The sender is `self`, and still there.
-            if tokio::time::timeout_at(quiet_at, requests.changed()).await.is_err() {
+            if tokio::time::timeout_at(quiet_at, last.changed()).await.is_err() {
                 return;
             }
         }
@@ -82,11 +79,8 @@ impl InFlight {
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        let now = clock::timer_after(Duration::ZERO);
-        self.0.send_modify(|requests| {
-            requests.count -= 1;
-            requests.last = Some(now);
-        });
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.note();
     }
 }
 

@@ -15,10 +15,10 @@ mod interaction;
 mod judgement;
 mod own;
 mod paced;
-mod pool;
 mod progress;
 mod shadow;
 mod tally;
+mod timers;
 mod turns;
 mod written;
 
@@ -31,6 +31,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::body::Body as _;
 use serde_json::json;
 use tower::ServiceExt;
 
@@ -40,13 +41,15 @@ use crate::http::{NoOptions, Options, Problem, Route, TokenAuth, announced_bytes
 use crate::observe::snapshot::DropInFigures;
 use crate::salesforce::Connection;
 use crate::salesforce::credentials::CredentialCache;
+use crate::salesforce::pool::Pool;
 use forward::broken_problem;
+use forward_body::ForwardBody;
 use in_flight::{InFlight, InFlightGuard};
 use paced::Paced;
-use pool::Pool;
 use progress::{BODY_BYTES_MAX, Broken};
 pub use shadow::Shadow;
 use tally::Tally;
+use timers::Timers;
 use turns::{HeldPlace, Turns};
 
 const INTERACTIONS: &str = "/api/v1/interactions";
@@ -128,21 +131,30 @@ pub struct DropIn(Arc<Shared>);
 struct Shared {
     settings: Settings,
     context: Context,
-    pool: Pool,
+    pool: Pool<ForwardBody>,
+    /// Of waits for an icon to go off, and of waits for the upstream.
+    settle_timers: Timers,
+    stall_timers: Timers,
 }
 
 impl DropIn {
     /// A drop-in with these settings.
     pub fn new(settings: Settings, context: Context) -> Self {
         context.activity.turns.set_wait_max(settings.order_wait);
-        let pool = pool::pool(&context.connection);
-        Self(Arc::new(Shared { settings, context, pool }))
+        let pool = context.connection.forward_pool();
+        let (settle_timers, stall_timers) = <(Timers, Timers)>::default();
+        Self(Arc::new(Shared { settings, context, pool, settle_timers, stall_timers }))
     }
 
     /// What is served: `own` at typingd's own addresses; everything else is forwarded. Connectors show Salesforce's token,
     /// and none of typingd's.
     pub fn router(self, own: Router) -> Router {
-        Router::new().fallback(serve).with_state(Front { drop_in: self, own })
+        let front = Front { drop_in: self, own };
+        // As a service: a handler's way around it costs each request two allocations.
+        Router::new().fallback_service(tower::service_fn(move |request| {
+            let front = front.clone();
+            async move { Ok(serve(front, request).await) }
+        }))
     }
 
     /// The route of the report on it.
@@ -174,7 +186,7 @@ struct Front {
     own: Router,
 }
 
-async fn serve(State(front): State<Front>, request: Request) -> Response {
+async fn serve(front: Front, request: Request) -> Response {
     if own::is_own(request.method(), request.uri().path()) {
         return front.own.oneshot(request).await.unwrap_or_else(|never| match never {});
     }
@@ -195,7 +207,9 @@ async fn answer(drop_in: &DropIn, request: Request) -> Result<Response, Problem>
         }
         answer = handle(&drop_in.0, request, guard) => answer?,
     };
-    Ok(answer.map(|body| until(body, in_flight.is_cut())))
+    // What is in hand is written, whatever is cut.
+    let whole = answer.body().size_hint().exact().is_some();
+    Ok(if whole { answer } else { answer.map(|body| until(body, in_flight.is_cut())) })
 }
 
 async fn handle(shared: &Arc<Shared>, request: Request, guard: InFlightGuard) -> Result<Response, Problem> {
@@ -215,5 +229,5 @@ async fn handle(shared: &Arc<Shared>, request: Request, guard: InFlightGuard) ->
         return shared.interaction(head, body, guard).await;
     }
     shared.context.activity.tally.others.add();
-    shared.forward(head, Vec::new(), body, guard, HeldPlace::default()).await
+    shared.forward(head, Vec::new(), body, guard, HeldPlace::default(), None).await
 }

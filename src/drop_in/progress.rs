@@ -1,10 +1,10 @@
 //! How far a body has come while a connection carries it, and why it broke off.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::text::find_cause;
 use crate::model::Instant;
+use crate::salesforce::watched::moment;
 
 /// The longest body, either way: the largest file that the Interaction Service takes on any channel (30 MiB), and room
 /// for the other parts of its form.
@@ -29,14 +29,6 @@ impl Broken {
     pub(super) fn of(error: &(dyn std::error::Error + 'static)) -> Self {
         find_cause(error).copied().unwrap_or(Self::Off)
     }
-}
-
-/// One count for the whole process: what got a later number happened later.
-static MOMENTS: AtomicU64 = AtomicU64::new(1);
-
-/// A moment between all others.
-pub(super) fn moment() -> u64 {
-    MOMENTS.fetch_add(1, Ordering::SeqCst)
 }
 
 /// What is known of a body while a connection reads it.

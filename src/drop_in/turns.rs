@@ -11,6 +11,9 @@ use crate::base::clock::Clock;
 use crate::engine::order::{Order, Ticket, Turn, Typing};
 use crate::model::{Conversation, CredentialId, Instant, SignalKind};
 
+/// What is written on two connections arrives, and is read, in that order only if some time lies between: an upstream may
+/// read from a connection that it knows before it has accepted a new one.
+const ARRIVAL_SPACING: Duration = Duration::from_millis(10);
 /// Each kind of warning is written this often.
 const WARNING_SPACING: Duration = Duration::from_secs(60);
 
@@ -156,6 +159,16 @@ impl Place {
     }
 }
 
+impl Place {
+    fn note_written(&self) {
+        let free_at = self.turns.0.clock.now() + ARRIVAL_SPACING;
+        let next = self.turns.order().written(&self.conversation, self.ticket, free_at);
+        if let Some(next) = next {
+            next.notify_one();
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let next = self.turns.order().leave(&self.conversation, self.ticket);
@@ -173,6 +186,13 @@ pub(super) struct HeldPlace(Arc<Mutex<Option<Place>>>);
 impl HeldPlace {
     pub(super) fn keep(&self, place: Place) {
         *self.lock() = Some(place);
+    }
+
+    /// The request is written, and those behind it go on in a moment.
+    pub(super) fn note_written(&self) {
+        if let Some(place) = &*self.lock() {
+            place.note_written();
+        }
     }
 
     /// Those behind it go on.

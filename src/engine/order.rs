@@ -63,6 +63,8 @@ struct Place<T, W> {
     entered: Instant,
     /// When it went on; `None` while it waits.
     begun: Option<Instant>,
+    /// When it holds up no one any more; [`Instant::NEVER`] until that is known.
+    free_at: Instant,
     /// `None` for what passes upstream.
     typing: Option<T>,
     waker: W,
@@ -86,7 +88,7 @@ impl<T: Copy, W: Clone> Order<T, W> {
         let queue = self.queues.entry(conversation.clone()).or_default();
         let waits = queue.back().is_some_and(Place::waits_with_typing);
         let replaced = if waits { queue.pop_back().map(|last| last.waker) } else { None };
-        queue.push_back(Place { ticket, entered: now, begun: None, typing: None, waker });
+        queue.push_back(Place { ticket, entered: now, begun: None, free_at: Instant::NEVER, typing: None, waker });
         (ticket, replaced)
     }
 
@@ -98,8 +100,10 @@ impl<T: Copy, W: Clone> Order<T, W> {
             last.typing = Some(typing);
             return Typing::Joined;
         }
+        queue.retain(|place| place.free_at > now);
         let first = queue.is_empty();
-        queue.push_back(Place { ticket, entered: now, begun: first.then_some(now), typing: Some(typing), waker });
+        let (begun, free_at, typing) = (first.then_some(now), Instant::NEVER, Some(typing));
+        queue.push_back(Place { ticket, entered: now, begun, free_at, typing, waker });
         if first { Typing::First(ticket) } else { Typing::Waits(ticket) }
     }
 
@@ -114,6 +118,10 @@ impl<T: Copy, W: Clone> Order<T, W> {
                 front.begun = Some(now);
                 return Turn::Now { typing: front.typing, overdue };
             }
+            if front.free_at <= now {
+                queue.pop_front();
+                continue;
+            }
             let gives_way = match front.begun {
                 _ if now < deadline => deadline,
                 Some(begun) => deadline.max(begun + grace),
@@ -121,7 +129,7 @@ impl<T: Copy, W: Clone> Order<T, W> {
                 None => now + grace,
             };
             if now < gives_way {
-                return Turn::Wait(gives_way);
+                return Turn::Wait(gives_way.min(front.free_at));
             }
             // It goes on all the same, but those behind it no longer wait for it.
             overdue = true;
@@ -130,13 +138,26 @@ impl<T: Copy, W: Clone> Order<T, W> {
         Turn::Replaced
     }
 
-    /// The request of `ticket` no longer holds up those behind it: it is written, answered or given up. Returns whom to
+    /// The request of `ticket` is written: from `free_at` on it no longer holds up those behind it. Returns whom to wake, to
+    /// ask again. Of several times the first counts.
+    pub fn written(&mut self, conversation: &Conversation, ticket: Ticket, free_at: Instant) -> Option<W> {
+        let queue = self.queues.get_mut(conversation)?;
+        let index = queue.iter().position(|place| place.ticket == ticket)?;
+        if queue[index].free_at != Instant::NEVER {
+            return None;
+        }
+        queue[index].free_at = free_at;
+        queue.get(index + 1).map(|next| next.waker.clone())
+    }
+
+    /// The request of `ticket` no longer holds up those behind it: it is answered or given up. Returns whom to
     /// wake. Spurious calls are harmless.
     pub fn leave(&mut self, conversation: &Conversation, ticket: Ticket) -> Option<W> {
         let queue = self.queues.get_mut(conversation)?;
         let index = queue.iter().position(|place| place.ticket == ticket)?;
         queue.remove(index);
-        let next = queue.front().filter(|_| index == 0).map(|front| front.waker.clone());
+        let goes_on = index == 0 || queue[index - 1].free_at != Instant::NEVER;
+        let next = queue.get(index).filter(|_| goes_on).map(|next| next.waker.clone());
         if queue.is_empty() {
             self.queues.remove(conversation);
         }
@@ -189,6 +210,25 @@ mod tests {
         assert_eq!(order.turn(at(5), &ann, second), GOES);
         assert_eq!((order.leave(&ann, first), order.leave(&ann, second), order.leave(&bob, other)), (None, None, None));
         assert!(order.is_empty());
+    }
+
+    #[test]
+    fn a_request_that_is_written_gives_way_in_a_moment() {
+        let (mut order, ann) = (Order::new(WAIT_MAX), user("ann"));
+        let [first, second, third] = [0, 10, 20].map(|millis| order.enter(at(millis), &ann, millis).0);
+        assert_eq!(order.turn(at(20), &ann, first), GOES);
+        assert_eq!(order.written(&ann, first, at(40)), Some(10));
+        assert_eq!(order.written(&ann, first, at(99)), None);
+        assert_eq!(order.turn(at(39), &ann, second), Turn::Wait(at(40)));
+        assert_eq!(order.turn(at(39), &ann, third), Turn::Wait(at(40)));
+        assert_eq!(order.turn(at(40), &ann, second), GOES);
+        assert_eq!((order.leave(&ann, first), order.written(&ann, second, at(60))), (None, Some(20)));
+        // Typing that comes after that time is the first again.
+        let (mut order, bob) = (Order::new(WAIT_MAX), user("bob"));
+        let (message, _) = order.enter(at(0), &bob, 'm');
+        assert_eq!((order.turn(at(0), &bob, message), order.written(&bob, message, at(10))), (GOES, None));
+        assert!(matches!(order.enter_typing(at(10), &bob, SignalKind::Keystroke, 'k'), Typing::First(_)));
+        assert_eq!(order.leave(&bob, message), None);
     }
 
     #[test]

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT, VIA};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use hyper_util::client::legacy;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::answer::{self, Verdict, not_sent, unknown};
-use super::connection::{self, Connection, OwnPool, SetupError, verifier};
+use super::connection::{self, Connection, SetupError, verifier};
 use super::credentials::{AUTHORIZATION_CONTEXT, CredentialCache, Credentials, NoneGood, ORG_ID, REFUSED_FOR, Within};
 use super::payload::{self, Departure, FormBody, Ids};
+use super::pool::{self, Pool};
 use super::route::{BASE_URL, Route, TOKEN_URL};
 use super::settings::{Auth, Settings};
 use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens};
@@ -49,9 +49,10 @@ struct Setup {
     /// Where requests go, and the keys that say so, for failures.
     route: Route,
     connection: Connection,
-    pool: OwnPool,
+    pool: Pool<FormBody>,
     /// Of the token endpoint.
     token_client: reqwest::Client,
+    /// Their path.
     interactions: Uri,
     /// What all requests have in common.
     headers: HeaderMap,
@@ -223,12 +224,14 @@ impl Client {
         let setup = self.0.setup();
         let mut request = Request::new(FormBody::empty());
         *request.method_mut() = Method::HEAD;
-        *request.uri_mut() = setup.connection.base_uri();
+        *request.uri_mut() = setup.connection.base_path();
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         headers.insert(USER_AGENT, HeaderValue::from_static(connection::USER_AGENT));
         headers.insert(VIA, via::own().clone());
-        match tokio::time::timeout(setup.settings.request_timeout, setup.pool.request(request)).await {
+        match tokio::time::timeout(setup.settings.request_timeout, setup.pool.request(request, |_, _| {}, || true))
+            .await
+        {
             Ok(Ok(response)) => Ok(response.status().as_u16()),
             Ok(Err(error)) => Err(setup.failure(error)),
             Err(_) => Err(setup.route.no_answer("no answer in time")),
@@ -362,7 +365,8 @@ impl Shared {
                 if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
             unanswered(outcome, Some(detail), stopwatch.elapsed())
         };
-        let response = match tokio::time::timeout_at(deadline, setup.pool.request(request)).await {
+        let answer = setup.pool.request(request, |_, _| {}, || departure.has_happened());
+        let response = match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return failed(setup.failure(error)),
             Err(_) if departure.has_happened() => return failed(setup.route.no_answer("no answer in time")),
@@ -436,7 +440,7 @@ impl Setup {
     }
 
     /// What `error` says, and of which part of the way.
-    fn failure(&self, error: legacy::Error) -> String {
+    fn failure(&self, error: pool::Error) -> String {
         let connecting = error.is_connect();
         self.route.failure(&SendError(error), connecting)
     }
@@ -477,7 +481,7 @@ fn headers(settings: &Settings) -> Result<HeaderMap, SetupError> {
 /// A request has not been answered.
 #[derive(Debug, thiserror::Error)]
 #[error("error sending request")]
-struct SendError(#[source] legacy::Error);
+struct SendError(#[source] pool::Error);
 
 /// Tells one content of the files that settings name from another; `None` without a file.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! How the upstream is reached: TLS, proxy, address and time-outs, made once for both pools of connections.
 //!
-//! There are two pools. Typing entries share HTTP/2 connections. What passes through the drop-in needs HTTP/1.1, where a
+//! There are two [pools](Pool). Typing entries share HTTP/2 connections. What passes through the drop-in needs HTTP/1.1, where a
 //! flush shows that a request has been written, and a client that adds no header.
 
-use std::error::Error;
 use std::io::{self, ErrorKind::TimedOut};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,8 +11,8 @@ use std::time::Duration;
 
 use axum::http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use axum::http::{HeaderMap, HeaderValue, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy;
+use hyper::client::conn::{http1, http2};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -29,17 +28,13 @@ use tower::util::BoxCloneSyncService;
 use url::Url;
 
 use super::payload::FormBody;
+use super::pool::{BoxError, Connector, IDLE_TIMEOUT, Pool, Protocols, RequestBody};
 use super::proxy::{DIRECT, Proxy};
 use super::settings::{Auth, Settings};
 use crate::base::files;
 
-type BoxError = Box<dyn Error + Send + Sync>;
 /// Makes the first leg of a connection, below TLS.
-pub(crate) type Dialer = BoxCloneSyncService<Uri, TokioIo<TcpStream>, BoxError>;
-/// Makes connections for typing entries.
-type OwnConnector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
-/// The pool of connections for typing entries.
-pub(super) type OwnPool = legacy::Client<OwnConnector, FormBody>;
+type Dialer = BoxCloneSyncService<Uri, TokioIo<TcpStream>, BoxError>;
 
 /// Makes connections to the upstream.
 #[derive(Clone)]
@@ -77,28 +72,27 @@ impl Connection {
         })
     }
 
-    /// `{base_url}/api/v1/interactions`, whether or not `base_url` ends in a slash.
+    /// The path of `{base_url}/api/v1/interactions`, whether or not `base_url` ends in a slash.
     pub(super) fn interactions(&self) -> Uri {
-        self.forward_uri(&Uri::from_static("/api/v1/interactions")).expect("two paths of URIs make one")
+        let path = self.forward_path(&Uri::from_static("/api/v1/interactions"));
+        path.expect("two paths of URIs make one").into()
     }
 
-    /// `base_url` as it is.
-    pub(super) fn base_uri(&self) -> Uri {
+    /// The path of `base_url` as it is.
+    pub(super) fn base_path(&self) -> Uri {
         let path = PathAndQuery::try_from(self.base_url.path());
-        let path = path.unwrap_or_else(|_| PathAndQuery::from_static("/"));
-        self.uri(path).expect("a scheme, a host and a path are a URI")
+        path.unwrap_or_else(|_| PathAndQuery::from_static("/")).into()
     }
 
-    /// Where a request for `asked` is forwarded: the same path and query, byte for byte, behind `base_url`.
-    pub(crate) fn forward_uri(&self, asked: &Uri) -> Result<Uri, axum::http::Error> {
+    /// What a request for `asked` is forwarded as: the same path and query, byte for byte, behind `base_url`'s.
+    pub(crate) fn forward_path(&self, asked: &Uri) -> Result<PathAndQuery, axum::http::Error> {
         let prefix = self.base_url.path().trim_end_matches('/');
-        let path = match asked.path_and_query() {
+        Ok(match asked.path_and_query() {
             // `*` is asked of the server as a whole.
             Some(path) if prefix.is_empty() || path == "*" => path.clone(),
             Some(path) => PathAndQuery::try_from(format!("{prefix}{path}"))?,
             None => PathAndQuery::from_static("/"),
-        };
-        self.uri(path)
+        })
     }
 
     fn uri(&self, path: PathAndQuery) -> Result<Uri, axum::http::Error> {
@@ -107,7 +101,7 @@ impl Connection {
 
     /// The pool of typing entries: HTTP/2 where the server offers it, else HTTP/1.1 kept alive. Nothing is retried but a
     /// request that found its pooled connection closed before a byte of it had left.
-    pub(super) fn own_pool(&self) -> OwnPool {
+    pub(super) fn own_pool(&self) -> Pool<FormBody> {
         let timeout = self.connect_timeout;
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(self.tls.clone())
@@ -115,19 +109,26 @@ impl Connection {
             .enable_all_versions()
             .wrap_connector(self.dialer(&Leg::OWN));
         // TLS counts towards the time-out, too.
-        let https = OwnConnector::new(https.map_future(move |connecting| async move {
+        let https = Connector::new(https.map_future(move |connecting| async move {
             let connected = tokio::time::timeout(timeout, connecting).await;
             connected.unwrap_or_else(|_| Err(ConnectTimeout.into()))
         }));
-        legacy::Client::builder(TokioExecutor::new())
+        self.pool(https, http1::Builder::new(), self.in_flight_max)
+    }
+
+    fn pool<B: RequestBody>(&self, connector: Connector, http1: http1::Builder, idle_max: usize) -> Pool<B> {
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
             .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(self.in_flight_max)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .http2_keep_alive_while_idle(true)
-            .build(https)
+            .keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        Pool::new(connector, self.server(), Protocols { http1, http2 }, idle_max)
+    }
+
+    /// The server's address, with `/` for a path.
+    fn server(&self) -> Uri {
+        self.uri(PathAndQuery::from_static("/")).expect("a scheme, a host and a path are a URI")
     }
 
     /// The client of the token endpoint.
@@ -151,7 +152,7 @@ impl Connection {
             .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .http2_keep_alive_while_idle(true)
             .pool_max_idle_per_host(self.in_flight_max)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT);
+            .pool_idle_timeout(IDLE_TIMEOUT);
         #[cfg(target_os = "linux")]
         {
             builder = builder.tcp_user_timeout(OWN_USER_TIMEOUT);
@@ -166,13 +167,16 @@ impl Connection {
         builder.build().map_err(failed)
     }
 
-    /// The connector of what is forwarded: HTTP/1.1 alone.
-    pub(crate) fn forward_connector(&self) -> HttpsConnector<Dialer> {
-        HttpsConnectorBuilder::new()
+    /// The pool of what is forwarded: HTTP/1.1 alone. It adds nothing to a request.
+    pub(crate) fn forward_pool<B: RequestBody>(&self) -> Pool<B> {
+        let https = HttpsConnectorBuilder::new()
             .with_tls_config(self.tls.clone())
             .https_or_http()
             .enable_http1()
-            .wrap_connector(self.dialer(&Leg::FORWARD))
+            .wrap_connector(self.dialer(&Leg::FORWARD));
+        let mut http1 = http1::Builder::new();
+        http1.max_buf_size(FORWARD_HEAD_BYTES_MAX).preserve_header_case(true);
+        self.pool(Connector::new(https), http1, FORWARD_IDLE_MAX)
     }
 
     /// Straight to the host of `base_url`, to the address of `connect_to`, or through a proxy, whose answer counts towards
@@ -185,8 +189,8 @@ impl Connection {
         #[cfg(target_os = "linux")]
         tcp.set_tcp_user_timeout(Some(leg.user_timeout));
         tcp.set_connect_timeout(Some(self.connect_timeout));
-        let host = self.forward_uri(&Uri::from_static("/")).expect("a scheme, a host and a path are a URI");
-        let proxied = self.proxy.clone().and_then(|proxy| Some((proxy.intercept(&host)?, proxy)));
+        let server = self.server();
+        let proxied = self.proxy.clone().and_then(|proxy| Some((proxy.intercept(&server)?, proxy)));
         let timeout = self.connect_timeout;
         let bounded = |dialer: Dialer| {
             Dialer::new(dialer.map_future(move |connecting| async move {
@@ -325,6 +329,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const OWN_USER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same where a long body passes, which an upstream may take slowly.
 const FORWARD_USER_TIMEOUT: Duration = Duration::from_secs(20);
-/// Well under the 60 s after which load balancers commonly close an idle connection: a message that meets a closing one
-/// is lost, and only its connector can send it again.
-pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// As many connections are kept for what is forwarded as one listening address has.
+const FORWARD_IDLE_MAX: usize = 512;
+/// An answer's head. A request's has the bound of the server.
+const FORWARD_HEAD_BYTES_MAX: usize = 64 * 1024;

@@ -13,11 +13,13 @@ mod explain;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod payload;
+pub(crate) mod pool;
 pub(crate) mod proxy;
 mod route;
 pub mod settings;
 mod token;
 pub(crate) mod via;
+pub(crate) mod watched;
 
 #[cfg(test)]
 mod tests;

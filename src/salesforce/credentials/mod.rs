@@ -53,19 +53,33 @@ pub struct Credentials {
 
 impl Credentials {
     /// What a request shows; `None` unless each of the three is there once and not empty, and they keep to
-    /// [`SET_BYTES_MAX`].
+    /// [`SET_BYTES_MAX`]. It holds on to the head that it came in.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let one = |name: HeaderName| {
             let mut values = headers.get_all(name).iter();
             let value = values.next().filter(|value| !value.as_bytes().trim_ascii().is_empty())?;
-            // Copied: the original holds on to the whole head that it came in.
-            values.next().is_none().then(|| HeaderValue::from_bytes(value.as_bytes()).ok())?
+            values.next().is_none().then(|| value.clone())
         };
         let mut authorization = one(header::AUTHORIZATION)?;
         authorization.set_sensitive(true);
         let set = Self { authorization, org_id: one(ORG_ID)?, authorization_context: one(AUTHORIZATION_CONTEXT)? };
         let bytes = set.authorization.len() + set.org_id.len() + set.authorization_context.len();
         (bytes <= SET_BYTES_MAX).then_some(set)
+    }
+
+    /// The same, which holds on to nothing else.
+    fn detached(&self) -> Self {
+        let copy = |value: &HeaderValue| {
+            let mut copy = HeaderValue::from_bytes(value.as_bytes()).expect("it is the value of a header");
+            copy.set_sensitive(value.is_sensitive());
+            copy
+        };
+        let Self { authorization, org_id, authorization_context } = self;
+        Self {
+            authorization: copy(authorization),
+            org_id: copy(org_id),
+            authorization_context: copy(authorization_context),
+        }
     }
 
     /// The secret in it, without its scheme: what no log and no answer may repeat.

@@ -175,8 +175,9 @@ impl Sets {
             }
         };
         self.serial += 1;
+        let credentials = credentials.detached();
         self.sets.insert(id, Set { credentials: credentials.clone(), state: State::Untried, used: self.serial });
-        self.index.insert(credentials.clone(), id);
+        self.index.insert(credentials, id);
         self.uses.insert(self.serial, id);
         id
     }
