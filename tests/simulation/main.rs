@@ -15,6 +15,7 @@ mod fleet_scene;
 mod fleet_shares;
 mod fleet_store;
 mod fleet_world;
+mod inquiry;
 mod lasting;
 mod oracle;
 mod ordering;
