@@ -281,12 +281,39 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_muted_channel_stays_without_conversations_until_it_is_not() {
+        let at = Instant::from_millis;
+        let mut channels = Channels::new();
+        let rules = |seconds| Rules::default().with_check(Duration::from_secs(seconds));
+        let place = channels.join(1, "c", 0, rules(5));
+        channels.extras_mut(place).muted_until = at(100);
+        channels.leave(place, at(10));
+        channels.sweep(at(99));
+        assert_eq!((channels.len(), channels.muted_until(place)), (1, at(100)));
+        // A change that reaches no conversation of it does not reach it, until it has one.
+        assert_eq!(channels.join(1, "c", 0, rules(6)), place);
+        assert_eq!(*channels.rules(place), rules(6));
+        channels.sweep(at(100));
+        assert_eq!(channels.len(), 1, "it has a conversation");
+        channels.leave(place, at(99));
+        channels.sweep(at(100));
+        assert_eq!(channels.len(), 0);
+    }
+
+    #[test]
     fn rules_are_kept_once_and_go_with_their_last_channel() {
         let mut channels = Channels::new();
         let rules = |seconds| Rules::default().with_check(Duration::from_secs(seconds));
         let places: Vec<u32> = (0..100).map(|n| channels.join(n, &n.to_string(), 0, rules(u64::from(n) % 2))).collect();
         assert_eq!(channels.timings.places.len(), 2);
         assert_eq!(*channels.rules(places[7]), rules(1));
+        channels.refresh(places[1], 1, |_| rules(9));
+        assert_eq!(
+            (*channels.rules(places[1]), *channels.rules(places[7])),
+            (rules(9), rules(1)),
+            "the others keep theirs"
+        );
+        assert_eq!((channels.timings.places.len(), channels.timings.sets.len()), (3, 3));
         for place in &places {
             channels.refresh(*place, 1, |_| rules(9));
         }

@@ -241,6 +241,7 @@ mod tests {
         assert_eq!((rows.len(), listed.len()), (left, left));
         assert!(rows.iter().all(|(_, account)| account.icon && account.stage == Stage::Typing), "{:?}", rows[0]);
 
+        assert_eq!(all(&mut engine, &PageQuery { icon_on: true, ..query.clone() }).len(), left);
         let of_b = all(&mut engine, &PageQuery { to: Some("b".into()), ..query.clone() });
         assert!(!of_b.is_empty() && of_b.len() < left && of_b.iter().all(|(conversation, _)| conversation.to() == "b"));
         let unknown = engine.page(Instant::from_millis(1), &PageQuery { to: Some("c".into()), ..query.clone() });
@@ -249,5 +250,24 @@ mod tests {
             engine.page(Instant::from_millis(1), &PageQuery { start: u32::MAX, ..query }).next.is_none(),
             "a stale cursor is the end"
         );
+    }
+
+    #[test]
+    fn all_icons_are_found_once_a_part_at_a_time() {
+        let mut policy = Policy::default();
+        policy.delivery.requests_per_second_max = 1_000_000;
+        let mut engine = Engine::new(policy, 1);
+        give(&mut engine, "c", "u", SignalKind::Keystroke);
+        assert_eq!((engine.shown(0).0.count(), engine.shown(0).1), (1, None));
+        let parts = SHOWN_LOOKS_MAX + 1;
+        (1..parts).for_each(|i| give(&mut engine, "c", &format!("u{i}"), SignalKind::Keystroke));
+        assert_eq!((engine.shown(0).0.count() as u32, engine.shown(0).1), (SHOWN_LOOKS_MAX, Some(SHOWN_LOOKS_MAX)));
+        assert_eq!((engine.shown(SHOWN_LOOKS_MAX).0.count(), engine.shown(SHOWN_LOOKS_MAX).1), (1, None));
+        let now = Instant::from_millis(1);
+        give(&mut engine, "c", "u", SignalKind::Ended);
+        engine.handle_signal(now, ConversationRef::new("c", "v").unwrap(), Signal::new(SignalKind::Keystroke)).unwrap();
+        assert_eq!(engine.shown(0).0.count() as u32, SHOWN_LOOKS_MAX - 1, "no icon of what has not left");
+        assert!(engine.poll_dispatch(now).is_some());
+        assert_eq!(engine.shown(0).0.count() as u32, SHOWN_LOOKS_MAX, "what is in flight may be shown");
     }
 }

@@ -204,6 +204,7 @@ mod tests {
         let (second, _) = order.enter(at(1), &ann, 'b');
         let (other, _) = order.enter(at(2), &bob, 'c');
         assert_eq!(order.turn(at(3), &ann, second), Turn::Wait(at(5_001)));
+        assert!(!order.is_empty());
         assert_eq!([order.turn(at(3), &ann, first), order.turn(at(3), &bob, other)], [GOES; 2]);
         assert_eq!(order.turn(at(4), &ann, second), Turn::Wait(at(5_001)), "begun is not left");
         assert_eq!(order.leave(&ann, first), Some('b'));
@@ -277,5 +278,8 @@ mod tests {
         let [_, second, third] = [0, 10, 20].map(|millis| order.enter(at(millis), &user("bob"), millis).0);
         assert_eq!(order.turn(at(9_000), &user("bob"), third), Turn::Wait(at(9_500)));
         assert_eq!(order.turn(at(9_000), &user("bob"), second), Turn::Wait(at(9_500)), "the front has not begun");
+        let [_, second] = [0, 10].map(|millis| order.enter(at(millis), &user("cid"), millis).0);
+        order.set_wait_max(Duration::from_secs(1));
+        assert_eq!(order.turn(at(100), &user("cid"), second), Turn::Wait(at(1_010)), "the new bound holds at once");
     }
 }

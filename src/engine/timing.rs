@@ -243,12 +243,9 @@ impl Timing {
             // Later ones refresh only while the typing goes on beyond them, within `max_typing`.
             let max_typing = self.run_start.saturating_add(rules.max_typing);
             now.min(self.last_key.saturating_sub(1)).min(max_typing.saturating_sub(1))
-        } else if rules.mode == Mode::Idle {
-            // None of them does anything.
-            now
         } else {
-            // This one ends the burst.
-            return due;
+            // None of them shows the icon. In after_shown each of them ends the burst as well as the first.
+            now
         };
         let skipped = last.saturating_sub(due) / rules.check;
         let check = due + skipped * rules.check;

@@ -407,3 +407,56 @@ impl Chained for Entry {
 }
 
 const KNOWN: &str = "queues and wheel only hold conversations of the table, and these only channels of it";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::Engine;
+    use super::super::policy::Policy;
+    use super::*;
+    use crate::model::{Cause, Outcome, SignalKind, Transient};
+
+    /// Whether the one conversation of the engine has extras; `None` if it is forgotten.
+    fn extras(engine: &Engine) -> Option<bool> {
+        engine.tracker.holds(0).then(|| engine.tracker.known_extras(0).is_some())
+    }
+
+    #[test]
+    fn a_conversation_has_extras_while_there_is_something_in_them() {
+        let mut engine = Engine::new(Policy::default(), 1);
+        let mut now = Instant::from_millis(1_000);
+        let user = ConversationRef::new("c", "u").unwrap();
+        let signal =
+            |engine: &mut Engine, now, kind, at| engine.handle_signal(now, user, Signal { at, ..Signal::new(kind) });
+        let answer = |engine: &mut Engine, now, outcome| {
+            let dispatch = engine.poll_dispatch(now).expect("something leaves");
+            engine.handle_outcome(now, dispatch.id, outcome)
+        };
+        signal(&mut engine, now, SignalKind::Keystroke, None).unwrap();
+        assert_eq!(extras(&engine), Some(true), "a Started waits");
+        answer(&mut engine, now, Outcome::Delivered);
+        assert_eq!(extras(&engine), Some(false), "at rest, the icon on");
+        for _ in 0..5 {
+            now = now + Duration::from_secs(1);
+            engine.handle_timeout(now);
+            signal(&mut engine, now, SignalKind::Keystroke, None).unwrap();
+        }
+        answer(&mut engine, now, Outcome::NotSent(Transient { cause: Cause::Failing, retry_after: None }));
+        assert_eq!(extras(&engine), Some(false), "a refresh that failed is not tried again");
+        for _ in 0..5 {
+            now = now + Duration::from_secs(1);
+            signal(&mut engine, now, SignalKind::Keystroke, None).unwrap();
+            engine.handle_timeout(now);
+        }
+        signal(&mut engine, now, SignalKind::MessageSent, Some(5)).unwrap();
+        while engine
+            .poll_dispatch(now)
+            .is_some_and(|sent| engine.handle_outcome(now, sent.id, Outcome::Delivered).is_none())
+        {}
+        assert_eq!(extras(&engine), Some(true), "a message's time is remembered");
+        signal(&mut engine, now, SignalKind::Ended, None).unwrap();
+        assert_eq!(extras(&engine), None);
+        assert_eq!(engine.tracker.extras.len(), 0);
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use typingd::engine::Engine;
 use typingd::engine::policy::{Mode, Policy, Rules};
+use typingd::engine::timing::Timing;
 use typingd::model::{ChannelAddress, ConversationRef, Decision, Instant, Reason, Signal, SignalKind};
 
 use crate::oracle::{self, Event, Times};
@@ -418,4 +419,17 @@ fn a_change_that_concerns_nobody_is_no_work() {
         engine.handle_timeout(Instant::ORIGIN);
     }
     assert!(engine.has_room_for_policy());
+}
+
+#[test]
+fn a_change_to_very_many_checks_in_the_past_keeps_their_grid() {
+    let long = Duration::from_secs(100_000);
+    let rules = |check| Rules::new(Mode::Idle, check, Duration::from_secs(2), long);
+    let mut timing = Timing::default();
+    let (first, change) = (Instant::from_millis(7_000), Instant::from_millis(5_007_000));
+    let _ = timing.keystroke(&rules(long), first, change + Duration::from_secs(60));
+    // More checks of a microsecond have passed than are counted.
+    let fine = rules(Duration::from_micros(1));
+    assert_eq!(timing.change(&fine, change), None);
+    assert_eq!(timing.deadlines(&fine).check, change + Duration::from_micros(1));
 }

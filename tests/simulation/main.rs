@@ -17,6 +17,7 @@ mod fleet_shares;
 mod fleet_silence;
 mod fleet_store;
 mod fleet_world;
+mod inquiry;
 mod lasting;
 mod oracle;
 mod ordering;

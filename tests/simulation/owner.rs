@@ -62,9 +62,10 @@ fn a_conversation_is_retained_for_its_owner_and_then_released() {
     let mut bench = Bench::new();
     bench.signal(Keystroke);
     bench.one(TypingStarted);
+    bench.wait(1_000);
     bench.signal(MessageSent);
     bench.one(TypingStopped);
-    bench.wait(29_000);
+    bench.wait(29_500);
     assert_eq!((bench.engine.holds(pair("user")), bench.engine.poll_released()), (true, None));
     bench.wait(2_000);
     assert!(!bench.engine.holds(pair("user")));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use typingd::engine::policy::{Mode, Policy, Rules};
+use typingd::engine::timing::Timing;
 use typingd::engine::{Engine, Handled, Notice, Rejected};
 use typingd::model::{
     Cause, ChannelAddress, ConversationRef, Dispatch, Indicator, Instant, Outcome, Reason, Rejection, Signal,
@@ -106,6 +107,32 @@ fn a_late_keystroke_of_a_user_who_types_on_is_ignored_too() {
     assert_eq!(bench.deliver(1_000), [(0, First)]);
     assert_eq!(bench.signal("u", SignalKind::Keystroke, Some(10_000)), Ok(Handled::Late));
     assert_eq!(bench.deliver(1_500), [(1_000, Idle)], "it has not kept the icon on");
+}
+
+#[test]
+fn unbroken_typing_is_left_alone_until_something_may_be_due() {
+    let rules =
+        |mode, max| Rules::new(mode, Duration::from_secs(5), Duration::from_secs(2), Duration::from_millis(max));
+    let (idle, after_shown) = (rules(Mode::Idle, 300_000), rules(Mode::AfterShown, 300_000));
+    let never = Instant::NEVER.as_millis();
+    for (name, rules, keys, until) in [
+        ("nobody is typing", idle, 0, 0),
+        ("the first check", idle, 1, 5_000),
+        ("the second check", idle, 7, 10_000),
+        ("max_typing", rules(Mode::Idle, 1_500), 1, 1_500),
+        ("in silence", rules(Mode::Idle, 1_500), 3, never),
+        ("the dismissal", after_shown, 1, 2_000),
+        ("no icon that could go off", after_shown, 4, 5_000),
+        ("max_typing before the dismissal", rules(Mode::AfterShown, 1_500), 1, 1_500),
+    ] {
+        let mut timing = Timing::default();
+        for second in 0..keys {
+            let now = Instant::from_millis(second * 1_000);
+            while timing.step(&rules, now).is_some() {}
+            let _ = timing.keystroke(&rules, now, now);
+        }
+        assert_eq!(timing.unbroken_until(&rules).as_millis(), until, "{name}");
+    }
 }
 
 #[test]
