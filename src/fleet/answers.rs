@@ -84,6 +84,11 @@ impl Fleet {
     fn handle_posted(&mut self, now: Instant, age: u64, conversation: Conversation, post: Post) {
         let Post { mut signal, hops, .. } = post;
         let millis = u16::try_from(age).unwrap_or(u16::MAX);
+        // Who has posted keeps the key, whether or not it counts here.
+        let poster = post.from.filter(|from| !self.is_self(*from));
+        if let Some(holding) = self.holdings.get_mut(&conversation.as_ref()) {
+            holding.poster = poster;
+        }
         if signal.kind == SignalKind::Keystroke {
             if u128::from(age) > FRESH_MAX.as_millis() {
                 self.counts.stale += 1;
@@ -94,9 +99,7 @@ impl Fleet {
             signal.ago_millis = signal.ago_millis.saturating_add(millis);
         }
         let awaited = self.awaited(&post);
-        let poster = post.from.filter(|from| !self.is_self(*from));
         if let Some(holding) = self.holdings.get_mut(&conversation.as_ref()) {
-            holding.poster = poster;
             let ended = Duration::from_millis(signal.ago_millis.into());
             let typed_since = holding.last_key > Instant::ORIGIN && now < holding.last_key + ended;
             if ended > FRESH_MAX && typed_since {
@@ -246,7 +249,14 @@ impl Fleet {
             Answer::Mine => match self.holdings.get_mut(&conversation.as_ref()) {
                 Some(holding) => holding.on |= is_keystroke,
                 // Taken before with an answer that was lost.
-                None => self.recover(now, conversation.clone()),
+                None => {
+                    self.recover(now, conversation.clone());
+                    // Only a key has told the store that the icon may be on.
+                    if let Some(holding) = self.holdings.get_mut(&conversation.as_ref()).filter(|_| !is_keystroke) {
+                        holding.on = false;
+                        self.queue.push(conversation.clone(), What::Light);
+                    }
+                }
             },
             _ => {
                 self.drop_post(&conversation, &post);

@@ -61,9 +61,8 @@ impl Reader {
         let said = self.said(keys);
         let owned = |count: u32| format!("2 typingd, {count} conversations are this one's");
         assert_eq!((said.matches(&owned(1)).count(), said.matches(&owned(0)).count()), (1, 1), "{said}");
-        // The icon, and perhaps its end by now; the other sends nothing.
-        let delivered = |count: u32| said.matches(&format!("deliveries     {count} delivered")).count();
-        assert_eq!((delivered(1) + delivered(2), delivered(0)), (1, 1), "{said}");
+        // One of them shows the icon, and perhaps more by now; the other sends nothing.
+        assert_eq!(said.matches("deliveries     0 delivered").count(), 1, "{said}");
         let posted = |count: u32| said.matches(&format!("{count} signals posted to other typingd")).count();
         assert_eq!((posted(3), posted(0)), (1, 1), "{said}");
         let owner = usize::from(said.find(&owned(1)) > said.find(&owned(0)));

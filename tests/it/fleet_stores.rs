@@ -86,6 +86,8 @@ fn a_store_that_becomes_a_replica_leaves_no_icon_on() {
     fleet.nodes[0].give("c", "ann", "message_sent");
     fleet.sandbox.until_told("c", "ann", "+-");
     serves_alone(&fleet.sandbox, &mut fleet.nodes[0], "bob", "it is a replica, which takes no writes");
+    let log = fleet.nodes[0].process.log();
+    assert!(!log.contains("UNBLOCKED"), "one cause, and not in the server's words: {log}");
 }
 
 #[test]

@@ -132,6 +132,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "now.since(post.arrived) > self.settings.recover_within",
     },
     Mistake {
+        name: "who posts a key that comes too late for a message keeps it",
+        file: "../fleet/answers.rs",
+        right: "            holding.poster = poster;\n",
+        wrong: "            holding.poster = poster.filter(|_| u128::from(age) <= FRESH_MAX.as_millis());\n",
+    },
+    Mistake {
         name: "a message is not counted where it is posted",
         file: STORE,
         right: "answer != Answer::Undeclared && signal.kind.ends_typing()",
@@ -202,6 +208,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         file: "../fleet/mod.rs",
         right: "self.holdings.keys().cloned().map(Effect::Check)",
         wrong: "self.holdings.keys().take(0).cloned().map(Effect::Check)",
+    },
+    Mistake {
+        name: "a Started after a lost answer is not on record",
+        file: "../fleet/answers.rs",
+        right: "get_mut(&conversation.as_ref()).filter(|_| !is_keystroke)",
+        wrong: "get_mut(&conversation.as_ref()).filter(|_| is_keystroke)",
     },
     Mistake {
         name: "an icon that was never on is given away as one that is",

@@ -525,6 +525,21 @@ fn a_lost_answer_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_started_after_a_lost_answer_to_a_message_is_on_record() {
+    let mut scene = Scene::new(2);
+    scene.pass_without(1_000, None);
+    scene.signal(0, MessageSent);
+    scene.ask_in_vain(0);
+    scene.talk(0);
+    scene.signal(0, Keystroke);
+    scene.talk(0);
+    answer_all(&mut scene);
+    assert_eq!((scene.shown, recorded(&scene)), (true, Some(true)));
+    scene.kill(0);
+    scene.check_the_end("the answer to a message was lost, and its owner died");
+}
+
+#[test]
 fn an_icon_whose_takeover_was_answered_in_vain_goes_off() {
     let mut scene = shown();
     scene.kill(0);

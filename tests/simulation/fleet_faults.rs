@@ -150,7 +150,10 @@ impl World {
         if node.fleet.state(now) != State::Tenured {
             return;
         }
-        let typed = self.people[person].last_key.is_none_or(|key| self.now.since(key) < STALE_MAX);
+        // By a clock that has stood still a key is younger than it is.
+        let lasts = Duration::from_millis(self.people[person].lasts_millis.into());
+        let most = STALE_MAX + lasts + own.lag;
+        let typed = self.people[person].last_key.is_none_or(|key| self.now.since(key) < most);
         assert!(typed, "seed {seed}: a Started for a key of long ago, at {:?}", self.now);
         assert!(self.now < own.lease_until, "seed {seed}: a Started past the lease, at {:?}", self.now);
         let conversation = pair(&self.people[person].name);

@@ -377,6 +377,22 @@ fn a_message_at_the_dead_itself_ends_keys_of_a_third_node() {
 }
 
 #[test]
+fn a_message_ends_a_key_that_its_owner_read_too_late() {
+    let mut scene = Scene::new(3);
+    scene.signal(0, Keystroke);
+    scene.talk(0);
+    scene.answer();
+    scene.key_that_lasts(2, 12_000);
+    scene.talk(2);
+    // It is stopped for a while that its lease survives.
+    scene.pass_without(1_300, Some(0));
+    scene.talk(0);
+    scene.signal(0, MessageSent);
+    scene.talk(0);
+    dies_before_it_is_off(scene);
+}
+
+#[test]
 fn a_message_is_not_forgotten_with_two_owners_in_turn() {
     let mut scene = kept_by_a_third();
     scene.kill(0);

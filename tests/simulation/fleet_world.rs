@@ -76,6 +76,8 @@ pub(crate) struct Person {
     /// Its icon was left on by a node that died while the store had lost its memory: no one knows of it.
     pub(crate) forgotten: bool,
     pub(crate) home: usize,
+    /// How long the typing goes on that each key tells of.
+    pub(crate) lasts_millis: u16,
 }
 
 pub(crate) struct Flight {
@@ -130,6 +132,7 @@ impl World {
                 ended: false,
                 forgotten: false,
                 home: i % climate.nodes,
+                lasts_millis: if i % 4 == 3 && !climate.faults.is_empty() { LASTS_MILLIS } else { 0 },
             })
             .collect();
         let mut world = Self {
@@ -447,7 +450,9 @@ impl World {
             let now = self.local(host);
             let node = self.hosts[host].node.as_mut().expect("it is there");
             let ticket = (kind == SignalKind::MessageSent).then(|| self.tickets.next(i));
-            node.signal_with(now, pair(&self.people[i].name), Signal::new(kind), ticket);
+            let Person { name, lasts_millis, .. } = &self.people[i];
+            let lasts_millis = if kind == SignalKind::Keystroke { *lasts_millis } else { 0 };
+            node.signal_with(now, pair(name), Signal { lasts_millis, ..Signal::new(kind) }, ticket);
             self.drive(host);
         }
         self.after(wait.max(1), Event::Person(i));
@@ -571,6 +576,8 @@ fn call_number(call: u64) -> u64 {
 
 /// A key that hops has reached its owner within this, if all is well.
 const HEARD_WITHIN: Duration = Duration::from_millis(20);
+/// Longer than a lease: such keys are played by who takes over.
+const LASTS_MILLIS: u16 = 6_000;
 /// A conversation is remembered for so long after its last event.
 const RETAINED: Duration = Duration::from_secs(30);
 /// The store is taken for silent after so many milliseconds.
