@@ -163,7 +163,7 @@ impl<B: RequestBody> Pool<B> {
         let flushed = Arc::new(AtomicU64::new(0));
         let stream = Watched::new(stream, &flushed);
         let (sender, connection) = protocols.http1.handshake(stream).await.map_err(failed)?;
-        Ok(Carrier::Http1(Link { sender, connection: Some(connection), flushed }))
+        Ok(Carrier::Http1(Link { sender, connection: Some(Box::new(connection)), flushed }))
     }
 
     /// The body of an answer to a request, of which all has been `sent` or not. Its connection is free for the next one with
@@ -306,8 +306,8 @@ impl<B: RequestBody> Shared<B> {
 /// A connection over HTTP/1.1, which moves when it is polled. Dropped before its answer has come, it is cut.
 pub(crate) struct Link<B: RequestBody> {
     sender: http1::SendRequest<B>,
-    /// `None` once it has ended.
-    connection: Option<http1::Connection<Watched, B>>,
+    /// `None` once it has ended. Boxed: it has two thousand bytes, and goes from hand to hand.
+    connection: Option<Box<http1::Connection<Watched, B>>>,
     flushed: Arc<AtomicU64>,
 }
 
@@ -353,7 +353,7 @@ impl<B: RequestBody> Link<B> {
 }
 
 /// Moves what can be moved on a connection. Ready once it has ended; its request is told why.
-fn poll<B: RequestBody>(connection: &mut Option<http1::Connection<Watched, B>>, cx: &mut Context<'_>) -> Poll<()> {
+fn poll<B: RequestBody>(connection: &mut Option<Box<http1::Connection<Watched, B>>>, cx: &mut Context<'_>) -> Poll<()> {
     let polled = connection.as_mut().map_or(Poll::Ready(()), |connection| Pin::new(connection).poll(cx).map(drop));
     if polled.is_ready() {
         *connection = None;
