@@ -22,6 +22,7 @@ mod ordering;
 mod owner;
 mod player;
 mod pressure;
+mod rate;
 mod rng;
 mod rules;
 mod typist;
