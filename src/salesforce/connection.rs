@@ -328,3 +328,43 @@ const FORWARD_USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Well under the 60 s after which load balancers commonly close an idle connection: a message that meets a closing one
 /// is lost, and only its connector can send it again.
 pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::Secret;
+    use super::*;
+
+    fn settings(base_url: &str) -> Settings {
+        Settings {
+            base_url: base_url.parse().unwrap(),
+            org_id: "00DXX0000000001".into(),
+            authorization_context: String::new(),
+            channel_contexts: Default::default(),
+            authorization_context_type: None,
+            request_timeout: Duration::from_secs(1),
+            in_flight_max: 1,
+            ca_file: None,
+            proxy: None,
+            connect_to: None,
+            places: Default::default(),
+            auth: Auth::Fixed(Secret::new("t0ken")),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_forwarded_behind_base_url_byte_for_byte() {
+        for (base_url, asked, forwarded) in [
+            ("http://127.0.0.1:1", "/api/v1/a?b=%2F", "http://127.0.0.1:1/api/v1/a?b=%2F"),
+            ("http://127.0.0.1:1/", "/api/v1/a", "http://127.0.0.1:1/api/v1/a"),
+            ("http://127.0.0.1:1/base", "/api/v1/a?b", "http://127.0.0.1:1/base/api/v1/a?b"),
+            ("http://127.0.0.1:1/base/", "/a//b/", "http://127.0.0.1:1/base/a//b/"),
+        ] {
+            let connection = Connection::new(&settings(base_url)).unwrap();
+            assert_eq!(connection.forward_uri(&asked.parse().unwrap()).unwrap(), forwarded, "{base_url} {asked}");
+            let interactions = format!("{}/api/v1/interactions", base_url.trim_end_matches('/'));
+            assert_eq!(connection.interactions(), *interactions, "{base_url}");
+            let whole = connection.forward_uri(&Uri::from_static("*")).unwrap();
+            assert_eq!(whole.path_and_query().map(PathAndQuery::as_str), Some("*"), "of the server as a whole");
+        }
+    }
+}
