@@ -322,6 +322,25 @@ mod tests {
     }
 
     #[test]
+    fn another_source_starts_anew_and_what_was_counted_stays() {
+        let mut state = State::default();
+        state.fetching = true;
+        state.fetched(at(0), fetched("a", 100));
+        assert!(state.holds(&HeaderValue::from_static("a")) && !state.holds(&HeaderValue::from_static("b")));
+        state.refused(at(1_000), state.generation);
+        let failures = state.failures_total;
+        for _ in 0..2 {
+            state.fetching = true;
+            state.fetched(at(2_000), Err(Failure::new("down")));
+        }
+        let counted = |state: &State| (state.generation, state.failures_total, state.refusals_total, state.warned);
+        let before = counted(&state);
+        assert_eq!((before.1, before.2), (failures + 2, 1));
+        state.restart(true);
+        assert_eq!((counted(&state), state.polls, state.failures, state.due()), (before, true, 0, Instant::ORIGIN));
+    }
+
+    #[test]
     fn a_token_is_renewed_at_four_fifths_of_its_life() {
         let mut state = State::default();
         assert_eq!(state.due(), Instant::ORIGIN);
