@@ -8,10 +8,13 @@
 mod fleet;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 /// A mistake: in this file of the engine (or from there), this text (which occurs once) is replaced by that.
@@ -318,35 +321,41 @@ fn plant(project: &Path, copy: &Path) {
     fs::write(copy.join("src/lib.rs"), "pub mod engine;\npub mod fleet;\npub mod model;\n").expect("written");
 }
 
-/// Runs the suite in `copy`. Returns whether it built, and whether it passed; a suite that hangs has noticed something.
+/// Runs the suite in `copy` until a test of it fails. Returns whether it built, and whether it passed; a suite that hangs
+/// has noticed something.
 fn suite(copy: &Path, tests: &[&str]) -> (bool, bool) {
-    let cargo = |arguments: &[&str]| {
+    let cargo = |arguments: &[&str], output| {
         let mut command = Command::new(env!("CARGO"));
         // Settings of the project's own build must not reach the copy's.
         command.args(arguments).current_dir(copy).env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
-        command.env("TYPINGD_SIMULATION_SEEDS", "8").stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command.env("TYPINGD_SIMULATION_SEEDS", "8").stdout(output).stderr(Stdio::null()).process_group(0);
         command.spawn().expect("cargo runs")
     };
-    if !cargo(&["test", "--offline", "--test", "simulation", "--no-run"]).wait().expect("it ends").success() {
+    let build = &["test", "--offline", "--test", "simulation", "--no-run"];
+    if !cargo(build, Stdio::null()).wait().expect("it ends").success() {
         return (false, false);
     }
-    let mut run = cargo(&[&["test", "--offline", "--test", "simulation", "--"], tests].concat());
-    for _ in 0..SUITE_SECONDS_MAX * 10 {
-        if let Some(status) = run.try_wait().expect("a child") {
-            return (true, status.success());
+    let mut run = cargo(&[&["test", "--offline", "--test", "simulation", "--"], tests].concat(), Stdio::piped());
+    let output = BufReader::new(run.stdout.take().expect("piped"));
+    let (sender, lines) = mpsc::channel();
+    let reader = thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    loop {
+        match lines.recv_timeout(TEST_TIME_MAX) {
+            Ok(line) if line.ends_with("FAILED") => break,
+            Ok(_) => {}
+            Err(RecvTimeoutError::Disconnected) => return (true, run.wait().expect("it ends").success()),
+            Err(RecvTimeoutError::Timeout) => break,
         }
-        std::thread::sleep(Duration::from_millis(100));
     }
-    let group = format!("-{}", run.id());
-    let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
-    let _ = run.wait();
+    let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", run.id())]).status();
+    let _ = (run.wait(), reader.join());
     (true, false)
 }
 
 /// Mistakes that are tried at the same time.
 const WORKERS: usize = 2;
-/// Without a mistake the suite takes a few seconds.
-const SUITE_SECONDS_MAX: u32 = 60;
+/// Without a mistake a test takes a few seconds at most.
+const TEST_TIME_MAX: Duration = Duration::from_secs(60);
 
 #[test]
 #[ignore = "runs cargo for each of its mistakes: cargo test --test mutants -- --ignored"]
@@ -379,7 +388,7 @@ fn the_simulation_notices_every_planted_mistake() {
             fs::write(&path, text).expect("writable");
         }
     };
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         (0..WORKERS).for_each(|_| drop(scope.spawn(worker)));
     });
     let missed = missed.into_inner().expect("no worker failed");

@@ -1,4 +1,4 @@
-"""The checks, run inside the container by its systemd. A line for each goes to standard output."""
+"""The checks, run inside the guest by its systemd. A line for each goes to standard output."""
 
 import hashlib, os, re, sys, time, traceback
 
@@ -7,16 +7,28 @@ from guest import *
 CHECKS = []
 KEY = "/etc/credstore/typingd.pem"
 COPIES = "/run/credentials/typingd.service"
-# What runs after a reboot.
-STAGE = "/checks/stage"
+# The check that the next boot goes on with.
+GOES_ON = "/checks/goes-on"
 
 
-def check(core=False, after_reboot=False):
+def check(core=False, machine=False):
+    """`machine`: it needs one of its own, for what it tries is the kernel's or the disk's."""
+
     def add(function):
-        CHECKS.append((function, core, after_reboot))
+        CHECKS.append((function, core, machine))
         return function
 
     return add
+
+
+def after_the_next_boot(function, how):
+    """Ends this boot, for `function` to go on in the next."""
+    with open(GOES_ON, "w") as file:
+        file.write(function.__name__)
+    run("sync")
+    how()
+    time.sleep(60)
+    raise Failure("it runs on")
 
 
 # The guest has nothing but the package, which these two set up for all others; they always run.
@@ -396,19 +408,34 @@ def the_journal_has_reasons_and_no_secrets():
     must(not found, f"in the journal: {found}")
 
 
+@check(machine=True)
+def the_limits_of_the_unit_hold():
+    """A caller asks for what takes most memory; were it more than the unit allows, the kernel would kill the daemon."""
+    fresh()
+    pid, group = process(), "/sys/fs/cgroup" + state(name="ControlGroup")
+    limits = {name: open(f"{group}/{name}").read().strip() for name in ("memory.max", "pids.max")}
+    equal(limits, {"memory.max": str(1 << 30), "pids.max": "1024"})
+    lines = [f'{{"to":"c","from":"{user}","signal":"keystroke","at":{user}}}\n' for user in range(1_000_000)]
+    # Emulated, a slice is all that a caller's patience is good for.
+    slices = (lines[first : first + 20_000] for first in range(0, len(lines), 20_000))
+    for path, what, statuses in (("/v1/tune", [lines], (200, 413)), ("/v1/signals", slices, (202, 429))):
+        for part in what:
+            status, text = call("POST", path, "".join(part).encode())
+            must(status in statuses, f"{path}: {status} {text[:200]}")
+    events = open(f"{group}/memory.events").read()
+    equal((process(), re.search(r"^oom_kill (\d+)", events, re.M)[1]), (pid, "0"), "the daemon")
+    peak = int(open(f"{group}/memory.peak").read()) >> 20
+    must(peak < 512, f"{peak} MiB")
+    return f"at most {peak} MiB"
+
+
 @check()
 def a_reboot_while_salesforce_gives_no_token():
-    fresh(LONG)
-    icons_on(3)
-    run(f"systemctl enable -q {UNITS} && sed -i 's/ --strict-tokens/ --strict-tokens --token-fault unavailable/' /etc/systemd/system/upstream.service")
-    open(STAGE, "w").close()
-    run("sync")
-    run("systemctl reboot")
-    time.sleep(60)
-
-
-@check(after_reboot=True)
-def the_boot_does_not_wait_for_salesforce():
+    if WENT_ON != "a_reboot_while_salesforce_gives_no_token":
+        fresh(LONG)
+        icons_on(3)
+        run(f"systemctl enable -q {UNITS} && sed -i 's/ --strict-tokens/ --strict-tokens --token-fault unavailable/' /etc/systemd/system/upstream.service")
+        after_the_next_boot(a_reboot_while_salesforce_gives_no_token, lambda: run("systemctl reboot"))
     until("multi-user.target", lambda: state("multi-user.target") == "active", 30)
     until("both are up", lambda: [state(unit) for unit in UNITS.split()] == ["active"] * 2, 10)
     must(state(name="StatusText").startswith("Not ready ("), state(name="StatusText"))
@@ -416,7 +443,30 @@ def the_boot_does_not_wait_for_salesforce():
     run("typingd wait --for 60s")
 
 
-@check(after_reboot=True)
+@check(machine=True)
+def a_power_cut_leaves_no_icon_on():
+    """Whoever watches this guest from outside takes its power away; what was not on the disk is gone."""
+    if WENT_ON != "a_power_cut_leaves_no_icon_on":
+        fresh(LONG)
+        run(f"systemctl enable -q {UNITS}")
+        after_the_next_boot(a_power_cut_leaves_no_icon_on, shown_as_the_power_goes)
+    # The upstream has lost its memory, too: what it is told of now it is told by the daemon of this boot.
+    shown = {f"icon-{number}" for number in range(POWER_ICONS)}
+    def stopped():
+        requests = upstream("GET", "/requests?limit=1000")["requests"]
+        return {request["from"] for request in requests if request["entry_type"] == "TypingStoppedIndicator"}
+    took = until("a Stopped for each icon", lambda: shown <= stopped(), 30)
+    return f"{len(shown)} icons, off {took:.1f} s after the check went on"
+
+
+def shown_as_the_power_goes():
+    icons_on(POWER_ICONS)
+    # A record is on the disk within 0.1 s.
+    time.sleep(0.5)
+    print(POWER_CUT, flush=True)
+
+
+@check()
 def a_removal_keeps_what_is_the_operators():
     fresh(LONG)
     icons_on(3)
@@ -430,15 +480,13 @@ def a_removal_keeps_what_is_the_operators():
 
 
 def main():
-    wanted = [entry for entry in CHECKS if ALL or entry[1]]
-    if os.path.exists(STAGE):
-        os.unlink(STAGE)
-        wanted = [entry for entry in wanted if entry[2]]
-    elif ONLY:
+    wanted = [entry for entry in CHECKS if (ALL or entry[1]) and (MACHINE or not entry[2])]
+    if ONLY:
         wanted = CHECKS[:2] + [entry for entry in wanted[2:] if re.search(ONLY, entry[0].__name__)]
-    for function, _, after_reboot in wanted:
-        if after_reboot and not ONLY and not REBOOTED:
-            continue
+    if WENT_ON:
+        os.unlink(GOES_ON)
+        wanted = wanted[[function.__name__ for function, *_ in wanted].index(WENT_ON) :]
+    for function, *_ in wanted:
         name = function.__name__.replace("_", " ")
         LOG.write(f"\n==== {name}\n")
         began = time.monotonic()
@@ -458,7 +506,11 @@ def main():
 BEGAN = time.monotonic()
 WHICH, ONLY = open("/checks/wanted").read().split("\n")[:2]
 ALL = WHICH == "all"
-REBOOTED = os.path.exists(STAGE)
+MACHINE = attempt("systemd-detect-virt --quiet --container")[0] != 0
+WENT_ON = open(GOES_ON).read() if os.path.exists(GOES_ON) else None
+# What the host waits for, on a line of its own, before it takes the power away.
+POWER_CUT = "NOW the power goes"
+POWER_ICONS = 200
 
 if __name__ == "__main__":
     main()

@@ -79,13 +79,14 @@ def connection(unix=False, port=7480):
 
 
 def call(method, path, body=None, token=None, **where):
-    """An answer's status and text; of a call that got none the error's name."""
-    headers = {"content-type": "application/json"}
+    """An answer's status and text; of a call that got none the error's name. A `body` of bytes is of lines."""
+    lines = isinstance(body, bytes)
+    headers = {"content-type": "application/x-ndjson" if lines else "application/json"}
     if token:
         headers["authorization"] = f"Bearer {token}"
     with contextlib.closing(connection(**where)) as at:
         try:
-            at.request(method, path, None if body is None else json.dumps(body), headers)
+            at.request(method, path, body if body is None or lines else json.dumps(body), headers)
             answer = at.getresponse()
             return answer.status, answer.read().decode()
         except (OSError, http.client.HTTPException) as error:
