@@ -397,7 +397,7 @@ fn the_outcome_of_an_answered_request_is_ignored() {
 }
 
 #[test]
-fn one_channel_is_said_to_be_muted_once_and_is_forgotten_at_last() {
+fn a_muted_channel_is_noticed_once_and_forgotten_at_last() {
     let mut bench = Bench::new(Policy::default());
     bench.key("u");
     bench.key("v");
@@ -512,7 +512,7 @@ fn another_lifespan_holds_for_what_is_owed_already() {
 }
 
 #[test]
-fn a_started_replaced_by_a_newer_one_is_shed_by_its_stop_it_is_not() {
+fn a_started_is_shed_by_a_newer_one_and_not_by_its_stop() {
     let mut policy = Policy::default();
     policy.rules = policy.rules.with_check(Duration::from_secs(1));
     policy.delivery.started_lifespan = Some(Duration::from_secs(30));
