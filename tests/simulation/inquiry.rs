@@ -175,6 +175,14 @@ fn a_stop_is_said_to_leave_when_nothing_holds_it_back() {
     assert_eq!(after(&|_| ()), at(1_000));
     let in_flight = after(&|bench| assert_eq!(bench.leaving().reason, MessageSent));
     assert_eq!(in_flight, at(1_000));
+    let behind_its_started = after(&|bench| {
+        bench.key("u");
+        assert_eq!(bench.leaving().reason, First);
+        bench.signal("u", SignalKind::MessageSent);
+        bench.key("v");
+        bench.answered(not_sent(Cause::RateLimited, pause));
+    });
+    assert_eq!(behind_its_started, at(1_000), "its outcome says more");
     // Where the Stopped itself has failed.
     for (cause, retry_after, leaves) in [
         (Cause::Failing, pause, at(3_000)),
@@ -231,6 +239,7 @@ fn sizes_and_counts_follow_what_happens() {
     assert_eq!(sizes(&bench), [2, 2, 2, 0, 0, 0]);
     bench.signal("u", SignalKind::Stopped);
     bench.answered(UNREACHABLE);
+    assert_eq!(bench.account("u").stage, Stage::Idle, "the user is not typing, and it is not only remembered");
     assert_eq!(sizes(&bench), [2, 1, 2, 0, 0, 0], "a Stopped that waits for its retry is owed, and not blocked");
     bench.signal("v", SignalKind::MessageSent);
     bench.answered(Outcome::Delivered);
@@ -430,6 +439,7 @@ fn an_ended_session_leaves_nothing_but_a_mute() {
     };
     assert_eq!(signal(&mut bench, SignalKind::MessageSent, 10_000), Ok(Handled::Accepted));
     assert_eq!(signal(&mut bench, SignalKind::Keystroke, 9_000), Ok(Handled::Late));
+    assert_eq!((bench.engine.census().retained, bench.engine.census().armed), (1, 1));
     bench.signal("u", SignalKind::Ended);
     assert_eq!(bench.engine.census().conversations, 0);
     assert_eq!(signal(&mut bench, SignalKind::Keystroke, 9_000), Ok(Handled::Accepted), "of another session");
