@@ -78,3 +78,32 @@ fn is_at(url: &url::Url, address: &Address) -> bool {
     };
     same_host && url.port_or_known_default() == Some(address.port())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_known_for_our_own_by_all_its_names() {
+        for (url, address, same) in [
+            ("http://localhost:7480", "127.0.0.1:7480", true),
+            ("http://localhost:7480", "[::1]:7480", true),
+            ("http://localhost:7480", "127.0.0.1:7481", false),
+            ("http://localhost:7480", "10.0.0.1:7480", false),
+            ("http://h:7480", "127.0.0.1:7480", false),
+            ("http://127.0.0.1:7480", "127.0.0.1:7480", true),
+            ("http://127.0.0.2:7480", "127.0.0.1:7480", false),
+            ("http://127.0.0.1:7480", "0.0.0.0:7480", true),
+            ("http://10.0.0.1:7480", "0.0.0.0:7480", false),
+            ("http://[::1]:7480", "[::1]:7480", true),
+            ("http://[::2]:7480", "[::1]:7480", false),
+            ("http://[::1]:7480", "[::]:7480", true),
+            ("http://[::2]:7480", "[::]:7480", false),
+            ("https://127.0.0.1", "127.0.0.1:443", true),
+            ("https://127.0.0.1", "unix:/run/s", false),
+        ] {
+            let address: Address = address.parse().expect("an address");
+            assert_eq!(is_at(&url.parse().expect("a URL"), &address), same, "{url} {address}");
+        }
+    }
+}

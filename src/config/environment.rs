@@ -139,6 +139,7 @@ mod tests {
             ("TYPINGD___", "unknown"),
             ("TYPINGD_INGEST__PORT", "unknown"),
             ("TYPINGD_CHANNELS__A__DISMISS", "sets a channel"),
+            ("TYPINGD_CHANNELS__A_PORT", "sets a channel"),
             ("TYPINGD_CONFIG", "other"),
             ("TYPINGD_URL", "other"),
             ("TYPINGD_TOKEN_FILE", "other"),
@@ -178,6 +179,8 @@ mod tests {
             "PID",
             "LOG",
             "LOGS",
+            "LEVELS",
+            "LISTING",
             "TIMING",
             "INGEST",
             "PORTS",
@@ -228,6 +231,18 @@ mod tests {
                 assert!(name.contains("__") || told(name) == "foreign", "{name}: {}", told(name));
             }
         }
+    }
+
+    #[test]
+    fn the_variables_of_a_service_end_in_known_ways_only() {
+        let known = ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_X", "PORT", "PORT_80_TCP", "PORT_9_UDP_ADDR"];
+        for end in known {
+            assert!(is_link_end(end), "{end}");
+        }
+        for end in ["HOST", "PORT_", "PORT_TCP", "PORT_X_TCP", "PORT__TCP", "PORT_8X_TCP", "PORT_80", "PORT_80_ICMP"] {
+            assert!(!is_link_end(end), "{end}");
+        }
+        assert!(!is_link_end("PORT_80_TCP_WHAT") && !is_link_end("PORT_80_TCP_ADDR_X"));
     }
 
     #[test]

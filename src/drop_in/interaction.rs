@@ -418,6 +418,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_not_found_ahead_is_looked_for_later_in_a_long_form() {
+        let form = "multipart/form-data; boundary=b".parse().unwrap();
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, form)]);
+        let file = |bytes: usize| part("Content-Disposition: form-data; name=\"a\"", &"x".repeat(bytes));
+        for (text, later) in
+            [(file(PREFIX_BYTES_MAX), true), (file(10) + "--b--\r\n", false), ("no form".to_owned(), false)]
+        {
+            let (prefix, found) = read_ahead(&headers, &mut Body::from(text)).await.unwrap();
+            assert_eq!(matches!(found, Found::Later(_)), later, "{} bytes", prefix.bytes);
+        }
+    }
+
+    #[tokio::test]
     async fn reading_ahead_is_bounded_and_stops_at_the_json_part() {
         let form = "multipart/form-data; boundary=b";
         let long = "x".repeat(10 * PREFIX_BYTES_MAX);

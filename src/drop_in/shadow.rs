@@ -255,6 +255,32 @@ mod tests {
     }
 
     #[test]
+    fn a_flicker_is_short_and_not_of_a_message() {
+        let (flicker, of_message) = (FLICKER_MAX.as_millis() as u64, MESSAGE_STOP_MAX.as_millis() as u64);
+        let (start, stop, message) = (Some(Started), Some(Stopped), None);
+        // What happens after how many milliseconds.
+        let (shown, hidden) = ((0, start), (1_000, stop));
+        for (events, flickers) in [
+            (vec![shown, hidden, (1_000 + flicker - 1, start)], 1),
+            (vec![shown, hidden, (1_000 + flicker, start)], 0),
+            (vec![shown, hidden, (999 + flicker, stop), (1_000 + flicker, start)], 0),
+            (vec![shown, (1_000, message), (1_000 + of_message - 1, stop), (1_000 + of_message, start)], 0),
+            (vec![shown, (1_000, message), (1_000 + of_message, stop), (1_001 + of_message, start)], 1),
+        ] {
+            let mut comparison = Comparison::default();
+            let u = conversation("u");
+            for (millis, event) in &events {
+                let now = Instant::from_millis(100_000 + millis);
+                match event {
+                    Some(indicator) => comparison.note(now, &u, Typingd, *indicator),
+                    None => comparison.on_message(now, &u),
+                }
+            }
+            assert_eq!(comparison.sums[Typingd as usize].flickers, flickers, "{events:?}");
+        }
+    }
+
+    #[test]
     fn a_message_between_is_no_flicker_and_the_table_is_bounded() {
         let mut comparison = Comparison::default();
         let u = conversation("u");

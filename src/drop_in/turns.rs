@@ -226,6 +226,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn each_warning_comes_once_in_a_while_whatever_the_others_do() {
+        let (turns, _) = turns(Duration::from_secs(5));
+        for warning in [Warning::Overdue, Warning::Settle] {
+            assert!(turns.may_warn(warning));
+            assert!(!turns.may_warn(warning));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_place_that_is_left_wakes_the_one_behind_it() {
         let (turns, ann) = turns(Duration::from_secs(5));
         let places = [0; 3].map(|_| turns.enter(&ann));

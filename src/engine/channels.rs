@@ -298,6 +298,11 @@ mod tests {
         channels.leave(place, at(99));
         channels.sweep(at(100));
         assert_eq!(channels.len(), 0);
+        let place = channels.join(1, "c", 0, rules(5));
+        channels.extras_mut(place).muted_until = at(200);
+        channels.leave(place, at(110));
+        channels.sweep(at(200));
+        assert_eq!(channels.len(), 0, "whether or not it was swept before");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::Engine;
 use super::list::{Link, List};
 use super::tracker::{Queue, Tracker};
-use crate::model::{ConversationRef, CredentialId, Indicator, Instant};
+use crate::model::{ConversationRef, CredentialId, Instant};
 
 /// Conversations that are unblocked in one call when credentials are accepted; the others follow in the next ones.
 const UNBLOCKED_PER_CALL: usize = 512;
@@ -56,11 +56,8 @@ impl Engine {
             return Instant::NEVER;
         }
         let outbox = self.tracker.outbox(slot);
-        // The outcome of a Started in flight comes first, and says more.
-        if outbox.in_flight().is_some_and(|reason| reason.indicator() == Indicator::TypingStarted) {
-            return now.max(muted_until);
-        }
         let retry = outbox.retry().unwrap_or(now);
+        // The outcome of what is in flight comes first, and says more.
         let pace = if outbox.in_flight().is_some() { now } else { self.pace.held_until(now) };
         now.max(muted_until).max(retry).max(pace)
     }

@@ -58,9 +58,88 @@ fn what_was_shown_too_long_ago_is_forgotten() {
     journal.showing(pair("new"), NOW);
     journal.flush().unwrap();
     drop(journal);
-    assert_eq!(open(dir.path()).1, ["old", "new"]);
-    let (_, recovered) = Journal::open(dir.path(), NOW + 200_000, AGE).unwrap();
-    assert_eq!((recovered.showing.len(), recovered.forgotten), (1, 1));
+    // To the millisecond, and what has been forgotten once stays so.
+    for (later, showing, forgotten) in [(0, 2, 0), (100_000, 2, 0), (100_001, 1, 1), (600_000, 1, 0), (600_001, 0, 1)] {
+        let (_, recovered) = Journal::open(dir.path(), NOW + later, AGE).unwrap();
+        assert_eq!((recovered.showing.len(), recovered.forgotten), (showing, forgotten), "{later}");
+    }
+}
+
+#[test]
+fn its_figures_tell_what_was_written_and_what_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, ..) = open(dir.path());
+    let begun = MAGIC.len() as u64;
+    assert_eq!(journal.figures(), Figures { bytes: begun, ..Figures::default() });
+    journal.showing(pair("a"), NOW);
+    journal.gone(pair("b"));
+    journal.flush().unwrap();
+    let bytes = fs::metadata(only_file(dir.path())).unwrap().len();
+    let written = Figures { bytes, records: 2, ..Figures::default() };
+    assert_eq!(journal.figures(), written);
+    journal.flush().unwrap();
+    assert_eq!(journal.figures(), written, "nothing to write is no failure, and no record");
+    journal.file = Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    for _ in 0..2 {
+        journal.showing(pair("c"), NOW);
+        let _ = journal.flush();
+        let Figures { records, writes_failed, degraded, .. } = journal.figures();
+        assert_eq!((records, writes_failed, degraded), (2, 1, true), "what is not tried does not fail");
+    }
+    renew(&mut journal, [pair("a")].into_iter()).unwrap();
+    let bytes = fs::metadata(path_of(dir.path(), journal.generation)).unwrap().len();
+    assert_eq!(journal.figures(), Figures { bytes, records: 2, writes_failed: 1, degraded: false });
+    assert_eq!((journal.generation, generations(dir.path()).unwrap().last().unwrap().0), (1, 1));
+    assert_eq!(bytes, begun + 25, "a record is of 17 bytes and its two ids");
+}
+
+#[test]
+fn a_generation_ends_when_as_much_came_as_it_began_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, ..) = open(dir.path());
+    // What it began with, and the bytes that are the last of it.
+    for (began, last) in [
+        (0, GENERATION_BYTES_MIN),
+        (GENERATION_BYTES_MIN / 2, GENERATION_BYTES_MIN),
+        (GENERATION_BYTES_MIN, 2 * GENERATION_BYTES_MIN),
+    ] {
+        journal.bytes_at_start = began;
+        journal.figures.bytes = last;
+        assert!(!journal.wants_renewal(), "{began}");
+        journal.figures.bytes += 1;
+        assert!(journal.wants_renewal(), "{began}");
+    }
+}
+
+#[test]
+fn what_is_written_in_place_may_be_half_of_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, ..) = open(dir.path());
+    let record = 17 + "channel".len() + "u1".len();
+    let path = only_file(dir.path());
+    // To the byte: the half is what a file begins with, and four records.
+    fs::write(&path, vec![0; 2 * (MAGIC.len() + 4 * record)]).unwrap();
+    for (icons, fitting) in [(5, false), (4, true)] {
+        journal.full = true;
+        let names: Vec<_> = (0..icons).map(|i| format!("u{i}")).collect();
+        assert_eq!(renew(&mut journal, names.iter().map(|name| pair(name))).is_ok(), fitting);
+    }
+    assert_eq!((journal.generation, generations(dir.path()).unwrap().len()), (0, 1), "in its place, and not beside it");
+    // Where half is less than a file begins with, there is nothing to gain.
+    fs::write(&path, [0; 2 * MAGIC.len()]).unwrap();
+    assert_eq!(journal.room_in_place(), Some(MAGIC.len() as u64));
+    fs::write(&path, [0; 2 * MAGIC.len() - 1]).unwrap();
+    assert_eq!(journal.room_in_place(), None);
+}
+
+#[test]
+fn end_users_ids_are_for_no_other_user_of_the_machine() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (_journal, ..) = open(dir.path());
+    for path in [only_file(dir.path()), dir.path().join("lock")] {
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+    }
 }
 
 #[test]
@@ -222,7 +301,10 @@ fn a_second_daemon_learns_who_holds_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let _journal = open(dir.path());
     match Journal::open(dir.path(), NOW, AGE) {
-        Err(OpenError::Held { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
+        Err(error @ OpenError::Held { .. }) => {
+            let holder = format!("is held by the process {}; each typingd needs one of its own", std::process::id());
+            assert!(error.to_string().ends_with(&holder), "{error}");
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -332,6 +414,7 @@ fn a_renewal_in_parts_is_valid_wherever_it_ends() {
         journal.flush().unwrap();
         let mut showing = vec!["a", "b", "c"];
         let mut steps = 0;
+        assert!(!journal.is_renewing());
         let mut step = |journal: &mut Journal, what: &mut dyn FnMut(&mut Journal)| {
             if steps < ends_after {
                 what(journal);
@@ -354,6 +437,7 @@ fn a_renewal_in_parts_is_valid_wherever_it_ends() {
         step(&mut journal, &mut |journal| {
             journal.renew_some([pair("c"), pair("d")].into_iter(), NOW).unwrap();
             journal.finish_renewal().unwrap();
+            assert!(!journal.is_renewing());
         });
         drop(journal);
         let (journal, mut names, recovered) = open(dir.path());

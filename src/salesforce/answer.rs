@@ -385,9 +385,33 @@ mod tests {
             ("client tel:+15550100: unknown", "tel:+15550100", "client (end user): unknown"),
             ("id5f2c9d1e77suffix", "5f2c9d1e77", "id(end user)suffix"),
             ("bbb", "b", "bbb"),
+            ("xabcdefx", "abcdef", "x(end user)x"),
+            ("xabcdex", "abcde", "xabcdex"),
             ("\u{e9}a a", "a", "\u{e9}a (end user)"),
         ] {
             assert_eq!(unnamed(text, end_user, "(end user)"), kept);
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_whole_from_however_many_pieces() {
+        use hyper::body::Frame;
+        async fn read(pieces: Vec<Result<Vec<u8>, std::io::Error>>) -> Body {
+            let frames = pieces.into_iter().map(|piece| piece.map(|bytes| Frame::data(Bytes::from(bytes))));
+            let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
+            read_body(body, clock::timer_after(Duration::from_secs(60))).await
+        }
+        for pieces in 0..4_u8 {
+            let all: Vec<_> = (0..pieces).map(|piece| vec![b'a' + piece; 1_000]).collect();
+            let Body::Whole(read) = read(all.iter().cloned().map(Ok).collect()).await else { panic!("{pieces}") };
+            assert_eq!(read, all.concat(), "{pieces} pieces");
+        }
+        for (last, whole) in [(BODY_BYTES_MAX - 2_000, true), (BODY_BYTES_MAX - 1_999, false)] {
+            let body = read(vec![Ok(vec![b'a'; 1_000]), Ok(vec![b'b'; 1_000]), Ok(vec![b'c'; last])]).await;
+            assert_eq!(matches!(body, Body::Whole(_)), whole, "{last}");
+        }
+        let reset = std::io::Error::other("reset by peer");
+        let Body::Cut(why) = read(vec![Ok(vec![b'a']), Err(reset)]).await else { panic!("it has no end") };
+        assert_eq!(why, "reset by peer");
     }
 }

@@ -333,3 +333,43 @@ const FORWARD_USER_TIMEOUT: Duration = Duration::from_secs(20);
 const FORWARD_IDLE_MAX: usize = 512;
 /// An answer's head. A request's has the bound of the server.
 const FORWARD_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::Secret;
+    use super::*;
+
+    fn settings(base_url: &str) -> Settings {
+        Settings {
+            base_url: base_url.parse().unwrap(),
+            org_id: "00DXX0000000001".into(),
+            authorization_context: String::new(),
+            channel_contexts: Default::default(),
+            authorization_context_type: None,
+            request_timeout: Duration::from_secs(1),
+            in_flight_max: 1,
+            ca_file: None,
+            proxy: None,
+            connect_to: None,
+            places: Default::default(),
+            auth: Auth::Fixed(Secret::new("t0ken")),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_forwarded_behind_base_url_byte_for_byte() {
+        for (base_url, asked, forwarded) in [
+            ("http://127.0.0.1:1", "/api/v1/a?b=%2F", "/api/v1/a?b=%2F"),
+            ("http://127.0.0.1:1/", "/api/v1/a", "/api/v1/a"),
+            ("http://127.0.0.1:1/base", "/api/v1/a?b", "/base/api/v1/a?b"),
+            ("http://127.0.0.1:1/base/", "/a//b/", "/base/a//b/"),
+            ("http://127.0.0.1:1/base", "*", "*"),
+        ] {
+            let connection = Connection::new(&settings(base_url)).unwrap();
+            assert_eq!(connection.forward_path(&asked.parse().unwrap()).unwrap(), forwarded, "{base_url} {asked}");
+            let prefix = connection.base_url.path().trim_end_matches('/');
+            assert_eq!(connection.interactions(), *format!("{prefix}/api/v1/interactions"), "{base_url}");
+            assert_eq!(connection.server(), *"http://127.0.0.1:1/", "{base_url}");
+        }
+    }
+}

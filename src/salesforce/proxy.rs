@@ -95,6 +95,8 @@ mod tests {
                 "http://10.0.0.1:8080/",
                 Some("dXNlcjpzM2NyZXQ="),
             ),
+            ("http://user@proxy:1", "http://…@proxy:1", "http://proxy:1/", Some("dXNlcjo=")),
+            ("http://:s3cret@proxy:1", "http://…@proxy:1", "http://proxy:1/", Some("OnMzY3JldA==")),
             // `a@b`, `c:d/e`.
             ("http://a%40b:c%3Ad%2Fe@proxy:1", "http://…@proxy:1", "http://proxy:1/", Some("YUBiOmM6ZC9l")),
         ] {
@@ -126,6 +128,7 @@ mod tests {
             let error = Proxy::parse(text).unwrap_err();
             assert!(error.contains("expected") && !error.contains("s3cret"), "{text}: {error}");
         }
+        assert!(Proxy::parse("https://proxy:3128").unwrap_err().contains("plain HTTP to the proxy"));
     }
 
     #[test]

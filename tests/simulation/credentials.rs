@@ -63,7 +63,8 @@ impl Bench {
         self.one(Indicator::TypingStarted, Outcome::Delivered);
         self.signal(to, from, SignalKind::Stopped, None);
         self.one(Indicator::TypingStopped, not_sent(Cause::NoCredentials, until));
-        assert!(self.engine.account(self.now, pair(to, from)).is_some_and(|account| account.blocked));
+        let account = self.engine.account(self.now, pair(to, from)).expect("it is in memory");
+        assert_eq!((account.blocked, account.retry), (true, until.map(|wait| self.now + wait)));
     }
 
     fn blocked(&self) -> usize {

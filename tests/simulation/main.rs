@@ -24,6 +24,7 @@ mod ordering;
 mod owner;
 mod player;
 mod pressure;
+mod rate;
 mod rng;
 mod rules;
 mod typist;

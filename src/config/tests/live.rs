@@ -154,6 +154,27 @@ fn it_is_told_what_is_in_force_where_from_and_how_to_keep_it() {
 }
 
 #[test]
+fn a_table_that_the_file_has_is_pointed_out_where_lines_are_new() {
+    let noted = |file: &str, to: &str, change: &str| {
+        let (_file, overrides) = sandbox(file);
+        let keep = set(&load(&overrides).unwrap(), to, change).unwrap().timing().keep.unwrap();
+        keep.notes.iter().any(|note| note.contains("a table can't be written twice"))
+    };
+    let (check, dismiss) = (r#"{"check_interval": "7s"}"#, r#"{"dismiss_after": "3s"}"#);
+    for (file, to, change, expected) in [
+        ("", "", check, false),
+        ("[log]\nlevel = 'info'\n", "", check, false),
+        ("[timing]\ncheck_interval = '6s'\n", "", check, false),
+        ("[timing]\ncheck_interval = '6s'\n", "", dismiss, true),
+        ("[timing]\ncheck_interval = '6s'\n", "a", dismiss, false),
+        ("[channels.a]\ncheck_interval = '6s'\n", "a", dismiss, true),
+        ("[channels.a]\ncheck_interval = '6s'\n", "b", dismiss, false),
+    ] {
+        assert_eq!(noted(file, to, change), expected, "{file:?} {to} {change}");
+    }
+}
+
+#[test]
 fn without_a_file_it_is_told_which_one_would_be_read() {
     let overrides = Overrides { sandbox: true, ..Overrides::default() };
     let config = set(&load(&overrides).unwrap(), "", r#"{"dismiss_after": "1s"}"#).unwrap();

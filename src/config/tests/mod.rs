@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::keys::KEYS;
 use super::*;
+use crate::fleet::WhenUnreachable;
 
 const GOOD: &str = r#"
 [upstream]
@@ -343,10 +344,24 @@ fn warnings_are_few_and_true() {
         let (found, _) = told(text);
         assert!(found.len() == 1 && found[0].starts_with(start), "{text}: {found:#?}");
     }
-    for quiet in ["[timing]\ndismiss_after = '9s'", "[timing]\ndismiss = 'after_shown'\ndismiss_after = '5s'"] {
+    for quiet in [
+        "[timing]\ndismiss_after = '9s'",
+        "[timing]\ndismiss = 'after_shown'\ndismiss_after = '5s'",
+        // At the very bound.
+        "[timing]\ndismiss_after = '1s'",
+        "[timing]\ncheck_interval = '550ms'",
+        "max_in_flight = 100",
+        "[delivery]\nstarted_lifespan = '1s'",
+        "[drop_in]\nenabled = true\nactivity_lasts = '3s'",
+    ] {
         assert_eq!(told(quiet).0, Vec::<String>::new(), "{quiet}");
     }
     assert_eq!(told("[timing]\ncheck_interval = '1ms'").1, "", "it is said once");
+    assert!(
+        told("[timing]\ncheck_interval = '5500ms'")
+            .1
+            .contains(", 11000 people could type at a time before refreshes are shed (")
+    );
     assert!(told("[channels.a]\ndismiss = 'after_shown'").1.contains(", 5000 people could type"));
     assert!(
         told("[timing]\ncheck_interval = '6s'")
@@ -371,4 +386,33 @@ fn with_cached_credentials_base_url_is_enough() {
     assert_eq!(own.upstream.unwrap().auth, Auth::TokenFile("/t".into()), "configured ones take precedence");
     assert_eq!(read(&format!("{bare}borrow_credentials = false\n")).unwrap_err().len(), 3);
     assert_eq!(read(UPSTREAM).unwrap().drop_in, None);
+}
+
+#[test]
+fn a_store_has_defaults_and_is_of_no_use_to_a_shadow() {
+    let read = |text: &str| load(&File::new(format!("{UPSTREAM}{text}")).overrides()).unwrap().store;
+    assert!(read("").is_none() && read("[store]\nlease = '3s'\nwhen_unreachable = 'alone'\n").is_none());
+    let url = "[store]\nurl = 'redis://localhost'\n";
+    let store = read(url).unwrap();
+    assert_eq!((store.lease, store.when_unreachable), (Duration::from_secs(3), WhenUnreachable::Alone));
+    assert_eq!((store.link.group.as_str(), store.link.org.as_str()), ("00DXX0000000001", "00DXX0000000001"));
+    let store = read(&format!("{url}when_unreachable = 'dark'\ngroup = 'a.b-c_9'\n")).unwrap();
+    assert_eq!((store.when_unreachable, store.link.group.as_str()), (WhenUnreachable::Dark, "a.b-c_9"));
+    assert!(read(&format!("{url}[drop_in]\nenabled = true\n")).is_some());
+    assert!(read(&format!("{url}[drop_in]\nenabled = true\nshadow = true\n")).is_none(), "it owns nothing");
+}
+
+#[test]
+fn passed_sockets_replace_listen_and_are_shared_with_admin() {
+    let (_file, mut overrides) = sandbox("[ingest]\nlisten = ['127.0.0.1:1']\n[admin]\nlisten = ['127.0.0.1:3']\n");
+    let listen = |overrides: &Overrides| {
+        let config = load(overrides).unwrap();
+        [config.ingest.listen, config.admin.listen]
+            .map(|all| all.iter().map(|at| Bare(at).to_string()).collect::<Vec<_>>())
+    };
+    assert_eq!(listen(&overrides), [["127.0.0.1:1"], ["127.0.0.1:3"]]);
+    overrides.sockets = ["127.0.0.1:2", "127.0.0.1:3"].map(str::to_owned).to_vec();
+    assert_eq!(listen(&overrides), [["127.0.0.1:2"], ["127.0.0.1:3"]], "each is for what its address is for");
+    overrides.flags.push(Flag { name: "--listen", key: "ingest.listen", value: "127.0.0.1:4".into() });
+    assert_eq!(listen(&overrides), [["127.0.0.1:4"], ["127.0.0.1:3"]]);
 }

@@ -304,6 +304,128 @@ fn all_problems_are_told_at_once_in_order() {
         ]
     );
     assert_eq!(places.len(), 10, "and the four of the upstream");
+    let mut problems = load(&overrides).unwrap_err();
+    let origins = |problems: &[Problem]| problems.iter().map(|problem| problem.origin.clone()).collect::<Vec<_>>();
+    let in_order = origins(&problems);
+    problems.reverse();
+    Problem::sort(&mut problems);
+    assert_eq!(origins(&problems), in_order, "whoever finds more of them puts them in the same order");
+}
+
+#[test]
+fn values_at_their_bounds_are_right() {
+    let (_file, overrides) = sandbox("[timing]\ndismiss_after = '5m'\nmax_typing = '5m'\n");
+    assert!(load(&overrides).is_ok());
+    let (_file, overrides) = sandbox(&" ".repeat(2 << 20));
+    assert!(load(&overrides).is_ok(), "a file of 2 MiB");
+    let (file, overrides) = sandbox(&" ".repeat((2 << 20) + 1));
+    assert_eq!(file.told(&overrides).len(), 1);
+    for (value, hint) in [("idle", true), ("x", false)] {
+        let (file, overrides) = sandbox(&format!("[timing]\ndismiss_after = '{value}'\n"));
+        assert_eq!(file.told(&overrides)[0].contains("the mode is dismiss"), hint, "{value}");
+    }
+}
+
+#[test]
+fn each_kind_of_value_has_its_bounds() {
+    let upstream = |from: &str, to: &str| File::new(UPSTREAM.replace(from, to));
+    let ingest = |line: &str| File::new(format!("[ingest]\n{line}\n"));
+    let text = |value: &str| File::new(GOOD.replace("3MVG9", value));
+    let socket = |bytes: usize| ingest(&format!("listen = ['unix:/{}']", "s".repeat(bytes - 1)));
+    let mode = |mode: &str| ingest(&format!("socket_mode = '{mode}'"));
+    let org = |id: &str| upstream("00DXX0000000001", id);
+    let connect = |to: &str| upstream("'https://h'", &format!("'https://h'\nconnect_to='{to}'"));
+    let in_sandbox = [
+        ("a mode", mode("0660"), true),
+        ("a mode without 0", mode("660"), true),
+        ("a mode of four digits", mode("06600"), false),
+        ("a mode of two digits", mode("66"), false),
+        ("a mode beyond 7", mode("0680"), false),
+        ("a path that a socket may have", socket(107), true),
+        ("a longer one", socket(108), false),
+    ];
+    let with_upstream = [
+        ("a text", text("x".repeat(1_024).as_str()), true),
+        ("a longer text", text("x".repeat(1_025).as_str()), false),
+        ("an empty text", text(""), false),
+        ("a text with a space before it", text(" a"), false),
+        ("a text with a control character", text("a\\u0007b"), false),
+        ("an id of 15", org("00DXX0000000001"), true),
+        ("an id of 14", org("00DXX000000001"), false),
+        ("an id of 16", org("00DXX00000000012"), false),
+        ("the id of something else", org("001XX0000000001"), false),
+        ("an id with a dash", org("00DXX000000-001"), false),
+        ("an address with a user name", upstream("https://h", "https://u@h"), false),
+        ("an address with a password", upstream("https://h", "https://:p@h"), false),
+        ("an address with a query", upstream("https://h", "https://h/?q"), false),
+        ("another address", connect("127.0.0.1:1"), true),
+        ("another address without a port", connect("127.0.0.1:0"), false),
+        ("no address", connect("0.0.0.0:1"), false),
+    ];
+    let both =
+        in_sandbox.into_iter().map(|case| (true, case)).chain(with_upstream.into_iter().map(|case| (false, case)));
+    for (sandbox, (what, file, is_right)) in both {
+        let found = load(&Overrides { sandbox, ..file.overrides() });
+        assert_eq!(found.is_ok(), is_right, "{what}: {:?}", found.err());
+    }
+    let (file, mut overrides) = sandbox("[ingest]\ntoken_file = '${CREDENTIALS_DIRECTORY}/t'\n");
+    overrides.environment = vec![environment("CREDENTIALS_DIRECTORY", "")];
+    assert!(file.told(&overrides)[0].contains("CREDENTIALS_DIRECTORY is not set"), "an empty one is none");
+    let file = upstream("https://h", "https://:p@h");
+    assert!(file.told(&file.overrides())[0].contains("a user name or a password"));
+}
+
+#[test]
+fn no_warning_is_of_a_table_that_is_wrong_itself() {
+    for (text, warned) in [
+        ("max_requests_per_second = 2001\n[delivery]\nmute_for = '1s'\n", 1),
+        ("max_requests_per_second = 2001\n[delivery]\nmute_for = 1\n", 0),
+        ("max_requests_per_second = 2001\nmax_in_flight = 'x'\n", 0),
+        ("[ingest]\nrecording = true\n[log]\nlevel = 1\n", 1),
+        ("[ingest]\nrecording = true\n[admin]\nconsole = 1\n", 0),
+        ("[ingest]\nrecording = true\nmax_body = 'x'\n", 0),
+    ] {
+        let file = File::new(format!("{UPSTREAM}{text}"));
+        let draft = Draft::read(&file.overrides());
+        assert_eq!(draft.warnings().len(), warned, "{text}: {:?}", draft.warnings());
+    }
+}
+
+#[test]
+fn the_format_of_the_log_is_known_beside_errors() {
+    let json = "[log]\nformat = 'json'\n";
+    for (text, format) in [
+        (json.to_owned(), Format::Json),
+        (format!("{json}[timing]\ncheck_interval = 5\n"), Format::Json),
+        (format!("{json}[timing\n"), Format::Json),
+        (format!("{json}level = \n"), Format::Json),
+        ("[log]\nformat = 'xml'\n".to_owned(), Format::Text),
+        ("[log]\nformat = 5\n[timing\n".to_owned(), Format::Text),
+        ("[timing\n".to_owned(), Format::Text),
+    ] {
+        let (_file, overrides) = sandbox(&text);
+        assert_eq!(Draft::read(&overrides).log_format(), format, "{text}");
+    }
+}
+
+#[test]
+fn a_draft_knows_what_is_right_beside_what_is_wrong() {
+    let text = "[upstream]\nbase_url = 'https://h/'\nca_file = '/ca'\n[ingest]\ntoken_file = '/t'\nmax_body = 'x'\n";
+    let file = File::new(text);
+    let draft = Draft::read(&file.overrides());
+    assert!(draft.config().is_err());
+    assert_eq!(draft.path("ingest.token_file"), Some("/t".into()));
+    assert_eq!(draft.path("admin.token_file"), None);
+    assert_eq!((draft.path("upstream.ca_file"), draft.url("upstream.base_url").is_some()), (Some("/ca".into()), true));
+    let draft = Draft::read(&Overrides { sandbox: true, ..file.overrides() });
+    assert_eq!((draft.path("upstream.ca_file"), draft.url("upstream.base_url")), (None, None), "nothing of it is used");
+    assert_eq!(draft.path("ingest.token_file"), Some("/t".into()));
+    for (url, tls) in [("rediss://h", true), ("redis://localhost", false), ("redis+unix:///s", false)] {
+        let (_file, overrides) = sandbox(&format!("[store]\nurl = '{url}'\n"));
+        assert_eq!(Draft::read(&overrides).store_has_tls(), tls, "{url}");
+    }
+    let (_file, overrides) = sandbox("");
+    assert!(!Draft::read(&overrides).store_has_tls());
 }
 
 #[test]
@@ -451,6 +573,8 @@ fn every_wrong_entry_of_a_list_is_reported() {
     overrides.environment.push(environment("TYPINGD_INGEST__LISTEN", "[\"127.0.0.1:1\"]"));
     let told = file.told(&overrides);
     assert!(told.last().unwrap().ends_with("bare, with commas between: 127.0.0.1:7480,unix:/path"), "{told:?}");
+    let (file, overrides) = sandbox("[ingest]\nlisten = ['a', 'b', 'c', 'd']\n");
+    assert!(file.told(&overrides)[0].starts_with(r#"F:2: ingest.listen = ["a", "b", "c", "d"]: "#), "four are shown");
     let (file, overrides) = sandbox("[ingest]\ntoken_file = '~/token'\n");
     assert!(file.told(&overrides)[0].contains("~ is not replaced; expected an absolute path"));
 }

@@ -187,6 +187,18 @@ fn a_rejection_is_repeated_to_the_same_credentials_for_a_time() {
     sets.reject(other, at(60_000), None, None);
     let told = sets.show(at(1), "c", &set("other")).rejection.unwrap();
     assert!(told.code == 10_004 && !told.message.is_empty(), "{told:?}");
+    // What is said of it anew holds, a code or a message alone too.
+    for (code, message, expected) in [
+        (Some(10_003), None, (10_003, &*told.message)),
+        (None, None, (10_003, &*told.message)),
+        (None, Some("revoked"), (10_004, "revoked")),
+        (None, None, (10_004, "revoked")),
+    ] {
+        sets.reject(other, at(60_000), code, message);
+        let told = sets.show(at(1), "c", &set("other")).rejection.unwrap();
+        assert_eq!((told.code, &*told.message), expected);
+    }
+    assert_eq!((sets.find(&set("other")), sets.find(&set("never shown"))), (Some(other), None));
 }
 
 #[test]

@@ -187,5 +187,24 @@ mod tests {
         assert_eq!(life("opaque", Some(0)), 1800);
         assert_eq!(life("a.b.c", None), 1800);
         assert_eq!(life("opaque", Some(u64::MAX)), LIFE_MAX.as_secs());
+        let no_life = jwt(serde_json::json!({"iat": now + 600, "exp": now + 600}));
+        assert!((595..=600).contains(&life(&no_life, None)), "an end that is its beginning says nothing");
+    }
+
+    #[test]
+    fn a_token_is_taken_from_a_success_only() {
+        let jwt = JwtBearer {
+            token_url: "https://login.salesforce.com/x".parse().unwrap(),
+            consumer_key: "k".to_owned(),
+            subject: "user@example.com".to_owned(),
+            audience: "https://login.salesforce.com".to_owned(),
+            private_key_file: "/k.pem".into(),
+        };
+        let body = br#"{"access_token": "t0ken", "expires_in": 60}"#;
+        for (status, taken) in [(200, true), (201, true), (302, false), (400, false), (500, false)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let found = read(&jwt, &Places::default(), status, &HeaderMap::new(), body, "assertion");
+            assert_eq!(found.is_ok_and(|(token, life)| token == "t0ken" && life.as_secs() == 60), taken, "{status}");
+        }
     }
 }

@@ -135,6 +135,14 @@ mod tests {
         let latin = [b"# Schl\xfcssel\n", key.as_bytes()].concat();
         assert_eq!(private_key(&latin).unwrap(), key);
         assert!(private_key(block("RSA PRIVATE KEY", "QUJD").as_bytes()).is_ok());
+        assert!(private_key(block("PRIVATE KEY", "QUJDENCRYPTED").as_bytes()).is_ok(), "letters of the key itself");
+    }
+
+    #[test]
+    fn a_file_of_two_bytes_a_letter_is_told_so() {
+        for mark in [b"\xff\xfe", b"\xfe\xff"] {
+            assert!(private_key(&[mark, &b"-\0-\0"[..]].concat()).unwrap_err().contains("is UTF-16"));
+        }
     }
 
     #[test]

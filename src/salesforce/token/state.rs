@@ -322,6 +322,47 @@ mod tests {
     }
 
     #[test]
+    fn a_short_life_has_a_short_end_and_each_token_proves_itself() {
+        let mut state = State::default();
+        state.fetching = true;
+        state.fetched(at(0), fetched("a", 20));
+        state.fetching = true;
+        assert_eq!(have(&state, at(17_999)).as_deref(), Some("a"));
+        assert!(matches!(state.ask(at(18_000)), Ask::Wait), "a tenth of its life");
+        let first = state.generation;
+        state.fetched(at(18_000), fetched("b", 20));
+        assert_ne!(state.generation, first);
+        // The late answer to a request with the first one says nothing of the second.
+        state.accepted(first);
+        state.refused(at(18_001), state.generation);
+        assert!(state.due() > at(18_001), "a fresh one that is refused is no reason to fetch at once");
+        state.fetching = true;
+        state.fetched(at(60_000), fetched("c", 600));
+        state.accepted(state.generation);
+        state.refused(at(60_001), state.generation);
+        assert!(state.due() <= at(60_001), "one that was accepted before is");
+    }
+
+    #[test]
+    fn another_source_starts_anew_and_what_was_counted_stays() {
+        let mut state = State::default();
+        state.fetching = true;
+        state.fetched(at(0), fetched("a", 100));
+        assert!(state.holds(&HeaderValue::from_static("a")) && !state.holds(&HeaderValue::from_static("b")));
+        state.refused(at(1_000), state.generation);
+        let failures = state.failures_total;
+        for _ in 0..2 {
+            state.fetching = true;
+            state.fetched(at(2_000), Err(Failure::new("down")));
+        }
+        let counted = |state: &State| (state.generation, state.failures_total, state.refusals_total, state.warned);
+        let before = counted(&state);
+        assert_eq!((before.1, before.2), (failures + 2, 1));
+        state.restart(true);
+        assert_eq!((counted(&state), state.polls, state.failures, state.due()), (before, true, 0, Instant::ORIGIN));
+    }
+
+    #[test]
     fn a_token_is_renewed_at_four_fifths_of_its_life() {
         let mut state = State::default();
         assert_eq!(state.due(), Instant::ORIGIN);

@@ -1,0 +1,101 @@
+//! How many requests leave: the rate, what counts towards it, how a cut rate rises.
+
+use std::time::Duration;
+
+use typingd::engine::Notice;
+use typingd::engine::policy::Policy;
+use typingd::model::{Cause, Outcome};
+
+use crate::inquiry::{Bench, at, not_sent};
+
+#[test]
+fn requests_count_until_a_second_after_their_answer() {
+    let mut bench = Bench::new(Policy::default());
+    bench.key("u");
+    let dispatch = bench.leaving();
+    bench.wait(5_000);
+    assert_eq!(bench.engine.counted(bench.now), 1, "in flight");
+    let _ = bench.engine.handle_outcome(bench.now, dispatch.id, Outcome::Delivered);
+    bench.now = bench.now + Duration::from_micros(1_000_999);
+    assert_eq!(bench.engine.counted(bench.now), 1, "the upstream's second may not be over");
+    bench.now = bench.now + Duration::from_micros(1);
+    assert_eq!(bench.engine.counted(bench.now), 0);
+}
+
+#[test]
+fn each_second_of_excess_halves_the_rate_once() {
+    let limited = not_sent(Cause::RateLimited, Some(Duration::ZERO));
+    let of_max = |max| {
+        let mut policy = Policy::default();
+        policy.delivery.requests_per_second_max = max;
+        policy
+    };
+    let mut policy = of_max(100);
+    let mut bench = Bench::new(policy.clone());
+    let mut limited_after = |millis: u64| {
+        bench.wait(millis);
+        bench.key(&format!("u{}", bench.now.as_millis()));
+        let (_, notice) = bench.answered(limited);
+        (bench.engine.rate_in_force(), notice)
+    };
+    let cut = Some(Notice::RateCut);
+    let expected = [(50, cut), (55, None), (30, cut)];
+    assert_eq!([limited_after(0), limited_after(500), limited_after(500)], expected, "it rises in between");
+    policy.delivery.started_lifespan = Some(Duration::from_secs(1));
+    bench.engine.handle_policy(bench.now, policy);
+    assert_eq!(bench.engine.rate_in_force(), 30, "another setting leaves the cut as it is");
+    bench.engine.handle_share(40);
+    assert_eq!(bench.engine.rate_in_force(), 30, "so does a larger share");
+    bench.engine.handle_share(20);
+    bench.engine.handle_policy(bench.now, of_max(200));
+    assert_eq!(bench.engine.rate_in_force(), 20, "another maximum begins anew, within the share");
+    bench.engine.handle_share(150);
+    assert_eq!(bench.engine.rate_in_force(), 150, "a rate that was not cut follows the share");
+
+    let mut bench = Bench::new(of_max(1));
+    bench.key("u");
+    bench.answered(limited);
+    assert_eq!(bench.engine.rate_in_force(), 1, "one request a second always leaves");
+}
+
+#[test]
+fn requests_are_spread_and_a_cut_rate_rises_however_often_asked() {
+    let mut policy = Policy::default();
+    (policy.delivery.requests_per_second_max, policy.delivery.in_flight_max) = (100, 3);
+    let mut bench = Bench::new(policy);
+    ["a", "b", "c"].iter().for_each(|from| bench.key(from));
+    let first = [bench.leaving(), bench.leaving()];
+    assert!(bench.engine.poll_dispatch(bench.now).is_none(), "a fiftieth of a second's requests in one instant");
+    assert_eq!(bench.engine.poll_timeout(bench.now), at(1_010));
+    bench.wait(10);
+    bench.leaving();
+    bench.key("d");
+    for dispatch in first {
+        let _ = bench.engine.handle_outcome(bench.now, dispatch.id, not_sent(Cause::RateLimited, None));
+    }
+    assert_eq!(bench.engine.rate_in_force(), 50);
+    for _ in 0..20 {
+        bench.wait(50);
+        let _ = bench.engine.poll_timeout(bench.now);
+    }
+    assert_eq!(bench.engine.rate_in_force(), 55, "half a second after the pause of as long");
+}
+
+#[test]
+fn the_next_request_leaves_a_window_after_the_answer() {
+    let mut policy = Policy::default();
+    policy.delivery.requests_per_second_max = 1;
+    let mut bench = Bench::new(policy);
+    bench.key("u");
+    let dispatch = bench.leaving();
+    bench.now = bench.now + Duration::from_millis(400);
+    bench.key("v");
+    assert!(bench.engine.poll_dispatch(bench.now).is_none());
+    assert!(bench.engine.poll_timeout(bench.now) > at(2_000), "how long an answer takes is not known");
+    let _ = bench.engine.handle_outcome(bench.now, dispatch.id, Outcome::Delivered);
+    assert_eq!(bench.engine.poll_timeout(bench.now), at(2_401), "the upstream counts from when it arrived");
+    bench.wait(1_000);
+    assert!(bench.engine.poll_dispatch(bench.now).is_none());
+    bench.wait(1);
+    assert_eq!(bench.leaving().conversation.from(), "v");
+}
