@@ -322,9 +322,24 @@ mod tests {
     }
 
     #[test]
-    fn another_source_starts_anew_and_what_was_counted_stays() {
-        let mut state = State::default();
+    fn a_short_life_has_a_short_end_and_each_token_proves_itself() {
+        let mut state = State { fetching: true, ..State::default() };
+        state.fetched(at(0), fetched("a", 20));
         state.fetching = true;
+        assert_eq!(have(&state, at(17_999)).as_deref(), Some("a"));
+        assert!(matches!(state.ask(at(18_000)), Ask::Wait), "a tenth of its life");
+        let first = state.generation;
+        state.fetched(at(18_000), fetched("b", 20));
+        assert_ne!(state.generation, first);
+        // The late answer to a request with the first one says nothing of the second.
+        state.accepted(first);
+        state.refused(at(18_001), state.generation);
+        assert!(state.due() > at(18_001), "a fresh one that is refused is no reason to fetch at once");
+    }
+
+    #[test]
+    fn another_source_starts_anew_and_what_was_counted_stays() {
+        let mut state = State { fetching: true, ..State::default() };
         state.fetched(at(0), fetched("a", 100));
         assert!(state.holds(&HeaderValue::from_static("a")) && !state.holds(&HeaderValue::from_static("b")));
         state.refused(at(1_000), state.generation);
