@@ -82,6 +82,11 @@ impl LoopState {
         self.node.as_ref().is_some_and(|node| node.fleet.is_unsure_of(node.clock.now(), conversation))
     }
 
+    /// Whether another node may show the icon again though this one's Stopped was acknowledged.
+    pub(super) fn may_come_on_again(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.fleet.may_come_on_again(node.clock.now()))
+    }
+
     /// What is due by time alone, and the next request to the store.
     pub(super) fn visit_store(&mut self, now: Instant) {
         let Some(node) = &mut self.node else { return };

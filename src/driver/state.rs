@@ -240,7 +240,12 @@ impl LoopState {
         self.observers.emit(now, LoopEvent::Answered { dispatch, result, notice, rate, icon_off });
         self.emit_decisions(now, None);
         if awaited && self.engine.is_settled_off(conversation) {
-            self.answer_waiters(&dispatch.conversation, was_off || result.outcome == Outcome::Delivered);
+            let is_off = if was_off {
+                !self.is_unsure_of(conversation)
+            } else {
+                result.outcome == Outcome::Delivered && !self.may_come_on_again()
+            };
+            self.answer_waiters(&dispatch.conversation, is_off);
         }
         if result.outcome != Outcome::Delivered {
             // No one knows when an upstream that fails takes the next try.

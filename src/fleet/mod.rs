@@ -300,10 +300,20 @@ impl Fleet {
         Route::Posted
     }
 
-    /// Whether another node may show the icon, whatever this one knows: it serves the conversation without having asked the
-    /// store whose it is.
+    /// Whether another node may show the icon although this one's engine knows of none: it serves the conversation without
+    /// having asked the store whose it is. Alone it does so with each, also with those that it forgets at once.
     pub fn is_unsure_of(&self, now: Instant, conversation: ConversationRef<'_>) -> bool {
-        self.holds(conversation) && self.tenure.state(now) != State::Tenured
+        match self.tenure.state(now) {
+            State::Tenured => false,
+            State::Alone => true,
+            State::InDoubt | State::Dark => self.holds(conversation),
+        }
+    }
+
+    /// Whether another node may switch the icon on again after this one's Stopped was acknowledged: the store does not say
+    /// who owns what, and this node was not the only one when it last did.
+    pub fn may_come_on_again(&self, now: Instant) -> bool {
+        self.tenure.state(now) != State::Tenured && self.members() != 1
     }
 
     /// Who waits with a ticket of this node is told that it is not known when the icon will be off.

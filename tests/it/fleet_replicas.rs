@@ -54,6 +54,25 @@ fn a_message_for_an_owner_that_is_silent_waits_no_longer() {
 }
 
 #[test]
+fn a_message_is_not_settled_while_the_store_is_silent() {
+    let Some(mut fleet) = fleet(2, "") else { return };
+    let key = r#"{"to":"c","from":"ann","signal":"keystroke","lasts":30000}"#;
+    assert_eq!(fleet.nodes[0].post("/v1/signals", key).status, 202);
+    fleet.sandbox.until_told("c", "ann", "+");
+    fleet.redis.tell("STOP");
+    for node in &mut fleet.nodes {
+        node.process.until_logged("this typingd serves alone");
+    }
+    // Neither knows whether another shows an icon.
+    for user in ["ann", "eve"] {
+        assert_eq!(settled(&fleet.nodes[1], "1s", user), json!(false), "{user}");
+    }
+    assert!(!fleet.sandbox.told("c", "ann").ends_with('-'));
+    fleet.redis.tell("CONT");
+    until("its owner is told", || fleet.sandbox.told("c", "ann").ends_with('-'));
+}
+
+#[test]
 fn a_message_that_passes_elsewhere_finds_no_icon() {
     let Some(fleet) = fleet_before(2, Sandbox::start(&["--latency", "50ms"]), DROP_IN, LASTS) else { return };
     let [first, second] = [0, 1].map(|node| Connector::new(&fleet.nodes[node].address, "t0ken"));

@@ -123,7 +123,7 @@ impl Node {
         let is_off = self.engine.is_settled_off(conversation);
         self.fleet.handle_outcome(now, conversation, is_off);
         if is_off {
-            self.answer(conversation, true);
+            self.answer(conversation, !self.fleet.may_come_on_again(now));
         }
         self.work(now);
     }

@@ -5,6 +5,7 @@ use typingd::fleet::{State, WhenUnreachable};
 use typingd::model::Indicator::{TypingStarted, TypingStopped};
 use typingd::model::SignalKind::{Keystroke, MessageSent};
 
+use crate::fleet_climate::pair;
 use crate::fleet_scene::Scene;
 
 /// Node 0 shows the icon of a user whose typing goes on for long, and node 1 has heard nothing of the store since.
@@ -95,6 +96,36 @@ fn a_message_is_told_though_the_store_was_silent_for_all() {
     assert_eq!([0, 1].map(|host| scene.state(host)), [State::Alone; 2]);
     scene.awaited_message(1, 7);
     is_told(scene);
+}
+
+#[test]
+fn alone_of_several_no_stopped_settles_a_message() {
+    let mut scene = cut_off(WhenUnreachable::Alone);
+    scene.signal(1, Keystroke);
+    scene.answer();
+    scene.awaited_message(1, 7);
+    while !scene.flights.is_empty() {
+        scene.answer();
+    }
+    assert_eq!((scene.shown, answers(&scene)), (false, &[(7, false)][..]), "its owner may show it again");
+    scene.check_the_end("two had shown it");
+}
+
+#[test]
+fn the_only_node_is_sure_of_its_own_stopped_alone() {
+    let mut scene = Scene::new(1);
+    while scene.state(0) != State::Alone {
+        scene.pass(250);
+    }
+    let unsure = |scene: &Scene| scene.hosts[0].node.fleet.is_unsure_of(scene.now, pair("user"));
+    assert!(unsure(&scene), "it has not asked whose the conversation is");
+    scene.signal(0, Keystroke);
+    scene.answer();
+    scene.awaited_message(0, 7);
+    scene.answer();
+    assert_eq!((scene.shown, &scene.hosts[0].node.answers[..]), (false, &[(7, true)][..]));
+    scene.awaited_message(0, 8);
+    assert_eq!(scene.hosts[0].node.answers.last(), Some(&(8, false)), "nothing was shown since");
 }
 
 #[test]
