@@ -237,10 +237,11 @@ impl LoopState {
         }
     }
 
-    /// The node leaves: it gives up what is off.
-    pub(super) fn leave_fleet(&mut self, now: Instant) {
+    /// The node leaves: it gives up what is off, and sends nothing after `until`.
+    pub(super) fn leave_fleet(&mut self, now: Instant, until: Instant) {
         if let Some(node) = &mut self.node {
-            node.fleet.handle_leaving();
+            // `NEVER` stays so.
+            node.fleet.handle_leaving(node.clock.now() + until.since(now));
         }
         self.settle_ownership(now);
     }

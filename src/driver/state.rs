@@ -304,9 +304,10 @@ impl LoopState {
     }
 
     fn shut_down(&mut self, now: Instant, report: Option<(Instant, oneshot::Sender<ShutdownReport>)>) {
+        let until = report.as_ref().map_or(Instant::NEVER, |(due, _)| *due);
         self.stopping = Some(Stopping { report });
         self.engine.handle_shutdown(now);
-        self.leave_fleet(now);
+        self.leave_fleet(now, until);
         // There is nothing to record any more; its reader must not hold up the end.
         if let Some(recorder) = self.observers.recorder.take() {
             recorder.finish();

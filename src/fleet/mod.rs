@@ -204,6 +204,8 @@ pub struct Fleet {
     /// What the store's clock said, and a moment not later than that.
     store_clock: Option<(u64, Instant)>,
     leaving: bool,
+    /// A node that leaves sends nothing after that.
+    sends_until: Option<Instant>,
     left: bool,
     effects: VecDeque<Effect>,
     /// Taken with a signal that the engine may not remember: to be looked at once all have been delivered.
@@ -244,6 +246,7 @@ impl Fleet {
             sweeps_next: false,
             store_clock: None,
             leaving: false,
+            sends_until: None,
             left: false,
             checks: Vec::new(),
             counts: Counts::default(),
@@ -424,9 +427,10 @@ impl Fleet {
 
     /// The node leaves: it owns nothing new, and gives up what is off. Call [`Fleet::handle_stopped`] once the engine lets
     /// no Started go any more, and drive it on until [`Fleet::has_left`], or until the time is over: then its lease runs
-    /// out.
-    pub fn handle_leaving(&mut self) {
+    /// out. It sends nothing after `until`.
+    pub fn handle_leaving(&mut self, until: Instant) {
         self.leaving = true;
+        self.sends_until = (until != Instant::NEVER).then_some(until);
         let waiting = self.holdings.values_mut().filter_map(|holding| holding.waiting.take());
         self.effects.extend(waiting.map(|dispatch| Effect::Withhold(dispatch.id)));
         let off = self.holdings.iter().filter(|(_, holding)| !holding.on);

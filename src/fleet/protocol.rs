@@ -131,7 +131,7 @@ pub enum Command {
         conversations: Vec<Conversation>,
     },
     /// Forgets an owner that has lapsed and owns nothing. Half of its share stays reserved for a minute, for it may
-    /// be cut off and still be sending; its mail is returned.
+    /// be cut off and still be sending, or until it has said that it sends nothing any more; its mail is returned.
     Bury {
         /// Which owner.
         dead: OwnerId,
@@ -159,6 +159,8 @@ pub struct Heartbeat {
     pub want: u32,
     /// A digest of its timing: all are to have the same.
     pub timing: u32,
+    /// The node leaves, and nothing of what it has sent counts any more after so long: no share is kept for it from then on.
+    pub counts_for: Option<Duration>,
 }
 
 /// An operation on one conversation.

@@ -47,6 +47,7 @@ impl Fleet {
             need: 0,
             want: 0,
             timing: self.agreement.timing(),
+            counts_for: self.sends_until.map(|until| until.since(now) + COUNTED_FOR),
         };
         let before = self.share.in_force();
         self.share.before_heartbeat(demand, &mut heartbeat);
@@ -129,5 +130,7 @@ impl Fleet {
 
 /// How often a node gives a sign of life.
 const HEARTBEAT: Duration = Duration::from_millis(250);
+/// What was sent counts towards the org's limit for so long.
+const COUNTED_FOR: Duration = Duration::from_secs(1);
 /// Operations in one turn: the store does nothing else meanwhile.
 const OPS_MAX: usize = 800;

@@ -126,6 +126,7 @@ pub fn call(keys: &Keys, request: &Request, who: &Who) -> Call {
             args.extend([millis.to_string(), heartbeat.limit.to_string()]);
             args.extend([heartbeat.hold, heartbeat.need, heartbeat.want].map(|rate| rate.to_string()));
             args.extend([who.name.clone(), SCHEMA.to_owned(), who.org.clone(), heartbeat.timing.to_string()]);
+            args.push(heartbeat.counts_for.map_or_else(String::new, |counts| counts.as_millis().to_string()));
             Script::Heartbeat
         }
         Command::Turn { inboxes, ops } => {

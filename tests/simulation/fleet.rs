@@ -463,8 +463,17 @@ fn a_clock_that_goes_back_holds_no_share_down() {
     let me = OwnerId::new(1 << 40);
     let mut share_at = |now, number| {
         let lease = Duration::from_secs(2);
-        let heartbeat =
-            Heartbeat { joins: true, was: None, lease, limit: 1_000, hold: 100, need: 1_000, want: 1_000, timing: 0 };
+        let heartbeat = Heartbeat {
+            joins: true,
+            was: None,
+            lease,
+            limit: 1_000,
+            hold: 100,
+            need: 1_000,
+            want: 1_000,
+            timing: 0,
+            counts_for: None,
+        };
         match store.execute(now, &Request { number, me, command: Command::Heartbeat(heartbeat) }) {
             Some(Reply::Heartbeat(membership)) => membership.share,
             other => panic!("{other:?}"),

@@ -46,6 +46,30 @@ fn a_node_that_leaves_gives_up_what_it_never_showed() {
 }
 
 #[test]
+fn nothing_is_kept_for_a_node_whose_grace_ends_with_icons_on() {
+    let mut scene = Scene::with(2, |settings| settings.limit = 40);
+    for user in 0..200 {
+        scene.signal_of(0, &format!("user-{user}"), Keystroke);
+    }
+    for _ in 0..8 {
+        scene.pass_without(250, None);
+    }
+    let had = scene.hosts[0].node.fleet.share();
+    assert!(had >= 30, "{had} of 40");
+    let now = scene.now;
+    scene.hosts[0].node.leave_within(now, Duration::from_millis(500));
+    scene.pass_without(500, None);
+    assert!(!scene.hosts[0].node.fleet.has_left() && !scene.store.held.is_empty());
+    // Its process has ended, and what it has left takes more than a second.
+    scene.pass_without(6_000, Some(0));
+    for user in 0..200 {
+        scene.signal_of(1, &format!("other-{user}"), Keystroke);
+    }
+    scene.pass_without(2_000, Some(0));
+    assert_eq!(scene.hosts[1].node.fleet.share(), 40, "nothing is sent by another");
+}
+
+#[test]
 fn a_node_that_leaves_keeps_nothing_that_a_message_granted() {
     let mut scene = shown();
     let now = scene.now;

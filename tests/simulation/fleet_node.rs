@@ -98,8 +98,13 @@ impl Node {
     }
 
     pub(crate) fn leave(&mut self, now: Instant) {
+        self.leave_within(now, Duration::from_secs(10));
+    }
+
+    /// It sends nothing once the time is over.
+    pub(crate) fn leave_within(&mut self, now: Instant, grace: Duration) {
         self.engine.handle_shutdown(now);
-        self.fleet.handle_leaving();
+        self.fleet.handle_leaving(now + grace);
         self.leaving = true;
         self.work(now);
     }

@@ -234,6 +234,7 @@ fn share_of(store: &mut Store, now: u64, me: OwnerId, hold: u32, want: u32) -> u
         need: want,
         want,
         timing: 0,
+        counts_for: None,
     };
     match store.execute(now, &Request { number: now, me, command: Command::Heartbeat(heartbeat) }) {
         Some(Reply::Heartbeat(membership)) => membership.share,

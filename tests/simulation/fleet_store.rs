@@ -16,6 +16,8 @@ struct Share {
     lease_millis: u64,
     need: u32,
     timing: u32,
+    /// Until then what its owner sends counts, which leaves.
+    counts_until: Option<u64>,
 }
 
 /// Everything that the store keeps. Its clock is an argument, in milliseconds.
@@ -156,7 +158,8 @@ impl Store {
         // Until the owner has reported less, it keeps to what it had: the answer may get lost.
         let kept = requests.max(heartbeat.hold);
         let Heartbeat { limit, need, timing, .. } = *heartbeat;
-        self.shares.insert(me, Share { requests: kept, limit, lease_millis, need, timing });
+        let counts_until = heartbeat.counts_for.map(|counts| now + counts.as_millis() as u64);
+        self.shares.insert(me, Share { requests: kept, limit, lease_millis, need, timing, counts_until });
         (requests, most, is_sought)
     }
 
@@ -333,7 +336,10 @@ impl Store {
             return Vec::new();
         }
         if let Some(share) = self.shares.get(&dead) {
-            self.reserved.insert(dead, (share.requests.div_ceil(2), now + RESERVED_MILLIS));
+            let until = share.counts_until.unwrap_or(u64::MAX).min(now + RESERVED_MILLIS);
+            if now < until {
+                self.reserved.insert(dead, (share.requests.div_ceil(2), until));
+            }
         }
         self.forget(dead);
         self.read_inbox(dead)

@@ -139,6 +139,7 @@ impl Requests {
             need: rate(self.below(2_500)),
             want: rate(self.below(2_500)),
             timing: rate(self.below(2)),
+            counts_for: (self.below(4) == 0).then(|| Duration::from_millis([0, 1_000, 9_000][self.below(3)])),
         })
     }
 
@@ -239,6 +240,7 @@ fn a_full_inbox_takes_no_keystroke_and_then_nothing() {
         need: 1,
         want: 1,
         timing: 1,
+        counts_for: None,
     };
     let turn = |ops| Command::Turn { inboxes: vec![reader], ops };
     both(reader, Command::Heartbeat(heartbeat));

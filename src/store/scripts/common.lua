@@ -3,8 +3,8 @@
 --
 -- held     conversation -> owner, + or - (its icon may be on, or not), strays (nothing for 0), . and endings (nothing for 0)
 -- nodes    owner, by the moment at which its lease ends
--- shares   owner -> requests:limit:lease:need:timing; ~owner of one that is buried -> what is kept for it:until; ? -> until when
---          nobody's share grows
+-- shares   owner -> requests:limit:lease:need:timing, :until when that counts if it leaves; ~owner of one that is buried ->
+--          what is kept for it:until; ? -> until when nobody's share grows
 -- numbers  owner -> the number of its last request
 -- names    owner -> what people call it; @ -> schema:org of the group
 -- timing   version and changes of the timing while running, which hold for all

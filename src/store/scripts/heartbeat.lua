@@ -1,6 +1,6 @@
 -- KEYS: the inbox of the former owner, if there was one. ARGV: 1 if the owner joins, the former owner or nothing, the
 -- lease in milliseconds, the limit, the share that is kept to, the share that is needed, the share that is wanted, a name
--- for people, the schema, the org or nothing, a digest of the timing.
+-- for people, the schema, the org or nothing, a digest of the timing, for how long what it sends counts if it leaves.
 local joins, was, lease = ARGV[3] == '1', ARGV[4], tonumber(ARGV[5])
 local limit, hold, need, want = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 -- All of a group have one schema and serve one org. The first that is there says which.
@@ -118,7 +118,8 @@ if status ~= 'lapsed' then
   if now < settles_at then want = math.min(want, hold) end
   share = math.min(math.max(hold, math.min(want, free)), free)
   -- Until the owner has reported less, it keeps to what it had: the answer may get lost.
-  redis.call('HSET', SHARES, me, math.max(share, hold) .. ':' .. limit .. ':' .. lease .. ':' .. need .. ':' .. ARGV[13])
+  local row = math.max(share, hold) .. ':' .. limit .. ':' .. lease .. ':' .. need .. ':' .. ARGV[13]
+  redis.call('HSET', SHARES, me, ARGV[14] == '' and row or row .. ':' .. now + tonumber(ARGV[14]))
   smallest = math.min(limit, smallest_of_others)
 end
 -- All should have the same.
