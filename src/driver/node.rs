@@ -125,7 +125,8 @@ impl Node {
         if state == State::Tenured {
             self.log_deaths(now, members);
             let differs = self.fleet.differences(now);
-            if std::mem::replace(&mut self.logged.differs, differs) != differs && differs != Differences::default() {
+            let before = std::mem::replace(&mut self.logged.differs, differs);
+            if (differs.lease && !before.lease) || (differs.timing && !before.timing) {
                 let keys = differs.names().join(" and ");
                 warn!(keys, "another typingd that shares the org has other settings; expected the same for all");
             }

@@ -11,8 +11,9 @@ use crate::model::Instant;
 pub(super) struct Agreement {
     /// A digest of this node's timing.
     timing: u32,
-    differs: Differences,
-    since: Option<Instant>,
+    /// Since when others have another lease, and another timing.
+    lease_since: Option<Instant>,
+    timing_since: Option<Instant>,
 }
 
 impl Agreement {
@@ -21,9 +22,9 @@ impl Agreement {
     }
 
     pub(super) fn compared(&mut self, now: Instant, differs: Differences) {
-        let any = differs != Differences::default();
-        self.since = any.then(|| self.since.unwrap_or(now));
-        self.differs = differs;
+        let noted = |differs: bool, since: Option<Instant>| differs.then(|| since.unwrap_or(now));
+        self.lease_since = noted(differs.lease, self.lease_since);
+        self.timing_since = noted(differs.timing, self.timing_since);
     }
 }
 
@@ -35,8 +36,8 @@ impl Fleet {
 
     /// What others have otherwise than this node, and not just for as long as a change takes to reach all.
     pub fn differences(&self, now: Instant) -> Differences {
-        let lasts = self.agreement.since.is_some_and(|since| since + SPREAD_MAX <= now);
-        if lasts { self.agreement.differs } else { Differences::default() }
+        let lasts = |since: Option<Instant>| since.is_some_and(|since| since + SPREAD_MAX <= now);
+        Differences { lease: lasts(self.agreement.lease_since), timing: lasts(self.agreement.timing_since) }
     }
 }
 

@@ -261,6 +261,13 @@ impl Scene {
         self.hosts[host] = self.born(self.hosts[host].lag);
     }
 
+    /// One more node, with other settings from now on.
+    pub(crate) fn add(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        let host = self.born(Duration::ZERO);
+        self.hosts.push(host);
+    }
+
     /// Everybody is silent, and everything works: nothing may be left.
     pub(crate) fn check_the_end(&mut self, story: &str) {
         let is_over = |scene: &Self| {

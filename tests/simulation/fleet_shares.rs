@@ -344,3 +344,20 @@ fn a_timing_that_stays_another_is_noticed_by_both() {
     scene.pass_without(6_000, None);
     assert_eq!(differs(&scene), [false; 2], "the dead are not compared with");
 }
+
+#[test]
+fn a_joiner_with_another_timing_has_its_time_to_take_it_over() {
+    let mut scene = Scene::with(1, |settings| settings.lease = Duration::from_secs(4));
+    scene.add(|settings| settings.lease = Duration::from_secs(3));
+    scene.pass_without(6_000, None);
+    let differs = |scene: &Scene| {
+        let differs = scene.hosts[0].node.fleet.differences(scene.now);
+        (differs.lease, differs.timing)
+    };
+    assert_eq!(differs(&scene), (true, false));
+    scene.hosts[1].node.fleet.handle_timing(7);
+    scene.pass_without(3_000, None);
+    assert_eq!(differs(&scene), (true, false), "it may take over the others' yet");
+    scene.pass_without(3_000, None);
+    assert_eq!(differs(&scene), (true, true));
+}
