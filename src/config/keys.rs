@@ -208,7 +208,7 @@ pub const KEYS: &[Key] = &[
     Key::new("store.ca_file", Kind::Path, Unset("the system's roots are trusted"),
         "A PEM file of certificates to trust instead of the system's roots."),
     Key::new("store.group", Kind::Text, Unset("the first 15 characters of upstream.org_id"),
-        "What the typingd of one org have in common in the store."),
+        "What the typingd of one org have in common in the store: letters, digits, dots, - and _."),
     Key::new("store.lease", time(2 * SECOND, 30 * SECOND), Default(r#""3s""#),
         "How long a typingd that has died keeps its conversations: their icons are off a second later."),
     Key::new("store.when_unreachable", Kind::OneOf(&["alone", "dark"]), Default(r#""alone""#),
