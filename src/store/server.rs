@@ -116,6 +116,12 @@ fn untrusted(error: &str) -> String {
             ("is for another name", "the name that it is for in store.url")
         } else if reason.contains("expired") || reason.starts_with("Expired") {
             ("has expired", "a new one")
+        } else if reason.contains(CA_AS_SERVER) {
+            (
+                "is a certificate authority's, which no server may show as its own",
+                "one with basicConstraints CA:FALSE, or one \
+              that the authority has signed",
+            )
         } else {
             ("is not trusted", "the certificate that it was signed with in store.ca_file")
         };
@@ -138,6 +144,7 @@ const NO_PERMISSION: &str = "NOPERM";
 
 /// How the TLS library says that a certificate won't do, and that the server speaks something else.
 const BAD_CERTIFICATE: &str = "invalid peer certificate";
+const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
 const NO_TLS: &str = "received corrupt message";
 
 /// What a script is told of that.

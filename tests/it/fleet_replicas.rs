@@ -56,8 +56,8 @@ fn a_message_for_an_owner_that_is_silent_waits_no_longer() {
 #[test]
 fn a_message_is_not_settled_while_the_store_is_silent() {
     let Some(mut fleet) = fleet(2, "") else { return };
-    let key = r#"{"to":"c","from":"ann","signal":"keystroke","lasts":30000}"#;
-    assert_eq!(fleet.nodes[0].post("/v1/signals", key).status, 202);
+    let key = json!({"to": "c", "from": "ann", "signal": "keystroke", "lasts": 30_000});
+    assert_eq!(fleet.nodes[0].post("/v1/signals", &key).status, 202);
     fleet.sandbox.until_told("c", "ann", "+");
     fleet.redis.tell("STOP");
     for node in &mut fleet.nodes {

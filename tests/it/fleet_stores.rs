@@ -8,7 +8,7 @@ use redis::Commands;
 
 use crate::bench::{Daemon, Sandbox};
 use crate::fleet::{SETTINGS, fleet};
-use crate::process::{run, until};
+use crate::process::{exists, run, until};
 use crate::redis_server::Redis;
 
 fn node(sandbox: &Sandbox, store: &str, settings: &str) -> Daemon {
@@ -278,6 +278,46 @@ fn what_is_wrong_with_the_way_to_the_store_is_said_plainly() {
         let (code, said) = checked(&node);
         assert!(code == Some(1) && said.contains(why), "{url}: {said}");
     }
+}
+
+/// A server that shows the certificate and the key of these files, and what is checked of it with the certificate trusted.
+fn checked_with(directory: tempfile::TempDir, cert: &str, key: &str) -> Option<(Option<i32>, String)> {
+    let port = free_port();
+    let arguments = ["--tls-port", &port.to_string(), "--tls-cert-file", cert, "--tls-key-file", key];
+    let files = ["--tls-auth-clients", "no", "--tls-ca-cert-file", cert];
+    let redis = Redis::start_in(directory, &[&arguments[..], &files].concat())?;
+    let trusted = format!("store.ca_file = '{}'\n", redis.directory.path().join(cert).display());
+    Some(checked(&node(&Sandbox::start(&[]), &format!("rediss://localhost:{port}"), &trusted)))
+}
+
+#[test]
+fn an_authoritys_own_certificate_is_told_from_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    fs::write(directory.path().join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(directory.path().join("key.pem"), key.serialize_pem()).unwrap();
+    let Some((code, said)) = checked_with(directory, "cert.pem", "key.pem") else { return };
+    let why = "its certificate is a certificate authority's, which no server may show as its own; expected one with";
+    assert!(code == Some(1) && said.contains(why), "{said}");
+}
+
+#[test]
+fn the_certificate_of_the_manual_serves_a_store() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/drop-in.md")).unwrap();
+    let command = &page[page.find("openssl req").unwrap()..];
+    let command = &command[..command.find("\ncat ").unwrap()];
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path().to_str().unwrap();
+    let command = command.replace("$host", "localhost").replace("/etc/stunnel", here);
+    if !exists("openssl") {
+        return;
+    }
+    let made = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+    assert!(made.status.success(), "{command}: {made:?}");
+    let Some((code, said)) = checked_with(directory, "typingd.crt", "typingd.key") else { return };
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]
