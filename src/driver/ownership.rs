@@ -87,7 +87,7 @@ impl LoopState {
         self.node.as_ref().is_some_and(|node| node.fleet.may_come_on_again(node.clock.now()))
     }
 
-    /// What is due by time alone, and the next request to the store.
+    /// What is due by time alone.
     pub(super) fn visit_store(&mut self, now: Instant) {
         let Some(node) = &mut self.node else { return };
         let at = node.clock.now();
@@ -96,10 +96,17 @@ impl LoopState {
             node.fleet.handle_stopped();
         }
         node.log_changes();
+        node.link.read_inbox_of(node.fleet.me());
+        self.settle_ownership(now);
+    }
+
+    /// The next request to the store. A Started that waits to be on record there is in it, so it comes after
+    /// [`Self::poll_leaving`].
+    pub(super) fn ask_store(&mut self, now: Instant) {
+        let Some(node) = &mut self.node else { return };
         let queued = self.engine.census().queued.iter().sum();
         let demand = Demand { counted: self.engine.counted(now), queued };
-        node.link.read_inbox_of(node.fleet.me());
-        if let Some(request) = node.fleet.poll_request(at, demand) {
+        if let Some(request) = node.fleet.poll_request(node.clock.now(), demand) {
             node.link.send(request);
         }
         self.settle_ownership(now);
@@ -223,6 +230,9 @@ impl LoopState {
     /// When the engine, or the fleet, has something to do though nothing happens before.
     pub(super) fn due(&mut self, now: Instant) -> Instant {
         let Some(node) = &self.node else { return self.engine.poll_timeout(now) };
+        if !node.leaving.is_empty() {
+            return now;
+        }
         let at = node.clock.now();
         let fleet = node.clock.on_other(node.fleet.poll_timeout(at));
         let engine = if node.fleet.may_send(at) { self.engine.poll_timeout(now) } else { self.engine.next_deadline() };

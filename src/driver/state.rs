@@ -79,6 +79,7 @@ impl LoopState {
             self.observers.emit(now, LoopEvent::Sent(&dispatch));
             leaving.push((dispatch, permit));
         }
+        self.ask_store(now);
         self.emit_decisions(now, None);
         // What is shown must be on record before it is shown.
         if let Some(journal) = &mut self.observers.journal {

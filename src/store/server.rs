@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
-    cmd,
+    RedisResult, Value, cmd, from_redis_value,
 };
 
 use super::codec::{Keys, SCHEMA, Script};
@@ -163,8 +163,8 @@ pub(super) struct Facts {
 
 impl Facts {
     /// `None` where the access list forbids to ask.
-    async fn of(connection: &mut MultiplexedConnection) -> Option<Self> {
-        let info = redis::cmd("INFO").query_async::<String>(connection).await.ok()?;
+    fn of(info: RedisResult<Value>) -> Option<Self> {
+        let info: String = from_redis_value(info.ok()?).ok()?;
         let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         Some(Self {
             version: value("valkey_version").or(value("redis_version")).unwrap_or("7").trim().to_owned(),
@@ -196,30 +196,48 @@ pub(super) struct Server {
     pub(super) digests: Vec<String>,
 }
 
-/// Connects, tries each command that typingd uses, and loads the scripts.
+/// Connects, loads the scripts, and tries each command that typingd uses, itself or in a script: all in one round trip,
+/// however far the server is.
 pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
     let mut connection = connect(settings, RESPONSE_TIMEOUT).await?;
-    let facts = Facts::of(&mut connection).await;
+    let mut all = redis::pipe();
+    all.cmd("INFO");
+    for script in Script::ALL {
+        all.cmd("SCRIPT").arg("LOAD").arg(script.text());
+    }
+    let trials = trials(&Keys::new(&settings.group));
+    let (names, commands): (Vec<_>, Vec<_>) = trials.into_iter().unzip();
+    for command in commands {
+        all.add_command(command);
+    }
+    let answers = all.ignore_errors().query_async::<Vec<RedisResult<Value>>>(&mut connection).await;
+    let mut answers = answers.map_err(|error| {
+        let in_clear = matches!(settings.place.address, Address::Tcp(..));
+        if in_clear && error.is_connection_dropped() { Failure::Closes } else { error.into() }
+    })?;
+    let tried = answers.split_off(answers.len().saturating_sub(names.len()));
+    let mut answers = answers.into_iter();
+    let facts = answers.next().and_then(Facts::of);
     if let Some(facts) = facts.as_ref().filter(|facts| facts.is_old()) {
         return Err(Failure::Old(facts.version.clone()));
     }
-    let mut digests = Vec::with_capacity(Script::ALL.len());
-    for script in Script::ALL {
-        let mut load = redis::cmd("SCRIPT");
-        let loaded = load.arg("LOAD").arg(script.text()).query_async(&mut connection).await;
-        digests.push(loaded.map_err(|error: RedisError| {
-            let in_clear = matches!(settings.place.address, Address::Tcp(..));
-            if in_clear && error.is_connection_dropped() { Failure::Closes } else { error.into() }
-        })?);
-    }
+    let digests = answers.map(|digest| Ok(from_redis_value(digest?)?)).collect::<RedisResult<_>>()?;
     // Where one is forbidden that a heartbeat doesn't need, leases would be renewed all the same, and icons be wrong.
-    try_commands(&mut connection, &Keys::new(&settings.group)).await?;
-    Ok(Server { connection, facts, digests })
+    let mut forbidden = Vec::new();
+    for (name, answer) in names.into_iter().zip(tried) {
+        match answer {
+            // One that concerns a key would be the same for all commands.
+            Err(error) if error.code() == Some(NO_PERMISSION) && error.to_string().contains(name) => {
+                forbidden.push(name);
+            }
+            answered => drop(answered?),
+        }
+    }
+    if forbidden.is_empty() { Ok(Server { connection, facts, digests }) } else { Err(Failure::Forbidden(forbidden)) }
 }
 
-/// Executes each command that typingd uses, itself or in a script, with keys of its own, which it removes. All that are
-/// forbidden are one failure.
-async fn try_commands(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<(), Failure> {
+/// Each command that typingd uses, with keys of its own, which they remove.
+fn trials(keys: &Keys) -> [(&'static str, Cmd); 17] {
     // The same for all that try: what a user who may not remove it leaves behind is three keys at most.
     let [hash, list, set] = ["hash", "list", "set"].map(|kind| keys.of(&format!("check:{kind}")));
     let of = |name: &'static str, key: &str, args: &[&str]| {
@@ -229,7 +247,7 @@ async fn try_commands(connection: &mut MultiplexedConnection, keys: &Keys) -> Re
     };
     let mut pop = cmd("blmpop");
     pop.arg("0.01").arg(1).arg(&list).arg("LEFT").arg("COUNT").arg(1);
-    let tried: [(&str, Cmd); 17] = [
+    [
         ("time", cmd("time")),
         of("hset", &hash, &["field", "typingd check"]),
         of("hget", &hash, &["field"]),
@@ -247,18 +265,7 @@ async fn try_commands(connection: &mut MultiplexedConnection, keys: &Keys) -> Re
         of("zrangebyscore", &set, &["-inf", "+inf"]),
         of("zrem", &set, &["typingd check"]),
         of("del", &list, &[&hash, &set]),
-    ];
-    let mut forbidden = Vec::new();
-    for (name, command) in tried {
-        match command.query_async::<redis::Value>(connection).await {
-            // One that concerns a key would be the same for all commands.
-            Err(error) if error.code() == Some(NO_PERMISSION) && error.to_string().contains(name) => {
-                forbidden.push(name);
-            }
-            answered => drop(answered?),
-        }
-    }
-    if forbidden.is_empty() { Ok(()) } else { Err(Failure::Forbidden(forbidden)) }
+    ]
 }
 
 pub(super) async fn connect(settings: &Settings, response_timeout: Duration) -> Result<MultiplexedConnection, Failure> {

@@ -269,8 +269,26 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "the next request is not woken when its turn has come",
         file: "order.rs",
-        right: "let next = queue.front().filter(|_| index == 0).map(|front| front.waker.clone());",
-        wrong: "let next = queue.front().filter(|_| index == 1).map(|front| front.waker.clone());",
+        right: "let goes_on = index == 0 || queue[index - 1].free_at != Instant::NEVER;",
+        wrong: "let goes_on = index > 0;",
+    },
+    Mistake {
+        name: "whom nobody holds up any more is not woken when one before it is given up",
+        file: "order.rs",
+        right: "let goes_on = index == 0 || queue[index - 1].free_at != Instant::NEVER;",
+        wrong: "let goes_on = index == 0;",
+    },
+    Mistake {
+        name: "a message gives way the moment it is written",
+        file: "order.rs",
+        right: "            if front.free_at <= now {",
+        wrong: "            if front.free_at != Instant::NEVER {",
+    },
+    Mistake {
+        name: "a message that is written holds up the next until its answer",
+        file: "order.rs",
+        right: "            if front.free_at <= now {",
+        wrong: "            if front.free_at < Instant::ORIGIN {",
     },
     Mistake {
         name: "a message waits for a stuck one without end",

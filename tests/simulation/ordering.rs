@@ -69,6 +69,8 @@ struct Request {
     ticket: Option<Ticket>,
     read: Instant,
     begun: Option<Instant>,
+    /// From when on it holds up no one, though it has not left.
+    free_at: Instant,
     /// How long until it is written, once it goes on; `None`: it never is, for want of a connection.
     write: Option<Duration>,
 }
@@ -136,7 +138,15 @@ impl Run {
                 2..8 => Some(Duration::from_millis(self.rng.below(300))),
                 _ => Some(Duration::from_millis(self.rng.below(3))),
             };
-            self.requests.push(Request { kind, stage: Stage::Unread, ticket: None, read: at, begun: None, write });
+            self.requests.push(Request {
+                kind,
+                stage: Stage::Unread,
+                ticket: None,
+                read: at,
+                begun: None,
+                free_at: Instant::NEVER,
+                write,
+            });
             self.schedule(at, Event::Read(number));
             if self.rng.below(30) == 0 {
                 let gone = at + Duration::from_millis(self.rng.below(400));
@@ -175,8 +185,11 @@ impl Run {
             Event::Written(number) if self.requests[number].stage == Stage::Passes => {
                 self.requests[number].stage = Stage::Written;
                 self.received.push(number);
-                let silence = [10, 50][self.rng.below(2) as usize];
-                self.schedule(self.now + Duration::from_millis(silence), Event::Passed(number));
+                // Either its end is written, and its answer comes some time after, or it has fallen silent.
+                match self.rng.below(2) {
+                    0 => self.written(number),
+                    _ => self.schedule(self.now + Duration::from_millis(50), Event::Passed(number)),
+                }
             }
             Event::GivenUp(number) if matches!(self.requests[number].kind, Kind::Message) => self.leave(number),
             Event::Passed(number) => self.leave(number),
@@ -268,13 +281,29 @@ impl Run {
         }
     }
 
+    fn written(&mut self, number: usize) {
+        let free_at = self.now + Duration::from_millis(10);
+        let answered = free_at + Duration::from_millis(self.rng.below(200));
+        self.schedule(answered, Event::Passed(number));
+        self.requests[number].free_at = free_at;
+        self.left = free_at;
+        let ticket = self.requests[number].ticket.expect("it has not left");
+        if let Some(next) = self.order.written(&self.user, ticket, free_at) {
+            self.schedule(self.now, Event::Ask(next));
+        }
+    }
+
     fn leave(&mut self, number: usize) {
         let request = &mut self.requests[number];
         if request.stage < Stage::Written {
             request.stage = Stage::Over;
         }
         let Some(ticket) = request.ticket.take() else { return };
-        self.left = self.now;
+        if request.free_at == Instant::NEVER {
+            self.left = self.left.max(self.now);
+        } else if self.left == request.free_at {
+            self.left = self.left.min(self.now);
+        }
         if let Some(next) = self.order.leave(&self.user, ticket) {
             self.schedule(self.now, Event::Ask(next));
         }
