@@ -1,8 +1,11 @@
 //! Stores that won't do: each is said in a sentence, signals are served all the same, and no icon stays on.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
 
 use redis::Commands;
 
@@ -203,9 +206,9 @@ fn typingd_of_two_schemas_do_not_share_a_group() {
 fn an_old_store_is_called_old() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || answer_like_an_old_one(stream));
+            thread::spawn(move || answer_like_an_old_one(stream));
         }
     });
     let sandbox = Sandbox::start(&[]);
@@ -213,13 +216,23 @@ fn an_old_store_is_called_old() {
     serves_alone(&sandbox, &mut node, "ann", "it is version 6.2.14; expected 7.0 or newer");
 }
 
+/// The number in the next line, which says how much follows; `None` at the end.
+fn number(reader: &mut impl BufRead) -> Option<usize> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    line.get(1..)?.trim_end().parse().ok()
+}
+
 /// Commands come as arrays of texts.
-fn answer_like_an_old_one(stream: std::net::TcpStream) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    let mut stream = stream;
-    while let Some(head) = lines.next() {
-        let words: usize = head.trim_start_matches('*').parse().unwrap();
-        let command: Vec<_> = (0..words).filter_map(|_| lines.by_ref().nth(1)).collect();
+fn answer_like_an_old_one(mut stream: TcpStream) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    while let Some(words) = number(&mut reader) {
+        let mut word = || {
+            let mut text = vec![0; number(&mut reader)? + 2];
+            reader.read_exact(&mut text).ok()?;
+            String::from_utf8(text).ok().map(|text| text.trim_end().to_owned())
+        };
+        let command: Vec<_> = (0..words).filter_map(|_| word()).collect();
         let info = "redis_version:6.2.14\r\nmaxmemory_policy:noeviction\r\n";
         let answer = match command.first().map(String::as_str) {
             Some("INFO") => format!("${}\r\n{info}\r\n", info.len()),
@@ -278,6 +291,38 @@ fn what_is_wrong_with_the_way_to_the_store_is_said_plainly() {
         let (code, said) = checked(&node);
         assert!(code == Some(1) && said.contains(why), "{url}: {said}");
     }
+}
+
+/// Carries what comes, so much later.
+fn carry(mut from: impl Read, mut to: impl Write) {
+    let mut bytes = vec![0; 65_536];
+    while let Ok(read @ 1..) = from.read(&mut bytes) {
+        thread::sleep(Duration::from_millis(120));
+        if to.write_all(&bytes[..read]).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_store_that_is_far_away_is_used() {
+    let Some(redis) = Redis::start() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let socket = redis.directory.path().join("s");
+    thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let far = UnixStream::connect(&socket).unwrap();
+            let (back, there) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+            thread::spawn(move || carry(near, far));
+            thread::spawn(move || carry(back, there));
+        }
+    });
+    let sandbox = Sandbox::start(&[]);
+    let mut node = node(&sandbox, &url, "");
+    let (code, said) = checked(&node);
+    assert_eq!(code, Some(0), "{said}");
+    node.process.until_logged("the store answers");
 }
 
 /// A server that shows the certificate and the key of these files, and what is checked of it with the certificate trusted.
