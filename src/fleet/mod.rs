@@ -199,6 +199,8 @@ pub struct Fleet {
     requests: u64,
     next_heartbeat: Instant,
     last_heartbeat: Instant,
+    /// Nothing else was asked since.
+    heartbeat_was_last: bool,
     /// The sweep has its turn before the queue has its next.
     sweeps_next: bool,
     /// What the store's clock said, and a moment not later than that.
@@ -243,6 +245,7 @@ impl Fleet {
             requests: 0,
             next_heartbeat: Instant::ORIGIN,
             last_heartbeat: Instant::ORIGIN,
+            heartbeat_was_last: false,
             sweeps_next: false,
             store_clock: None,
             leaving: false,

@@ -177,3 +177,23 @@ fn a_message_while_its_owner_is_unsure_is_not_settled() {
     assert_eq!(answers(&scene), [(7, false)]);
     scene.check_the_end("an owner was cut off");
 }
+
+#[test]
+fn a_store_slower_than_heartbeats_takes_signals_all_the_same() {
+    let mut scene = Scene::new(2);
+    scene.signal(0, Keystroke);
+    for _ in 0..4 {
+        scene.ask_slowly(0, 300);
+    }
+    assert_eq!((scene.state(0), scene.flights.len()), (State::Tenured, 1));
+    scene.answer();
+    scene.talk(1);
+    scene.signal(1, MessageSent);
+    for _ in 0..4 {
+        scene.ask_slowly(1, 300);
+        scene.talk(0);
+    }
+    scene.answer();
+    assert_eq!(scene.applied, [TypingStarted, TypingStopped]);
+    scene.check_the_end("a slow store");
+}
