@@ -66,7 +66,7 @@ impl LoopState {
         if let (Some(Ticket { number, .. }), Some(wait)) = (ticket, wait)
             && route != Route::Here
         {
-            node.tickets.open(number, now + wait, route == Route::Posted);
+            node.tickets.open(number, conversation, now + wait, route == Route::Posted);
         }
         if let (Route::Posted, Some(credentials)) = (route, credentials) {
             if node.credentials.len() >= CREDENTIALS_MAX {
@@ -157,6 +157,9 @@ impl LoopState {
                 if let Some(credentials) = node.credentials.remove(&conversation) {
                     self.engine.handle_credentials(now, conversation.as_ref(), credentials);
                 }
+                for waiter in node.tickets.take(conversation.as_ref()) {
+                    self.add_waiter(now, conversation.clone(), waiter);
+                }
             }
             Effect::Lose(conversation) => {
                 let left = self.engine.handle_lost(now, conversation.as_ref());
@@ -169,7 +172,7 @@ impl LoopState {
                 self.answer_waiters(&conversation, false);
             }
             Effect::Answer(number, acknowledged) => {
-                if let Some(Waiter { answer: Answer::Caller(answer), .. }) = node.tickets.open.remove(&number) {
+                if let Some((_, Waiter { answer: Answer::Caller(answer), .. })) = node.tickets.open.remove(&number) {
                     let _ = answer.send(acknowledged);
                 }
             }

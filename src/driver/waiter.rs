@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::fleet::protocol::{Awaited, Ticket};
-use crate::model::Instant;
+use crate::model::{Conversation, ConversationRef, Instant};
 
 /// Awaited conversations before those whose asker has gone are looked for.
 pub(super) const WAITERS_SWEEP: usize = 1_024;
@@ -40,7 +40,7 @@ impl Waiter {
 #[derive(Debug, Default)]
 pub(super) struct Tickets {
     last: u32,
-    pub(super) open: HashMap<u32, Waiter>,
+    pub(super) open: HashMap<u32, (Conversation, Waiter)>,
     /// Of the request in hand.
     pub(super) unsettled: Vec<oneshot::Receiver<bool>>,
 }
@@ -54,7 +54,7 @@ impl Tickets {
     }
 
     /// The ticket's answer is awaited; without `posted` it is known: no one takes the message.
-    pub(super) fn open(&mut self, number: u32, until: Instant, posted: bool) {
+    pub(super) fn open(&mut self, number: u32, conversation: ConversationRef<'_>, until: Instant, posted: bool) {
         let (answer, acknowledged) = oneshot::channel();
         self.unsettled.push(acknowledged);
         if !posted {
@@ -62,8 +62,14 @@ impl Tickets {
             return;
         }
         if self.open.len() >= WAITERS_SWEEP {
-            self.open.retain(|_, waiter| !waiter.is_gone(Instant::ORIGIN));
+            self.open.retain(|_, (_, waiter)| !waiter.is_gone(Instant::ORIGIN));
         }
-        self.open.insert(number, Waiter { until, answer: Answer::Caller(answer) });
+        self.open.insert(number, (conversation.to_owned(), Waiter { until, answer: Answer::Caller(answer) }));
+    }
+
+    /// The conversation has become this node's own: those whose message its former owner has not answered wait here.
+    pub(super) fn take(&mut self, conversation: ConversationRef<'_>) -> Vec<Waiter> {
+        let taken = self.open.extract_if(|_, (of, _)| of.as_ref() == conversation);
+        taken.map(|(_, (_, waiter))| waiter).collect()
     }
 }

@@ -43,7 +43,7 @@ impl LoopState {
         let Some(node) = &mut self.node else { return };
         let waiter = if node.fleet.is_self(awaited.by) {
             // Its caller may have gone.
-            let Some(waiter) = node.tickets.open.remove(&awaited.ticket.number) else { return };
+            let Some((_, waiter)) = node.tickets.open.remove(&awaited.ticket.number) else { return };
             waiter
         } else {
             let millis = awaited.ticket.millis;
@@ -92,7 +92,7 @@ impl LoopState {
         }
     }
 
-    fn add_waiter(&mut self, now: Instant, conversation: Conversation, waiter: Waiter) {
+    pub(super) fn add_waiter(&mut self, now: Instant, conversation: Conversation, waiter: Waiter) {
         if self.waiters.len() >= WAITERS_SWEEP {
             self.waiters.retain(|_, waiters| {
                 waiters.retain(|waiter| !waiter.is_gone(now));

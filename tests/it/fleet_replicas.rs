@@ -54,6 +54,19 @@ fn a_message_for_an_owner_that_is_silent_waits_no_longer() {
 }
 
 #[test]
+fn a_message_waits_for_who_takes_over_from_its_owner() {
+    let Some(mut fleet) = fleet(2, "") else { return };
+    let key = json!({"to": "c", "from": "ann", "signal": "keystroke", "lasts": 30_000});
+    assert_eq!(fleet.nodes[0].post("/v1/signals", &key).status, 202);
+    fleet.sandbox.until_told("c", "ann", "+");
+    fleet.nodes[0].process.kill();
+    let watch = clock::stopwatch();
+    assert_eq!(settled(&fleet.nodes[1], "25s", "ann"), json!(true));
+    assert!(watch.elapsed() < Duration::from_secs(20), "{:?}", watch.elapsed());
+    assert_eq!(fleet.sandbox.told("c", "ann"), "+-");
+}
+
+#[test]
 fn a_message_is_not_settled_while_the_store_is_silent() {
     let Some(mut fleet) = fleet(2, "") else { return };
     let key = json!({"to": "c", "from": "ann", "signal": "keystroke", "lasts": 30_000});
