@@ -297,7 +297,7 @@ fn what_is_wrong_with_the_way_to_the_store_is_said_plainly() {
 fn carry(mut from: impl Read, mut to: impl Write) {
     let mut bytes = vec![0; 65_536];
     while let Ok(read @ 1..) = from.read(&mut bytes) {
-        thread::sleep(Duration::from_millis(120));
+        thread::sleep(Duration::from_millis(150));
         if to.write_all(&bytes[..read]).is_err() {
             return;
         }
@@ -319,10 +319,17 @@ fn a_store_that_is_far_away_is_used() {
         }
     });
     let sandbox = Sandbox::start(&[]);
-    let mut node = node(&sandbox, &url, "");
+    // An answer takes longer than a heartbeat may.
+    let settings = SETTINGS.replace("'2s'", "'6s'");
+    let mut node = Daemon::start(&sandbox.address.url(), &format!("store.url = '{url}'\n{settings}"));
     let (code, said) = checked(&node);
     assert_eq!(code, Some(0), "{said}");
-    node.process.until_logged("the store answers");
+    node.process.until_logged("this typingd shares the org by the store");
+    node.give("c", "ann", "keystroke");
+    sandbox.until_told("c", "ann", "+");
+    node.give("c", "ann", "message_sent");
+    sandbox.until_told("c", "ann", "+-");
+    assert!(!node.process.log().contains("the lease was not renewed in time"), "{}", node.process.log());
 }
 
 /// A server that shows the certificate and the key of these files, and what is checked of it with the certificate trusted.
