@@ -21,6 +21,9 @@ pub enum Failure {
     /// It ends the connection at the first word, and is spoken to in clear.
     #[error("it closes the connection; if it speaks TLS, expected rediss:// in store.url")]
     Closes,
+    /// The same, and it is spoken to by TLS.
+    #[error("it closes the connection; if it wants a certificate of its clients, expected tls-auth-clients no there")]
+    ClosesTls,
     /// Nothing came.
     #[error("no answer within {RESPONSE_TIMEOUT:?}")]
     Late,
@@ -69,7 +72,8 @@ impl Failure {
                     || error.kind() == ErrorKind::AuthenticationFailed
                     || error.is_connection_refusal()
             }
-            Self::Late | Self::Strange(_) => false,
+            // A way that is broken closes it, too.
+            Self::Late | Self::Strange(_) | Self::ClosesTls => false,
             _ => true,
         }
     }
@@ -103,7 +107,9 @@ fn explained(error: &RedisError) -> String {
             "it does not speak TLS; expected its port for TLS, or redis:// to this machine, in store.url".to_owned()
         }
         _ if error.is_timeout() => format!("no answer within {RESPONSE_TIMEOUT:?}"),
+        Some("NOSCRIPT") => "it has forgotten the scripts, and is given them again".to_owned(),
         _ if error.is_connection_refusal() => "nothing listens at its address".to_owned(),
+        _ if error.is_connection_dropped() => "it has closed the connection".to_owned(),
         _ => error.to_string(),
     }
 }
@@ -199,7 +205,8 @@ pub(super) struct Server {
 /// Connects, loads the scripts, and tries each command that typingd uses, itself or in a script: all in one round trip,
 /// however far the server is.
 pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
-    let mut connection = connect(settings, RESPONSE_TIMEOUT).await?;
+    let address = &settings.place.address;
+    let mut connection = connect(settings, RESPONSE_TIMEOUT).await.map_err(|failure| closed(failure, address))?;
     let mut all = redis::pipe();
     all.cmd("INFO");
     for script in Script::ALL {
@@ -211,10 +218,7 @@ pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
         all.add_command(command);
     }
     let answers = all.ignore_errors().query_async::<Vec<RedisResult<Value>>>(&mut connection).await;
-    let mut answers = answers.map_err(|error| {
-        let in_clear = matches!(settings.place.address, Address::Tcp(..));
-        if in_clear && error.is_connection_dropped() { Failure::Closes } else { error.into() }
-    })?;
+    let mut answers = answers.map_err(|error| closed(error.into(), address))?;
     let tried = answers.split_off(answers.len().saturating_sub(names.len()));
     let mut answers = answers.into_iter();
     let facts = answers.next().and_then(Facts::of);
@@ -234,6 +238,17 @@ pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
         }
     }
     if forbidden.is_empty() { Ok(Server { connection, facts, digests }) } else { Err(Failure::Forbidden(forbidden)) }
+}
+
+/// A server that ends the connection at the first word wants to be spoken to otherwise.
+fn closed(failure: Failure, address: &Address) -> Failure {
+    let Failure::Server(error) = &failure else { return failure };
+    let is_dropped = error.is_connection_dropped() && !error.is_connection_refusal();
+    match address {
+        Address::Tcp(..) if is_dropped => Failure::Closes,
+        Address::Tls(..) if is_dropped || error.to_string().contains("CertificateRequired") => Failure::ClosesTls,
+        _ => failure,
+    }
 }
 
 /// Each command that typingd uses, with keys of its own, which they remove.

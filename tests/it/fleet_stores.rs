@@ -332,11 +332,21 @@ fn a_store_that_is_far_away_is_used() {
     assert!(!node.process.log().contains("the lease was not renewed in time"), "{}", node.process.log());
 }
 
+#[test]
+fn a_store_that_wants_a_certificate_of_clients_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(directory.path().join("cert.pem"), certified.cert.pem()).unwrap();
+    fs::write(directory.path().join("key.pem"), certified.signing_key.serialize_pem()).unwrap();
+    let Some((code, said)) = checked_with(directory, "cert.pem", "key.pem", "yes") else { return };
+    assert!(code == Some(1) && said.contains("if it wants a certificate of its clients, expected"), "{said}");
+}
+
 /// A server that shows the certificate and the key of these files, and what is checked of it with the certificate trusted.
-fn checked_with(directory: tempfile::TempDir, cert: &str, key: &str) -> Option<(Option<i32>, String)> {
+fn checked_with(directory: tempfile::TempDir, cert: &str, key: &str, clients: &str) -> Option<(Option<i32>, String)> {
     let port = free_port();
     let arguments = ["--tls-port", &port.to_string(), "--tls-cert-file", cert, "--tls-key-file", key];
-    let files = ["--tls-auth-clients", "no", "--tls-ca-cert-file", cert];
+    let files = ["--tls-auth-clients", clients, "--tls-ca-cert-file", cert];
     let redis = Redis::start_in(directory, &[&arguments[..], &files].concat())?;
     let trusted = format!("store.ca_file = '{}'\n", redis.directory.path().join(cert).display());
     Some(checked(&node(&Sandbox::start(&[]), &format!("rediss://localhost:{port}"), &trusted)))
@@ -350,7 +360,7 @@ fn an_authoritys_own_certificate_is_told_from_others() {
     let key = rcgen::KeyPair::generate().unwrap();
     fs::write(directory.path().join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
     fs::write(directory.path().join("key.pem"), key.serialize_pem()).unwrap();
-    let Some((code, said)) = checked_with(directory, "cert.pem", "key.pem") else { return };
+    let Some((code, said)) = checked_with(directory, "cert.pem", "key.pem", "no") else { return };
     let why = "its certificate is a certificate authority's, which no server may show as its own; expected one with";
     assert!(code == Some(1) && said.contains(why), "{said}");
 }
@@ -368,7 +378,7 @@ fn the_certificate_of_the_manual_serves_a_store() {
     }
     let made = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
     assert!(made.status.success(), "{command}: {made:?}");
-    let Some((code, said)) = checked_with(directory, "typingd.crt", "typingd.key") else { return };
+    let Some((code, said)) = checked_with(directory, "typingd.crt", "typingd.key", "no") else { return };
     assert_eq!(code, Some(0), "{said}");
 }
 

@@ -416,8 +416,38 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "all that the dead had is kept for them",
         file: STORE,
-        right: "(share.requests.div_ceil(2), now + RESERVED_MILLIS)",
-        wrong: "(share.requests, now + RESERVED_MILLIS)",
+        right: "(share.requests.div_ceil(2), until)",
+        wrong: "(share.requests, until)",
+    },
+    Mistake {
+        name: "half the rate is kept for one that has stopped",
+        file: "../fleet/requests.rs",
+        right: "self.sends_until.map(|until| until.since(now) + COUNTED_FOR)",
+        wrong: "self.sends_until.filter(|_| !self.leaving).map(|until| until.since(now) + COUNTED_FOR)",
+    },
+    Mistake {
+        name: "heartbeats leave no turn to anything else",
+        file: "../fleet/requests.rs",
+        right: "let is_first = is_due && !self.heartbeat_was_last;",
+        wrong: "let is_first = is_due;",
+    },
+    Mistake {
+        name: "alone, a Stopped settles what another may show again",
+        file: "../fleet/mod.rs",
+        right: "self.tenure.state(now) != State::Tenured && self.members() != 1",
+        wrong: "self.tenure.state(now) == State::Dark && self.members() != 1",
+    },
+    Mistake {
+        name: "a node alone is sure of whom it has forgotten",
+        file: "../fleet/mod.rs",
+        right: "State::Alone => true,",
+        wrong: "State::Alone => self.holds(conversation),",
+    },
+    Mistake {
+        name: "one setting that differs hurries the word about another",
+        file: "../fleet/agreement.rs",
+        right: "noted(differs.timing, self.timing_since)",
+        wrong: "noted(differs.timing, self.timing_since.or(self.lease_since))",
     },
     Mistake {
         name: "what a node still keeps to is given away",
