@@ -194,8 +194,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "what is off here is told to be off",
         file: "../fleet/mod.rs",
-        right: "self.holds(conversation) && self.tenure.state(now) != State::Tenured",
-        wrong: "self.left && self.holds(conversation) && self.tenure.state(now) != State::Tenured",
+        right: "State::InDoubt | State::Dark => self.holds(conversation),",
+        wrong: "State::InDoubt | State::Dark => false,",
     },
     Mistake {
         name: "a node that leaves keeps what is only remembered",
