@@ -192,12 +192,6 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "= Duration::from_secs(LASTS_MILLIS_MAX as u64);",
     },
     Mistake {
-        name: "what is off here is told to be off",
-        file: "../fleet/mod.rs",
-        right: "State::InDoubt | State::Dark => self.holds(conversation),",
-        wrong: "State::InDoubt | State::Dark => false,",
-    },
-    Mistake {
         name: "a node that leaves keeps what is only remembered",
         file: "../fleet/mod.rs",
         right: "        if self.leaving {\n            self.release(conversation);",
@@ -398,8 +392,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "the share of one that is cut off is given away",
         file: STORE,
-        right: "(share.requests.div_ceil(2), now + RESERVED_MILLIS)",
-        wrong: "(share.requests.div_ceil(2), now)",
+        right: "self.reserved.insert(dead, (share.requests.div_ceil(2), until));",
+        wrong: "let _ = share;",
     },
     Mistake {
         name: "no more than half is kept for those that are cut off",
