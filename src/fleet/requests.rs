@@ -10,7 +10,10 @@ use crate::model::Instant;
 impl Fleet {
     pub(super) fn next_command(&mut self, now: Instant, demand: Demand) -> Option<(Command, Asked)> {
         let presses = self.share.presses(demand) && self.last_heartbeat + self.share.presses_after() <= now;
-        if self.next_heartbeat <= now || presses {
+        // Where a heartbeat's answer takes longer than the time to the next, what waits has its turn in between.
+        let yields = std::mem::replace(&mut self.turns_next, false) && self.has_turn();
+        if (self.next_heartbeat <= now || presses) && !yields {
+            self.turns_next = true;
             return Some((Command::Heartbeat(self.heartbeat(now, demand)), Asked::Heartbeat));
         }
         if !self.tenure.is_member() {
@@ -55,6 +58,11 @@ impl Fleet {
             self.effects.push_back(Effect::Share(self.share.in_force()));
         }
         heartbeat
+    }
+
+    /// Whether a turn is due: something waits for one, and the store takes it.
+    pub(super) fn has_turn(&self) -> bool {
+        self.tenure.is_member() && !(self.queue.is_empty() && self.claims.is_empty())
     }
 
     /// Claims before everything else, then what waits.

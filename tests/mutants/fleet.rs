@@ -318,6 +318,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "let most = if lacking > limit {",
     },
     Mistake {
+        name: "heartbeats on a slow way leave no room for anything else",
+        file: "../fleet/requests.rs",
+        right: "            self.turns_next = true;\n",
+        wrong: "",
+    },
+    Mistake {
         name: "the reaper acts at the very lapse",
         file: "../fleet/sweep.rs",
         right: "const GRACE: Duration = Duration::from_millis(300);",
