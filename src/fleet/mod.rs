@@ -199,10 +199,10 @@ pub struct Fleet {
     requests: u64,
     next_heartbeat: Instant,
     last_heartbeat: Instant,
-    /// Nothing else was asked since.
-    heartbeat_was_last: bool,
     /// The sweep has its turn before the queue has its next.
     sweeps_next: bool,
+    /// The queue has its turn before the next heartbeat.
+    turns_next: bool,
     /// What the store's clock said, and a moment not later than that.
     store_clock: Option<(u64, Instant)>,
     leaving: bool,
@@ -245,8 +245,8 @@ impl Fleet {
             requests: 0,
             next_heartbeat: Instant::ORIGIN,
             last_heartbeat: Instant::ORIGIN,
-            heartbeat_was_last: false,
             sweeps_next: false,
+            turns_next: false,
             store_clock: None,
             leaving: false,
             sends_until: None,
@@ -485,9 +485,9 @@ impl Fleet {
             due = due.min(self.next_heartbeat);
             if self.tenure.is_member() {
                 due = due.min(self.sweep.due());
-                if !self.queue.is_empty() || !self.claims.is_empty() {
-                    due = now;
-                }
+            }
+            if self.has_turn() {
+                due = now;
             }
         }
         due

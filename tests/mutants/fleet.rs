@@ -312,6 +312,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "let most = if lacking > limit {",
     },
     Mistake {
+        name: "heartbeats on a slow way leave no room for anything else",
+        file: "../fleet/requests.rs",
+        right: "            self.turns_next = true;\n",
+        wrong: "",
+    },
+    Mistake {
         name: "the reaper acts at the very lapse",
         file: "../fleet/sweep.rs",
         right: "const GRACE: Duration = Duration::from_millis(300);",
@@ -418,12 +424,6 @@ pub(super) const MISTAKES: &[Mistake] = &[
         file: "../fleet/requests.rs",
         right: "self.sends_until.map(|until| until.since(now) + COUNTED_FOR)",
         wrong: "self.sends_until.filter(|_| !self.leaving).map(|until| until.since(now) + COUNTED_FOR)",
-    },
-    Mistake {
-        name: "heartbeats leave no turn to anything else",
-        file: "../fleet/requests.rs",
-        right: "let is_first = is_due && !self.heartbeat_was_last;",
-        wrong: "let is_first = is_due;",
     },
     Mistake {
         name: "alone, a Stopped settles what another may show again",
