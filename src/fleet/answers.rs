@@ -382,6 +382,7 @@ impl Fleet {
             self.queue.put_back(others);
         }
         self.reclaims = true;
+        self.heartbeat_was_last = false;
         self.sweep.abort();
         self.next_heartbeat = now;
     }

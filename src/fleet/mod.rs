@@ -201,8 +201,8 @@ pub struct Fleet {
     last_heartbeat: Instant,
     /// The sweep has its turn before the queue has its next.
     sweeps_next: bool,
-    /// The queue has its turn before the next heartbeat.
-    turns_next: bool,
+    /// Nothing else was asked since.
+    heartbeat_was_last: bool,
     /// What the store's clock said, and a moment not later than that.
     store_clock: Option<(u64, Instant)>,
     leaving: bool,
@@ -246,7 +246,7 @@ impl Fleet {
             next_heartbeat: Instant::ORIGIN,
             last_heartbeat: Instant::ORIGIN,
             sweeps_next: false,
-            turns_next: false,
+            heartbeat_was_last: false,
             store_clock: None,
             leaving: false,
             sends_until: None,
@@ -485,9 +485,9 @@ impl Fleet {
             due = due.min(self.next_heartbeat);
             if self.tenure.is_member() {
                 due = due.min(self.sweep.due());
-            }
-            if self.has_turn() {
-                due = now;
+                if !self.queue.is_empty() || !self.claims.is_empty() {
+                    due = now;
+                }
             }
         }
         due

@@ -8,17 +8,24 @@ use super::{Asked, Demand, Effect, Fleet};
 use crate::model::Instant;
 
 impl Fleet {
+    /// A heartbeat that is due comes first. Where its answer takes longer than the time to the next, what else there is has
+    /// its turn in between.
     pub(super) fn next_command(&mut self, now: Instant, demand: Demand) -> Option<(Command, Asked)> {
         let presses = self.share.presses(demand) && self.last_heartbeat + self.share.presses_after() <= now;
-        // Where a heartbeat's answer takes longer than the time to the next, what waits has its turn in between.
-        let yields = std::mem::replace(&mut self.turns_next, false) && self.has_turn();
-        if (self.next_heartbeat <= now || presses) && !yields {
-            self.turns_next = true;
-            return Some((Command::Heartbeat(self.heartbeat(now, demand)), Asked::Heartbeat));
+        let is_due = self.next_heartbeat <= now || presses;
+        let is_first = is_due && !self.heartbeat_was_last;
+        if !is_first
+            && self.tenure.is_member()
+            && let Some(command) = self.next_of_others(now)
+        {
+            self.heartbeat_was_last = false;
+            return Some(command);
         }
-        if !self.tenure.is_member() {
-            return None;
-        }
+        is_due.then(|| (Command::Heartbeat(self.heartbeat(now, demand)), Asked::Heartbeat))
+    }
+
+    /// All but heartbeats.
+    fn next_of_others(&mut self, now: Instant) -> Option<(Command, Asked)> {
         let sweeps = std::mem::replace(&mut self.sweeps_next, false) && !self.tenure.is_claiming();
         if sweeps && let Some(command) = self.sweep.poll(now) {
             return Some((command, Asked::Other));
@@ -40,6 +47,7 @@ impl Fleet {
 
     fn heartbeat(&mut self, now: Instant, demand: Demand) -> Heartbeat {
         self.last_heartbeat = now;
+        self.heartbeat_was_last = true;
         self.next_heartbeat = now + HEARTBEAT;
         let mut heartbeat = Heartbeat {
             joins: self.tenure.joins(),
@@ -58,11 +66,6 @@ impl Fleet {
             self.effects.push_back(Effect::Share(self.share.in_force()));
         }
         heartbeat
-    }
-
-    /// Whether a turn is due: something waits for one, and the store takes it.
-    pub(super) fn has_turn(&self) -> bool {
-        self.tenure.is_member() && !(self.queue.is_empty() && self.claims.is_empty())
     }
 
     /// Claims before everything else, then what waits.

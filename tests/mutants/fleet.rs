@@ -314,7 +314,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "heartbeats on a slow way leave no room for anything else",
         file: "../fleet/requests.rs",
-        right: "            self.turns_next = true;\n",
+        right: "        self.heartbeat_was_last = true;\n",
         wrong: "",
     },
     Mistake {

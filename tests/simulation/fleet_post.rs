@@ -28,23 +28,6 @@ fn answers(scene: &Scene, host: usize) -> &[(u32, bool)] {
 }
 
 #[test]
-fn a_store_slower_than_heartbeats_keeps_nothing_back() {
-    let mut scene = Scene::new(2);
-    let ask = |scene: &mut Scene, host| (0..3).for_each(|_| _ = scene.ask_slowly(host, 300));
-    ask(&mut scene, 0);
-    ask(&mut scene, 1);
-    scene.signal(0, Keystroke);
-    ask(&mut scene, 0);
-    assert_eq!(scene.flights.len(), 1, "its claim went out between two heartbeats");
-    scene.answer();
-    scene.signal(1, MessageSent);
-    ask(&mut scene, 1);
-    scene.talk(0);
-    scene.answer();
-    assert!(!scene.shown, "the message was posted between two heartbeats");
-}
-
-#[test]
 fn a_message_elsewhere_is_answered_once_the_icon_is_off() {
     let mut scene = shown();
     scene.awaited_message(1, 7);
