@@ -53,7 +53,8 @@ fn report(daemon: &Daemon) -> Value {
 fn messages_in_a_burst_arrive_in_order() {
     for latency in [0, 50, 150] {
         let recorder = Recorder::start(Duration::from_millis(latency));
-        let (recorder, daemon, connector) = pair(recorder, "drop_in.order_wait = '1m'\ndrop_in.activity_lasts = '1m'");
+        let settings = "drop_in.order_wait = '1m'\ndrop_in.settle = '20s'\ndrop_in.activity_lasts = '1m'";
+        let (recorder, daemon, connector) = pair(recorder, settings);
         std::thread::scope(|scope| {
             for user in 0..12 {
                 let (connector, recorder) = (&connector, &recorder);
