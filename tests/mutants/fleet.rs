@@ -126,12 +126,6 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "        if !typing && self.left {",
     },
     Mistake {
-        name: "a key that its owner was told to end is played",
-        file: "../fleet/posted.rs",
-        right: "now.since(post.arrived) > self.settings.lease",
-        wrong: "now.since(post.arrived) > self.settings.recover_within",
-    },
-    Mistake {
         name: "who posts a key that comes too late for a message keeps it",
         file: "../fleet/answers.rs",
         right: "            holding.poster = poster;\n",
@@ -198,12 +192,6 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "        if self.leaving && was_on {\n            self.release(conversation);",
     },
     Mistake {
-        name: "a node that leaves keeps what it never showed",
-        file: "../fleet/mod.rs",
-        right: "self.holdings.keys().cloned().map(Effect::Check)",
-        wrong: "self.holdings.keys().take(0).cloned().map(Effect::Check)",
-    },
-    Mistake {
         name: "a Started after a lost answer is not on record",
         file: "../fleet/answers.rs",
         right: "get_mut(&conversation.as_ref()).filter(|_| !is_keystroke)",
@@ -256,12 +244,6 @@ pub(super) const MISTAKES: &[Mistake] = &[
         file: "../fleet/tenure.rs",
         right: "self.doubt_since.filter(|_| !paused).unwrap_or(now)",
         wrong: "self.doubt_since.filter(|_| !paused || true).unwrap_or(now)",
-    },
-    Mistake {
-        name: "what is about to be claimed is given up",
-        file: "../fleet/answers.rs",
-        right: "} else if self.queue.claims(&conversation) {",
-        wrong: "} else if self.left && self.queue.claims(&conversation) {",
     },
     Mistake {
         name: "keys that wait for a store that is dead are lost",
