@@ -8,28 +8,20 @@
 mod support;
 
 use std::fmt::Write as _;
-use std::hash::{BuildHasher, Hash, Hasher};
-use std::hint::black_box;
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
-use support::{Pair, Random, Subject, connect, cpu_nanos, id, quick, resident_bytes, start_typingd};
-use typingd::base::clock::{processor_time, stopwatch};
-use typingd::engine::Engine;
-use typingd::engine::policy::{Delivery, Mode, Policy, Rules};
-use typingd::model::{ConversationRef, Instant, Outcome, Signal, SignalBatch, SignalKind};
+use support::crowd::{
+    BATCH_SIGNALS, Bare, CHANNEL_CONVERSATIONS, Spread, keys, nanos_each, pair_of, type_into, typing,
+};
+use support::{Pair, Subject, connect, cpu_nanos, quick, resident_bytes, start_typingd};
+use typingd::base::clock::stopwatch;
+use typingd::model::SignalBatch;
 
-/// Conversations of a channel: an org's 11,000 sessions on some fifty channels.
-const CHANNEL_CONVERSATIONS: usize = 200;
-/// Signals that the loop is handed at a time.
-const BATCH_SIGNALS: usize = 1_024;
 /// An argument that has this program measure one size.
 const SIZE: &str = "--conversations=";
-const KEY: Signal = Signal::new(SignalKind::Keystroke);
 /// What a client writes at a time into a stream.
 const PIECE_BYTES: usize = 64 * 1_024;
 /// The sessions of a whole org.
@@ -74,7 +66,7 @@ impl Row {
         let before = resident_bytes();
         let (mut engine, now) = typing(conversations);
         let bytes = resident_bytes().saturating_sub(before) / conversations as u64;
-        let keys = keys(conversations, if quick() { 2 * BATCH_SIGNALS } else { 1 << 20 });
+        let keys = keys(conversations, Spread::Uniform, if quick() { 2 * BATCH_SIGNALS } else { 1 << 20 });
         let mut bare = Bare::new(conversations);
         let count: usize = keys.iter().map(SignalBatch::len).sum();
         let pair = Pair::measure(
@@ -85,109 +77,6 @@ impl Row {
         let Pair { subject: keystroke, baseline: bare, .. } = &pair;
         println!("| {conversations} | {keystroke:.0} ns | {bare:.0} ns | {pair} | {bytes} bytes |");
     }
-}
-
-/// The least that any such daemon must do for a keystroke: look the pair up in a table and store a time.
-struct Bare {
-    table: HashTable<(Box<str>, Box<str>, u64)>,
-    hash: FixedState,
-}
-
-impl Bare {
-    fn new(conversations: usize) -> Self {
-        let mut bare = Self { table: HashTable::new(), hash: FixedState::with_seed(1) };
-        for n in 0..conversations {
-            let (to, from) = pair_of(n);
-            let entry = (to.into(), from.into(), 0);
-            let Self { table, hash } = &mut bare;
-            let hash_of_entry = |(to, from, _): &(Box<str>, Box<str>, u64)| hash_of(hash, to, from);
-            table.insert_unique(hash_of_entry(&entry), entry, hash_of_entry);
-        }
-        bare
-    }
-
-    fn store_all(&mut self, now: Instant, keys: &[SignalBatch]) {
-        for (conversation, _) in keys.iter().flat_map(SignalBatch::iter) {
-            let same = |(to, from, _): &(Box<str>, Box<str>, u64)| {
-                **from == *conversation.from() && **to == *conversation.to()
-            };
-            if let Some(entry) = self.table.find_mut(hash_of(&self.hash, conversation.to(), conversation.from()), same)
-            {
-                entry.2 = now.as_micros();
-            }
-        }
-    }
-}
-
-fn hash_of(state: &FixedState, to: &str, from: &str) -> u64 {
-    let mut hasher = state.build_hasher();
-    to.hash(&mut hasher);
-    from.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// As the loop hands batches over.
-fn type_into(engine: &mut Engine, now: Instant, keys: &[SignalBatch]) {
-    for batch in keys {
-        let mut ahead = batch.iter().map(|(conversation, _)| conversation);
-        for (index, (conversation, signal)) in batch.iter().enumerate() {
-            if index % Engine::LOOK_AHEAD_MAX == 0 {
-                engine.look_ahead(ahead.by_ref());
-            }
-            let _ = black_box(engine.handle_signal(now, conversation, signal));
-        }
-    }
-}
-
-/// In processor time: what else the machine does counts little.
-fn nanos_each(count: usize, work: impl FnOnce()) -> f64 {
-    let before = processor_time().unwrap_or_default();
-    work();
-    (processor_time().unwrap_or_default() - before).as_secs_f64() * 1e9 / count as f64
-}
-
-/// An engine with everybody typing, every icon on and acknowledged, no timer due; and the time.
-fn typing(conversations: usize) -> (Engine, Instant) {
-    let (check, dismiss) = (Duration::from_secs(5), Duration::from_secs(3_600));
-    // No rate, for it is the engine's own work that is measured.
-    let delivery = Delivery { in_flight_max: usize::MAX, requests_per_second_max: u32::MAX, ..Delivery::default() };
-    let rules = Rules::new(Mode::Idle, check, dismiss, dismiss);
-    let mut engine = Engine::new(Policy { rules, delivery, conversations_max: usize::MAX, ..Policy::default() }, 1);
-    let mut now = Instant::ORIGIN + Duration::from_secs(1);
-    for n in 0..conversations {
-        let (to, from) = pair_of(n);
-        engine.handle_signal(now, conversation(&to, &from), KEY).expect("there is room");
-        while let Some(dispatch) = engine.poll_dispatch(now) {
-            engine.handle_outcome(now, dispatch.id, Outcome::Delivered);
-        }
-        if n % 10_000 == 0 {
-            now = now + Duration::from_secs(2);
-            engine.handle_timeout(now);
-        }
-    }
-    (engine, now)
-}
-
-/// `count` keystrokes in batches, as the edges hand them over. Who types is drawn anew for each.
-fn keys(conversations: usize, count: usize) -> Vec<SignalBatch> {
-    let mut random = Random(7);
-    let batch = |random: &mut Random| {
-        let mut batch = SignalBatch::default();
-        for _ in 0..BATCH_SIGNALS {
-            let (to, from) = pair_of(random.below(conversations));
-            batch.push(conversation(&to, &from), KEY);
-        }
-        batch
-    };
-    (0..count / BATCH_SIGNALS).map(|_| batch(&mut random)).collect()
-}
-
-fn pair_of(n: usize) -> (String, String) {
-    (id(1, (n / CHANNEL_CONVERSATIONS) as u64), id(2, n as u64))
-}
-
-fn conversation<'a>(to: &'a str, from: &'a str) -> ConversationRef<'a> {
-    ConversationRef::new(to, from).expect("an id has 36 characters")
 }
 
 /// The first table as a drawing, in the colours of light and dark pages.
@@ -311,7 +200,9 @@ fn upstream() -> SocketAddr {
 }
 
 fn line(n: usize) -> String {
-    let (to, from) = pair_of(n);
+    let mut ids = (String::new(), String::new());
+    pair_of(n, CHANNEL_CONVERSATIONS, &mut ids);
+    let (to, from) = ids;
     format!("{{\"to\":\"{to}\",\"from\":\"{from}\",\"signal\":\"keystroke\",\"at\":1700000000123}}\n")
 }
 

@@ -2,6 +2,8 @@
 //! memory.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
+pub(crate) mod crowd;
+
 use std::fmt::{self, Write as _};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
