@@ -39,13 +39,7 @@ pub fn answer(status: u16, headers: &[(&str, &[u8])], body: &[u8], whole: bool) 
 
 /// Whatever the token endpoint answers is a token or the reason why there is none, without the assertion.
 pub fn token_answer(status: u16, headers: &[(&str, &[u8])], body: &[u8]) {
-    let jwt = JwtBearer {
-        token_url: "https://login.salesforce.com/services/oauth2/token".parse().expect("an address"),
-        consumer_key: "key".to_owned(),
-        subject: "user@example.com".to_owned(),
-        audience: "https://login.salesforce.com".to_owned(),
-        private_key_file: "/k.pem".into(),
-    };
+    let jwt = JwtBearer::sample();
     match token::read_answer(&jwt, &Places::default(), status_of(status), &headers_of(headers), body, SECRET) {
         Ok((token, life)) => {
             assert!(life.as_secs() <= 86_400, "{life:?}");

@@ -120,3 +120,17 @@ pub struct JwtBearer {
     /// An RSA key in PEM, PKCS#1 or PKCS#8.
     pub private_key_file: PathBuf,
 }
+
+#[cfg(any(test, fuzzing))]
+impl JwtBearer {
+    /// Some flow, where it does not matter which.
+    pub(super) fn sample() -> Self {
+        Self {
+            token_url: "https://login.salesforce.com/services/oauth2/token".parse().expect("an address"),
+            consumer_key: "key".to_owned(),
+            subject: "user@example.com".to_owned(),
+            audience: "https://login.salesforce.com".to_owned(),
+            private_key_file: "/k.pem".into(),
+        }
+    }
+}

@@ -193,13 +193,7 @@ mod tests {
 
     #[test]
     fn a_token_is_taken_from_a_success_only() {
-        let jwt = JwtBearer {
-            token_url: "https://login.salesforce.com/x".parse().unwrap(),
-            consumer_key: "k".to_owned(),
-            subject: "user@example.com".to_owned(),
-            audience: "https://login.salesforce.com".to_owned(),
-            private_key_file: "/k.pem".into(),
-        };
+        let jwt = JwtBearer::sample();
         let body = br#"{"access_token": "t0ken", "expires_in": 60}"#;
         for (status, taken) in [(200, true), (201, true), (302, false), (400, false), (500, false)] {
             let status = StatusCode::from_u16(status).unwrap();

@@ -162,13 +162,7 @@ mod tests {
 
     fn explained(status: u16, headers: &[(&'static str, &str)], body: &str, said: Option<&str>) -> Failure {
         let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap())).collect();
-        let jwt = JwtBearer {
-            token_url: "https://login.salesforce.com/x".parse().unwrap(),
-            consumer_key: "k".to_owned(),
-            subject: "user@example.com".to_owned(),
-            audience: "https://login.salesforce.com".to_owned(),
-            private_key_file: "/k.pem".into(),
-        };
+        let jwt = JwtBearer::sample();
         let status = StatusCode::from_u16(status).unwrap();
         let said = said.map(str::to_owned);
         Refusal { status, headers: &headers, body: body.as_bytes(), said }.explain(
