@@ -113,7 +113,7 @@ fn node_of_several(status: &Value) -> Option<[String; 2]> {
     let differs: Vec<_> = store["differs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let differs = match differs.is_empty() {
         true => String::new(),
-        false => format!("; another has {} otherwise", printable(&differs.join(" and "))),
+        false => format!("; another typingd has other values for {}", printable(&differs.join(" and "))),
     };
     // While the store answers, a heartbeat's time is no news.
     let members = match store["members_age_ms"].as_u64() {

@@ -119,7 +119,7 @@ impl Node {
                 }
                 State::InDoubt => info!("what this typingd owns is claimed again"),
                 State::Alone => warn!("without a store: this typingd serves alone"),
-                State::Dark => warn!("without a store: this typingd shows no icon"),
+                State::Dark => warn!("without a store: this typingd switches no icon on"),
             }
         }
         if state == State::Tenured {

@@ -125,8 +125,7 @@ fn untrusted(error: &str) -> String {
         } else if reason.contains(CA_AS_SERVER) {
             (
                 "is a certificate authority's, which no server may show as its own",
-                "one with basicConstraints CA:FALSE, or one \
-              that the authority has signed",
+                "one with basicConstraints CA:FALSE, or one that the authority has signed",
             )
         } else {
             ("is not trusted", "the certificate that it was signed with in store.ca_file")

@@ -413,11 +413,11 @@ fn other_settings_than_those_of_the_others_are_told_once() {
     for node in [&mut other, &mut fleet.nodes[0]] {
         node.process.until_logged("has other settings; expected the same for all");
         let status = node.tell_by("status", &[]).stdout;
-        assert!(status.contains("; another has store.lease and timing otherwise"), "{status}");
+        assert!(status.contains("; another typingd has other values for store.lease and timing"), "{status}");
     }
     // Once it holds for all there is nothing to tell of.
     other.process.stop();
     let node = &fleet.nodes[0];
-    until("nothing differs", || !node.tell_by("status", &[]).stdout.contains("otherwise"));
+    until("nothing differs", || !node.tell_by("status", &[]).stdout.contains("other values"));
     assert_eq!(node.process.log().matches("has other settings").count(), 1);
 }

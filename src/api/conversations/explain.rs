@@ -28,7 +28,7 @@ fn store_silence(store: Option<State>) -> &'static str {
     match store {
         Some(State::InDoubt) => "Nothing is sent now: the store has not renewed this typingd's lease.",
         Some(State::Dark) => {
-            "The store gives no answer: no icon is shown until it does (store.when_unreachable = \"dark\")."
+            "The store gives no answer: no icon goes on until it does (store.when_unreachable = \"dark\")."
         }
         Some(State::Alone) => {
             "The store gives no answer: this typingd serves alone, and another may show the icon too."
@@ -275,7 +275,7 @@ mod tests {
         let said = |state| explanation(&account, now, state);
         assert!(said(None).contains("the rate or the number"), "{}", said(None));
         assert_eq!(said(None), said(Some(State::Tenured)));
-        for (state, why) in [(State::InDoubt, "has not renewed"), (State::Dark, "no icon is shown until it does")] {
+        for (state, why) in [(State::InDoubt, "has not renewed"), (State::Dark, "no icon goes on until it does")] {
             let said = said(Some(state));
             assert!(said.contains(why) && !said.contains("the rate or the number"), "{said}");
         }
