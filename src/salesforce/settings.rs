@@ -126,8 +126,8 @@ impl JwtBearer {
     /// Some flow, where it does not matter which.
     pub(super) fn sample() -> Self {
         Self {
-            token_url: "https://login.salesforce.com/services/oauth2/token".parse().expect("an address"),
-            consumer_key: "key".to_owned(),
+            token_url: "https://login.salesforce.com/x".parse().expect("an address"),
+            consumer_key: "k".to_owned(),
             subject: "user@example.com".to_owned(),
             audience: "https://login.salesforce.com".to_owned(),
             private_key_file: "/k.pem".into(),
