@@ -1,5 +1,6 @@
 //! Conversations and the ids that name them.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -79,7 +80,7 @@ impl fmt::Display for ChannelAddress {
 
 /// A conversation, borrowed: the pair of a channel address (`to`) of 1 to [`CHANNEL_CHARS_MAX`] characters and an end user
 /// (`from`) of 1 to [`USER_CHARS_MAX`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConversationRef<'a> {
     pub(super) to: &'a str,
     pub(super) from: &'a str,
@@ -106,7 +107,10 @@ impl<'a> ConversationRef<'a> {
 
     /// The same conversation, owned.
     pub fn to_owned(self) -> Conversation {
-        Conversation { to: self.to.into(), from: self.from.into() }
+        let mut ids = String::with_capacity(self.to.len() + self.from.len());
+        ids.push_str(self.to);
+        ids.push_str(self.from);
+        Conversation { ids: ids.into(), to_bytes: self.to.len() as u16 }
     }
 }
 
@@ -118,26 +122,40 @@ impl fmt::Debug for ConversationRef<'_> {
 }
 
 /// A conversation, owned. Made from a [`ConversationRef`], so that it is always valid. Clones share the text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Conversation {
-    to: Arc<str>,
-    from: Arc<str>,
+    /// Both, one behind the other: thousands are kept.
+    ids: Arc<str>,
+    to_bytes: u16,
 }
 
 impl Conversation {
     /// The same conversation, borrowed.
     pub fn as_ref(&self) -> ConversationRef<'_> {
-        ConversationRef { to: &self.to, from: &self.from }
+        let (to, from) = self.ids.split_at(self.to_bytes.into());
+        ConversationRef { to, from }
     }
 
     /// The channel address identifier.
     pub fn to(&self) -> &str {
-        &self.to
+        self.as_ref().to
     }
 
     /// The end-user client identifier.
     pub fn from(&self) -> &str {
-        &self.from
+        self.as_ref().from
+    }
+}
+
+impl PartialOrd for Conversation {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Conversation {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_ref().cmp(&other.as_ref())
     }
 }
 
@@ -167,6 +185,16 @@ mod tests {
             assert_eq!(ConversationRef::new("c", &text).map(|_| ()), from, "{} bytes", text.len());
             assert_eq!(ChannelAddress::new(&text).is_ok(), to.is_ok(), "{} bytes", text.len());
         }
+    }
+
+    #[test]
+    fn where_one_id_ends_and_the_other_begins_makes_a_difference() {
+        let of = |to, from| ConversationRef::new(to, from).unwrap().to_owned();
+        let all = [of("a", "bc"), of("ab", "c"), of("ab", "d"), of("b", "a")];
+        assert_eq!(all.each_ref().map(|one| (one.to(), one.from())), [("a", "bc"), ("ab", "c"), ("ab", "d"), ("b", "a")]);
+        assert!(all.is_sorted() && all.windows(2).all(|pair| pair[0] != pair[1]));
+        let longest = of(&"\u{1F5E8}".repeat(CHANNEL_CHARS_MAX), &"\u{1F5E8}".repeat(USER_CHARS_MAX));
+        assert_eq!((longest.to().chars().count(), longest.from().chars().count()), (CHANNEL_CHARS_MAX, USER_CHARS_MAX));
     }
 
     #[test]
