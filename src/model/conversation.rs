@@ -191,7 +191,10 @@ mod tests {
     fn where_one_id_ends_and_the_other_begins_makes_a_difference() {
         let of = |to, from| ConversationRef::new(to, from).unwrap().to_owned();
         let all = [of("a", "bc"), of("ab", "c"), of("ab", "d"), of("b", "a")];
-        assert_eq!(all.each_ref().map(|one| (one.to(), one.from())), [("a", "bc"), ("ab", "c"), ("ab", "d"), ("b", "a")]);
+        assert_eq!(
+            all.each_ref().map(|one| (one.to(), one.from())),
+            [("a", "bc"), ("ab", "c"), ("ab", "d"), ("b", "a")]
+        );
         assert!(all.is_sorted() && all.windows(2).all(|pair| pair[0] != pair[1]));
         let longest = of(&"\u{1F5E8}".repeat(CHANNEL_CHARS_MAX), &"\u{1F5E8}".repeat(USER_CHARS_MAX));
         assert_eq!((longest.to().chars().count(), longest.from().chars().count()), (CHANNEL_CHARS_MAX, USER_CHARS_MAX));

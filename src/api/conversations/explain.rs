@@ -44,7 +44,7 @@ pub(super) fn joined<const N: usize>(parts: [String; N]) -> String {
 
 /// That the newest keystroke was ignored, and why; empty if it counted.
 pub(super) fn ignored(account: Option<&Account>, past: &Past, now: Instant) -> String {
-    let Some((event, handled)) = past.ignored.as_deref().and_then(|event| match event.what {
+    let Some((event, handled)) = past.ignored.as_ref().and_then(|event| match event.what {
         What::Ignored(handled) => Some((event, handled)),
         _ => None,
     }) else {
@@ -61,7 +61,7 @@ pub(super) fn ignored(account: Option<&Account>, past: &Past, now: Instant) -> S
 
 /// That the last request failed, and how; empty if it did not.
 pub(super) fn failed(past: &Past, now: Instant) -> String {
-    let Some(Event { at, what: What::Answered(subject, verdict), .. }) = past.result.as_deref() else {
+    let Some(Event { at, what: What::Answered(subject, verdict), .. }) = past.result.as_ref() else {
         return String::new();
     };
     if verdict.outcome == Outcome::Delivered {

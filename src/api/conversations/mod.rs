@@ -145,7 +145,7 @@ impl Api {
                 attempt: flight.map_or(0, |flight| flight.attempt),
                 for_ms: flight.map_or(0.0, |flight| millis(now.since(flight.left))),
             }),
-            last_signal: self.last_signal(account, past.signal.as_deref(), now),
+            last_signal: self.last_signal(account, past.signal.as_ref(), now),
             deadlines: DeadlinesJson {
                 check_in_ms: deadlines.and_then(|deadlines| in_ms(deadlines.check)),
                 dismiss_in_ms: deadlines.and_then(|deadlines| in_ms(deadlines.dismissal)),
@@ -154,7 +154,7 @@ impl Api {
                 muted_for_ms: account.and_then(|account| account.muted).and_then(|(until, _)| in_ms(until)),
             },
             timing: TimingJson::new(rules),
-            last_result: past.result.as_deref().map(|event| events::transition(event, now, &self.clock)),
+            last_result: past.result.as_ref().map(|event| events::transition(event, now, &self.clock)),
             transitions: past.events.iter().map(|event| events::transition(event, now, &self.clock)).collect(),
         }
     }
@@ -207,20 +207,20 @@ fn name_of(acknowledged: Acknowledged) -> &'static str {
 }
 
 /// Whether the last event was a Stopped that was given up: its icon may be on.
-fn left_on(events: &[Arc<Event>]) -> bool {
+fn left_on(events: &[Event]) -> bool {
     let last = events.iter().rev().find(|event| !matches!(event.what, What::Signal(_) | What::Ignored(_)));
     matches!(last.map(|event| &event.what), Some(What::Dropped(subject, Why::GivenUp))
         if subject.reason.indicator() == Indicator::TypingStopped)
 }
 
-fn shown(account: Option<&Account>, events: &[Arc<Event>]) -> &'static str {
+fn shown(account: Option<&Account>, events: &[Event]) -> &'static str {
     match account.map_or(Acknowledged::Off, |account| account.acknowledged) {
         Acknowledged::Off if left_on(events) => name_of(Acknowledged::Unknown),
         acknowledged => name_of(acknowledged),
     }
 }
 
-fn forgotten(events: &[Arc<Event>]) -> String {
+fn forgotten(events: &[Event]) -> String {
     let text = if left_on(events) {
         "The user is not typing, but the icon may have been left on: the last TypingStopped was given up. The next key \
          shows it anew."

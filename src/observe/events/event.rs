@@ -63,16 +63,3 @@ pub struct Verdict {
     /// From the decision to the request's end.
     pub since_decided: Duration,
 }
-
-impl Event {
-    /// What it takes in memory, about.
-    pub(super) fn bytes(&self) -> usize {
-        let verdict = match &self.what {
-            What::Answered(_, verdict) => {
-                size_of::<Verdict>() + verdict.detail.as_ref().map_or(0, |detail| detail.len())
-            }
-            _ => 0,
-        };
-        size_of::<Self>() + self.conversation.to().len() + self.conversation.from().len() + verdict
-    }
-}

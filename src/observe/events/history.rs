@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+use super::kept::Kept;
 use super::{Event, What};
 use crate::model::{Conversation, ConversationRef, Instant};
 
-/// Events kept over all conversations: some seven megabytes with ids of usual lengths. At 50 requests a second they reach
+/// Events kept over all conversations: some four megabytes with ids of usual lengths. At 50 requests a second they reach
 /// back for five minutes, at 2,000 for eight seconds.
 pub const EVENTS_MAX: usize = 32_768;
 /// What they may take in memory, whatever the ids' lengths.
@@ -37,22 +37,24 @@ pub(super) struct History {
 
 #[derive(Debug)]
 struct Entry {
-    event: Arc<Event>,
-    /// The number of the one before it of the same conversation; it may be gone.
-    previous: Option<u64>,
+    at: Instant,
+    conversation: Conversation,
+    /// How many entries back the one before it of the same conversation is, which may be gone; 0 if there was none.
+    back: u32,
+    kept: Kept,
 }
 
 /// What is known of a conversation's past.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
     /// The newest, at most [`PAST_EVENTS_MAX`], the newest last.
-    pub events: Vec<Arc<Event>>,
+    pub events: Vec<Event>,
     /// The newest end of a request.
-    pub result: Option<Arc<Event>>,
+    pub result: Option<Event>,
     /// The newest signal, keystrokes left out.
-    pub signal: Option<Arc<Event>>,
+    pub signal: Option<Event>,
     /// The newest keystroke that was ignored, among the events that are shown.
-    pub ignored: Option<Arc<Event>>,
+    pub ignored: Option<Event>,
 }
 
 impl History {
@@ -68,41 +70,43 @@ impl History {
     }
 
     /// Keeps `event`, and lets go of the oldest to make room.
-    pub(super) fn push(&mut self, event: Arc<Event>) {
+    pub(super) fn push(&mut self, event: Event) {
         self.forget(event.at);
-        let bytes = event.bytes();
+        let Event { at, conversation, waited, what } = event;
+        let mut entry = Entry { at, conversation, back: 0, kept: Kept::new(waited, what) };
+        let bytes = entry.bytes();
         while self.entries.len() >= EVENTS_MAX || (self.bytes + bytes > BYTES_MAX && !self.entries.is_empty()) {
             self.pop();
         }
         let number = self.first + self.entries.len() as u64;
-        let hash = self.hash.hash_one(event.conversation.as_ref());
+        let hash = self.hash.hash_one(entry.conversation.as_ref());
         let Self { entries, first, newest, hash: state, .. } = self;
-        let of = |number: u64| &entries[(number - *first) as usize].event.conversation;
-        let previous = match newest.find_mut(hash, |&other| *of(other) == event.conversation) {
-            Some(newest) => Some(std::mem::replace(newest, number)),
+        let of = |number: u64| &entries[(number - *first) as usize].conversation;
+        match newest.find_mut(hash, |&other| *of(other) == entry.conversation) {
+            // Those that are kept are fewer than 2^32.
+            Some(newest) => entry.back = (number - std::mem::replace(newest, number)) as u32,
             None => {
                 newest.insert_unique(hash, number, |&other| {
                     // The new one is not in its place yet, and is only hashed when the table grows.
                     if other == number { hash } else { state.hash_one(of(other).as_ref()) }
                 });
-                None
             }
-        };
+        }
         self.bytes += bytes;
-        self.entries.push_back(Entry { event, previous });
+        self.entries.push_back(entry);
     }
 
     /// Lets go of what is too old at `now`.
     pub(super) fn forget(&mut self, now: Instant) {
-        while self.entries.front().is_some_and(|entry| entry.event.at + AGE_MAX <= now) {
+        while self.entries.front().is_some_and(|entry| entry.at + AGE_MAX <= now) {
             self.pop();
         }
     }
 
     fn pop(&mut self) {
         let Some(entry) = self.entries.pop_front() else { return };
-        self.bytes -= entry.event.bytes();
-        let hash = self.hash.hash_one(entry.event.conversation.as_ref());
+        self.bytes -= entry.bytes();
+        let hash = self.hash.hash_one(entry.conversation.as_ref());
         if let Ok(found) = self.newest.find_entry(hash, |&number| number == self.first) {
             found.remove();
         }
@@ -116,28 +120,25 @@ impl History {
 
     /// The same conversation, with the text of its newest event, if there is one: its events share it.
     pub(super) fn shared(&self, conversation: Conversation) -> Conversation {
-        match self.newest(conversation.as_ref()) {
-            Some(newest) => newest.conversation.clone(),
+        match self.find(conversation.as_ref()) {
+            Some(newest) => self.entry(newest).conversation.clone(),
             None => conversation,
         }
     }
 
     /// The newest event of one conversation.
-    pub(super) fn newest(&self, conversation: ConversationRef<'_>) -> Option<&Event> {
-        let hash = self.hash.hash_one(conversation);
-        let is_it = |number: &u64| self.entry(*number).event.conversation.as_ref() == conversation;
-        self.newest.find(hash, is_it).map(|&number| &*self.entry(number).event)
+    pub(super) fn newest(&self, conversation: ConversationRef<'_>) -> Option<Event> {
+        self.find(conversation).map(|number| self.entry(number).event())
     }
 
     /// The past of one conversation.
     pub(super) fn past(&self, conversation: ConversationRef<'_>) -> Past {
         let mut past = Past::default();
-        let hash = self.hash.hash_one(conversation);
-        let is_it = |owned: &Conversation| owned.as_ref() == conversation;
-        let mut next = self.newest.find(hash, |&number| is_it(&self.entry(number).event.conversation)).copied();
+        let mut next = self.find(conversation);
         for _ in 0..LOOKS_MAX {
             let Some(number) = next.filter(|&number| number >= self.first) else { break };
-            let Entry { event, previous } = self.entry(number);
+            let entry = self.entry(number);
+            let event = entry.event();
             if past.events.len() < PAST_EVENTS_MAX {
                 past.events.push(event.clone());
                 if past.ignored.is_none() && matches!(event.what, What::Ignored(_)) {
@@ -147,18 +148,36 @@ impl History {
                 break;
             }
             match event.what {
-                What::Signal(_) => past.signal = past.signal.or_else(|| Some(event.clone())),
-                What::Answered(..) => past.result = past.result.or_else(|| Some(event.clone())),
+                What::Signal(_) => past.signal = past.signal.or(Some(event)),
+                What::Answered(..) => past.result = past.result.or(Some(event)),
                 What::Ignored(_) | What::Decided(_) | What::Dropped(..) => {}
             }
-            next = *previous;
+            next = number.checked_sub(entry.back.into()).filter(|_| entry.back > 0);
         }
         past.events.reverse();
         past
     }
 
+    /// The number of the newest entry of one conversation.
+    fn find(&self, conversation: ConversationRef<'_>) -> Option<u64> {
+        let hash = self.hash.hash_one(conversation);
+        self.newest.find(hash, |&number| self.entry(number).conversation.as_ref() == conversation).copied()
+    }
+
     fn entry(&self, number: u64) -> &Entry {
         &self.entries[(number - self.first) as usize]
+    }
+}
+
+impl Entry {
+    fn event(&self) -> Event {
+        let (waited, what) = self.kept.what();
+        Event { at: self.at, conversation: self.conversation.clone(), waited, what }
+    }
+
+    /// What it takes in memory, about.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.conversation.to().len() + self.conversation.from().len() + self.kept.bytes()
     }
 }
 
@@ -168,9 +187,9 @@ mod tests {
     use crate::model::{Reason, SignalKind};
     use crate::observe::events::Subject;
 
-    fn event(from: &str, at: u64, what: What) -> Arc<Event> {
+    fn event(from: &str, at: u64, what: What) -> Event {
         let conversation = ConversationRef::new("c", from).unwrap().to_owned();
-        Arc::new(Event { at: Instant::from_millis(at), conversation, waited: Duration::ZERO, what })
+        Event { at: Instant::from_millis(at), conversation, waited: Duration::ZERO, what }
     }
 
     fn decided(number: u64) -> What {
@@ -182,7 +201,7 @@ mod tests {
     }
 
     fn numbers(past: &Past) -> Vec<u64> {
-        let number = |event: &Arc<Event>| match event.what {
+        let number = |event: &Event| match event.what {
             What::Decided(subject) => subject.number,
             _ => 0,
         };
@@ -232,7 +251,7 @@ mod tests {
             assert!(history.bytes <= BYTES_MAX);
         }
         assert!(history.entries.len() < EVENTS_MAX && history.newest.len() == 1_000, "{}", history.entries.len());
-        let bytes: usize = history.entries.iter().map(|entry| entry.event.bytes()).sum();
+        let bytes: usize = history.entries.iter().map(Entry::bytes).sum();
         assert_eq!(history.bytes, bytes);
 
         history.push(event("ann", AGE_MAX.as_millis() as u64 + 2, decided(1)));

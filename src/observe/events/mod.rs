@@ -6,6 +6,7 @@
 
 mod event;
 mod history;
+mod kept;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -55,7 +56,7 @@ pub struct Watch(broadcast::Receiver<Arc<News>>);
 #[derive(Debug)]
 pub struct News {
     /// What happened.
-    pub event: Arc<Event>,
+    pub event: Event,
     /// As text for watchers: written by the first that needs it.
     pub text: OnceLock<Bytes>,
 }
@@ -86,11 +87,11 @@ impl EventLog {
             {
                 let conversation = self.history.shared(conversation.to_owned());
                 let what = What::Signal(signal.kind);
-                self.history.push(Arc::new(Event { at: now, conversation, waited: Duration::ZERO, what }));
+                self.history.push(Event { at: now, conversation, waited: Duration::ZERO, what });
             }
             LoopEvent::Received { conversation, taken: Ok(handled), .. } if handled.ignored().is_some() => {
                 let what = What::Ignored(handled);
-                let is_same = |last: &Event| last.what == what && now.since(last.at) < IGNORED_SPACING;
+                let is_same = |last: Event| last.what == what && now.since(last.at) < IGNORED_SPACING;
                 if !self.history.newest(conversation).is_some_and(is_same) {
                     let conversation = conversation.to_owned();
                     self.publish(Event { at: now, conversation, waited: Duration::ZERO, what });
@@ -142,7 +143,7 @@ impl EventLog {
     }
 
     fn publish(&mut self, event: Event) {
-        let event = Arc::new(Event { conversation: self.history.shared(event.conversation), ..event });
+        let event = Event { conversation: self.history.shared(event.conversation), ..event };
         if self.watchers.receiver_count() > 0 {
             // The last watcher may have gone this moment.
             let _ = self.watchers.send(Arc::new(News { event: event.clone(), text: OnceLock::new() }));
