@@ -8,22 +8,18 @@
 mod support;
 
 use std::fmt::Write as _;
-use std::io::{Read, Write as _};
-use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::Duration;
 
 use support::crowd::{
     BATCH_SIGNALS, Bare, CHANNEL_CONVERSATIONS, Spread, keys, nanos_each, pair_of, type_into, typing,
 };
-use support::{Pair, Subject, connect, cpu_nanos, quick, resident_bytes, start_typingd};
+use support::{Pair, cpu_nanos, pour, quick, resident_bytes, start_typingd_before, start_upstream};
 use typingd::base::clock::stopwatch;
 use typingd::model::SignalBatch;
 
 /// An argument that has this program measure one size.
 const SIZE: &str = "--conversations=";
-/// What a client writes at a time into a stream.
-const PIECE_BYTES: usize = 64 * 1_024;
 /// The sessions of a whole org.
 const ORG: usize = 11_000;
 
@@ -135,23 +131,12 @@ fn plot(rows: &[Row]) -> String {
 /// Prints what the daemon takes in when it may use one processor, and two.
 fn processors() {
     let directory = tempfile::tempdir().expect("a directory for settings");
-    std::fs::write(directory.path().join("token"), "a-token").expect("the directory can be written to");
-    let upstream = upstream();
+    let upstream = start_upstream(|_| {});
     println!("\n| processors of the daemon | NDJSON lines a second | CPU of a line |\n| ---: | ---: | ---: |");
     for allowed in ["0", "0,1"] {
         // Intervals so long that nothing but first Starteds is sent.
-        let settings = format!(
-            r#"
-            upstream.base_url = "http://{upstream}"
-            upstream.org_id = "00DXX0000000001"
-            upstream.authorization_context = "Bench"
-            upstream.auth.token_file = "token"
-            timing.check_interval = "1h"
-            timing.dismiss_after = "1h"
-            timing.max_typing = "1h"
-            "#
-        );
-        let subject = start_typingd(&settings, directory.path());
+        let settings = "timing = { check_interval = '1h', dismiss_after = '1h', max_typing = '1h' }";
+        let subject = start_typingd_before(upstream, settings, directory.path());
         let pid = subject.process.id().to_string();
         let pinned = Command::new("taskset").args(["-a", "-c", "-p", allowed, &pid]).output();
         if !pinned.is_ok_and(|pinned| pinned.status.success()) {
@@ -160,43 +145,16 @@ fn processors() {
         }
         let lines: String = (0..if quick() { 500 } else { ORG }).map(line).collect();
         // The first Starteds of all leave.
-        pour(&subject, &lines, 1);
+        pour(subject.address, &lines, 1);
         std::thread::sleep(Duration::from_secs(if quick() { 1 } else { 15 }));
         let repeats = if quick() { 2 } else { 200 };
         let count = (repeats * lines.lines().count()) as f64;
         let (before, watch) = (cpu_nanos(&pid, ""), stopwatch());
-        pour(&subject, &lines, repeats);
+        pour(subject.address, &lines, repeats);
         let seconds = watch.elapsed().as_secs_f64();
         let each = (cpu_nanos(&pid, "") - before) as f64 / count;
         println!("| {} | {:.0} | {each:.0} ns |", allowed.split(',').count(), count / seconds);
     }
-}
-
-/// An upstream that acknowledges everything.
-fn upstream() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("its address");
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || {
-                let (mut bytes, mut filled) = (vec![0; 64 * 1_024], 0);
-                while let Ok(read @ 1..) = stream.read(&mut bytes[filled..]) {
-                    filled += read;
-                    // The last boundary ends a form, and one request waits for the answer to the one before.
-                    let is_head = bytes.starts_with(b"HEAD ") && bytes[..filled].ends_with(b"\r\n\r\n");
-                    if is_head || bytes[..filled].ends_with(b"--\r\n") {
-                        filled = 0;
-                        let body = if is_head { "" } else { r#"{"success":true,"id":"x","workItemIds":[]}"# };
-                        let head = format!("HTTP/1.1 202 Accepted\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-                        if stream.write_all(head.as_bytes()).is_err() {
-                            return;
-                        }
-                    }
-                }
-            });
-        }
-    });
-    address
 }
 
 fn line(n: usize) -> String {
@@ -204,18 +162,4 @@ fn line(n: usize) -> String {
     pair_of(n, CHANNEL_CONVERSATIONS, &mut ids);
     let (to, from) = ids;
     format!("{{\"to\":\"{to}\",\"from\":\"{from}\",\"signal\":\"keystroke\",\"at\":1700000000123}}\n")
-}
-
-/// Pours the lines so many times into one stream, until it is answered.
-fn pour(subject: &Subject, lines: &str, repeats: usize) {
-    let mut connection = connect(subject.address);
-    let head = "POST /v1/signals HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\ncontent-length:";
-    let head = format!("{head} {}\r\n\r\n", lines.len() * repeats);
-    connection.write_all(head.as_bytes()).expect("the daemon reads");
-    for piece in (0..repeats).flat_map(|_| lines.as_bytes().chunks(PIECE_BYTES)) {
-        connection.write_all(piece).expect("the daemon reads");
-    }
-    let mut answer = [0; 4_096];
-    let read = connection.read(&mut answer).expect("the daemon answers");
-    assert!(answer.starts_with(b"HTTP/1.1 202 "), "{}", String::from_utf8_lossy(&answer[..read]));
 }

@@ -5,11 +5,14 @@
 pub(crate) mod crowd;
 
 use std::fmt::{self, Write as _};
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+/// What is written at a time into a stream.
+const PIECE_BYTES: usize = 64 * 1_024;
 
 /// Whether only to see that the benchmark works: small sizes, few rounds, no figure worth anything.
 pub(crate) fn quick() -> bool {
@@ -139,19 +142,30 @@ pub(crate) fn start_typingd(settings: &str, directory: &Path) -> Subject {
     let file = directory.join("typingd.toml");
     let settings = format!("ingest.listen = [\"127.0.0.1:0\"]\nlog.format = \"json\"\n{settings}");
     std::fs::write(&file, settings).expect("the directory can be written to");
-    let mut process = Command::new(env!("CARGO_BIN_EXE_typingd"))
-        .args(["run", "--config"])
-        .arg(&file)
-        .env_clear()
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the daemon starts");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_typingd"));
+    until_ready(command.env_clear().args(["run", "--config"]).arg(&file))
+}
+
+/// The daemon with its own sandbox, ready.
+pub(crate) fn start_sandbox() -> Subject {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_typingd"));
+    let command = command.env_clear().env("TYPINGD_LOG__FORMAT", "json");
+    until_ready(command.args(["run", "--sandbox", "--listen", "127.0.0.1:0"]))
+}
+
+/// Starts the daemon, whose log is JSON, and waits until it is ready.
+fn until_ready(command: &mut Command) -> Subject {
+    let environment: Vec<_> =
+        command.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect();
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the daemon starts");
     let log = BufReader::new(process.stderr.take().expect("its log is piped"));
     let (mut address, mut ready, mut said) = (None, false, String::new());
     for line in log.lines().map_while(Result::ok) {
         let _ = writeln!(said, "{line}");
-        let told = line.split("http://").nth(1).and_then(|rest| rest.split('"').next()?.parse().ok());
-        address = address.or(told);
+        if line.contains(r#""listening""#) {
+            let told = line.split("http://").nth(1).and_then(|rest| rest.split('"').next()?.parse().ok());
+            address = address.or(told);
+        }
         ready = line.contains(r#""ready""#);
         if ready {
             break;
@@ -159,6 +173,59 @@ pub(crate) fn start_typingd(settings: &str, directory: &Path) -> Subject {
     }
     let address = address.filter(|_| ready).unwrap_or_else(|| panic!("the daemon did not come up: {said}"));
     Subject { process, address }
+}
+
+/// The daemon, as by [`start_typingd`], with a token and an `upstream`.
+pub(crate) fn start_typingd_before(upstream: SocketAddr, settings: &str, directory: &Path) -> Subject {
+    std::fs::write(directory.join("token"), "a-token").expect("the directory can be written to");
+    let upstream = format!(
+        "upstream.base_url = \"http://{upstream}\"\nupstream.org_id = \"00DXX0000000001\"\n\
+         upstream.authorization_context = \"Bench\"\nupstream.auth.token_file = \"token\"\n"
+    );
+    start_typingd(&format!("{upstream}{settings}"), directory)
+}
+
+/// An upstream that acknowledges everything; `on_request` sees what came.
+pub(crate) fn start_upstream(on_request: impl Fn(&[u8]) + Clone + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let on_request = on_request.clone();
+            std::thread::spawn(move || {
+                let (mut bytes, mut filled) = (vec![0; 64 * 1_024], 0);
+                while let Ok(read @ 1..) = stream.read(&mut bytes[filled..]) {
+                    filled += read;
+                    // The last boundary ends a form, and one request waits for the answer to the one before.
+                    let is_head = bytes.starts_with(b"HEAD ") && bytes[..filled].ends_with(b"\r\n\r\n");
+                    if is_head || bytes[..filled].ends_with(b"--\r\n") {
+                        on_request(&bytes[..filled]);
+                        filled = 0;
+                        let body = if is_head { "" } else { r#"{"success":true,"id":"x","workItemIds":[]}"# };
+                        let head = format!("HTTP/1.1 202 Accepted\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                        if stream.write_all(head.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Pours the lines so many times into one stream, until it is answered.
+pub(crate) fn pour(address: SocketAddr, lines: &str, repeats: usize) {
+    let mut connection = connect(address);
+    let head = "POST /v1/signals HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\ncontent-length:";
+    let head = format!("{head} {}\r\n\r\n", lines.len() * repeats);
+    connection.write_all(head.as_bytes()).expect("the daemon reads");
+    for piece in (0..repeats).flat_map(|_| lines.as_bytes().chunks(PIECE_BYTES)) {
+        connection.write_all(piece).expect("the daemon reads");
+    }
+    let mut answer = [0; 4_096];
+    let read = connection.read(&mut answer).expect("the daemon answers");
+    assert!(answer.starts_with(b"HTTP/1.1 202 "), "{}", String::from_utf8_lossy(&answer[..read]));
 }
 
 /// A connection to the daemon or its baseline.
