@@ -12,7 +12,8 @@ use typingd::base::clock;
 
 use crate::bench::{Daemon, JSON, Sandbox, signal_of};
 use crate::far_side::{self, FarSide};
-use crate::process::{Process, typingd, until};
+use crate::faults_bars::{measured, soon_enough};
+use crate::process::{Process, binary, typingd, until};
 use crate::wire::Address;
 use crate::{https, secrets};
 
@@ -59,7 +60,7 @@ fn may_mount() -> bool {
 /// rest of them.
 fn in_namespace(script: &str, arguments: &[&str], file: &str) -> Process {
     let mut command = Command::new("unshare");
-    command.args(["-Urm", "sh", "-c", script, "sh"]).args(arguments).args([env!("CARGO_BIN_EXE_typingd"), "run"]);
+    command.args(["-Urm", "sh", "-c", script, "sh"]).args(arguments).arg(binary()).arg("run");
     command.args(["--config", file, "--listen", "127.0.0.1:0"]).env_clear();
     command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     Process::start(command)
@@ -255,12 +256,15 @@ fn a_name_that_comes_back_is_delivered_to() {
     // In place: this file is mounted.
     let line = format!("127.0.0.1 {}\n", https::NAME);
     OpenOptions::new().append(true).open(&hosts).unwrap().write_all(line.as_bytes()).unwrap();
+    let watch = clock::stopwatch();
     until("an icon", || {
         give(&address, "user-1", "message_sent");
         give(&address, "user-1", "keystroke");
         std::thread::sleep(Duration::from_millis(50));
         !upstream.came().is_empty()
     });
+    measured("a name that comes back: delivered after", watch.elapsed());
+    soon_enough("a delivery", watch.elapsed(), Duration::from_secs(5));
     process.stop();
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn soon_enough(what: &str, took: Duration, bar: Duration) {
 pub(crate) fn spread(mut all: Vec<Duration>) -> [Duration; 3] {
     assert!(!all.is_empty(), "nothing was measured");
     all.sort_unstable();
-    [all.len() / 2, all.len() * 99 / 100, all.len() - 1].map(|at| all[at])
+    [all.len() / 2, (all.len() - 1) * 99 / 100, all.len() - 1].map(|at| all[at])
 }
 
 pub(crate) fn lines(users: impl Iterator<Item = usize>, signal: &str) -> String {
@@ -222,16 +222,16 @@ fn beyond_the_rate_refreshes_are_shed_and_no_stop_waits() {
 
 #[test]
 fn in_the_pause_of_a_rate_limit_hardly_anything_leaves() {
-    let (limit, seconds) = sized((50, 5), (1_000, 30));
+    let (limit, check, seconds) = sized((50, 2, 6), (1_000, 5, 40));
     let sandbox = Sandbox::start(&["--rate-limit", &limit.to_string()]);
     let settings = format!(
-        "upstream.max_requests_per_second = {}\ntiming.check_interval = '1s'\ntiming.dismiss_after = '1m'",
+        "upstream.max_requests_per_second = {}\ntiming.check_interval = '{check}s'\ntiming.dismiss_after = '1m'",
         2 * limit
     );
     let daemon = Daemon::start(&sandbox.address.url(), &settings);
     let watch = clock::stopwatch();
     while watch.elapsed() < Duration::from_secs(seconds) {
-        give_all(&daemon.address, 0..limit * 3 / 2, "keystroke");
+        give_all(&daemon.address, 0..limit * check * 3 / 2, "keystroke");
         std::thread::sleep(Duration::from_millis(300));
     }
     let requests = sandbox.requests();
@@ -355,6 +355,22 @@ fn an_upstream_that_never_answers_costs_no_memory() {
     measured("silent upstream: kB before, most, most in flight", (before, most, most_in_flight));
     assert!(most_in_flight <= 64, "{most_in_flight} in flight");
     assert!(most <= before + 12 * 1_024, "{most} kB, {before} before");
+}
+
+#[test]
+fn a_process_that_stood_still_hides_its_icons_at_once() {
+    let sandbox = Sandbox::start(&[]);
+    let daemon = Daemon::start(&sandbox.address.url(), "timing.dismiss_after = '1s'");
+    give_all(&daemon.address, 0..100, "keystroke");
+    until("every icon on", || sandbox.shown() == 100);
+    daemon.process.tell("STOP");
+    std::thread::sleep(Duration::from_secs(sized(3, 120)));
+    assert_eq!(sandbox.shown(), 100);
+    daemon.process.tell("CONT");
+    let watch = clock::stopwatch();
+    until("every icon off", || sandbox.shown() == 0);
+    measured("stood still: all off after", watch.elapsed());
+    soon_enough("every icon off", watch.elapsed(), Duration::from_secs(2));
 }
 
 /// The ports from which a process has connections to a port over IPv4.
