@@ -471,7 +471,9 @@ impl Engine {
         loop {
             let (timing, rules) = self.tracker.timing_mut(slot);
             let Some((at, reason)) = timing.step_late(rules, now) else { return };
+            let lifespans = lifespans(&self.policy.delivery, rules);
             self.decide(slot, at, reason);
+            self.tracker.extras_mut(slot).outbox.revive_stop(now, &lifespans);
         }
     }
 

@@ -164,6 +164,14 @@ impl Outbox {
         [replaced, self.drop_moot_stop()]
     }
 
+    /// The decision was just made, long after its time: the process stood still. A Stopped has its whole lifespan from `now`
+    /// on, for it could not leave before.
+    pub(super) fn revive_stop(&mut self, now: Instant, lifespans: &Lifespans) {
+        if self.desired.is_some_and(|reason| self.owes_stop() && now >= self.decided + lifespans.of(reason)) {
+            self.decided = now;
+        }
+    }
+
     /// Another process, or an earlier one, may have left the icon on.
     pub(super) fn doubt(&mut self) {
         if self.acknowledged == Acknowledged::Off {

@@ -448,6 +448,20 @@ fn a_machine_that_slept_switches_every_icon_off_and_goes_on() {
 }
 
 #[test]
+fn a_process_that_stood_still_for_long_hides_every_icon() {
+    let mut bench = Bench::new(Policy::default());
+    bench.key("u");
+    bench.deliver(100);
+    // A Started in flight, too.
+    bench.key("v");
+    let started = bench.engine.poll_dispatch(bench.now).expect("a Started");
+    bench.now = bench.now + Duration::from_secs(120);
+    let _ = bench.engine.handle_outcome(bench.now, started.id, Outcome::Delivered);
+    assert_eq!(bench.deliver(100), [(0, Idle); 2], "longer than a Stopped is owed");
+    assert_eq!((bench.engine.counts().stops_given_up, bench.engine.census().icons), (0, 0));
+}
+
+#[test]
 fn what_an_earlier_process_left_on_waits_for_credentials() {
     for (minutes, sent) in [(9, true), (11, false)] {
         let mut bench = Bench::new(Policy::default());
