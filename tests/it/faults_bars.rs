@@ -29,6 +29,7 @@ pub(crate) fn sized<T>(usual: T, full: T) -> T {
     if is_full() { full } else { usual }
 }
 
+#[expect(clippy::print_stdout, reason = "goes to the output of the test, which --nocapture shows")]
 pub(crate) fn measured(bar: &str, what: impl Debug) {
     println!("measured: {bar}: {what:?}");
 }
