@@ -96,10 +96,11 @@ impl DeliveryLog {
             // They say something about one channel or one user, and nothing about the others.
             Outcome::Rejected(Rejection::Channel | Rejection::Conversation) => {}
             outcome => {
-                // A token that has run out is renewed, and that is no failure. Nor are credentials of a connector. A configuration does not mend itself.
+                // A token that has run out is renewed, and that is no failure. Nor are credentials of a connector, or a
+                // connection at its end. A configuration does not mend itself.
                 self.failures = match outcome {
                     Outcome::NotSent(Transient {
-                        cause: Cause::Token | Cause::Credentials | Cause::NoCredentials,
+                        cause: Cause::Token | Cause::Credentials | Cause::NoCredentials | Cause::Unprocessed,
                         ..
                     }) => self.failures,
                     Outcome::Rejected(Rejection::Configuration) => self.failures.saturating_add(FAILURES_MAX),

@@ -250,7 +250,8 @@ impl LoopState {
         }
         if result.outcome != Outcome::Delivered {
             // No one knows when an upstream that fails takes the next try.
-            let failing = |setback: &Transient| !matches!(setback.cause, Cause::Token | Cause::Credentials);
+            let retried = [Cause::Token, Cause::Credentials, Cause::Unprocessed];
+            let failing = |setback: &Transient| !retried.contains(&setback.cause);
             if dispatch.indicator() == Indicator::TypingStopped
                 && matches!(&result.outcome, Outcome::NotSent(setback) | Outcome::Unknown(setback) if failing(setback))
             {

@@ -180,6 +180,7 @@ impl Engine {
         }
         let was_open = self.pace.is_breaker_open();
         let rate = self.pace.rate();
+        let outcome = self.tracker.extras_mut(id.slot).outbox.weigh(outcome);
         self.pace.on_outcome(now, id.slot, &outcome);
         // The timers first: an outcome must not send a Started for a user whose deadline has passed. A conversation
         // with a request in flight stays in the table.
@@ -470,7 +471,9 @@ impl Engine {
         loop {
             let (timing, rules) = self.tracker.timing_mut(slot);
             let Some((at, reason)) = timing.step_late(rules, now) else { return };
+            let lifespans = lifespans(&self.policy.delivery, rules);
             self.decide(slot, at, reason);
+            self.tracker.extras_mut(slot).outbox.revive_stop(now, &lifespans);
         }
     }
 

@@ -164,6 +164,14 @@ impl Outbox {
         [replaced, self.drop_moot_stop()]
     }
 
+    /// The decision was just made, long after its time: the process stood still. A Stopped has its whole lifespan from `now`
+    /// on, for it could not leave before.
+    pub(super) fn revive_stop(&mut self, now: Instant, lifespans: &Lifespans) {
+        if self.desired.is_some_and(|reason| self.owes_stop() && now >= self.decided + lifespans.of(reason)) {
+            self.decided = now;
+        }
+    }
+
     /// Another process, or an earlier one, may have left the icon on.
     pub(super) fn doubt(&mut self) {
         if self.acknowledged == Acknowledged::Off {
@@ -252,6 +260,19 @@ impl Outbox {
         })
     }
 
+    /// What the outcome of the request in flight counts as: one that the upstream doesn't look at time and again has
+    /// failed like any other.
+    pub(super) const fn weigh(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::NotSent(Transient { cause: Cause::Unprocessed, retry_after })
+                if self.attempt >= UNPROCESSED_TRIES_MAX =>
+            {
+                Outcome::NotSent(Transient { cause: Cause::NoAnswer, retry_after })
+            }
+            outcome => outcome,
+        }
+    }
+
     /// The request in flight has its outcome. `backoff` gives the wait before another try.
     pub(super) fn on_outcome(
         &mut self,
@@ -333,6 +354,8 @@ impl Outbox {
             Cause::Token => self.attempt == 1,
             // Rejected credentials are not used again soon: each try has others, or finds none.
             Cause::Credentials => self.attempt <= CREDENTIALS_TRIED_MAX,
+            // It goes on another connection.
+            Cause::Unprocessed => true,
             _ => false,
         };
         let wait = if at_once { Duration::ZERO } else { backoff(u32::from(self.attempt)) };
@@ -380,6 +403,10 @@ const REJECTED: Transient = Transient { cause: Cause::Failing, retry_after: None
 
 /// Credentials that are tried one after the other without a wait: more than are kept of a channel.
 const CREDENTIALS_TRIED_MAX: u8 = 32;
+
+/// Tries at once of a request that the upstream has not looked at. A connection that is about to end is met by chance, and
+/// hardly ever twice in a row.
+const UNPROCESSED_TRIES_MAX: u8 = 3;
 
 /// A connector that is started together with typingd, and asks for its token first, has shown it by then.
 const RECOVERED_LIFESPAN_MIN: Duration = Duration::from_secs(600);

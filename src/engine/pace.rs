@@ -183,6 +183,15 @@ impl Pace {
             }
             // They say something about one connector, and nothing about the others.
             Some(Transient { cause: Cause::Credentials | Cause::NoCredentials, .. }) => false,
+            // Neither a failure nor a success; a probe that finds out nothing leaves the circuit breaker open.
+            Some(Transient { cause: Cause::Unprocessed, .. }) => {
+                if let Breaker::HalfOpen { probe } = self.breaker
+                    && probe == slot
+                {
+                    self.breaker = Breaker::Open { probe_at: now + PROBE_SPACING };
+                }
+                return;
+            }
             Some(Transient { cause: Cause::Unreachable | Cause::NoAnswer | Cause::Failing, .. }) => true,
             None => *outcome == Outcome::Rejected(Rejection::Configuration),
         };

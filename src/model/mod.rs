@@ -264,6 +264,8 @@ pub enum Cause {
     RateLimited,
     /// No connection: name resolution, rejection, TLS.
     Unreachable,
+    /// The upstream ended the connection, or refused the stream, and says that it has not looked at the request.
+    Unprocessed,
     /// No answer in time, or the connection broke after the request had left.
     NoAnswer,
     /// The upstream can't process it at the moment (5xx and its retryable codes).

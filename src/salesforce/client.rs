@@ -360,14 +360,18 @@ impl Shared {
     ) -> WireResult {
         let stopwatch = clock::stopwatch();
         let request = self.build(setup, dispatch, credentials, departure);
+        let ended = |outcome: Outcome, detail: String| unanswered(outcome, Some(detail), stopwatch.elapsed());
         let failed = |detail: String| {
             let outcome =
                 if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
-            unanswered(outcome, Some(detail), stopwatch.elapsed())
+            ended(outcome, detail)
         };
         let answer = setup.pool.request(request, |_, _| {}, || departure.has_happened());
         let response = match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(response)) => response,
+            Ok(Err(error)) if error.is_unprocessed() => {
+                return ended(not_sent(Cause::Unprocessed), setup.failure(error));
+            }
             Ok(Err(error)) => return failed(setup.failure(error)),
             Err(_) if departure.has_happened() => return failed(setup.route.no_answer("no answer in time")),
             Err(_) => return failed(setup.route.no_connection()),

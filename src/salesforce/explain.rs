@@ -68,6 +68,10 @@ const fn of_setback(cause: Cause, status: Option<u16>) -> (&'static str, &'stati
             "check the setting that the reason names, the name service, the firewall, and whether upstream.ca_file or \
              upstream.proxy is needed",
         ),
+        (Cause::Unprocessed, _) => (
+            "the upstream ended the connection before it looked at the request",
+            "nothing, as long as the next try succeeds: load balancers end connections now and then",
+        ),
         (Cause::NoAnswer, _) => (
             "there was no answer, and it may have been applied or not",
             "check the way to upstream.base_url, and whether upstream.request_timeout is too short",
@@ -122,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_success_needs_no_advice_and_everything_else_has_some() {
-        let all = [Cause::Token, Cause::RateLimited, Cause::Unreachable, Cause::NoAnswer, Cause::Failing];
+        let all =
+            [Cause::Token, Cause::RateLimited, Cause::Unreachable, Cause::Unprocessed, Cause::NoAnswer, Cause::Failing];
         let setbacks = all.map(|cause| Transient { cause, retry_after: None });
         let not_sent = setbacks.map(Outcome::NotSent);
         let unsure = setbacks.map(Outcome::Unknown);

@@ -449,6 +449,17 @@ impl Error {
         }
     }
 
+    /// Whether the server says that it has not looked at the request: it ended the connection in order and named an
+    /// earlier request as its last, or refused the stream (RFC 9113, 6.8 and 8.7).
+    pub(crate) fn is_unprocessed(&self) -> bool {
+        let error = self.source.downcast_ref::<hyper::Error>().and_then(std::error::Error::source);
+        error.and_then(|error| error.downcast_ref::<h2::Error>()).is_some_and(|error| {
+            error.is_remote()
+                && ((error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR))
+                    || (error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)))
+        })
+    }
+
     /// Whether there was no connection yet.
     pub(crate) fn is_connect(&self) -> bool {
         self.kind == Kind::Connect

@@ -91,7 +91,8 @@ fn a_state_directory_has_one_master() {
     let file = daemon.file("typingd.toml");
     let second = run(&["run", "--config", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
     assert_eq!(second.code, Some(73), "{second:?}");
-    assert!(second.stderr.contains("is held by the process"), "{second:?}");
+    let holder = format!("is held by the process {}", daemon.process.id());
+    assert!(second.stderr.contains(&holder), "{second:?}");
     daemon.give("c", "ann", "keystroke");
 }
 

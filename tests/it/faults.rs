@@ -12,7 +12,8 @@ use typingd::base::clock;
 
 use crate::bench::{Daemon, JSON, Sandbox, signal_of};
 use crate::far_side::{self, FarSide};
-use crate::process::{Process, typingd, until};
+use crate::faults_bars::{measured, soon_enough};
+use crate::process::{Process, binary, typingd, until};
 use crate::wire::Address;
 use crate::{https, secrets};
 
@@ -59,7 +60,7 @@ fn may_mount() -> bool {
 /// rest of them.
 fn in_namespace(script: &str, arguments: &[&str], file: &str) -> Process {
     let mut command = Command::new("unshare");
-    command.args(["-Urm", "sh", "-c", script, "sh"]).args(arguments).args([env!("CARGO_BIN_EXE_typingd"), "run"]);
+    command.args(["-Urm", "sh", "-c", script, "sh"]).args(arguments).arg(binary()).arg("run");
     command.args(["--config", file, "--listen", "127.0.0.1:0"]).env_clear();
     command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     Process::start(command)
@@ -255,12 +256,15 @@ fn a_name_that_comes_back_is_delivered_to() {
     // In place: this file is mounted.
     let line = format!("127.0.0.1 {}\n", https::NAME);
     OpenOptions::new().append(true).open(&hosts).unwrap().write_all(line.as_bytes()).unwrap();
+    let watch = clock::stopwatch();
     until("an icon", || {
         give(&address, "user-1", "message_sent");
         give(&address, "user-1", "keystroke");
         std::thread::sleep(Duration::from_millis(50));
         !upstream.came().is_empty()
     });
+    measured("a name that comes back: delivered after", watch.elapsed());
+    soon_enough("a delivery", watch.elapsed(), Duration::from_secs(5));
     process.stop();
 }
 
@@ -272,15 +276,15 @@ fn each_fault_of_the_manual_has_the_test_it_names() {
     assert!(rows.len() > 30, "{rows:?}");
     for row in rows {
         let cells: Vec<_> = row.trim_matches('|').split(" | ").collect();
-        assert_eq!(cells.len(), 3, "{row}");
-        let named: Vec<_> = cells[2].split('`').skip(1).step_by(2).collect();
+        assert_eq!(cells.len(), 4, "{row}");
+        let named: Vec<_> = cells[3].split('`').skip(1).step_by(2).collect();
         assert!(!named.is_empty(), "{row}");
         for name in named {
             let (file, function) = name.split_once("::").unzip();
             let file = file.unwrap_or(name);
             let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
             let is_there = match function {
-                Some(function) => text.contains(&format!("fn {function}()")),
+                Some(function) => ["fn", "def"].iter().any(|word| text.contains(&format!("{word} {function}()"))),
                 None => text.contains("fuzz_target!("),
             };
             assert!(is_there, "docs/faults.md names {name}, which is not there");

@@ -22,6 +22,8 @@ mod doors;
 mod drop_in;
 mod edge;
 mod faults;
+mod faults_bars;
+mod faults_callers;
 mod fleet;
 mod fleet_guide;
 mod fleet_replicas;

@@ -14,7 +14,8 @@ use typingd::base::clock;
 use typingd::http::{Limits, Listener, serve};
 
 use crate::bench::{JSON, NDJSON, Sandbox, pair, signal_of};
-use crate::process::{Process, until};
+use crate::faults_bars::{measured, soon_enough};
+use crate::process::{Process, binary, until};
 use crate::wire::{Address, Wire};
 
 #[test]
@@ -61,7 +62,9 @@ fn slow_clients_run_into_their_deadlines_and_hold_nobody_up() {
 
     for (name, thread) in ["head"].into_iter().chain(["json", "ndjson"]).zip([drip].into_iter().chain(stalled)) {
         let took = thread.join().unwrap();
+        measured("slow clients: closed after", (name, took));
         assert!((Duration::from_secs(4)..Duration::from_secs(9)).contains(&took), "{name}: {took:?}");
+        soon_enough(name, took, Duration::from_millis(5_100));
     }
     for mut wire in silent {
         assert_eq!(wire.rest(), b"", "a connection that says nothing is closed without a word");
@@ -218,7 +221,7 @@ fn out_of_file_descriptors_the_daemon_rests_and_heals() {
     );
     std::fs::write(&file, text).unwrap();
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", "ulimit -n 40; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_typingd"), "run"]);
+    command.args(["-c", "ulimit -n 40; exec \"$@\"", "sh"]).arg(binary()).arg("run");
     command.args(["--config", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]).env_clear();
     let mut process = Process::start(command);
     let address = process.address();
@@ -232,6 +235,7 @@ fn out_of_file_descriptors_the_daemon_rests_and_heals() {
         answer.is_some_and(|answer| answer.status == 202)
     });
     let (took, worked) = (watch.elapsed(), processor_ticks(process.id()) - before);
+    measured("no descriptors: served again after, ticks", (took, worked));
     // A hundredth of a second each: an accept that spins would take nearly all of the time.
     assert!(worked < took.as_millis() as u64 / 10 / 3, "{worked} ticks in {took:?}");
     drop(silent);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use typingd::base::clock;
 
 use crate::bench::{Daemon, JSON, Sandbox, signal_of};
+use crate::faults_bars::measured;
 use crate::process::{Process, typingd, until};
 use crate::wire::Address;
 
@@ -21,6 +22,8 @@ const PEOPLE: u64 = 400;
 /// which some have just been given up.
 const KILOBYTES_MORE_MAX: u64 = 24 * 1024;
 const DESCRIPTORS_MORE_MAX: usize = 48;
+/// From here on memory and descriptors are held to the slopes that they may have.
+const SLOPES_SECONDS_MIN: u64 = 1_800;
 
 const SETTINGS: &str = "delivery.state_dir = 'state'\ntiming.dismiss_after = '300ms'\ntiming.check_interval = '200ms'\n\
                         upstream.request_timeout = '500ms'\ningest.max_conversations = 1000\n\
@@ -110,6 +113,16 @@ fn restart(daemon: &mut Daemon, options: &[&str]) {
     daemon.address = daemon.process.address();
 }
 
+/// How much a figure rises in an hour, by the line that is nearest to all of its values, each at its second.
+fn slope(values: &[(f64, f64)]) -> f64 {
+    let count = values.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| values.iter().map(of).sum::<f64>() / count;
+    let (time, value) = (mean(|(time, _)| *time), mean(|(_, value)| *value));
+    let rise: f64 = values.iter().map(|(at, seen)| (at - time) * (seen - value)).sum();
+    let run: f64 = values.iter().map(|(at, _)| (at - time).powi(2)).sum();
+    3_600.0 * rise / run.max(f64::EPSILON)
+}
+
 #[test]
 fn an_hour_of_faults_leaves_no_icon_on_and_no_memory_used() {
     let seconds = std::env::var("TYPINGD_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
@@ -127,9 +140,12 @@ fn an_hour_of_faults_leaves_no_icon_on_and_no_memory_used() {
     let (watch, mut random) = (clock::stopwatch(), Random(3));
     let mut first_look: Option<(u64, usize)> = None;
     let mut count = 0;
+    let mut sizes = Vec::new();
     while watch.elapsed() < Duration::from_secs(seconds) {
-        // Those that end the process come once in a while only: memory that grows needs one that lives.
-        let kind = if random.below(6) == 0 { 5 + random.below(2) } else { count % 5 };
+        // Those that end the process come once in a while only, and not in the second half: memory that grows needs one
+        // that lives.
+        let half = Duration::from_secs(seconds) / 2;
+        let kind = if random.below(6) == 0 && watch.elapsed() < half { 5 + random.below(2) } else { count % 5 };
         count += 1;
         if befall(kind, &sandbox, &mut daemon, &options) {
             first_look = None;
@@ -138,12 +154,23 @@ fn an_hour_of_faults_leaves_no_icon_on_and_no_memory_used() {
         recover(kind, &sandbox);
         std::thread::sleep(FAULT_SPACING / 2);
         let (kilobytes, descriptors) = size_of(&daemon.process);
+        // After the first tenth of that half its tables and buffers have their size.
+        if watch.elapsed() > half * 11 / 10 {
+            sizes.push((watch.elapsed().as_secs_f64(), kilobytes as f64, descriptors as f64));
+        }
         let (kilobytes_first, descriptors_first) = *first_look.get_or_insert((kilobytes, descriptors));
         assert!(kilobytes <= kilobytes_first + KILOBYTES_MORE_MAX, "{kilobytes} kB, {kilobytes_first} at first");
         assert!(descriptors <= descriptors_first + DESCRIPTORS_MORE_MAX, "{descriptors}, {descriptors_first} at first");
     }
     over.store(true, Ordering::SeqCst);
     typing.join().unwrap();
+    let kilobytes = slope(&sizes.iter().map(|(at, kilobytes, _)| (*at, *kilobytes)).collect::<Vec<_>>());
+    let descriptors = slope(&sizes.iter().map(|(at, _, descriptors)| (*at, *descriptors)).collect::<Vec<_>>());
+    measured("soak: kB and descriptors more in an hour, faults", (kilobytes, descriptors, count, sizes.last()));
+    // In less time the noise is greater than what is sought.
+    if seconds >= SLOPES_SECONDS_MIN {
+        assert!(kilobytes < 1_024.0 && descriptors < 4.0, "{kilobytes} kB and {descriptors} descriptors in an hour");
+    }
     assert!(taken.load(Ordering::SeqCst) > seconds, "hardly anybody typed");
     // Nobody types any more, and all goes well: every icon goes off by itself.
     until("every icon off", || sandbox.shown() == 0);

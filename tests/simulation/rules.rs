@@ -251,6 +251,38 @@ fn a_permanent_rejection_mutes_its_channel_or_conversation() {
 }
 
 #[test]
+fn what_was_not_looked_at_goes_again_at_once_and_is_no_failure() {
+    let unprocessed = Outcome::NotSent(transient(Cause::Unprocessed));
+    let mut bench = Bench::new(Policy::default());
+    // Each of many conversations meets the end of a connection twice: far more than would open the circuit breaker.
+    for user in 0..100 {
+        bench.key(&format!("u{user}"));
+    }
+    let left = bench.answering(1_000, |dispatch| if dispatch.attempt < 2 { unprocessed } else { Outcome::Delivered });
+    assert!(!bench.engine.is_upstream_failing());
+    assert_eq!((left.len(), bench.engine.counts().delivered), (300, 100));
+    assert!(left.iter().all(|(at, _)| *at < 200), "only the rate holds them up: {left:?}");
+
+    // An upstream that looks at nothing at all fails like any other.
+    bench.deliver(10_000);
+    for user in 0..100 {
+        bench.key(&format!("u{user}"));
+    }
+    let left = bench.answering(1_000, |_| unprocessed);
+    assert!(bench.engine.is_upstream_failing() && left.len() < 500, "{} tries", left.len());
+    // A probe that finds nothing out is no answer.
+    for second in 0..3 {
+        bench.key(&format!("u{second}"));
+        let left = bench.answering(1_000, |_| unprocessed);
+        assert!(bench.engine.is_upstream_failing() && left.len() == 1, "{left:?}");
+    }
+    bench.deliver(1_000);
+    bench.key("u0");
+    assert_eq!(bench.deliver(100).len(), 1);
+    assert!(!bench.engine.is_upstream_failing());
+}
+
+#[test]
 fn a_refused_token_is_tried_again_at_once_and_once() {
     let mut bench = Bench::new(Policy::default());
     bench.key("u");
@@ -413,6 +445,20 @@ fn a_machine_that_slept_switches_every_icon_off_and_goes_on() {
     assert_eq!(bench.deliver(100), [(0, Idle); 3], "long before their two seconds are over");
     bench.key("u1");
     assert_eq!(bench.deliver(5_000), [(0, First), (2_000, Idle)]);
+}
+
+#[test]
+fn a_process_that_stood_still_for_long_hides_every_icon() {
+    let mut bench = Bench::new(Policy::default());
+    bench.key("u");
+    bench.deliver(100);
+    // A Started in flight, too.
+    bench.key("v");
+    let started = bench.engine.poll_dispatch(bench.now).expect("a Started");
+    bench.now = bench.now + Duration::from_secs(120);
+    let _ = bench.engine.handle_outcome(bench.now, started.id, Outcome::Delivered);
+    assert_eq!(bench.deliver(100), [(0, Idle); 2], "longer than a Stopped is owed");
+    assert_eq!((bench.engine.counts().stops_given_up, bench.engine.census().icons), (0, 0));
 }
 
 #[test]

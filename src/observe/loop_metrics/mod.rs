@@ -55,13 +55,14 @@ pub(crate) enum End {
 
 impl End {
     /// All ends.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Delivered,
         Self::NotSent(Cause::Token),
         Self::NotSent(Cause::Credentials),
         Self::NotSent(Cause::NoCredentials),
         Self::NotSent(Cause::RateLimited),
         Self::NotSent(Cause::Unreachable),
+        Self::NotSent(Cause::Unprocessed),
         Self::NotSent(Cause::NoAnswer),
         Self::NotSent(Cause::Failing),
         Self::Unsure(Cause::Token),
@@ -95,6 +96,7 @@ impl End {
                 Cause::NoCredentials => "no_credentials",
                 Cause::RateLimited => "rate_limited",
                 Cause::Unreachable => "unreachable",
+                Cause::Unprocessed => "unprocessed",
                 Cause::NoAnswer => "no_answer",
                 Cause::Failing => "failing",
             },

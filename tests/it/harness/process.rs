@@ -1,5 +1,6 @@
 //! A typingd process under test: started, listened to, told, and never left behind.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -36,9 +37,14 @@ pub(crate) fn exists(program: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
+/// The binary under test: the one that was built with the tests, unless another is named, such as an optimised one.
+pub(crate) fn binary() -> OsString {
+    std::env::var_os("TYPINGD_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_typingd").into())
+}
+
 /// The binary with an environment of its own: what the developer has set must not matter.
 pub(crate) fn typingd(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_typingd"));
+    let mut command = Command::new(binary());
     command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }
