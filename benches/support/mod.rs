@@ -155,8 +155,6 @@ pub(crate) fn start_sandbox() -> Subject {
 
 /// Starts the daemon, whose log is JSON, and waits until it is ready.
 fn until_ready(command: &mut Command) -> Subject {
-    let environment: Vec<_> =
-        command.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect();
     let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the daemon starts");
     let log = BufReader::new(process.stderr.take().expect("its log is piped"));
     let (mut address, mut ready, mut said) = (None, false, String::new());
