@@ -7,7 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::Frame;
 
-use super::forward_body::{ForwardBody, strip};
+use super::forward_body::{ForwardBody, RequestBody, strip};
 use super::in_flight::InFlightGuard;
 use super::paced::Paced;
 use super::progress::{Broken, SharedProgress};
@@ -15,10 +15,10 @@ use super::turns::HeldPlace;
 use super::written::Written;
 use super::{INTERACTIONS, Shared};
 use crate::base::text::with_causes;
-use crate::http::Problem;
+use crate::http::{AnswerBody, Problem};
 use crate::model::CredentialId;
 use crate::salesforce::credentials::Credentials;
-use crate::salesforce::pool::AnswerBody;
+use crate::salesforce::pool;
 use crate::salesforce::via;
 
 impl Shared {
@@ -28,11 +28,11 @@ impl Shared {
         &self,
         head: Parts,
         prefix: Vec<Frame<Bytes>>,
-        body: Body,
+        body: RequestBody,
         guard: InFlightGuard,
         place: HeldPlace,
         known: Option<CredentialId>,
-    ) -> Result<Response, Problem> {
+    ) -> Result<Response<AnswerBody>, Problem> {
         let unknown = self.context.cache.is_some() && known.is_none();
         let credentials = unknown.then(|| Credentials::of(&head.headers)).flatten();
         let interaction = head.uri.path() == INTERACTIONS;
@@ -58,10 +58,12 @@ impl Shared {
         head.version = Version::HTTP_11;
         let body = match body {
             // Its length is on its head.
-            AnswerBody::Whole(body) if head.headers.contains_key(header::CONTENT_LENGTH) => Body::from(body),
+            pool::AnswerBody::Whole(body) if head.headers.contains_key(header::CONTENT_LENGTH) => {
+                AnswerBody::Ready(body)
+            }
             body => {
                 let body = Body::new(Paced::of_answer(Body::new(body), self.settings.stall_timeout));
-                Body::new(ForwardBody::of_answer(body, self.context.clock, guard))
+                AnswerBody::Routed(Body::new(ForwardBody::of_answer(body, self.context.clock, guard)))
             }
         };
         Ok(Response::from_parts(head, body))
@@ -74,7 +76,7 @@ impl Shared {
         mut head: Parts,
         body: ForwardBody,
         place: &HeldPlace,
-    ) -> Result<Response<AnswerBody<ForwardBody>>, Problem> {
+    ) -> Result<Response<pool::AnswerBody<ForwardBody>>, Problem> {
         strip(&mut head.headers);
         head.headers.remove(header::HOST);
         via::append(&mut head.headers);
