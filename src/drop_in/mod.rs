@@ -22,7 +22,10 @@ mod timers;
 mod turns;
 mod written;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -211,10 +214,7 @@ impl Forward for DropIn {
         // A longer one may have to be read on as it is forwarded.
         let body =
             if body.len() < PREFIX_BYTES_MAX { RequestBody::Whole(body) } else { RequestBody::Streamed(body.into()) };
-        Box::pin(async move {
-            let answer = answer(self, head, body).await;
-            answer.unwrap_or_else(|problem| problem.into_response().map(AnswerBody::Routed))
-        })
+        Box::pin(answer(self, head, body))
     }
 }
 
@@ -222,14 +222,16 @@ impl Forward for DropIn {
 async fn answer(drop_in: &DropIn, head: Parts, body: RequestBody) -> Result<Response<AnswerBody>, Problem> {
     let in_flight = &drop_in.0.context.activity.in_flight;
     let guard = in_flight.begin();
-    let answer = tokio::select! {
-        biased;
-        () = in_flight.is_cut() => {
+    // Where they stay: it has some thousand bytes, and `select!` would move it once more.
+    let (mut cut, mut handled) = (pin!(in_flight.is_cut()), pin!(handle(&drop_in.0, head, body, guard)));
+    let answer = poll_fn(|cx| match cut.as_mut().poll(cx) {
+        Poll::Ready(()) => {
             let detail = "typingd has stopped before the Interaction Service answered";
-            return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail));
+            Poll::Ready(Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail)))
         }
-        answer = handle(&drop_in.0, head, body, guard) => answer?,
-    };
+        Poll::Pending => handled.as_mut().poll(cx),
+    });
+    let answer = answer.await?;
     // What is in hand is written, whatever is cut.
     Ok(answer.map(|body| match body {
         AnswerBody::Routed(body) if body.size_hint().exact().is_none() => {

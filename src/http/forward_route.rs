@@ -9,9 +9,10 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use super::answer::AnswerBody;
+use super::problem::Problem;
 
 /// An answer on its way.
-pub(crate) type Forwarding<'a> = Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send + 'a>>;
+pub(crate) type Forwarding<'a> = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Problem>> + Send + 'a>>;
 
 /// Forwards requests.
 pub(crate) trait Forward: Send + Sync {

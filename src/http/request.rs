@@ -198,14 +198,15 @@ async fn answer_forwarded(
     shared: &Shared,
 ) -> io::Result<Response<AnswerBody>> {
     let (slot, socket) = (&shared.slot, &shared.socket);
-    let mut answer = match malformed(&head) {
-        Some(problem) => problem.into_response().map(AnswerBody::Routed),
+    let answer = match malformed(&head) {
+        Some(problem) => Err(problem),
         None => tokio::select! {
             biased;
             answer = forward.forward(head, body) => answer,
             () = gone(socket, serving.limits) => return Err(io::ErrorKind::ConnectionAborted.into()),
         },
     };
+    let mut answer = answer.unwrap_or_else(|problem| problem.into_response().map(AnswerBody::Routed));
     serving.traffic.note(Route::DropIn, answer.status());
     slot.body_unread.store(false, Ordering::Relaxed);
     if slot.is_last() {
