@@ -2,10 +2,11 @@
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{Request, StatusCode, Version, header};
+use axum::http::{HeaderValue, Request, StatusCode, Version, header};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::Frame;
+use serde_json::Value;
 
 use super::forward_body::{ForwardBody, RequestBody, strip};
 use super::in_flight::InFlightGuard;
@@ -120,6 +121,14 @@ impl Shared {
             }
         }
     }
+}
+
+/// An answer of typingd's own.
+pub(super) fn json_answer(status: StatusCode, body: &Value) -> Response<AnswerBody> {
+    let mut answer = Response::new(AnswerBody::Ready(body.to_string().into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
 }
 
 pub(super) fn broken_problem(broken: Broken) -> Problem {

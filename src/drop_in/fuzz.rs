@@ -1,7 +1,7 @@
 //! For fuzzing: forms at every split.
 
-use super::interaction::Search;
-use crate::http::multipart::{Event, Scanner, only_json};
+use super::interaction::{Search, only_json};
+use crate::http::multipart::{Event, Scanner};
 
 /// A form is the same parts whatever pieces it comes in; `cuts` says how long each is.
 pub fn form(data: &[u8], cuts: &[u8]) {

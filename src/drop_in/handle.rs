@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, StatusCode};
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Shared;
 use super::deferred::{Boxed, DeferredParse};
-use super::forward::broken_problem;
+use super::forward::{broken_problem, json_answer};
 use super::forward_body::RequestBody;
 use super::in_flight::InFlightGuard;
 use super::interaction::{self, Found, Interaction, Kind, Prefix};
@@ -27,14 +27,6 @@ use crate::salesforce::credentials::Credentials;
 const REQUEST_ID: HeaderName = HeaderName::from_static("requestid");
 /// When to come again, in seconds, if there was no room.
 const RETRY_AFTER_SECONDS: u64 = 1;
-
-/// An answer of typingd's own.
-pub(super) fn json_answer(status: StatusCode, body: &Value) -> Response<AnswerBody> {
-    let mut answer = Response::new(AnswerBody::Ready(body.to_string().into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
-}
 
 impl Shared {
     pub(super) async fn interaction(

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
+use memchr::memchr_iter;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -107,7 +108,7 @@ pub(super) fn read_whole(headers: &HeaderMap, body: &[u8]) -> Found {
 }
 
 fn find_in(boundary: &str, body: &[u8]) -> Option<Interaction> {
-    if let Some(json) = multipart::only_json(boundary, body) {
+    if let Some(json) = only_json(boundary, body) {
         return read(json);
     }
     let mut search = Search::new(boundary);
@@ -117,6 +118,19 @@ fn find_in(boundary: &str, body: &[u8]) -> Option<Interaction> {
     }
     search.read(&[])?;
     search.is_entry_alone().then_some(interaction)
+}
+
+/// The content of a form's only part, an object named `json`, where all of it is there and written as most client libraries
+/// write it. Any other form is left to a [`Scanner`].
+pub(super) fn only_json<'a>(boundary: &str, form: &'a [u8]) -> Option<&'a [u8]> {
+    let head = form.strip_prefix(b"--")?.strip_prefix(boundary.as_bytes())?;
+    let head = head.strip_prefix(b"\r\nContent-Disposition: form-data; name=\"json\"\r\n")?;
+    let content = head.strip_prefix(b"Content-Type: application/json\r\n").unwrap_or(head).strip_prefix(b"\r\n")?;
+    let is_boundary = |line: &[u8]| line.strip_prefix(b"--").is_some_and(|line| line.starts_with(boundary.as_bytes()));
+    // The first one ends the part.
+    let end = memchr_iter(b'\n', content).find(|&at| is_boundary(&content[at + 1..]))?;
+    let (json, behind) = (content[..end].strip_suffix(b"\r")?, &content[end + b"\n--".len() + boundary.len()..]);
+    (json.starts_with(b"{") && behind.starts_with(b"--")).then_some(json)
 }
 
 fn boundary(headers: &HeaderMap) -> Option<Cow<'_, str>> {

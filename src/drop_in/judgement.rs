@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::Shared;
-use super::handle::json_answer;
+use super::forward::json_answer;
 use super::interaction::Kind;
 use crate::http::AnswerBody;
 use crate::model::{Conversation, CredentialId, SignalKind};

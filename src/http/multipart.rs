@@ -10,7 +10,7 @@ use std::fmt;
 
 use axum::http::{HeaderMap, header};
 use bytes::{Buf, Bytes, BytesMut};
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::{memchr, memmem};
 
 /// The longest head of a part. Those of client libraries have a few hundred bytes.
 pub(crate) const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -43,19 +43,6 @@ fn plain_boundary(value: &str) -> Option<&str> {
     let boundary = value.strip_prefix("multipart/form-data; boundary=")?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     ((1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()) && boundary.bytes().all(plain)).then_some(boundary)
-}
-
-/// The content of a form's only part, an object named `json`, where all of it is there and written as most client libraries
-/// write it. Any other form is left to a [`Scanner`].
-pub(crate) fn only_json<'a>(boundary: &str, form: &'a [u8]) -> Option<&'a [u8]> {
-    let head = form.strip_prefix(b"--")?.strip_prefix(boundary.as_bytes())?;
-    let head = head.strip_prefix(b"\r\nContent-Disposition: form-data; name=\"json\"\r\n")?;
-    let content = head.strip_prefix(b"Content-Type: application/json\r\n").unwrap_or(head).strip_prefix(b"\r\n")?;
-    let is_boundary = |line: &[u8]| line.strip_prefix(b"--").is_some_and(|line| line.starts_with(boundary.as_bytes()));
-    // The first one ends the part.
-    let end = memchr_iter(b'\n', content).find(|&at| is_boundary(&content[at + 1..]))?;
-    let (json, behind) = (content[..end].strip_suffix(b"\r")?, &content[end + b"\n--".len() + boundary.len()..]);
-    (json.starts_with(b"{") && behind.starts_with(b"--")).then_some(json)
 }
 
 /// What comes next in a form.
