@@ -29,10 +29,6 @@ const PER_CONNECTION: [HeaderName; 7] = [
 
 /// Removes from a head what concerns one connection alone, and what its `Connection` names.
 pub(super) fn strip(headers: &mut HeaderMap) {
-    // Answers have none, as a rule: one look at each name costs less than to look each of these up.
-    if !headers.keys().any(|name| *name == header::TE || PER_CONNECTION.contains(name)) {
-        return;
-    }
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
