@@ -1,12 +1,13 @@
 //! Messages that pass through with no icon on: through typingd, through nginx as reverse proxy, and straight. Requests a
-//! second, latency, and processor time of what stands between. On loopback, each a process of its own.
+//! second, latency, and processor time of what stands between. On loopback, each a process of its own with one thread that
+//! works. What stands between has one processor for itself, the clients and the upstream another: they cost less than it, so
+//! that its own thread bounds what it carries. Where `taskset` is missing, the system places them.
 //!
 //! `cargo bench --bench drop_in`; `BENCH_QUICK=1` only shows that it works. Without nginx, nginx is left out.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 mod support;
 
-use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -14,22 +15,22 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use support::{Subject, connect, cpu_nanos, quantile, quick, resident_bytes_of};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use typingd::base::clock::stopwatch;
 
 /// Clients at a time, each with one request under way, and each an end user of its own: one end user's go one by one.
 const CONNECTIONS: usize = 16;
 /// Requests of each client before those that count.
 const WARM_UP: usize = 20;
+/// The processor of the clients and the upstream, and that of what stands between.
+const CLIENTS_CPU: &str = "0";
+const SUBJECT_CPU: &str = "1";
 const TEXT: &str = "a message of the usual length, as somebody types it on a telephone";
 
 fn main() {
-    let (requests, rounds) = if quick() { (200, 1) } else { (24_000, 5) };
+    let (requests, rounds) = if quick() { (200, 1) } else { (24_000, 7) };
+    place(std::process::id(), CLIENTS_CPU);
     let upstream = start_upstream();
     let directory = tempfile::tempdir().expect("a directory for settings");
     let typingd = start_typingd(upstream, directory.path());
@@ -38,6 +39,9 @@ fn main() {
     match &nginx {
         Some(nginx) => subjects.push(("nginx", nginx.address, Some(nginx))),
         None => println!("nginx is not installed, and left out"),
+    }
+    for (.., subject) in &subjects {
+        subject.inspect(|subject| place(subject.process.id(), SUBJECT_CPU));
     }
     let mut measured = vec![Vec::new(); subjects.len()];
     for round in 0..=rounds {
@@ -54,28 +58,47 @@ fn main() {
             }
         }
     }
-    let median = |rounds: &[[f64; 5]], field: usize| {
-        let mut values: Vec<f64> = rounds.iter().map(|round| round[field]).collect();
-        values.sort_by(f64::total_cmp);
-        quantile(&values, 0.5)
-    };
     for ((name, ..), rounds) in subjects.iter().zip(&measured) {
+        let median = |field: usize| median(rounds.iter().map(|round| round[field]));
         println!(
-            "{name:>8}: one at a time p50 {:.0} us, p99 {:.0} us; {CONNECTIONS} at a time {:.0} a second, p99 {:.0} us, {:.0} us CPU each",
-            median(rounds, 0),
-            median(rounds, 1),
-            median(rounds, 2),
-            median(rounds, 3),
-            median(rounds, 4),
+            "{name:>8}: one at a time p50 {:.0} us, p99 {:.0} us; {CONNECTIONS} at a time {:.0} a second, p99 {:.0} us, {:.1} us CPU each",
+            median(0),
+            median(1),
+            median(2),
+            median(3),
+            median(4),
         );
     }
-    let added = |field| median(&measured[1], field) - median(&measured[0], field);
+    // Of each round, so that a noisy neighbour meets both.
+    let between = |other: usize, field: usize, of: fn(f64, f64) -> f64| {
+        let pairs = measured[1].iter().zip(&measured[other]);
+        median(pairs.map(|(typingd, other)| of(typingd[field], other[field])))
+    };
+    let added = |field| between(0, field, |typingd, straight| typingd - straight);
     println!("typingd adds {:.0} us to the median and {:.0} us to the p99 of one at a time", added(0), added(1));
-    if let Some(nginx) = measured.get(2) {
-        let ratio = |field| median(&measured[1], field) / median(nginx, field);
+    if nginx.is_some() {
+        let ratio = |field| between(2, field, |typingd, nginx| typingd / nginx);
         println!("typingd carries {:.2} x nginx's requests a second at {:.2} x its processor time", ratio(2), ratio(4));
     }
     file(&typingd, upstream);
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    quantile(&values, 0.5)
+}
+
+/// Keeps all threads of a process on one processor, if there is another.
+fn place(pid: u32, cpu: &str) {
+    let alone = std::thread::available_parallelism().map_or(1, usize::from) < 2;
+    if !alone {
+        let _ = Command::new("taskset")
+            .args(["--all-tasks", "--cpu-list", "--pid", cpu, &pid.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
 }
 
 /// Prints what a file of 25 MB costs.
@@ -91,12 +114,8 @@ fn file(typingd: &Subject, upstream: SocketAddr) {
     };
     let pid = typingd.process.id().to_string();
     let before = resident_bytes_of(&pid);
-    let median = |address| {
-        let mut times: Vec<f64> = (0..9).map(|_| once(address)).collect();
-        times.sort_by(f64::total_cmp);
-        quantile(&times, 0.5)
-    };
-    let (passed, straight) = (median(typingd.address), median(upstream));
+    let times = |address| median((0..9).map(|_| once(address)));
+    let (passed, straight) = (times(typingd.address), times(upstream));
     let grown = resident_bytes_of(&pid).saturating_sub(before) as f64 / f64::from(1 << 20);
     println!(
         "a form of {:.1} MB: {passed:.1} ms, straight {straight:.1} ms; typingd's memory has grown by {grown:.1} MiB",
@@ -112,34 +131,50 @@ struct Figures {
     rate: f64,
 }
 
-/// Each client sends its next request when the one before has been answered.
+/// Each client sends its next request when the one before has been answered. One thread drives all.
 fn closed_loop(address: SocketAddr, clients: usize, requests: usize) -> Figures {
     let each = requests / clients;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let watch = stopwatch();
-    let mut latencies: Vec<f64> = std::thread::scope(|scope| {
+    let mut latencies: Vec<f64> = runtime.block_on(async {
         let clients: Vec<_> = (0..clients)
             .map(|client| {
-                scope.spawn(move || {
+                tokio::spawn(async move {
                     let request = request(&form(client, ""));
-                    let mut connection = connect(address);
-                    let mut one = || {
+                    let mut connection = tokio::net::TcpStream::connect(address).await.expect("it listens");
+                    connection.set_nodelay(true).expect("a socket takes its options");
+                    let mut latencies = Vec::with_capacity(WARM_UP + each);
+                    for _ in 0..WARM_UP + each {
                         let watch = stopwatch();
-                        connection.write_all(&request).expect("the subject reads");
-                        read_answer(&mut connection);
-                        watch.elapsed().as_secs_f64() * 1e6
-                    };
-                    for _ in 0..WARM_UP {
-                        one();
+                        connection.write_all(&request).await.expect("the subject reads");
+                        read_whole(&mut connection).await;
+                        latencies.push(watch.elapsed().as_secs_f64() * 1e6);
                     }
-                    (0..each).map(|_| one()).collect::<Vec<_>>()
+                    latencies.split_off(WARM_UP)
                 })
             })
             .collect();
-        clients.into_iter().flat_map(|client| client.join().expect("a client ends well")).collect()
+        let mut latencies = Vec::new();
+        for client in clients {
+            latencies.extend(client.await.expect("a client ends well"));
+        }
+        latencies
     });
     let rate = (latencies.len() + clients * WARM_UP) as f64 / watch.elapsed().as_secs_f64();
     latencies.sort_by(f64::total_cmp);
     Figures { p50: quantile(&latencies, 0.5), p99: quantile(&latencies, 0.99), rate }
+}
+
+/// Reads an answer whose body ends in a brace.
+async fn read_whole(connection: &mut tokio::net::TcpStream) {
+    let mut answer = [0; 1_024];
+    let mut filled = 0;
+    while !answer[..filled].ends_with(b"}") {
+        let read = connection.read(&mut answer[filled..]).await.expect("the subject answers");
+        filled += read;
+        assert!(read > 0, "{}", String::from_utf8_lossy(&answer[..filled]));
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 202 "), "{}", String::from_utf8_lossy(&answer[..filled]));
 }
 
 /// A message of the end user of this number; with a `file`, behind an attachment.
@@ -214,7 +249,8 @@ fn start_nginx(upstream: SocketAddr, directory: &Path) -> Option<Subject> {
     Some(subject)
 }
 
-/// An upstream that reads what it is sent, and acknowledges it.
+/// An upstream that reads what it is sent, and acknowledges it: no more than it must, for it has its processor together with
+/// the clients.
 fn start_upstream() -> SocketAddr {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
@@ -223,19 +259,41 @@ fn start_upstream() -> SocketAddr {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
             tell.send(listener.local_addr().expect("its address")).expect("somebody waits for the address");
             while let Ok((stream, _)) = listener.accept().await {
-                let service = service_fn(async |request: hyper::Request<Incoming>| {
-                    let mut body = request.into_body();
-                    while let Some(Ok(_)) = body.frame().await {}
-                    let mut response = hyper::Response::new(Full::new(Bytes::from_static(br#"{"success":true}"#)));
-                    *response.status_mut() = hyper::StatusCode::ACCEPTED;
-                    Ok::<_, Infallible>(response)
-                });
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
+                tokio::spawn(acknowledge(stream));
             }
         });
     });
     told.recv().expect("the upstream listens")
+}
+
+/// Answers each request on a connection once all of it has come. Its length is on its head, if it has a body.
+async fn acknowledge(mut stream: tokio::net::TcpStream) -> std::io::Result<()> {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"success\":true}";
+    let (mut buffer, mut filled) = (vec![0; 64 * 1024], 0);
+    loop {
+        let end = loop {
+            if let Some(end) = memchr::memmem::find(&buffer[..filled], b"\r\n\r\n") {
+                break end + 4;
+            }
+            match stream.read(&mut buffer[filled..]).await? {
+                0 => return Ok(()),
+                read => filled += read,
+            }
+        };
+        let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
+        let length = head.split("\r\ncontent-length:").nth(1).and_then(|rest| rest.split("\r\n").next());
+        let length: usize = length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
+        let mut left = (end + length).saturating_sub(filled);
+        filled = 0;
+        while left > 0 {
+            let room = left.min(buffer.len());
+            match stream.read(&mut buffer[..room]).await? {
+                0 => return Ok(()),
+                read => left -= read,
+            }
+        }
+        stream.write_all(ANSWER).await?;
+    }
 }

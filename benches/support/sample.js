@@ -1,44 +1,67 @@
-// What a connector after Salesforce's sample does with a typing event: a route takes it, and posts a form with one part of
-// JSON to the Interaction Service. The sample stacks Express, axios and form-data on these; here is the least that Node does.
-// `node sample.js HOST:PORT` prints where it listens.
-const http = require("node:http");
-const { randomUUID } = require("node:crypto");
+// What a connector after Salesforce's sample (salesforce-misc/byo-demo-connector) does with a typing event, on the packages that
+// it stands on: Express with its JSON parser, CORS and multer take the page's form; axios and form-data post another one to the
+// Interaction Service; node-cache holds the settings; each step writes a line. Written anew after what the sample does; the
+// packages are installed beside it by the benchmark, under their own licences.
+// `node sample.js HOST:PORT DIRECTORY` prints where it listens. Unlike the sample it takes the end user from the form, so that
+// each request can be told from the others, and answers 202, as all that is measured does.
+const axios = require("axios");
+const cors = require("cors");
+const express = require("express");
+const FormData = require("form-data");
+const multer = require("multer");
+const NodeCache = require("node-cache");
+const { v4: uuid } = require("uuid");
 
-const [host, port] = process.argv[2].split(":");
-const boundary = "--------------------------b0557a784ba91d2494a6503d";
+const [upstream, directory] = process.argv.slice(2);
+const settings = new NodeCache();
+settings.mset([
+  { key: "orgId", val: "00DXX0000000001" },
+  { key: "authorizationContext", val: "Bench" },
+  { key: "channelAddressIdentifier", val: "support" },
+  { key: "scrtUrl", val: `http://${upstream}` },
+]);
+// It writes to the terminal that it was started from; here that is a file that keeps nothing.
+const log = (text, more = "") => console.error(text, more);
 
-function send({ to, from }) {
-  const now = Date.now();
-  const payload = { id: randomUUID(), entryType: "TypingStartedIndicator", timestamp: now };
-  const json = JSON.stringify({ to, from, interactions: [{ timestamp: now, interactionType: "EntryInteraction", payload }] });
-  const form = `--${boundary}\r\nContent-Disposition: form-data; name="json"\r\nContent-Type: application/json\r\n\r\n${json}\r\n--${boundary}--\r\n`;
-  const headers = {
-    Authorization: "Bearer a-token",
-    OrgId: "00DXX0000000001",
-    AuthorizationContext: "Bench",
-    RequestId: randomUUID(),
-    Accept: "application/json",
-    "Content-Type": `multipart/form-data; boundary=${boundary}`,
-    "Content-Length": Buffer.byteLength(form),
-  };
-  const request = http.request({ host, port, path: "/api/v1/interactions", method: "POST", headers }, (answer) => {
-    let text = "";
-    answer.setEncoding("utf8");
-    answer.on("data", (piece) => (text += piece));
-    answer.on("end", () => JSON.parse(text));
-  });
-  request.on("error", (error) => console.error(error));
-  request.end(form);
+async function accessToken() {
+  return "a-token";
 }
 
-const server = http.createServer((request, response) => {
-  let text = "";
-  request.setEncoding("utf8");
-  request.on("data", (piece) => (text += piece));
-  request.on("end", () => {
-    send(JSON.parse(text));
-    response.writeHead(202, { "Content-Type": "application/json" });
-    response.end('{"accepted":1,"rejected":[]}');
-  });
+async function sendTyping(user, entryType) {
+  log(`typing event: ${entryType}`);
+  const token = await accessToken();
+  const payload = { id: uuid(), entryType, timestamp: 1688190840000 };
+  const interaction = { timestamp: 1688190840000, interactionType: "EntryInteraction", payload };
+  const form = new FormData();
+  const json = { to: settings.get("channelAddressIdentifier"), from: user, interactions: [interaction] };
+  form.append("json", JSON.stringify(json), { contentType: "application/json" });
+  const headers = {
+    Authorization: `Bearer ${token}`,
+    "Content-Type": "multipart/form-data",
+    Accept: "application/json",
+    OrgId: settings.get("orgId"),
+    AuthorizationContext: settings.get("authorizationContext"),
+    RequestId: uuid(),
+  };
+  try {
+    const answer = await axios.post(`${settings.get("scrtUrl")}/api/v1/interactions`, form, { headers });
+    log("typing event sent:", answer.data);
+  } catch (error) {
+    log("typing event failed:", error.message);
+  }
+}
+
+const app = express();
+app.use(express.json());
+app.use(cors());
+app.use("/uploads", express.static(directory));
+const upload = multer({ dest: directory });
+app.post("/sendmessage", upload.single("attachment"), (request, response) => {
+  const { interactionType, entryType, user } = request.body;
+  const known = ["orgId", "authorizationContext", "channelAddressIdentifier", "scrtUrl"].every((key) => settings.get(key));
+  if (known && interactionType === "EntryInteraction" && entryType === "TypingStartedIndicator") {
+    sendTyping(user, entryType);
+  }
+  response.status(202).json({});
 });
-server.listen(0, "127.0.0.1", () => console.log(`127.0.0.1:${server.address().port}`));
+const server = app.listen(0, "127.0.0.1", () => console.log(`127.0.0.1:${server.address().port}`));

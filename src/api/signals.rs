@@ -94,7 +94,8 @@ impl Ingest {
         let router = self.clone().router().route_layer(from_fn_with_state(auth.clone(), require_token));
         let router = http::guard(router, auth.clone());
         let signals = Some(self.short_way(auth));
-        let serving = Serving { router, signals, limits: Limits::default(), traffic: Traffic::default() };
+        let serving =
+            Serving { router, signals, forward: None, limits: Limits::default(), traffic: Traffic::default() };
         let (_serving, serving) = watch::channel(serving);
         http::serve_on(listener, serving, Ends { stop: stop.clone(), close: stop }).await;
     }

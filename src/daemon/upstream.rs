@@ -15,7 +15,7 @@ use crate::driver::inbox::{self, Inbox};
 use crate::driver::{self, Carrier, Command, Controls, Observers, Permit};
 use crate::drop_in::{self, Activity, DropIn, Shadow};
 use crate::engine::Engine;
-use crate::http::{Address, Gates, Limits, Serving, TokenAuth, Traffic};
+use crate::http::{Address, ForwardRoute, Gates, Limits, Serving, TokenAuth, Traffic};
 use crate::model::{Dispatch, WireResult};
 use crate::salesforce::credentials::{CredentialCache, REFUSED_FOR};
 use crate::salesforce::settings::{Auth, Settings};
@@ -122,10 +122,11 @@ impl Upstream {
     pub(super) fn serving(&self, own: &Routes, console: bool) -> (Serving, Option<Serving>) {
         let drop_in = self.drop_in();
         let report = || drop_in.cloned().map(DropIn::report_router);
-        let serving = |router, gate: &TokenAuth, keep_header_case| {
-            let limits = Limits { keep_header_case, ..Limits::default() };
+        let serving = |router, gate: &TokenAuth, forward: Option<DropIn>| {
+            let limits = Limits { keep_header_case: forward.is_some(), ..Limits::default() };
+            let forward = forward.map(ForwardRoute::new);
             let signals = Some(own.signals.clone().short_way(gate.clone()));
-            Serving { router, signals, limits, traffic: self.traffic.clone() }
+            Serving { router, signals, forward, limits, traffic: self.traffic.clone() }
         };
         let (ingest, apart) = (std::iter::once(own.ingest.clone()), own.admin.is_some());
         let edges = ingest.chain(report().filter(|_| !apart));
@@ -134,8 +135,8 @@ impl Upstream {
             .admin
             .iter()
             .map(|admin| router(std::iter::once(admin.clone()).chain(report()), None, &self.gates.either, console));
-        let ingest = serving(ingest, &self.gates.ingest, drop_in.is_some());
-        (ingest, admin.map(|router| serving(router, &self.gates.either, false)).next())
+        let ingest = serving(ingest, &self.gates.ingest, drop_in.cloned());
+        (ingest, admin.map(|router| serving(router, &self.gates.either, None)).next())
     }
 
     /// Whether `config` names another org than the one in use.

@@ -2,12 +2,13 @@
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{Request, StatusCode, Version, header};
+use axum::http::{HeaderValue, Request, StatusCode, Version, header};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::Frame;
+use serde_json::Value;
 
-use super::forward_body::{ForwardBody, strip};
+use super::forward_body::{ForwardBody, RequestBody, strip};
 use super::in_flight::InFlightGuard;
 use super::paced::Paced;
 use super::progress::{Broken, SharedProgress};
@@ -15,10 +16,10 @@ use super::turns::HeldPlace;
 use super::written::Written;
 use super::{INTERACTIONS, Shared};
 use crate::base::text::with_causes;
-use crate::http::Problem;
+use crate::http::{AnswerBody, Problem};
 use crate::model::CredentialId;
 use crate::salesforce::credentials::Credentials;
-use crate::salesforce::pool::AnswerBody;
+use crate::salesforce::pool;
 use crate::salesforce::via;
 
 impl Shared {
@@ -28,11 +29,11 @@ impl Shared {
         &self,
         head: Parts,
         prefix: Vec<Frame<Bytes>>,
-        body: Body,
+        body: RequestBody,
         guard: InFlightGuard,
         place: HeldPlace,
         known: Option<CredentialId>,
-    ) -> Result<Response, Problem> {
+    ) -> Result<Response<AnswerBody>, Problem> {
         let unknown = self.context.cache.is_some() && known.is_none();
         let credentials = unknown.then(|| Credentials::of(&head.headers)).flatten();
         let interaction = head.uri.path() == INTERACTIONS;
@@ -58,10 +59,12 @@ impl Shared {
         head.version = Version::HTTP_11;
         let body = match body {
             // Its length is on its head.
-            AnswerBody::Whole(body) if head.headers.contains_key(header::CONTENT_LENGTH) => Body::from(body),
+            pool::AnswerBody::Whole(body) if head.headers.contains_key(header::CONTENT_LENGTH) => {
+                AnswerBody::Ready(body)
+            }
             body => {
                 let body = Body::new(Paced::of_answer(Body::new(body), self.settings.stall_timeout));
-                Body::new(ForwardBody::of_answer(body, self.context.clock, guard))
+                AnswerBody::Routed(Body::new(ForwardBody::of_answer(body, self.context.clock, guard)))
             }
         };
         Ok(Response::from_parts(head, body))
@@ -74,7 +77,7 @@ impl Shared {
         mut head: Parts,
         body: ForwardBody,
         place: &HeldPlace,
-    ) -> Result<Response<AnswerBody<ForwardBody>>, Problem> {
+    ) -> Result<Response<pool::AnswerBody<ForwardBody>>, Problem> {
         strip(&mut head.headers);
         head.headers.remove(header::HOST);
         via::append(&mut head.headers);
@@ -118,6 +121,14 @@ impl Shared {
             }
         }
     }
+}
+
+/// An answer of typingd's own.
+pub(super) fn json_answer(status: StatusCode, body: &Value) -> Response<AnswerBody> {
+    let mut answer = Response::new(AnswerBody::Ready(body.to_string().into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
 }
 
 pub(super) fn broken_problem(broken: Broken) -> Problem {

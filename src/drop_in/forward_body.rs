@@ -51,10 +51,27 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// A request's body.
+pub(super) enum RequestBody {
+    /// It came in one piece with its head.
+    Whole(Bytes),
+    /// It comes as it is read.
+    Streamed(Body),
+}
+
+impl RequestBody {
+    pub(super) fn into_body(self) -> Body {
+        match self {
+            Self::Whole(bytes) => bytes.into(),
+            Self::Streamed(body) => body,
+        }
+    }
+}
+
 /// A body on its way, frame by frame as they come: what was read ahead of it first.
 pub(super) struct ForwardBody {
     prefix: VecDeque<Frame<Bytes>>,
-    rest: Body,
+    rest: RequestBody,
     progress: SharedProgress,
     clock: Clock,
     bytes: u64,
@@ -65,7 +82,7 @@ pub(super) struct ForwardBody {
 }
 
 impl ForwardBody {
-    pub(super) fn of_request(prefix: Vec<Frame<Bytes>>, rest: Body, clock: Clock) -> Self {
+    pub(super) fn of_request(prefix: Vec<Frame<Bytes>>, rest: RequestBody, clock: Clock) -> Self {
         Self {
             prefix: prefix.into(),
             rest,
@@ -79,7 +96,7 @@ impl ForwardBody {
 
     /// An answer's body; its request is in flight until the body ends.
     pub(super) fn of_answer(rest: Body, clock: Clock, guard: InFlightGuard) -> Self {
-        Self { sized: false, _guard: Some(guard), ..Self::of_request(Vec::new(), rest, clock) }
+        Self { sized: false, _guard: Some(guard), ..Self::of_request(Vec::new(), RequestBody::Streamed(rest), clock) }
     }
 
     pub(super) fn progress(&self) -> SharedProgress {
@@ -122,14 +139,21 @@ impl HttpBody for ForwardBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.prefix.is_empty() && self.rest.is_end_stream()
+        self.prefix.is_empty()
+            && match &self.rest {
+                RequestBody::Whole(bytes) => bytes.is_empty(),
+                RequestBody::Streamed(body) => body.is_end_stream(),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
         if !self.sized {
             return SizeHint::default();
         }
-        longer(self.rest.size_hint(), &self.prefix)
+        match &self.rest {
+            RequestBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            RequestBody::Streamed(body) => longer(body.size_hint(), &self.prefix),
+        }
     }
 }
 
@@ -141,7 +165,11 @@ impl ForwardBody {
         if let Some(frame) = self.prefix.pop_front() {
             return self.pass(frame);
         }
-        let polled = Pin::new(&mut self.rest).poll_frame(cx);
+        let polled = match &mut self.rest {
+            RequestBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            RequestBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            RequestBody::Streamed(body) => Pin::new(body).poll_frame(cx),
+        };
         // A sender that has been given up was waited for, too: its upstream is not to blame.
         self.progress.lock().awaited = !matches!(polled, Poll::Ready(None | Some(Ok(_))));
         match ready!(polled) {

@@ -1,6 +1,6 @@
 //! For fuzzing: forms at every split.
 
-use super::interaction::Search;
+use super::interaction::{Search, only_json};
 use crate::http::multipart::{Event, Scanner};
 
 /// A form is the same parts whatever pieces it comes in; `cuts` says how long each is.
@@ -18,6 +18,12 @@ pub fn form(data: &[u8], cuts: &[u8]) {
     let single: Vec<_> = data.chunks(1).collect();
     assert_eq!(events(&single), whole);
     assert_eq!(found(&pieces), found(&[data]));
+    if let Some(json) = only_json("b", data) {
+        let events = whole.expect("its head is short");
+        assert!(
+            matches!(&events[..], [Event::Part(_), Event::Content(content), Event::PartEnd, Event::End] if content == json)
+        );
+    }
 }
 
 /// What the form holds, with each part's content in one; `Err` where a head is too long.

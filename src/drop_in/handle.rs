@@ -5,21 +5,22 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::Response;
 use serde_json::json;
 
 use super::Shared;
 use super::deferred::{Boxed, DeferredParse};
-use super::forward::broken_problem;
+use super::forward::{broken_problem, json_answer};
+use super::forward_body::RequestBody;
 use super::in_flight::InFlightGuard;
-use super::interaction::{self, Found, Interaction, Kind};
+use super::interaction::{self, Found, Interaction, Kind, Prefix};
 use super::judgement::Judgement;
 use super::turns::{Entered, HeldPlace};
 use crate::base::clock;
 use crate::driver::inbox::Undeliverable;
 use crate::engine::Rejected;
-use crate::http::Problem;
+use crate::http::{AnswerBody, Problem};
 use crate::model::{Conversation, CredentialId, LASTS_MILLIS_MAX, Signal, SignalBatch, SignalKind};
 use crate::salesforce::credentials::Credentials;
 
@@ -31,11 +32,15 @@ impl Shared {
     pub(super) async fn interaction(
         self: &Arc<Self>,
         head: Parts,
-        mut body: Body,
+        mut body: RequestBody,
         guard: InFlightGuard,
-    ) -> Result<Response, Problem> {
-        let read = interaction::read_ahead(&head.headers, &mut body).await;
-        let (prefix, found) = read.map_err(broken_problem)?;
+    ) -> Result<Response<AnswerBody>, Problem> {
+        let (prefix, found) = match &mut body {
+            RequestBody::Whole(body) => (Prefix::default(), interaction::read_whole(&head.headers, body)),
+            RequestBody::Streamed(body) => {
+                interaction::read_ahead(&head.headers, body).await.map_err(broken_problem)?
+            }
+        };
         let Interaction { conversation, kind, id } = match found {
             Found::Known(interaction) => interaction,
             Found::Unknown => {
@@ -45,7 +50,8 @@ impl Shared {
             Found::Later(boundary) => {
                 let (credentials, held) = (Credentials::of(&head.headers), HeldPlace::default());
                 let settle = self.settle_late(credentials, held.clone());
-                let body = Body::new(DeferredParse::new(&boundary, &prefix.frames, body, settle));
+                let body = DeferredParse::new(&boundary, &prefix.frames, body.into_body(), settle);
+                let body = RequestBody::Streamed(Body::new(body));
                 return self.forward(head, prefix.frames, body, guard, held, None).await;
             }
         };
@@ -83,7 +89,7 @@ impl Shared {
         kind: Kind,
         id: &str,
         credentials: Option<CredentialId>,
-    ) -> Result<Response, Problem> {
+    ) -> Result<Response<AnswerBody>, Problem> {
         let (count, signal) = match kind {
             Kind::Stopped => (&self.context.activity.tally.stopped_taken, SignalKind::Stopped),
             _ => (&self.context.activity.tally.started_taken, SignalKind::Keystroke),
@@ -104,7 +110,7 @@ impl Shared {
         count.add();
         // The conversation's identifier is Salesforce's secret; none is better than a wrong one.
         let body = json!({"id": id, "success": true, "workItemIds": []});
-        Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response())
+        Ok(json_answer(StatusCode::ACCEPTED, &body))
     }
 
     pub(super) async fn signal(

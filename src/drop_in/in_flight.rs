@@ -15,8 +15,11 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// The requests in flight. Cheap to clone; clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct InFlight {
-    count: Arc<AtomicUsize>,
+pub(super) struct InFlight(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    count: AtomicUsize,
     /// When the last of them came or was answered, once that is waited for: a connector may send one after the other.
     last: watch::Sender<Option<Instant>>,
     cut: watch::Sender<bool>,
@@ -28,27 +31,27 @@ pub(super) struct InFlightGuard(InFlight);
 impl InFlight {
     /// A request has come; it is in flight until the guard is dropped.
     pub(super) fn begin(&self) -> InFlightGuard {
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.0.count.fetch_add(1, Ordering::Relaxed);
         self.note();
         InFlightGuard(self.clone())
     }
 
     fn note(&self) {
-        if self.last.receiver_count() > 0 {
-            self.last.send_replace(Some(clock::timer_after(Duration::ZERO)));
+        if self.0.last.receiver_count() > 0 {
+            self.0.last.send_replace(Some(clock::timer_after(Duration::ZERO)));
         }
     }
 
     /// How many are in flight.
     pub(super) fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.0.count.load(Ordering::Relaxed)
     }
 
     /// Waits until nothing is in flight, and nothing has come or been answered for [`QUIET`], counted from now at the
     /// earliest; or until `end`.
     pub(super) async fn quiet(&self, end: Instant) {
         let begun = clock::timer_after(Duration::ZERO);
-        let mut last = self.last.subscribe();
+        let mut last = self.0.last.subscribe();
         loop {
             let last_at = last.borrow_and_update().unwrap_or(begun).max(begun);
             let quiet_at = if self.count() > 0 { end } else { end.min(last_at + QUIET) };
@@ -62,12 +65,12 @@ impl InFlight {
     /// Cuts what is in flight, and what comes from now on if anything is. Returns how many requests are cut.
     pub(super) fn cut(&self) -> usize {
         let count = self.count();
-        if count == 0 || self.cut.send_replace(true) { 0 } else { count }
+        if count == 0 || self.0.cut.send_replace(true) { 0 } else { count }
     }
 
     /// Waits until what is in flight is cut.
     pub(super) fn is_cut(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut cut = self.cut.subscribe();
+        let mut cut = self.0.cut.subscribe();
         async move {
             // Without a sender nothing can be cut.
             if cut.wait_for(|cut| *cut).await.is_err() {
@@ -79,7 +82,7 @@ impl InFlight {
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.count.fetch_sub(1, Ordering::Relaxed);
         self.0.note();
     }
 }

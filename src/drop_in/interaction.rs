@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
+use memchr::memchr_iter;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -91,7 +92,7 @@ pub(super) async fn read_ahead(headers: &HeaderMap, body: &mut Body) -> Result<(
     let interaction = find(&boundary, body, &mut prefix).await;
     let found = match interaction {
         Some(interaction) => Found::Known(interaction),
-        None if prefix.bytes >= PREFIX_BYTES_MAX => Found::Later(boundary),
+        None if prefix.bytes >= PREFIX_BYTES_MAX => Found::Later(boundary.into_owned()),
         None => Found::Unknown,
     };
     match prefix.broken {
@@ -100,7 +101,39 @@ pub(super) async fn read_ahead(headers: &HeaderMap, body: &mut Body) -> Result<(
     }
 }
 
-fn boundary(headers: &HeaderMap) -> Option<String> {
+/// The same for a `body` that is there, and shorter than [`PREFIX_BYTES_MAX`].
+pub(super) fn read_whole(headers: &HeaderMap, body: &[u8]) -> Found {
+    let found = boundary(headers).and_then(|boundary| find_in(&boundary, body));
+    found.map_or(Found::Unknown, Found::Known)
+}
+
+fn find_in(boundary: &str, body: &[u8]) -> Option<Interaction> {
+    if let Some(json) = only_json(boundary, body) {
+        return read(json);
+    }
+    let mut search = Search::new(boundary);
+    let interaction = read(&search.read(body)??)?;
+    if interaction.kind == Kind::Message {
+        return Some(interaction);
+    }
+    search.read(&[])?;
+    search.is_entry_alone().then_some(interaction)
+}
+
+/// The content of a form's only part, an object named `json`, where all of it is there and written as most client libraries
+/// write it. Any other form is left to a [`Scanner`].
+pub(super) fn only_json<'a>(boundary: &str, form: &'a [u8]) -> Option<&'a [u8]> {
+    let head = form.strip_prefix(b"--")?.strip_prefix(boundary.as_bytes())?;
+    let head = head.strip_prefix(b"\r\nContent-Disposition: form-data; name=\"json\"\r\n")?;
+    let content = head.strip_prefix(b"Content-Type: application/json\r\n").unwrap_or(head).strip_prefix(b"\r\n")?;
+    let is_boundary = |line: &[u8]| line.strip_prefix(b"--").is_some_and(|line| line.starts_with(boundary.as_bytes()));
+    // The first one ends the part.
+    let end = memchr_iter(b'\n', content).find(|&at| is_boundary(&content[at + 1..]))?;
+    let (json, behind) = (content[..end].strip_suffix(b"\r")?, &content[end + b"\n--".len() + boundary.len()..]);
+    (json.starts_with(b"{") && behind.starts_with(b"--")).then_some(json)
+}
+
+fn boundary(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     let plain = encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
     if plain { multipart::boundary(headers) } else { None }
@@ -124,7 +157,7 @@ async fn find(boundary: &str, body: &mut Body, prefix: &mut Prefix) -> Option<In
         search.read(&piece)?;
         match prefix.next(body).await.ok()? {
             Some(next) => piece = next,
-            None => return (search.parts == 1 && search.ended).then_some(interaction),
+            None => return search.is_entry_alone().then_some(interaction),
         }
     }
 }
@@ -141,6 +174,11 @@ pub(super) struct Search {
 impl Search {
     pub(super) fn new(boundary: &str) -> Self {
         Self { scanner: Scanner::new(boundary), json: None, parts: 0, ended: false }
+    }
+
+    /// Whether the form is complete, and holds nothing but one part.
+    const fn is_entry_alone(&self) -> bool {
+        self.parts == 1 && self.ended
     }
 
     /// Reads a piece of a form that is being forwarded. `Some(None)` to go on; `None` when there is nothing to find.
@@ -221,7 +259,9 @@ struct Payload<'a> {
 
 fn read(json: &[u8]) -> Option<Interaction> {
     let json = json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json);
-    let Envelope { to, from, interactions: [item] } = serde_json::from_slice(json).ok()?;
+    // Text that is checked as a whole need not be checked string by string.
+    let envelope = std::str::from_utf8(json).map_or_else(|_| serde_json::from_slice(json), serde_json::from_str);
+    let Envelope { to, from, interactions: [item] } = envelope.ok()?;
     let (kind, id) = match (&*item.interaction_type, &item.payload) {
         ("AttachmentInteraction", _) => (Kind::Message, String::new()),
         ("EntryInteraction", Some(payload)) => {
@@ -272,6 +312,8 @@ mod tests {
     /// Reads `body`, which comes in pieces of `piece` bytes. Returns also what was read ahead and what was left.
     async fn read_in(content_type: &str, body: &str, piece: usize) -> (Option<Kind>, Vec<u8>, Vec<u8>) {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())]);
+        let whole = body.len() < PREFIX_BYTES_MAX;
+        let found_whole = whole.then(|| read_whole(&headers, body.as_bytes()));
         let pieces: Vec<_> = body
             .as_bytes()
             .chunks(piece)
@@ -279,6 +321,7 @@ mod tests {
             .collect();
         let mut body = Body::from_stream(stream::iter(pieces));
         let (prefix, found) = read_ahead(&headers, &mut body).await.unwrap();
+        assert!(found_whole.is_none_or(|whole| whole == found), "found whole: not {found:?}");
         let found = match found {
             Found::Known(found) => Some(found),
             Found::Unknown | Found::Later(_) => None,

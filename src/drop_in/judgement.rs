@@ -1,11 +1,13 @@
 //! What is known of the credentials that a request shows.
 
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde_json::json;
 
 use super::Shared;
+use super::forward::json_answer;
 use super::interaction::Kind;
+use crate::http::AnswerBody;
 use crate::model::{Conversation, CredentialId, SignalKind};
 use crate::salesforce::credentials::{Credentials, ORG_ID, Rejection, same_org};
 
@@ -48,13 +50,17 @@ impl Shared {
 
     /// Answers a typing entry whose credentials Salesforce has just refused, as Salesforce would. No icon comes of it; one
     /// that is on may go off, which is harmless.
-    pub(super) async fn reject(&self, conversation: &Conversation, kind: Kind, rejection: &Rejection) -> Response {
+    pub(super) async fn reject(
+        &self,
+        conversation: &Conversation,
+        kind: Kind,
+        rejection: &Rejection,
+    ) -> Response<AnswerBody> {
         self.context.activity.tally.typing_rejected.add();
         if kind == Kind::Stopped {
             let _ = self.signal(conversation, SignalKind::Stopped, None).await;
         }
         let body = json!({"code": rejection.code, "message": &*rejection.message});
-        let json = [(header::CONTENT_TYPE, "application/json")];
-        (StatusCode::UNAUTHORIZED, json, body.to_string()).into_response()
+        json_answer(StatusCode::UNAUTHORIZED, &body)
     }
 }

@@ -22,29 +22,37 @@ mod timers;
 mod turns;
 mod written;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use hyper::body::Body as _;
 use serde_json::json;
 use tower::ServiceExt;
 
 use crate::base::clock::Clock;
 use crate::driver::inbox::Inbox;
-use crate::http::{NoOptions, Options, Problem, Route, TokenAuth, announced_bytes, until};
+use crate::http::{
+    AnswerBody, Forward, Forwarding, NoOptions, Options, Problem, Route, TokenAuth, announced_bytes, until,
+};
 use crate::observe::snapshot::DropInFigures;
 use crate::salesforce::Connection;
 use crate::salesforce::credentials::CredentialCache;
 use crate::salesforce::pool::Pool;
 use forward::broken_problem;
-use forward_body::ForwardBody;
+use forward_body::{ForwardBody, RequestBody};
 use in_flight::{InFlight, InFlightGuard};
+use interaction::PREFIX_BYTES_MAX;
 use paced::Paced;
 use progress::{BODY_BYTES_MAX, Broken};
 pub use shadow::Shadow;
@@ -190,30 +198,55 @@ async fn serve(front: Front, request: Request) -> Response {
     if own::is_own(request.method(), request.uri().path()) {
         return front.own.oneshot(request).await.unwrap_or_else(|never| match never {});
     }
-    let mut answer = answer(&front.drop_in, request).await.into_response();
+    let (head, body) = request.into_parts();
+    let answer = answer(&front.drop_in, head, RequestBody::Streamed(body)).await;
+    let mut answer = answer.map(|answer| answer.map(AnswerBody::into_body)).into_response();
     answer.extensions_mut().insert(Route::DropIn);
     answer
 }
 
-/// Answers a request, unless it is cut.
-async fn answer(drop_in: &DropIn, request: Request) -> Result<Response, Problem> {
-    let in_flight = &drop_in.0.context.activity.in_flight;
-    let guard = in_flight.begin();
-    let answer = tokio::select! {
-        biased;
-        () = in_flight.is_cut() => {
-            let detail = "typingd has stopped before the Interaction Service answered";
-            return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail));
-        }
-        answer = handle(&drop_in.0, request, guard) => answer?,
-    };
-    // What is in hand is written, whatever is cut.
-    let whole = answer.body().size_hint().exact().is_some();
-    Ok(if whole { answer } else { answer.map(|body| until(body, in_flight.is_cut())) })
+impl Forward for DropIn {
+    fn path(&self) -> &'static str {
+        INTERACTIONS
+    }
+
+    fn forward(&self, head: Parts, body: Bytes) -> Forwarding<'_> {
+        // A longer one may have to be read on as it is forwarded.
+        let body =
+            if body.len() < PREFIX_BYTES_MAX { RequestBody::Whole(body) } else { RequestBody::Streamed(body.into()) };
+        Box::pin(answer(self, head, body))
+    }
 }
 
-async fn handle(shared: &Arc<Shared>, request: Request, guard: InFlightGuard) -> Result<Response, Problem> {
-    let (head, body) = request.into_parts();
+/// Answers a request, unless it is cut.
+async fn answer(drop_in: &DropIn, head: Parts, body: RequestBody) -> Result<Response<AnswerBody>, Problem> {
+    let in_flight = &drop_in.0.context.activity.in_flight;
+    let guard = in_flight.begin();
+    // Where they stay: it has some thousand bytes, and `select!` would move it once more.
+    let (mut cut, mut handled) = (pin!(in_flight.is_cut()), pin!(handle(&drop_in.0, head, body, guard)));
+    let answer = poll_fn(|cx| match cut.as_mut().poll(cx) {
+        Poll::Ready(()) => {
+            let detail = "typingd has stopped before the Interaction Service answered";
+            Poll::Ready(Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail)))
+        }
+        Poll::Pending => handled.as_mut().poll(cx),
+    });
+    let answer = answer.await?;
+    // What is in hand is written, whatever is cut.
+    Ok(answer.map(|body| match body {
+        AnswerBody::Routed(body) if body.size_hint().exact().is_none() => {
+            AnswerBody::Routed(until(body, in_flight.is_cut()))
+        }
+        whole => whole,
+    }))
+}
+
+async fn handle(
+    shared: &Arc<Shared>,
+    head: Parts,
+    body: RequestBody,
+    guard: InFlightGuard,
+) -> Result<Response<AnswerBody>, Problem> {
     // A body that is announced as too long is not begun.
     if announced_bytes(&head.headers).is_some_and(|bytes| bytes as u64 > BODY_BYTES_MAX) {
         shared.context.activity.tally.unanswered.add();
@@ -223,7 +256,12 @@ async fn handle(shared: &Arc<Shared>, request: Request, guard: InFlightGuard) ->
         shared.context.activity.tally.unanswered.add();
         return Err(problem);
     }
-    let body = Body::new(Paced::of_request(body, shared.settings.stall_timeout));
+    let body = match body {
+        RequestBody::Streamed(body) => {
+            RequestBody::Streamed(Body::new(Paced::of_request(body, shared.settings.stall_timeout)))
+        }
+        whole @ RequestBody::Whole(_) => whole,
+    };
     let interaction = head.method == Method::POST && head.uri.path() == INTERACTIONS;
     if interaction && !guard::is_from_page(&head.headers) && !shared.is_of_another_org(&head.headers) {
         return shared.interaction(head, body, guard).await;

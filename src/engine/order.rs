@@ -20,7 +20,7 @@ const GRACE_PART: u32 = 10;
 /// All conversations that have a request under way. `T` is what a typing entry says; `W` wakes a waiting request.
 #[derive(Debug)]
 pub struct Order<T, W> {
-    queues: HashMap<Conversation, VecDeque<Place<T, W>>>,
+    queues: HashMap<Conversation, VecDeque<Place<T, W>>, foldhash::fast::RandomState>,
     wait_max: Duration,
     /// Tickets given out.
     entered: u64,
@@ -73,7 +73,7 @@ struct Place<T, W> {
 impl<T: Copy, W: Clone> Order<T, W> {
     /// An order in which no request waits longer than `wait_max` for those before it.
     pub fn new(wait_max: Duration) -> Self {
-        Self { queues: HashMap::new(), wait_max, entered: 0 }
+        Self { queues: HashMap::default(), wait_max, entered: 0 }
     }
 
     /// From now on no request waits longer than `wait_max`; those that wait already follow when they next ask.

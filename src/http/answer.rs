@@ -8,9 +8,19 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 /// A body in one piece, which is kept as it is, or that of a handler.
-pub(super) enum AnswerBody {
+pub(crate) enum AnswerBody {
     Ready(Bytes),
     Routed(Body),
+}
+
+impl AnswerBody {
+    /// As that of a handler.
+    pub(crate) fn into_body(self) -> Body {
+        match self {
+            Self::Ready(bytes) => bytes.into(),
+            Self::Routed(body) => body,
+        }
+    }
 }
 
 impl HttpBody for AnswerBody {

@@ -20,16 +20,29 @@ const BOUNDARY_BYTES_MAX: usize = 256;
 const PADDING_BYTES_MAX: usize = 256;
 
 /// The boundary that the head of a request names, if its body is a form.
-pub(crate) fn boundary(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn boundary(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (first, second) = (types.next()?, types.next());
-    let (kind, parameters) = parameters(std::str::from_utf8(first.as_bytes()).ok()?);
+    let first = std::str::from_utf8(first.as_bytes()).ok()?;
+    if second.is_none()
+        && let Some(boundary) = plain_boundary(first)
+    {
+        return Some(Cow::Borrowed(boundary));
+    }
+    let (kind, parameters) = parameters(first);
     if second.is_some() || !kind.eq_ignore_ascii_case("multipart/form-data") {
         return None;
     }
     // No boundary ends with a blank: in the body it would be one of those behind it.
     let boundary = find(&parameters, "boundary")?.trim_ascii_end();
-    (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()).then(|| boundary.to_owned())
+    (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()).then(|| Cow::Owned(boundary.to_owned()))
+}
+
+/// The boundary of a type that is written as most client libraries write it.
+fn plain_boundary(value: &str) -> Option<&str> {
+    let boundary = value.strip_prefix("multipart/form-data; boundary=")?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    ((1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()) && boundary.bytes().all(plain)).then_some(boundary)
 }
 
 /// What comes next in a form.

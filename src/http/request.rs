@@ -20,8 +20,10 @@ use tower::ServiceExt;
 
 use super::answer::AnswerBody;
 use super::body::{drain, is_drainable, media_type};
+use super::forward_route::ForwardRoute;
 use super::problem::{Problem, Refused, add_security_headers};
 use super::serving::{Serving, stopped};
+use super::settings::Limits;
 use super::signals_route::SignalsRoute;
 use super::slot::{BUSY, ConnectionSlot, SERVED};
 use super::socket::Socket;
@@ -82,6 +84,18 @@ pub(super) async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> i
             Err(part) => begun = part,
         }
     }
+    if route == Route::DropIn
+        && let Some((forward, serving)) = shared.forward(&head)
+    {
+        match whole(&mut body) {
+            Ok(whole) if !whole.is_empty() => {
+                return Box::pin(answer_forwarded(head, whole, forward, serving, &shared)).await;
+            }
+            // Nothing of it is left.
+            Ok(_) => {}
+            Err(part) => begun = part,
+        }
+    }
     let answer = answer_routed(head, TrackedBody::new(begun, body, Arc::clone(&shared.slot)), route, &shared);
     // Boxed: most requests on a connection are signals, and its memory is that of the largest.
     Ok(Box::pin(answer).await?.map(AnswerBody::Routed))
@@ -103,6 +117,22 @@ impl Shared {
         let serving = self.serving.borrow();
         serving.signals.clone().map(|signals| (signals, serving.traffic.clone()))
     }
+
+    /// What forwards a request, if it is one that may go the short way.
+    fn forward(&self, head: &Parts) -> Option<(ForwardRoute, Forwarded)> {
+        if head.method != Method::POST || head.headers.contains_key(header::EXPECT) || self.slot.is_reserved() {
+            return None;
+        }
+        let serving = self.serving.borrow();
+        let forward = serving.forward.clone().filter(|forward| forward.path() == head.uri.path())?;
+        Some((forward, Forwarded { traffic: serving.traffic.clone(), limits: serving.limits }))
+    }
+}
+
+/// What is served to a request that is forwarded.
+struct Forwarded {
+    traffic: Traffic,
+    limits: Limits,
 }
 
 /// The whole of a body that has arrived with its head.
@@ -156,6 +186,48 @@ async fn answer_signals(
     answer
 }
 
+/// Answers a request that is forwarded whole, without the layers and the routes that others go through.
+///
+/// # Errors
+/// When the client has gone.
+async fn answer_forwarded(
+    head: Parts,
+    body: Bytes,
+    forward: ForwardRoute,
+    serving: Forwarded,
+    shared: &Shared,
+) -> io::Result<Response<AnswerBody>> {
+    let (slot, socket) = (&shared.slot, &shared.socket);
+    let answer = match malformed(&head) {
+        Some(problem) => Err(problem),
+        None => tokio::select! {
+            biased;
+            answer = forward.forward(head, body) => answer,
+            () = gone(socket, serving.limits) => return Err(io::ErrorKind::ConnectionAborted.into()),
+        },
+    };
+    let mut answer = answer.unwrap_or_else(|problem| problem.into_response().map(AnswerBody::Routed));
+    serving.traffic.note(Route::DropIn, answer.status());
+    slot.body_unread.store(false, Ordering::Relaxed);
+    if slot.is_last() {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    slot.phase.store(SERVED, Ordering::Relaxed);
+    let socket = Arc::clone(socket);
+    Ok(answer.map(|body| match body {
+        AnswerBody::Routed(body) if body.size_hint().exact().is_none() => {
+            AnswerBody::Routed(until(body, async move { socket.reset().await }))
+        }
+        whole => whole,
+    }))
+}
+
+/// Ends when a request's client has gone, or has closed its side and been waited for.
+async fn gone(socket: &Socket, limits: Limits) {
+    socket.half_closed().await;
+    let _ = tokio::time::timeout(limits.half_closed_timeout, socket.reset()).await;
+}
+
 /// Answers a request with the router.
 async fn answer_routed(
     mut head: Parts,
@@ -186,10 +258,6 @@ async fn answer_routed(
         }
         answer
     };
-    let gone = async {
-        socket.half_closed().await;
-        let _ = tokio::time::timeout(limits.half_closed_timeout, socket.reset()).await;
-    };
     let mut answer = tokio::select! {
         biased;
         answer = answer => answer,
@@ -197,7 +265,7 @@ async fn answer_routed(
             let detail = "the body came too slowly, and others wait for a connection";
             Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
         }
-        () = gone => return Err(io::ErrorKind::ConnectionAborted.into()),
+        () = gone(&socket, limits) => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
     slot.note_body(false);
     // The handler's route wins over that of the path.

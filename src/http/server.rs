@@ -19,7 +19,8 @@ use super::traffic::{ListenerStats, Traffic};
 /// Serves `router` on `listener` until `stop` becomes true; then open requests are finished, idle connections closed,
 /// and the future ends when the last one has gone.
 pub async fn serve(listener: Listener, router: Router, limits: Limits, stop: watch::Receiver<bool>) {
-    let (_serving, serving) = watch::channel(Serving { router, signals: None, limits, traffic: Traffic::default() });
+    let (_serving, serving) =
+        watch::channel(Serving { router, signals: None, forward: None, limits, traffic: Traffic::default() });
     serve_on(listener, serving, Ends { stop: stop.clone(), close: stop }).await;
 }
 

@@ -3,6 +3,7 @@
 use axum::Router;
 use tokio::sync::watch;
 
+use super::forward_route::ForwardRoute;
 use super::settings::Limits;
 use super::signals_route::SignalsRoute;
 use super::traffic::Traffic;
@@ -14,6 +15,8 @@ pub(crate) struct Serving {
     pub router: Router,
     /// Takes signals beside it.
     pub signals: Option<SignalsRoute>,
+    /// Forwards interactions beside it.
+    pub forward: Option<ForwardRoute>,
     /// Bounds new connections.
     pub limits: Limits,
     /// Counts both.

@@ -176,8 +176,8 @@ impl<B: RequestBody> Pool<B> {
         }
         // Most answers are short, and come with their head.
         let mut first = None;
-        for _ in 0..2 {
-            let _ = link.poll(&mut unwoken());
+        for _ in 0..3 {
+            // It asks the connection for more, which brings it when it is polled after that.
             match Pin::new(&mut body).poll_frame(&mut unwoken()) {
                 Poll::Ready(Some(Ok(frame))) if body.is_end_stream() && frame.is_data() => {
                     self.release(link);
@@ -187,7 +187,7 @@ impl<B: RequestBody> Pool<B> {
                     first = Some(frame);
                     break;
                 }
-                Poll::Pending => {}
+                Poll::Pending => drop(link.poll(&mut unwoken())),
             }
         }
         AnswerBody::Polled { first, body, link: Some((link, self.clone())) }
@@ -195,7 +195,9 @@ impl<B: RequestBody> Pool<B> {
 
     /// Keeps a connection when its exchange is over: as a rule, that is now.
     fn release(&self, mut link: Link<B>) {
-        let _ = link.poll(&mut unwoken());
+        if !link.is_idle() {
+            let _ = link.poll(&mut unwoken());
+        }
         if link.is_idle() {
             self.0.keep(link);
         } else if link.connection.is_some() {

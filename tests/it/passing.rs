@@ -236,6 +236,57 @@ fn a_client_that_goes_takes_its_request_with_it() {
     assert_eq!(far_side.came().len(), 3, "the broken form went nowhere");
 }
 
+/// A message that comes whole with its head goes a shorter way.
+#[test]
+fn a_message_passes_the_same_whole_and_in_pieces() {
+    let far_side = FarSide::start(|came, stream| {
+        if came.body.windows(5).any(|bytes| bytes == b"leave") {
+            // Ends when typingd closes the connection.
+            let _ = stream.read(&mut [0]);
+            return false;
+        }
+        stream.write_all(b"HTTP/1.1 202 Fine\r\nX-Odd: 1\r\nDATE: then\r\ncontent-length: 2\r\n\r\n{}").is_ok()
+    });
+    let daemon = daemon(&far_side, "");
+    let connector = Connector::new(&daemon.address, "t");
+    let mut head = format!("POST {INTERACTIONS} HTTP/1.1\r\nHOST: t\r\nX-CASE: 1\r\n");
+    for (name, value) in connector.headers() {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let request = |user: &str, rest: &str| {
+        let form = form(&message("c", user));
+        let head = format!("{head}{rest}content-length: {}\r\n\r\n", form.len());
+        (head.into_bytes(), form)
+    };
+    let (head, form) = request("u", "connection: close\r\n");
+    let whole = exchange(&daemon, &[&head[..], &form[..]].concat());
+    assert_eq!(
+        whole,
+        "HTTP/1.1 202 Fine\r\nX-Odd: 1\r\nDATE: then\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
+    );
+    let mut stream = connect(&daemon.address);
+    stream.write_all(&head).unwrap();
+    until("the message under way", || daemon.address.get("/v1/drop_in").json()["under_way"] == 1);
+    stream.write_all(&form[..100]).unwrap();
+    stream.write_all(&form[100..]).unwrap();
+    let mut in_pieces = String::new();
+    stream.read_to_string(&mut in_pieces).unwrap();
+    assert_eq!(in_pieces, whole);
+    let came = far_side.came();
+    assert_eq!((came[0].fields(), &came[0].body), (came[1].fields(), &form));
+    assert_eq!(came[1].body, form);
+    assert!(came[0].fields().contains(&"X-CASE: 1"), "{:?}", came[0].fields());
+    assert_eq!(daemon.address.get("/v1/drop_in").json()["messages"], 2);
+    // One whose client resets its connection is given up.
+    let mut stream = connect(&daemon.address);
+    set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    let (head, form) = request("leave", "");
+    stream.write_all(&[head, form].concat()).unwrap();
+    far_side.await_request(3);
+    drop(stream);
+    until("nothing under way", || daemon.address.get("/v1/drop_in").json()["under_way"] == 0);
+}
+
 fn refused(daemon: &Daemon, head: &str, body: &[u8]) -> (u16, String) {
     let mut stream = connect(&daemon.address);
     stream.write_all(head.as_bytes()).unwrap();

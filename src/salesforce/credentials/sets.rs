@@ -14,7 +14,8 @@ const TOKEN_MESSAGE: &str = "Salesforce does not accept this access token";
 #[derive(Default)]
 pub(super) struct Sets {
     sets: HashMap<CredentialId, Set>,
-    index: HashMap<Credentials, CredentialId>,
+    /// With a fast hash, keyed all the same: access tokens have up to thousands of bytes, and each message shows one.
+    index: HashMap<Credentials, CredentialId, foldhash::fast::RandomState>,
     /// The sets by their last use, the longest ago first.
     uses: BTreeMap<u64, CredentialId>,
     newest: u32,
@@ -193,7 +194,10 @@ impl Sets {
             }
         }
         let Self { channels, sets: table, news, .. } = self;
-        let known = channels.entry(channel.into()).or_default();
+        if !channels.contains_key(channel) {
+            channels.insert(channel.into(), Channel::default());
+        }
+        let known = channels.get_mut(channel).expect("it is there now");
         known.shown = serial;
         if known.sets.contains(&id) {
             return;
@@ -217,6 +221,10 @@ impl Sets {
     }
 
     fn touch(&mut self, id: CredentialId) {
+        // Most connectors show one set.
+        if self.uses.last_key_value().is_some_and(|(_, &last)| last == id) {
+            return;
+        }
         self.serial += 1;
         let used = self.serial;
         let Some(set) = self.sets.get_mut(&id) else { return };
