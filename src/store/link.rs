@@ -1,7 +1,11 @@
 //! A node's two connections to the store: one for its requests, one that waits for its mail. Each is made anew after
 //! whatever went wrong; what was under way then has no answer.
 
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -40,10 +44,21 @@ pub struct LinkState {
     pub problem: Option<String>,
 }
 
+/// Carries requests to the store. The loop does it itself: no other task has its turn between a signal and what is asked of
+/// the store about it, nor between the store's answer and what follows from it.
+struct Service(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
+
 /// The loop's end of both connections. They end with it.
 #[derive(Debug)]
 pub struct Link {
     requests: mpsc::Sender<Request>,
+    service: Service,
     news: mpsc::Receiver<News>,
     reader: watch::Sender<OwnerId>,
     state: Arc<Mutex<LinkState>>,
@@ -64,9 +79,10 @@ impl Link {
         let (version, versions) = watch::channel(0);
         let shared = (state.clone(), version);
         let (refused, refusals) = watch::channel(None);
-        tokio::spawn(serve_requests(settings.clone(), name, (asked, refusals), told.clone(), shared));
+        let service = serve_requests(settings.clone(), name, (asked, refusals), told.clone(), shared);
+        let service = Service(Box::pin(service));
         tokio::spawn(serve_inbox(settings.clone(), reads, told, refused));
-        Self { requests, news, reader, state, lookup, settings, versions }
+        Self { requests, service, news, reader, state, lookup, settings, versions }
     }
 
     /// Sends a request. At most one may be under way.
@@ -82,16 +98,25 @@ impl Link {
 
     /// What comes next. Cancel-safe.
     pub async fn next(&mut self) -> News {
-        match self.news.recv().await {
-            Some(news) => news,
-            // Only at the end of the runtime.
-            None => std::future::pending().await,
-        }
+        poll_fn(|cx| match self.poll(cx) {
+            Some(news) => Poll::Ready(news),
+            None => Poll::Pending,
+        })
+        .await
     }
 
-    /// What has come by now.
-    pub fn try_next(&mut self) -> Option<News> {
-        self.news.try_recv().ok()
+    /// What has come by now. Does not wait.
+    pub async fn try_next(&mut self) -> Option<News> {
+        poll_fn(|cx| Poll::Ready(self.poll(cx))).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<News> {
+        // It ends with the link alone.
+        let _ = self.service.0.as_mut().poll(cx);
+        match self.news.poll_recv(cx) {
+            Poll::Ready(news) => news,
+            Poll::Pending => None,
+        }
     }
 
     /// What the keys of those that share the org have in their names.
@@ -218,7 +243,7 @@ async fn execute(
             command
         }
     };
-    Ok(command.query_async(&mut server.connection).await?)
+    Ok(server.query(&command).await?)
 }
 
 async fn serve_inbox(

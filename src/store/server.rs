@@ -1,13 +1,20 @@
 //! A connection to the server, what the server says of itself, and why there is no answer.
 
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
-    RedisResult, Value, cmd, from_redis_value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, RedisResult, Value, cmd, from_redis_value,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use super::codec::{Keys, SCHEMA, Script};
 use super::place::{Address, Settings};
@@ -193,19 +200,48 @@ impl Facts {
     }
 }
 
+/// Writes a connection's requests and reads their answers.
+type Io = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A server that knows the scripts.
 pub(super) struct Server {
-    pub(super) connection: MultiplexedConnection,
+    connection: MultiplexedConnection,
+    /// Nothing where a task of its own does it.
+    io: Option<Io>,
     pub(super) facts: Option<Facts>,
     /// By the order of [`Script::ALL`].
     pub(super) digests: Vec<String>,
+}
+
+impl Server {
+    /// Asks, and reads the answer.
+    pub(super) async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+        carry(&mut self.io, command.query_async(&mut self.connection)).await
+    }
+}
+
+/// Waits for `asked`, and does its input and output meanwhile: a request is on the socket before any other task has its
+/// turn, and its answer is read by who waits for it.
+async fn carry<T>(io: &mut Option<Io>, asked: impl Future<Output = T>) -> T {
+    let mut asked = pin!(asked);
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = asked.as_mut().poll(cx) {
+            return Poll::Ready(answer);
+        }
+        if io.as_mut().is_some_and(|io| io.as_mut().poll(cx).is_ready()) {
+            *io = None;
+        }
+        asked.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Connects, loads the scripts, and tries each command that typingd uses, itself or in a script: all in one round trip,
 /// however far the server is.
 pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
     let address = &settings.place.address;
-    let mut connection = connect(settings, RESPONSE_TIMEOUT).await.map_err(|failure| closed(failure, address))?;
+    let connected = connect_here(settings).await.map_err(|failure| closed(failure, address));
+    let (mut connection, mut io) = connected?;
     let mut all = redis::pipe();
     all.cmd("INFO");
     for script in Script::ALL {
@@ -216,7 +252,7 @@ pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
     for command in commands {
         all.add_command(command);
     }
-    let answers = all.ignore_errors().query_async::<Vec<RedisResult<Value>>>(&mut connection).await;
+    let answers = carry(&mut io, all.ignore_errors().query_async::<Vec<RedisResult<Value>>>(&mut connection)).await;
     let mut answers = answers.map_err(|error| closed(error.into(), address))?;
     let tried = answers.split_off(answers.len().saturating_sub(names.len()));
     let mut answers = answers.into_iter();
@@ -236,7 +272,11 @@ pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
             answered => drop(answered?),
         }
     }
-    if forbidden.is_empty() { Ok(Server { connection, facts, digests }) } else { Err(Failure::Forbidden(forbidden)) }
+    if forbidden.is_empty() {
+        Ok(Server { connection, io, facts, digests })
+    } else {
+        Err(Failure::Forbidden(forbidden))
+    }
 }
 
 /// A server that ends the connection at the first word wants to be spoken to otherwise.
@@ -282,7 +322,58 @@ fn trials(keys: &Keys) -> [(&'static str, Cmd); 17] {
     ]
 }
 
+/// A connection whose input and output a task of its own does.
 pub(super) async fn connect(settings: &Settings, response_timeout: Duration) -> Result<MultiplexedConnection, Failure> {
+    let as_whom = as_whom(settings).await?;
+    let address = match &settings.place.address {
+        Address::Tcp(host, port) => ConnectionAddr::Tcp(host.clone(), *port),
+        Address::Tls(host, port) => {
+            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
+        }
+        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
+    };
+    let info = address.into_connection_info()?.set_redis_settings(as_whom);
+    let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+    let client = match &settings.ca_file {
+        Some(path) => {
+            let root = tokio::fs::read(path).await;
+            let root = root.map_err(|error| Failure::Certificates { path: path.clone(), error })?;
+            Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert: Some(root) })?
+        }
+        None => Client::open(info)?,
+    };
+    Ok(client.get_multiplexed_async_connection_with_config(&timeouts(response_timeout)).await?)
+}
+
+/// A connection whose input and output is done here, but with TLS.
+async fn connect_here(settings: &Settings) -> Result<(MultiplexedConnection, Option<Io>), Failure> {
+    let greeted = async {
+        match &settings.place.address {
+            Address::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(RedisError::from)?;
+                stream.set_nodelay(true).map_err(RedisError::from)?;
+                greet(settings, stream).await
+            }
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(RedisError::from)?;
+                greet(settings, stream).await
+            }
+            Address::Tls(..) => Ok((connect(settings, RESPONSE_TIMEOUT).await?, None)),
+        }
+    };
+    timeout(RESPONSE_TIMEOUT, greeted).await.unwrap_or(Err(Failure::Late))
+}
+
+async fn greet<C>(settings: &Settings, stream: C) -> Result<(MultiplexedConnection, Option<Io>), Failure>
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let as_whom = as_whom(settings).await?;
+    let (connection, io) = MultiplexedConnection::new_with_config(&as_whom, stream, timeouts(RESPONSE_TIMEOUT)).await?;
+    Ok((connection, Some(Box::pin(io))))
+}
+
+async fn as_whom(settings: &Settings) -> Result<RedisConnectionInfo, Failure> {
     let mut as_whom = RedisConnectionInfo::default().set_db(settings.place.database.into()).set_skip_set_lib_name();
     if let Some(username) = &settings.username {
         as_whom = as_whom.set_username(username);
@@ -292,26 +383,11 @@ pub(super) async fn connect(settings: &Settings, response_timeout: Duration) -> 
         let text = text.map_err(|error| Failure::Password { path: path.clone(), error })?;
         as_whom = as_whom.set_password(text.trim_end_matches(['\r', '\n']));
     }
-    let address = match &settings.place.address {
-        Address::Tcp(host, port) => ConnectionAddr::Tcp(host.clone(), *port),
-        Address::Tls(host, port) => {
-            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
-        }
-        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
-    };
-    let info = address.into_connection_info()?.set_redis_settings(as_whom);
-    let client = match &settings.ca_file {
-        Some(path) => {
-            let root = tokio::fs::read(path).await;
-            let root = root.map_err(|error| Failure::Certificates { path: path.clone(), error })?;
-            Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert: Some(root) })?
-        }
-        None => Client::open(info)?,
-    };
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(RESPONSE_TIMEOUT))
-        .set_response_timeout(Some(response_timeout));
-    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+    Ok(as_whom)
+}
+
+fn timeouts(response: Duration) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(Some(RESPONSE_TIMEOUT)).set_response_timeout(Some(response))
 }
 
 /// A request without an answer for so long has none.

@@ -66,7 +66,7 @@ impl SharedText {
 
     async fn ask_once<T: redis::FromRedisValue>(&mut self, command: &redis::Cmd) -> Result<T, Failure> {
         let server = self.server().await?;
-        let asked = timeout(RESPONSE_TIMEOUT, command.query_async(&mut server.connection)).await;
+        let asked = timeout(RESPONSE_TIMEOUT, server.query(command)).await;
         let asked = asked.map_or(Err(Failure::Late), |asked| Ok(asked?));
         if asked.is_err() {
             self.server = None;
