@@ -150,7 +150,7 @@ async fn serve_requests(
     let keys = Keys::new(&settings.group);
     let who = Who { name, org: settings.org.clone() };
     let mut server = None;
-    let (mut warned, mut logged) = (false, Vec::new());
+    let (mut warned, mut logged) = (false, Logged::default());
     let mut failures = 0;
     while let Some(request) = asked.recv().await {
         let number = request.number;
@@ -302,23 +302,44 @@ async fn read_inbox(
     }
 }
 
+/// What the log has said of the store since it could be used last.
+#[derive(Debug, Default)]
+struct Logged {
+    causes: Vec<String>,
+    /// One that the next connection is likely to explain.
+    vague: Option<String>,
+}
+
+impl Logged {
+    fn warn(&mut self, problem: String) {
+        // The same may keep mail back, and requests.
+        let is_logged = self.causes.iter().any(|cause| problem.ends_with(cause) || cause.ends_with(&problem));
+        if self.causes.len() < CAUSES_MAX && !is_logged {
+            warn!(failure = problem, "the store can't be used");
+            self.causes.push(problem);
+        }
+    }
+}
+
 /// Logs a change, and each cause once until the store can be used again.
-fn note(state: &Mutex<LinkState>, logged: &mut Vec<String>, outcome: Result<(), &Failure>) {
+fn note(state: &Mutex<LinkState>, logged: &mut Logged, outcome: Result<(), &Failure>) {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     match outcome {
         Ok(()) if !state.up => {
+            let vague = logged.vague.take().filter(|_| logged.causes.is_empty());
+            vague.into_iter().for_each(|problem| logged.warn(problem));
             info!("the store answers");
-            logged.clear();
+            logged.causes.clear();
             *state = LinkState { up: true, problem: None };
         }
         Ok(()) => {}
         Err(failure) => {
             let problem = failure.to_string();
-            // The same may keep mail back, and requests.
-            let is_logged = logged.iter().any(|cause| problem.ends_with(cause) || cause.ends_with(&problem));
-            if logged.len() < CAUSES_MAX && !is_logged {
-                warn!(failure = problem, "the store can't be used");
-                logged.push(problem.clone());
+            if failure.is_vague() && logged.vague.is_none() {
+                logged.vague = Some(problem.clone());
+            } else {
+                logged.vague = None;
+                logged.warn(problem.clone());
             }
             *state = LinkState { up: false, problem: Some(problem) };
         }

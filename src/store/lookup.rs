@@ -49,7 +49,8 @@ impl Lookup {
             }
             asked
         });
-        asked.await.unwrap_or(Err(Failure::Late))
+        let asked = asked.await.unwrap_or(Err(Failure::Late));
+        asked.map_err(|failure| failure.about(&Keys::new(&self.0.settings.group)))
     }
 
     async fn ask(

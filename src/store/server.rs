@@ -54,8 +54,11 @@ pub enum Failure {
     #[error("its answer is {0}")]
     Strange(#[from] super::codec::Strange),
     /// The user of its access list may not do all that typingd does.
-    #[error("its user may not execute {}; expected in its access list: +{}", .0.join(", "), .0.join(" +"))]
+    #[error("{}", forbidden(.0))]
     Forbidden(Vec<&'static str>),
+    /// The user of its access list may not touch typingd's keys.
+    #[error("its user may not access the keys {0}; expected in its access list: ~{0}")]
+    ForbiddenKeys(String),
     /// It answers requests, and refuses to hand over mail.
     #[error("it hands over no mail: {0}")]
     NoMail(String),
@@ -84,6 +87,40 @@ impl Failure {
             _ => true,
         }
     }
+
+    /// Whether the next connection is likely to say what the cause is.
+    pub(super) fn is_vague(&self) -> bool {
+        match self {
+            Self::Server(error) => lacks_permission(error) || error.is_connection_dropped(),
+            // Perhaps it was so before.
+            Self::NoMail(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Names the keys that its user may not access.
+    pub(super) fn about(self, keys: &Keys) -> Self {
+        match self {
+            Self::Server(error) if error.code() == Some(NO_PERMISSION) && forbidden_command(&error).is_none() => {
+                Self::ForbiddenKeys(keys.of("*"))
+            }
+            failure => failure,
+        }
+    }
+}
+
+fn lacks_permission(error: &RedisError) -> bool {
+    error.code() == Some(NO_PERMISSION) || error.to_string().contains(FORBIDDEN_IN_SCRIPT)
+}
+
+/// The command that the user of the access list may not execute, if it is one.
+fn forbidden_command(error: &RedisError) -> Option<&str> {
+    let (_, command) = error.detail()?.split_once(FORBIDDEN_COMMAND)?;
+    command.split('\'').next()
+}
+
+fn forbidden(commands: &[&str]) -> String {
+    format!("its user may not execute {}; expected in its access list: +{}", commands.join(", "), commands.join(" +"))
 }
 
 /// What the operator can do about an answer, or the answer as it is.
@@ -95,8 +132,9 @@ fn explained(error: &RedisError) -> String {
         Some("NOREPLICAS") => "it takes no writes while it has too few replicas (min-replicas-to-write)".to_owned(),
         Some("MISCONF") => format!("it takes no writes while it can't save to disk: {detail}"),
         Some("NOAUTH") => "it wants a password; expected store.password_file".to_owned(),
-        Some(NO_PERMISSION) => format!("its user lacks a permission: {detail}"),
-        _ if error.to_string().contains(FORBIDDEN_IN_SCRIPT) => "its user lacks a permission".to_owned(),
+        Some(NO_PERMISSION) => forbidden_command(error)
+            .map_or_else(|| format!("its user lacks a permission: {detail}"), |command| forbidden(&[command])),
+        _ if lacks_permission(error) => "its user lacks a permission".to_owned(),
         Some(ANOTHER_ORG) => another_org(detail),
         Some(ANOTHER_SCHEMA) => another_schema(detail),
         _ if error.kind() == ErrorKind::AuthenticationFailed => {
@@ -158,6 +196,9 @@ const NO_PERMISSION: &str = "NOPERM";
 const BAD_CERTIFICATE: &str = "invalid peer certificate";
 const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
 const NO_TLS: &str = "received corrupt message";
+
+/// What stands before the command that it forbids.
+const FORBIDDEN_COMMAND: &str = "permissions to run the '";
 
 /// What a script is told of that.
 const FORBIDDEN_IN_SCRIPT: &str = "can't run this command";
@@ -247,7 +288,8 @@ pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
     for script in Script::ALL {
         all.cmd("SCRIPT").arg("LOAD").arg(script.text());
     }
-    let trials = trials(&Keys::new(&settings.group));
+    let keys = Keys::new(&settings.group);
+    let trials = trials(&keys);
     let (names, commands): (Vec<_>, Vec<_>) = trials.into_iter().unzip();
     for command in commands {
         all.add_command(command);
@@ -265,11 +307,12 @@ pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
     let mut forbidden = Vec::new();
     for (name, answer) in names.into_iter().zip(tried) {
         match answer {
-            // One that concerns a key would be the same for all commands.
-            Err(error) if error.code() == Some(NO_PERMISSION) && error.to_string().contains(name) => {
+            Err(error) if error.code() == Some(NO_PERMISSION) && forbidden_command(&error).is_some() => {
                 forbidden.push(name);
             }
-            answered => drop(answered?),
+            // One that concerns a key is the same for all commands.
+            Err(error) => return Err(Failure::Server(error).about(&keys)),
+            Ok(_) => {}
         }
     }
     if forbidden.is_empty() {
