@@ -114,6 +114,24 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "for conversation in self.posted.keys().take(0) {",
     },
     Mistake {
+        name: "a key that its owner has read is played",
+        file: "../fleet/posted.rs",
+        right: "now.since(post.arrived) > self.settings.lease",
+        wrong: "now.since(post.arrived) > self.settings.recover_within",
+    },
+    Mistake {
+        name: "a node that leaves keeps what it never showed",
+        file: "../fleet/mod.rs",
+        right: "self.holdings.keys().cloned().map(Effect::Check)",
+        wrong: "self.holdings.keys().take(0).cloned().map(Effect::Check)",
+    },
+    Mistake {
+        name: "what is about to be claimed is given up",
+        file: "../fleet/answers.rs",
+        right: "} else if self.queue.claims(&conversation) {",
+        wrong: "} else if self.left && self.queue.claims(&conversation) {",
+    },
+    Mistake {
         name: "a key that was posted to the dead counts anew",
         file: "../fleet/queue.rs",
         right: "Signal { ago_millis, ..self.signal }",

@@ -6,7 +6,7 @@ use typingd::model::Indicator::{TypingStarted, TypingStopped};
 use typingd::model::SignalKind::{Keystroke, MessageSent};
 
 use crate::fleet::{answer_all, shown};
-use crate::fleet_scene::Scene;
+use crate::fleet_scene::{RETAINED, Scene};
 
 #[test]
 fn a_node_that_leaves_gives_up_everything_first() {
@@ -38,7 +38,8 @@ fn a_node_that_leaves_gives_up_what_it_never_showed() {
     while !scene.hosts[0].node.fleet.has_left() {
         answer_all(&mut scene);
         scene.pass_without(250, None);
-        assert!(scene.now < first + Duration::from_secs(8), "{} are left", scene.store.held.len());
+        // Before the engine would forget them by itself.
+        assert!(scene.now < first + RETAINED, "{} are left", scene.store.held.len());
     }
     assert_eq!((scene.store.held.len(), scene.applied.len()), (0, 2 * shown), "each that was shown is hidden once");
     scene.pass_without(5_000, Some(0));
