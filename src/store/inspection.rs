@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use super::codec::{Call, Keys, SCHEMA, Who, call};
 use super::place::Settings;
-use super::server::{Failure, RESPONSE_TIMEOUT, Server, prepare};
+use super::server::{CONNECT_TIMEOUT, Failure, RESPONSE_TIMEOUT, Server, prepare};
 use crate::fleet::protocol::{Command, OwnerId, Request};
 
 /// What was found of a store that answers and takes writes.
@@ -22,7 +22,7 @@ pub struct Inspection {
 /// # Errors
 /// Why it won't do.
 pub async fn inspect(settings: &Settings) -> Result<Inspection, Failure> {
-    timeout(2 * RESPONSE_TIMEOUT, look(settings)).await.unwrap_or(Err(Failure::Late))
+    timeout(CONNECT_TIMEOUT + 2 * RESPONSE_TIMEOUT, look(settings)).await.unwrap_or(Err(Failure::Late))
 }
 
 async fn look(settings: &Settings) -> Result<Inspection, Failure> {

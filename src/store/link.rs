@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -149,7 +150,7 @@ async fn serve_requests(
 ) {
     let keys = Keys::new(&settings.group);
     let who = Who { name, org: settings.org.clone() };
-    let mut server = None;
+    let (mut server, mut connecting) = (None, None);
     let (mut warned, mut logged) = (false, Logged::default());
     let mut failures = 0;
     while let Some(request) = asked.recv().await {
@@ -159,7 +160,7 @@ async fn serve_requests(
         let mut last = None;
         let answered = timeout(RESPONSE_TIMEOUT, async {
             loop {
-                match execute(&settings, &mut server, &call, &refusals).await {
+                match execute(&settings, (&mut server, &mut connecting), &call, &refusals).await {
                     // Nothing was sent: it may be tried again while there is time.
                     Err(failure) if server.is_none() => {
                         note(&state, &mut logged, Err(&failure));
@@ -211,9 +212,12 @@ async fn serve_requests(
     }
 }
 
+/// A connection in the making. With a store that is far away it takes longer than a request may, and goes on for the next.
+type Connecting = JoinHandle<Result<Server, Failure>>;
+
 async fn execute(
-    settings: &Settings,
-    server: &mut Option<Server>,
+    settings: &Arc<Settings>,
+    (server, connecting): (&mut Option<Server>, &mut Option<Connecting>),
     call: &Call,
     refusals: &watch::Receiver<Option<String>>,
 ) -> Result<redis::Value, Failure> {
@@ -224,7 +228,15 @@ async fn execute(
     }
     let server = match server {
         Some(server) => server,
-        None => server.insert(prepare(settings).await?),
+        None => {
+            let begin = || {
+                let settings = settings.clone();
+                tokio::spawn(async move { prepare(&settings).await })
+            };
+            let made = connecting.get_or_insert_with(begin).await;
+            *connecting = None;
+            server.insert(made.unwrap_or(Err(Failure::Late))?)
+        }
     };
     // It would own conversations, and hear nothing of what others post.
     if let Some(why) = refused {

@@ -390,21 +390,24 @@ pub(super) async fn connect(settings: &Settings, response_timeout: Duration) -> 
 
 /// A connection whose input and output is done here, but with TLS.
 async fn connect_here(settings: &Settings) -> Result<(MultiplexedConnection, Option<Io>), Failure> {
-    let greeted = async {
-        match &settings.place.address {
-            Address::Tcp(host, port) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(RedisError::from)?;
-                stream.set_nodelay(true).map_err(RedisError::from)?;
-                greet(settings, stream).await
-            }
-            Address::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(RedisError::from)?;
-                greet(settings, stream).await
-            }
-            Address::Tls(..) => Ok((connect(settings, RESPONSE_TIMEOUT).await?, None)),
+    match &settings.place.address {
+        Address::Tcp(host, port) => {
+            let stream =
+                within(async { Ok(TcpStream::connect((host.as_str(), *port)).await.map_err(RedisError::from)?) });
+            let stream = stream.await?;
+            stream.set_nodelay(true).map_err(RedisError::from)?;
+            within(greet(settings, stream)).await
         }
-    };
-    timeout(RESPONSE_TIMEOUT, greeted).await.unwrap_or(Err(Failure::Late))
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path).await.map_err(RedisError::from)?;
+            within(greet(settings, stream)).await
+        }
+        Address::Tls(..) => Ok((connect(settings, RESPONSE_TIMEOUT).await?, None)),
+    }
+}
+
+async fn within<T>(step: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout(RESPONSE_TIMEOUT, step).await.unwrap_or(Err(Failure::Late))
 }
 
 async fn greet<C>(settings: &Settings, stream: C) -> Result<(MultiplexedConnection, Option<Io>), Failure>
@@ -430,8 +433,10 @@ async fn as_whom(settings: &Settings) -> Result<RedisConnectionInfo, Failure> {
 }
 
 fn timeouts(response: Duration) -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new().set_connection_timeout(Some(RESPONSE_TIMEOUT)).set_response_timeout(Some(response))
+    AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(Some(response))
 }
 
 /// A request without an answer for so long has none.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// A connection by TLS takes three round trips.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

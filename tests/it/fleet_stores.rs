@@ -333,19 +333,18 @@ fn what_is_wrong_with_the_way_to_the_store_is_said_plainly() {
 }
 
 /// Carries what comes, so much later.
-fn carry(mut from: impl Read, mut to: impl Write) {
+fn carry(mut from: impl Read, mut to: impl Write, late: Duration) {
     let mut bytes = vec![0; 65_536];
     while let Ok(read @ 1..) = from.read(&mut bytes) {
-        thread::sleep(Duration::from_millis(150));
+        thread::sleep(late);
         if to.write_all(&bytes[..read]).is_err() {
             return;
         }
     }
 }
 
-#[test]
-fn a_store_that_is_far_away_is_used() {
-    let Some(redis) = Redis::start() else { return };
+/// The address of a store that is so far away in each direction.
+fn far_away(redis: &Redis, late: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let socket = redis.directory.path().join("s");
@@ -353,22 +352,37 @@ fn a_store_that_is_far_away_is_used() {
         for near in listener.incoming().map_while(Result::ok) {
             let far = UnixStream::connect(&socket).unwrap();
             let (back, there) = (far.try_clone().unwrap(), near.try_clone().unwrap());
-            thread::spawn(move || carry(near, far));
-            thread::spawn(move || carry(back, there));
+            thread::spawn(move || carry(near, far, late));
+            thread::spawn(move || carry(back, there, late));
         }
     });
-    let sandbox = Sandbox::start(&[]);
-    // An answer takes longer than a heartbeat may.
-    let settings = SETTINGS.replace("'2s'", "'6s'");
-    let mut node = Daemon::start(&sandbox.address.url(), &format!("store.url = '{url}'\n{settings}"));
-    let (code, said) = checked(&node);
-    assert_eq!(code, Some(0), "{said}");
-    node.process.until_logged("this typingd shares the org by the store");
-    node.give("c", "ann", "keystroke");
-    sandbox.until_told("c", "ann", "+");
-    node.give("c", "ann", "message_sent");
-    sandbox.until_told("c", "ann", "+-");
-    assert!(!node.process.log().contains("the lease was not renewed in time"), "{}", node.process.log());
+    url
+}
+
+/// An answer takes longer than a heartbeat may; the connection alone takes longer than a request may.
+#[test]
+fn a_store_that_is_far_away_is_used() {
+    let Some(redis) = Redis::start() else { return };
+    for millis in [150, 350] {
+        let url = far_away(&redis, Duration::from_millis(millis));
+        let sandbox = Sandbox::start(&[]);
+        let settings = SETTINGS.replace("'2s'", "'6s'");
+        let mut node = Daemon::start(&sandbox.address.url(), &format!("store.url = '{url}'\n{settings}"));
+        let (code, said) = checked(&node);
+        assert_eq!(code, Some(0), "{said}");
+        node.process.until_logged("this typingd shares the org by the store");
+        // A key that took longer than a second counts no more; the next one does.
+        until("the icon is on", || {
+            node.give("c", "ann", "keystroke");
+            sandbox.told("c", "ann").ends_with('+')
+        });
+        node.give("c", "ann", "message_sent");
+        until("the icon is off", || sandbox.told("c", "ann").ends_with('-'));
+        let explained = node.tell_by("explain", &["c", "nobody"]);
+        assert!(explained.stderr.contains("this conversation is not known"), "{explained:?}");
+        assert!(!node.process.log().contains("the lease was not renewed in time"), "{}", node.process.log());
+        node.process.stop();
+    }
 }
 
 #[test]
