@@ -42,6 +42,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "        if in_flight && self.leaving {",
     },
     Mistake {
+        name: "what can wait waits for ever",
+        file: "../fleet/requests.rs",
+        right: "self.gathers_since.unwrap_or(now)",
+        wrong: "now",
+    },
+    Mistake {
         name: "a node leaves with an icon on",
         file: "../fleet/requests.rs",
         right: "(self.leaving && self.holdings.is_empty() && ",
