@@ -172,6 +172,7 @@ pub(super) fn node(config: &Config, clock: Clock, engine: &mut Engine, left_on: 
         request_timeout,
         recover_within: config.recover_within,
         needs_credentials: config.upstream.as_ref().is_some_and(|upstream| upstream.auth == Auth::Cached),
+        gathers_for: Duration::from_millis(10),
     };
     let (random, seed) = Uuid::new_v4().as_u64_pair();
     let me = OwnerId::new(random);

@@ -98,7 +98,7 @@ pub async fn run(
         while let Ok((dispatch, permit, result)) = outcomes.try_recv() {
             state.on_outcome(now, &dispatch, &permit, &result);
         }
-        if let Some(news) = state.try_news() {
+        if let Some(news) = state.try_news().await {
             state.on_news(now, news);
         }
         let mut signals = 0;

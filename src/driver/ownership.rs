@@ -31,8 +31,8 @@ impl LoopState {
     }
 
     /// What it has said by now.
-    pub(super) fn try_news(&mut self) -> Option<News> {
-        self.node.as_mut()?.link.try_next()
+    pub(super) async fn try_news(&mut self) -> Option<News> {
+        self.node.as_mut()?.link.try_next().await
     }
 
     pub(super) fn on_news(&mut self, now: Instant, news: News) {

@@ -65,6 +65,8 @@ pub struct Settings {
     /// Credentials are shown by callers, channel by channel: icons of the dead are taken over only where some are known
     /// ([`Fleet::handle_accepted`]).
     pub needs_credentials: bool,
+    /// What can wait, waits so long for what is asked beside it.
+    pub gathers_for: Duration,
 }
 
 /// What is to be done with a signal.
@@ -199,6 +201,8 @@ pub struct Fleet {
     requests: u64,
     next_heartbeat: Instant,
     last_heartbeat: Instant,
+    /// Since when there is only what can wait.
+    gathers_since: Option<Instant>,
     /// The sweep has its turn before the queue has its next.
     sweeps_next: bool,
     /// Nothing else was asked since.
@@ -245,6 +249,7 @@ impl Fleet {
             requests: 0,
             next_heartbeat: Instant::ORIGIN,
             last_heartbeat: Instant::ORIGIN,
+            gathers_since: None,
             sweeps_next: false,
             heartbeat_was_last: false,
             store_clock: None,
@@ -485,7 +490,9 @@ impl Fleet {
             due = due.min(self.next_heartbeat);
             if self.tenure.is_member() {
                 due = due.min(self.sweep.due());
-                if !self.queue.is_empty() || !self.claims.is_empty() {
+                if self.gathers() {
+                    due = due.min(self.gathers_since.map_or(now, |since| since + self.settings.gathers_for));
+                } else if !self.queue.is_empty() || !self.claims.is_empty() {
                     due = now;
                 }
             }

@@ -97,6 +97,12 @@ impl Queue {
         self.pending.is_empty()
     }
 
+    /// Whether it has something, and nothing but conversations that went off or are given up.
+    pub(super) fn has_only_what_can_wait(&self) -> bool {
+        let can_wait = |what| matches!(what, What::Dim | What::Release { .. });
+        !self.is_empty() && self.pending.iter().all(|pending| can_wait(pending.what))
+    }
+
     /// Whether there is room for one more signal. What concerns owned conversations is bounded by these.
     pub(super) fn has_room(&self) -> bool {
         self.posts < POSTS_MAX

@@ -30,7 +30,11 @@ impl Fleet {
         if sweeps && let Some(command) = self.sweep.poll(now) {
             return Some((command, Asked::Other));
         }
-        if let Some(turn) = self.turn(now) {
+        let gathers_since = self.gathers().then(|| self.gathers_since.unwrap_or(now));
+        self.gathers_since = gathers_since;
+        let waits = gathers_since.is_some_and(|since| now < since + self.settings.gathers_for);
+        if !waits && let Some(turn) = self.turn(now) {
+            self.gathers_since = None;
             self.sweeps_next = true;
             return Some(turn);
         }
@@ -43,6 +47,12 @@ impl Fleet {
         // A node that leaves with an icon on lets its lease run out: the others see to it.
         (self.leaving && self.holdings.is_empty() && self.lost_in_flight.is_empty())
             .then_some((Command::Leave, Asked::Other))
+    }
+
+    /// Whether nothing is to be asked but what can wait a moment: no one waits for its answer, and a request that is under way
+    /// for its sake holds up what comes meanwhile.
+    pub(super) fn gathers(&self) -> bool {
+        !self.leaving && self.claims.is_empty() && self.queue.has_only_what_can_wait()
     }
 
     fn heartbeat(&mut self, now: Instant, demand: Demand) -> Heartbeat {

@@ -169,8 +169,9 @@ fn op_args(conversation: &Conversation, op: &Op) -> (&'static str, String) {
             };
             let at = signal.at.map_or_else(String::new, |at| at.to_string());
             let ticket = ticket.map_or_else(String::new, |Ticket { number, millis }| format!("{number}/{millis}"));
-            let (name, lasts) = (signal.kind.name(), signal.lasts_millis.max(signal.ago_millis));
-            (letter, format!("{name}:{hops}:{lasts}:{at}:{from}:{ticket}:{}", field(conversation.as_ref())))
+            let ends = signal.kind.ends_typing();
+            let (name, millis) = (signal.kind.name(), if ends { signal.ago_millis } else { signal.lasts_millis });
+            (letter, format!("{name}:{hops}:{millis}:{at}:{from}:{ticket}:{}", field(conversation.as_ref())))
         }
         Op::Give { to, on, typing } => {
             let (flag, yes) = (if on { '+' } else { '-' }, [u8::from(typing), u8::from(on)]);
@@ -339,27 +340,27 @@ pub fn read_mail(answered: Answered) -> Result<Vec<Mail>, Strange> {
     Ok(list(answered)?.into_iter().filter_map(|line| letter(&text(line).ok()?)).collect())
 }
 
-/// `when:number:what:hops:lasts:at:from:ticket:conversation`; of what ends the typing `lasts` says how long
-/// ago that was; in an answer `lasts` is 1 for yes, and `at` the ticket's
-/// number; in what is given `lasts` is 1 if the user is typing, and `at` if the icon may be on.
+/// `when:number:what:hops:millis:at:from:ticket:conversation`. `millis` is how long the typing of a keystroke goes on, and how
+/// long ago the typing was ended. In an answer it is 1 for yes, and `at` the ticket's number; in what is given it is 1 if the
+/// user is typing, and `at` 1 if the icon may be on.
 fn letter(line: &str) -> Option<Mail> {
     let mut parts = line.splitn(9, ':');
     let mut next = || parts.next();
     let posted_millis = next()?.parse().ok()?;
     let number = next()?.parse().ok()?;
-    let (what, hops, lasts, at) = (next()?, next()?.parse().ok()?, next()?, next()?);
+    let (what, hops, millis, at) = (next()?, next()?.parse().ok()?, next()?, next()?);
     let (from, ticket) = (next()?, next()?);
     let conversation = conversation(next()?).ok()?;
     let content = if what == STRAY {
         Content::Stray { number, hops }
     } else if what == GIVEN {
-        Content::Given { typing: lasts == "1", on: at == "1" }
+        Content::Given { typing: millis == "1", on: at == "1" }
     } else if what == ANSWER {
-        Content::Answer { number: at.parse().ok()?, acknowledged: lasts == "1" }
+        Content::Answer { number: at.parse().ok()?, acknowledged: millis == "1" }
     } else {
         let at = if at.is_empty() { None } else { Some(at.parse().ok()?) };
         let kind = SignalKind::from_name(what)?;
-        let millis = lasts.parse().ok()?;
+        let millis = millis.parse().ok()?;
         let (lasts_millis, ago_millis) = if kind.ends_typing() { (0, millis) } else { (millis, 0) };
         let signal = Signal { kind, lasts_millis, ago_millis, at };
         let ticket = match ticket.split_once('/') {

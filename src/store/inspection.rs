@@ -1,12 +1,11 @@
 //! Whether a store will do, without joining those that share it.
 
-use redis::aio::MultiplexedConnection;
 use redis::cmd;
 use tokio::time::timeout;
 
 use super::codec::{Call, Keys, SCHEMA, Who, call};
 use super::place::Settings;
-use super::server::{Failure, RESPONSE_TIMEOUT, Server, prepare};
+use super::server::{CONNECT_TIMEOUT, Failure, RESPONSE_TIMEOUT, Server, prepare};
 use crate::fleet::protocol::{Command, OwnerId, Request};
 
 /// What was found of a store that answers and takes writes.
@@ -23,7 +22,7 @@ pub struct Inspection {
 /// # Errors
 /// Why it won't do.
 pub async fn inspect(settings: &Settings) -> Result<Inspection, Failure> {
-    timeout(2 * RESPONSE_TIMEOUT, look(settings)).await.unwrap_or(Err(Failure::Late))
+    timeout(CONNECT_TIMEOUT + 2 * RESPONSE_TIMEOUT, look(settings)).await.unwrap_or(Err(Failure::Late))
 }
 
 async fn look(settings: &Settings) -> Result<Inspection, Failure> {
@@ -31,7 +30,7 @@ async fn look(settings: &Settings) -> Result<Inspection, Failure> {
     let keys = Keys::new(&settings.group);
     // Of one that is not there nothing is left.
     leave(&mut server, &keys).await?;
-    compare_group(&mut server.connection, &keys, &settings.org).await?;
+    compare_group(&mut server, &keys, &settings.org).await?;
     let warning = server.facts.as_ref().and_then(|facts| facts.warning());
     Ok(Inspection { version: server.facts.map(|facts| facts.version), warning })
 }
@@ -43,14 +42,14 @@ async fn leave(server: &mut Server, keys: &Keys) -> Result<(), Failure> {
         let digest = &server.digests[script as usize];
         let mut command = cmd("EVALSHA");
         command.arg(digest).arg(keys.len()).arg(keys).arg(args);
-        command.query_async::<()>(&mut server.connection).await?;
+        server.query::<()>(&command).await?;
     }
     Ok(())
 }
 
 /// Whether those who have the group now would refuse this typingd, as the script of a heartbeat does.
-async fn compare_group(connection: &mut MultiplexedConnection, keys: &Keys, org: &str) -> Result<(), Failure> {
-    let introduced: Option<String> = cmd("HGET").arg(keys.names()).arg("@").query_async(connection).await?;
+async fn compare_group(server: &mut Server, keys: &Keys, org: &str) -> Result<(), Failure> {
+    let introduced: Option<String> = server.query(cmd("HGET").arg(keys.names()).arg("@")).await?;
     let Some((its_schema, its_org)) = introduced.as_deref().and_then(|text| text.split_once(':')) else {
         return Ok(());
     };
@@ -58,10 +57,10 @@ async fn compare_group(connection: &mut MultiplexedConnection, keys: &Keys, org:
     if !another_schema && (its_org.is_empty() || org.is_empty() || its_org == org) {
         return Ok(());
     }
-    let (seconds, micros): (u64, u64) = cmd("TIME").query_async(connection).await?;
+    let (seconds, micros): (u64, u64) = server.query(&cmd("TIME")).await?;
     let alive = format!("({}", seconds * 1_000 + micros / 1_000);
     let mut range = cmd("ZRANGEBYSCORE");
-    let members: Vec<String> = range.arg(keys.nodes()).arg(alive).arg("+inf").query_async(connection).await?;
+    let members: Vec<String> = server.query(range.arg(keys.nodes()).arg(alive).arg("+inf")).await?;
     match (members.is_empty(), another_schema) {
         (true, _) => Ok(()),
         (false, true) => Err(Failure::AnotherSchema(its_schema.to_owned())),

@@ -1,11 +1,16 @@
 //! A node's two connections to the store: one for its requests, one that waits for its mail. Each is made anew after
 //! whatever went wrong; what was under way then has no answer.
 
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -40,10 +45,21 @@ pub struct LinkState {
     pub problem: Option<String>,
 }
 
+/// Carries requests to the store. The loop does it itself: no other task has its turn between a signal and what is asked of
+/// the store about it, nor between the store's answer and what follows from it.
+struct Service(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
+
 /// The loop's end of both connections. They end with it.
 #[derive(Debug)]
 pub struct Link {
     requests: mpsc::Sender<Request>,
+    service: Service,
     news: mpsc::Receiver<News>,
     reader: watch::Sender<OwnerId>,
     state: Arc<Mutex<LinkState>>,
@@ -64,9 +80,10 @@ impl Link {
         let (version, versions) = watch::channel(0);
         let shared = (state.clone(), version);
         let (refused, refusals) = watch::channel(None);
-        tokio::spawn(serve_requests(settings.clone(), name, (asked, refusals), told.clone(), shared));
+        let service = serve_requests(settings.clone(), name, (asked, refusals), told.clone(), shared);
+        let service = Service(Box::pin(service));
         tokio::spawn(serve_inbox(settings.clone(), reads, told, refused));
-        Self { requests, news, reader, state, lookup, settings, versions }
+        Self { requests, service, news, reader, state, lookup, settings, versions }
     }
 
     /// Sends a request. At most one may be under way.
@@ -82,16 +99,25 @@ impl Link {
 
     /// What comes next. Cancel-safe.
     pub async fn next(&mut self) -> News {
-        match self.news.recv().await {
-            Some(news) => news,
-            // Only at the end of the runtime.
-            None => std::future::pending().await,
-        }
+        poll_fn(|cx| match self.poll(cx) {
+            Some(news) => Poll::Ready(news),
+            None => Poll::Pending,
+        })
+        .await
     }
 
-    /// What has come by now.
-    pub fn try_next(&mut self) -> Option<News> {
-        self.news.try_recv().ok()
+    /// What has come by now. Does not wait.
+    pub async fn try_next(&mut self) -> Option<News> {
+        poll_fn(|cx| Poll::Ready(self.poll(cx))).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<News> {
+        // It ends with the link alone.
+        let _ = self.service.0.as_mut().poll(cx);
+        match self.news.poll_recv(cx) {
+            Poll::Ready(news) => news,
+            Poll::Pending => None,
+        }
     }
 
     /// What the keys of those that share the org have in their names.
@@ -124,8 +150,8 @@ async fn serve_requests(
 ) {
     let keys = Keys::new(&settings.group);
     let who = Who { name, org: settings.org.clone() };
-    let mut server = None;
-    let (mut warned, mut logged) = (false, Vec::new());
+    let (mut server, mut connecting) = (None, None);
+    let (mut warned, mut logged) = (false, Logged::default());
     let mut failures = 0;
     while let Some(request) = asked.recv().await {
         let number = request.number;
@@ -134,7 +160,7 @@ async fn serve_requests(
         let mut last = None;
         let answered = timeout(RESPONSE_TIMEOUT, async {
             loop {
-                match execute(&settings, &mut server, &call, &refusals).await {
+                match execute(&settings, (&mut server, &mut connecting), &call, &refusals).await {
                     // Nothing was sent: it may be tried again while there is time.
                     Err(failure) if server.is_none() => {
                         note(&state, &mut logged, Err(&failure));
@@ -186,9 +212,12 @@ async fn serve_requests(
     }
 }
 
+/// A connection in the making. With a store that is far away it takes longer than a request may, and goes on for the next.
+type Connecting = JoinHandle<Result<Server, Failure>>;
+
 async fn execute(
-    settings: &Settings,
-    server: &mut Option<Server>,
+    settings: &Arc<Settings>,
+    (server, connecting): (&mut Option<Server>, &mut Option<Connecting>),
     call: &Call,
     refusals: &watch::Receiver<Option<String>>,
 ) -> Result<redis::Value, Failure> {
@@ -199,7 +228,15 @@ async fn execute(
     }
     let server = match server {
         Some(server) => server,
-        None => server.insert(prepare(settings).await?),
+        None => {
+            let begin = || {
+                let settings = settings.clone();
+                tokio::spawn(async move { prepare(&settings).await })
+            };
+            let made = connecting.get_or_insert_with(begin).await;
+            *connecting = None;
+            server.insert(made.unwrap_or(Err(Failure::Late))?)
+        }
     };
     // It would own conversations, and hear nothing of what others post.
     if let Some(why) = refused {
@@ -218,7 +255,7 @@ async fn execute(
             command
         }
     };
-    Ok(command.query_async(&mut server.connection).await?)
+    Ok(server.query(&command).await?)
 }
 
 async fn serve_inbox(
@@ -277,23 +314,44 @@ async fn read_inbox(
     }
 }
 
+/// What the log has said of the store since it could be used last.
+#[derive(Debug, Default)]
+struct Logged {
+    causes: Vec<String>,
+    /// One that the next connection is likely to explain.
+    vague: Option<String>,
+}
+
+impl Logged {
+    fn warn(&mut self, problem: String) {
+        // The same may keep mail back, and requests.
+        let is_logged = self.causes.iter().any(|cause| problem.ends_with(cause) || cause.ends_with(&problem));
+        if self.causes.len() < CAUSES_MAX && !is_logged {
+            warn!(failure = problem, "the store can't be used");
+            self.causes.push(problem);
+        }
+    }
+}
+
 /// Logs a change, and each cause once until the store can be used again.
-fn note(state: &Mutex<LinkState>, logged: &mut Vec<String>, outcome: Result<(), &Failure>) {
+fn note(state: &Mutex<LinkState>, logged: &mut Logged, outcome: Result<(), &Failure>) {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     match outcome {
         Ok(()) if !state.up => {
+            let vague = logged.vague.take().filter(|_| logged.causes.is_empty());
+            vague.into_iter().for_each(|problem| logged.warn(problem));
             info!("the store answers");
-            logged.clear();
+            logged.causes.clear();
             *state = LinkState { up: true, problem: None };
         }
         Ok(()) => {}
         Err(failure) => {
             let problem = failure.to_string();
-            // The same may keep mail back, and requests.
-            let is_logged = logged.iter().any(|cause| problem.ends_with(cause) || cause.ends_with(&problem));
-            if logged.len() < CAUSES_MAX && !is_logged {
-                warn!(failure = problem, "the store can't be used");
-                logged.push(problem.clone());
+            if failure.is_vague() && logged.vague.is_none() {
+                logged.vague = Some(problem.clone());
+            } else {
+                logged.vague = None;
+                logged.warn(problem.clone());
             }
             *state = LinkState { up: false, problem: Some(problem) };
         }

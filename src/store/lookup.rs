@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::codec::{Keys, field, value};
 use super::place::Settings;
-use super::server::{Failure, RESPONSE_TIMEOUT, connect};
+use super::server::{CONNECT_TIMEOUT, Failure, RESPONSE_TIMEOUT, connect};
 use crate::fleet::protocol::OwnerId;
 use crate::model::ConversationRef;
 
@@ -41,7 +41,7 @@ impl Lookup {
     /// # Errors
     /// When the store does not answer.
     pub async fn holder(&self, conversation: ConversationRef<'_>) -> Result<Option<Holder>, Failure> {
-        let asked = timeout(RESPONSE_TIMEOUT, async {
+        let asked = timeout(CONNECT_TIMEOUT, async {
             let mut connection = self.0.connection.lock().await;
             let asked = self.ask(&mut connection, conversation).await;
             if asked.is_err() {
@@ -49,7 +49,8 @@ impl Lookup {
             }
             asked
         });
-        asked.await.unwrap_or(Err(Failure::Late))
+        let asked = asked.await.unwrap_or(Err(Failure::Late));
+        asked.map_err(|failure| failure.about(&Keys::new(&self.0.settings.group)))
     }
 
     async fn ask(

@@ -1,13 +1,20 @@
 //! A connection to the server, what the server says of itself, and why there is no answer.
 
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
-    RedisResult, Value, cmd, from_redis_value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, RedisResult, Value, cmd, from_redis_value,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use super::codec::{Keys, SCHEMA, Script};
 use super::place::{Address, Settings};
@@ -47,8 +54,11 @@ pub enum Failure {
     #[error("its answer is {0}")]
     Strange(#[from] super::codec::Strange),
     /// The user of its access list may not do all that typingd does.
-    #[error("its user may not execute {}; expected in its access list: +{}", .0.join(", "), .0.join(" +"))]
+    #[error("{}", forbidden(.0))]
     Forbidden(Vec<&'static str>),
+    /// The user of its access list may not touch typingd's keys.
+    #[error("its user may not access the keys {0}; expected in its access list: ~{0}")]
+    ForbiddenKeys(String),
     /// It answers requests, and refuses to hand over mail.
     #[error("it hands over no mail: {0}")]
     NoMail(String),
@@ -77,6 +87,40 @@ impl Failure {
             _ => true,
         }
     }
+
+    /// Whether the next connection is likely to say what the cause is.
+    pub(super) fn is_vague(&self) -> bool {
+        match self {
+            Self::Server(error) => lacks_permission(error) || error.is_connection_dropped(),
+            // Perhaps it was so before.
+            Self::NoMail(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Names the keys that its user may not access.
+    pub(super) fn about(self, keys: &Keys) -> Self {
+        match self {
+            Self::Server(error) if error.code() == Some(NO_PERMISSION) && forbidden_command(&error).is_none() => {
+                Self::ForbiddenKeys(keys.of("*"))
+            }
+            failure => failure,
+        }
+    }
+}
+
+fn lacks_permission(error: &RedisError) -> bool {
+    error.code() == Some(NO_PERMISSION) || error.to_string().contains(FORBIDDEN_IN_SCRIPT)
+}
+
+/// The command that the user of the access list may not execute, if it is one.
+fn forbidden_command(error: &RedisError) -> Option<&str> {
+    let (_, command) = error.detail()?.split_once(FORBIDDEN_COMMAND)?;
+    command.split('\'').next()
+}
+
+fn forbidden(commands: &[&str]) -> String {
+    format!("its user may not execute {}; expected in its access list: +{}", commands.join(", "), commands.join(" +"))
 }
 
 /// What the operator can do about an answer, or the answer as it is.
@@ -88,8 +132,9 @@ fn explained(error: &RedisError) -> String {
         Some("NOREPLICAS") => "it takes no writes while it has too few replicas (min-replicas-to-write)".to_owned(),
         Some("MISCONF") => format!("it takes no writes while it can't save to disk: {detail}"),
         Some("NOAUTH") => "it wants a password; expected store.password_file".to_owned(),
-        Some(NO_PERMISSION) => format!("its user lacks a permission: {detail}"),
-        _ if error.to_string().contains(FORBIDDEN_IN_SCRIPT) => "its user lacks a permission".to_owned(),
+        Some(NO_PERMISSION) => forbidden_command(error)
+            .map_or_else(|| format!("its user lacks a permission: {detail}"), |command| forbidden(&[command])),
+        _ if lacks_permission(error) => "its user lacks a permission".to_owned(),
         Some(ANOTHER_ORG) => another_org(detail),
         Some(ANOTHER_SCHEMA) => another_schema(detail),
         _ if error.kind() == ErrorKind::AuthenticationFailed => {
@@ -152,6 +197,9 @@ const BAD_CERTIFICATE: &str = "invalid peer certificate";
 const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
 const NO_TLS: &str = "received corrupt message";
 
+/// What stands before the command that it forbids.
+const FORBIDDEN_COMMAND: &str = "permissions to run the '";
+
 /// What a script is told of that.
 const FORBIDDEN_IN_SCRIPT: &str = "can't run this command";
 
@@ -193,30 +241,60 @@ impl Facts {
     }
 }
 
+/// Writes a connection's requests and reads their answers.
+type Io = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A server that knows the scripts.
 pub(super) struct Server {
-    pub(super) connection: MultiplexedConnection,
+    connection: MultiplexedConnection,
+    /// Nothing where a task of its own does it.
+    io: Option<Io>,
     pub(super) facts: Option<Facts>,
     /// By the order of [`Script::ALL`].
     pub(super) digests: Vec<String>,
+}
+
+impl Server {
+    /// Asks, and reads the answer.
+    pub(super) async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+        carry(&mut self.io, command.query_async(&mut self.connection)).await
+    }
+}
+
+/// Waits for `asked`, and does its input and output meanwhile: a request is on the socket before any other task has its
+/// turn, and its answer is read by who waits for it.
+async fn carry<T>(io: &mut Option<Io>, asked: impl Future<Output = T>) -> T {
+    let mut asked = pin!(asked);
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = asked.as_mut().poll(cx) {
+            return Poll::Ready(answer);
+        }
+        if io.as_mut().is_some_and(|io| io.as_mut().poll(cx).is_ready()) {
+            *io = None;
+        }
+        asked.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Connects, loads the scripts, and tries each command that typingd uses, itself or in a script: all in one round trip,
 /// however far the server is.
 pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
     let address = &settings.place.address;
-    let mut connection = connect(settings, RESPONSE_TIMEOUT).await.map_err(|failure| closed(failure, address))?;
+    let connected = connect_here(settings).await.map_err(|failure| closed(failure, address));
+    let (mut connection, mut io) = connected?;
     let mut all = redis::pipe();
     all.cmd("INFO");
     for script in Script::ALL {
         all.cmd("SCRIPT").arg("LOAD").arg(script.text());
     }
-    let trials = trials(&Keys::new(&settings.group));
+    let keys = Keys::new(&settings.group);
+    let trials = trials(&keys);
     let (names, commands): (Vec<_>, Vec<_>) = trials.into_iter().unzip();
     for command in commands {
         all.add_command(command);
     }
-    let answers = all.ignore_errors().query_async::<Vec<RedisResult<Value>>>(&mut connection).await;
+    let answers = carry(&mut io, all.ignore_errors().query_async::<Vec<RedisResult<Value>>>(&mut connection)).await;
     let mut answers = answers.map_err(|error| closed(error.into(), address))?;
     let tried = answers.split_off(answers.len().saturating_sub(names.len()));
     let mut answers = answers.into_iter();
@@ -229,14 +307,19 @@ pub(super) async fn prepare(settings: &Settings) -> Result<Server, Failure> {
     let mut forbidden = Vec::new();
     for (name, answer) in names.into_iter().zip(tried) {
         match answer {
-            // One that concerns a key would be the same for all commands.
-            Err(error) if error.code() == Some(NO_PERMISSION) && error.to_string().contains(name) => {
+            Err(error) if error.code() == Some(NO_PERMISSION) && forbidden_command(&error).is_some() => {
                 forbidden.push(name);
             }
-            answered => drop(answered?),
+            // One that concerns a key is the same for all commands.
+            Err(error) => return Err(Failure::Server(error).about(&keys)),
+            Ok(_) => {}
         }
     }
-    if forbidden.is_empty() { Ok(Server { connection, facts, digests }) } else { Err(Failure::Forbidden(forbidden)) }
+    if forbidden.is_empty() {
+        Ok(Server { connection, io, facts, digests })
+    } else {
+        Err(Failure::Forbidden(forbidden))
+    }
 }
 
 /// A server that ends the connection at the first word wants to be spoken to otherwise.
@@ -282,7 +365,61 @@ fn trials(keys: &Keys) -> [(&'static str, Cmd); 17] {
     ]
 }
 
+/// A connection whose input and output a task of its own does.
 pub(super) async fn connect(settings: &Settings, response_timeout: Duration) -> Result<MultiplexedConnection, Failure> {
+    let as_whom = as_whom(settings).await?;
+    let address = match &settings.place.address {
+        Address::Tcp(host, port) => ConnectionAddr::Tcp(host.clone(), *port),
+        Address::Tls(host, port) => {
+            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
+        }
+        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
+    };
+    let info = address.into_connection_info()?.set_redis_settings(as_whom);
+    let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+    let client = match &settings.ca_file {
+        Some(path) => {
+            let root = tokio::fs::read(path).await;
+            let root = root.map_err(|error| Failure::Certificates { path: path.clone(), error })?;
+            Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert: Some(root) })?
+        }
+        None => Client::open(info)?,
+    };
+    Ok(client.get_multiplexed_async_connection_with_config(&timeouts(response_timeout)).await?)
+}
+
+/// A connection whose input and output is done here, but with TLS.
+async fn connect_here(settings: &Settings) -> Result<(MultiplexedConnection, Option<Io>), Failure> {
+    match &settings.place.address {
+        Address::Tcp(host, port) => {
+            let stream =
+                within(async { Ok(TcpStream::connect((host.as_str(), *port)).await.map_err(RedisError::from)?) });
+            let stream = stream.await?;
+            stream.set_nodelay(true).map_err(RedisError::from)?;
+            within(greet(settings, stream)).await
+        }
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path).await.map_err(RedisError::from)?;
+            within(greet(settings, stream)).await
+        }
+        Address::Tls(..) => Ok((connect(settings, RESPONSE_TIMEOUT).await?, None)),
+    }
+}
+
+async fn within<T>(step: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout(RESPONSE_TIMEOUT, step).await.unwrap_or(Err(Failure::Late))
+}
+
+async fn greet<C>(settings: &Settings, stream: C) -> Result<(MultiplexedConnection, Option<Io>), Failure>
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let as_whom = as_whom(settings).await?;
+    let (connection, io) = MultiplexedConnection::new_with_config(&as_whom, stream, timeouts(RESPONSE_TIMEOUT)).await?;
+    Ok((connection, Some(Box::pin(io))))
+}
+
+async fn as_whom(settings: &Settings) -> Result<RedisConnectionInfo, Failure> {
     let mut as_whom = RedisConnectionInfo::default().set_db(settings.place.database.into()).set_skip_set_lib_name();
     if let Some(username) = &settings.username {
         as_whom = as_whom.set_username(username);
@@ -292,27 +429,14 @@ pub(super) async fn connect(settings: &Settings, response_timeout: Duration) -> 
         let text = text.map_err(|error| Failure::Password { path: path.clone(), error })?;
         as_whom = as_whom.set_password(text.trim_end_matches(['\r', '\n']));
     }
-    let address = match &settings.place.address {
-        Address::Tcp(host, port) => ConnectionAddr::Tcp(host.clone(), *port),
-        Address::Tls(host, port) => {
-            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
-        }
-        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
-    };
-    let info = address.into_connection_info()?.set_redis_settings(as_whom);
-    let client = match &settings.ca_file {
-        Some(path) => {
-            let root = tokio::fs::read(path).await;
-            let root = root.map_err(|error| Failure::Certificates { path: path.clone(), error })?;
-            Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert: Some(root) })?
-        }
-        None => Client::open(info)?,
-    };
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(RESPONSE_TIMEOUT))
-        .set_response_timeout(Some(response_timeout));
-    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+    Ok(as_whom)
+}
+
+fn timeouts(response: Duration) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(Some(response))
 }
 
 /// A request without an answer for so long has none.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// A connection by TLS takes three round trips.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

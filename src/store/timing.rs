@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::codec::{Keys, Script};
 use super::place::Settings;
-use super::server::{Failure, RESPONSE_TIMEOUT, Server, prepare};
+use super::server::{CONNECT_TIMEOUT, Failure, RESPONSE_TIMEOUT, Server, prepare};
 
 /// A handle for one owner, with a connection of its own that is made when it is needed.
 pub struct SharedText {
@@ -66,7 +66,7 @@ impl SharedText {
 
     async fn ask_once<T: redis::FromRedisValue>(&mut self, command: &redis::Cmd) -> Result<T, Failure> {
         let server = self.server().await?;
-        let asked = timeout(RESPONSE_TIMEOUT, command.query_async(&mut server.connection)).await;
+        let asked = timeout(RESPONSE_TIMEOUT, server.query(command)).await;
         let asked = asked.map_or(Err(Failure::Late), |asked| Ok(asked?));
         if asked.is_err() {
             self.server = None;
@@ -78,7 +78,7 @@ impl SharedText {
         match &mut self.server {
             Some(server) => Ok(server),
             none => {
-                let server = timeout(RESPONSE_TIMEOUT, prepare(&self.settings)).await;
+                let server = timeout(CONNECT_TIMEOUT, prepare(&self.settings)).await;
                 Ok(none.insert(server.unwrap_or(Err(Failure::Late))?))
             }
         }

@@ -209,7 +209,7 @@ fn check(text: &str, credentials: &TempDir) -> crate::process::Said {
 fn the_sample_configuration_and_all_it_offers_are_valid() {
     let credentials = tempfile::tempdir().unwrap();
     std::fs::write(credentials.path().join("typingd.pem"), key::private()).unwrap();
-    for name in ["ingest-token", "admin-token"] {
+    for name in ["ingest-token", "admin-token", "store-password"] {
         std::fs::write(credentials.path().join(name), format!("s3cret-{name}")).unwrap();
     }
     let text = std::fs::read_to_string(shipped("typingd.toml")).unwrap();
@@ -228,7 +228,8 @@ fn the_sample_configuration_and_all_it_offers_are_valid() {
     for line in text.lines().filter(|line| offered(line)) {
         let (key, value) = line[1..].split_once(" = ").unwrap_or((&line[1..], ""));
         let default = plain.lines().any(|line| line.starts_with(&format!("{key} = {value} ")));
-        let own = ["[channels.", "check_interval = \"10s\"", "dismiss_after = \"5s\"", "token_file"];
+        let mut own = vec!["[channels.", "check_interval = \"10s\"", "dismiss_after = \"5s\"", "token_file"];
+        own.extend(["url = \"rediss://", "username = \"typingd\"", "password_file"]);
         assert!(default || own.iter().any(|own| line[1..].starts_with(own)), "{line}\n{plain}");
     }
 }

@@ -42,6 +42,12 @@ pub(super) const MISTAKES: &[Mistake] = &[
         wrong: "        if in_flight && self.leaving {",
     },
     Mistake {
+        name: "what can wait waits for ever",
+        file: "../fleet/requests.rs",
+        right: "self.gathers_since.unwrap_or(now)",
+        wrong: "now",
+    },
+    Mistake {
         name: "a node leaves with an icon on",
         file: "../fleet/requests.rs",
         right: "(self.leaving && self.holdings.is_empty() && ",
@@ -112,6 +118,24 @@ pub(super) const MISTAKES: &[Mistake] = &[
         file: "../fleet/posted.rs",
         right: "for conversation in self.posted.keys() {",
         wrong: "for conversation in self.posted.keys().take(0) {",
+    },
+    Mistake {
+        name: "a key that its owner has read is played",
+        file: "../fleet/posted.rs",
+        right: "now.since(post.arrived) > self.settings.lease",
+        wrong: "now.since(post.arrived) > self.settings.recover_within",
+    },
+    Mistake {
+        name: "a node that leaves keeps what it never showed",
+        file: "../fleet/mod.rs",
+        right: "self.holdings.keys().cloned().map(Effect::Check)",
+        wrong: "self.holdings.keys().take(0).cloned().map(Effect::Check)",
+    },
+    Mistake {
+        name: "what is about to be claimed is given up",
+        file: "../fleet/answers.rs",
+        right: "} else if self.queue.claims(&conversation) {",
+        wrong: "} else if self.left && self.queue.claims(&conversation) {",
     },
     Mistake {
         name: "a key that was posted to the dead counts anew",

@@ -77,6 +77,7 @@ pub(crate) fn settings(limit: u32, when_unreachable: WhenUnreachable) -> Setting
         request_timeout: REQUEST_TIMEOUT,
         recover_within: Duration::from_secs(600),
         needs_credentials: false,
+        gathers_for: Duration::ZERO,
     }
 }
 

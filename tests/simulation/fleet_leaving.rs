@@ -1,4 +1,5 @@
-//! Scenes of nodes that leave: they give up all that they owned, and no one takes them for dead.
+//! Scenes of nodes that leave: they give up all that they owned, and no one takes them for dead. And of what a node gives up
+//! while it stays: that can wait a moment.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use typingd::model::Indicator::{TypingStarted, TypingStopped};
 use typingd::model::SignalKind::{Keystroke, MessageSent};
 
 use crate::fleet::{answer_all, shown};
-use crate::fleet_scene::Scene;
+use crate::fleet_scene::{RETAINED, Scene};
 
 #[test]
 fn a_node_that_leaves_gives_up_everything_first() {
@@ -38,7 +39,8 @@ fn a_node_that_leaves_gives_up_what_it_never_showed() {
     while !scene.hosts[0].node.fleet.has_left() {
         answer_all(&mut scene);
         scene.pass_without(250, None);
-        assert!(scene.now < first + Duration::from_secs(8), "{} are left", scene.store.held.len());
+        // Before the engine would forget them by itself.
+        assert!(scene.now < first + RETAINED, "{} are left", scene.store.held.len());
     }
     assert_eq!((scene.store.held.len(), scene.applied.len()), (0, 2 * shown), "each that was shown is hidden once");
     scene.pass_without(5_000, Some(0));
@@ -95,4 +97,33 @@ fn a_node_that_leaves_keeps_no_started_that_waits() {
     scene.talk(0);
     assert!(scene.hosts[0].node.fleet.has_left() && scene.store.held.is_empty());
     assert_eq!((scene.flights.len(), &scene.applied[..]), (0, &[TypingStarted, TypingStopped][..]));
+}
+
+#[test]
+fn what_has_gone_off_is_told_with_what_is_asked_next() {
+    let mut scene = Scene::with(1, |settings| settings.gathers_for = Duration::from_millis(10));
+    let on = |scene: &Scene| scene.store.held.values().filter(|value| value.on).count();
+    for user in ["ann", "bob"] {
+        scene.signal_of(0, user, Keystroke);
+        scene.talk(0);
+        scene.answer();
+    }
+    scene.signal_of(0, "ann", MessageSent);
+    scene.answer();
+    assert!(!scene.ask(0), "it holds up no key");
+    assert_eq!(on(&scene), 2);
+    scene.signal_of(0, "cem", Keystroke);
+    assert!(scene.ask(0));
+    assert_eq!((scene.store.held.len(), on(&scene)), (3, 2), "both in one request");
+    scene.answer();
+    scene.pass(100);
+    scene.signal_of(0, "bob", MessageSent);
+    assert_eq!(scene.flights.len(), 1);
+    scene.answer();
+    assert!(!scene.ask(0));
+    assert_eq!(scene.hosts[0].node.fleet.poll_timeout(scene.now), scene.now + Duration::from_millis(10));
+    scene.pass(10);
+    assert!(scene.ask(0), "with nothing beside it, it waits no longer");
+    assert_eq!(on(&scene), 1);
+    scene.check_the_end("what can wait has waited");
 }

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use typingd::fleet::State;
+use typingd::fleet::protocol::Command;
 use typingd::model::Indicator::{TypingStarted, TypingStopped};
+use typingd::model::Signal;
 use typingd::model::SignalKind::{Ended, Keystroke, MessageSent};
 
 use crate::fleet_climate::pair;
@@ -147,6 +149,36 @@ fn a_conversation_that_was_given_is_found_though_mail_is_lost() {
 }
 
 #[test]
+fn what_a_key_is_about_to_claim_is_not_given_up() {
+    let mut scene = Scene::new(2);
+    scene.signal(0, Keystroke);
+    scene.talk(0);
+    scene.signal(1, Keystroke);
+    scene.talk(1);
+    scene.talk(0);
+    scene.refuse();
+    scene.talk(0);
+    let lost = scene.store.read_inbox(scene.hosts[1].node.fleet.me());
+    assert_eq!(lost.len(), 1, "it was given the conversation");
+    scene.hosts[1].node.fleet.handle_mail_lost();
+    scene.pass(100);
+    // The next key comes after the store has told of it, and before that answer.
+    let mut told = false;
+    while !told {
+        let asked = scene.ask_while(1, |scene, command| {
+            if matches!(command, Command::Scan { .. }) {
+                told = true;
+                scene.signal(1, Keystroke);
+            }
+        });
+        assert!(asked, "it looks for what it doesn't know of");
+    }
+    scene.talk(1);
+    assert!(scene.holds(1) && scene.store.held.len() == 1, "another may take it");
+    scene.check_the_end("a key came while a node looked for what is its own");
+}
+
+#[test]
 fn an_owner_without_credentials_keeps_what_no_one_else_posted() {
     let mut scene = Scene::new(2);
     scene.signal(0, Keystroke);
@@ -274,6 +306,22 @@ fn a_key_that_lasts_outlives_its_owner() {
     scene.answer();
     assert_eq!((scene.shown, &scene.applied[..]), (false, &[TypingStarted, TypingStarted, TypingStopped][..]));
     scene.check_the_end("an owner died while the typing lasted");
+}
+
+#[test]
+fn a_key_that_its_owner_called_late_is_not_played() {
+    let mut scene = Scene::new(2);
+    scene.give(0, Signal { at: Some(1_000), ..Signal::new(MessageSent) });
+    scene.talk(0);
+    // It was pressed before the message, on its way through another node.
+    scene.give(1, Signal { at: Some(900), lasts_millis: 20_000, ..Signal::new(Keystroke) });
+    scene.talk(1);
+    scene.pass_without(1_000, None);
+    assert!(scene.holds(0) && scene.flights.is_empty());
+    scene.kill(0);
+    outlive(&mut scene, 4_000);
+    assert_eq!((scene.flights.len(), &scene.applied[..]), (0, &[][..]), "the message has long been there");
+    scene.check_the_end("an owner died that had read a late key");
 }
 
 #[test]

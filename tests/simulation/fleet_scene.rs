@@ -98,9 +98,13 @@ impl Scene {
 
     /// A keystroke whose typing goes on for so long.
     pub(crate) fn key_that_lasts(&mut self, host: usize, lasts_millis: u16) {
+        self.give(host, Signal { lasts_millis, ..Signal::new(SignalKind::Keystroke) });
+    }
+
+    /// A signal of the user, whatever it says.
+    pub(crate) fn give(&mut self, host: usize, signal: Signal) {
         let now = self.local(host);
-        let key = Signal { lasts_millis, ..Signal::new(SignalKind::Keystroke) };
-        self.hosts[host].node.signal(now, pair("user"), key);
+        self.hosts[host].node.signal(now, pair("user"), signal);
         self.look(host);
     }
 
@@ -127,10 +131,17 @@ impl Scene {
 
     /// One request whose answer takes so long.
     pub(crate) fn ask_slowly(&mut self, host: usize, millis: u64) -> bool {
+        self.ask_while(host, |scene, _| {
+            if millis > 0 {
+                scene.pass(millis);
+            }
+        })
+    }
+
+    /// One request; `meanwhile` happens between its execution and the answer.
+    pub(crate) fn ask_while(&mut self, host: usize, meanwhile: impl FnOnce(&mut Self, &Command)) -> bool {
         let Some((request, reply)) = self.execute(host) else { return false };
-        if millis > 0 {
-            self.pass(millis);
-        }
+        meanwhile(self, &request.command);
         let now = self.local(host);
         if let Reply::Heartbeat(_) = reply {
             self.hosts[host].fooled = false;
@@ -379,6 +390,6 @@ impl Scene {
 }
 
 /// A conversation is remembered for so long after its last event.
-const RETAINED: Duration = Duration::from_secs(3);
+pub(crate) const RETAINED: Duration = Duration::from_secs(3);
 /// What hangs is applied so much later: within the time-out of a request.
 const HANGS: Duration = Duration::from_millis(4_500);

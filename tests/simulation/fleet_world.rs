@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use typingd::engine::policy::{Delivery, Policy};
+use typingd::fleet::Settings;
 use typingd::fleet::protocol::{Command, Heartbeat, Mail, Reply, Request, Status};
 use typingd::model::{Cause, Dispatch, Indicator, Instant, Outcome, Signal, SignalKind, Transient};
 
@@ -516,6 +517,7 @@ impl World {
             ..Policy::default()
         };
         let settings = settings(self.climate.limit, self.climate.when_unreachable);
+        let settings = Settings { gathers_for: Duration::from_millis(10), ..settings };
         let random = self.rng.next();
         let own = &mut self.hosts[host];
         if own.node.is_none() {
