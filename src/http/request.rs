@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -72,13 +72,16 @@ pub(super) struct Shared {
 pub(super) async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<Response<AnswerBody>> {
     shared.slot.phase.store(BUSY, Ordering::Relaxed);
     let route = Route::of(request.uri().path());
-    let (head, mut body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
     let mut begun = None;
-    if route == Route::Signals
-        && let Some((signals, traffic)) = shared.signals(&head)
-    {
+    if route == Route::Signals && shared.takes_signals(&head) {
         match whole(&mut body) {
-            Ok(whole) => return Ok(answer_signals(head, whole, &signals, &traffic, &shared).await),
+            Ok(whole) => {
+                if let Some(answer) = shared.answer_at_once(&mut head, &whole) {
+                    return Ok(answer);
+                }
+                return Ok(Box::pin(answer_signals(head, whole, &shared)).await);
+            }
             Err(part) => begun = part,
         }
     }
@@ -88,20 +91,44 @@ pub(super) async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> i
 }
 
 impl Shared {
-    /// What takes the signals of a request, if it is one that needs no more: JSON without options.
-    fn signals(&self, head: &Parts) -> Option<(SignalsRoute, Traffic)> {
-        let plain = head.method == Method::POST
+    /// Whether a request brings signals and needs no more: JSON without options.
+    fn takes_signals(&self, head: &Parts) -> bool {
+        head.method == Method::POST
             && head.uri.query().is_none()
             && media_type(&head.headers).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
             && !head.headers.contains_key(header::CONTENT_ENCODING)
             // To read of its body would ask for it.
             && !head.headers.contains_key(header::EXPECT)
-            && !self.slot.is_reserved();
-        if !plain {
+            && !self.slot.is_reserved()
+            && self.serving.borrow().signals.is_some()
+    }
+
+    /// Why a request is refused, whatever is in its body.
+    fn refusal(&self, head: &Parts, signals: &SignalsRoute) -> Option<Problem> {
+        malformed(head).or_else(|| signals.refusal(&head.headers, self.slot.via_unix.is_some()))
+    }
+
+    /// The answer to a single signal that is in hand, if there is nothing to wait for and nothing wrong with it.
+    fn answer_at_once(&self, head: &mut Parts, body: &[u8]) -> Option<Response<AnswerBody>> {
+        let serving = self.serving.borrow();
+        let signals = serving.signals.as_ref()?;
+        if self.refusal(head, signals).is_some() {
             return None;
         }
-        let serving = self.serving.borrow();
-        serving.signals.clone().map(|signals| (signals, serving.traffic.clone()))
+        let json = signals.take_at_once(body)?;
+        let answer = accepted(std::mem::take(&mut head.headers), json);
+        Some(self.finish(answer, &serving.traffic))
+    }
+
+    /// The answer to signals, counted, with what it says of the connection.
+    fn finish(&self, mut answer: Response<AnswerBody>, traffic: &Traffic) -> Response<AnswerBody> {
+        add_security_headers(answer.headers_mut());
+        traffic.note(Route::Signals, answer.status());
+        if self.slot.is_last() {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.slot.phase.store(SERVED, Ordering::Relaxed);
+        answer
     }
 }
 
@@ -122,37 +149,30 @@ fn whole(body: &mut Incoming) -> Result<Bytes, Option<Begun>> {
 
 /// Answers a request whose signals are in hand, without the layers and the routes that others go through. It checks what
 /// they check.
-async fn answer_signals(
-    head: Parts,
-    body: Bytes,
-    signals: &SignalsRoute,
-    traffic: &Traffic,
-    shared: &Shared,
-) -> Response<AnswerBody> {
-    let problem = malformed(&head).or_else(|| signals.refusal(&head.headers, shared.slot.via_unix.is_some()));
-    let answer = match problem {
+async fn answer_signals(mut head: Parts, body: Bytes, shared: &Shared) -> Response<AnswerBody> {
+    let Serving { signals, traffic, .. } = shared.serving.borrow().clone();
+    let Some(signals) = signals else {
+        // They have been taken from the address since this request came.
+        return shared.finish(Problem::of_nothing_here().into_response().map(AnswerBody::Routed), &traffic);
+    };
+    let answer = match shared.refusal(&head, &signals) {
         Some(problem) => Err(problem.into_response()),
         None => signals.take(body).await,
     };
-    let mut answer = match answer {
-        Ok(json) => {
-            let mut answer = Response::new(AnswerBody::Ready(json));
-            *answer.status_mut() = StatusCode::ACCEPTED;
-            // The map of the request is one that need not be made.
-            let mut headers = head.headers;
-            headers.clear();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            *answer.headers_mut() = headers;
-            answer
-        }
+    let answer = match answer {
+        Ok(json) => accepted(std::mem::take(&mut head.headers), json),
         Err(other) => other.map(AnswerBody::Routed),
     };
-    add_security_headers(answer.headers_mut());
-    traffic.note(Route::Signals, answer.status());
-    if shared.slot.is_last() {
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    shared.slot.phase.store(SERVED, Ordering::Relaxed);
+    shared.finish(answer, &traffic)
+}
+
+/// A 202 with this JSON. `headers` are those of the request: a map that need not be made.
+fn accepted(mut headers: HeaderMap, json: Bytes) -> Response<AnswerBody> {
+    headers.clear();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut answer = Response::new(AnswerBody::Ready(json));
+    *answer.status_mut() = StatusCode::ACCEPTED;
+    *answer.headers_mut() = headers;
     answer
 }
 
