@@ -73,51 +73,67 @@ pub(super) async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> i
     shared.slot.phase.store(BUSY, Ordering::Relaxed);
     let route = Route::of(request.uri().path());
     let (mut head, mut body) = request.into_parts();
-    let mut begun = None;
-    if route == Route::Signals && shared.takes_signals(&head) {
-        match whole(&mut body) {
-            Ok(whole) => {
-                if let Some(answer) = shared.answer_at_once(&mut head, &whole) {
-                    return Ok(answer);
-                }
-                return Ok(Box::pin(answer_signals(head, whole, &shared)).await);
-            }
-            Err(part) => begun = part,
+    let begun = match shared.begin(&mut head, &mut body, route) {
+        Begun::Answered(answer) => return Ok(answer),
+        Begun::Signals(signals, traffic, whole) => {
+            return Ok(Box::pin(answer_signals(head, whole, &signals, &traffic, &shared)).await);
         }
-    }
+        Begun::Other(part) => part,
+    };
     let answer = answer_routed(head, TrackedBody::new(begun, body, Arc::clone(&shared.slot)), route, &shared);
     // Boxed: most requests on a connection are signals, and its memory is that of the largest.
     Ok(Box::pin(answer).await?.map(AnswerBody::Routed))
 }
 
+/// What the first look at a request has come to.
+enum Begun {
+    Answered(Response<AnswerBody>),
+    /// The whole of its body, and what takes its signals.
+    Signals(SignalsRoute, Traffic, Bytes),
+    /// It goes to the router, with what has been read of its body.
+    Other(Option<Piece>),
+}
+
 impl Shared {
+    /// Answers a single signal whose head and body are in hand, if there is nothing to wait for and nothing wrong with it.
+    fn begin(&self, head: &mut Parts, body: &mut Incoming, route: Route) -> Begun {
+        let is_bare = route == Route::Signals && is_bare(&head.headers);
+        if route != Route::Signals || !self.takes_signals(head, is_bare) {
+            return Begun::Other(None);
+        }
+        let serving = self.serving.borrow();
+        let Some(signals) = &serving.signals else { return Begun::Other(None) };
+        let whole = match whole(body) {
+            Ok(whole) => whole,
+            Err(part) => return Begun::Other(part),
+        };
+        let refusal = if is_bare { signals.refusal_of_token(&head.headers) } else { self.refusal(head, signals) };
+        match refusal.map_or_else(|| signals.take_at_once(&whole), |_| None) {
+            Some(json) => {
+                let answer = accepted(std::mem::take(&mut head.headers), json);
+                Begun::Answered(self.finish(answer, &serving.traffic))
+            }
+            None => Begun::Signals(signals.clone(), serving.traffic.clone(), whole),
+        }
+    }
+
     /// Whether a request brings signals and needs no more: JSON without options.
-    fn takes_signals(&self, head: &Parts) -> bool {
+    fn takes_signals(&self, head: &Parts, is_bare: bool) -> bool {
+        let is_plain = |headers: &HeaderMap| {
+            media_type(headers).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
+                && !headers.contains_key(header::CONTENT_ENCODING)
+                // To read of its body would ask for it.
+                && !headers.contains_key(header::EXPECT)
+        };
         head.method == Method::POST
             && head.uri.query().is_none()
-            && media_type(&head.headers).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
-            && !head.headers.contains_key(header::CONTENT_ENCODING)
-            // To read of its body would ask for it.
-            && !head.headers.contains_key(header::EXPECT)
+            && (is_bare || is_plain(&head.headers))
             && !self.slot.is_reserved()
-            && self.serving.borrow().signals.is_some()
     }
 
     /// Why a request is refused, whatever is in its body.
     fn refusal(&self, head: &Parts, signals: &SignalsRoute) -> Option<Problem> {
         malformed(head).or_else(|| signals.refusal(&head.headers, self.slot.via_unix.is_some()))
-    }
-
-    /// The answer to a single signal that is in hand, if there is nothing to wait for and nothing wrong with it.
-    fn answer_at_once(&self, head: &mut Parts, body: &[u8]) -> Option<Response<AnswerBody>> {
-        let serving = self.serving.borrow();
-        let signals = serving.signals.as_ref()?;
-        if self.refusal(head, signals).is_some() {
-            return None;
-        }
-        let json = signals.take_at_once(body)?;
-        let answer = accepted(std::mem::take(&mut head.headers), json);
-        Some(self.finish(answer, &serving.traffic))
     }
 
     /// The answer to signals, counted, with what it says of the connection.
@@ -132,11 +148,35 @@ impl Shared {
     }
 }
 
+/// Whether a head has one host and JSON and nothing but what most programs send beside: there is nothing in it to refuse but
+/// a token, and no look-up is needed to know that.
+fn is_bare(headers: &HeaderMap) -> bool {
+    let (mut hosts, mut is_json) = (0, false);
+    let is_known = headers.iter().all(|(name, value)| {
+        if name == header::HOST {
+            hosts += 1;
+        } else if name == header::CONTENT_TYPE {
+            is_json = value == "application/json";
+            return is_json;
+        } else if name == header::USER_AGENT {
+            return !value.as_bytes().starts_with(b"Mozilla/");
+        } else {
+            return name == header::CONTENT_LENGTH
+                || name == header::ACCEPT
+                || name == header::CONNECTION
+                || name == header::ACCEPT_ENCODING
+                || name == header::AUTHORIZATION;
+        }
+        true
+    });
+    is_known && is_json && hosts == 1
+}
+
 /// The whole of a body that has arrived with its head.
 ///
 /// # Errors
 /// When it has not: what of it has been read, or that it broke off.
-fn whole(body: &mut Incoming) -> Result<Bytes, Option<Begun>> {
+fn whole(body: &mut Incoming) -> Result<Bytes, Option<Piece>> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -149,13 +189,14 @@ fn whole(body: &mut Incoming) -> Result<Bytes, Option<Begun>> {
 
 /// Answers a request whose signals are in hand, without the layers and the routes that others go through. It checks what
 /// they check.
-async fn answer_signals(mut head: Parts, body: Bytes, shared: &Shared) -> Response<AnswerBody> {
-    let Serving { signals, traffic, .. } = shared.serving.borrow().clone();
-    let Some(signals) = signals else {
-        // They have been taken from the address since this request came.
-        return shared.finish(Problem::of_nothing_here().into_response().map(AnswerBody::Routed), &traffic);
-    };
-    let answer = match shared.refusal(&head, &signals) {
+async fn answer_signals(
+    mut head: Parts,
+    body: Bytes,
+    signals: &SignalsRoute,
+    traffic: &Traffic,
+    shared: &Shared,
+) -> Response<AnswerBody> {
+    let answer = match shared.refusal(&head, signals) {
         Some(problem) => Err(problem.into_response()),
         None => signals.take(body).await,
     };
@@ -163,7 +204,7 @@ async fn answer_signals(mut head: Parts, body: Bytes, shared: &Shared) -> Respon
         Ok(json) => accepted(std::mem::take(&mut head.headers), json),
         Err(other) => other.map(AnswerBody::Routed),
     };
-    shared.finish(answer, &traffic)
+    shared.finish(answer, traffic)
 }
 
 /// A 202 with this JSON. `headers` are those of the request: a map that need not be made.
@@ -278,7 +319,7 @@ fn malformed(head: &Parts) -> Option<Problem> {
 }
 
 /// A piece of a body.
-type Begun = Result<Frame<Bytes>, hyper::Error>;
+type Piece = Result<Frame<Bytes>, hyper::Error>;
 
 /// A request's body, shared by its handler and its connection: what the handler leaves is the connection's to read.
 struct TrackedBody {
@@ -288,13 +329,13 @@ struct TrackedBody {
 
 struct Tracked {
     /// What has been read of it already.
-    begun: Option<Begun>,
+    begun: Option<Piece>,
     body: Incoming,
     at_end: bool,
 }
 
 impl TrackedBody {
-    fn new(begun: Option<Begun>, body: Incoming, slot: Arc<ConnectionSlot>) -> Self {
+    fn new(begun: Option<Piece>, body: Incoming, slot: Arc<ConnectionSlot>) -> Self {
         let at_end = begun.is_none() && body.is_end_stream();
         slot.note_body(!at_end);
         Self { shared: Arc::new(Mutex::new(Tracked { begun, body, at_end })), slot }

@@ -44,6 +44,11 @@ impl SignalsRoute {
         cross_site(headers, named).or_else(|| self.auth.check(headers).err())
     }
 
+    /// Why a request is refused whose head can be refused for its token alone.
+    pub(super) fn refusal_of_token(&self, headers: &HeaderMap) -> Option<Problem> {
+        self.auth.check(headers).err()
+    }
+
     pub(super) fn take_at_once(&self, body: &[u8]) -> Option<Bytes> {
         self.signals.take_at_once(body)
     }
