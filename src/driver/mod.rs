@@ -93,11 +93,8 @@ pub async fn run(
             }
             news = state.news() => state.on_news(clock.now(), news),
             request = requests.recv() => {
-                let now = clock.now();
-                state.on_gathered(now, requests.gathered());
-                if let Some(request) = request {
-                    state.on_request(now, request);
-                }
+                state.on_gathered(clock.now(), requests.gathered());
+                request.into_iter().for_each(|request| state.on_request(clock.now(), request));
             }
             () = timer.as_mut() => {}
         }
