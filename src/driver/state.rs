@@ -221,6 +221,9 @@ impl LoopState {
         credentials: Option<CredentialId>,
         wait: Option<Duration>,
     ) -> Result<(), Rejected> {
+        if self.node.is_none() {
+            return self.take_signal(now, conversation, signal, credentials);
+        }
         let taken = if self.takes(now, conversation, signal, credentials, wait) {
             self.take_signal(now, conversation, signal, credentials)
         } else {
