@@ -16,6 +16,9 @@
 //!       └────────────────── WireResult ────────────────────▶ driver ──▶ Engine::handle_outcome
 //! ```
 //!
+//! A single signal is answered without the receipt while the table has room for whatever a turn of the loop can bring: it
+//! can't be turned away then, and the loop takes all that have gathered at once.
+//!
 //! # The house, floor by floor
 //!
 //! A folder imports only what stands above it in this list; `tests/it/tidy.rs` holds it to that.

@@ -102,6 +102,21 @@ impl Ingest {
 }
 
 impl TakeSignals for Ingest {
+    fn take_at_once(&self, body: &[u8]) -> Option<Bytes> {
+        if body.len() > *self.body_bytes_max.borrow() {
+            return None;
+        }
+        let parsed = json::parse(without_bom(body)).ok()?;
+        let mut signal = parsed.signal;
+        if let Some(at) = signal.at {
+            if json::AT_SECONDS.contains(&(at as f64)) {
+                return None;
+            }
+            signal.at = Some(at).filter(|at| *at <= latest_at());
+        }
+        self.inbox.gather(parsed.conversation(), signal).then_some(ONE_ACCEPTED)
+    }
+
     fn take(&self, body: Bytes) -> Taking<'_> {
         Box::pin(async move {
             let bytes_max = *self.body_bytes_max.borrow();
@@ -226,6 +241,14 @@ async fn take_stream(ingest: &Ingest, mut body: Body, control: Option<&StreamCon
     }
 }
 
+/// The latest time that is taken at present: a message from the future would silence its conversation until then.
+fn latest_at() -> u64 {
+    clock::wall_millis() + AHEAD_MILLIS_MAX
+}
+
+/// The answer to one signal.
+const ONE_ACCEPTED: Bytes = Bytes::from_static(br#"{"accepted":1,"rejected":[]}"#);
+
 /// Signals that could be parsed, and their indexes in the request.
 #[derive(Default)]
 struct Batch {
@@ -276,9 +299,8 @@ impl Batch {
                 tally.reject_malformed(index, json::at_in_seconds(at, 1_000 * at));
             }
             Ok(mut parsed) => {
-                // A message from the future would silence its conversation until then.
-                let latest = || clock::wall_millis() + AHEAD_MILLIS_MAX;
-                parsed.signal.at = parsed.signal.at.filter(|at| *at <= *self.latest_at.get_or_insert_with(latest));
+                let latest = &mut self.latest_at;
+                parsed.signal.at = parsed.signal.at.filter(|at| *at <= *latest.get_or_insert_with(latest_at));
                 self.signals.push(parsed.conversation(), parsed.signal);
                 self.indexes.push(index);
             }
@@ -344,7 +366,7 @@ impl Tally {
     fn answer(mut self) -> Result<Bytes, Problem> {
         if self.rejected_total == 0 && self.settled.is_none() {
             return Ok(match self.accepted {
-                1 => Bytes::from_static(br#"{"accepted":1,"rejected":[]}"#),
+                1 => ONE_ACCEPTED,
                 accepted => format!(r#"{{"accepted":{accepted},"rejected":[]}}"#).into(),
             });
         }

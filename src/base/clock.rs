@@ -98,4 +98,9 @@ impl Stopwatch {
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
+
+    /// The time from its start to that of `later`.
+    pub fn until(self, later: Self) -> Duration {
+        later.0.saturating_duration_since(self.0)
+    }
 }

@@ -13,7 +13,7 @@ use crate::base::clock::Clock;
 use crate::base::pseudonym::Pseudonyms;
 use crate::config::Config;
 use crate::driver::delivery_log::DeliveryLog;
-use crate::driver::inbox::{self, Inbox, Request};
+use crate::driver::inbox::{self, Inbox, Requests};
 use crate::driver::journal_keeper::JournalKeeper;
 use crate::driver::{self, Command, Controls, Node, Observers};
 use crate::engine::Engine;
@@ -41,7 +41,7 @@ pub(super) struct Parts {
     pub(super) snapshots: watch::Receiver<Option<Snapshot>>,
     pub(super) engine: Engine,
     pub(super) observers: Observers,
-    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) requests: Requests,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) spans: Spans,
     /// Where several typingd serve one org.

@@ -1,12 +1,15 @@
-//! The bounded hand-over of signals from the edges to the driver.
+//! The bounded hand-over of signals from the edges to the driver: requests with a receipt, and single signals that need
+//! none.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::base::clock::{self, Stopwatch};
 use crate::engine::Rejected;
-use crate::model::SignalBatch;
+use crate::model::{ConversationRef, Signal, SignalBatch};
 
 /// Batches that may wait for the driver. It empties the queue each time round, so that a full one means that it is
 /// behind by more than a few milliseconds.
@@ -14,6 +17,11 @@ pub const REQUESTS_MAX: usize = 1_024;
 
 /// Signals of a request. A larger batch goes in several, so that the driver has its hands free after each.
 pub const SIGNALS_MAX: usize = 1_024;
+
+/// Single signals that may wait for the driver without a receipt. Further ones go as requests.
+pub const GATHERED_MAX: usize = 1_024;
+/// And the bytes of their ids: some hundred of each, if all are there.
+const GATHERED_BYTES_MAX: usize = 128 * 1_024;
 
 /// Signals on their way, and where to say what became of them.
 #[derive(Debug)]
@@ -62,14 +70,86 @@ pub enum Undeliverable {
     Closed,
 }
 
+/// Single signals, in the order in which they came, each with the time since then. None of them can be turned away.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    pub(super) signals: SignalBatch,
+    pub(super) waiting: Vec<Stopwatch>,
+}
+
+impl Gathered {
+    fn clear(&mut self) {
+        self.signals.clear();
+        self.waiting.clear();
+    }
+}
+
+/// Where single signals wait.
+#[derive(Debug, Default)]
+struct Gathering {
+    gathered: Mutex<Gathered>,
+    /// Whether the driver is sure to have room for a new conversation for each of them.
+    has_room: AtomicBool,
+    /// Tells the driver of the first one.
+    first: Notify,
+}
+
+impl Gathering {
+    fn lock(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The edges' end. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Inbox(mpsc::Sender<Request>);
+pub struct Inbox {
+    requests: mpsc::Sender<Request>,
+    gathering: Arc<Gathering>,
+}
+
+/// The driver's end.
+#[derive(Debug)]
+pub struct Requests {
+    requests: mpsc::Receiver<Request>,
+    gathering: Arc<Gathering>,
+    /// Those in hand. Its memory and that of the ones that are waiting are used in turns.
+    in_hand: Gathered,
+}
 
 /// A new hand-over: the edges' end and the driver's.
-pub fn inbox() -> (Inbox, mpsc::Receiver<Request>) {
+pub fn inbox() -> (Inbox, Requests) {
     let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
-    (Inbox(sender), receiver)
+    let gathering = Arc::<Gathering>::default();
+    let inbox = Inbox { requests: sender, gathering: Arc::clone(&gathering) };
+    (inbox, Requests { requests: receiver, gathering, in_hand: Gathered::default() })
+}
+
+impl Requests {
+    /// Waits for the next request, or `None`: for single signals, which [`Requests::gathered`] gives. Cancel-safe.
+    pub(super) async fn recv(&mut self) -> Option<Request> {
+        tokio::select! {
+            biased;
+            () = self.gathering.first.notified() => None,
+            Some(request) = self.requests.recv() => Some(request),
+        }
+    }
+
+    /// The next request, if there is one.
+    pub(super) fn try_recv(&mut self) -> Option<Request> {
+        self.requests.try_recv().ok()
+    }
+
+    /// The single signals that have come since the last call.
+    pub(super) fn gathered(&mut self) -> &Gathered {
+        self.in_hand.clear();
+        std::mem::swap(&mut self.in_hand, &mut *self.gathering.lock());
+        &self.in_hand
+    }
+
+    /// Whether single signals are taken: only while none of them can be turned away.
+    pub(super) fn set_has_room(&self, has_room: bool) {
+        self.gathering.has_room.store(has_room, Ordering::Relaxed);
+    }
 }
 
 /// What becomes of a batch for which there is no room.
@@ -80,6 +160,26 @@ enum OnFull {
 }
 
 impl Inbox {
+    /// Leaves a signal for the driver's next turn, if it is certain now that it will be taken: no one need wait for a
+    /// receipt. Whether it is; if not, it has to be delivered.
+    #[must_use]
+    pub fn gather(&self, conversation: ConversationRef<'_>, signal: Signal) -> bool {
+        if !self.gathering.has_room.load(Ordering::Relaxed) || self.requests.is_closed() {
+            return false;
+        }
+        let mut gathered = self.gathering.lock();
+        let Gathered { signals, waiting } = &mut *gathered;
+        if waiting.len() >= GATHERED_MAX || signals.id_bytes() >= GATHERED_BYTES_MAX {
+            return false;
+        }
+        signals.push(conversation, signal);
+        waiting.push(clock::stopwatch());
+        if waiting.len() == 1 {
+            self.gathering.first.notify_one();
+        }
+        true
+    }
+
     /// Hands a batch over, or fails at once where there is no room, and waits for the receipt. `wait` is how long the
     /// sender then waits for the icons of its messages to be off, if it does.
     ///
@@ -125,8 +225,8 @@ impl Inbox {
         let (receipt, answer) = oneshot::channel();
         let request = Request { batch, wait, receipt, waiting: clock::stopwatch() };
         let room = match on_full {
-            OnFull::Wait => self.0.reserve().await.map_err(|_| Undeliverable::Closed)?,
-            OnFull::Reject => self.0.try_reserve().map_err(|error| match error {
+            OnFull::Wait => self.requests.reserve().await.map_err(|_| Undeliverable::Closed)?,
+            OnFull::Reject => self.requests.try_reserve().map_err(|error| match error {
                 mpsc::error::TrySendError::Full(()) => Undeliverable::Full,
                 mpsc::error::TrySendError::Closed(()) => Undeliverable::Closed,
             })?,
@@ -144,9 +244,9 @@ mod tests {
     use crate::model::{ConversationRef, Signal, SignalKind};
 
     /// A driver that turns every seventh user away.
-    async fn drive(mut requests: mpsc::Receiver<Request>) -> Vec<usize> {
+    async fn drive(mut requests: Requests) -> Vec<usize> {
         let mut lengths = Vec::new();
-        while let Some(request) = requests.recv().await {
+        while let Some(request) = requests.requests.recv().await {
             lengths.push(request.batch.len());
             let names = request.batch.iter().map(|(who, _)| who.from().parse::<usize>().unwrap());
             let away =
@@ -201,5 +301,32 @@ mod tests {
         assert_pending!(stream.poll());
         drop(requests);
         assert_eq!(assert_ready_err!(stream.poll()), Undeliverable::Closed);
+    }
+
+    #[test]
+    fn single_signals_are_gathered_while_there_is_room() {
+        let (inbox, mut requests) = inbox();
+        let gather = |from: &str| {
+            let who = ConversationRef::new("c", from).unwrap();
+            inbox.gather(who, Signal::new(SignalKind::Keystroke))
+        };
+        assert!(!gather("u"), "the driver has not said that there is room");
+        requests.set_has_room(true);
+        assert_pending!(task::spawn(requests.recv()).poll());
+        assert!((0..GATHERED_MAX).all(|_| gather("u")) && !gather("u"), "they have a bound");
+        assert!(assert_ready!(task::spawn(requests.recv()).poll()).is_none(), "the driver is told of them");
+        let Gathered { signals, waiting } = requests.gathered();
+        assert_eq!((signals.len(), waiting.len()), (GATHERED_MAX, GATHERED_MAX));
+        assert_eq!(requests.gathered().signals.len(), 0);
+        let long = "x".repeat(240);
+        let many = (0..GATHERED_MAX).take_while(|_| gather(&long)).count();
+        assert!((GATHERED_BYTES_MAX / 250..=GATHERED_BYTES_MAX / 240).contains(&many), "and so have their ids: {many}");
+        requests.gathered();
+        requests.set_has_room(false);
+        assert!(!gather("u"));
+        requests.set_has_room(true);
+        assert!(gather("u"));
+        drop(requests);
+        assert!(!gather("u"), "no one takes it");
     }
 }

@@ -18,7 +18,7 @@ use std::future::Future;
 use tokio::sync::mpsc;
 
 use crate::base::clock::Clock;
-use crate::driver::inbox::Request;
+use crate::driver::inbox::Requests;
 use crate::engine::Engine;
 use crate::model::{Dispatch, Instant, WireResult};
 pub use controls::{Command, Controls, controls};
@@ -47,7 +47,7 @@ pub async fn run(
     engine: Engine,
     clock: Clock,
     carrier: impl Carrier,
-    mut requests: mpsc::Receiver<Request>,
+    mut requests: Requests,
     mut commands: mpsc::Receiver<Command>,
     observers: Observers,
     node: Option<Node>,
@@ -70,6 +70,7 @@ pub async fn run(
         if abandoned {
             return;
         }
+        requests.set_has_room(state.has_room());
         let wake = state.wake_at(now);
         if wake <= now {
             // Tasks that wait for an answer are queued behind this one, and it would come round without end.
@@ -83,13 +84,18 @@ pub async fn run(
             biased;
             command = commands.recv() => {
                 abandoned = command.is_none();
+                // Who has been answered before asks for what follows from it.
+                state.on_gathered(clock.now(), requests.gathered());
                 state.on_command(clock.now(), command);
             }
             Some((dispatch, permit, result)) = outcomes.recv() => {
                 state.on_outcome(clock.now(), &dispatch, &permit, &result);
             }
             news = state.news() => state.on_news(clock.now(), news),
-            Some(request) = requests.recv() => state.on_request(clock.now(), request),
+            request = requests.recv() => {
+                state.on_gathered(clock.now(), requests.gathered());
+                request.into_iter().for_each(|request| state.on_request(clock.now(), request));
+            }
             () = timer.as_mut() => {}
         }
         // What else has come by now has its turn as well: where a turn takes long, one kind never ends, and would keep
@@ -103,7 +109,7 @@ pub async fn run(
         }
         let mut signals = 0;
         while signals < SIGNALS_PER_ROUND
-            && let Ok(request) = requests.try_recv()
+            && let Some(request) = requests.try_recv()
         {
             signals += request.batch.len().max(1);
             state.on_request(now, request);

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::warn;
 
+use super::SIGNALS_PER_ROUND;
 use super::controls::{Command, Inquiry, NotRecorded, ShutdownReport};
-use super::inbox::{Receipt, Request};
+use super::inbox::{GATHERED_MAX, Gathered, Receipt, Request, SIGNALS_MAX};
 use super::journal_keeper::JournalKeeper;
 use super::node::Node;
 use super::observers::Observers;
@@ -18,8 +19,8 @@ use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, Rejected};
 use crate::model::{
-    Cause, Conversation, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal, Transient,
-    WireResult,
+    Cause, Conversation, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal, SignalBatch,
+    Transient, WireResult,
 };
 use crate::observe::loop_event::LoopEvent;
 use crate::observe::recording::{self, Recording, Scope};
@@ -29,6 +30,9 @@ use crate::observe::snapshot::Snapshot;
 const SLEEP_CHECK_SPACING: Duration = Duration::from_secs(1);
 /// What two readings of clocks may differ by without a sleep between them.
 const SLEEP_MIN: Duration = Duration::from_millis(500);
+
+/// The most that one turn adds to the table: the single signals, and requests until a round is full, the last of them whole.
+const TURN_CONVERSATIONS_MAX: usize = GATHERED_MAX + SIGNALS_PER_ROUND + 2 * SIGNALS_MAX;
 
 pub(super) struct LoopState {
     pub(super) engine: Engine,
@@ -152,30 +156,61 @@ impl LoopState {
     }
 
     pub(super) fn on_request(&mut self, now: Instant, request: Request) {
-        self.waited = request.waiting.elapsed();
-        self.observers.emit(now, LoopEvent::Batch { waited: self.waited });
+        let waited = request.waiting.elapsed();
+        self.observers.emit(now, LoopEvent::Batch { waited });
         let mut receipt = Receipt::default();
-        // At the end every icon goes off, whatever is signalled, and each keystroke is left to the next process.
-        let taken = if self.stopping.is_some() { 0 } else { usize::MAX };
-        let mut ahead = request.batch.iter().map(|(conversation, _)| conversation).take(taken);
-        for (index, (conversation, signal)) in request.batch.iter().enumerate().take(taken) {
-            if index % Engine::LOOK_AHEAD_MAX == 0 && request.batch.len() > 1 {
-                self.engine.look_ahead(ahead.by_ref());
-            }
-            if let Err(why) = self.on_signal(now, conversation, signal, request.batch.credentials(), request.wait) {
-                receipt.turned_away.push((index, why));
-            }
-        }
-        if self.stopping.is_some() {
-            self.pass_on(now, &request);
-        }
-        self.waited = Duration::ZERO;
+        self.take_batch(now, &request.batch, request.wait, |_| waited, &mut receipt);
         if let Some(wait) = request.wait {
             receipt.wait_needed = self.observers.metrics.stopped_trips.wait_needed();
             self.await_stoppeds(now, &request.batch, wait, &mut receipt);
         }
         // A caller that does not wait for the receipt has hung up.
         let _ = request.receipt.send(receipt);
+    }
+
+    /// Signals whose callers have been answered: there is room for all of them.
+    pub(super) fn on_gathered(&mut self, now: Instant, gathered: &Gathered) {
+        let Gathered { signals, waiting } = gathered;
+        if waiting.is_empty() {
+            return;
+        }
+        let turn = clock::stopwatch();
+        for waiting in waiting {
+            self.observers.emit(now, LoopEvent::Batch { waited: waiting.until(turn) });
+        }
+        self.take_batch(now, signals, None, |index| waiting[index].until(turn), &mut Receipt::default());
+    }
+
+    /// Whether there is room for all conversations that a turn can bring.
+    pub(super) fn has_room(&self) -> bool {
+        self.engine.census().conversations + TURN_CONVERSATIONS_MAX <= self.engine.policy().conversations_max
+    }
+
+    fn take_batch(
+        &mut self,
+        now: Instant,
+        batch: &SignalBatch,
+        wait: Option<Duration>,
+        waited: impl Fn(usize) -> Duration,
+        receipt: &mut Receipt,
+    ) {
+        // At the end every icon goes off, whatever is signalled, and each keystroke is left to the next process.
+        let taken = if self.stopping.is_some() { 0 } else { usize::MAX };
+        self.waited = waited(0);
+        let mut ahead = batch.iter().map(|(conversation, _)| conversation).take(taken);
+        for (index, (conversation, signal)) in batch.iter().enumerate().take(taken) {
+            if index % Engine::LOOK_AHEAD_MAX == 0 && batch.len() > 1 {
+                self.engine.look_ahead(ahead.by_ref());
+            }
+            self.waited = waited(index);
+            if let Err(why) = self.on_signal(now, conversation, signal, batch.credentials(), wait) {
+                receipt.turned_away.push((index, why));
+            }
+        }
+        if self.stopping.is_some() {
+            self.pass_on(now, batch, wait);
+        }
+        self.waited = Duration::ZERO;
     }
 
     fn on_signal(
@@ -186,6 +221,9 @@ impl LoopState {
         credentials: Option<CredentialId>,
         wait: Option<Duration>,
     ) -> Result<(), Rejected> {
+        if self.node.is_none() {
+            return self.take_signal(now, conversation, signal, credentials);
+        }
         let taken = if self.takes(now, conversation, signal, credentials, wait) {
             self.take_signal(now, conversation, signal, credentials)
         } else {

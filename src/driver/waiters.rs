@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::inbox::{Receipt, Request};
+use super::inbox::Receipt;
 use super::state::LoopState;
 use super::waiter::{Answer, WAITERS_SWEEP, Waiter};
 use crate::fleet::protocol::{Awaited, Ticket};
@@ -62,13 +62,13 @@ impl LoopState {
     }
 
     /// What ends the typing of another node's conversations goes there, though this process stops.
-    pub(super) fn pass_on(&mut self, now: Instant, request: &Request) {
+    pub(super) fn pass_on(&mut self, now: Instant, batch: &SignalBatch, wait: Option<Duration>) {
         if self.node.is_none() {
             return;
         }
-        for (conversation, signal) in request.batch.iter() {
+        for (conversation, signal) in batch.iter() {
             if signal.kind != SignalKind::Keystroke {
-                self.takes(now, conversation, signal, request.batch.credentials(), request.wait);
+                self.takes(now, conversation, signal, batch.credentials(), wait);
             }
         }
         self.settle_ownership(now);

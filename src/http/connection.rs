@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
@@ -23,7 +25,7 @@ pub(super) async fn connection(
     socket: Socket,
     serving: watch::Receiver<Serving>,
     slot: Arc<ConnectionSlot>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
     let limits = serving.borrow().limits;
     let socket = Arc::new(socket);
@@ -43,15 +45,24 @@ pub(super) async fn connection(
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut served = std::pin::pin!(served);
-    // Idle connections are not closed at once when the server stops: a request in flight would be lost.
-    let ended = tokio::select! {
-        ended = served.as_mut() => ended,
-        () = stopped(&mut stop) => {
-            slot.stop();
-            served.as_mut().await
+    let mut stopping = stop.clone();
+    // Polled only when it is woken: the connection is polled for each request, and what it waits for beside comes once.
+    let mut endings = FuturesUnordered::new();
+    endings.push(async {
+        tokio::select! {
+            () = stopped(&mut stopping) => Ending::Stop,
+            () = slot.leave.notified() => Ending::Leave,
         }
-        () = slot.leave.notified() => {
-            served.as_mut().graceful_shutdown();
+    });
+    let ended = tokio::select! {
+        biased;
+        ended = served.as_mut() => ended,
+        Some(ending) = endings.next() => {
+            match ending {
+                // Idle connections are not closed at once when the server stops: a request in flight would be lost.
+                Ending::Stop => slot.stop(),
+                Ending::Leave => served.as_mut().graceful_shutdown(),
+            }
             served.as_mut().await
         }
     };
@@ -67,6 +78,14 @@ pub(super) async fn connection(
         let linger = if *stop.borrow() { LINGER_STOPPING_MAX } else { LINGER_MAX };
         let _ = tokio::time::timeout(linger, socket.drain(LINGER_BYTES_MAX)).await;
     }
+}
+
+/// Why a connection is about to end.
+enum Ending {
+    /// The server stops.
+    Stop,
+    /// Others need the room.
+    Leave,
 }
 
 /// The answer to a request that hyper could not read.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -74,59 +74,31 @@ pub(super) struct Shared {
 pub(super) async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<Response<AnswerBody>> {
     shared.slot.phase.store(BUSY, Ordering::Relaxed);
     let route = Route::of(request.uri().path());
-    let (head, mut body) = request.into_parts();
-    let mut begun = None;
-    if route == Route::Signals
-        && let Some((signals, traffic)) = shared.signals(&head)
-    {
-        match whole(&mut body) {
-            Ok(whole) => return Ok(answer_signals(head, whole, &signals, &traffic, &shared).await),
-            Err(part) => begun = part,
+    let (mut head, mut body) = request.into_parts();
+    let begun = match shared.begin(&mut head, &mut body, route) {
+        Begun::Answered(answer) => return Ok(answer),
+        Begun::Signals(signals, traffic, whole) => {
+            return Ok(Box::pin(answer_signals(head, whole, &signals, &traffic, &shared)).await);
         }
-    }
-    if route == Route::DropIn
-        && let Some((forward, serving)) = shared.forward(&head)
-    {
-        match whole(&mut body) {
-            Ok(whole) if !whole.is_empty() => {
-                return Box::pin(answer_forwarded(head, whole, forward, serving, &shared)).await;
-            }
-            // Nothing of it is left.
-            Ok(_) => {}
-            Err(part) => begun = part,
+        Begun::Forwarded(forward, served, whole) => {
+            return Box::pin(answer_forwarded(head, whole, forward, served, &shared)).await;
         }
-    }
+        Begun::Other(part) => part,
+    };
     let answer = answer_routed(head, TrackedBody::new(begun, body, Arc::clone(&shared.slot)), route, &shared);
     // Boxed: most requests on a connection are signals, and its memory is that of the largest.
     Ok(Box::pin(answer).await?.map(AnswerBody::Routed))
 }
 
-impl Shared {
-    /// What takes the signals of a request, if it is one that needs no more: JSON without options.
-    fn signals(&self, head: &Parts) -> Option<(SignalsRoute, Traffic)> {
-        let plain = head.method == Method::POST
-            && head.uri.query().is_none()
-            && media_type(&head.headers).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
-            && !head.headers.contains_key(header::CONTENT_ENCODING)
-            // To read of its body would ask for it.
-            && !head.headers.contains_key(header::EXPECT)
-            && !self.slot.is_reserved();
-        if !plain {
-            return None;
-        }
-        let serving = self.serving.borrow();
-        serving.signals.clone().map(|signals| (signals, serving.traffic.clone()))
-    }
-
-    /// What forwards a request, if it is one that may go the short way.
-    fn forward(&self, head: &Parts) -> Option<(ForwardRoute, Forwarded)> {
-        if head.method != Method::POST || head.headers.contains_key(header::EXPECT) || self.slot.is_reserved() {
-            return None;
-        }
-        let serving = self.serving.borrow();
-        let forward = serving.forward.clone().filter(|forward| forward.path() == head.uri.path())?;
-        Some((forward, Forwarded { traffic: serving.traffic.clone(), limits: serving.limits }))
-    }
+/// What the first look at a request has come to.
+enum Begun {
+    Answered(Response<AnswerBody>),
+    /// The whole of its body, and what takes its signals.
+    Signals(SignalsRoute, Traffic, Bytes),
+    /// The whole of its body, and what forwards it.
+    Forwarded(ForwardRoute, Forwarded, Bytes),
+    /// It goes to the router, with what has been read of its body.
+    Other(Option<Piece>),
 }
 
 /// What is served to a request that is forwarded.
@@ -135,11 +107,114 @@ struct Forwarded {
     limits: Limits,
 }
 
+impl Shared {
+    /// What comes most often, and needs no more than its head and a body in hand, takes a way of its own.
+    fn begin(&self, head: &mut Parts, body: &mut Incoming, route: Route) -> Begun {
+        match route {
+            Route::Signals => self.begin_signals(head, body),
+            Route::DropIn => self.begin_forwarded(head, body),
+            _ => Begun::Other(None),
+        }
+    }
+
+    fn begin_forwarded(&self, head: &Parts, body: &mut Incoming) -> Begun {
+        if head.method != Method::POST || head.headers.contains_key(header::EXPECT) || self.slot.is_reserved() {
+            return Begun::Other(None);
+        }
+        let serving = self.serving.borrow();
+        let forward = serving.forward.as_ref().filter(|forward| forward.path() == head.uri.path());
+        let Some(forward) = forward.filter(|_| !body.is_end_stream()) else { return Begun::Other(None) };
+        match whole(body) {
+            Ok(whole) => {
+                let served = Forwarded { traffic: serving.traffic.clone(), limits: serving.limits };
+                Begun::Forwarded(forward.clone(), served, whole)
+            }
+            Err(part) => Begun::Other(part),
+        }
+    }
+
+    /// Answers a single signal at once, if there is nothing to wait for and nothing wrong with it.
+    fn begin_signals(&self, head: &mut Parts, body: &mut Incoming) -> Begun {
+        let is_bare = is_bare(&head.headers);
+        if !self.takes_signals(head, is_bare) {
+            return Begun::Other(None);
+        }
+        let serving = self.serving.borrow();
+        let Some(signals) = &serving.signals else { return Begun::Other(None) };
+        let whole = match whole(body) {
+            Ok(whole) => whole,
+            Err(part) => return Begun::Other(part),
+        };
+        let refusal = if is_bare { signals.refusal_of_token(&head.headers) } else { self.refusal(head, signals) };
+        match refusal.map_or_else(|| signals.take_at_once(&whole), |_| None) {
+            Some(json) => {
+                let answer = accepted(std::mem::take(&mut head.headers), json);
+                Begun::Answered(self.finish(answer, &serving.traffic))
+            }
+            None => Begun::Signals(signals.clone(), serving.traffic.clone(), whole),
+        }
+    }
+
+    /// Whether a request brings signals and needs no more: JSON without options.
+    fn takes_signals(&self, head: &Parts, is_bare: bool) -> bool {
+        let is_plain = |headers: &HeaderMap| {
+            media_type(headers).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
+                && !headers.contains_key(header::CONTENT_ENCODING)
+                // To read of its body would ask for it.
+                && !headers.contains_key(header::EXPECT)
+        };
+        head.method == Method::POST
+            && head.uri.query().is_none()
+            && (is_bare || is_plain(&head.headers))
+            && !self.slot.is_reserved()
+    }
+
+    /// Why a request is refused, whatever is in its body.
+    fn refusal(&self, head: &Parts, signals: &SignalsRoute) -> Option<Problem> {
+        malformed(head).or_else(|| signals.refusal(&head.headers, self.slot.via_unix.is_some()))
+    }
+
+    /// The answer to signals, counted, with what it says of the connection.
+    fn finish(&self, mut answer: Response<AnswerBody>, traffic: &Traffic) -> Response<AnswerBody> {
+        add_security_headers(answer.headers_mut());
+        traffic.note(Route::Signals, answer.status());
+        if self.slot.is_last() {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.slot.phase.store(SERVED, Ordering::Relaxed);
+        answer
+    }
+}
+
+/// Whether a head has one host and JSON and nothing but what most programs send beside: there is nothing in it to refuse but
+/// a token, and no look-up is needed to know that.
+fn is_bare(headers: &HeaderMap) -> bool {
+    let (mut hosts, mut is_json) = (0, false);
+    let is_known = headers.iter().all(|(name, value)| {
+        if name == header::HOST {
+            hosts += 1;
+        } else if name == header::CONTENT_TYPE {
+            is_json = value == "application/json";
+            return is_json;
+        } else if name == header::USER_AGENT {
+            return !value.as_bytes().starts_with(b"Mozilla/");
+        } else {
+            return name == header::CONTENT_LENGTH
+                || name == header::ACCEPT
+                || name == header::CONNECTION
+                || name == header::ACCEPT_ENCODING
+                || name == header::AUTHORIZATION;
+        }
+        true
+    });
+    is_known && is_json && hosts == 1
+}
+
 /// The whole of a body that has arrived with its head.
 ///
 /// # Errors
 /// When it has not: what of it has been read, or that it broke off.
-fn whole(body: &mut Incoming) -> Result<Bytes, Option<Begun>> {
+fn whole(body: &mut Incoming) -> Result<Bytes, Option<Piece>> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -153,36 +228,30 @@ fn whole(body: &mut Incoming) -> Result<Bytes, Option<Begun>> {
 /// Answers a request whose signals are in hand, without the layers and the routes that others go through. It checks what
 /// they check.
 async fn answer_signals(
-    head: Parts,
+    mut head: Parts,
     body: Bytes,
     signals: &SignalsRoute,
     traffic: &Traffic,
     shared: &Shared,
 ) -> Response<AnswerBody> {
-    let problem = malformed(&head).or_else(|| signals.refusal(&head.headers, shared.slot.via_unix.is_some()));
-    let answer = match problem {
+    let answer = match shared.refusal(&head, signals) {
         Some(problem) => Err(problem.into_response()),
         None => signals.take(body).await,
     };
-    let mut answer = match answer {
-        Ok(json) => {
-            let mut answer = Response::new(AnswerBody::Ready(json));
-            *answer.status_mut() = StatusCode::ACCEPTED;
-            // The map of the request is one that need not be made.
-            let mut headers = head.headers;
-            headers.clear();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            *answer.headers_mut() = headers;
-            answer
-        }
+    let answer = match answer {
+        Ok(json) => accepted(std::mem::take(&mut head.headers), json),
         Err(other) => other.map(AnswerBody::Routed),
     };
-    add_security_headers(answer.headers_mut());
-    traffic.note(Route::Signals, answer.status());
-    if shared.slot.is_last() {
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    shared.slot.phase.store(SERVED, Ordering::Relaxed);
+    shared.finish(answer, traffic)
+}
+
+/// A 202 with this JSON. `headers` are those of the request: a map that need not be made.
+fn accepted(mut headers: HeaderMap, json: Bytes) -> Response<AnswerBody> {
+    headers.clear();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut answer = Response::new(AnswerBody::Ready(json));
+    *answer.status_mut() = StatusCode::ACCEPTED;
+    *answer.headers_mut() = headers;
     answer
 }
 
@@ -326,7 +395,7 @@ fn malformed(head: &Parts) -> Option<Problem> {
 }
 
 /// A piece of a body.
-type Begun = Result<Frame<Bytes>, hyper::Error>;
+type Piece = Result<Frame<Bytes>, hyper::Error>;
 
 /// A request's body, shared by its handler and its connection: what the handler leaves is the connection's to read.
 struct TrackedBody {
@@ -336,13 +405,13 @@ struct TrackedBody {
 
 struct Tracked {
     /// What has been read of it already.
-    begun: Option<Begun>,
+    begun: Option<Piece>,
     body: Incoming,
     at_end: bool,
 }
 
 impl TrackedBody {
-    fn new(begun: Option<Begun>, body: Incoming, slot: Arc<ConnectionSlot>) -> Self {
+    fn new(begun: Option<Piece>, body: Incoming, slot: Arc<ConnectionSlot>) -> Self {
         let at_end = begun.is_none() && body.is_end_stream();
         slot.note_body(!at_end);
         Self { shared: Arc::new(Mutex::new(Tracked { begun, body, at_end })), slot }

@@ -17,6 +17,9 @@ pub(crate) type Taking<'a> = Pin<Box<dyn Future<Output = Result<Bytes, Response>
 
 /// Takes signals.
 pub(crate) trait TakeSignals: Send + Sync {
+    /// Takes the one in `body`, if there is nothing to wait for and nothing wrong with it; the JSON of a 202.
+    fn take_at_once(&self, body: &[u8]) -> Option<Bytes>;
+
     /// Takes those in `body`, which is JSON.
     fn take(&self, body: Bytes) -> Taking<'_>;
 }
@@ -39,6 +42,15 @@ impl SignalsRoute {
     pub(super) fn refusal(&self, headers: &HeaderMap, via_unix: bool) -> Option<Problem> {
         let named = !via_unix && self.auth.is_open();
         cross_site(headers, named).or_else(|| self.auth.check(headers).err())
+    }
+
+    /// Why a request is refused whose head can be refused for its token alone.
+    pub(super) fn refusal_of_token(&self, headers: &HeaderMap) -> Option<Problem> {
+        self.auth.check(headers).err()
+    }
+
+    pub(super) fn take_at_once(&self, body: &[u8]) -> Option<Bytes> {
+        self.signals.take_at_once(body)
     }
 
     pub(super) fn take(&self, body: Bytes) -> Taking<'_> {

@@ -71,7 +71,12 @@ impl Socket {
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
             ready!(either!(self, stream => stream.poll_write_ready(cx)))?;
-            match either!(self, stream => stream.try_write_vectored(bufs)) {
+            let written = match bufs {
+                // One call of the system is cheaper with one buffer than with a list of them.
+                [buf] => either!(self, stream => stream.try_write(buf)),
+                _ => either!(self, stream => stream.try_write_vectored(bufs)),
+            };
+            match written {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }

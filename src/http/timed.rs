@@ -125,7 +125,7 @@ impl Timed {
         // No handler's answer is written while a head is being read, except one that its client did not take.
         let reading = matches!(self.slot.phase.load(Ordering::Relaxed), FRESH | HEAD) && self.stall.is_none();
         let [buf] = bufs else { return false };
-        match unreadable::status(buf).filter(|_| reading) {
+        match reading.then(|| unreadable::status(buf)).flatten() {
             Some(status) => {
                 self.slot.unreadable.store(status.as_u16(), Ordering::Relaxed);
                 true
@@ -142,11 +142,10 @@ impl Timed {
             Poll::Ready(written) => {
                 self.stall = None;
                 if matches!(self.slot.phase.load(Ordering::Relaxed), SERVED | IDLE) {
-                    // A connection on which a long answer is being written is not idle; the idle time begins at its end.
+                    // A connection on which a long answer is being written is not idle; the idle time begins with the read
+                    // behind its end.
                     self.slot.phase.store(SERVED, Ordering::Relaxed);
-                    let now = clock::timer_after(Duration::ZERO);
-                    self.idle_since = Some(now);
-                    let _ = self.poll_deadline(cx, now + self.limits.idle_timeout);
+                    self.idle_since = None;
                 }
                 Poll::Ready(written)
             }
@@ -212,7 +211,18 @@ impl AsyncWrite for Timed {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_bufs(cx, bufs)
+        let bytes: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let mut joined = [0; JOINED_BYTES_MAX];
+        if bufs.len() < 2 || bytes > JOINED_BYTES_MAX {
+            return self.poll_write_bufs(cx, bufs);
+        }
+        let mut room = &mut joined[..];
+        for buf in bufs {
+            let (begin, rest) = room.split_at_mut(buf.len());
+            begin.copy_from_slice(buf);
+            room = rest;
+        }
+        self.poll_write_bufs(cx, &[io::IoSlice::new(&joined[..bytes])])
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -220,6 +230,8 @@ impl AsyncWrite for Timed {
     }
 }
 
+/// A short answer, its head and its body, is written as one: to copy so few bytes costs less than a list of buffers.
+const JOINED_BYTES_MAX: usize = 512;
 /// The first byte of a TLS connection (RFC 8446, section 5.1); no request of HTTP begins with it.
 const TLS_HANDSHAKE: u8 = 22;
 /// The preface of a client that speaks HTTP/2 with prior knowledge (RFC 9113, section 3.4).

@@ -34,6 +34,7 @@ impl std::error::Error for IdError {}
 ///
 /// # Errors
 /// When it has not.
+#[inline]
 pub fn check_id(text: &str, chars_max: usize) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError { chars: 0, chars_max });

@@ -151,6 +151,18 @@ impl SignalBatch {
         (conversation, item.signal)
     }
 
+    /// Forgets the signals, and keeps their memory.
+    pub fn clear(&mut self) {
+        self.ids.clear();
+        self.items.clear();
+        self.credentials = None;
+    }
+
+    /// How many bytes the ids have.
+    pub const fn id_bytes(&self) -> usize {
+        self.ids.len()
+    }
+
     /// How many signals it holds.
     pub fn len(&self) -> usize {
         self.items.len()

@@ -165,6 +165,6 @@ fn a_dispatch_takes_few_allocations() {
 }
 
 /// Of a signal that changes nothing, a request of its own, answered.
-const SIGNAL: f64 = 5.0;
+const SIGNAL: f64 = 1.0;
 /// Of a first signal and its TypingStarted, acknowledged.
-const DISPATCH: f64 = 50.0;
+const DISPATCH: f64 = 43.0;

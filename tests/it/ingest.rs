@@ -403,3 +403,19 @@ fn a_full_table_says_when_to_retry_and_frees_room() {
     assert_eq!(sandbox.shown(), 2, "x and y, after {:?}", watch.elapsed());
     assert!(watch.elapsed() < Duration::from_secs(60), "nobody has gone by time");
 }
+
+/// A few conversations below its bound typingd no longer answers a single signal before it has found room for it.
+#[test]
+fn each_signal_that_is_taken_has_room_up_to_the_last() {
+    let (_sandbox, daemon) = steady("ingest.max_conversations = 4100");
+    let key = |from: &str| signal_of("c", from, "keystroke");
+    for n in 0..10 {
+        assert_eq!(daemon.post("/v1/signals", &key(&format!("user-{n}"))).status, 202);
+        let found = daemon.address.call("GET", &format!("/v1/conversations?to=c&from=user-{n}"), &[], b"");
+        assert_eq!(found.status, 200, "who has been answered finds what has been taken: {found:?}");
+    }
+    let others: Vec<_> = (10..4_099).map(|n| key(&format!("user-{n}"))).collect();
+    assert_eq!(daemon.post("/v1/signals", &Value::from(others)).json()["accepted"], 4_089);
+    let statuses = ["last", "one-more", "user-0", "last"].map(|from| daemon.post("/v1/signals", &key(from)).status);
+    assert_eq!(statuses, [202, 429, 202, 202]);
+}
