@@ -164,7 +164,9 @@ impl Inbox {
     /// receipt. Whether it is; if not, it has to be delivered.
     #[must_use]
     pub fn gather(&self, conversation: ConversationRef<'_>, signal: Signal) -> bool {
-        if !self.gathering.has_room.load(Ordering::Relaxed) || self.requests.is_closed() {
+        // Behind a request that waits, it waits as one, so that signals are taken in the order in which they came.
+        let is_behind = self.requests.capacity() < self.requests.max_capacity();
+        if is_behind || !self.gathering.has_room.load(Ordering::Relaxed) || self.requests.is_closed() {
             return false;
         }
         let mut gathered = self.gathering.lock();
@@ -326,6 +328,11 @@ mod tests {
         assert!(!gather("u"));
         requests.set_has_room(true);
         assert!(gather("u"));
+        let mut waiting = task::spawn(inbox.deliver(SignalBatch::default(), None));
+        assert_pending!(waiting.poll());
+        assert!(!gather("u"), "it would overtake what waits already");
+        assert!(requests.try_recv().is_some() && gather("u"));
+        drop(waiting);
         drop(requests);
         assert!(!gather("u"), "no one takes it");
     }

@@ -107,6 +107,7 @@ pub async fn run(
         if let Some(news) = state.try_news().await {
             state.on_news(now, news);
         }
+        state.on_gathered(now, requests.gathered());
         let mut signals = 0;
         while signals < SIGNALS_PER_ROUND
             && let Some(request) = requests.try_recv()

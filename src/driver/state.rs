@@ -31,8 +31,9 @@ const SLEEP_CHECK_SPACING: Duration = Duration::from_secs(1);
 /// What two readings of clocks may differ by without a sleep between them.
 const SLEEP_MIN: Duration = Duration::from_millis(500);
 
-/// The most that one turn adds to the table: the single signals, and requests until a round is full, the last of them whole.
-const TURN_CONVERSATIONS_MAX: usize = GATHERED_MAX + SIGNALS_PER_ROUND + 2 * SIGNALS_MAX;
+/// The most that one turn adds to the table: the single signals, which are taken twice, and requests until a round is full,
+/// the last of them whole.
+const TURN_CONVERSATIONS_MAX: usize = 2 * GATHERED_MAX + SIGNALS_PER_ROUND + 2 * SIGNALS_MAX;
 
 pub(super) struct LoopState {
     pub(super) engine: Engine,
