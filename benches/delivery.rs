@@ -10,7 +10,7 @@ mod support;
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,10 +22,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::{Subject, connect, cpu_nanos, quantile, quick, request, resident_bytes_of};
+use hyper_util::rt::TokioIo;
+use support::relay::{ANSWERS, start_relay, was_relay};
+use support::{Subject, connect, cpu_nanos, quantile, quick, request, resident_bytes_of, start};
 use tokio::net::TcpListener;
 use typingd::base::clock::{Stopwatch, stopwatch};
 
@@ -52,12 +51,10 @@ const SAMPLE_PACKAGES: [&str; 8] = [
 const MARK: &str = "user-";
 /// With a journal, in the directory of the settings.
 const STATE_DIR: &str = r#"delivery.state_dir = "state""#;
-/// How the relay is asked for.
-const RELAY: &str = "--relay-to=";
 
 fn main() {
-    if let Some(upstream) = std::env::args().find_map(|arg| arg.strip_prefix(RELAY).map(str::to_owned)) {
-        return relay(&upstream);
+    if was_relay() {
+        return;
     }
     let (rates, seconds, rounds): (&[usize], usize, usize) =
         if quick() { (&[100], 1, 1) } else { (&[100, 500, 1_000, 2_000], 4, 3) };
@@ -72,7 +69,7 @@ fn main() {
                 let subject = match subject {
                     0 => start_typingd(upstream, directory.path(), ""),
                     1 => start_typingd(upstream, directory.path(), STATE_DIR),
-                    _ => start_relay(upstream),
+                    _ => start_relay(upstream, ANSWERS),
                 };
                 kept.push(open_loop(&subject, &journal, signal, rate, rate * seconds));
             }
@@ -289,11 +286,6 @@ fn start_typingd(upstream: SocketAddr, directory: &Path, more: &str) -> Subject 
 }
 
 /// This very program, as a relay.
-fn start_relay(upstream: SocketAddr) -> Subject {
-    let mut relay = Command::new(std::env::current_exe().expect("a path to this program"));
-    start(relay.arg(format!("{RELAY}{upstream}"))).expect("the relay starts")
-}
-
 /// Installs what the sample stands on. Without retries: where npm can't be reached, that is soon known.
 fn install_sample(directory: &Path) -> Result<(), String> {
     let mut npm = Command::new("npm");
@@ -319,46 +311,6 @@ fn start_sample(upstream: SocketAddr, directory: &Path) -> Option<Subject> {
         .env("no_proxy", "*")
         .stderr(Stdio::null());
     start(node.arg(script).arg(upstream.to_string()).arg(directory.join("uploads")))
-}
-
-/// A program that prints where it listens.
-fn start(program: &mut Command) -> Option<Subject> {
-    let mut process = program.stdout(Stdio::piped()).spawn().ok()?;
-    let mut line = String::new();
-    let output = process.stdout.take().expect("its output is piped");
-    BufReader::new(output).read_line(&mut line).expect("it says where it listens");
-    Some(Subject { process, address: line.trim().parse().expect("an address") })
-}
-
-/// The least that stands between: a request in, answered; a request with the same body out.
-fn relay(upstream: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let mut tcp = HttpConnector::new();
-        tcp.set_nodelay(true);
-        let client = legacy::Client::builder(TokioExecutor::new()).build(tcp);
-        let target: hyper::Uri = format!("http://{upstream}/api/v1/interactions").parse().expect("an address");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        println!("{}", listener.local_addr().expect("its address"));
-        while let Ok((stream, _)) = listener.accept().await {
-            let (client, target) = (client.clone(), target.clone());
-            let service = service_fn(move |request: hyper::Request<Incoming>| {
-                let (client, target) = (client.clone(), target.clone());
-                async move {
-                    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-                    tokio::spawn(async move {
-                        let request = hyper::Request::post(target).body(Full::new(body)).expect("a request");
-                        if let Ok(response) = client.request(request).await {
-                            let _ = response.into_body().collect().await;
-                        }
-                    });
-                    Ok::<_, Infallible>(accepted(r#"{"accepted":1,"rejected":[]}"#))
-                }
-            });
-            let _ = stream.set_nodelay(true);
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-        }
-    });
 }
 
 fn accepted(body: &'static str) -> hyper::Response<Full<Bytes>> {

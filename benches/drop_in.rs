@@ -1,4 +1,5 @@
-//! Messages that pass through with no icon on: through typingd, through nginx as reverse proxy, and straight. Requests a
+//! Messages that pass through with no icon on: through typingd, through nginx as reverse proxy, through a
+//! bare relay (hyper in, hyper out), and straight. Requests a
 //! second, latency, and processor time of what stands between. On loopback, each a process of its own with one thread that
 //! works. What stands between has one processor for itself, the clients and the upstream another: they cost less than it, so
 //! that its own thread bounds what it carries. Where `taskset` is missing, the system places them.
@@ -15,6 +16,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use support::relay::{PASSES, start_relay, was_relay};
 use support::{Subject, connect, cpu_nanos, quantile, quick, resident_bytes_of};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use typingd::base::clock::stopwatch;
@@ -29,13 +31,21 @@ const SUBJECT_CPU: &str = "1";
 const TEXT: &str = "a message of the usual length, as somebody types it on a telephone";
 
 fn main() {
+    if was_relay() {
+        return;
+    }
     let (requests, rounds) = if quick() { (200, 1) } else { (24_000, 7) };
     place(std::process::id(), CLIENTS_CPU);
     let upstream = start_upstream();
     let directory = tempfile::tempdir().expect("a directory for settings");
     let typingd = start_typingd(upstream, directory.path());
     let nginx = start_nginx(upstream, directory.path());
-    let mut subjects = vec![("straight", upstream, None), ("typingd", typingd.address, Some(&typingd))];
+    let relay = start_relay(upstream, PASSES);
+    let mut subjects = vec![
+        ("straight", upstream, None),
+        ("typingd", typingd.address, Some(&typingd)),
+        ("relay", relay.address, Some(&relay)),
+    ];
     match &nginx {
         Some(nginx) => subjects.push(("nginx", nginx.address, Some(nginx))),
         None => println!("nginx is not installed, and left out"),
@@ -76,9 +86,10 @@ fn main() {
     };
     let added = |field| between(0, field, |typingd, straight| typingd - straight);
     println!("typingd adds {:.0} us to the median and {:.0} us to the p99 of one at a time", added(0), added(1));
-    if nginx.is_some() {
-        let ratio = |field| between(2, field, |typingd, nginx| typingd / nginx);
-        println!("typingd carries {:.2} x nginx's requests a second at {:.2} x its processor time", ratio(2), ratio(4));
+    let ratio = |other, field| between(other, field, |typingd, other| typingd / other);
+    for (other, (name, ..)) in subjects.iter().enumerate().skip(2) {
+        let (rate, cpu) = (ratio(other, 2), ratio(other, 4));
+        println!("typingd carries {rate:.2} x the {name}'s requests a second at {cpu:.2} x its processor time");
     }
     file(&typingd, upstream);
 }

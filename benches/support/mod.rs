@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 pub(crate) mod crowd;
+pub(crate) mod relay;
 
 use std::fmt::{self, Write as _};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -134,6 +135,15 @@ impl Drop for Subject {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A program that prints where it listens.
+pub(crate) fn start(program: &mut Command) -> Option<Subject> {
+    let mut process = program.stdout(Stdio::piped()).spawn().ok()?;
+    let mut line = String::new();
+    let output = process.stdout.take().expect("its output is piped");
+    BufReader::new(output).read_line(&mut line).expect("it says where it listens");
+    Some(Subject { process, address: line.trim().parse().expect("an address") })
 }
 
 /// The daemon, ready, with a configuration file in `directory` and nothing of the environment. `settings` are TOML;

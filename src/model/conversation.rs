@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The longest channel address identifier, in characters. Salesforce allows no more.
@@ -123,7 +124,7 @@ impl fmt::Debug for ConversationRef<'_> {
 }
 
 /// A conversation, owned. Made from a [`ConversationRef`], so that it is always valid. Clones share the text.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// Both, one behind the other: thousands are kept.
     ids: Arc<str>,
@@ -148,6 +149,13 @@ impl Conversation {
     }
 }
 
+impl Hash for Conversation {
+    /// As that of the borrowed one, so that tables can be asked with either.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
 impl PartialOrd for Conversation {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
@@ -168,6 +176,8 @@ impl fmt::Debug for Conversation {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
     use super::*;
 
     #[test]
@@ -195,6 +205,11 @@ mod tests {
         assert_eq!(
             all.each_ref().map(|one| (one.to(), one.from())),
             [("a", "bc"), ("ab", "c"), ("ab", "d"), ("b", "a")]
+        );
+        let hash = RandomState::new();
+        assert!(
+            all.iter().all(|one| hash.hash_one(one) == hash.hash_one(one.as_ref())),
+            "tables are asked with either"
         );
         assert!(all.is_sorted() && all.windows(2).all(|pair| pair[0] != pair[1]));
         let longest = of(&"\u{1F5E8}".repeat(CHANNEL_CHARS_MAX), &"\u{1F5E8}".repeat(USER_CHARS_MAX));

@@ -137,18 +137,28 @@ fn a_message_waits_at_most_order_wait_for_the_one_before() {
     assert_eq!(status(post(&connector, &message_of("u", "second"))), "202");
     assert_eq!(report(&daemon)["overdue"], 0);
 
-    let mut drips = connect(&connector.address);
-    drips.write_all(&[head(whole.len() + 100_000).as_bytes(), &message_of("v", "first")].concat()).unwrap();
-    std::thread::spawn(move || {
-        while drips.write_all(b"x").is_ok() {
-            std::thread::sleep(Duration::from_millis(5));
+    // The rest of another comes byte by byte. A busy machine may keep the bytes back for so long that they count as missing:
+    // then one more has to try.
+    let overdue = (0..20).any(|attempt| {
+        let user = format!("v{attempt}");
+        let mut drips = connect(&connector.address);
+        drips.write_all(&[head(whole.len() + 100_000).as_bytes(), &message_of(&user, "first")].concat()).unwrap();
+        std::thread::spawn(move || {
+            while drips.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let watch = clock::stopwatch();
+        assert_eq!(status(post(&connector, &message_of(&user, "second"))), "202");
+        assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
+        let waited = watch.elapsed() >= Duration::from_millis(400);
+        if waited {
+            assert_eq!(recorder.of(&user), ["second"]);
         }
+        waited
     });
-    let watch = clock::stopwatch();
-    assert_eq!(status(post(&connector, &message_of("v", "second"))), "202");
-    assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
-    assert_eq!(recorder.of("v"), ["second"]);
-    until("the count", || report(&daemon)["overdue"] == 1);
+    assert!(overdue, "none of them waited for its order");
+    until("the count", || report(&daemon)["overdue"].as_u64() > Some(0));
     daemon.process.until_logged("their order may be wrong");
     assert_eq!(daemon.process.log().matches("order may be wrong").count(), 1);
 }
