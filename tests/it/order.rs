@@ -35,7 +35,21 @@ fn post(connector: &Connector, body: &[u8]) -> TcpStream {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     stream.write_all(&[head.as_bytes(), b"\r\n", body].concat()).unwrap();
+    until("the system has handed it over", || is_handed_over(&stream));
     stream
+}
+
+/// Whether all that was written on a connection is at its other end. On a busy machine the system may keep it back for a
+/// while, and hand over first what was written on another connection later.
+fn is_handed_over(stream: &TcpStream) -> bool {
+    let port = format!(":{:04X}", stream.local_addr().unwrap().port());
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let queues = sockets.lines().find_map(|line| {
+        let mut columns = line.split_whitespace().skip(1);
+        columns.next()?.ends_with(&port).then(|| columns.nth(2)).flatten()
+    });
+    // One that is gone has been read.
+    queues.is_none_or(|queues| queues.starts_with("00000000:"))
 }
 
 fn status(mut stream: TcpStream) -> String {
