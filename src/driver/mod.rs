@@ -57,8 +57,7 @@ pub async fn run(
     let mut abandoned = false;
     let timer = tokio::time::sleep_until(clock.timer_at(Instant::NEVER));
     tokio::pin!(timer);
-    loop {
-        let now = clock.now();
+    let send = |state: &mut LoopState, now| {
         for (dispatch, permit) in state.turn(now) {
             let (carrier, ended) = (carrier.clone(), ended.clone());
             tokio::spawn(async move {
@@ -67,6 +66,10 @@ pub async fn run(
                 let _ = ended.send((dispatch, permit, result)).await;
             });
         }
+    };
+    loop {
+        let now = clock.now();
+        send(&mut state, now);
         if abandoned {
             return;
         }
@@ -86,6 +89,7 @@ pub async fn run(
                 abandoned = command.is_none();
                 // Who has been answered before asks for what follows from it.
                 state.on_gathered(clock.now(), requests.gathered());
+                send(&mut state, clock.now());
                 state.on_command(clock.now(), command);
             }
             Some((dispatch, permit, result)) = outcomes.recv() => {

@@ -1,8 +1,11 @@
 //! What is known of conversations: pages of them, one explained.
 
+use std::io::{Read, Write};
+
 use serde_json::{Value, json};
 
 use crate::bench::{Daemon, NDJSON, Sandbox, pair, signal_of};
+use crate::connector::connect;
 use crate::process::{until, wait_for};
 use crate::wire::Headers;
 
@@ -20,6 +23,22 @@ fn transitions(told: &Value) -> Vec<String> {
         format!("{} {} {last}", field("event"), field("reason")).trim().replace("  ", " ")
     };
     told["transitions"].as_array().unwrap().iter().map(brief).collect()
+}
+
+#[test]
+fn who_asks_right_after_a_signal_learns_what_follows_from_it() {
+    let (_sandbox, daemon) = pair("");
+    let body = signal_of("c", "ann", "keystroke").to_string();
+    let key = format!(
+        "POST /v1/signals HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let question = "GET /v1/conversations?to=c&from=ann HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+    let mut stream = connect(&daemon.address);
+    stream.write_all(format!("{key}{question}").as_bytes()).unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).unwrap();
+    assert!(told.contains("a TypingStarted is on its way"), "{told}");
 }
 
 #[test]

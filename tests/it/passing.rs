@@ -287,6 +287,29 @@ fn a_message_passes_the_same_whole_and_in_pieces() {
     until("nothing under way", || daemon.address.get("/v1/drop_in").json()["under_way"] == 0);
 }
 
+#[test]
+fn an_answer_that_breaks_off_passes_as_far_as_it_came() {
+    let far_side = FarSide::start(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 202 Fine\r\ncontent-length: 16\r\n\r\n{\"a\":");
+        false
+    });
+    let daemon = daemon(&far_side, "");
+    let connector = Connector::new(&daemon.address, "t");
+    for round in 0..30 {
+        let form = form(&message("c", &format!("user {round}")));
+        let mut head = format!("POST {INTERACTIONS} HTTP/1.1\r\nHost: t\r\ncontent-length: {}\r\n", form.len());
+        for (name, value) in connector.headers() {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let mut stream = connect(&daemon.address);
+        stream.write_all(&[head.as_bytes(), b"\r\n", &form].concat()).unwrap();
+        let mut came = Vec::new();
+        let _ = stream.read_to_end(&mut came);
+        let came = String::from_utf8(came).unwrap();
+        assert!(came.starts_with("HTTP/1.1 202 Fine\r\n") && came.ends_with("\r\n\r\n{\"a\":"), "{round}: {came:?}");
+    }
+}
+
 fn refused(daemon: &Daemon, head: &str, body: &[u8]) -> (u16, String) {
     let mut stream = connect(&daemon.address);
     stream.write_all(head.as_bytes()).unwrap();
