@@ -102,6 +102,10 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     }
     stdout.flush()?;
     match report.rejected {
+        // In less time the first ones may still be under way.
+        0 if report.elapsed_ms >= 1_000 && report.signals > 0 && report.indicators_delivered == 0 => {
+            Err("the daemon delivered no indicator; `typingd status` tells why".into())
+        }
         0 => Ok(()),
         n => Err(format!("the daemon rejected {n} of {} signals", report.signals).into()),
     }

@@ -109,6 +109,15 @@ fn bench_lets_people_type_and_leaves_no_icon_on() {
 }
 
 #[test]
+fn bench_fails_where_no_indicator_is_delivered() {
+    // Nobody listens at port 1.
+    let daemon = Daemon::start("http://127.0.0.1:1", "");
+    let said = call(&daemon, &["bench", "--typists", "20", "--for", "2s"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("the daemon delivered no indicator; `typingd status` tells why"), "{said:?}");
+}
+
+#[test]
 fn bench_refuses_an_org_where_it_would_make_sessions() {
     let daemon = Daemon::start("https://mydomain.my.salesforce-scrt.invalid", "");
     let said = call(&daemon, &["bench", "--for", "100ms"]);
