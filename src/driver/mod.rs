@@ -57,19 +57,9 @@ pub async fn run(
     let mut abandoned = false;
     let timer = tokio::time::sleep_until(clock.timer_at(Instant::NEVER));
     tokio::pin!(timer);
-    let send = |state: &mut LoopState, now| {
-        for (dispatch, permit) in state.turn(now) {
-            let (carrier, ended) = (carrier.clone(), ended.clone());
-            tokio::spawn(async move {
-                let result = carrier.carry(&dispatch, &permit).await;
-                // The loop only goes away at the end, when nothing waits for outcomes any more.
-                let _ = ended.send((dispatch, permit, result)).await;
-            });
-        }
-    };
     loop {
         let now = clock.now();
-        send(&mut state, now);
+        send(&mut state, now, &carrier, &ended);
         if abandoned {
             return;
         }
@@ -89,7 +79,7 @@ pub async fn run(
                 abandoned = command.is_none();
                 // Who has been answered before asks for what follows from it.
                 state.on_gathered(clock.now(), requests.gathered());
-                send(&mut state, clock.now());
+                send(&mut state, clock.now(), &carrier, &ended);
                 state.on_command(clock.now(), command);
             }
             Some((dispatch, permit, result)) = outcomes.recv() => {
@@ -119,5 +109,22 @@ pub async fn run(
             signals += request.batch.len().max(1);
             state.on_request(now, request);
         }
+    }
+}
+
+/// The dispatches of a turn leave, each in a task of its own.
+fn send(
+    state: &mut LoopState,
+    now: Instant,
+    carrier: &impl Carrier,
+    ended: &mpsc::Sender<(Dispatch, Permit, WireResult)>,
+) {
+    for (dispatch, permit) in state.turn(now) {
+        let (carrier, ended) = (carrier.clone(), ended.clone());
+        tokio::spawn(async move {
+            let result = carrier.carry(&dispatch, &permit).await;
+            // The loop only goes away at the end, when nothing waits for outcomes any more.
+            let _ = ended.send((dispatch, permit, result)).await;
+        });
     }
 }

@@ -28,6 +28,9 @@ pub(super) struct Paced {
     waited: Duration,
     waiting_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Of an answer: how it has broken off. hyper gives up what it has not written yet once it knows, such as the head, so
+    /// that it is told a turn later.
+    broken: Option<axum::Error>,
 }
 
 impl Paced {
@@ -38,7 +41,7 @@ impl Paced {
     /// An answer may come as slowly as it likes.
     pub(super) fn of_answer(body: Body, stall_timeout: Duration) -> Self {
         let waited = Duration::ZERO;
-        Self { body, stall_timeout, measured: false, bytes: 0, waited, waiting_since: None, timer: None }
+        Self { body, stall_timeout, measured: false, bytes: 0, waited, waiting_since: None, timer: None, broken: None }
     }
 
     /// Ready when the body has been waited for too long, with the way of it.
@@ -62,6 +65,9 @@ impl HttpBody for Paced {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
             let broken = ready!(this.poll_late(cx));
             return Poll::Ready(Some(Err(axum::Error::new(broken))));
@@ -72,11 +78,18 @@ impl HttpBody for Paced {
         if let Some(Ok(frame)) = &frame {
             this.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
-        Poll::Ready(frame)
+        match frame {
+            Some(Err(error)) if !this.measured => {
+                this.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.broken.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -11,8 +11,6 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 pub(crate) enum AnswerBody {
     Ready(Bytes),
     Routed(Body),
-    /// One that has broken off. hyper gives up what it has not written yet once it knows: it is told a turn later.
-    Broken(Option<axum::Error>),
 }
 
 impl AnswerBody {
@@ -21,7 +19,6 @@ impl AnswerBody {
         match self {
             Self::Ready(bytes) => bytes.into(),
             Self::Routed(body) => body,
-            broken @ Self::Broken(_) => Body::new(broken),
         }
     }
 }
@@ -31,19 +28,10 @@ impl HttpBody for AnswerBody {
     type Error = axum::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = self.get_mut();
-        match this {
+        match self.get_mut() {
             Self::Ready(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Ready(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Routed(body) => match Pin::new(body).poll_frame(cx) {
-                Poll::Ready(Some(Err(error))) => {
-                    *this = Self::Broken(Some(error));
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
-                }
-                polled => polled,
-            },
-            Self::Broken(error) => Poll::Ready(error.take().map(Err)),
+            Self::Routed(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -51,7 +39,6 @@ impl HttpBody for AnswerBody {
         match self {
             Self::Ready(bytes) => bytes.is_empty(),
             Self::Routed(body) => body.is_end_stream(),
-            Self::Broken(error) => error.is_none(),
         }
     }
 
@@ -59,7 +46,6 @@ impl HttpBody for AnswerBody {
         match self {
             Self::Ready(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Routed(body) => body.size_hint(),
-            Self::Broken(_) => SizeHint::new(),
         }
     }
 }
