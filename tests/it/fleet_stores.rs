@@ -10,7 +10,7 @@ use std::time::Duration;
 use redis::Commands;
 
 use crate::bench::{Daemon, Sandbox};
-use crate::fleet::{SETTINGS, fleet};
+use crate::fleet::{Fleet, SETTINGS, fleet};
 use crate::process::{exists, run, until};
 use crate::redis_server::Redis;
 
@@ -135,6 +135,13 @@ fn a_store_that_dies_or_cuts_the_way_is_told_once() {
     assert!(told(&log).len() == 2 && told(&log)[1].contains("nothing listens at its address"), "{log}");
 }
 
+/// The only node serves alone, and everything that tells why says `why`.
+fn is_why_everywhere(fleet: &mut Fleet, why: &str) {
+    serves_alone(&fleet.sandbox, &mut fleet.nodes[0], "bob", why);
+    let explained = fleet.nodes[0].tell_by("explain", &["c", "nobody"]);
+    assert!(explained.stderr.contains(why), "{explained:?}");
+}
+
 #[test]
 fn keys_that_the_access_list_refuses_are_named() {
     let Some(mut fleet) = fleet(1, "") else { return };
@@ -142,9 +149,7 @@ fn keys_that_the_access_list_refuses_are_named() {
     let _: () = redis::cmd("ACL").arg(&forbid).query(&mut fleet.redis.connect()).unwrap();
     let why = "its user may not access the keys typingd:1:{00DXX0000000001}:*; expected in its access list: \
                ~typingd:1:{00DXX0000000001}:*";
-    serves_alone(&fleet.sandbox, &mut fleet.nodes[0], "bob", why);
-    let explained = fleet.nodes[0].tell_by("explain", &["c", "nobody"]);
-    assert!(explained.stderr.contains(why), "{explained:?}");
+    is_why_everywhere(&mut fleet, why);
 }
 
 #[test]
@@ -152,9 +157,7 @@ fn a_revoked_permission_is_the_same_sentence_everywhere() {
     let Some(mut fleet) = fleet(1, "") else { return };
     let _: () = redis::cmd("ACL").arg(&["SETUSER", "default", "-hget"]).query(&mut fleet.redis.connect()).unwrap();
     let why = "its user may not execute hget; expected in its access list: +hget";
-    serves_alone(&fleet.sandbox, &mut fleet.nodes[0], "bob", why);
-    let explained = fleet.nodes[0].tell_by("explain", &["c", "nobody"]);
-    assert!(explained.stderr.contains(why), "{explained:?}");
+    is_why_everywhere(&mut fleet, why);
 }
 
 #[test]

@@ -148,9 +148,8 @@ fn a_conversation_that_was_given_is_found_though_mail_is_lost() {
     scene.check_the_end("mail was lost");
 }
 
-#[test]
-fn what_a_key_is_about_to_claim_is_not_given_up() {
-    let mut scene = Scene::new(2);
+/// A key at one node, the next at another; then the first one's icon is refused, and it gives the conversation away.
+fn refuse_the_owner_of_a_key_elsewhere(scene: &mut Scene) {
     scene.signal(0, Keystroke);
     scene.talk(0);
     scene.signal(1, Keystroke);
@@ -158,6 +157,12 @@ fn what_a_key_is_about_to_claim_is_not_given_up() {
     scene.talk(0);
     scene.refuse();
     scene.talk(0);
+}
+
+#[test]
+fn what_a_key_is_about_to_claim_is_not_given_up() {
+    let mut scene = Scene::new(2);
+    refuse_the_owner_of_a_key_elsewhere(&mut scene);
     let lost = scene.store.read_inbox(scene.hosts[1].node.fleet.me());
     assert_eq!(lost.len(), 1, "it was given the conversation");
     scene.hosts[1].node.fleet.handle_mail_lost();
@@ -480,13 +485,7 @@ fn a_key_after_the_message_is_played_once_the_owner_dies() {
 #[test]
 fn a_key_goes_with_an_icon_whose_owner_is_refused() {
     let mut scene = Scene::new(2);
-    scene.signal(0, Keystroke);
-    scene.talk(0);
-    scene.signal(1, Keystroke);
-    scene.talk(1);
-    scene.talk(0);
-    scene.refuse();
-    scene.talk(0);
+    refuse_the_owner_of_a_key_elsewhere(&mut scene);
     scene.talk(1);
     assert!(scene.holds(1) && !scene.holds(0));
     scene.answer();
