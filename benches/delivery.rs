@@ -24,7 +24,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use support::relay::{ANSWERS, start_relay, was_relay};
-use support::{Subject, connect, cpu_nanos, quantile, quick, request, resident_bytes_of, start};
+use support::{Subject, connect, cpu_nanos, quantile, quick, request, resident_bytes_of, start, start_typingd_before};
 use tokio::net::TcpListener;
 use typingd::base::clock::{Stopwatch, stopwatch};
 
@@ -267,22 +267,11 @@ fn read_answer(connection: &mut TcpStream) {
 
 /// The daemon, with intervals so long that nothing but first Starteds is sent.
 fn start_typingd(upstream: SocketAddr, directory: &Path, more: &str) -> Subject {
-    let token = directory.join("token");
-    std::fs::write(&token, "a-token").expect("the directory can be written to");
     let settings = format!(
-        r#"
-        upstream.base_url = "http://{upstream}"
-        upstream.org_id = "00DXX0000000001"
-        upstream.authorization_context = "Bench"
-        upstream.max_requests_per_second = 100000
-        upstream.auth.token_file = "token"
-        timing.check_interval = "1h"
-        timing.dismiss_after = "1h"
-        timing.max_typing = "1h"
-        {more}
-        "#
+        "upstream.max_requests_per_second = 100000\n\
+         timing = {{ check_interval = '1h', dismiss_after = '1h', max_typing = '1h' }}\n{more}"
     );
-    support::start_typingd(&settings, directory)
+    start_typingd_before(upstream, &settings, directory)
 }
 
 /// This very program, as a relay.
