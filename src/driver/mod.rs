@@ -40,9 +40,9 @@ pub trait Carrier: Clone + Send + 'static {
     fn carry(&self, dispatch: &Dispatch, permit: &Permit) -> impl Future<Output = WireResult> + Send;
 }
 
-/// Runs the engine, as one node of several if there is a `node`, until all controls are gone, also when a [`Command::Shutdown`] has been carried out: callers are
-/// answered until the process ends. Observers see decisions, and what is dropped, if the engine keeps
-/// them ([`Engine::observe_decisions`], [`Engine::observe_dropped`]).
+/// Runs the engine, as one node of several if there is a `node`, until all controls are gone, also when a
+/// [`Command::Shutdown`] has been carried out: callers are answered until the process ends. Observers see decisions, and what
+/// is dropped, if the engine keeps them ([`Engine::observe_decisions`], [`Engine::observe_dropped`]).
 pub async fn run(
     engine: Engine,
     clock: Clock,

@@ -1,7 +1,8 @@
 //! The server's edge: listening addresses, connections with a deadline for everything, bodies read within
 //! bounds, callers' tokens, problem documents.
 //!
-//! It knows no route but those of signals and of what is forwarded, which have a short way. `axum::serve` is not used: it lets a silent client hold its connection for ever.
+//! It knows no route but those of signals and of what is forwarded, which have a short way. `axum::serve` is not used: it
+//! lets a silent client hold its connection for ever.
 
 mod address;
 mod answer;
