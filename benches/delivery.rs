@@ -274,7 +274,6 @@ fn start_typingd(upstream: SocketAddr, directory: &Path, more: &str) -> Subject 
     start_typingd_before(upstream, &settings, directory)
 }
 
-/// This very program, as a relay.
 /// Installs what the sample stands on. Without retries: where npm can't be reached, that is soon known.
 fn install_sample(directory: &Path) -> Result<(), String> {
     let mut npm = Command::new("npm");

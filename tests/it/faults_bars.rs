@@ -280,7 +280,9 @@ fn a_failing_upstream_sees_two_requests_a_second_at_most() {
     let watch = clock::stopwatch();
     until("every icon off", || sandbox.shown() == 0);
     measured("failing upstream: requests, in seconds, all owed after", (came, took, users, watch.elapsed()));
-    assert!(came as f64 <= 2.0 * took + 2.0, "{came} requests in {took} s");
+    // Of a machine that does much else, some of those before arrive late.
+    let late = sized(10.0, 0.0);
+    assert!(came as f64 <= 2.0 * took + 2.0 + late, "{came} requests in {took} s");
     soon_enough("what was owed", watch.elapsed(), Duration::from_secs(5));
 }
 

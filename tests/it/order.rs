@@ -27,15 +27,21 @@ fn message_of(from: &str, id: &str) -> Vec<u8> {
     form(&message)
 }
 
-/// Writes the whole of a request, and leaves its answer for later.
+/// Writes the whole of a request, which comes after those that have been posted before it, and leaves its answer for later.
 fn post(connector: &Connector, body: &[u8]) -> TcpStream {
+    let stream = post_beside(connector, body);
+    until("the system has handed it over", || is_handed_over(&stream));
+    stream
+}
+
+/// Writes the whole of a request whose order to others is of no matter, and leaves its answer for later.
+fn post_beside(connector: &Connector, body: &[u8]) -> TcpStream {
     let mut stream = connect(&connector.address);
     let mut head = format!("POST {INTERACTIONS} HTTP/1.1\r\nHost: typingd\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in connector.headers() {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     stream.write_all(&[head.as_bytes(), b"\r\n", body].concat()).unwrap();
-    until("the system has handed it over", || is_handed_over(&stream));
     stream
 }
 
@@ -204,7 +210,8 @@ fn a_message_does_not_wait_where_no_stopped_can_leave() {
             until("the icon", || !recorder.of(&from).is_empty());
         }
         let watch = clock::stopwatch();
-        let sent: Vec<_> = (0..25).map(|user| post(&connector, &message_of(&format!("user {user}"), "m"))).collect();
+        let sent: Vec<_> =
+            (0..25).map(|user| post_beside(&connector, &message_of(&format!("user {user}"), "m"))).collect();
         for message in sent {
             assert_eq!(status(message), "202");
         }

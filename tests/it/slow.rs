@@ -226,9 +226,9 @@ fn out_of_file_descriptors_the_daemon_rests_and_heals() {
     let mut process = Process::start(command);
     let address = process.address();
     process.until_logged(" ready");
-    let silent: Vec<_> = (0..100).map(|_| address.connect().unwrap()).collect();
+    let silent: Vec<_> = (0..45).map(|_| address.connect().unwrap()).collect();
     let (watch, before) = (clock::stopwatch(), processor_ticks(process.id()));
-    // He stands behind the hundred, whose deadlines let him in.
+    // He stands behind them, whose deadlines let him in.
     let body = signal_of("c", "ann", "keystroke").to_string();
     until("service again", || {
         let answer = address.try_call("POST", "/v1/signals", &[JSON], body.as_bytes());

@@ -12,7 +12,7 @@ use crate::secrets;
 use crate::wire::Address;
 
 /// How long anything may take that is sure to come. Only a defect, or a machine that stands still, needs all of it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Looks until `look` finds something, and fails with `what` when it never does.
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
