@@ -17,7 +17,7 @@ use crate::salesforce::watched::moment;
 
 /// What concerns one connection alone and is not forwarded (RFC 9110, section 7.6.1). `Expect` is answered by the reader of
 /// the body, which is typingd; `Host` is the upstream's own name.
-const PER_CONNECTION: [HeaderName; 7] = [
+static PER_CONNECTION: [HeaderName; 7] = [
     header::CONNECTION,
     header::PROXY_AUTHORIZATION,
     header::TRANSFER_ENCODING,
@@ -29,6 +29,10 @@ const PER_CONNECTION: [HeaderName; 7] = [
 
 /// Removes from a head what concerns one connection alone, and what its `Connection` names.
 pub(super) fn strip(headers: &mut HeaderMap) {
+    // Most heads have none of these: to compare the few names that are there takes less than to look each of these up.
+    if !headers.keys().any(|name| *name == header::TE || PER_CONNECTION.contains(name)) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
