@@ -79,7 +79,6 @@ impl Shared {
         place: &HeldPlace,
     ) -> Result<Response<pool::AnswerBody<ForwardBody>>, Problem> {
         strip(&mut head.headers);
-        head.headers.remove(header::HOST);
         via::append(&mut head.headers);
         head.version = Version::HTTP_11;
         let path = self.context.connection.forward_path(&head.uri).map_err(|error| {

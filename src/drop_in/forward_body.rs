@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -17,7 +17,7 @@ use crate::salesforce::watched::moment;
 
 /// What concerns one connection alone and is not forwarded (RFC 9110, section 7.6.1). `Expect` is answered by the reader of
 /// the body, which is typingd; `Host` is the upstream's own name.
-const PER_CONNECTION: [HeaderName; 7] = [
+static PER_CONNECTION: [HeaderName; 7] = [
     header::CONNECTION,
     header::PROXY_AUTHORIZATION,
     header::TRANSFER_ENCODING,
@@ -29,6 +29,10 @@ const PER_CONNECTION: [HeaderName; 7] = [
 
 /// Removes from a head what concerns one connection alone, and what its `Connection` names.
 pub(super) fn strip(headers: &mut HeaderMap) {
+    // Most heads have none of these: to compare the few names that are there takes less than to look each of these up.
+    if !headers.keys().any(|name| *name == header::TE || PER_CONNECTION.contains(name)) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -68,6 +72,9 @@ impl RequestBody {
     }
 }
 
+/// What a body gives when it is polled.
+type Polled = Poll<Option<Result<Frame<Bytes>, Broken>>>;
+
 /// A body on its way, frame by frame as they come: what was read ahead of it first.
 pub(super) struct ForwardBody {
     prefix: VecDeque<Frame<Bytes>>,
@@ -75,6 +82,8 @@ pub(super) struct ForwardBody {
     progress: SharedProgress,
     clock: Clock,
     bytes: u64,
+    /// Why it broke off, if it has.
+    broken: Option<Broken>,
     /// Whether its length is known by its frames; an answer's is known by its head alone.
     sized: bool,
     /// Lives as long as the body.
@@ -89,6 +98,7 @@ impl ForwardBody {
             progress: SharedProgress::new(clock.now()),
             clock,
             bytes: 0,
+            broken: None,
             sized: true,
             _guard: None,
         }
@@ -103,18 +113,25 @@ impl ForwardBody {
         self.progress.clone()
     }
 
-    fn fail(&mut self, broken: Broken) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.progress.lock().broken = Some(broken);
-        Poll::Ready(Some(Err(broken)))
-    }
-
-    fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-        if self.bytes > BODY_BYTES_MAX {
-            return self.fail(Broken::TooLong);
-        }
-        self.progress.lock().moved = self.clock.now();
-        Poll::Ready(Some(Ok(frame)))
+    /// The next frame, within bounds; and whether its sender is waited for, or has been given up.
+    fn next(&mut self, cx: &mut Context<'_>) -> (Polled, bool) {
+        let polled = match self.prefix.pop_front() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => match &mut self.rest {
+                RequestBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+                RequestBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+                RequestBody::Streamed(body) => Pin::new(body).poll_frame(cx),
+            },
+        };
+        let awaited = !matches!(polled, Poll::Ready(None | Some(Ok(_))));
+        let polled = polled.map(|next| {
+            next.map(|frame| {
+                let frame = frame.map_err(|error| Broken::of(&error))?;
+                self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if self.bytes > BODY_BYTES_MAX { Err(Broken::TooLong) } else { Ok(frame) }
+            })
+        });
+        (polled, awaited)
     }
 }
 
@@ -122,14 +139,22 @@ impl HttpBody for ForwardBody {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
-        this.progress.lock().caught_up = false;
-        let polled = this.poll_rest(cx);
+        if let Some(broken) = this.broken {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        let (polled, awaited) = this.next(cx);
         // A connection that knows that this frame is the last does not ask for another.
         let ended = matches!(polled, Poll::Ready(None)) || (polled.is_ready() && this.is_end_stream());
         let mut progress = this.progress.lock();
-        if matches!(polled, Poll::Ready(Some(_))) {
+        // A sender that has been given up was waited for, too: its upstream is not to blame.
+        progress.awaited = awaited;
+        if let Poll::Ready(Some(frame)) = &polled {
+            match frame {
+                Ok(_) => progress.moved = this.clock.now(),
+                Err(broken) => (this.broken, progress.broken) = (Some(*broken), Some(*broken)),
+            }
             progress.given = moment();
         }
         progress.ended |= ended;
@@ -153,29 +178,6 @@ impl HttpBody for ForwardBody {
         match &self.rest {
             RequestBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             RequestBody::Streamed(body) => longer(body.size_hint(), &self.prefix),
-        }
-    }
-}
-
-impl ForwardBody {
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(broken) = self.progress.lock().broken {
-            return Poll::Ready(Some(Err(broken)));
-        }
-        if let Some(frame) = self.prefix.pop_front() {
-            return self.pass(frame);
-        }
-        let polled = match &mut self.rest {
-            RequestBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            RequestBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            RequestBody::Streamed(body) => Pin::new(body).poll_frame(cx),
-        };
-        // A sender that has been given up was waited for, too: its upstream is not to blame.
-        self.progress.lock().awaited = !matches!(polled, Poll::Ready(None | Some(Ok(_))));
-        match ready!(polled) {
-            Some(Ok(frame)) => self.pass(frame),
-            Some(Err(error)) => self.fail(Broken::of(&error)),
-            None => Poll::Ready(None),
         }
     }
 }

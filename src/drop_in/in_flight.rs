@@ -1,10 +1,14 @@
 //! Requests in flight through the drop-in: counted, awaited at the end, and cut when that must not take longer.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use crate::base::clock;
@@ -66,6 +70,25 @@ impl InFlight {
     pub(super) fn cut(&self) -> usize {
         let count = self.count();
         if count == 0 || self.0.cut.send_replace(true) { 0 } else { count }
+    }
+
+    /// What `work` comes to; `None` when it is cut before.
+    pub(super) async fn unless_cut<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        // Without a budget, so that it is registered once it has been polled.
+        let mut cut = pin!(unconstrained(self.is_cut()));
+        let mut registered: Option<Waker> = None;
+        poll_fn(|cx| {
+            let known = registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            // Once it is registered, there is nothing to see before the cut.
+            if !known || *self.0.cut.borrow() {
+                registered = Some(cx.waker().clone());
+                if cut.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+            }
+            work.as_mut().poll(cx).map(Some)
+        })
+        .await
     }
 
     /// Waits until what is in flight is cut.

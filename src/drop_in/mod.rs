@@ -22,10 +22,8 @@ mod timers;
 mod turns;
 mod written;
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -222,16 +220,12 @@ impl Forward for DropIn {
 async fn answer(drop_in: &DropIn, head: Parts, body: RequestBody) -> Result<Response<AnswerBody>, Problem> {
     let in_flight = &drop_in.0.context.activity.in_flight;
     let guard = in_flight.begin();
-    // Where they stay: it has some thousand bytes, and `select!` would move it once more.
-    let (mut cut, mut handled) = (pin!(in_flight.is_cut()), pin!(handle(&drop_in.0, head, body, guard)));
-    let answer = poll_fn(|cx| match cut.as_mut().poll(cx) {
-        Poll::Ready(()) => {
-            let detail = "typingd has stopped before the Interaction Service answered";
-            Poll::Ready(Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail)))
-        }
-        Poll::Pending => handled.as_mut().poll(cx),
-    });
-    let answer = answer.await?;
+    // Where it stays: it has some thousand bytes.
+    let handled = pin!(handle(&drop_in.0, head, body, guard));
+    let answer = in_flight.unless_cut(handled).await.unwrap_or_else(|| {
+        let detail = "typingd has stopped before the Interaction Service answered";
+        Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail))
+    })?;
     // What is in hand is written, whatever is cut.
     Ok(answer.map(|body| match body {
         AnswerBody::Routed(body) if body.size_hint().exact().is_none() => {

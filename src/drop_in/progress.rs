@@ -60,10 +60,4 @@ impl SharedProgress {
     pub(super) fn lock(&self) -> MutexGuard<'_, Progress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// When the last frame that has arrived was given to be written, if all have been.
-    pub(super) fn caught_up(&self) -> Option<u64> {
-        let progress = self.lock();
-        progress.caught_up.then_some(progress.given)
-    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Sleep;
 
-use super::progress::SharedProgress;
+use super::progress::{Progress, SharedProgress};
 use super::turns::HeldPlace;
 use crate::base::clock;
 
@@ -18,21 +18,28 @@ pub(super) struct Written<'a> {
     place: &'a HeldPlace,
     /// That all which had been given at this moment was written, and how long nothing may come after that.
     silence: Option<(u64, Pin<Box<Sleep>>)>,
+    /// All of it is written, and that has been noted.
+    noted: bool,
 }
 
 impl<'a> Written<'a> {
     pub(super) fn new(body: SharedProgress, place: &'a HeldPlace) -> Self {
-        Self { body, place, silence: None }
+        Self { body, place, silence: None, noted: false }
     }
 
     /// The connection has been polled: it last had nothing left to write at `flushed`
     /// ([`moment`](crate::salesforce::watched::moment)).
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, flushed: u64) {
-        let Some(given) = self.body.caught_up().filter(|given| flushed > *given) else {
+        if self.noted {
+            return;
+        }
+        let Progress { given, caught_up, ended, .. } = *self.body.lock();
+        if !caught_up || flushed <= given {
             self.silence = None;
             return;
-        };
-        if self.body.lock().ended {
+        }
+        if ended {
+            self.noted = true;
             self.place.note_written();
             return;
         }

@@ -8,6 +8,7 @@
 //! Typing that waits behind a message is one desired state, not a queue: the newest entry replaces the one before it,
 //! and a message replaces the typing that waits before it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -153,13 +154,14 @@ impl<T: Copy, W: Clone> Order<T, W> {
     /// The request of `ticket` no longer holds up those behind it: it is answered or given up. Returns whom to
     /// wake. Spurious calls are harmless.
     pub fn leave(&mut self, conversation: &Conversation, ticket: Ticket) -> Option<W> {
-        let queue = self.queues.get_mut(conversation)?;
+        let Entry::Occupied(mut entry) = self.queues.entry(conversation.clone()) else { return None };
+        let queue = entry.get_mut();
         let index = queue.iter().position(|place| place.ticket == ticket)?;
         queue.remove(index);
         let goes_on = index == 0 || queue[index - 1].free_at != Instant::NEVER;
         let next = queue.get(index).filter(|_| goes_on).map(|next| next.waker.clone());
         if queue.is_empty() {
-            self.queues.remove(conversation);
+            entry.remove();
         }
         next
     }

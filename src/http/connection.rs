@@ -45,25 +45,22 @@ pub(super) async fn connection(
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut served = std::pin::pin!(served);
-    let mut stopping = stop.clone();
     // Polled only when it is woken: the connection is polled for each request, and what it waits for beside comes once.
-    let mut endings = FuturesUnordered::new();
-    endings.push(async {
+    let mut endings = FuturesUnordered::from_iter([ending(&slot, &socket, stop.clone())]);
+    let ended = loop {
         tokio::select! {
-            () = stopped(&mut stopping) => Ending::Stop,
-            () = slot.leave.notified() => Ending::Leave,
-        }
-    });
-    let ended = tokio::select! {
-        biased;
-        ended = served.as_mut() => ended,
-        Some(ending) = endings.next() => {
-            match ending {
-                // Idle connections are not closed at once when the server stops: a request in flight would be lost.
-                Ending::Stop => slot.stop(),
-                Ending::Leave => served.as_mut().graceful_shutdown(),
+            biased;
+            ended = served.as_mut() => break ended,
+            Some(end) = endings.next() => {
+                match end {
+                    // Idle connections are not closed at once when the server stops: a request in flight would be lost.
+                    Ending::Stop => slot.stop(),
+                    Ending::Leave => served.as_mut().graceful_shutdown(),
+                    // The request in hand sees it as it is polled next, which is now.
+                    Ending::HalfClosed => slot.half_closed.store(true, Ordering::Relaxed),
+                }
+                endings.push(ending(&slot, &socket, stop.clone()));
             }
-            served.as_mut().await
         }
     };
     // Errors of a client's own connection end it, and are not logged.
@@ -80,12 +77,23 @@ pub(super) async fn connection(
     }
 }
 
-/// Why a connection is about to end.
+/// Waits for the next of what brings a connection nearer to its end.
+async fn ending(slot: &ConnectionSlot, socket: &Socket, mut stop: watch::Receiver<bool>) -> Ending {
+    tokio::select! {
+        () = stopped(&mut stop), if !slot.is_stopping() => Ending::Stop,
+        () = slot.leave.notified() => Ending::Leave,
+        () = socket.half_closed(), if !slot.half_closed.load(Ordering::Relaxed) => Ending::HalfClosed,
+    }
+}
+
+/// What brings a connection nearer to its end.
 enum Ending {
     /// The server stops.
     Stop,
     /// Others need the room.
     Leave,
+    /// The client has closed its side.
+    HalfClosed,
 }
 
 /// The answer to a request that hyper could not read.

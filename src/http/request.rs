@@ -1,7 +1,7 @@
 //! One request on a connection: the checks before any handler, and what the answer says of the connection.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -272,7 +272,7 @@ async fn answer_forwarded(
         None => tokio::select! {
             biased;
             answer = forward.forward(head, body) => answer,
-            () = gone(socket, serving.limits) => return Err(io::ErrorKind::ConnectionAborted.into()),
+            () = gone(slot, socket, serving.limits) => return Err(io::ErrorKind::ConnectionAborted.into()),
         },
     };
     let mut answer = answer.unwrap_or_else(|problem| problem.into_response().map(AnswerBody::Routed));
@@ -292,8 +292,10 @@ async fn answer_forwarded(
 }
 
 /// Ends when a request's client has gone, or has closed its side and been waited for.
-async fn gone(socket: &Socket, limits: Limits) {
-    socket.half_closed().await;
+async fn gone(slot: &ConnectionSlot, socket: &Socket, limits: Limits) {
+    // The connection watches its socket once for all of its requests, and polls the one in hand when this comes.
+    let half_closed = || slot.half_closed.load(Ordering::Relaxed);
+    poll_fn(|_| if half_closed() { Poll::Ready(()) } else { Poll::Pending }).await;
     let _ = tokio::time::timeout(limits.half_closed_timeout, socket.reset()).await;
 }
 
@@ -334,7 +336,7 @@ async fn answer_routed(
             let detail = "the body came too slowly, and others wait for a connection";
             Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
         }
-        () = gone(&socket, limits) => return Err(io::ErrorKind::ConnectionAborted.into()),
+        () = gone(slot, &socket, limits) => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
     slot.note_body(false);
     // The handler's route wins over that of the path.

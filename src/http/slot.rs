@@ -41,6 +41,8 @@ pub(super) struct ConnectionSlot {
     /// Its next answer is its last.
     last: AtomicBool,
     stopping: AtomicBool,
+    /// The client has closed its side.
+    pub(super) half_closed: AtomicBool,
     /// The client may still be sending what no one reads.
     pub(super) body_unread: AtomicBool,
     /// The status of hyper's own answer to a request that it could not read; zero while there is none.
@@ -69,6 +71,7 @@ impl ConnectionSlot {
             body_bytes: AtomicU64::new(0),
             last: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            half_closed: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
             unreadable: AtomicU16::new(0),
             http2: AtomicBool::new(false),

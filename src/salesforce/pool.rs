@@ -217,7 +217,7 @@ impl<B: RequestBody> Shared<B> {
     fn address(&self, request: &mut Request<B>, carrier: &Carrier<B>) {
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         if let Carrier::Http1(_) = carrier {
-            request.headers_mut().entry(header::HOST).or_insert_with(|| self.host.clone());
+            request.headers_mut().insert(header::HOST, self.host.clone());
             *request.uri_mut() = path.into();
         } else {
             request.headers_mut().remove(header::HOST);

@@ -37,6 +37,9 @@ pub const ORG_ID: HeaderName = HeaderName::from_static("orgid");
 /// The developer name of the ConversationChannelDefinition.
 pub const AUTHORIZATION_CONTEXT: HeaderName = HeaderName::from_static("authorizationcontext");
 
+/// The headers of a set, in the order of its fields.
+static NAMES: [HeaderName; 3] = [header::AUTHORIZATION, ORG_ID, AUTHORIZATION_CONTEXT];
+
 /// The part of an org's id that identifies it: the form of 18 characters adds a checksum.
 const ORG_ID_BYTES: usize = 15;
 
@@ -55,16 +58,25 @@ impl Credentials {
     /// What a request shows; `None` unless each of the three is there once and not empty, and they keep to
     /// [`SET_BYTES_MAX`]. It holds on to the head that it came in.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let one = |name: HeaderName| {
-            let mut values = headers.get_all(name).iter();
-            let value = values.next().filter(|value| !value.as_bytes().trim_ascii().is_empty())?;
-            values.next().is_none().then(|| value.clone())
+        let mut shown = [None; NAMES.len()];
+        for (name, value) in headers {
+            if let Some(at) = NAMES.iter().position(|own| own == name)
+                && (value.as_bytes().trim_ascii().is_empty() || shown[at].replace(value).is_some())
+            {
+                return None;
+            }
+        }
+        let [Some(authorization), Some(org_id), Some(authorization_context)] = shown else { return None };
+        if authorization.len() + org_id.len() + authorization_context.len() > SET_BYTES_MAX {
+            return None;
+        }
+        let mut set = Self {
+            authorization: authorization.clone(),
+            org_id: org_id.clone(),
+            authorization_context: authorization_context.clone(),
         };
-        let mut authorization = one(header::AUTHORIZATION)?;
-        authorization.set_sensitive(true);
-        let set = Self { authorization, org_id: one(ORG_ID)?, authorization_context: one(AUTHORIZATION_CONTEXT)? };
-        let bytes = set.authorization.len() + set.org_id.len() + set.authorization_context.len();
-        (bytes <= SET_BYTES_MAX).then_some(set)
+        set.authorization.set_sensitive(true);
+        Some(set)
     }
 
     /// The same, which holds on to nothing else.

@@ -10,16 +10,18 @@ use crate::model::{CredentialId, Indicator, Instant};
 const TOKEN_CODE: i64 = 10_004;
 const TOKEN_MESSAGE: &str = "Salesforce does not accept this access token";
 
+/// With a fast hash, keyed all the same: access tokens have up to thousands of bytes, and each message shows one.
+type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// All sets.
 #[derive(Default)]
 pub(super) struct Sets {
-    sets: HashMap<CredentialId, Set>,
-    /// With a fast hash, keyed all the same: access tokens have up to thousands of bytes, and each message shows one.
-    index: HashMap<Credentials, CredentialId, foldhash::fast::RandomState>,
+    sets: FastMap<CredentialId, Set>,
+    index: FastMap<Credentials, CredentialId>,
     /// The sets by their last use, the longest ago first.
     uses: BTreeMap<u64, CredentialId>,
     newest: u32,
-    channels: HashMap<Box<str>, Channel>,
+    channels: FastMap<Box<str>, Channel>,
     /// Numbers uses, acceptances and showings.
     serial: u64,
     news: bool,
@@ -187,21 +189,19 @@ impl Sets {
     fn join(&mut self, channel: &str, id: CredentialId) {
         self.serial += 1;
         let serial = self.serial;
-        if !self.channels.contains_key(channel) && self.channels.len() >= CHANNELS_MAX {
+        if let Some(known) = self.channels.get_mut(channel) {
+            known.shown = serial;
+            if known.sets.contains(&id) {
+                return;
+            }
+        } else if self.channels.len() >= CHANNELS_MAX {
             let oldest = self.channels.iter().min_by_key(|(_, channel)| channel.shown);
             if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
                 self.channels.remove(&oldest);
             }
         }
         let Self { channels, sets: table, news, .. } = self;
-        if !channels.contains_key(channel) {
-            channels.insert(channel.into(), Channel::default());
-        }
-        let known = channels.get_mut(channel).expect("it is there now");
-        known.shown = serial;
-        if known.sets.contains(&id) {
-            return;
-        }
+        let known = channels.entry(channel.into()).or_insert_with(|| Channel { shown: serial, ..Channel::default() });
         if known.sets.len() >= SETS_PER_CHANNEL_MAX {
             known.sets.retain(|&id| table.contains_key(&id));
         }
