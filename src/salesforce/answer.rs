@@ -73,7 +73,12 @@ struct Fields {
 
 /// Says what an answer means: by its code where that is known, by the rate limit's message under any status, and by
 /// its status otherwise. `secret` is what the detail must not repeat, should the upstream have quoted it.
-pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &Body, secret: &str) -> Verdict {
+pub(super) fn classify<'a>(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &Body,
+    secret: impl FnOnce() -> &'a str,
+) -> Verdict {
     let fields = match body {
         Body::Whole(bytes) => serde_json::from_slice::<Fields>(bytes).ok(),
         Body::Cut(_) => None,
@@ -98,7 +103,9 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &Body, sec
         Outcome::Unknown(transient) => Outcome::Unknown(Transient { retry_after: retry_after(headers), ..transient }),
         Outcome::Delivered | Outcome::Rejected(_) => meaning,
     };
-    Verdict { outcome, code, detail: readable(&said, secret) }
+    // An acknowledgement says nothing as a rule.
+    let detail = if said.is_empty() { None } else { readable(&said, secret()) };
+    Verdict { outcome, code, detail }
 }
 
 fn meaning_of_code(code: i64) -> Option<Outcome> {
@@ -240,7 +247,7 @@ mod tests {
             StatusCode::from_u16(status).unwrap(),
             &HeaderMap::new(),
             &Body::Whole(body.to_owned().into()),
-            "s3cret",
+            || "s3cret",
         )
     }
 
@@ -316,8 +323,8 @@ mod tests {
         }
         let cut = Body::Cut("broken off".into());
         let headers = HeaderMap::new();
-        assert_eq!(classify(StatusCode::ACCEPTED, &headers, &cut, "").outcome, unknown(Cause::NoAnswer));
-        assert_eq!(classify(StatusCode::OK, &headers, &cut, "").outcome, unknown(Cause::NoAnswer));
+        assert_eq!(classify(StatusCode::ACCEPTED, &headers, &cut, || "").outcome, unknown(Cause::NoAnswer));
+        assert_eq!(classify(StatusCode::OK, &headers, &cut, || "").outcome, unknown(Cause::NoAnswer));
     }
 
     #[test]

@@ -380,7 +380,8 @@ impl Shared {
         let status = head.status;
         let body = answer::read_body(body, deadline).await;
         let elapsed = stopwatch.elapsed();
-        let Verdict { outcome, code, detail } = answer::classify(status, &head.headers, &body, credentials.secret());
+        let secret = || credentials.secret();
+        let Verdict { outcome, code, detail } = answer::classify(status, &head.headers, &body, secret);
         // The upstream's message goes to logs, where end users have no names; nor has a channel, which may be an end user's id
         // that was swapped with it.
         let (to, from) = (dispatch.conversation.to(), dispatch.conversation.from());
