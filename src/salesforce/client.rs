@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT, VIA};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT, VIA};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -402,9 +402,14 @@ impl Shared {
         *request.uri_mut() = setup.interactions.clone();
         let mut headers = setup.headers.clone();
         headers.insert(AUTHORIZATION, credentials.authorization.clone());
-        headers.insert(ORG_ID, credentials.org_id.clone());
-        if !credentials.authorization_context.is_empty() {
-            headers.insert(AUTHORIZATION_CONTEXT, credentials.authorization_context.clone());
+        if credentials.org_id != setup.org_id {
+            headers.insert(ORG_ID, credentials.org_id.clone());
+        }
+        let context = &credentials.authorization_context;
+        if context.is_empty() {
+            headers.remove(AUTHORIZATION_CONTEXT);
+        } else if *context != setup.authorization_context {
+            headers.insert(AUTHORIZATION_CONTEXT, context.clone());
         }
         let id = self.ids.request(dispatch.decision);
         let id = HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()));
@@ -423,11 +428,12 @@ impl Setup {
         let connection = Connection::new(&settings)?;
         let context = |text: &str| header_value("authorization_context", text);
         let channel_contexts = settings.channel_contexts.iter();
+        let pool = connection.own_pool();
         Ok(Self {
-            pool: connection.own_pool(),
             token_client: connection.token_client()?,
             interactions: connection.interactions(),
-            headers: headers(&settings)?,
+            headers: headers(&settings, pool.host())?,
+            pool,
             org_id: header_value("org_id", &settings.org_id)?,
             authorization_context: context(&settings.authorization_context)?,
             channel_contexts: channel_contexts
@@ -470,9 +476,14 @@ impl Setup {
     }
 }
 
-/// The headers of every request. Room is left for those of one.
-fn headers(settings: &Settings) -> Result<HeaderMap, SetupError> {
-    let mut headers = HeaderMap::with_capacity(HEADERS_MAX);
+/// The headers of every request. Those that each has of its own are in it, too, for a copy has no room for further ones.
+fn headers(settings: &Settings, host: &HeaderValue) -> Result<HeaderMap, SetupError> {
+    let own = [AUTHORIZATION, REQUEST_ID];
+    let mut headers: HeaderMap = own.into_iter().map(|name| (name, HeaderValue::from_static(""))).collect();
+    headers.insert(ORG_ID, header_value("org_id", &settings.org_id)?);
+    let context = header_value("authorization_context", &settings.authorization_context)?;
+    headers.insert(AUTHORIZATION_CONTEXT, context);
+    headers.insert(HOST, host.clone());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(payload::CONTENT_TYPE));
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, HeaderValue::from_static(connection::USER_AGENT));
@@ -535,9 +546,6 @@ pub(crate) fn error_text(error: &SetupError) -> String {
 const AUTHORIZATION_CONTEXT_TYPE: HeaderName = HeaderName::from_static("authorizationcontexttype");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("requestid");
-
-/// Those that a request has, `Host` and `Content-Length` included.
-const HEADERS_MAX: usize = 12;
 
 /// While no token can be had, deliveries ask again this often.
 const TOKEN_LOOK_SPACING: Duration = Duration::from_secs(1);
