@@ -19,7 +19,7 @@ use super::payload::{self, Departure, FormBody, Ids};
 use super::pool::{self, Pool};
 use super::route::{BASE_URL, Route, TOKEN_URL};
 use super::settings::{Auth, Settings};
-use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens};
+use super::token::{Replacement, Source, Token, TokenFigures, TokenState, Tokens};
 use super::via;
 use crate::base::clock::{self, Clock};
 use crate::base::files;
@@ -273,24 +273,13 @@ impl Shared {
         departure: &Departure,
         deadline: tokio::time::Instant,
     ) -> WireResult {
-        let token = tokio::select! {
-            biased;
-            token = tokio::time::timeout_at(deadline, self.tokens.current()) => token,
-            () = self.given_up(dispatch) => {
-                return unanswered(not_sent(Cause::Token), Some("the daemon stops".into()), Duration::ZERO);
-            }
-        };
-        let token = match token {
-            Ok(Ok(token)) => token,
-            Ok(Err(denied)) => {
-                // Asking again costs nothing but a look at the token: a mended one must not wait out a long back-off.
-                let retry_after = Some(denied.retry_after.min(TOKEN_LOOK_SPACING));
-                let transient = Transient { cause: Cause::Token, retry_after };
-                return unanswered(Outcome::NotSent(transient), denied.why, Duration::ZERO);
-            }
-            Err(_) => {
-                return unanswered(not_sent(Cause::Token), Some("no token in time".into()), Duration::ZERO);
-            }
+        let token = match self.tokens.in_hand() {
+            Some(token) => token,
+            // Boxed: as a rule there is one in hand, and the request takes memory for what is waited for.
+            None => match Box::pin(self.await_token(dispatch, deadline)).await {
+                Ok(token) => token,
+                Err(result) => return result,
+            },
         };
         let credentials = Credentials {
             authorization: token.bearer.clone(),
@@ -304,6 +293,23 @@ impl Shared {
             _ => {}
         }
         result
+    }
+
+    /// The token of a request that has to wait for one.
+    async fn await_token(&self, dispatch: &Dispatch, deadline: tokio::time::Instant) -> Result<Token, WireResult> {
+        let none = |cause, why| unanswered(Outcome::NotSent(cause), why, Duration::ZERO);
+        let transient = |retry_after| Transient { cause: Cause::Token, retry_after };
+        let token = tokio::select! {
+            biased;
+            token = tokio::time::timeout_at(deadline, self.tokens.current()) => token,
+            () = self.given_up(dispatch) => return Err(none(transient(None), Some("the daemon stops".into()))),
+        };
+        match token {
+            Ok(Ok(token)) => Ok(token),
+            // Asking again costs nothing but a look at the token: a mended one must not wait out a long back-off.
+            Ok(Err(denied)) => Err(none(transient(Some(denied.retry_after.min(TOKEN_LOOK_SPACING))), denied.why)),
+            Err(_) => Err(none(transient(None), Some("no token in time".into()))),
+        }
     }
 
     /// Ends when the request of `dispatch` is not to leave any more.
