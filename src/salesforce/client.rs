@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use super::token::{Replacement, Source, Token, TokenFigures, TokenState, Tokens}
 use super::via;
 use crate::base::clock::{self, Clock};
 use crate::base::files;
+use crate::base::timers::Timers;
 use crate::driver::Permit;
 use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Rejection, Transient, WireResult};
 
@@ -39,6 +41,8 @@ struct Shared {
     setup: watch::Sender<Arc<Setup>>,
     /// No Started waits for a token any more.
     closing: watch::Sender<bool>,
+    /// Of requests that wait for their answers.
+    timers: Timers,
 }
 
 /// Everything that other settings change. Each request uses the one in force when it began.
@@ -104,6 +108,7 @@ impl Client {
             cache,
             setup: watch::Sender::new(Arc::new(setup)),
             closing: watch::Sender::new(false),
+            timers: Timers::default(),
         })))
     }
 
@@ -372,19 +377,24 @@ impl Shared {
                 if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
             ended(outcome, detail)
         };
-        let answer = setup.pool.request(request, |_, _| {}, || departure.has_happened());
-        let response = match tokio::time::timeout_at(deadline, answer).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) if error.is_unprocessed() => {
-                return ended(not_sent(Cause::Unprocessed), setup.failure(error));
+        let mut timer = self.timers.sleep_until(deadline);
+        let mut answer = pin!(setup.pool.request(request, |_, _| {}, || departure.has_happened()));
+        let answer = tokio::select! {
+            biased;
+            answer = &mut answer => answer,
+            () = &mut timer => {
+                let (happened, route) = (departure.has_happened(), &setup.route);
+                return failed(if happened { route.no_answer("no answer in time") } else { route.no_connection() });
             }
-            Ok(Err(error)) => return failed(setup.failure(error)),
-            Err(_) if departure.has_happened() => return failed(setup.route.no_answer("no answer in time")),
-            Err(_) => return failed(setup.route.no_connection()),
+        };
+        let response = match answer {
+            Ok(response) => response,
+            Err(error) if error.is_unprocessed() => return ended(not_sent(Cause::Unprocessed), setup.failure(error)),
+            Err(error) => return failed(setup.failure(error)),
         };
         let (head, body) = response.into_parts();
         let status = head.status;
-        let body = answer::read_body(body, deadline).await;
+        let body = answer::read_body(body, &mut timer).await;
         let elapsed = stopwatch.elapsed();
         let secret = || credentials.secret();
         let Verdict { outcome, code, detail } = answer::classify(status, &head.headers, &body, secret);
