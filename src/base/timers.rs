@@ -1,8 +1,8 @@
 //! Timers that stay set between their uses.
 //!
-//! Each message and each indicator waits for things that come in well under their time. A timer that is set for each, and taken back, takes the
-//! runtime's lock twice and may wake it for nothing. So a timer that is no longer needed is left set, and the next wait
-//! takes it: it goes off too early then, once for many waits, and is set anew.
+//! Each message and each indicator waits for things that come in well under their time. A timer that is set for each, and
+//! taken back, takes the runtime's lock twice and may wake it for nothing. So a timer that is no longer needed is left set, and
+//! the next wait takes it: it goes off too early then, once for many waits, and is set anew.
 
 use std::future::Future;
 use std::pin::Pin;
