@@ -1,4 +1,5 @@
-//! What every floor may use: the clock, durations and sizes as text, files, pseudonyms, text for people, what this build is.
+//! What every floor may use: the clock, timers, durations and sizes as text, files, pseudonyms, text for people, what this
+//! build is.
 
 pub mod build_info;
 pub mod clock;
@@ -7,3 +8,4 @@ pub(crate) mod files;
 pub(crate) mod pseudonym;
 pub(crate) mod size;
 pub(crate) mod text;
+pub(crate) mod timers;

@@ -31,7 +31,7 @@ pub struct DeliveryLog {
     failures_log: Throttle,
     /// Channels that the configuration names, or for which Salesforce has taken something: they are none of an end user's
     /// numbers.
-    known: HashSet<Box<str>>,
+    known: HashSet<Box<str>, foldhash::fast::RandomState>,
     /// Given-up stops that the log has mentioned.
     given_up_logged: u64,
     mutes: Throttle,

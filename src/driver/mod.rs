@@ -57,8 +57,8 @@ pub async fn run(
     let mut abandoned = false;
     let timer = tokio::time::sleep_until(clock.timer_at(Instant::NEVER));
     tokio::pin!(timer);
+    let mut now = clock.now();
     loop {
-        let now = clock.now();
         send(&mut state, now, &carrier, &ended);
         if abandoned {
             return;
@@ -77,24 +77,29 @@ pub async fn run(
             biased;
             command = commands.recv() => {
                 abandoned = command.is_none();
+                now = clock.now();
                 // Who has been answered before asks for what follows from it.
-                state.on_gathered(clock.now(), requests.gathered());
-                send(&mut state, clock.now(), &carrier, &ended);
-                state.on_command(clock.now(), command);
+                state.on_gathered(now, requests.gathered());
+                send(&mut state, now, &carrier, &ended);
+                state.on_command(now, command);
             }
             Some((dispatch, permit, result)) = outcomes.recv() => {
-                state.on_outcome(clock.now(), &dispatch, &permit, &result);
+                now = clock.now();
+                state.on_outcome(now, &dispatch, &permit, &result);
             }
-            news = state.news() => state.on_news(clock.now(), news),
+            news = state.news() => {
+                now = clock.now();
+                state.on_news(now, news);
+            }
             request = requests.recv() => {
-                state.on_gathered(clock.now(), requests.gathered());
-                request.into_iter().for_each(|request| state.on_request(clock.now(), request));
+                now = clock.now();
+                state.on_gathered(now, requests.gathered());
+                request.into_iter().for_each(|request| state.on_request(now, request));
             }
-            () = timer.as_mut() => {}
+            () = timer.as_mut() => now = clock.now(),
         }
         // What else has come by now has its turn as well: where a turn takes long, one kind never ends, and would keep
         // another waiting.
-        let now = clock.now();
         while let Ok((dispatch, permit, result)) = outcomes.try_recv() {
             state.on_outcome(now, &dispatch, &permit, &result);
         }

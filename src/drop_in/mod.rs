@@ -18,7 +18,6 @@ mod paced;
 mod progress;
 mod shadow;
 mod tally;
-mod timers;
 mod turns;
 mod written;
 
@@ -39,6 +38,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use crate::base::clock::Clock;
+use crate::base::timers::Timers;
 use crate::driver::inbox::Inbox;
 use crate::http::{
     AnswerBody, Forward, Forwarding, NoOptions, Options, Problem, Route, TokenAuth, announced_bytes, until,
@@ -55,7 +55,6 @@ use paced::Paced;
 use progress::{BODY_BYTES_MAX, Broken};
 pub use shadow::Shadow;
 use tally::Tally;
-use timers::Timers;
 use turns::{HeldPlace, Turns};
 
 const INTERACTIONS: &str = "/api/v1/interactions";

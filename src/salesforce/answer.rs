@@ -25,8 +25,8 @@ pub(super) enum Body {
     Cut(String),
 }
 
-/// Reads a body of at most [`BODY_BYTES_MAX`] until `deadline`.
-pub(super) async fn read_body<B>(mut body: B, deadline: tokio::time::Instant) -> Body
+/// Reads a body of at most [`BODY_BYTES_MAX`] until it is `late`.
+pub(super) async fn read_body<B>(mut body: B, late: impl Future<Output = ()> + Unpin) -> Body
 where
     B: HttpBody<Data = Bytes, Error: Error + 'static> + Unpin,
 {
@@ -48,8 +48,11 @@ where
             }
         }
     };
-    let late = || Body::Cut("the answer did not end in time".into());
-    tokio::time::timeout_at(deadline, reading).await.unwrap_or_else(|_| late())
+    tokio::select! {
+        biased;
+        body = reading => body,
+        () = late => Body::Cut("the answer did not end in time".into()),
+    }
 }
 
 /// What an answer means.
@@ -73,7 +76,12 @@ struct Fields {
 
 /// Says what an answer means: by its code where that is known, by the rate limit's message under any status, and by
 /// its status otherwise. `secret` is what the detail must not repeat, should the upstream have quoted it.
-pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &Body, secret: &str) -> Verdict {
+pub(super) fn classify<'a>(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &Body,
+    secret: impl FnOnce() -> &'a str,
+) -> Verdict {
     let fields = match body {
         Body::Whole(bytes) => serde_json::from_slice::<Fields>(bytes).ok(),
         Body::Cut(_) => None,
@@ -98,7 +106,9 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &Body, sec
         Outcome::Unknown(transient) => Outcome::Unknown(Transient { retry_after: retry_after(headers), ..transient }),
         Outcome::Delivered | Outcome::Rejected(_) => meaning,
     };
-    Verdict { outcome, code, detail: readable(&said, secret) }
+    // An acknowledgement says nothing as a rule.
+    let detail = if said.is_empty() { None } else { readable(&said, secret()) };
+    Verdict { outcome, code, detail }
 }
 
 fn meaning_of_code(code: i64) -> Option<Outcome> {
@@ -240,7 +250,7 @@ mod tests {
             StatusCode::from_u16(status).unwrap(),
             &HeaderMap::new(),
             &Body::Whole(body.to_owned().into()),
-            "s3cret",
+            || "s3cret",
         )
     }
 
@@ -316,8 +326,8 @@ mod tests {
         }
         let cut = Body::Cut("broken off".into());
         let headers = HeaderMap::new();
-        assert_eq!(classify(StatusCode::ACCEPTED, &headers, &cut, "").outcome, unknown(Cause::NoAnswer));
-        assert_eq!(classify(StatusCode::OK, &headers, &cut, "").outcome, unknown(Cause::NoAnswer));
+        assert_eq!(classify(StatusCode::ACCEPTED, &headers, &cut, || "").outcome, unknown(Cause::NoAnswer));
+        assert_eq!(classify(StatusCode::OK, &headers, &cut, || "").outcome, unknown(Cause::NoAnswer));
     }
 
     #[test]
@@ -399,7 +409,7 @@ mod tests {
         async fn read(pieces: Vec<Result<Vec<u8>, std::io::Error>>) -> Body {
             let frames = pieces.into_iter().map(|piece| piece.map(|bytes| Frame::data(Bytes::from(bytes))));
             let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
-            read_body(body, clock::timer_after(Duration::from_secs(60))).await
+            read_body(body, std::pin::pin!(tokio::time::sleep(Duration::from_secs(60)))).await
         }
         for pieces in 0..4_u8 {
             let all: Vec<_> = (0..pieces).map(|piece| vec![b'a' + piece; 1_000]).collect();

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT, VIA};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT, VIA};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -19,10 +20,11 @@ use super::payload::{self, Departure, FormBody, Ids};
 use super::pool::{self, Pool};
 use super::route::{BASE_URL, Route, TOKEN_URL};
 use super::settings::{Auth, Settings};
-use super::token::{Replacement, Source, TokenFigures, TokenState, Tokens};
+use super::token::{Replacement, Source, Token, TokenFigures, TokenState, Tokens};
 use super::via;
 use crate::base::clock::{self, Clock};
 use crate::base::files;
+use crate::base::timers::Timers;
 use crate::driver::Permit;
 use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Rejection, Transient, WireResult};
 
@@ -39,6 +41,8 @@ struct Shared {
     setup: watch::Sender<Arc<Setup>>,
     /// No Started waits for a token any more.
     closing: watch::Sender<bool>,
+    /// Of requests that wait for their answers.
+    timers: Timers,
 }
 
 /// Everything that other settings change. Each request uses the one in force when it began.
@@ -104,6 +108,7 @@ impl Client {
             cache,
             setup: watch::Sender::new(Arc::new(setup)),
             closing: watch::Sender::new(false),
+            timers: Timers::default(),
         })))
     }
 
@@ -273,24 +278,13 @@ impl Shared {
         departure: &Departure,
         deadline: tokio::time::Instant,
     ) -> WireResult {
-        let token = tokio::select! {
-            biased;
-            token = tokio::time::timeout_at(deadline, self.tokens.current()) => token,
-            () = self.given_up(dispatch) => {
-                return unanswered(not_sent(Cause::Token), Some("the daemon stops".into()), Duration::ZERO);
-            }
-        };
-        let token = match token {
-            Ok(Ok(token)) => token,
-            Ok(Err(denied)) => {
-                // Asking again costs nothing but a look at the token: a mended one must not wait out a long back-off.
-                let retry_after = Some(denied.retry_after.min(TOKEN_LOOK_SPACING));
-                let transient = Transient { cause: Cause::Token, retry_after };
-                return unanswered(Outcome::NotSent(transient), denied.why, Duration::ZERO);
-            }
-            Err(_) => {
-                return unanswered(not_sent(Cause::Token), Some("no token in time".into()), Duration::ZERO);
-            }
+        let token = match self.tokens.in_hand() {
+            Some(token) => token,
+            // Boxed: as a rule there is one in hand, and the request takes memory for what is waited for.
+            None => match Box::pin(self.await_token(dispatch, deadline)).await {
+                Ok(token) => token,
+                Err(result) => return result,
+            },
         };
         let credentials = Credentials {
             authorization: token.bearer.clone(),
@@ -304,6 +298,23 @@ impl Shared {
             _ => {}
         }
         result
+    }
+
+    /// The token of a request that has to wait for one.
+    async fn await_token(&self, dispatch: &Dispatch, deadline: tokio::time::Instant) -> Result<Token, WireResult> {
+        let none = |cause, why| unanswered(Outcome::NotSent(cause), why, Duration::ZERO);
+        let transient = |retry_after| Transient { cause: Cause::Token, retry_after };
+        let token = tokio::select! {
+            biased;
+            token = tokio::time::timeout_at(deadline, self.tokens.current()) => token,
+            () = self.given_up(dispatch) => return Err(none(transient(None), Some("the daemon stops".into()))),
+        };
+        match token {
+            Ok(Ok(token)) => Ok(token),
+            // Asking again costs nothing but a look at the token: a mended one must not wait out a long back-off.
+            Ok(Err(denied)) => Err(none(transient(Some(denied.retry_after.min(TOKEN_LOOK_SPACING))), denied.why)),
+            Err(_) => Err(none(transient(None), Some("no token in time".into()))),
+        }
     }
 
     /// Ends when the request of `dispatch` is not to leave any more.
@@ -366,21 +377,27 @@ impl Shared {
                 if departure.has_happened() { unknown(Cause::NoAnswer) } else { not_sent(Cause::Unreachable) };
             ended(outcome, detail)
         };
-        let answer = setup.pool.request(request, |_, _| {}, || departure.has_happened());
-        let response = match tokio::time::timeout_at(deadline, answer).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) if error.is_unprocessed() => {
-                return ended(not_sent(Cause::Unprocessed), setup.failure(error));
+        let mut timer = self.timers.sleep_until(deadline);
+        let mut answer = pin!(setup.pool.request(request, |_, _| {}, || departure.has_happened()));
+        let answer = tokio::select! {
+            biased;
+            answer = &mut answer => answer,
+            () = &mut timer => {
+                let (happened, route) = (departure.has_happened(), &setup.route);
+                return failed(if happened { route.no_answer("no answer in time") } else { route.no_connection() });
             }
-            Ok(Err(error)) => return failed(setup.failure(error)),
-            Err(_) if departure.has_happened() => return failed(setup.route.no_answer("no answer in time")),
-            Err(_) => return failed(setup.route.no_connection()),
+        };
+        let response = match answer {
+            Ok(response) => response,
+            Err(error) if error.is_unprocessed() => return ended(not_sent(Cause::Unprocessed), setup.failure(error)),
+            Err(error) => return failed(setup.failure(error)),
         };
         let (head, body) = response.into_parts();
         let status = head.status;
-        let body = answer::read_body(body, deadline).await;
+        let body = answer::read_body(body, &mut timer).await;
         let elapsed = stopwatch.elapsed();
-        let Verdict { outcome, code, detail } = answer::classify(status, &head.headers, &body, credentials.secret());
+        let secret = || credentials.secret();
+        let Verdict { outcome, code, detail } = answer::classify(status, &head.headers, &body, secret);
         // The upstream's message goes to logs, where end users have no names; nor has a channel, which may be an end user's id
         // that was swapped with it.
         let (to, from) = (dispatch.conversation.to(), dispatch.conversation.from());
@@ -401,9 +418,14 @@ impl Shared {
         *request.uri_mut() = setup.interactions.clone();
         let mut headers = setup.headers.clone();
         headers.insert(AUTHORIZATION, credentials.authorization.clone());
-        headers.insert(ORG_ID, credentials.org_id.clone());
-        if !credentials.authorization_context.is_empty() {
-            headers.insert(AUTHORIZATION_CONTEXT, credentials.authorization_context.clone());
+        if credentials.org_id != setup.org_id {
+            headers.insert(ORG_ID, credentials.org_id.clone());
+        }
+        let context = &credentials.authorization_context;
+        if context.is_empty() {
+            headers.remove(AUTHORIZATION_CONTEXT);
+        } else if *context != setup.authorization_context {
+            headers.insert(AUTHORIZATION_CONTEXT, context.clone());
         }
         let id = self.ids.request(dispatch.decision);
         let id = HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()));
@@ -422,11 +444,12 @@ impl Setup {
         let connection = Connection::new(&settings)?;
         let context = |text: &str| header_value("authorization_context", text);
         let channel_contexts = settings.channel_contexts.iter();
+        let pool = connection.own_pool();
         Ok(Self {
-            pool: connection.own_pool(),
             token_client: connection.token_client()?,
             interactions: connection.interactions(),
-            headers: headers(&settings)?,
+            headers: headers(&settings, pool.host())?,
+            pool,
             org_id: header_value("org_id", &settings.org_id)?,
             authorization_context: context(&settings.authorization_context)?,
             channel_contexts: channel_contexts
@@ -469,9 +492,14 @@ impl Setup {
     }
 }
 
-/// The headers of every request. Room is left for those of one.
-fn headers(settings: &Settings) -> Result<HeaderMap, SetupError> {
-    let mut headers = HeaderMap::with_capacity(HEADERS_MAX);
+/// The headers of every request. Those that each has of its own are in it, too, for a copy has no room for further ones.
+fn headers(settings: &Settings, host: &HeaderValue) -> Result<HeaderMap, SetupError> {
+    let own = [AUTHORIZATION, REQUEST_ID];
+    let mut headers: HeaderMap = own.into_iter().map(|name| (name, HeaderValue::from_static(""))).collect();
+    headers.insert(ORG_ID, header_value("org_id", &settings.org_id)?);
+    let context = header_value("authorization_context", &settings.authorization_context)?;
+    headers.insert(AUTHORIZATION_CONTEXT, context);
+    headers.insert(HOST, host.clone());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(payload::CONTENT_TYPE));
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, HeaderValue::from_static(connection::USER_AGENT));
@@ -534,9 +562,6 @@ pub(crate) fn error_text(error: &SetupError) -> String {
 const AUTHORIZATION_CONTEXT_TYPE: HeaderName = HeaderName::from_static("authorizationcontexttype");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("requestid");
-
-/// Those that a request has, `Host` and `Content-Length` included.
-const HEADERS_MAX: usize = 12;
 
 /// While no token can be had, deliveries ask again this often.
 const TOKEN_LOOK_SPACING: Duration = Duration::from_secs(1);

@@ -26,7 +26,7 @@ pub fn answer(status: u16, headers: &[(&str, &[u8])], body: &[u8], whole: bool) 
     let status = status_of(status);
     let body =
         if whole { Body::Whole(body.to_vec().into()) } else { Body::Cut(String::from_utf8_lossy(body).into_owned()) };
-    let verdict = answer::classify(status, &headers_of(headers), &body, SECRET);
+    let verdict = answer::classify(status, &headers_of(headers), &body, || SECRET);
     assert!(verdict.outcome != Outcome::Delivered || status.is_success());
     if let Some(wait) = verdict.outcome.transient().and_then(|transient| transient.retry_after) {
         assert!((500..=60_000).contains(&wait.as_millis()), "{wait:?}");

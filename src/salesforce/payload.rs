@@ -1,14 +1,15 @@
 //! What one request carries: its ids, and its form with one part, written once into one buffer.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::base::clock::{self, Clock};
@@ -35,17 +36,18 @@ impl Ids {
 
     /// The `RequestId` header.
     pub(super) fn request(&self, decision: u64) -> Uuid {
-        self.mix("request", decision)
+        self.mix(0, decision)
     }
 
     /// `payload.id`.
     pub(super) fn payload(&self, decision: u64) -> Uuid {
-        self.mix("payload", decision)
+        self.mix(2, decision)
     }
 
-    /// Two keyed 64-bit hashes side by side, in the form of a random (version 4) UUID.
-    fn mix(&self, purpose: &str, decision: u64) -> Uuid {
-        let half = |half: u8| self.0.hash_one((purpose, half, decision)).to_be_bytes();
+    /// Two keyed 64-bit hashes side by side, in the form of a random (version 4) UUID. They are of numbers that no other id
+    /// has, of which each decision has four.
+    fn mix(&self, first: u64, decision: u64) -> Uuid {
+        let half = |half: u64| self.0.hash_one(decision.wrapping_mul(4) + first + half).to_be_bytes();
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&half(0));
         bytes[8..].copy_from_slice(&half(1));
@@ -67,28 +69,35 @@ const JSON_BYTES: usize = 256;
 
 /// The form of `dispatch`: decided then, leaving now.
 pub(super) fn form(dispatch: &Dispatch, id: Uuid, clock: &Clock) -> Bytes {
-    let decided = clock.wall_millis(dispatch.decided);
-    // The wall clock may be set back between two readings; an interaction never precedes what it reports.
-    let timestamp = clock::wall_millis().max(decided);
+    let ago = clock.now().since(dispatch.decided);
+    let sent = clock::wall_since_epoch();
+    let decided = millis(sent.saturating_sub(ago));
     let (to, from) = (dispatch.conversation.to(), dispatch.conversation.from());
     let mut form = Vec::with_capacity(HEAD.len() + JSON_BYTES + to.len() + from.len() + END.len());
     form.extend_from_slice(HEAD.as_bytes());
     form.extend_from_slice(b"{\"to\":");
-    write_text(&mut form, to);
+    write(&mut form, to);
     form.extend_from_slice(b",\"from\":");
-    write_text(&mut form, from);
-    let entry = dispatch.indicator().entry_type();
-    let written = write!(
-        form,
-        ",\"interactions\":[{{\"timestamp\":{timestamp},\"interactionType\":\"EntryInteraction\",\
-         \"payload\":{{\"id\":\"{id}\",\"entryType\":\"{entry}\",\"timestamp\":{decided}}}}}]}}{END}"
-    );
-    written.expect("memory takes what is written");
+    write(&mut form, from);
+    form.extend_from_slice(b",\"interactions\":[{\"timestamp\":");
+    write(&mut form, &millis(sent));
+    form.extend_from_slice(b",\"interactionType\":\"EntryInteraction\",\"payload\":{\"id\":\"");
+    form.extend_from_slice(id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    form.extend_from_slice(b"\",\"entryType\":\"");
+    form.extend_from_slice(dispatch.indicator().entry_type().as_bytes());
+    form.extend_from_slice(b"\",\"timestamp\":");
+    write(&mut form, &decided);
+    form.extend_from_slice(b"}}]}");
+    form.extend_from_slice(END.as_bytes());
     form.into()
 }
 
-fn write_text(json: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(json, text).expect("memory takes what is written");
+fn write(json: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    serde_json::to_writer(json, value).expect("memory takes what is written");
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether a request's body has been asked for by the connection that carries it.

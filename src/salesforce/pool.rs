@@ -90,6 +90,11 @@ impl<B: RequestBody> Pool<B> {
         Self(Arc::new(Shared { connector, server, host, protocols, idle_max, idle, returned: Notify::new() }))
     }
 
+    /// What requests name as their host.
+    pub(super) fn host(&self) -> &HeaderValue {
+        &self.0.host
+    }
+
     /// Sends a request for a path of the server's, and again if it met a connection that was being closed, before a byte of
     /// it had left. `watch` is called whenever something may have moved, with the [`moment`](super::watched::moment) at which
     /// all that the connection had been given had last left it (over HTTP/1.1). `is_sent` says whether all of the request

@@ -84,7 +84,11 @@ impl History {
         let of = |number: u64| &entries[(number - *first) as usize].conversation;
         match newest.find_mut(hash, |&other| *of(other) == entry.conversation) {
             // Those that are kept are fewer than 2^32.
-            Some(newest) => entry.back = (number - std::mem::replace(newest, number)) as u32,
+            Some(newest) => {
+                entry.back = (number - *newest) as u32;
+                // The events of a conversation share its text.
+                entry.conversation = of(std::mem::replace(newest, number)).clone();
+            }
             None => {
                 newest.insert_unique(hash, number, |&other| {
                     // The new one is not in its place yet, and is only hashed when the table grows.
@@ -118,7 +122,7 @@ impl History {
         }
     }
 
-    /// The same conversation, with the text of its newest event, if there is one: its events share it.
+    /// The same conversation, with the text of its newest event, if there is one.
     pub(super) fn shared(&self, conversation: Conversation) -> Conversation {
         match self.find(conversation.as_ref()) {
             Some(newest) => self.entry(newest).conversation.clone(),

@@ -32,7 +32,7 @@ pub struct EventLog {
     watchers: broadcast::Sender<Arc<News>>,
     history: History,
     /// The requests in flight, by the numbers of their decisions: as many as the engine has.
-    flights: HashMap<u64, Flight>,
+    flights: HashMap<u64, Flight, foldhash::fast::RandomState>,
 }
 
 /// A request in flight.
@@ -75,7 +75,7 @@ impl EventLog {
     pub fn new(seed: u64) -> (Self, Feed) {
         let (watchers, _) = broadcast::channel(BEHIND_MAX);
         let feed = Feed(watchers.downgrade());
-        (Self { watchers, history: History::new(seed), flights: HashMap::new() }, feed)
+        (Self { watchers, history: History::new(seed), flights: HashMap::default() }, feed)
     }
 
     /// Takes the event whole: it is kept. Keystrokes that count are not.
@@ -85,7 +85,7 @@ impl EventLog {
             LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted) }
                 if signal.kind != SignalKind::Keystroke =>
             {
-                let conversation = self.history.shared(conversation.to_owned());
+                let conversation = conversation.to_owned();
                 let what = What::Signal(signal.kind);
                 self.history.push(Event { at: now, conversation, waited: Duration::ZERO, what });
             }
@@ -142,9 +142,9 @@ impl EventLog {
         self.history.past(conversation)
     }
 
-    fn publish(&mut self, event: Event) {
-        let event = Event { conversation: self.history.shared(event.conversation), ..event };
+    fn publish(&mut self, mut event: Event) {
         if self.watchers.receiver_count() > 0 {
+            event.conversation = self.history.shared(event.conversation);
             // The last watcher may have gone this moment.
             let _ = self.watchers.send(Arc::new(News { event: event.clone(), text: OnceLock::new() }));
         }

@@ -1,6 +1,7 @@
 //! The OAuth 2.0 JWT bearer flow: an assertion, signed with the private key, for an access token.
 
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -88,7 +89,7 @@ pub(super) async fn exchange(
     })?;
     let (head, body) = axum::http::Response::from(response).into_parts();
     let (status, headers) = (head.status, head.headers);
-    match answer::read_body(body, deadline).await {
+    match answer::read_body(body, pin!(tokio::time::sleep_until(deadline))).await {
         Body::Whole(bytes) => read(jwt, places, status, &headers, &bytes, &assertion),
         Body::Cut(why) => Err(Failure {
             text: route.no_answer(&format!("the token endpoint answered {status}; {why}")),

@@ -87,6 +87,15 @@ impl Tokens {
         self.lock().state.holds(&fetched.bearer)
     }
 
+    /// The token in hand, if none has to be waited for.
+    pub(super) fn in_hand(&self) -> Option<Token> {
+        let now = self.0.clock.now();
+        match self.tend(now).state.ask(now) {
+            Ask::Have(token) => Some(token),
+            Ask::Denied(_) | Ask::Wait => None,
+        }
+    }
+
     /// The token; waits while one is being fetched, and only then. Cancel safe: the fetch is a task of its own, and goes on
     /// for the others.
     pub(super) async fn current(&self) -> Result<Token, Denied> {

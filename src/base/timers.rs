@@ -1,8 +1,8 @@
 //! Timers that stay set between their uses.
 //!
-//! Each message waits for things that come in well under their time. A timer that is set for each, and taken back, takes the
-//! runtime's lock twice and may wake it for nothing. So a timer that is no longer needed is left set, and the next wait
-//! takes it: it goes off too early then, once for many waits, and is set anew.
+//! Each message and each indicator waits for things that come in well under their time. A timer that is set for each, and
+//! taken back, takes the runtime's lock twice and may wake it for nothing. So a timer that is no longer needed is left set, and
+//! the next wait takes it: it goes off too early then, once for many waits, and is set anew.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,10 +13,10 @@ use tokio::time::{Instant, Sleep};
 
 /// The timers of waits that are about equally long.
 #[derive(Default)]
-pub(super) struct Timers(Mutex<Vec<Pin<Box<Sleep>>>>);
+pub(crate) struct Timers(Mutex<Vec<Pin<Box<Sleep>>>>);
 
 /// Waits until its deadline.
-pub(super) struct Timer<'a> {
+pub(crate) struct Timer<'a> {
     timers: &'a Timers,
     deadline: Instant,
     /// `None` until it is waited for.
@@ -25,7 +25,7 @@ pub(super) struct Timer<'a> {
 
 impl Timers {
     /// Waits until `deadline`, never less.
-    pub(super) fn sleep_until(&self, deadline: Instant) -> Timer<'_> {
+    pub(crate) fn sleep_until(&self, deadline: Instant) -> Timer<'_> {
         Timer { timers: self, deadline, sleep: None }
     }
 }
@@ -61,7 +61,7 @@ impl Drop for Timer<'_> {
     }
 }
 
-/// As many as one listening address has connections: each has one request at a time.
+/// As many as one listening address has connections: each has one request at a time. Of indicators there are fewer in flight.
 const KEPT_MAX: usize = 512;
 
 #[cfg(test)]
