@@ -5,6 +5,7 @@ pub mod build_info;
 pub mod clock;
 pub mod duration;
 pub(crate) mod files;
+pub(crate) mod memory;
 pub(crate) mod pseudonym;
 pub(crate) mod size;
 pub(crate) mod text;

@@ -16,6 +16,7 @@ use super::{Daemon, Up, status};
 use crate::api::signals::Ingest;
 use crate::api::{self, Api};
 use crate::base::clock::Clock;
+use crate::base::memory;
 use crate::config::{Config, Overrides};
 use crate::driver::{self, Observers};
 use crate::http::{self, Ends, Limits, Listener};
@@ -42,6 +43,7 @@ impl Parts {
             serve_sandbox(listener, own_token.then_some(token), clock, &stopping, closing.clone())
         });
         tokio::spawn(supervisor.clone().attend(self.snapshots));
+        tokio::spawn(memory::give_back());
         let recording = watch::Sender::new(config.ingest.recording);
         let body_bytes_max = watch::Sender::new(config.ingest.body_bytes_max);
         let configuration = watch::Sender::new(ConfigurationInfo::new(config.file.clone(), self.started_at));
