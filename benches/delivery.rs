@@ -57,7 +57,7 @@ fn main() {
         return;
     }
     let (rates, seconds, rounds): (&[usize], usize, usize) =
-        if quick() { (&[100], 1, 1) } else { (&[100, 500, 1_000, 2_000], 4, 3) };
+        if quick() { (&[100], 1, 1) } else { (&[100, 500, 1_000, 2_000], 3, 3) };
     let largest = rates.iter().max().copied().unwrap_or_default() * seconds + WARM_UP;
     let journal = Arc::new(Journal::new(largest));
     let upstream = start_upstream(journal.clone());

@@ -34,7 +34,7 @@ fn main() {
     if was_relay() {
         return;
     }
-    let (requests, rounds) = if quick() { (200, 1) } else { (24_000, 7) };
+    let (requests, rounds) = if quick() { (200, 1) } else { (24_000, 5) };
     place(std::process::id(), CLIENTS_CPU);
     let upstream = start_upstream();
     let directory = tempfile::tempdir().expect("a directory for settings");

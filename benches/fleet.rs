@@ -42,7 +42,7 @@ fn main() {
     println!("a round trip to the store: {:.0} us", micros(trip));
     drop(redis);
     latency(trip);
-    let (typists, time) = if quick() { (200, 1) } else { (TYPISTS, 20) };
+    let (typists, time) = if quick() { (200, 1) } else { (TYPISTS, 10) };
     for nodes in [2, 8] {
         for routing in [Routing::Sticky, Routing::Hopping] {
             load(nodes, routing, typists, Duration::from_secs(time));

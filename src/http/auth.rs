@@ -53,11 +53,13 @@ impl TokenAuth {
             return Ok(());
         }
         let shown = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
-        let (scheme, shown) = shown.split_at(shown.len().min(7));
+        let (scheme, shown) = shown.split_at(shown.len().min("Bearer ".len()));
         let refuse = |status, detail| Err(Problem::new(status, detail));
         if !scheme.eq_ignore_ascii_case(b"bearer ") {
             return refuse(StatusCode::UNAUTHORIZED, "expected the bearer token: Authorization: Bearer …");
         }
+        // Any number of spaces may stand between (RFC 9110, section 11.4).
+        let shown = shown.trim_ascii_start();
         if accepted.iter().any(|token| is_same(shown, token)) {
             return Ok(());
         }

@@ -272,13 +272,14 @@ fn callers_show_their_token_if_one_is_asked_for() {
     let prepare = |dir: &tempfile::TempDir| std::fs::write(dir.path().join("callers"), "  c4llers\n").unwrap();
     let daemon = Daemon::start_with(&sandbox.address.url(), auth, "", prepare);
     let body = signal_of("c", "ann", "keystroke").to_string();
-    let cases: [(Headers<'_>, u16); 7] = [
+    let cases: [(Headers<'_>, u16); 8] = [
         (&[], 401),
         (&[("authorization", "Bearer")], 401),
         (&[("authorization", "Bearer c4ller")], 401),
         (&[("authorization", "Bearer c4llersx")], 401),
         (&[("authorization", "Basic c4llers")], 401),
         (&[("authorization", "Bearer c4llers")], 202),
+        (&[("authorization", "bearer  c4llers")], 202),
         (&[("authorization", "bearer c4llers")], 202),
     ];
     for (headers, status) in cases {

@@ -14,7 +14,7 @@ use crate::process::{Process, typingd, until};
 use crate::wire::Address;
 
 /// Without the variable.
-const SECONDS: u64 = 20;
+const SECONDS: u64 = 12;
 /// A fault comes this often, and there are so many kinds that each has its turn within half a minute.
 const FAULT_SPACING: Duration = Duration::from_millis(1_500);
 const PEOPLE: u64 = 400;
