@@ -23,8 +23,8 @@ const ORG: usize = 11_000;
 const CEASE_PER_SECOND: usize = 900;
 const DISMISS_AFTER: Duration = Duration::from_secs(2);
 /// Everybody presses a key once in so many ticks.
-const TICKS: usize = 20;
-const TICK: Duration = Duration::from_millis(50);
+const TICKS: usize = 500;
+const TICK: Duration = Duration::from_millis(2);
 /// In front of each user's number.
 const MARK: &str = "somebody-";
 
