@@ -112,6 +112,10 @@ impl Drop for InFlightGuard {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Context;
+
+    use tokio_test::{assert_pending, assert_ready_eq, task};
+
     use super::*;
     use crate::base::clock::Clock;
     use crate::model;
@@ -134,6 +138,21 @@ mod tests {
         in_flight.quiet(clock::timer_after(Duration::from_secs(5))).await;
         let took = clock.now().since(model::Instant::ORIGIN).as_millis() as u64;
         (took, in_flight.cut())
+    }
+
+    #[test]
+    fn work_is_cut_whoever_polled_it_last() {
+        let (in_flight, work) = (InFlight::default(), pin!(std::future::pending::<()>()));
+        let _call = in_flight.begin();
+        let mut uncut = Box::pin(in_flight.unless_cut(work));
+        assert!(uncut.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let mut uncut = task::spawn(uncut);
+        for _ in 0..2 {
+            assert_pending!(uncut.poll());
+        }
+        assert_eq!(in_flight.cut(), 1);
+        assert!(uncut.is_woken());
+        assert_ready_eq!(uncut.poll(), None);
     }
 
     #[tokio::test(start_paused = true)]
