@@ -291,14 +291,9 @@ impl<B: RequestBody> Shared<B> {
             tokio::time::sleep(SWEEP_SPACING).await;
             let Some(pool) = pool.upgrade() else { return };
             let mut idle = pool.idle();
-            let links = std::mem::take(&mut idle.links);
-            let mut newer = links.len();
-            let (old, mut kept): (Vec<_>, Vec<_>) = links.into_iter().partition(|(since, _)| {
-                newer -= 1;
-                is_too_old(idle_for(*since), newer)
-            });
-            kept.retain_mut(|(_, link)| link.poll(&mut unwoken()).is_pending());
-            idle.links = kept;
+            let count = too_old(idle.links.iter().map(|(since, _)| idle_for(*since)));
+            let old: Vec<_> = idle.links.drain(..count).collect();
+            idle.links.retain_mut(|(_, link)| link.poll(&mut unwoken()).is_pending());
             idle.shared.take_if(|(used, sender)| sender.is_closed() || idle_for(*used) >= IDLE_TIMEOUT);
             idle.swept = !idle.links.is_empty() || idle.shared.is_some();
             let goes_on = idle.swept;
@@ -478,9 +473,11 @@ impl Error {
     }
 }
 
-/// Whether an idle connection is to be closed; `newer` is how many have been used since.
-fn is_too_old(idle: Duration, newer: usize) -> bool {
-    idle >= if newer < READY { IDLE_TIMEOUT } else { SPARE_TIMEOUT }
+/// How many of the first idle connections are to be closed; each has been idle for no longer than the one before it.
+fn too_old(idle: impl ExactSizeIterator<Item = Duration>) -> usize {
+    let count = idle.len();
+    let timeout = |place: usize| if count - place > READY { SPARE_TIMEOUT } else { IDLE_TIMEOUT };
+    idle.enumerate().take_while(|(place, idle)| *idle >= timeout(*place)).count()
 }
 
 fn idle_for(since: Instant) -> Duration {
@@ -512,10 +509,18 @@ mod tests {
     #[test]
     fn of_many_idle_connections_those_not_needed_go_first() {
         let millisecond = Duration::from_millis(1);
-        for (newer, timeout) in
-            [(0, IDLE_TIMEOUT), (READY - 1, IDLE_TIMEOUT), (READY, SPARE_TIMEOUT), (255, SPARE_TIMEOUT)]
-        {
-            assert!(!is_too_old(timeout - millisecond, newer) && is_too_old(timeout, newer), "{newer}");
+        let (young, spare) = (SPARE_TIMEOUT - millisecond, IDLE_TIMEOUT - millisecond);
+        for (idle, closed) in [
+            (vec![], 0),
+            (vec![spare; READY], 0),
+            (vec![IDLE_TIMEOUT; READY], READY),
+            (vec![SPARE_TIMEOUT; READY + 9], 9),
+            (vec![young; READY + 9], 0),
+            ([vec![spare; 9], vec![young; READY - 2]].concat(), 7),
+            ([vec![spare; 9], vec![young; READY + 2]].concat(), 9),
+            ([vec![IDLE_TIMEOUT; 3], vec![young; READY - 3]].concat(), 3),
+        ] {
+            assert_eq!(too_old(idle.iter().copied()), closed, "{idle:?}");
         }
     }
 }
