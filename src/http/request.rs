@@ -117,6 +117,12 @@ impl Shared {
         }
     }
 
+    /// Whether the connection ends with the answer in hand. The connection itself may not have looked yet whether the
+    /// server stops: it reads a request first.
+    fn is_last(&self) -> bool {
+        self.slot.is_last() || *self.stop.borrow()
+    }
+
     fn begin_forwarded(&self, head: &Parts, body: &mut Incoming) -> Begun {
         if head.method != Method::POST || head.headers.contains_key(header::EXPECT) || self.slot.is_reserved() {
             return Begun::Other(None);
@@ -178,7 +184,7 @@ impl Shared {
     fn finish(&self, mut answer: Response<AnswerBody>, traffic: &Traffic) -> Response<AnswerBody> {
         add_security_headers(answer.headers_mut());
         traffic.note(Route::Signals, answer.status());
-        if self.slot.is_last() {
+        if self.is_last() {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.slot.phase.store(SERVED, Ordering::Relaxed);
@@ -278,7 +284,7 @@ async fn answer_forwarded(
     let mut answer = answer.unwrap_or_else(|problem| problem.into_response().map(AnswerBody::Routed));
     serving.traffic.note(Route::DropIn, answer.status());
     slot.body_unread.store(false, Ordering::Relaxed);
-    if slot.is_last() {
+    if shared.is_last() {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     slot.phase.store(SERVED, Ordering::Relaxed);
@@ -343,7 +349,7 @@ async fn answer_routed(
     traffic.note(answer.extensions().get().copied().unwrap_or(route), answer.status());
     let at_end = rest.lock().at_end;
     slot.body_unread.store(!at_end, Ordering::Relaxed);
-    if slot.is_last() || !at_end {
+    if shared.is_last() || !at_end {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     slot.phase.store(SERVED, Ordering::Relaxed);

@@ -95,6 +95,14 @@ fn all_are_answered_and_a_second_signal_ends_at_once() {
     let answer = stream.answer();
     assert_eq!((answer.status, &answer.json()["accepted"]), (202, &json!(2)), "{answer:?}");
     assert!(watch.elapsed() < SOON, "{:?}", watch.elapsed());
+    // So is the first answer on a connection that is new.
+    for _ in 0..20 {
+        let mut fresh = daemon.address.connect().unwrap();
+        fresh.head("POST", "/v1/signals", &[JSON], &format!("content-length: {}", body.len()));
+        fresh.write(body.as_bytes()).unwrap();
+        let answer = fresh.answer();
+        assert_eq!((answer.status, answer.header("connection")), (202, Some("close")), "{answer:?}");
+    }
     // Whoever comes now is answered, too. A key is left to the next process.
     for signal in ["keystroke", "message_sent", "stopped", "ended", "opened"] {
         daemon.give("c", "eve", signal);
