@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::passed::{self, Passed, Passing};
 use crate::base::clock::{self, Stopwatch};
 use crate::engine::Rejected;
 use crate::model::{ConversationRef, Signal, SignalBatch};
@@ -105,6 +106,7 @@ impl Gathering {
 pub struct Inbox {
     requests: mpsc::Sender<Request>,
     gathering: Arc<Gathering>,
+    passed: Arc<Passed>,
 }
 
 /// The driver's end.
@@ -114,14 +116,18 @@ pub struct Requests {
     gathering: Arc<Gathering>,
     /// Those in hand. Its memory and that of the ones that are waiting are used in turns.
     in_hand: Gathered,
+    passed: Arc<Passed>,
+    /// Those that were answered by the last look.
+    passed_before: usize,
 }
 
 /// A new hand-over: the edges' end and the driver's.
 pub fn inbox() -> (Inbox, Requests) {
     let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
     let gathering = Arc::<Gathering>::default();
-    let inbox = Inbox { requests: sender, gathering: Arc::clone(&gathering) };
-    (inbox, Requests { requests: receiver, gathering, in_hand: Gathered::default() })
+    let passed = Arc::<Passed>::default();
+    let inbox = Inbox { requests: sender, gathering: Arc::clone(&gathering), passed: Arc::clone(&passed) };
+    (inbox, Requests { requests: receiver, gathering, in_hand: Gathered::default(), passed, passed_before: 0 })
 }
 
 impl Requests {
@@ -144,6 +150,11 @@ impl Requests {
         self.in_hand.clear();
         std::mem::swap(&mut self.in_hand, &mut *self.gathering.lock());
         &self.in_hand
+    }
+
+    /// What has passed beside since the last call.
+    pub(super) fn passed(&mut self) -> passed::Look {
+        self.passed.look(&mut self.passed_before)
     }
 
     /// Whether single signals are taken: only while none of them can be turned away.
@@ -180,6 +191,13 @@ impl Inbox {
             self.gathering.first.notify_one();
         }
         true
+    }
+
+    /// A request goes to the upstream beside those of the driver: it counts towards the rate, until it is dropped as one
+    /// without an answer.
+    #[must_use]
+    pub fn pass(&self) -> Passing<'_> {
+        self.passed.begin()
     }
 
     /// Hands a batch over, or fails at once where there is no room, and waits for the receipt. `wait` is how long the

@@ -23,6 +23,7 @@ pub mod order;
 pub mod outbox;
 mod owner;
 mod pace;
+mod passed;
 pub mod policy;
 mod report;
 mod slab;
@@ -210,6 +211,17 @@ impl Engine {
         }
         self.update(now, id.slot);
         notice
+    }
+
+    /// Of the requests that others send to the same upstream, and that nothing holds back, `in_flight` have no answer yet, and
+    /// `answered` have had theirs since the last call. They count towards the rate: typing gives way to them.
+    pub fn handle_passed(&mut self, now: Instant, in_flight: usize, answered: usize) {
+        self.pace.on_passed(now, in_flight, answered);
+    }
+
+    /// The upstream has refused one of them, for there are too many: nothing leaves during `pause`.
+    pub fn handle_rate_limit(&mut self, now: Instant, pause: Duration) {
+        self.pace.cut(now, Some(pause));
     }
 
     /// Runs the timers due at `now`, and applies what has changed to conversations, a slice of either at a time.

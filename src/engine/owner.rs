@@ -94,7 +94,7 @@ impl Engine {
         self.pace.set_share(share);
     }
 
-    /// Requests that count towards the rate: in flight, or answered in the last second.
+    /// Requests that count towards the rate: in flight, or answered in the last second, and those that pass beside them.
     #[must_use]
     pub fn counted(&mut self, now: Instant) -> usize {
         self.pace.counted(now)

@@ -4,14 +4,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::passed::{Passed, WINDOW};
 use super::policy::Delivery;
 use crate::model::{Cause, Instant, Outcome, Rejection, Transient, micros};
 
-/// The window of the rate, and a millisecond for the difference between our clock and the upstream's.
-const WINDOW: Duration = Duration::from_millis(1_001);
 /// At most this part of a second's requests may leave in one instant: starts and stops don't wait for a tick, and the
 /// upstream sees no second's worth at once.
 const BURST_PART: u32 = 50;
+/// What passes beside ours at once delays the next of ours by no more than this; the rest of it counts by its window.
+const PASSED_DELAY_MAX: Duration = Duration::from_millis(100);
 /// How long a rate limit without `Retry-After` is taken to last.
 const RATE_PAUSE: Duration = Duration::from_millis(500);
 /// Answers that arrive within this time of a cut belong to the same excess.
@@ -41,6 +42,8 @@ pub(super) struct Pace {
     /// answer, for it may have arrived at any moment between the two.
     answered: VecDeque<Instant>,
     in_flight: usize,
+    /// What counts beside them.
+    passed: Passed,
     paused_until: Instant,
     /// The part of the pause that is for want of a token.
     no_token_until: Instant,
@@ -68,6 +71,7 @@ impl Pace {
             arrival: Instant::ORIGIN,
             answered: VecDeque::new(),
             in_flight: 0,
+            passed: Passed::default(),
             paused_until: Instant::ORIGIN,
             no_token_until: Instant::ORIGIN,
             last_cut: None,
@@ -97,8 +101,13 @@ impl Pace {
         self.limits.requests_per_second_max.min(self.share)
     }
 
-    /// Requests that are in flight, or were answered within the window.
+    /// Requests that are in flight, or were answered within the window, with those that pass beside ours.
     pub(super) fn counted(&mut self, now: Instant) -> usize {
+        self.own(now) + self.passed.counted(now)
+    }
+
+    /// As [`Pace::counted`], of ours alone.
+    fn own(&mut self, now: Instant) -> usize {
         while self.answered.front().is_some_and(|at| *at + WINDOW <= now) {
             self.answered.pop_front();
         }
@@ -121,7 +130,6 @@ impl Pace {
     /// When the next request may leave, if nothing else happens until then; [`Instant::NEVER`]: not before an answer.
     pub(super) fn ready_at(&mut self, now: Instant) -> Instant {
         self.recover(now);
-        let counted = self.counted(now);
         if self.in_flight >= self.limits.in_flight_max {
             return Instant::NEVER;
         }
@@ -131,12 +139,13 @@ impl Pace {
             Breaker::HalfOpen { .. } => Instant::NEVER,
         });
         let max = self.rate_max() as usize;
-        if counted >= max {
+        let (own, kept) = (self.own(now), self.passed.kept(now, max));
+        let room = max.saturating_sub(kept);
+        if own >= room {
             // Enough of the answered ones must leave the window; how long those in flight take is not known.
-            ready = ready.max(match self.answered.get(counted - max) {
-                Some(at) => *at + WINDOW,
-                None => Instant::NEVER,
-            });
+            let leaves = self.answered.get(own - room).map_or(Instant::NEVER, |at| *at + WINDOW);
+            let eases = if kept > 0 { self.passed.eases_at(now) } else { Instant::NEVER };
+            ready = ready.max(leaves.min(eases));
         }
         let burst = (self.rate / BURST_PART).max(1);
         let tolerance = self.spacing() * (burst - 1);
@@ -148,6 +157,17 @@ impl Pace {
     /// only, and are not counted.
     pub(super) fn held_until(&self, now: Instant) -> Instant {
         if self.is_breaker_open() || now < self.no_token_until { Instant::NEVER } else { self.paused_until.max(now) }
+    }
+
+    /// Of the requests that pass beside ours, and are held back by nothing, so many are in flight, and so many have been
+    /// answered since the last call.
+    pub(super) fn on_passed(&mut self, now: Instant, in_flight: usize, answered: usize) {
+        let begun = u32::try_from(self.passed.begun(in_flight, answered)).unwrap_or(u32::MAX);
+        if begun > 0 {
+            let arrival = self.arrival.max(now) + self.spacing().saturating_mul(begun);
+            self.arrival = self.arrival.max(arrival.min(now + PASSED_DELAY_MAX));
+        }
+        self.passed.on_passed(now, in_flight, answered, self.rate_max() as usize);
     }
 
     /// A request of the conversation in `slot` leaves.
@@ -230,7 +250,8 @@ impl Pace {
         }
     }
 
-    fn cut(&mut self, now: Instant, retry_after: Option<Duration>) {
+    /// The upstream says that there are too many.
+    pub(super) fn cut(&mut self, now: Instant, retry_after: Option<Duration>) {
         self.paused_until = self.paused_until.max(now + retry_after.unwrap_or(RATE_PAUSE));
         if self.last_cut.is_none_or(|at| at + CUT_SPACING <= now) {
             self.rate = (self.rate / 2).max(1);

@@ -143,7 +143,7 @@ fn meaning_of_status(status: StatusCode) -> Outcome {
 }
 
 /// How long the upstream asks typingd to wait: seconds or an HTTP date, from [`RETRY_AFTER_MIN`] to [`RETRY_AFTER_MAX`].
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // Only a number too large for 64 bits fails to parse.
@@ -218,7 +218,7 @@ pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 const DETAIL_CHARS_MAX: usize = 200;
 
 /// A wait of nothing, or until a time that has passed, is no pause: what was just refused would come again at once.
-const RETRY_AFTER_MIN: Duration = Duration::from_millis(500);
+pub(crate) const RETRY_AFTER_MIN: Duration = Duration::from_millis(500);
 
 /// Nothing that is owed lives longer than a minute or so, and one wrong header must not stop all icons for an hour.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);

@@ -24,6 +24,7 @@ pub(crate) mod watched;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use answer::{RETRY_AFTER_MIN, retry_after};
 pub use client::Client;
 pub(crate) use client::{PrepareError, Prepared, check_roots, error_text};
 pub use connection::{Connection, SetupError};

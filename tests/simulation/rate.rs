@@ -99,3 +99,73 @@ fn the_next_request_leaves_a_window_after_the_answer() {
     bench.wait(1);
     assert_eq!(bench.leaving().conversation.from(), "v");
 }
+
+/// Every way in which messages may come: of each millisecond, how many.
+const MESSAGES: [fn(u64) -> usize; 4] = [
+    |_| 0,
+    // Evenly, three in five of the limit.
+    |millis| usize::from(millis % 17 == 0),
+    // In handfuls.
+    |millis| if millis % 500 == 0 { 20 } else { 0 },
+    // As they please, the same in each run.
+    |millis| usize::from(millis.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60 == 0),
+];
+
+#[test]
+fn typing_gives_way_to_messages_in_every_second() {
+    const MAX: usize = 100;
+    // The answer is there after so many milliseconds.
+    const WAY: u64 = 5;
+    for (kind, messages) in MESSAGES.iter().enumerate() {
+        let mut policy = Policy::default();
+        policy.delivery.requests_per_second_max = MAX as u32;
+        let mut bench = Bench::new(policy);
+        // When typing entries and messages were there, and the answers that are on their way.
+        let (mut typing, mut passed) = (Vec::new(), Vec::new());
+        let mut flights = std::collections::VecDeque::new();
+        for millis in 0..10_000 {
+            bench.wait(1);
+            bench.key(&millis.to_string());
+            while let Some((_, id)) = flights.pop_front_if(|(due, _)| *due <= millis) {
+                let _ = bench.engine.handle_outcome(bench.now, id, Outcome::Delivered);
+            }
+            let answered = if millis < WAY { 0 } else { messages(millis - WAY) };
+            passed.extend(std::iter::repeat_n(millis, messages(millis)));
+            let in_flight = passed.iter().rev().take_while(|at| **at + WAY > millis).count();
+            bench.engine.handle_passed(bench.now, in_flight, answered);
+            while let Some(dispatch) = bench.engine.poll_dispatch(bench.now) {
+                flights.push_back((millis + WAY, dispatch.id));
+                typing.push(millis);
+            }
+        }
+        let within = |of: &[u64], start: u64| of.iter().filter(|at| (start..start + 1_000).contains(*at)).count();
+        let most = (0..9_000).map(|start| within(&typing, start) + within(&passed, start)).max().unwrap();
+        let least = (1_000..9_000).map(|start| within(&typing, start)).min().unwrap();
+        let expected = [98, 38, 38, 34][kind];
+        assert!(most <= MAX && least >= expected, "{kind}: at most {most} a second, of it {least} typing");
+    }
+}
+
+#[test]
+fn typing_waits_while_too_many_pass() {
+    let mut policy = Policy::default();
+    policy.delivery.requests_per_second_max = 20;
+    let mut bench = Bench::new(policy);
+    bench.engine.handle_passed(bench.now, 20, 0);
+    bench.key("u");
+    bench.wait(900);
+    bench.engine.handle_passed(bench.now, 0, 20);
+    assert_eq!(bench.engine.counted(bench.now), 20);
+    assert!(bench.engine.poll_dispatch(bench.now).is_none(), "all the rate is taken");
+    assert_eq!(bench.engine.poll_timeout(bench.now), at(2_901), "the upstream counts from when they arrived");
+    bench.wait(1_001);
+    assert_eq!(bench.leaving().conversation.from(), "u");
+    // It is told that there are too many, though of none of ours.
+    bench.key("v");
+    bench.engine.handle_rate_limit(bench.now, Duration::from_millis(1_500));
+    assert_eq!(bench.engine.rate_in_force(), 10);
+    bench.wait(1_499);
+    assert!(bench.engine.poll_dispatch(bench.now).is_none());
+    bench.wait(1);
+    assert_eq!(bench.leaving().conversation.from(), "v");
+}
