@@ -34,6 +34,8 @@ pub(super) struct Wheel {
     buckets: Box<[List]>,
     /// A bit for each bucket that isn't empty.
     filled: [u64; WORDS],
+    /// And one for each word of these that isn't zero: the next bucket may be far away, and is asked for in each turn.
+    filled_words: [u64; WORDS / 64],
     /// All ticks before this one have been emptied.
     tick: u64,
     armed: usize,
@@ -47,7 +49,8 @@ impl std::fmt::Debug for Wheel {
 
 impl Wheel {
     pub(super) fn new() -> Self {
-        Self { buckets: vec![List::EMPTY; BUCKETS].into_boxed_slice(), filled: [0; WORDS], tick: 0, armed: 0 }
+        let buckets = vec![List::EMPTY; BUCKETS].into_boxed_slice();
+        Self { buckets, filled: [0; WORDS], filled_words: [0; WORDS / 64], tick: 0, armed: 0 }
     }
 
     fn tick_of(&self, due: Instant) -> u64 {
@@ -75,7 +78,9 @@ impl Wheel {
         }
         let bucket = (tick % BUCKETS as u64) as usize;
         self.buckets[bucket].push_back(links, Link::Deadline, slot);
-        self.filled[bucket / 64] |= 1 << (bucket % 64);
+        let word = bucket / 64;
+        self.filled[word] |= 1 << (bucket % 64);
+        self.filled_words[word / 64] |= 1 << (word % 64);
         self.armed += 1;
         Place(bucket as u16)
     }
@@ -120,7 +125,11 @@ impl Wheel {
     fn on_removal(&mut self, bucket: usize) {
         self.armed -= 1;
         if self.buckets[bucket].is_empty() {
-            self.filled[bucket / 64] &= !(1 << (bucket % 64));
+            let word = bucket / 64;
+            self.filled[word] &= !(1 << (bucket % 64));
+            if self.filled[word] == 0 {
+                self.filled_words[word / 64] &= !(1 << (word % 64));
+            }
         }
     }
 
@@ -134,19 +143,28 @@ impl Wheel {
             return None;
         }
         let start = (self.tick % BUCKETS as u64) as usize;
-        let first = self.filled[start / 64] & (u64::MAX << (start % 64));
-        let (mut word, mut bits) = (start / 64, first);
-        // The first word is examined twice: its upper bits first, its lower ones after a whole turn.
-        for _ in 0..=WORDS {
-            if bits != 0 {
-                let bucket = word * 64 + bits.trailing_zeros() as usize;
-                return Some(self.tick + ((bucket + BUCKETS - start) % BUCKETS) as u64);
-            }
-            word = (word + 1) % WORDS;
-            bits = self.filled[word];
-        }
-        None
+        let bucket = self.filled_from(start).or_else(|| self.filled_from(0))?;
+        Some(self.tick + ((bucket + BUCKETS - start) % BUCKETS) as u64)
     }
+
+    /// The first bucket from `start` on that isn't empty.
+    fn filled_from(&self, start: usize) -> Option<usize> {
+        let word = start / 64;
+        let bits = self.filled[word] & (u64::MAX << (start % 64));
+        if bits != 0 {
+            return Some(word * 64 + bits.trailing_zeros() as usize);
+        }
+        let word = first_bit(&self.filled_words, word + 1)?;
+        Some(word * 64 + self.filled[word].trailing_zeros() as usize)
+    }
+}
+
+/// The first bit from `start` on that is set.
+fn first_bit(words: &[u64], start: usize) -> Option<usize> {
+    let first = words.get(start / 64)? & (u64::MAX << (start % 64));
+    let rest = words.iter().copied().enumerate().skip(start / 64 + 1);
+    let (word, bits) = std::iter::once((start / 64, first)).chain(rest).find(|(_, bits)| *bits != 0)?;
+    Some(word * 64 + bits.trailing_zeros() as usize)
 }
 
 #[cfg(test)]
