@@ -1,11 +1,14 @@
 //! The bounded hand-over of signals from the edges to the driver: requests with a receipt, and single signals that need
 //! none.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use futures_util::task::AtomicWaker;
+use tokio::sync::{mpsc, oneshot};
 
 use super::passed::{self, Passed, Passing};
 use crate::base::clock::{self, Stopwatch};
@@ -91,8 +94,8 @@ struct Gathering {
     gathered: Mutex<Gathered>,
     /// Whether the driver is sure to have room for a new conversation for each of them.
     has_room: AtomicBool,
-    /// Tells the driver of the first one.
-    first: Notify,
+    /// Wakes the driver for the first one.
+    driver: AtomicWaker,
 }
 
 impl Gathering {
@@ -133,11 +136,17 @@ pub fn inbox() -> (Inbox, Requests) {
 impl Requests {
     /// Waits for the next request, or `None`: for single signals, which [`Requests::gathered`] gives. Cancel-safe.
     pub(super) async fn recv(&mut self) -> Option<Request> {
-        tokio::select! {
-            biased;
-            () = self.gathering.first.notified() => None,
-            Some(request) = self.requests.recv() => Some(request),
-        }
+        poll_fn(|cx| {
+            self.gathering.driver.register(cx.waker());
+            if !self.gathering.lock().waiting.is_empty() {
+                return Poll::Ready(None);
+            }
+            match self.requests.poll_recv(cx) {
+                Poll::Ready(Some(request)) => Poll::Ready(Some(request)),
+                Poll::Ready(None) | Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// The next request, if there is one.
@@ -188,7 +197,8 @@ impl Inbox {
         signals.push(conversation, signal);
         waiting.push(clock::stopwatch());
         if waiting.len() == 1 {
-            self.gathering.first.notify_one();
+            drop(gathered);
+            self.gathering.driver.wake();
         }
         true
     }
