@@ -36,6 +36,9 @@ const SIGNALS_PER_ROUND: usize = 1_024;
 /// Outcomes that may wait for the loop; tasks that carry further ones wait with them.
 const OUTCOMES_MAX: usize = 1_024;
 
+/// A request that is over.
+type Ended = (Dispatch, Permit, WireResult);
+
 /// Carries one request to the upstream.
 pub trait Carrier: Clone + Send + 'static {
     /// Ends in bounded time, whatever the upstream does. If `permit` does not hold where the bytes leave, they don't.
@@ -121,18 +124,14 @@ pub async fn run(
 }
 
 /// The dispatches of a turn leave, each in a task of its own.
-fn send(
-    state: &mut LoopState,
-    now: Instant,
-    carrier: &impl Carrier,
-    ended: &mpsc::Sender<(Dispatch, Permit, WireResult)>,
-) {
+fn send(state: &mut LoopState, now: Instant, carrier: &impl Carrier, ended: &mpsc::Sender<Ended>) {
     for (dispatch, permit) in state.turn(now) {
         let (carrier, ended) = (carrier.clone(), ended.clone());
-        tokio::spawn(async move {
+        // Boxed here, and moved once: a task moves its future eight times until it is where it stays.
+        tokio::spawn(Box::pin(async move {
             let result = carrier.carry(&dispatch, &permit).await;
             // The loop only goes away at the end, when nothing waits for outcomes any more.
             let _ = ended.send((dispatch, permit, result)).await;
-        });
+        }));
     }
 }

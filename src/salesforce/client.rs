@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +25,9 @@ use crate::base::clock::{self, Clock};
 use crate::base::files;
 use crate::base::timers::Timers;
 use crate::driver::Permit;
-use crate::model::{Cause, ChannelAddress, Dispatch, Indicator, Outcome, Rejection, Transient, WireResult};
+use crate::model::{
+    Cause, ChannelAddress, CredentialId, Dispatch, Indicator, Outcome, Rejection, Transient, WireResult,
+};
 
 /// Speaks to the Interaction Service. Cheap to clone; clones share connections, token and settings.
 #[derive(Clone)]
@@ -63,6 +64,12 @@ struct Setup {
     org_id: HeaderValue,
     authorization_context: HeaderValue,
     channel_contexts: HashMap<ChannelAddress, HeaderValue>,
+}
+
+/// Whose credentials a request shows.
+enum Owner {
+    Typingd(Token),
+    Connector(CredentialId),
 }
 
 /// Other settings, tried out: nothing that can fail is left to be done for them.
@@ -189,10 +196,21 @@ impl Client {
         let setup = self.0.setup();
         let departure = Departure::new(permit);
         let deadline = clock::timer_after(setup.settings.request_timeout);
-        match setup.settings.auth {
-            Auth::Cached => self.0.request_with_cached(&setup, dispatch, &departure, deadline).await,
-            _ => self.0.request_with_token(&setup, dispatch, &departure, deadline).await,
-        }
+        let chosen = match setup.settings.auth {
+            Auth::Cached => self.0.cached(&setup, dispatch),
+            _ => match self.0.tokens.in_hand() {
+                Some(token) => Ok(setup.with_token(dispatch, token)),
+                // Boxed: as a rule there is one in hand, and the request takes memory for what is waited for.
+                None => Box::pin(self.0.await_token(dispatch, deadline)).await.map(|it| setup.with_token(dispatch, it)),
+            },
+        };
+        let (credentials, owner) = match chosen {
+            Ok(chosen) => chosen,
+            Err(result) => return result,
+        };
+        let mut result = self.0.request(&setup, dispatch, &credentials, &departure, deadline).await;
+        self.0.learn(dispatch, &owner, &mut result);
+        result
     }
 
     /// The `RequestId` of the requests of a decision: of the first, and of all that repeat it.
@@ -271,35 +289,6 @@ impl Shared {
         self.setup.borrow().settings.auth == Auth::Cached
     }
 
-    async fn request_with_token(
-        &self,
-        setup: &Setup,
-        dispatch: &Dispatch,
-        departure: &Departure,
-        deadline: tokio::time::Instant,
-    ) -> WireResult {
-        let token = match self.tokens.in_hand() {
-            Some(token) => token,
-            // Boxed: as a rule there is one in hand, and the request takes memory for what is waited for.
-            None => match Box::pin(self.await_token(dispatch, deadline)).await {
-                Ok(token) => token,
-                Err(result) => return result,
-            },
-        };
-        let credentials = Credentials {
-            authorization: token.bearer.clone(),
-            org_id: setup.org_id.clone(),
-            authorization_context: setup.context(dispatch).clone(),
-        };
-        let result = self.request(setup, dispatch, &credentials, departure, deadline).await;
-        match result.outcome {
-            Outcome::NotSent(Transient { cause: Cause::Token, .. }) => self.tokens.refused(&token),
-            Outcome::Delivered => self.tokens.accepted(&token),
-            _ => {}
-        }
-        result
-    }
-
     /// The token of a request that has to wait for one.
     async fn await_token(&self, dispatch: &Dispatch, deadline: tokio::time::Instant) -> Result<Token, WireResult> {
         let none = |cause, why| unanswered(Outcome::NotSent(cause), why, Duration::ZERO);
@@ -327,38 +316,42 @@ impl Shared {
         }
     }
 
-    /// Uses what connectors have shown. What is missing concerns this conversation alone, so that the others are not asked
-    /// to wait.
-    async fn request_with_cached(
-        &self,
-        setup: &Setup,
-        dispatch: &Dispatch,
-        departure: &Departure,
-        deadline: tokio::time::Instant,
-    ) -> WireResult {
-        let channel = dispatch.conversation.to();
+    /// What connectors have shown. What is missing concerns this conversation alone, so that the others are not asked to
+    /// wait.
+    fn cached(&self, setup: &Setup, dispatch: &Dispatch) -> Result<(Credentials, Owner), WireResult> {
         let authorization_context = setup.context(dispatch).as_bytes();
         let within = Within { org_id: setup.org_id.as_bytes(), authorization_context };
-        let selected = self.cache.select(channel, dispatch.credentials, dispatch.indicator(), within);
-        let (id, credentials) = match selected {
-            Ok(selected) => selected,
+        let channel = dispatch.conversation.to();
+        match self.cache.select(channel, dispatch.credentials, dispatch.indicator(), within) {
+            Ok((id, credentials)) => Ok((credentials, Owner::Connector(id))),
             Err(NoneGood { again_after }) => {
                 let why = "no connector has shown credentials that Salesforce accepts for this conversation";
                 let transient = Transient { cause: Cause::NoCredentials, retry_after: again_after };
-                return unanswered(Outcome::NotSent(transient), Some(why.into()), Duration::ZERO);
+                Err(unanswered(Outcome::NotSent(transient), Some(why.into()), Duration::ZERO))
             }
-        };
-        let mut result = self.request(setup, dispatch, &credentials, departure, deadline).await;
-        if matches!(result.outcome, Outcome::NotSent(Transient { cause: Cause::Token, .. })) {
-            self.cache.reject(id, result.code, result.detail.as_deref());
-            result.outcome = not_sent(Cause::Credentials);
-        } else if result.status.is_some_and(|status| (200..300).contains(&status)) {
-            self.cache.accept(id, Some(channel));
-        } else if result.outcome == Outcome::Rejected(Rejection::Channel) {
-            // It may be this set's context that is wrong: those who show another must not be muted for it.
-            result.outcome = Outcome::Rejected(Rejection::Conversation);
         }
-        result
+    }
+
+    /// Notes what a result says of the credentials that were shown, and has it say what follows for the conversation.
+    fn learn(&self, dispatch: &Dispatch, owner: &Owner, result: &mut WireResult) {
+        let refused = matches!(result.outcome, Outcome::NotSent(Transient { cause: Cause::Token, .. }));
+        match owner {
+            Owner::Typingd(token) if refused => self.tokens.refused(token),
+            Owner::Typingd(token) if result.outcome == Outcome::Delivered => self.tokens.accepted(token),
+            Owner::Typingd(_) => {}
+            Owner::Connector(id) if refused => {
+                self.cache.reject(*id, result.code, result.detail.as_deref());
+                result.outcome = not_sent(Cause::Credentials);
+            }
+            Owner::Connector(id) if result.status.is_some_and(|status| (200..300).contains(&status)) => {
+                self.cache.accept(*id, Some(dispatch.conversation.to()));
+            }
+            // It may be this set's context that is wrong: those who show another must not be muted for it.
+            Owner::Connector(_) if result.outcome == Outcome::Rejected(Rejection::Channel) => {
+                result.outcome = Outcome::Rejected(Rejection::Conversation);
+            }
+            Owner::Connector(_) => {}
+        }
     }
 
     async fn request(
@@ -378,10 +371,9 @@ impl Shared {
             ended(outcome, detail)
         };
         let mut timer = self.timers.sleep_until(deadline);
-        let mut answer = pin!(setup.pool.request(request, |_, _| {}, || departure.has_happened()));
         let answer = tokio::select! {
             biased;
-            answer = &mut answer => answer,
+            answer = setup.pool.request(request, |_, _| {}, || departure.has_happened()) => answer,
             () = &mut timer => {
                 let (happened, route) = (departure.has_happened(), &setup.route);
                 return failed(if happened { route.no_answer("no answer in time") } else { route.no_connection() });
@@ -413,10 +405,10 @@ impl Shared {
         departure: &Departure,
     ) -> Request<FormBody> {
         let form = payload::form(dispatch, self.ids.payload(dispatch.decision), &self.clock);
+        let mut headers = setup.headers.clone();
         let mut request = Request::new(FormBody::new(form, departure));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = setup.interactions.clone();
-        let mut headers = setup.headers.clone();
         headers.insert(AUTHORIZATION, credentials.authorization.clone());
         if credentials.org_id != setup.org_id {
             headers.insert(ORG_ID, credentials.org_id.clone());
@@ -464,6 +456,15 @@ impl Setup {
 
     fn context(&self, dispatch: &Dispatch) -> &HeaderValue {
         self.channel_contexts.get(dispatch.conversation.to()).unwrap_or(&self.authorization_context)
+    }
+
+    fn with_token(&self, dispatch: &Dispatch, token: Token) -> (Credentials, Owner) {
+        let credentials = Credentials {
+            authorization: token.bearer.clone(),
+            org_id: self.org_id.clone(),
+            authorization_context: self.context(dispatch).clone(),
+        };
+        (credentials, Owner::Typingd(token))
     }
 
     /// What `error` says, and of which part of the way.

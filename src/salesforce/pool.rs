@@ -5,7 +5,7 @@
 //! wakes no one. Wakers that only such a task would need are no-ops; a socket wakes whoever waits for its answer.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -69,6 +69,9 @@ struct Idle<B: RequestBody> {
     swept: bool,
 }
 
+/// The head of an answer, or the request that got none.
+type Answered<B> = Result<Response<Incoming>, TrySendError<Request<B>>>;
+
 /// A connection for a request.
 enum Carrier<B: RequestBody> {
     Http1(Link<B>),
@@ -109,13 +112,19 @@ impl<B: RequestBody> Pool<B> {
         is_sent: impl FnOnce() -> bool,
     ) -> Result<Response<AnswerBody<B>>, Error> {
         loop {
-            let (carrier, reused) = self.carrier().await?;
+            let (carrier, reused) = match self.0.take() {
+                Some(carrier) => (carrier, true),
+                None => self.carrier().await?,
+            };
             self.0.address(&mut request, &carrier);
             let failed = match carrier {
-                Carrier::Http1(mut link) => match link.send(request, &mut watch).await {
-                    Ok(answer) => return Ok(answer.map(|body| self.receive(link, body, is_sent()))),
-                    Err(failed) => failed,
-                },
+                Carrier::Http1(mut link) => {
+                    let answer = pin!(link.send(request));
+                    match link.carry(answer, &mut watch).await {
+                        Ok(answer) => return Ok(answer.map(|body| self.receive(link, body, is_sent()))),
+                        Err(failed) => failed,
+                    }
+                }
                 Carrier::Http2(mut sender) => match sender.try_send_request(request).await {
                     Ok(answer) => return Ok(answer.map(AnswerBody::Carried)),
                     Err(failed) => failed,
@@ -125,12 +134,9 @@ impl<B: RequestBody> Pool<B> {
         }
     }
 
-    /// A connection for one request: an idle one; else a new one, or one that becomes idle before that is made. And whether
-    /// another request has used it.
+    /// A connection for one request, where none is idle: a new one, or one that becomes idle before that is made. And
+    /// whether another request has used it.
     async fn carrier(&self) -> Result<(Carrier<B>, bool), Error> {
-        if let Some(carrier) = self.0.take() {
-            return Ok((carrier, true));
-        }
         let pool = self.clone();
         let mut connecting = Box::pin(async move { pool.connect().await });
         loop {
@@ -319,22 +325,24 @@ pub(crate) struct Link<B: RequestBody> {
 }
 
 impl<B: RequestBody> Link<B> {
-    /// Sends a request, and waits for the head of its answer.
-    async fn send(
+    /// Sends a request, and gives the head of its answer: only while the connection is polled. Without a budget, which would
+    /// put it off to a time when no one is woken for it.
+    fn send(&mut self, request: Request<B>) -> impl Future<Output = Answered<B>> + use<B> {
+        unconstrained(self.sender.try_send_request(request))
+    }
+
+    /// Moves the bytes of both until the head of the answer is there. No `async fn`: that would keep the request twice.
+    fn carry(
         &mut self,
-        request: Request<B>,
+        mut answer: Pin<&mut impl Future<Output = Answered<B>>>,
         watch: &mut impl FnMut(&mut Context<'_>, u64),
-    ) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
-        // It completes only while the connection is polled. Without a budget, which would put it off to a time when no one
-        // is woken for it.
-        let mut answer = std::pin::pin!(unconstrained(self.sender.try_send_request(request)));
-        let (connection, flushed) = (&mut self.connection, &self.flushed);
-        let poll = poll_fn(|cx| {
+    ) -> impl Future<Output = Answered<B>> {
+        let Self { connection, flushed, .. } = self;
+        poll_fn(move |cx| {
             let _ = poll(connection, cx);
             watch(cx, flushed.load(Ordering::Relaxed));
             answer.as_mut().poll(&mut unwoken())
-        });
-        poll.await
+        })
     }
 
     /// Moves what can be moved. Ready once the connection has ended.
