@@ -17,7 +17,7 @@ const READY_CHECK_SPACING: Duration = Duration::from_millis(100);
 
 /// By default no one looks, and it asks for no turn.
 #[derive(Debug, Default)]
-pub struct Heartbeat(Option<Beating>);
+pub struct Heartbeat(Option<Box<Beating>>);
 
 #[derive(Debug)]
 struct Beating {
@@ -44,7 +44,7 @@ impl Heartbeat {
             shown: (Census::default(), Counts::default()),
             ready_check_due: Some(Instant::ORIGIN),
         };
-        (Self(Some(beating)), receiver)
+        (Self(Some(Box::new(beating))), receiver)
     }
 
     /// The loop has come round.
@@ -73,7 +73,7 @@ impl Heartbeat {
     /// When the loop has to come round next, though nothing else happens.
     pub(super) fn due(&self) -> Instant {
         let due = |beating: &Beating| beating.due.min(beating.ready_check_due.unwrap_or(Instant::NEVER));
-        self.0.as_ref().map_or(Instant::NEVER, due)
+        self.0.as_deref().map_or(Instant::NEVER, due)
     }
 }
 

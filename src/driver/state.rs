@@ -45,6 +45,8 @@ pub(super) struct LoopState {
     /// How long the machine had slept at the last check, and when the next check is due.
     asleep: Duration,
     sleep_check_at: Instant,
+    /// Empty between the turns; its memory stays.
+    leaving: Vec<(Dispatch, Permit)>,
     /// How long the request in hand has waited for its turn; zero while there is none.
     waited: Duration,
     /// The newest policy, until there is room for it, and the callers that wait until it is in force.
@@ -67,6 +69,7 @@ impl LoopState {
             waiters: HashMap::new(),
             asleep: clock::time_asleep(),
             sleep_check_at: Instant::ORIGIN,
+            leaving: Vec::new(),
             waited: Duration::ZERO,
             policy: None,
             stopping: None,
@@ -74,16 +77,16 @@ impl LoopState {
     }
 
     /// Does what is due. Returns the requests that leave, in their order.
-    pub(super) fn turn(&mut self, now: Instant) -> Vec<(Dispatch, Permit)> {
+    pub(super) fn turn(&mut self, now: Instant) -> std::vec::Drain<'_, (Dispatch, Permit)> {
         self.check_sleep(now);
         self.engine.handle_timeout(now);
         self.change_policy(now);
         self.visit_store(now);
-        let (blocked, mut leaving) = (self.engine.census().blocked, Vec::new());
+        let blocked = self.engine.census().blocked;
         self.observers.delivery_log.on_turn(now, self.engine.counts(), blocked);
         while let Some((dispatch, permit)) = self.poll_leaving(now) {
             self.observers.emit(now, LoopEvent::Sent(&dispatch));
-            leaving.push((dispatch, permit));
+            self.leaving.push((dispatch, permit));
         }
         self.ask_store(now);
         self.emit_decisions(now, None);
@@ -96,7 +99,7 @@ impl LoopState {
         let mut heartbeat = std::mem::take(&mut self.observers.heartbeat);
         heartbeat.turn(now, self.engine.census(), self.engine.counts(), || self.snapshot(now));
         self.observers.heartbeat = heartbeat;
-        leaving
+        self.leaving.drain(..)
     }
 
     /// When the next turn is due, though nothing happens before.
@@ -107,7 +110,7 @@ impl LoopState {
         }
         let report = self.stopping.as_ref().and_then(|stopping| stopping.report.as_ref());
         let report_due = report.map_or(Instant::NEVER, |(due, _)| *due);
-        let sleep_check = if self.engine.census().icons > 0 { now + SLEEP_CHECK_SPACING } else { Instant::NEVER };
+        let sleep_check = if self.engine.census().icons > 0 { self.sleep_check_at } else { Instant::NEVER };
         let dues = [self.observers.heartbeat.due(), self.observers.stats.due(), report_due, sleep_check, journal_due];
         dues.into_iter().fold(self.due(now), Instant::min)
     }
