@@ -106,7 +106,7 @@ impl Measured {
             acknowledge(&mut self.engine, self.now);
             let watch = stopwatch();
             let Self { engine, stats, now } = self;
-            type_batch(engine, *now, batch, |conversation, signal| stats.on_signal(*now, conversation, signal));
+            type_batch(engine, *now, batch, |conversation, signal| stats.on_signals(*now, &[(conversation, signal)]));
             taken += watch.elapsed();
         }
         taken

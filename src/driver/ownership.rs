@@ -138,7 +138,8 @@ impl LoopState {
                 let credentials = node.credentials.remove(&conversation);
                 // At the end each keystroke is left to another process.
                 if self.stopping.is_none() {
-                    let _ = self.take_signal(now, conversation.as_ref(), signal, credentials);
+                    let (signal, waited) = ((conversation.as_ref(), signal), self.waited);
+                    self.take_signals(now, &[signal], credentials, |_| waited, drop);
                 }
                 if let Some(awaited) = awaited {
                     self.on_awaited(now, conversation, awaited);

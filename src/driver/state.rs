@@ -1,6 +1,7 @@
 //! The state of the loop, and what it does in each of its turns.
 
 use std::collections::HashMap;
+use std::slice;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -18,7 +19,7 @@ use super::waiter::Waiter;
 use crate::base::clock;
 use crate::engine::outbox::Acknowledged;
 use crate::engine::policy::Policy;
-use crate::engine::{Engine, Rejected};
+use crate::engine::{Engine, Handled, Rejected};
 use crate::model::{
     Cause, Conversation, ConversationRef, CredentialId, Dispatch, Indicator, Instant, Outcome, Signal, SignalBatch,
     Transient, WireResult,
@@ -48,7 +49,7 @@ pub(super) struct LoopState {
     /// Empty between the turns; its memory stays.
     leaving: Vec<(Dispatch, Permit)>,
     /// How long the request in hand has waited for its turn; zero while there is none.
-    waited: Duration,
+    pub(super) waited: Duration,
     /// The newest policy, until there is room for it, and the callers that wait until it is in force.
     policy: Option<(Box<Policy>, Vec<oneshot::Sender<()>>)>,
     pub(super) stopping: Option<Stopping>,
@@ -208,16 +209,30 @@ impl LoopState {
         receipt: &mut Receipt,
     ) {
         // At the end every icon goes off, whatever is signalled, and each keystroke is left to the next process.
-        let taken = if self.stopping.is_some() { 0 } else { usize::MAX };
-        self.waited = waited(0);
-        let mut ahead = batch.iter().map(|(conversation, _)| conversation).take(taken);
-        for (index, (conversation, signal)) in batch.iter().enumerate().take(taken) {
-            if index % Engine::LOOK_AHEAD_MAX == 0 && batch.len() > 1 {
-                self.engine.look_ahead(ahead.by_ref());
+        let taken = if self.stopping.is_some() { 0 } else { batch.len() };
+        let credentials = batch.credentials();
+        let mut left = batch.iter().take(taken);
+        // On the stack: most batches are one signal, which need not allocate for this.
+        let mut room = batch.iter().next().map(|any| [any; Engine::LOOK_AHEAD_MAX]);
+        for first in (0..taken).step_by(Engine::LOOK_AHEAD_MAX) {
+            let Some(room) = &mut room else { break };
+            room.iter_mut().zip(left.by_ref()).for_each(|(place, signal)| *place = signal);
+            let signals = &room[..Engine::LOOK_AHEAD_MAX.min(taken - first)];
+            if batch.len() > 1 {
+                self.engine.look_ahead(signals.iter().map(|(conversation, _)| *conversation));
             }
-            self.waited = waited(index);
-            if let Err(why) = self.on_signal(now, conversation, signal, batch.credentials(), wait) {
-                receipt.turned_away.push((index, why));
+            if self.node.is_none() {
+                let turned_away = |(place, why)| receipt.turned_away.push((first + place, why));
+                self.take_signals(now, signals, credentials, |place| waited(first + place), turned_away);
+                continue;
+            }
+            for (index, one) in (first..).zip(signals) {
+                self.waited = waited(index);
+                if self.takes(now, one.0, one.1, credentials, wait) {
+                    let turned_away = |(_, why)| receipt.turned_away.push((index, why));
+                    self.take_signals(now, slice::from_ref(one), credentials, |_| waited(index), turned_away);
+                }
+                self.settle_ownership(now);
             }
         }
         if self.stopping.is_some() {
@@ -226,42 +241,41 @@ impl LoopState {
         self.waited = Duration::ZERO;
     }
 
-    fn on_signal(
+    /// The engine takes signals. Those in a row after which nothing is decided are one event.
+    pub(super) fn take_signals(
         &mut self,
         now: Instant,
-        conversation: ConversationRef<'_>,
-        signal: Signal,
+        signals: &[(ConversationRef<'_>, Signal)],
         credentials: Option<CredentialId>,
-        wait: Option<Duration>,
-    ) -> Result<(), Rejected> {
-        if self.node.is_none() {
-            return self.take_signal(now, conversation, signal, credentials);
+        waited: impl Fn(usize) -> Duration,
+        mut turned_away: impl FnMut((usize, Rejected)),
+    ) {
+        let mut emitted = 0;
+        for (place, &(conversation, signal)) in signals.iter().enumerate() {
+            self.waited = waited(place);
+            let taken = self.engine.handle_signal(now, conversation, signal);
+            if taken.is_ok()
+                && let Some(credentials) = credentials
+            {
+                self.engine.handle_credentials(now, conversation, credentials);
+            }
+            if taken == Ok(Handled::Accepted) && !self.engine.has_decided() {
+                continue;
+            }
+            self.emit_accepted(now, &signals[emitted..place]);
+            self.emit_decisions(now, Some(LoopEvent::Received { signals: &signals[place..=place], taken }));
+            emitted = place + 1;
+            if let Err(why) = taken {
+                turned_away((place, why));
+            }
         }
-        let taken = if self.takes(now, conversation, signal, credentials, wait) {
-            self.take_signal(now, conversation, signal, credentials)
-        } else {
-            Ok(())
-        };
-        self.settle_ownership(now);
-        taken
+        self.emit_accepted(now, &signals[emitted..]);
     }
 
-    /// The engine takes a signal.
-    pub(super) fn take_signal(
-        &mut self,
-        now: Instant,
-        conversation: ConversationRef<'_>,
-        signal: Signal,
-        credentials: Option<CredentialId>,
-    ) -> Result<(), Rejected> {
-        let taken = self.engine.handle_signal(now, conversation, signal);
-        if taken.is_ok()
-            && let Some(credentials) = credentials
-        {
-            self.engine.handle_credentials(now, conversation, credentials);
+    fn emit_accepted(&mut self, now: Instant, signals: &[(ConversationRef<'_>, Signal)]) {
+        if !signals.is_empty() {
+            self.observers.emit(now, LoopEvent::Received { signals, taken: Ok(Handled::Accepted) });
         }
-        self.emit_decisions(now, Some(LoopEvent::Received { conversation, signal, taken }));
-        taken.map(|_| ())
     }
 
     /// Emits what has been decided since the last time, and what came to nothing. What fell due before a signal comes
@@ -418,5 +432,37 @@ impl LoopState {
             stopping: self.stopping.is_some(),
             runtime,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Reason, SignalKind};
+
+    fn batch<'a>(users: impl IntoIterator<Item = &'a str>) -> SignalBatch {
+        let mut batch = SignalBatch::default();
+        for user in users {
+            batch.push(ConversationRef::new("c", user).unwrap(), Signal::new(SignalKind::Keystroke));
+        }
+        batch
+    }
+
+    #[test]
+    fn each_signal_of_a_batch_is_observed_once_and_in_turn() {
+        let mut engine = Engine::new(Policy { conversations_max: 3, ..Policy::default() }, 1);
+        engine.observe_decisions();
+        let mut state = LoopState::new(engine, Observers::default(), None);
+        let mut take = |millis, users: &[&str]| {
+            let (now, mut receipt) = (Instant::from_millis(millis), Receipt::default());
+            state.take_batch(now, &batch(users.iter().copied()), None, |_| Duration::ZERO, &mut receipt);
+            let [(_, tally)] = &state.observers.stats.figures(now).channels[..] else { panic!("one channel") };
+            (receipt.turned_away, tally.decided[Reason::FirstKeystroke as usize], tally.composing_micros)
+        };
+        assert_eq!(take(1_000, &["ann", "bob"]), (vec![], 2, 0));
+        assert_eq!(take(2_000, &["ann", "cid", "bob"]), (vec![], 3, 2_000_000), "before a first key and after it");
+        let many = [&["ann"; 40][..], &["dan", "bob", "cid"]].concat();
+        assert_eq!(take(3_000, &many), (vec![(40, Rejected::TableFull)], 3, 5_000_000));
+        assert_eq!(state.observers.metrics.turned_away[SignalKind::Keystroke as usize], [1, 0]);
     }
 }

@@ -48,6 +48,11 @@ impl<T> Observed<T> {
     }
 
     #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(VecDeque::is_empty)
+    }
+
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<T> {
         let queue = self.0.as_mut()?;
         let item = queue.pop_front();
@@ -68,6 +73,12 @@ impl Engine {
     #[inline]
     pub fn poll_decision(&mut self) -> Option<Decision> {
         self.decisions.pop()
+    }
+
+    /// Whether there is something for [`Engine::poll_decision`] or [`Engine::poll_dropped`].
+    #[inline]
+    pub fn has_decided(&self) -> bool {
+        !self.decisions.is_empty() || !self.dropped.is_empty()
     }
 
     /// Keeps what is dropped from now on for [`Engine::poll_dropped`]; at most 100,000 unfetched.

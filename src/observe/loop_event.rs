@@ -11,19 +11,11 @@ use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Signal, WireRes
 #[derive(Debug)]
 pub(crate) enum LoopEvent<'a> {
     /// A batch of signals has its turn after having waited so long.
-    Batch {
-        waited: Duration,
-    },
-    Received {
-        conversation: ConversationRef<'a>,
-        signal: Signal,
-        taken: Result<Handled, Rejected>,
-    },
+    Batch { waited: Duration },
+    /// Signals in a row that were all taken so; after each but the last nothing was decided.
+    Received { signals: &'a [(ConversationRef<'a>, Signal)], taken: Result<Handled, Rejected> },
     /// `waited`: the signal at which it was decided, for its turn.
-    Decided {
-        decision: Decision,
-        waited: Duration,
-    },
+    Decided { decision: Decision, waited: Duration },
     /// What was decided before comes to nothing.
     Dropped(Dropped),
     /// A request leaves.

@@ -68,8 +68,8 @@ impl Recorder {
     #[inline]
     pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
         // A trace does not distinguish a late keystroke from a fresh one: it has one clock, that of the arrivals.
-        if let LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted | Handled::Unopened) } = event {
-            self.note(now, *conversation, *signal);
+        if let LoopEvent::Received { signals, taken: Ok(Handled::Accepted | Handled::Unopened) } = event {
+            signals.iter().for_each(|(conversation, signal)| self.note(now, *conversation, *signal));
         }
     }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use crate::engine::Handled;
-use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, SignalKind, WireResult};
+use crate::model::{ConversationRef, Decision, Dispatch, Dropped, Instant, Signal, SignalKind, WireResult};
 use crate::observe::loop_event::LoopEvent;
 pub use event::{Event, IGNORED_SPACING, Subject, Verdict, What};
 use history::History;
@@ -82,20 +82,8 @@ impl EventLog {
     #[inline]
     pub(crate) fn observe(&mut self, now: Instant, event: LoopEvent<'_>) {
         match event {
-            LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted) }
-                if signal.kind != SignalKind::Keystroke =>
-            {
-                let conversation = conversation.to_owned();
-                let what = What::Signal(signal.kind);
-                self.history.push(Event { at: now, conversation, waited: Duration::ZERO, what });
-            }
-            LoopEvent::Received { conversation, taken: Ok(handled), .. } if handled.ignored().is_some() => {
-                let what = What::Ignored(handled);
-                let is_same = |last: Event| last.what == what && now.since(last.at) < IGNORED_SPACING;
-                if !self.history.newest(conversation).is_some_and(is_same) {
-                    let conversation = conversation.to_owned();
-                    self.publish(Event { at: now, conversation, waited: Duration::ZERO, what });
-                }
+            LoopEvent::Received { signals, taken: Ok(handled) } => {
+                signals.iter().for_each(|(conversation, signal)| self.on_signal(now, *conversation, *signal, handled));
             }
             LoopEvent::Decided { decision: Decision { number, at, conversation, reason }, waited } => {
                 let waited = if reason.is_of_signal() { waited } else { Duration::ZERO };
@@ -109,7 +97,21 @@ impl EventLog {
                 self.flights.insert(dispatch.decision, Flight { left: now, attempt: dispatch.attempt });
             }
             LoopEvent::Answered { dispatch, result, .. } => self.on_answer(now, dispatch, result),
-            LoopEvent::Batch { .. } | LoopEvent::Received { .. } => {}
+            LoopEvent::Batch { .. } | LoopEvent::Received { taken: Err(_), .. } => {}
+        }
+    }
+
+    #[inline]
+    fn on_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal, handled: Handled) {
+        let event = |what| Event { at: now, conversation: conversation.to_owned(), waited: Duration::ZERO, what };
+        if handled.ignored().is_some() {
+            let what = What::Ignored(handled);
+            let is_same = |last: Event| last.what == what && now.since(last.at) < IGNORED_SPACING;
+            if !self.history.newest(conversation).is_some_and(is_same) {
+                self.publish(event(what));
+            }
+        } else if signal.kind != SignalKind::Keystroke {
+            self.history.push(event(What::Signal(signal.kind)));
         }
     }
 
@@ -234,7 +236,7 @@ mod tests {
         let ann = ConversationRef::new("c", "ann").unwrap();
         let mut receive = |millis, handled| {
             let signal = Signal::new(SignalKind::Keystroke);
-            let received = LoopEvent::Received { conversation: ann, signal, taken: Ok(handled) };
+            let received = LoopEvent::Received { signals: &[(ann, signal)], taken: Ok(handled) };
             history.observe(Instant::from_millis(millis), received);
         };
         for millis in [1, 2, 500, 1_000, 1_001, 1_500] {
@@ -257,8 +259,8 @@ mod tests {
         let mut watch = feed.watch().unwrap();
         let ann = ConversationRef::new("c", "ann").unwrap();
         for kind in SignalKind::ALL {
-            let received =
-                LoopEvent::Received { conversation: ann, signal: Signal::new(kind), taken: Ok(Handled::Accepted) };
+            let signals = &[(ann, Signal::new(kind))];
+            let received = LoopEvent::Received { signals, taken: Ok(Handled::Accepted) };
             history.observe(Instant::from_millis(1), received);
         }
         assert!(watch.try_next().is_none());

@@ -126,8 +126,10 @@ impl LoopMetrics {
     pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
         match event {
             LoopEvent::Batch { waited } => self.inbox_wait.add(*waited),
-            LoopEvent::Received { signal, taken: Err(why), .. } => {
-                self.turned_away[signal.kind as usize][*why as usize] += 1;
+            LoopEvent::Received { signals, taken: Err(why) } => {
+                for (_, signal) in *signals {
+                    self.turned_away[signal.kind as usize][*why as usize] += 1;
+                }
             }
             LoopEvent::Decided { decision, .. } => {
                 if matches!(decision.reason, Reason::Check | Reason::Idle | Reason::Dismissed | Reason::MaxTyping) {
@@ -237,7 +239,7 @@ mod tests {
             let mut metrics = LoopMetrics::default();
             let conversation = ConversationRef::new("c", "u").unwrap();
             let signal = Signal::new(SignalKind::Opened);
-            let event = LoopEvent::Received { conversation, signal, taken: Err(why) };
+            let event = LoopEvent::Received { signals: &[(conversation, signal)], taken: Err(why) };
             metrics.observe(Instant::ORIGIN, &event);
             assert_eq!(TURNED_AWAY[why as usize], name);
             assert_eq!(metrics.turned_away[SignalKind::Opened as usize][why as usize], 1);

@@ -300,9 +300,7 @@ impl TypingStats {
     #[inline]
     pub(crate) fn observe(&mut self, now: Instant, event: &LoopEvent<'_>) {
         match event {
-            LoopEvent::Received { conversation, signal, taken: Ok(Handled::Accepted) } => {
-                self.on_signal(now, *conversation, *signal);
-            }
+            LoopEvent::Received { signals, taken: Ok(Handled::Accepted) } => self.on_signals(now, signals),
             LoopEvent::Decided { decision, .. } => self.on_decision(decision),
             // Without a token or a connection it was no request that anybody counts.
             LoopEvent::Answered { dispatch, result, .. } if result.has_left() => {
@@ -320,9 +318,13 @@ impl TypingStats {
         self.channels.tally_mut(channel).requests[dispatch.indicator() as usize] += 1;
     }
 
-    /// A signal that counts was taken at `now`.
-    pub fn on_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
-        self.look_through(now, LOOKS_PER_SIGNAL);
+    /// Signals that count were taken at `now`.
+    pub fn on_signals(&mut self, now: Instant, signals: &[(ConversationRef<'_>, Signal)]) {
+        self.look_through(now, LOOKS_PER_SIGNAL * signals.len());
+        signals.iter().for_each(|(conversation, signal)| self.on_signal(now, *conversation, *signal));
+    }
+
+    fn on_signal(&mut self, now: Instant, conversation: ConversationRef<'_>, signal: Signal) {
         let end = match signal.kind {
             SignalKind::Keystroke => None,
             SignalKind::MessageSent => Some(End::Sent),

@@ -29,9 +29,9 @@ fn tell(stats: &mut TypingStats, conversation: ConversationRef<'_>, event: Event
         Key(at) => tell(stats, conversation, Lasting(at, 0)),
         Lasting(at, lasts_millis) => {
             let signal = Signal { lasts_millis, ..Signal::new(SignalKind::Keystroke) };
-            stats.on_signal(Instant::from_millis(at), conversation, signal);
+            stats.on_signals(Instant::from_millis(at), &[(conversation, signal)]);
         }
-        Word(at, kind) => stats.on_signal(Instant::from_millis(at), conversation, Signal::new(kind)),
+        Word(at, kind) => stats.on_signals(Instant::from_millis(at), &[(conversation, Signal::new(kind))]),
         Decided(at, reason) => stats.on_decision(&decision(conversation, at, reason)),
     }
 }
@@ -228,8 +228,11 @@ fn configured_channels_are_named_and_others_up_to_a_bound() {
     let mut stats = TypingStats::new(1);
     stats.name_channels(["mine", "other", "mine"]);
     let key = |stats: &mut TypingStats, to: &str| {
-        stats.on_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), Signal::new(SignalKind::Keystroke));
-        stats.on_signal(Instant::ORIGIN, ConversationRef::new(to, "u").unwrap(), Signal::new(MessageSent));
+        stats.on_signals(
+            Instant::ORIGIN,
+            &[(ConversationRef::new(to, "u").unwrap(), Signal::new(SignalKind::Keystroke))],
+        );
+        stats.on_signals(Instant::ORIGIN, &[(ConversationRef::new(to, "u").unwrap(), Signal::new(MessageSent))]);
     };
     // Where `to` and `from` are swapped these are the numbers of end users, none of which the upstream knows.
     for n in 0..CHANNELS_OTHER_MAX {
@@ -271,12 +274,12 @@ fn beyond_the_bound_new_users_are_counted_and_none_forgotten() {
     let at = Instant::from_millis;
     let names: Vec<_> = (0..=CONVERSATIONS_MAX).map(|n| n.to_string()).collect();
     for name in &names {
-        stats.on_signal(at(0), pair(name), Signal::new(SignalKind::Keystroke));
+        stats.on_signals(at(0), &[(pair(name), Signal::new(SignalKind::Keystroke))]);
     }
     for _ in 0..3 {
-        stats.on_signal(at(5_000), pair(&names[CONVERSATIONS_MAX]), Signal::new(SignalKind::Keystroke));
+        stats.on_signals(at(5_000), &[(pair(&names[CONVERSATIONS_MAX]), Signal::new(SignalKind::Keystroke))]);
     }
-    stats.on_signal(at(5_000), pair(&names[7]), Signal::new(SignalKind::Keystroke));
+    stats.on_signals(at(5_000), &[(pair(&names[7]), Signal::new(SignalKind::Keystroke))]);
     let figures = stats.figures(at(30_000));
     assert_eq!((figures.measured, figures.unmeasured), (CONVERSATIONS_MAX, 4));
     assert_eq!(of(&figures, "c").messages, [0; 4]);
@@ -298,8 +301,8 @@ fn beyond_the_bound_new_users_are_counted_and_none_forgotten() {
 fn who_sends_and_types_again_stands_in_the_queue_once() {
     let mut stats = TypingStats::new(1);
     for n in 0..1_000_u64 {
-        stats.on_signal(Instant::from_millis(n * 20), pair("u"), Signal::new(SignalKind::Keystroke));
-        stats.on_signal(Instant::from_millis(n * 20 + 10), pair("u"), Signal::new(MessageSent));
+        stats.on_signals(Instant::from_millis(n * 20), &[(pair("u"), Signal::new(SignalKind::Keystroke))]);
+        stats.on_signals(Instant::from_millis(n * 20 + 10), &[(pair("u"), Signal::new(MessageSent))]);
         assert_eq!((stats.looks.len(), stats.entries.len()), (1, 1));
     }
 }
@@ -569,7 +572,7 @@ fn the_memory_of_a_crowd_goes_though_a_few_go_on_typing() {
     const CROWD: usize = 150_000;
     let mut stats = TypingStats::new(3);
     let key = |stats: &mut TypingStats, at: u64, from: &str| {
-        stats.on_signal(Instant::from_millis(at), pair(from), Signal::new(SignalKind::Keystroke));
+        stats.on_signals(Instant::from_millis(at), &[(pair(from), Signal::new(SignalKind::Keystroke))]);
     };
     for user in 0..CROWD {
         key(&mut stats, 0, &format!("user-{user}"));

@@ -114,7 +114,7 @@ fn counted_live(told: &[Told], in_force: Setting, candidates: &[Setting], max_ty
         }
         let from = format!("u{user}");
         let signal = Signal { lasts_millis: *lasts_millis, ..Signal::new(*kind) };
-        stats.on_signal(now, ConversationRef::new("c", &from).unwrap(), signal);
+        stats.on_signals(now, &[(ConversationRef::new("c", &from).unwrap(), signal)]);
     }
     let last = told.last().unwrap().at;
     for later in 0..10_000 {
