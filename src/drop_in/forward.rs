@@ -1,5 +1,7 @@
 //! A request on its way upstream, and its answer on its way back.
 
+use std::pin::pin;
+
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Request, StatusCode, Version, header};
@@ -93,7 +95,9 @@ impl Shared {
         let progress = body.progress();
         let mut written = Written::new(progress.clone(), place);
         let request = Request::from_parts(head, body);
-        let answer = self.pool.request(request, |cx, flushed| written.poll(cx, flushed), || progress.lock().ended);
+        let is_sent = || progress.lock().ended;
+        // Where it stays: it has some thousand bytes.
+        let answer = pin!(self.pool.request(request, |cx, flushed| written.poll(cx, flushed), is_sent));
         tokio::select! {
             biased;
             answer = answer => answer.map_err(|error| match progress.lock().broken {

@@ -15,41 +15,40 @@ use super::progress::{BODY_BYTES_MAX, Broken, SharedProgress};
 use crate::base::clock::Clock;
 use crate::salesforce::watched::moment;
 
-/// What concerns one connection alone and is not forwarded (RFC 9110, section 7.6.1). `Expect` is answered by the reader of
-/// the body, which is typingd; `Host` is the upstream's own name.
-static PER_CONNECTION: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::PROXY_AUTHORIZATION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::EXPECT,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+/// Whether a header concerns one connection alone and is not forwarded (RFC 9110, section 7.6.1). `Expect` is answered by the
+/// reader of the body, which is typingd.
+fn is_per_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "proxy-authorization"
+            | "transfer-encoding"
+            | "upgrade"
+            | "expect"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+    )
+}
 
 /// Removes from a head what concerns one connection alone, and what its `Connection` names.
 pub(super) fn strip(headers: &mut HeaderMap) {
     // Most heads have none of these: to compare the few names that are there takes less than to look each of these up.
-    if !headers.keys().any(|name| *name == header::TE || PER_CONNECTION.contains(name)) {
+    let mut names: Vec<HeaderName> = headers.keys().filter(|name| is_per_connection(name)).cloned().collect();
+    if names.is_empty() {
         return;
     }
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
+    let connection = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = connection.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
+    // A client that names these as its connection's own would take a request apart.
+    let kept = [header::CONTENT_LENGTH, header::AUTHORIZATION, header::CONTENT_TYPE];
+    names.extend(named.filter(|name| !kept.contains(name)));
     let trailers = headers.get_all(header::TE).iter().any(|value| {
         value.to_str().is_ok_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case("trailers")))
     });
-    for name in named.iter().chain(&PER_CONNECTION) {
-        // A client that names these as its connection's own would take a request apart.
-        if ![header::CONTENT_LENGTH, header::AUTHORIZATION, header::CONTENT_TYPE].contains(name) {
-            headers.remove(name);
-        }
+    for name in names {
+        headers.remove(name);
     }
-    headers.remove(header::TE);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }

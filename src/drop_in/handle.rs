@@ -1,5 +1,6 @@
 //! Interactions: typing entries are taken, messages wait until the icon is off.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,23 +173,29 @@ impl Shared {
         batch.push(conversation.as_ref(), Signal::new(SignalKind::MessageSent));
         let wait = self.context.shadow.is_none().then_some(timeout);
         let mut needed = None;
-        let off = async {
-            let receipt = self.context.inbox.deliver(batch, wait).await.ok()?;
-            needed = receipt.wait_needed;
-            if receipt.blocked {
-                return Some(&self.context.activity.tally.unwaited);
+        let off = {
+            let off = pin!(async {
+                let receipt = self.context.inbox.deliver(batch, wait).await.ok()?;
+                needed = receipt.wait_needed;
+                if receipt.blocked {
+                    return Some(&self.context.activity.tally.unwaited);
+                }
+                if receipt.unsettled.is_empty() {
+                    return None;
+                }
+                let outcomes = futures_util::future::join_all(receipt.unsettled).await;
+                let settled = outcomes.into_iter().all(|off| off == Ok(true));
+                Some(if settled {
+                    &self.context.activity.tally.settled
+                } else {
+                    &self.context.activity.tally.unsettled
+                })
+            });
+            tokio::select! {
+                biased;
+                off = off => Some(off),
+                () = self.settle_timers.sleep_until(clock::timer_after(timeout)) => None,
             }
-            if receipt.unsettled.is_empty() {
-                return None;
-            }
-            let outcomes = futures_util::future::join_all(receipt.unsettled).await;
-            let settled = outcomes.into_iter().all(|off| off == Ok(true));
-            Some(if settled { &self.context.activity.tally.settled } else { &self.context.activity.tally.unsettled })
-        };
-        let off = tokio::select! {
-            biased;
-            off = off => Some(off),
-            () = self.settle_timers.sleep_until(clock::timer_after(timeout)) => None,
         };
         match off {
             Some(None) => {}

@@ -3,11 +3,11 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
@@ -26,7 +26,9 @@ struct Shared {
     count: AtomicUsize,
     /// When the last of them came or was answered, once that is waited for: a connector may send one after the other.
     last: watch::Sender<Option<Instant>>,
-    cut: watch::Sender<bool>,
+    cut: AtomicBool,
+    /// Tells those who wait for that.
+    cutting: Notify,
 }
 
 /// A request from its head to the end of its answer.
@@ -69,7 +71,11 @@ impl InFlight {
     /// Cuts what is in flight, and what comes from now on if anything is. Returns how many requests are cut.
     pub(super) fn cut(&self) -> usize {
         let count = self.count();
-        if count == 0 || self.0.cut.send_replace(true) { 0 } else { count }
+        if count == 0 || self.0.cut.swap(true, Ordering::SeqCst) {
+            return 0;
+        }
+        self.0.cutting.notify_waiters();
+        count
     }
 
     /// What `work` comes to; `None` when it is cut before.
@@ -80,7 +86,7 @@ impl InFlight {
         poll_fn(|cx| {
             let known = registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
             // Once it is registered, there is nothing to see before the cut.
-            if !known || *self.0.cut.borrow() {
+            if !known || self.0.cut.load(Ordering::SeqCst) {
                 registered = Some(cx.waker().clone());
                 if cut.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(None);
@@ -93,11 +99,12 @@ impl InFlight {
 
     /// Waits until what is in flight is cut.
     pub(super) fn is_cut(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut cut = self.0.cut.subscribe();
+        let shared = Arc::clone(&self.0);
         async move {
-            // Without a sender nothing can be cut.
-            if cut.wait_for(|cut| *cut).await.is_err() {
-                std::future::pending().await
+            // It learns of a cut from now on, so that none is missed between the two.
+            let cutting = shared.cutting.notified();
+            if !shared.cut.load(Ordering::SeqCst) {
+                cutting.await;
             }
         }
     }

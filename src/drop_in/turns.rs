@@ -36,6 +36,8 @@ pub(super) struct Place {
     turns: Turns,
     conversation: Conversation,
     ticket: Ticket,
+    /// It went on as it was entered.
+    goes_on: bool,
     woken: Arc<Notify>,
 }
 
@@ -63,12 +65,21 @@ impl Turns {
 
     /// The place of a request that is forwarded.
     pub(super) fn enter(&self, conversation: &Conversation) -> Place {
-        let woken = Arc::new(Notify::new());
-        let (ticket, replaced) = self.order().enter(self.0.clock.now(), conversation, Arc::clone(&woken));
+        let (woken, now) = (Arc::new(Notify::new()), self.0.clock.now());
+        let mut order = self.order();
+        let (ticket, replaced) = order.enter(now, conversation, Arc::clone(&woken));
+        // As a rule nothing is before it.
+        let turn = order.turn(now, conversation, ticket);
+        drop(order);
+        if matches!(turn, Turn::Now { overdue: true, .. }) {
+            self.note_overdue();
+        }
         if let Some(replaced) = replaced {
             replaced.notify_one();
         }
-        self.place(conversation, ticket, woken)
+        let mut place = self.place(conversation, ticket, woken);
+        place.goes_on = matches!(turn, Turn::Now { .. });
+        place
     }
 
     /// The place of a typing entry that is answered here.
@@ -88,7 +99,7 @@ impl Turns {
     }
 
     fn place(&self, conversation: &Conversation, ticket: Ticket, woken: Arc<Notify>) -> Place {
-        Place { turns: self.clone(), conversation: conversation.clone(), ticket, woken }
+        Place { turns: self.clone(), conversation: conversation.clone(), ticket, goes_on: false, woken }
     }
 
     fn order(&self) -> MutexGuard<'_, Order<TypingSignal, Arc<Notify>>> {
@@ -140,6 +151,9 @@ impl Place {
     /// Waits until the request's turn. Returns the signal of a typing entry; `None` when there is nothing to do for it, or
     /// only to forward it.
     pub(super) async fn turn(&self) -> Option<TypingSignal> {
+        if self.goes_on {
+            return None;
+        }
         loop {
             let turn = self.turns.order().turn(self.turns.0.clock.now(), &self.conversation, self.ticket);
             match turn {

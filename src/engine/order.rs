@@ -8,9 +8,11 @@
 //! Typing that waits behind a message is one desired state, not a queue: the newest entry replaces the one before it,
 //! and a message replaces the typing that waits before it.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::time::Duration;
+
+use hashbrown::HashTable;
 
 use crate::model::{Conversation, Instant};
 
@@ -18,18 +20,35 @@ use crate::model::{Conversation, Instant};
 /// who waited for it together go on one after the other all the same.
 const GRACE_PART: u32 = 10;
 
+/// Of a queue that has ended, the memory of so many places is used again.
+const SPARE_PLACES_MAX: usize = 4;
+
 /// All conversations that have a request under way. `T` is what a typing entry says; `W` wakes a waiting request.
 #[derive(Debug)]
 pub struct Order<T, W> {
-    queues: HashMap<Conversation, VecDeque<Place<T, W>>, foldhash::fast::RandomState>,
+    queues: HashTable<Queue<T, W>>,
+    hash: foldhash::fast::RandomState,
+    /// The memory of the queue that has ended last. Most are of one request, so that one begins for each.
+    spare: VecDeque<Place<T, W>>,
     wait_max: Duration,
     /// Tickets given out.
     entered: u64,
 }
 
+/// The requests of one conversation.
+#[derive(Debug)]
+struct Queue<T, W> {
+    conversation: Conversation,
+    places: VecDeque<Place<T, W>>,
+}
+
 /// A request's place in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(u64);
+pub struct Ticket {
+    number: u64,
+    /// Of its conversation, which is found again by it.
+    hash: u64,
+}
 
 /// What to do with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +93,8 @@ struct Place<T, W> {
 impl<T: Copy, W: Clone> Order<T, W> {
     /// An order in which no request waits longer than `wait_max` for those before it.
     pub fn new(wait_max: Duration) -> Self {
-        Self { queues: HashMap::default(), wait_max, entered: 0 }
+        let (queues, hash, spare) = (HashTable::new(), foldhash::fast::RandomState::default(), VecDeque::new());
+        Self { queues, hash, spare, wait_max, entered: 0 }
     }
 
     /// From now on no request waits longer than `wait_max`; those that wait already follow when they next ask.
@@ -85,8 +105,7 @@ impl<T: Copy, W: Clone> Order<T, W> {
     /// A request that passes upstream takes its place. Returns whom to wake as well: typing that waited before it and
     /// is replaced, for the message ends it before its icon is shown.
     pub fn enter(&mut self, now: Instant, conversation: &Conversation, waker: W) -> (Ticket, Option<W>) {
-        let ticket = self.next_ticket();
-        let queue = self.queues.entry(conversation.clone()).or_default();
+        let (ticket, queue) = self.begin(conversation);
         let waits = queue.back().is_some_and(Place::waits_with_typing);
         let replaced = if waits { queue.pop_back().map(|last| last.waker) } else { None };
         queue.push_back(Place { ticket, entered: now, begun: None, free_at: Instant::NEVER, typing: None, waker });
@@ -95,8 +114,7 @@ impl<T: Copy, W: Clone> Order<T, W> {
 
     /// A typing entry takes its place.
     pub fn enter_typing(&mut self, now: Instant, conversation: &Conversation, typing: T, waker: W) -> Typing {
-        let ticket = self.next_ticket();
-        let queue = self.queues.entry(conversation.clone()).or_default();
+        let (ticket, queue) = self.begin(conversation);
         if let Some(last) = queue.back_mut().filter(|last| last.waits_with_typing()) {
             last.typing = Some(typing);
             return Typing::Joined;
@@ -110,9 +128,10 @@ impl<T: Copy, W: Clone> Order<T, W> {
 
     /// Whether the request of `ticket` goes on. Spurious calls are harmless.
     pub fn turn(&mut self, now: Instant, conversation: &Conversation, ticket: Ticket) -> Turn<T> {
-        let Some(queue) = self.queues.get_mut(conversation) else { return Turn::Replaced };
+        let (wait_max, grace) = (self.wait_max, self.wait_max / GRACE_PART);
+        let Some(queue) = self.queue(conversation, ticket) else { return Turn::Replaced };
         let Some(own) = queue.iter().find(|place| place.ticket == ticket) else { return Turn::Replaced };
-        let (deadline, grace) = (own.entered + self.wait_max, self.wait_max / GRACE_PART);
+        let deadline = own.entered + wait_max;
         let mut overdue = false;
         while let Some(front) = queue.front_mut() {
             if front.ticket == ticket {
@@ -142,7 +161,7 @@ impl<T: Copy, W: Clone> Order<T, W> {
     /// The request of `ticket` is written: from `free_at` on it no longer holds up those behind it. Returns whom to wake, to
     /// ask again. Of several times the first counts.
     pub fn written(&mut self, conversation: &Conversation, ticket: Ticket, free_at: Instant) -> Option<W> {
-        let queue = self.queues.get_mut(conversation)?;
+        let queue = self.queue(conversation, ticket)?;
         let index = queue.iter().position(|place| place.ticket == ticket)?;
         if queue[index].free_at != Instant::NEVER {
             return None;
@@ -154,14 +173,15 @@ impl<T: Copy, W: Clone> Order<T, W> {
     /// The request of `ticket` no longer holds up those behind it: it is answered or given up. Returns whom to
     /// wake. Spurious calls are harmless.
     pub fn leave(&mut self, conversation: &Conversation, ticket: Ticket) -> Option<W> {
-        let Entry::Occupied(mut entry) = self.queues.entry(conversation.clone()) else { return None };
-        let queue = entry.get_mut();
+        let mut entry = self.queues.find_entry(ticket.hash, |queue| queue.conversation == *conversation).ok()?;
+        let queue = &mut entry.get_mut().places;
         let index = queue.iter().position(|place| place.ticket == ticket)?;
         queue.remove(index);
         let goes_on = index == 0 || queue[index - 1].free_at != Instant::NEVER;
         let next = queue.get(index).filter(|_| goes_on).map(|next| next.waker.clone());
         if queue.is_empty() {
-            entry.remove();
+            self.spare = entry.remove().0.places;
+            self.spare.shrink_to(SPARE_PLACES_MAX);
         }
         next
     }
@@ -171,9 +191,22 @@ impl<T: Copy, W: Clone> Order<T, W> {
         self.queues.is_empty()
     }
 
-    fn next_ticket(&mut self) -> Ticket {
+    /// A new ticket, and the queue for its place.
+    fn begin(&mut self, conversation: &Conversation) -> (Ticket, &mut VecDeque<Place<T, W>>) {
         self.entered += 1;
-        Ticket(self.entered)
+        let Self { queues, hash: state, spare, .. } = self;
+        let hash_of = |conversation: &Conversation| state.hash_one(conversation);
+        let hash = hash_of(conversation);
+        let known = |queue: &Queue<T, W>| queue.conversation == *conversation;
+        let new = || Queue { conversation: conversation.clone(), places: std::mem::take(spare) };
+        let queue = queues.entry(hash, known, |queue| hash_of(&queue.conversation)).or_insert_with(new).into_mut();
+        (Ticket { number: self.entered, hash }, &mut queue.places)
+    }
+
+    /// The queue of a ticket.
+    fn queue(&mut self, conversation: &Conversation, ticket: Ticket) -> Option<&mut VecDeque<Place<T, W>>> {
+        let queue = self.queues.find_mut(ticket.hash, |queue| queue.conversation == *conversation);
+        queue.map(|queue| &mut queue.places)
     }
 }
 

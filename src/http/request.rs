@@ -81,7 +81,17 @@ pub(super) async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> i
             return Ok(Box::pin(answer_signals(head, whole, &signals, &traffic, &shared)).await);
         }
         Begun::Forwarded(forward, served, whole) => {
-            return Box::pin(answer_forwarded(head, whole, forward, served, &shared)).await;
+            let answer = match malformed(&head) {
+                Some(problem) => Err(problem),
+                None => tokio::select! {
+                    biased;
+                    answer = forward.forward(head, whole) => answer,
+                    () = gone(&shared.slot, &shared.socket, served.limits) => {
+                        return Err(io::ErrorKind::ConnectionAborted.into());
+                    }
+                },
+            };
+            return Ok(shared.finish_forwarded(answer, &served.traffic));
         }
         Begun::Other(part) => part,
     };
@@ -190,6 +200,29 @@ impl Shared {
         self.slot.phase.store(SERVED, Ordering::Relaxed);
         answer
     }
+
+    /// The answer to a request that was forwarded whole, without the layers and the routes that others go through: counted,
+    /// with what it says of the connection.
+    fn finish_forwarded(
+        &self,
+        answer: Result<Response<AnswerBody>, Problem>,
+        traffic: &Traffic,
+    ) -> Response<AnswerBody> {
+        let mut answer = answer.unwrap_or_else(|problem| problem.into_response().map(AnswerBody::Routed));
+        traffic.note(Route::DropIn, answer.status());
+        self.slot.body_unread.store(false, Ordering::Relaxed);
+        if self.is_last() {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.slot.phase.store(SERVED, Ordering::Relaxed);
+        let socket = Arc::clone(&self.socket);
+        answer.map(|body| match body {
+            AnswerBody::Routed(body) if body.size_hint().exact().is_none() => {
+                AnswerBody::Routed(until(body, async move { socket.reset().await }))
+            }
+            whole => whole,
+        })
+    }
 }
 
 /// Whether a head has one host and JSON and nothing but what most programs send beside: there is nothing in it to refuse but
@@ -261,48 +294,13 @@ fn accepted(mut headers: HeaderMap, json: Bytes) -> Response<AnswerBody> {
     answer
 }
 
-/// Answers a request that is forwarded whole, without the layers and the routes that others go through.
-///
-/// # Errors
-/// When the client has gone.
-async fn answer_forwarded(
-    head: Parts,
-    body: Bytes,
-    forward: ForwardRoute,
-    serving: Forwarded,
-    shared: &Shared,
-) -> io::Result<Response<AnswerBody>> {
-    let (slot, socket) = (&shared.slot, &shared.socket);
-    let answer = match malformed(&head) {
-        Some(problem) => Err(problem),
-        None => tokio::select! {
-            biased;
-            answer = forward.forward(head, body) => answer,
-            () = gone(slot, socket, serving.limits) => return Err(io::ErrorKind::ConnectionAborted.into()),
-        },
-    };
-    let mut answer = answer.unwrap_or_else(|problem| problem.into_response().map(AnswerBody::Routed));
-    serving.traffic.note(Route::DropIn, answer.status());
-    slot.body_unread.store(false, Ordering::Relaxed);
-    if shared.is_last() {
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    slot.phase.store(SERVED, Ordering::Relaxed);
-    let socket = Arc::clone(socket);
-    Ok(answer.map(|body| match body {
-        AnswerBody::Routed(body) if body.size_hint().exact().is_none() => {
-            AnswerBody::Routed(until(body, async move { socket.reset().await }))
-        }
-        whole => whole,
-    }))
-}
-
 /// Ends when a request's client has gone, or has closed its side and been waited for.
 async fn gone(slot: &ConnectionSlot, socket: &Socket, limits: Limits) {
     // The connection watches its socket once for all of its requests, and polls the one in hand when this comes.
     let half_closed = || slot.half_closed.load(Ordering::Relaxed);
     poll_fn(|_| if half_closed() { Poll::Ready(()) } else { Poll::Pending }).await;
-    let _ = tokio::time::timeout(limits.half_closed_timeout, socket.reset()).await;
+    // Boxed: few clients do, and all connections have the room for it.
+    let _ = Box::pin(tokio::time::timeout(limits.half_closed_timeout, socket.reset())).await;
 }
 
 /// Answers a request with the router.

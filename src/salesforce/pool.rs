@@ -8,12 +8,13 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{HeaderValue, Request, Response, header};
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_rustls::MaybeHttpsStream;
@@ -174,7 +175,7 @@ impl<B: RequestBody> Pool<B> {
         let flushed = Arc::new(AtomicU64::new(0));
         let stream = Watched::new(stream, &flushed);
         let (sender, connection) = protocols.http1.handshake(stream).await.map_err(failed)?;
-        Ok(Carrier::Http1(Link { sender, connection: Some(Box::new(connection)), flushed }))
+        Ok(Carrier::Http1(Link::new(sender, connection, flushed)))
     }
 
     /// The body of an answer to a request, of which all has been `sent` or not. Its connection is free for the next one with
@@ -322,9 +323,34 @@ pub(crate) struct Link<B: RequestBody> {
     /// `None` once it has ended. Boxed: it has two thousand bytes, and goes from hand to hand.
     connection: Option<Box<http1::Connection<Watched, B>>>,
     flushed: Arc<AtomicU64>,
+    /// Whoever waits for its answer.
+    waiter: Arc<Waiter>,
+    /// Wakes the waiter. The connection's only one, so that what it has registered need not be registered anew for each
+    /// request, and the next request wakes no one who waited for the one before.
+    waker: Waker,
+}
+
+/// The task that waits for a connection, if there is one.
+#[derive(Default)]
+struct Waiter(AtomicWaker);
+
+impl Wake for Waiter {
+    fn wake(self: Arc<Self>) {
+        self.0.wake();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.wake();
+    }
 }
 
 impl<B: RequestBody> Link<B> {
+    fn new(sender: http1::SendRequest<B>, connection: http1::Connection<Watched, B>, flushed: Arc<AtomicU64>) -> Self {
+        let waiter = Arc::<Waiter>::default();
+        let waker = Arc::clone(&waiter).into();
+        Self { sender, connection: Some(Box::new(connection)), flushed, waiter, waker }
+    }
+
     /// Sends a request, and gives the head of its answer: only while the connection is polled. Without a budget, which would
     /// put it off to a time when no one is woken for it.
     fn send(&mut self, request: Request<B>) -> impl Future<Output = Answered<B>> + use<B> {
@@ -337,17 +363,23 @@ impl<B: RequestBody> Link<B> {
         mut answer: Pin<&mut impl Future<Output = Answered<B>>>,
         watch: &mut impl FnMut(&mut Context<'_>, u64),
     ) -> impl Future<Output = Answered<B>> {
-        let Self { connection, flushed, .. } = self;
+        let Self { connection, flushed, waiter, waker, .. } = self;
         poll_fn(move |cx| {
-            let _ = poll(connection, cx);
+            waiter.0.register(cx.waker());
+            let _ = poll(connection, waker);
             watch(cx, flushed.load(Ordering::Relaxed));
-            answer.as_mut().poll(&mut unwoken())
+            let polled = answer.as_mut().poll(&mut unwoken());
+            if polled.is_ready() {
+                waiter.0.take();
+            }
+            polled
         })
     }
 
     /// Moves what can be moved. Ready once the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        poll(&mut self.connection, cx)
+        self.waiter.0.register(cx.waker());
+        poll(&mut self.connection, &self.waker)
     }
 
     /// Ready when it can carry the next request, or has ended.
@@ -363,12 +395,13 @@ impl<B: RequestBody> Link<B> {
     fn close(self) {
         let Self { sender, mut connection, .. } = self;
         drop(sender);
-        let _ = poll(&mut connection, &mut unwoken());
+        let _ = poll(&mut connection, Waker::noop());
     }
 }
 
 /// Moves what can be moved on a connection. Ready once it has ended; its request is told why.
-fn poll<B: RequestBody>(connection: &mut Option<Box<http1::Connection<Watched, B>>>, cx: &mut Context<'_>) -> Poll<()> {
+fn poll<B: RequestBody>(connection: &mut Option<Box<http1::Connection<Watched, B>>>, waker: &Waker) -> Poll<()> {
+    let cx = &mut Context::from_waker(waker);
     let polled = connection.as_mut().map_or(Poll::Ready(()), |connection| Pin::new(connection).poll(cx).map(drop));
     if polled.is_ready() {
         *connection = None;

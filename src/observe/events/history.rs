@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 
 use super::kept::Kept;
 use super::{Event, What};
-use crate::model::{Conversation, ConversationRef, Instant};
+use crate::model::{Conversation, ConversationRef, Instant, SignalKind};
 
 /// Events kept over all conversations: some four megabytes with ids of usual lengths. At 50 requests a second they reach
 /// back for five minutes, at 2,000 for eight seconds.
@@ -71,33 +71,48 @@ impl History {
 
     /// Keeps `event`, and lets go of the oldest to make room.
     pub(super) fn push(&mut self, event: Event) {
-        self.forget(event.at);
         let Event { at, conversation, waited, what } = event;
-        let mut entry = Entry { at, conversation, back: 0, kept: Kept::new(waited, what) };
-        let bytes = entry.bytes();
+        self.keep(at, conversation.as_ref(), Kept::new(waited, what), || conversation.clone());
+    }
+
+    /// Keeps a signal, as [`Self::push`] does.
+    pub(super) fn push_signal(&mut self, at: Instant, conversation: ConversationRef<'_>, kind: SignalKind) {
+        self.keep(at, conversation, Kept::Signal(kind), || conversation.to_owned());
+    }
+
+    /// Keeps what happened to `conversation`, which is `owned` if there is nothing of it yet.
+    fn keep(
+        &mut self,
+        at: Instant,
+        conversation: ConversationRef<'_>,
+        kept: Kept,
+        owned: impl FnOnce() -> Conversation,
+    ) {
+        self.forget(at);
+        let bytes = bytes(conversation, &kept);
         while self.entries.len() >= EVENTS_MAX || (self.bytes + bytes > BYTES_MAX && !self.entries.is_empty()) {
             self.pop();
         }
         let number = self.first + self.entries.len() as u64;
-        let hash = self.hash.hash_one(entry.conversation.as_ref());
+        let hash = self.hash.hash_one(conversation);
         let Self { entries, first, newest, hash: state, .. } = self;
         let of = |number: u64| &entries[(number - *first) as usize].conversation;
-        match newest.find_mut(hash, |&other| *of(other) == entry.conversation) {
-            // Those that are kept are fewer than 2^32.
+        let (back, conversation) = match newest.find_mut(hash, |&other| of(other).as_ref() == conversation) {
             Some(newest) => {
-                entry.back = (number - *newest) as u32;
-                // The events of a conversation share its text.
-                entry.conversation = of(std::mem::replace(newest, number)).clone();
+                let newest = std::mem::replace(newest, number);
+                // Those that are kept are fewer than 2^32. The events of a conversation share its text.
+                ((number - newest) as u32, of(newest).clone())
             }
             None => {
                 newest.insert_unique(hash, number, |&other| {
                     // The new one is not in its place yet, and is only hashed when the table grows.
                     if other == number { hash } else { state.hash_one(of(other).as_ref()) }
                 });
+                (0, owned())
             }
-        }
+        };
         self.bytes += bytes;
-        self.entries.push_back(entry);
+        self.entries.push_back(Entry { at, conversation, back, kept });
     }
 
     /// Lets go of what is too old at `now`.
@@ -109,7 +124,7 @@ impl History {
 
     fn pop(&mut self) {
         let Some(entry) = self.entries.pop_front() else { return };
-        self.bytes -= entry.bytes();
+        self.bytes -= bytes(entry.conversation.as_ref(), &entry.kept);
         let hash = self.hash.hash_one(entry.conversation.as_ref());
         if let Ok(found) = self.newest.find_entry(hash, |&number| number == self.first) {
             found.remove();
@@ -178,11 +193,11 @@ impl Entry {
         let (waited, what) = self.kept.what();
         Event { at: self.at, conversation: self.conversation.clone(), waited, what }
     }
+}
 
-    /// What it takes in memory, about.
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + self.conversation.to().len() + self.conversation.from().len() + self.kept.bytes()
-    }
+/// What an entry takes in memory, about.
+fn bytes(conversation: ConversationRef<'_>, kept: &Kept) -> usize {
+    size_of::<Entry>() + conversation.to().len() + conversation.from().len() + kept.bytes()
 }
 
 #[cfg(test)]
@@ -255,7 +270,7 @@ mod tests {
             assert!(history.bytes <= BYTES_MAX);
         }
         assert!(history.entries.len() < EVENTS_MAX && history.newest.len() == 1_000, "{}", history.entries.len());
-        let bytes: usize = history.entries.iter().map(Entry::bytes).sum();
+        let bytes: usize = history.entries.iter().map(|entry| bytes(entry.conversation.as_ref(), &entry.kept)).sum();
         assert_eq!(history.bytes, bytes);
 
         history.push(event("ann", AGE_MAX.as_millis() as u64 + 2, decided(1)));

@@ -111,7 +111,7 @@ impl EventLog {
                 self.publish(event(what));
             }
         } else if signal.kind != SignalKind::Keystroke {
-            self.history.push(event(What::Signal(signal.kind)));
+            self.history.push_signal(now, conversation, signal.kind);
         }
     }
 

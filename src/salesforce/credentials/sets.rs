@@ -51,7 +51,15 @@ struct Channel {
 
 impl Sets {
     pub(super) fn show(&mut self, now: Instant, channel: &str, credentials: &Credentials) -> Shown {
-        let id = self.intern(credentials);
+        // As a rule a channel has one set: to compare it takes less than to hash a token.
+        let known = self.channels.get(channel).and_then(|channel| channel.sets.last().copied());
+        let id = match known.filter(|id| self.sets.get(id).is_some_and(|set| set.credentials == *credentials)) {
+            Some(id) => {
+                self.touch(id);
+                id
+            }
+            None => self.intern(credentials),
+        };
         self.join(channel, id);
         let rejection = match self.sets.get(&id).map(|set| &set.state) {
             Some(State::Refused(until, rejection)) if *until > now => Some(rejection.clone()),
