@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::sync::{mpsc, oneshot};
 
-use super::passed::{self, Passed, Passing};
+use super::passed::Passed;
 use crate::base::clock::{self, Stopwatch};
 use crate::engine::Rejected;
 use crate::model::{ConversationRef, Signal, SignalBatch};
@@ -120,8 +120,6 @@ pub struct Requests {
     /// Those in hand. Its memory and that of the ones that are waiting are used in turns.
     in_hand: Gathered,
     passed: Arc<Passed>,
-    /// Those that were answered by the last look.
-    passed_before: usize,
 }
 
 /// A new hand-over: the edges' end and the driver's.
@@ -130,7 +128,7 @@ pub fn inbox() -> (Inbox, Requests) {
     let gathering = Arc::<Gathering>::default();
     let passed = Arc::<Passed>::default();
     let inbox = Inbox { requests: sender, gathering: Arc::clone(&gathering), passed: Arc::clone(&passed) };
-    (inbox, Requests { requests: receiver, gathering, in_hand: Gathered::default(), passed, passed_before: 0 })
+    (inbox, Requests { requests: receiver, gathering, in_hand: Gathered::default(), passed })
 }
 
 impl Requests {
@@ -161,9 +159,9 @@ impl Requests {
         &self.in_hand
     }
 
-    /// What has passed beside since the last call.
-    pub(super) fn passed(&mut self) -> passed::Look {
-        self.passed.look(&mut self.passed_before)
+    /// How many requests have passed beside since the last call, and the pause that the upstream has asked of one of them.
+    pub(super) fn passed(&self) -> (usize, Option<Duration>) {
+        self.passed.take()
     }
 
     /// Whether single signals are taken: only while none of them can be turned away.
@@ -203,11 +201,14 @@ impl Inbox {
         true
     }
 
-    /// A request goes to the upstream beside those of the driver: it counts towards the rate, until it is dropped as one
-    /// without an answer.
-    #[must_use]
-    pub fn pass(&self) -> Passing<'_> {
-        self.passed.begin()
+    /// A request goes to the upstream beside those of the driver: it counts towards the rate.
+    pub fn note_passed(&self) {
+        self.passed.add();
+    }
+
+    /// The upstream has refused one of those, for there are too many, and asks for a pause.
+    pub fn note_rate_limit(&self, pause: Duration) {
+        self.passed.pause(pause);
     }
 
     /// Hands a batch over, or fails at once where there is no room, and waits for the receipt. `wait` is how long the

@@ -26,7 +26,6 @@ pub use controls::{Command, Controls, controls};
 pub(crate) use controls::{Inquiry, NotRecorded, ShutdownReport};
 pub use node::Node;
 pub use observers::Observers;
-pub use passed::Passing;
 pub use permit::Permit;
 use state::LoopState;
 
@@ -111,7 +110,7 @@ pub async fn run(
         if let Some(news) = state.try_news().await {
             state.on_news(now, news);
         }
-        state.on_passed(now, &requests.passed());
+        state.on_passed(now, requests.passed());
         state.on_gathered(now, requests.gathered());
         let mut signals = 0;
         while signals < SIGNALS_PER_ROUND

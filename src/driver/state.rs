@@ -13,7 +13,6 @@ use super::inbox::{GATHERED_MAX, Gathered, Receipt, Request, SIGNALS_MAX};
 use super::journal_keeper::JournalKeeper;
 use super::node::Node;
 use super::observers::Observers;
-use super::passed::Look;
 use super::permit::Permit;
 use super::waiter::Waiter;
 use crate::base::clock;
@@ -187,10 +186,10 @@ impl LoopState {
         self.take_batch(now, signals, None, |index| waiting[index].until(turn), &mut Receipt::default());
     }
 
-    /// What goes to the upstream beside typing entries.
-    pub(super) fn on_passed(&mut self, now: Instant, passed: &Look) {
-        self.engine.handle_passed(now, passed.in_flight, passed.answered);
-        if let Some(pause) = passed.pause {
+    /// What has gone to the upstream beside typing entries.
+    pub(super) fn on_passed(&mut self, now: Instant, (count, pause): (usize, Option<Duration>)) {
+        self.engine.handle_passed(now, count);
+        if let Some(pause) = pause {
             self.engine.handle_rate_limit(now, pause);
         }
     }

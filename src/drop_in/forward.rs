@@ -40,15 +40,14 @@ impl Shared {
         let credentials = unknown.then(|| Credentials::of(&head.headers)).flatten();
         let interaction = head.uri.path() == INTERACTIONS;
         let request = ForwardBody::of_request(prefix, body, self.context.clock);
-        let passing = self.context.inbox.pass();
+        self.context.inbox.note_passed();
         let answer = self.exchange(head, request, &place).await;
         // Whatever became of it, it holds up no other request any more.
         place.release();
         let answer = answer.inspect_err(|_| self.context.activity.tally.unanswered.add())?;
         if answer.status() == StatusCode::TOO_MANY_REQUESTS {
-            passing.refused(retry_after(answer.headers()).unwrap_or(RETRY_AFTER_MIN));
+            self.context.inbox.note_rate_limit(retry_after(answer.headers()).unwrap_or(RETRY_AFTER_MIN));
         }
-        drop(passing);
         // Looked for afterwards: they may have become known while the request was forwarded.
         if let Some(cache) = &self.context.cache
             && let Some(id) = known.or_else(|| cache.find(&credentials?))

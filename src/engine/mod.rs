@@ -213,10 +213,10 @@ impl Engine {
         notice
     }
 
-    /// Of the requests that others send to the same upstream, and that nothing holds back, `in_flight` have no answer yet, and
-    /// `answered` have had theirs since the last call. They count towards the rate: typing gives way to them.
-    pub fn handle_passed(&mut self, now: Instant, in_flight: usize, answered: usize) {
-        self.pace.on_passed(now, in_flight, answered);
+    /// So many requests have been sent to the same upstream by others since the last call, which nothing holds back. They count
+    /// towards the rate for as long as its window: typing gives way to them.
+    pub fn handle_passed(&mut self, now: Instant, count: usize) {
+        self.pace.on_passed(now, count);
     }
 
     /// The upstream has refused one of them, for there are too many: nothing leaves during `pause`.

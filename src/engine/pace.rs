@@ -36,8 +36,10 @@ pub(super) struct Pace {
     rate: u32,
     /// What this process may take of the org's rate.
     share: u32,
-    /// The generic cell rate algorithm's theoretical arrival time.
+    /// The generic cell rate algorithm's theoretical arrival time, with what passes beside ours.
     arrival: Instant,
+    /// The same of ours alone: whatever passes, one of ours leaves within a window of it.
+    own_arrival: Instant,
     /// When the requests of the last window were answered. A request counts from its outgoing until a window after its
     /// answer, for it may have arrived at any moment between the two.
     answered: VecDeque<Instant>,
@@ -69,6 +71,7 @@ impl Pace {
             rate: limits.requests_per_second_max,
             share: u32::MAX,
             arrival: Instant::ORIGIN,
+            own_arrival: Instant::ORIGIN,
             answered: VecDeque::new(),
             in_flight: 0,
             passed: Passed::default(),
@@ -138,42 +141,51 @@ impl Pace {
             Breaker::Open { probe_at } => probe_at,
             Breaker::HalfOpen { .. } => Instant::NEVER,
         });
-        let max = self.rate_max() as usize;
-        let (own, kept) = (self.own(now), self.passed.kept(now, max));
-        let room = max.saturating_sub(kept);
-        if own >= room {
-            // Enough of the answered ones must leave the window; how long those in flight take is not known.
-            let leaves = self.answered.get(own - room).map_or(Instant::NEVER, |at| *at + WINDOW);
-            let eases = if kept > 0 { self.passed.eases_at(now) } else { Instant::NEVER };
-            ready = ready.max(leaves.min(eases));
-        }
+        ready = ready.max(self.room_at(now));
         let burst = (self.rate / BURST_PART).max(1);
         let tolerance = self.spacing() * (burst - 1);
-        ready.max(self.arrival.before(tolerance))
+        ready.max(self.arrival.min(self.own_arrival + WINDOW).before(tolerance))
+    }
+
+    /// When there is room for one more in the window, if nothing else happens until then; [`Instant::NEVER`]: not before an
+    /// answer.
+    fn room_at(&mut self, now: Instant) -> Instant {
+        let max = self.rate_max() as usize;
+        let (own, kept) = (self.own(now), self.passed.kept(now, max));
+        let room = max - kept;
+        if own < room {
+            return now;
+        }
+        // Enough of the answered ones must leave the window; how long those in flight take is not known.
+        let leaves = self.answered.get(own - room).map_or(Instant::NEVER, |at| *at + WINDOW);
+        if kept > 0 { leaves.min(self.passed.eases_at()) } else { leaves }
     }
 
     /// Until when nothing leaves, whatever there is to send; [`Instant::NEVER`] while there is no token or the upstream
     /// fails, for how long that takes is not known. The rate and the requests in flight delay a request for a moment
-    /// only, and are not counted.
-    pub(super) fn held_until(&self, now: Instant) -> Instant {
-        if self.is_breaker_open() || now < self.no_token_until { Instant::NEVER } else { self.paused_until.max(now) }
+    /// only, and are not counted, but what passes beside ours and has taken the rate.
+    pub(super) fn held_until(&mut self, now: Instant) -> Instant {
+        if self.is_breaker_open() || now < self.no_token_until {
+            return Instant::NEVER;
+        }
+        let room = if self.passed.counted(now) > 0 { self.room_at(now) } else { now };
+        self.paused_until.max(room)
     }
 
-    /// Of the requests that pass beside ours, and are held back by nothing, so many are in flight, and so many have been
-    /// answered since the last call.
-    pub(super) fn on_passed(&mut self, now: Instant, in_flight: usize, answered: usize) {
-        let begun = u32::try_from(self.passed.begun(in_flight, answered)).unwrap_or(u32::MAX);
-        if begun > 0 {
-            let arrival = self.arrival.max(now) + self.spacing().saturating_mul(begun);
-            self.arrival = self.arrival.max(arrival.min(now + PASSED_DELAY_MAX));
+    /// So many requests have left beside ours since the last call. Nothing holds them back.
+    pub(super) fn on_passed(&mut self, now: Instant, count: usize) {
+        if count > 0 {
+            let passed = self.spacing().saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+            self.arrival = self.arrival.max((self.arrival.max(now) + passed).min(now + PASSED_DELAY_MAX));
+            self.passed.on_passed(now, count, self.rate_max() as usize);
         }
-        self.passed.on_passed(now, in_flight, answered, self.rate_max() as usize);
     }
 
     /// A request of the conversation in `slot` leaves.
     pub(super) fn on_dispatch(&mut self, now: Instant, slot: u32) {
         self.in_flight += 1;
         self.arrival = self.arrival.max(now) + self.spacing();
+        self.own_arrival = self.own_arrival.max(now) + self.spacing();
         if self.is_breaker_open() {
             self.breaker = Breaker::HalfOpen { probe: slot };
         }
@@ -227,6 +239,7 @@ impl Pace {
     /// Nothing has left for the conversation in `slot`: nothing is counted, and nothing is known of the upstream.
     fn take_back(&mut self, now: Instant, slot: u32) {
         self.arrival = self.arrival.before(self.spacing());
+        self.own_arrival = self.own_arrival.before(self.spacing());
         if matches!(self.breaker, Breaker::HalfOpen { probe } if probe == slot) {
             self.breaker = Breaker::Open { probe_at: now };
         }

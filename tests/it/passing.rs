@@ -2,8 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
@@ -12,7 +10,7 @@ use typingd::base::clock;
 use crate::bench::{Daemon, signal_of};
 use crate::connector::{Connector, INTERACTIONS, attachment, connect, form, message, read_until};
 use crate::far_side::{Came, FarSide, write};
-use crate::process::{until, wait_for};
+use crate::process::until;
 
 const AUTH: &str = "drop_in.enabled = true";
 
@@ -394,46 +392,34 @@ fn what_would_arrive_changed_is_refused_without_a_log_line() {
 
 #[test]
 fn typing_gives_way_to_what_passes() {
-    let open = Arc::new(AtomicBool::new(false));
-    let gate = Arc::clone(&open);
-    let far_side = FarSide::start(move |came, stream| {
-        wait_for("the answers", || gate.load(Ordering::SeqCst).then_some(()));
+    const RATE: usize = 20;
+    let far_side = FarSide::start(|came, stream| {
         let limited = came.line().contains("limited");
         let status = if limited { "429 Too Many Requests" } else { "202 Accepted" };
         write(stream, status, if limited { "retry-after: 2\r\n" } else { "" }, b"{}")
     });
-    let settings = "drop_in.enabled = true\ndrop_in.borrow_credentials = false\nupstream.max_requests_per_second = 20\nupstream.request_timeout = '1m'\n\
+    let settings = "drop_in.enabled = true\ndrop_in.borrow_credentials = false\nupstream.max_requests_per_second = 20\n\
                     delivery.started_lifespan = '1m'\ntiming = { check_interval = '1m', dismiss_after = '1m' }";
     let daemon = Daemon::start(&far_side.url(), settings);
-    let holds = |body: &[u8], text: &[u8]| body.windows(text.len()).any(|window| window == text);
-    let typing = || far_side.came().iter().filter(|came| holds(&came.body, b"TypingStartedIndicator")).count();
+    let (keys, messages) = (5 * RATE, 2 * RATE);
+    let signals: Vec<_> = (0..keys).map(|user| signal_of("c", &format!("u{user}"), "keystroke")).collect();
+    let watch = clock::stopwatch();
+    assert_eq!(daemon.post("/v1/signals", &signals.into()).json()["accepted"], keys);
     let connector = Connector::new(&daemon.address, "t");
-    let mut passing: Vec<_> = (0..15)
-        .map(|user| {
-            let body = form(&message("c", &format!("m{user}")));
-            let mut wire = daemon.address.connect().unwrap();
-            wire.head("POST", INTERACTIONS, &connector.headers(), &format!("content-length: {}", body.len()));
-            wire.write(&body).unwrap();
-            wire
-        })
-        .collect();
-    far_side.until_begun(15);
-    let keys: Vec<_> = (0..30).map(|user| signal_of("c", &format!("u{user}"), "keystroke")).collect();
-    assert_eq!(daemon.post("/v1/signals", &keys.into()).json()["accepted"], 30);
-    // One is kept for another message.
-    until("what is left of the rate", || typing() == 4);
-    // Nothing is answered, and what has no answer counts.
-    std::thread::sleep(Duration::from_millis(1_500));
-    assert_eq!(typing(), 4);
-    open.store(true, Ordering::SeqCst);
-    passing.iter_mut().for_each(|wire| assert_eq!(wire.answer().status, 202));
-    until("the others", || typing() == 30);
+    for user in 0..messages {
+        assert_eq!(connector.message(&format!("m{user}")).status, 202);
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    let came = far_side.came().len();
+    let windows = watch.elapsed().as_secs_f64() + 1.0;
+    assert!((came as f64) < RATE as f64 * windows + 10.0, "{came} in {windows} windows, {messages} of them messages");
+    until("all the icons", || far_side.came().len() == keys + messages);
 
     let watch = clock::stopwatch();
     let answer = exchange(&daemon, b"GET /api/v1/limited HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
     until("the rate that is left", || daemon.address.get("/v1/status").json()["requests"]["allowed_per_second"] == 10);
     daemon.give("c", "late", "keystroke");
-    until("one that was held back", || typing() == 31);
+    until("one that was held back", || far_side.came().len() == keys + messages + 2);
     assert!(watch.elapsed() >= Duration::from_secs(2), "{:?}", watch.elapsed());
 }
