@@ -271,6 +271,8 @@ fn start_typingd(upstream: SocketAddr, directory: &Path, more: &str) -> Subject 
         "upstream.max_requests_per_second = 100000\n\
          timing = {{ check_interval = '1h', dismiss_after = '1h', max_typing = '1h' }}\n{more}"
     );
+    // Without what the one before it left behind, which it would have to put off first.
+    let _ = std::fs::remove_dir_all(directory.join("state"));
     start_typingd_before(upstream, &settings, directory)
 }
 
