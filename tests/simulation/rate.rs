@@ -8,6 +8,13 @@ use typingd::model::{Cause, Outcome};
 
 use crate::inquiry::{Bench, at, not_sent};
 
+/// Typing that may take so many requests a second.
+fn of_rate(max: u32) -> Policy {
+    let mut policy = Policy::default();
+    policy.delivery.requests_per_second_max = max;
+    policy
+}
+
 #[test]
 fn requests_count_until_a_second_after_their_answer() {
     let mut bench = Bench::new(Policy::default());
@@ -25,12 +32,7 @@ fn requests_count_until_a_second_after_their_answer() {
 #[test]
 fn each_second_of_excess_halves_the_rate_once() {
     let limited = not_sent(Cause::RateLimited, Some(Duration::ZERO));
-    let of_max = |max| {
-        let mut policy = Policy::default();
-        policy.delivery.requests_per_second_max = max;
-        policy
-    };
-    let mut policy = of_max(100);
+    let mut policy = of_rate(100);
     let mut bench = Bench::new(policy.clone());
     let mut limited_after = |millis: u64| {
         bench.wait(millis);
@@ -47,12 +49,12 @@ fn each_second_of_excess_halves_the_rate_once() {
     bench.engine.handle_share(40);
     assert_eq!(bench.engine.rate_in_force(), 30, "so does a larger share");
     bench.engine.handle_share(20);
-    bench.engine.handle_policy(bench.now, of_max(200));
+    bench.engine.handle_policy(bench.now, of_rate(200));
     assert_eq!(bench.engine.rate_in_force(), 20, "another maximum begins anew, within the share");
     bench.engine.handle_share(150);
     assert_eq!(bench.engine.rate_in_force(), 150, "a rate that was not cut follows the share");
 
-    let mut bench = Bench::new(of_max(1));
+    let mut bench = Bench::new(of_rate(1));
     bench.key("u");
     bench.answered(limited);
     assert_eq!(bench.engine.rate_in_force(), 1, "one request a second always leaves");
@@ -60,8 +62,8 @@ fn each_second_of_excess_halves_the_rate_once() {
 
 #[test]
 fn requests_are_spread_and_a_cut_rate_rises_however_often_asked() {
-    let mut policy = Policy::default();
-    (policy.delivery.requests_per_second_max, policy.delivery.in_flight_max) = (100, 3);
+    let mut policy = of_rate(100);
+    policy.delivery.in_flight_max = 3;
     let mut bench = Bench::new(policy);
     ["a", "b", "c"].iter().for_each(|from| bench.key(from));
     let first = [bench.leaving(), bench.leaving()];
@@ -83,9 +85,7 @@ fn requests_are_spread_and_a_cut_rate_rises_however_often_asked() {
 
 #[test]
 fn the_next_request_leaves_a_window_after_the_answer() {
-    let mut policy = Policy::default();
-    policy.delivery.requests_per_second_max = 1;
-    let mut bench = Bench::new(policy);
+    let mut bench = Bench::new(of_rate(1));
     bench.key("u");
     let dispatch = bench.leaving();
     bench.now = bench.now + Duration::from_millis(400);
@@ -117,9 +117,7 @@ fn typing_gives_way_to_messages_in_every_second() {
     // The answer is there after so many milliseconds.
     const WAY: u64 = 5;
     for (kind, messages) in MESSAGES.iter().enumerate() {
-        let mut policy = Policy::default();
-        policy.delivery.requests_per_second_max = MAX as u32;
-        let mut bench = Bench::new(policy);
+        let mut bench = Bench::new(of_rate(MAX as u32));
         // When typing entries and messages were there, and the answers that are on their way.
         let (mut typing, mut passed) = (Vec::new(), Vec::new());
         let mut flights = std::collections::VecDeque::new();
@@ -146,9 +144,7 @@ fn typing_gives_way_to_messages_in_every_second() {
 
 #[test]
 fn typing_waits_while_too_many_pass() {
-    let mut policy = Policy::default();
-    policy.delivery.requests_per_second_max = 20;
-    let mut bench = Bench::new(policy);
+    let mut bench = Bench::new(of_rate(20));
     bench.key("u");
     bench.leaving();
     bench.wait(500);
@@ -163,9 +159,7 @@ fn typing_waits_while_too_many_pass() {
 
 #[test]
 fn one_request_a_second_leaves_whatever_passes() {
-    let mut policy = Policy::default();
-    policy.delivery.requests_per_second_max = 20;
-    let mut bench = Bench::new(policy);
+    let mut bench = Bench::new(of_rate(20));
     let mut left = 0;
     for millis in 0..10_000 {
         bench.wait(1);
@@ -181,9 +175,7 @@ fn one_request_a_second_leaves_whatever_passes() {
 
 #[test]
 fn a_refusal_of_what_passes_holds_typing_back() {
-    let mut policy = Policy::default();
-    policy.delivery.requests_per_second_max = 20;
-    let mut bench = Bench::new(policy);
+    let mut bench = Bench::new(of_rate(20));
     bench.key("v");
     bench.engine.handle_rate_limit(bench.now, Duration::from_millis(1_500));
     assert_eq!(bench.engine.rate_in_force(), 10);
