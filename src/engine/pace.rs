@@ -177,7 +177,8 @@ impl Pace {
         if count > 0 {
             let passed = self.spacing().saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
             self.arrival = self.arrival.max((self.arrival.max(now) + passed).min(now + PASSED_DELAY_MAX));
-            self.passed.on_passed(now, count, self.rate_max() as usize);
+            // All of them, though this process has a smaller share: by this it asks for a larger one.
+            self.passed.on_passed(now, count, self.limits.requests_per_second_max as usize);
         }
     }
 

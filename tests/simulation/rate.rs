@@ -184,3 +184,13 @@ fn a_refusal_of_what_passes_holds_typing_back() {
     bench.wait(1);
     assert_eq!(bench.leaving().conversation.from(), "v");
 }
+
+#[test]
+fn a_process_with_a_small_share_counts_all_that_passes() {
+    let mut bench = Bench::new(of_rate(1_000));
+    bench.engine.handle_share(20);
+    bench.engine.handle_passed(bench.now, 500);
+    assert_eq!(bench.engine.counted(bench.now), 500, "the share that it asks for follows from this");
+    bench.engine.handle_passed(bench.now, 5_000);
+    assert_eq!(bench.engine.counted(bench.now), 1_000, "more than the org may send says no more");
+}
